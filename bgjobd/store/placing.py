@@ -93,7 +93,7 @@ class Placing:
         """What has become of it, and the group that it is in. Raises JobNotFoundError, GroupNotFoundError."""
         if node.of is Of.GROUP:
             group = self._overlay.group(node.id)
-            return group.fate, group.parent
+            return group.fate_told, group.parent
         job = self._overlay.try_job(node.id)
         if job is not None:
             return fate_of(job.status), job.group_id

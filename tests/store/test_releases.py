@@ -153,6 +153,21 @@ def check(store: Store) -> None:
         assert not (one["cancelled_after"] and not fails[id])
 
 
+def test_a_job_waits_for_the_members_of_a_group_of_its_own_request(tmp_path: Path) -> None:
+    """What the group counts is summed up only once the whole request is stored: until then it seems to be empty."""
+    store = Store(tmp_path)
+    store.answer(flow(Ties(group=group(0)), after(group(0)), groups=[NewGroup()]))
+    assert [one["waits_for"] for one in jobs_of(store).values()] == [0, 1]
+    store.close()
+
+
+def test_a_job_does_not_wait_for_a_group_that_stays_empty(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.answer(flow(after(group(0)), groups=[NewGroup()]))
+    assert [one["waits_for"] for one in jobs_of(store).values()] == [0]
+    store.close()
+
+
 @seeded
 @given(flows(), STEPS, st.integers(1, 3))
 def test_all_stands_as_what_it_comes_after_whatever_the_order_and_the_portions(
