@@ -182,6 +182,18 @@ def test_jobs_wait_in_a_row_each_for_the_one_before(nightly: Store) -> None:
     assert waits(nightly) == {3: 1}
 
 
+def test_one_whose_predecessor_is_cancelled_waits_for_the_one_before_that(nightly: Store) -> None:
+    nightly.now = FIRST + 600
+    deal(nightly, Rules(Missed.RUN_ALL, Overlap.WAIT, late=0.0, missed_limit=4))
+    start_all(nightly)
+    nightly.commit(cancels(2))
+    nightly.commit(cancels(3))
+    assert waits(nightly) == {1: 1, 4: 2}
+    nightly.commit(retries(2))
+    nightly.commit(ends(1, COMPLETED))
+    assert waits(nightly) == {2: 1, 4: 2}
+
+
 def test_behind_very_many_jobs_one_waits_at_most(nightly: Store) -> None:
     rules = Rules(overlap=Overlap.WAIT)
     nightly.now = FIRST
