@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from bgjobd.core import attempt_sights as seen
@@ -142,10 +143,13 @@ class Attempts:
         attempt = Attempt.claimed(self._around, claim)
         self._all[attempt.key] = attempt
         why_unfit = self._around.why_unfit(claim.job)
-        if why_unfit is not None:
-            attempt.see(seen.CallUnfit(why_unfit))
-        else:
+        if why_unfit is None:
             attempt.way.put(claim)
+            return
+        with suppress(OSError):  # no room: a hook that is owed would be called once as well, but for a crash
+            attempt.is_fenced = self._spool.fences.put(attempt.key, "")
+            self._spool.fences.keep(attempt.key)
+        attempt.see(seen.CallUnfit(why_unfit))
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())

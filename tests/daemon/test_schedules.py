@@ -237,7 +237,9 @@ def test_a_job_that_waits_for_another_of_its_schedule_says_so_until_that_has_end
     ]
     first, second = client.get(runs[0]["id"]), client.get(blocked[0]["id"])
     assert second.snapshot["is_blocked"]
-    sentence = f"job {second.id} waits for job {first.id} of schedule chain, which runs; schedule chain submitted"
+    sentence = (
+        f"job {second.id} waits for job {first.id} of schedule chain, which runs; schedule chain submitted"
+    )
     assert second.why().startswith(sentence)
 
     def latest() -> dict[str, Any]:

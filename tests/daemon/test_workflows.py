@@ -21,6 +21,10 @@ class Taker:
     def rows(self, rows: list, title: str = "none"):
         return [title, *rows]
 
+    def failed(self, error):
+        with open(__file__ + ".told", "a") as book:
+            book.write(f"{error}\\n")
+
     def add(self, group):
         from bgjob import Client
         with Client() as client:
@@ -170,6 +174,16 @@ def test_what_does_not_fit_leads_nowhere_or_is_too_large_fails_before_a_process_
     assert [one["pid"] for one in shown["attempts"]] == [None]
 
 
+def test_the_hook_of_a_job_whose_results_do_not_fit_is_called(client: Client, running: RunningDaemon) -> None:
+    source = echo(3)
+    taker = take({"rows": result_of(source)})
+    flow = chain(source, taker).submit(client)
+    assert ended(flow[taker]) == "failed"
+    told = f'rows: 3 is not of type "array" (from job {flow[source].id})'
+    books = running.directory.rglob
+    eventually(lambda: any(told in book.read_text() for book in books("takers.py.told")))
+
+
 def test_a_secret_that_is_taken_is_told_nowhere(client: Client, running: RunningDaemon) -> None:
     source = echo("the canary sings")
     taker = job("takers.Secretive", "secret", {"token": result_of(source)})
@@ -284,3 +298,42 @@ def test_a_failure_before_thousands_cancels_them_all_though_the_daemon_is_killed
             assert client.get(flow[callback].id).result(30) == "end"
             state = client.group(flow[many].id).refresh()
         assert (state["cancelled"], state["unfinished"], state["state"]) == (1500, 0, "failed")
+
+
+SLOW = """
+import os, time
+
+class Slow:
+    def rows(self, rows: list):
+        return rows
+
+    def fail(self):
+        raise ValueError("first")
+
+    def failed(self, error):
+        with open(__file__ + ".told", "a") as book:
+            book.write(f"{error}\\n")
+        while "first" in str(error) and not os.path.exists(__file__ + ".go"):
+            time.sleep(0.01)
+"""
+
+
+def test_a_hook_that_is_owed_for_results_that_do_not_fit_outlives_the_daemon(tmp_path: Path) -> None:
+    settings, modules = '[approved."slow.Slow"]\nmax_retries = 0\n', {"slow": SLOW}
+
+    def told(error: str) -> bool:
+        return any(error in book.read_text() for book in tmp_path.rglob("slow.py.told"))
+
+    with daemon(
+        tmp_path, settings, environ={"BGJOBD_DAEMON__SLOTS": "1"}, modules=modules, has_pydantic=True
+    ) as running:
+        with running.client() as client:
+            client.run_background_job("slow.Slow", "fail").wait(20)
+            eventually(lambda: told("first"))
+            source = echo(3)
+            taker = job("slow.Slow", "rows", {"rows": result_of(source)})
+            assert ended(chain(source, taker).submit(client)[taker]) == "failed"
+        running.stop(signal.SIGKILL)
+        (next(tmp_path.rglob("slow.py")).parent / "slow.py.go").touch()
+        running.start()
+        eventually(lambda: told("is not of type"))
