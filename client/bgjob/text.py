@@ -117,6 +117,11 @@ def when(text: str | None, now: float) -> str:
     return relative_text(seconds)
 
 
+def moment(text: str | None, now: float) -> str:
+    """A stored time in both ways: `2024-12-04 14:31:53 UTC (2 min ago)`; empty where there is none."""
+    return "" if text is None else f"{date(text)} UTC ({when(text, now)})"
+
+
 def about(seconds: float) -> str:
     """A time span that is past in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
     return about_text(seconds)

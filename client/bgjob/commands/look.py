@@ -161,16 +161,16 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
     yield "retries", _retries(job)
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
-    yield "submitted", _moment(job["created_at"], now) + _submitter(job)
-    yield "scheduled", _moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
-    yield "started", _moment(job["started_at"], now)
-    yield "finished", _moment(job["finished_at"], now)
+    yield "submitted", text.moment(job["created_at"], now) + _submitter(job)
+    yield "scheduled", text.moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
+    yield "started", text.moment(job["started_at"], now)
+    yield "finished", text.moment(job["finished_at"], now)
 
 
 def _schedule(job: Mapping[str, Any], now: float) -> str:
     if job["schedule"] is None:
         return ""
-    occurrence = "" if job["occurrence"] is None else f", for {_moment(job['occurrence'], now)}"
+    occurrence = "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
     return f"{text.one_line(job['schedule'])}{occurrence}"
 
 
@@ -191,10 +191,6 @@ def _submitter(job: Mapping[str, Any]) -> str:
         return ""
     by = "" if job["submitted_by_job"] is None else f"job {job['submitted_by_job']}, "
     return f" by {by}uid {job['submitted_uid']}, pid {job['submitted_pid']}"
-
-
-def _moment(at: str | None, now: float) -> str:
-    return "" if at is None else f"{text.date(at)} UTC ({text.when(at, now)})"
 
 
 def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:

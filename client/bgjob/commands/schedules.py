@@ -185,7 +185,7 @@ def _rows(schedule: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
         note = "" if one["note"] is None else f": {one['note']}"
         yield "" if place else "next", text.one_line(f"{one['local']} ({text.when(one['at'], now)}){note}")
     yield "last", _last_of(schedule["last"], now)
-    yield "paused", "" if schedule["paused_at"] is None else f"since {_moment(schedule['paused_at'], now)}"
+    yield "paused", "" if schedule["paused_at"] is None else f"since {text.moment(schedule['paused_at'], now)}"
     yield "refused", text.one_line(schedule["refused"] or "")
     yield "parameters", text.plain(schedule["parameters"])
     yield "missed", text.one_line(schedule["missed"])
@@ -201,11 +201,7 @@ def _expression(schedule: Mapping[str, Any]) -> str:
 def _last_of(occurrence: Mapping[str, Any] | None, now: float) -> str:
     if occurrence is None:
         return ""
-    return f"{_moment(occurrence['until'], now)}: {text.one_line(_became(occurrence))}"
-
-
-def _moment(at: str, now: float) -> str:
-    return f"{text.date(at)} UTC ({text.when(at, now)})"
+    return f"{text.moment(occurrence['until'], now)}: {text.one_line(_became(occurrence))}"
 
 
 # Occurrences
