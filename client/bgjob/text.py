@@ -90,6 +90,14 @@ def progress(told: Mapping[str, Any] | None) -> str:
     return "" if told is None else f"{told['fraction']:.0%} {told['message']}".rstrip()
 
 
+def members(group: Mapping[str, Any]) -> str:
+    """How many members of a group have ended, and how: `31 of 40 completed, 1 failed`."""
+    if not group["total"]:
+        return "no members"
+    ended_badly = [f"{group[word]} {word}" for word in (Status.FAILED, Status.CANCELLED) if group[word]]
+    return ", ".join([f"{group['completed']} of {group['total']} completed", *ended_badly])
+
+
 # Times
 
 
