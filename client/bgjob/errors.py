@@ -356,8 +356,9 @@ class InvalidParameterError(RequestError, ValueError):
 
     def __str__(self) -> str:
         named = str(self.parameters.get("parameter"))
-        of_one = named.split(".", 2)[-1] if named.startswith("jobs.") else named
+        of_one = named.split(".", 2)[-1] if named.startswith(("jobs.", "groups.")) else named
         of_one = _OF_A_BULK.get(named.partition(".")[0], of_one)
+        of_one = next((name for name in _OF_OTHERS if of_one.startswith(f"{name}.")), of_one)
         if of_one in _WANTED:
             return f"{super().__str__()}: {_WANTED[of_one]}"
         if of_one.startswith("options.") and of_one.count(".") == 1:
@@ -369,7 +370,7 @@ _LENGTHS = f"{KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]}"
 _WANTED = {
     "parameters": "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most",
     "retry_count": "a whole number from 0 on is wanted",
-    "options.delay": "seconds from 0 on are wanted, 100 years at most, and no `at` beside them",
+    "options.delay": "seconds from 0 on are wanted, 100 years at most, and neither `at` nor `after` beside them",
     "options.at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "options.priority": "a whole number is wanted",
     "options.queue": "the name of a queue is wanted that the daemon has",
@@ -380,8 +381,16 @@ _WANTED = {
     "options.backoff": "constant or exponential is wanted",
     "key": f"an idempotency key of {_LENGTHS} characters is wanted, and no `id` beside it",
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
+    "options.after": "what is older is wanted: an id, a group, or a ref that stands before it",
+    "options.if_failed": "cancel, run or wait is wanted",
+    "options.take": "parameters that are not given are wanted, each from a job or group by `of`",
+    "options.group": "a group is wanted that is open, by its id, or by its ref in the same request",
+    "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
 }
 """What a parameter of Submit takes, or of Get, Pause and Resume; the daemon's error has but its name."""
+
+_OF_OTHERS = ("options.after", "options.take", "options.group")
+"""What names other jobs, in lists and objects of its own."""
 
 _OF_A_BULK = {"each": "parameters", "keys": "options.idempotency_key"}
 """What the lists of SubmitMany hold one of for each job."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bgjob import errors
 from bgjob.errors import (
+    BehindFailedError,
     BgjobError,
     DaemonUnavailableError,
     InvalidParameterError,
@@ -67,7 +68,7 @@ def test_every_class_stands_for_an_error_that_the_daemon_describes() -> None:
     assert len(KINDS) == len(RequestError.__subclasses__())
 
 
-_IN_WORDS = {InvalidParametersError.error_name, JobNotFoundError.error_name}
+_IN_WORDS = {kind.error_name for kind in (BehindFailedError, InvalidParametersError, JobNotFoundError)}
 """Errors that tell their parameters by words of their own."""
 
 
@@ -151,6 +152,7 @@ BUILTIN_BASES = {
     "TooLarge": ValueError,
     "JobNotFound": LookupError,
     "ScheduleNotFound": LookupError,
+    "GroupNotFound": LookupError,
     "TooManyConnections": ConnectionError,
 }
 BUILTINS = (OSError, ValueError, LookupError)
@@ -207,6 +209,11 @@ def test_a_refused_option_is_told_with_what_it_takes() -> None:
     )
     assert str(InvalidParameterError(parameter="options.queu")) == (
         "invalid value for options.queu: there is no such option"
+    )
+    of_others = "invalid value for jobs.3.options.after.0: what is older is wanted: an id, a group, or a ref"
+    assert str(InvalidParameterError(parameter="jobs.3.options.after.0")).startswith(of_others)
+    assert str(InvalidParameterError(parameter="groups.0.ref")).startswith(
+        "invalid value for groups.0.ref: a text of 1"
     )
     for other in ("jobs.12", "jobs.12.class_name", "options.unknown.deep", "id", 5, None):
         assert str(InvalidParameterError(parameter=other)) == f"invalid value for {other}"
