@@ -49,7 +49,9 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
-    "QueueStats": "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment",
+    "QueueStats": (
+        "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment, blocked: ?int"
+    ),
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
@@ -84,7 +86,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int"
+        "max_connections_per_uid: ?int, blocked: ?int, groups_open: ?int"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

@@ -27,6 +27,7 @@ JOB: JsonObject = {
     **dict.fromkeys(
         ("error", "submitted_uid", "submitted_by_job", "schedule", "occurrence", "result", "progress")
     ),
+    **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes")),
     "id": 7,
     "class_name": "shop.Mail",
     "method_name": "send",

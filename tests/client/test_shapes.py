@@ -13,7 +13,7 @@ import pytest
 from bgjob import calls, shapes
 from bgjob.codec import Reply
 from bgjob.errors import ProtocolError
-from tests.client.scripted import STANDING, attempt, entry, running_attempt, summary, whole
+from tests.client.scripted import STANDING, attempt, entry, group, running_attempt, summary, whole
 from tests.fuzz import commands
 
 _WHEN: Final = "2024-12-04T14:31:53.000000Z"
@@ -52,6 +52,7 @@ _QUEUE: Final = {
     "slots": 2,
     "paused": True,
     "oldest_pending": _WHEN,
+    "blocked": 1,
 }
 
 _OCCURRENCE: Final = {
@@ -59,6 +60,8 @@ _OCCURRENCE: Final = {
     "status": "completed",
 }  # fmt: skip
 _SKIPPED: Final = _OCCURRENCE | {"count": 3, "verdict": "skipped", "reason": "overlap", "status": None}
+_GROUP: Final = group(5, "failed", name="pages", group=4, sealed_at=_WHEN)
+_EDGE: Final = {"of": "job", "after": 1, "job_id": 2, "standing": "failed"}
 _SCHEDULE: Final = {
     "name": "nightly", "job": "a.B::c", "parameters": {"a": 1}, "cron": "30 2 * * *", "every": None, "zone": "UTC",
     "description": "At 02:30 every day", "missed": "skip", "overlap": "skip", "jitter": 5.0, "paused_at": _WHEN,
@@ -73,6 +76,8 @@ TOLD: Final[Mapping[str, Any]] = {
     "loaded_at": _WHEN,
     "storage_trouble": "no space",
     "jobs": {"failed": 1},
+    "blocked": 1,
+    "groups_open": 1,
     "minutes": [{"completed": 1, "failed": 2}],
     "oldest_pending": _WHEN,
     "queues": [_QUEUE],
@@ -130,6 +135,18 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     ),
     "reloaded": (
         {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
+    ),
+    "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),
+    "graph": ({"jobs": [summary(1, "failed", error="no", group_id=5), summary(2, is_blocked=True)], "groups": [_GROUP],
+               "edges": [_EDGE], "is_whole": False}, ("graph 1",)),
+    "group": ({"group": _GROUP, "retried": 1}, ("group 1", "group 1 --retry", "group 1 -w")),
+    "job after others": (
+        {
+            "Get": {"job": whole(2, is_blocked=True, if_failed="wait", waits_for=1, cancelled_after="1", group_id=5,
+                                 takes={"a": {"of": {"id": 1}, "pointer": "/a", "problem": "no"}}), "next": None},
+            "Graph": {"jobs": [summary(1, "failed")], "groups": [_GROUP], "edges": [_EDGE], "is_whole": True},
+        },
+        ("show 1",),
     ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
     "schedules": ({"schedules": [_SCHEDULE]}, ("schedules", "schedules nightly")),

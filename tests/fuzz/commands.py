@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from bgjob.calls import Call
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 _MOST_ASKED: Final = 4
 
+FLOW: Final = Path(__file__).with_name("flow.json")
+
 WORDS: Final = (
     "run a.B::c",
     "run a.B::c -w",
@@ -43,6 +46,11 @@ WORDS: Final = (
     "wait 1",
     "cancel 1",
     "retry 1",
+    f"flow {FLOW}",
+    "graph 1",
+    "group 1",
+    "group 1 --retry",
+    "group 1 -w",
     "top --once",
     "stats",
     "classes",

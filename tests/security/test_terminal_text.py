@@ -29,8 +29,9 @@ from bgjobd.host.log import Line as LogLine
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.web import console
 from bgjobd.web.settings import Settings
-from tests.client.scripted import Line, ScriptedDaemon, method_of
+from tests.client.scripted import Line, ScriptedDaemon, group, method_of
 from tests.daemon.running import RunningDaemon, daemon
+from tests.fuzz.commands import FLOW
 from tests.page.serving import SAMPLES, WHEN, tell_samples
 from tests.support import eventually
 
@@ -85,6 +86,7 @@ _MEASURES: Final = {
     for name, value in (("wall", 1.0), ("cpu", 1.0), ("memory", 4096), ("output", 12))
     for part in ("p50", "p95")
 }
+_GROUP: Final = group(5, "failed", name="pages", group=4)
 TOLD: Final[Mapping[str, Any]] = {
     **SAMPLES,
     "stats": {
@@ -100,6 +102,14 @@ TOLD: Final[Mapping[str, Any]] = {
     "schedules": [_SCHEDULE],
     "occurrences": [_OCCURRENCE, _OCCURRENCE | {"verdict": "skipped", "reason": "missed", "count": 2}],
     "next_occurrence": WHEN,
+    "ids": [1, 2],
+    "graph": {
+        "jobs": [SAMPLES["summary"], SAMPLES["summary"] | {"id": 2}],
+        "groups": [_GROUP],
+        "edges": [{"of": "job", "after": 1, "job_id": 2, "standing": "failed"}],
+        "is_whole": False,
+    },
+    "group": _GROUP,
 }
 """All that a daemon answers to the commands, with every field."""
 
@@ -113,6 +123,10 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "output": (("1",), ("output",)),
     "wait": (("1",), ("summary", "job")),
     "cancel": (("1",), ()),
+    "flow": ((str(FLOW),), ("ids",)),
+    "graph": (("1",), ("graph",)),
+    "group": (("1",), ("group",)),
+    "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
@@ -163,6 +177,12 @@ class Liar:
                 line.reply(occurrences=told["occurrences"], next=told["next_occurrence"])
             case "RunSchedule":
                 line.reply(id=told["id"])
+            case "SubmitMany":
+                line.reply(ids=told["ids"], groups=[7])
+            case "Graph":
+                line.reply(**told["graph"])
+            case "Group" | "WaitGroup":
+                line.reply(group=told["group"])
             case _:
                 tell_samples(line, asked, dict(told))
 

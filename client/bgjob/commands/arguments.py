@@ -9,10 +9,23 @@ from typing import Any, Final, NoReturn
 
 from bgjob import __version__
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, outbox, pages, schedules, submit, values
+from bgjob.commands import (
+    about,
+    completion,
+    flow,
+    follow,
+    groups,
+    look,
+    manage,
+    outbox,
+    pages,
+    schedules,
+    submit,
+    values,
+)
 from bgjob.commands.parsing import Parser
 from bgjob.commands.top import command as top
-from bgjob.words import STATUS_WORDS, Backoff, EntryType
+from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed
 
 
 def parse(given: Sequence[str] | None) -> argparse.Namespace:
@@ -25,6 +38,10 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     is_run = arguments.run is submit.run
     if is_run and arguments.timeout is not None and not (arguments.wait or arguments.follow):
         words.error("--timeout limits the wait and needs -w or -f; --attempt-timeout limits an attempt")
+    if is_run and arguments.after and arguments.delay is not None:
+        words.error("--delay from when, the submit or the end of what it comes after? --at is possible")
+    if arguments.run is groups.group and arguments.timeout is not None and not arguments.wait:
+        words.error("--timeout limits the wait and needs -w")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")
@@ -37,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
         prog="bgjob",
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
-        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job or\n"
-        "schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
+        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
+        "group or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
         "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
         "77 refused, 124 the wait timed out, 130 interrupted",
         formatter_class=_Help,
@@ -61,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
             _add_cancel,
             _add_retry,
         ),
+        *(_add_flow, _add_graph, _add_group),
         *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox),
         *(_add_schedules, _add_occurrences, _add_schedule),
     ):
@@ -91,6 +109,7 @@ def _add_run(commands: _Commands) -> None:
     _add_parameters(of_job)
     _add_start(of_job)
     _add_retries(of_job)
+    _add_after(of_job)
     of_job.add_argument(
         "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
     )
@@ -155,6 +174,22 @@ def _add_retries(of_job: _Options) -> None:
     )
 
 
+def _add_after(of_job: _Options) -> None:
+    after = of_job.add_argument(
+        "--after",
+        type=values.predecessor,
+        action="append",
+        metavar="ID|group:ID",
+        help="not before this job, or group, has completed; may be repeated",
+    )
+    completion.asking_for(after, "jobs")
+    of_job.add_argument(
+        "--if-failed",
+        choices=[one.value for one in IfFailed],
+        help="where one of those fails or is cancelled: cancel this one (the default), run it, or wait for a retry",
+    )
+
+
 def _add_list(commands: _Commands) -> None:
     command = _added(
         commands,
@@ -176,6 +211,8 @@ def _add_list(commands: _Commands) -> None:
     _add_target(command)
     schedule = command.add_argument("--schedule", metavar="NAME", help="jobs of this schedule")
     completion.asking_for(schedule, "schedules")
+    group = command.add_argument("--group", type=values.job_id, metavar="ID", help="members of this group")
+    completion.asking_for(group, "groups")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
@@ -304,6 +341,59 @@ def _add_retry(commands: _Commands) -> None:
         hint="only failed and cancelled jobs can run again",
     )
     _add_ids(command, "ended_jobs")
+    command.add_argument(
+        "--anyway", action="store_true", help="though what they come after failed: that counts as done, then"
+    )
+
+
+def _add_flow(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "flow",
+        flow.flow,
+        "bgjob flow nightly.json",
+        more="The file has the parameters of SubmitMany, as JSON.",
+    )
+    command.add_argument(
+        "flow", type=flow.written, metavar="FILE|-", help="the jobs and groups, from a file or from stdin"
+    )
+
+
+def _add_graph(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "graph",
+        groups.graph,
+        "bgjob graph 12",
+        more="The job has a star. What comes after another stands below it: indented, or, where the way goes on,"
+        " with an arrow. Of those that look alike some are shown.",
+    )
+    _add_id(command)
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.LARGEST,
+        metavar="N",
+        help=f"at most so many jobs, the nearest ones ({pages.LARGEST})",
+    )
+
+
+def _add_group(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "group",
+        groups.group,
+        "bgjob group 5 --wait --timeout 10m",
+        "bgjob group 5 --retry",
+        more="With -w the exit code is 0 where all members completed, 1 where some failed, else 3.",
+    )
+    group = command.add_argument("id", type=values.job_id, metavar="ID", help="of the group")
+    completion.asking_for(group, "groups")
+    what = command.add_mutually_exclusive_group()
+    for action, does in groups.ACTIONS.items():
+        what.add_argument(f"--{action}", dest="action", action="store_const", const=action, help=does)
+    command.add_argument("-w", "--wait", action="store_true", help="wait until it has ended")
+    command.add_argument("--timeout", type=values.seconds, metavar="TIME", help="wait at most this long")
 
 
 def _add_top(commands: _Commands) -> None:

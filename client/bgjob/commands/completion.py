@@ -96,6 +96,10 @@ def _schedules(client: Client) -> Iterable[str]:
     return (schedule["name"] for schedule in client.schedules(next=0))
 
 
+def _groups(client: Client) -> Iterable[str]:
+    return (str(group["id"]) for group in client.groups(limit=_NEWEST).items)
+
+
 def _jobs(*status: str) -> Callable[[Client], Iterable[str]]:
     return lambda client: (str(job["id"]) for job in client.list(status=status or None, limit=_NEWEST).items)
 
@@ -106,6 +110,7 @@ KINDS: Final[Mapping[str, Callable[[Client], Iterable[str]]]] = {
     "filters": _classes_and_methods,
     "queues": _queues,
     "schedules": _schedules,
+    "groups": _groups,
     "jobs": _jobs(),
     "open_jobs": _jobs("pending", "running"),
     "ended_jobs": _jobs("failed", "cancelled"),

@@ -6,15 +6,18 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import pages, screen, tables
+from bgjob.commands import groups, pages, screen, tables
 from bgjob.commands.pages import Found
-from bgjob.commands.problems import INTERRUPTED, OK
+from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
 from bgjob.words import Outcome, Status
+
+if TYPE_CHECKING:
+    from bgjob.answers import Graph
 
 DEFAULT_COLUMNS: Final = ("id", "status", "job", "attempt", "when", "note")
 _LABEL: Final = 12
@@ -23,7 +26,7 @@ _LABEL: Final = 12
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
-    filters |= {"schedule": given.schedule, "since": given.since}
+    filters |= {"schedule": given.schedule, "group": given.group, "since": given.since}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -45,7 +48,7 @@ def show(client: Client, given: argparse.Namespace) -> int:
         logged = {"logs": list(_logs(client, job["id"]))} if given.logs else {}
         screen.tell_json(job | logged)
         return OK
-    lines = _lines_of(job, time.time())
+    lines = _lines_of(job, groups.try_around(client, job), time.time())
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
@@ -143,9 +146,10 @@ _CUTS: Final = {
 # One job
 
 
-def _lines_of(job: Mapping[str, Any], now: float) -> list[str]:
+def _lines_of(job: Mapping[str, Any], around: Graph | None, now: float) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
-    lines += [f"{name:<{_LABEL}}{value}" for name, value in _rows(job, now) if value]
+    rows = [*_rows(job, now), *groups.ties(job, around, now), *_times(job, now)]
+    lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
     return [*lines, *_traceback(job["attempts"]), *_next_commands(job)]
@@ -161,6 +165,9 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
     yield "retries", _retries(job)
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
+
+
+def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "submitted", text.moment(job["created_at"], now) + _submitter(job)
     yield "scheduled", text.moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
     yield "started", text.moment(job["started_at"], now)
@@ -252,12 +259,17 @@ def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
 def _next_commands(job: Mapping[str, Any]) -> list[str]:
     commands = {
         Status.FAILED: f"bgjob retry {job['id']}",
-        Status.CANCELLED: f"bgjob retry {job['id']}",
+        Status.CANCELLED: cure_of(job["cancelled_after"] or job["id"]),
         Status.RUNNING: f"bgjob output -f {job['id']}",
         Status.PENDING: f"bgjob why {job['id']}",
     }
     has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
-    possible = (commands.get(job["status"]), f"bgjob output {job['id']}" if has_output else None)
+    has_ties = job["if_failed"] is not None or job["group_id"] is not None
+    possible = (
+        commands.get(job["status"]),
+        f"bgjob output {job['id']}" if has_output else None,
+        f"bgjob graph {job['id']}" if has_ties else None,
+    )
     given = [command for command in possible if command is not None]
     return ["", f"next: {', '.join(given)}"] if given else []
 

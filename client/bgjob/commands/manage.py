@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.problems import OK
-from bgjob.errors import InvalidStateError, JobNotFoundError
+from bgjob.errors import BehindFailedError, InvalidStateError, JobNotFoundError
 
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def cancel(client: Client, given: argparse.Namespace) -> int:
 
 def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
-    return _ask_of_jobs(client.retry, given, "to run again")
+    return _ask_of_jobs(partial(client.retry, anyway=given.anyway), given, "to run again")
 
 
 def pause(client: Client, given: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str,
     ids = list(dict.fromkeys(given.ids))
     try:
         ask(*ids)
-    except (InvalidStateError, JobNotFoundError):
+    except (BehindFailedError, InvalidStateError, JobNotFoundError):
         if len(ids) > 1:  # the error is of one of them
             screen.say(f"none of the {len(ids)} jobs is {told}")
         raise

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgjob.errors import (
+    BehindFailedError,
     BgjobError,
     BrokenError,
     CodeLoadingError,
     DaemonUnavailableError,
+    GroupNotFoundError,
+    GroupSealedError,
     InternalError,
     InvalidParameterError,
     InvalidParametersError,
@@ -32,6 +35,8 @@ from bgjob.errors import (
 from bgjob.text import capped, one_line
 
 OK: Final = 0
+FAILED: Final = 1
+CANCELLED: Final = 3
 NOT_FOUND: Final = 4
 UNAVAILABLE: Final = 69
 UNWRITABLE: Final = 74
@@ -43,9 +48,10 @@ _LONGEST: Final = 500
 """How many characters of a job's failure, which may have 64 KiB, are said; the hint leads to the others."""
 
 _CODES: Final[Mapping[type[BaseException], int]] = {
-    JobFailedError: 1,
-    JobCancelledError: 3,
+    JobFailedError: FAILED,
+    JobCancelledError: CANCELLED,
     JobNotFoundError: NOT_FOUND,
+    GroupNotFoundError: NOT_FOUND,
     ScheduleNotFoundError: NOT_FOUND,
     SocketDeniedError: REFUSED,
     TooManyConnectionsError: 75,
@@ -66,6 +72,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     JobCancelledError: "`bgjob retry {id}` runs it again",
     JobNotFoundError: "`bgjob list` has those there are",
     ScheduleNotFoundError: "`bgjob schedules` has those there are",
+    GroupSealedError: "`bgjob group {id}` has more",
+    BehindFailedError: "`{cure}`, or `bgjob retry {id} --anyway`",
     SocketDeniedError: "`ls -l` of it tells the group that may",
     CodeLoadingError: "ask again; `bgjobd status` says how that goes",
     NoAnswerError: "`bgjobd status` says whether it hangs",
@@ -77,7 +85,9 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     QueueFullError: "`bgjob stats` has the queues",
     MethodNotFoundError: "it is older than this command",
 }
-"""What to do next, where the error does not say so itself; names are those of the job or the error's parameters."""
+"""What to do next, where the error does not say so itself; names are those of the job or the error's parameters, and
+`cure` retries what it came after.
+"""
 
 _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {"options.queue": "`bgjob stats` lists the queues"}
 """The same for a parameter that another command tells more of than the one that was given it."""
@@ -94,6 +104,8 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
     if isinstance(error, JobFailedError):
         told = capped(told, _LONGEST)
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
+    if isinstance(error, JobCancelledError) and error.job.get("cancelled_after"):
+        found = "`{cure}` has it run, too"
     if isinstance(error, InvalidParameterError | InvalidStateError):
         found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
     if found is not None:
@@ -108,6 +120,11 @@ def followed(told: str, next: str) -> str:
     return f"{told}{' ' if told.endswith('?') else '; '}{next}"
 
 
+def cure_of(node: object) -> str:
+    """The command that runs again what others came after: a job, "12", or a group, "group 5"."""
+    return f"bgjob {node} --retry" if str(node).startswith("group ") else f"bgjob retry {node}"
+
+
 def _may_be_stored_unheard(error: BgjobError) -> bool:
     """Whether this ended a submit that the daemon may have, and of which nobody has said what became of it."""
     return isinstance(error, DaemonUnavailableError) and error.was_sent and bool(error.idempotency_keys)
@@ -116,8 +133,8 @@ def _may_be_stored_unheard(error: BgjobError) -> bool:
 def _names_in(error: BgjobError) -> dict[str, Any]:
     match error:
         case JobFailedError() | JobCancelledError():
-            return error.job
+            return {"cure": cure_of(error.job.get("cancelled_after")), **error.job}
         case RequestError():
-            return error.parameters
+            return {"cure": cure_of(error.parameters.get("before")), **error.parameters}
         case _:
             return {}

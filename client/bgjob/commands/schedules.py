@@ -185,7 +185,10 @@ def _rows(schedule: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
         note = "" if one["note"] is None else f": {one['note']}"
         yield "" if place else "next", text.one_line(f"{one['local']} ({text.when(one['at'], now)}){note}")
     yield "last", _last_of(schedule["last"], now)
-    yield "paused", "" if schedule["paused_at"] is None else f"since {text.moment(schedule['paused_at'], now)}"
+    yield (
+        "paused",
+        "" if schedule["paused_at"] is None else f"since {text.moment(schedule['paused_at'], now)}",
+    )
     yield "refused", text.one_line(schedule["refused"] or "")
     yield "parameters", text.plain(schedule["parameters"])
     yield "missed", text.one_line(schedule["missed"])

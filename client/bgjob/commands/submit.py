@@ -12,7 +12,7 @@ from bgjob.commands.problems import OK
 
 _OPTIONS = (
     *("delay", "at", "priority", "queue", "attempt_timeout"),
-    *("max_retries", "retry_delay", "backoff", "idempotency_key"),
+    *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
 )
 
 

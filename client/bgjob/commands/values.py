@@ -43,22 +43,22 @@ def parameter(text: str) -> tuple[str, Any]:
     if not (name and separator):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     try:
-        given = _from_json(value)
+        given = from_json(value)
     except ValueError:
         return name, value
-    return name, _sendable(given)
+    return name, sendable(given)
 
 
 def parameters(text: str) -> dict[str, Any]:
     """All of a job's parameters: a JSON object, `@FILE` that holds one, or `-` for stdin."""
     try:
-        given = _from_json(_content(text))
+        given = from_json(_content(text))
     except (ValueError, OSError) as error:
         raise argparse.ArgumentTypeError(f"no parameters in {_place(text)}: {error}") from None
     if not isinstance(given, dict):
         raise argparse.ArgumentTypeError(f"parameters are a JSON object; in {_place(text)} is none")
-    sendable: dict[str, Any] = _sendable(given)
-    return sendable
+    taken: dict[str, Any] = sendable(given)
+    return taken
 
 
 def _content(text: str) -> str:
@@ -75,7 +75,7 @@ def _place(text: str) -> str:
     return repr(text) if text == "-" or text.startswith("@") else "the argument"
 
 
-def _from_json(text: str) -> Any:
+def from_json(text: str) -> Any:
     """The value, as the socket takes it: finite numbers only, no key twice. Raises ValueError."""
     try:
         return json.loads(text, object_pairs_hook=codec.unique, parse_constant=_refused, parse_float=_finite)
@@ -83,10 +83,13 @@ def _from_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _sendable(value: Any) -> Any:
-    """The value, if the socket takes it: the daemon has no answer for what it does not, and hangs up."""
+def sendable(value: Any, max_depth: int = INT_MAX) -> Any:
+    """The value, if the socket takes it: the daemon has no answer for what it does not, and hangs up.
+
+    `max_depth` is of a message in which the value is a parameter.
+    """
     try:
-        codec.parse_parameters(codec.encode({"value": value})[:-1], max_depth=INT_MAX)
+        codec.parse_parameters(codec.encode({"value": value})[:-1], max_depth)
     except InvalidParameterError:
         raise argparse.ArgumentTypeError("an integer is beyond 64 bit") from None
     except UnicodeEncodeError:
@@ -165,6 +168,14 @@ def _moments(at: datetime) -> list[datetime]:
 
 def _on_the_wall(moment: datetime) -> datetime:
     return moment.astimezone().replace(tzinfo=None)
+
+
+def predecessor(text: str) -> dict[str, int]:
+    """What a job comes after, as the socket has it: the id of a job, or `group:5`."""
+    kind, separator, number = text.rpartition(":")
+    if kind not in ("", "group") or (separator and not kind):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither the id of a job nor group:ID")
+    return {kind or "id": job_id(number)}
 
 
 def instant(text: str) -> str:
