@@ -10,7 +10,7 @@ import pytest
 from bgjob import command, errors
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.commands.problems import code_of, explained
-from tests.client.scripted import Line, ScriptedDaemon, group, method_of, summary, whole
+from tests.client.scripted import STANDING, WHEN, Line, ScriptedDaemon, group, method_of, summary, whole
 from tests.client.test_graph_tree import blocked, edge, job
 from tests.fuzz.commands import shown_by
 
@@ -268,3 +268,25 @@ def test_show_tells_what_a_job_takes_of_results_and_what_went_wrong_with_that() 
     assert "takes       rows from job 12, /rows: there is no /rows" in lines
     assert "            pages from group 5" in lines
     assert lines[-1] == "next: bgjob retry 12"
+
+
+# Of the daemon
+
+
+def test_stats_and_top_count_blocked_jobs_and_groups_that_have_not_ended() -> None:
+    queue = {"name": "mail", "pending": 4, "running": 0, "slots": 2, "paused": False, "oldest_pending": None}
+    queues = [queue | {"blocked": 3}, queue | {"name": "other", "blocked": 0}]
+    stats = {**STANDING, "jobs": {"pending": 8}, "blocked": 3, "groups_open": 2, "queues": queues}
+    counts = (
+        "jobs: 8 pending (3 blocked), 0 running, 0 completed, 0 failed, 0 cancelled; 2 groups have not ended"
+    )
+    lines = shown_by("stats", Reply(stats)).splitlines()
+    assert counts in lines
+    assert [line.split() for line in lines[-3:]] == [
+        ["QUEUE", "PENDING", "BLOCKED", "RUNNING", "SLOTS"],
+        ["mail", "4", "3", "0", "2"],
+        ["other", "4", "0", "2"],
+    ]
+    look = {"Stats": stats, "List": {"jobs": [], "is_complete": True}, "Running": {"attempts": []}}
+    assert counts in shown_by("top --once", Reply(look)).splitlines()
+    assert WHEN not in counts

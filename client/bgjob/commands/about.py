@@ -14,7 +14,7 @@ from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
-from bgjob.words import Status
+from bgjob.words import BLOCKED, Status
 
 
 def classes(client: Client, given: argparse.Namespace) -> int:
@@ -37,14 +37,13 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json(standing)
         return OK
-    counts = [f"{standing['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
     version = text.one_line(standing["version"])
     screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
     if standing.get("storage_trouble"):
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     for name, why in (standing.get("held") or {}).items():
         screen.tell(screen.painted(text.one_line(f"no job of {name} starts: {why}"), "red"))
-    screen.tell(f"jobs: {', '.join(counts)}")
+    screen.tell(f"jobs: {job_counts(standing, screen.painted)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, now)}")
     shown = [
@@ -53,6 +52,19 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     ]
     screen.show("".join(f"\n{table}" for table in shown))
     return OK
+
+
+def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -> str:
+    """How many jobs there are of each status, and groups that have not ended."""
+    counts = {status: f"{standing['jobs'].get(status, 0)} {paint(status)}" for status in Status}
+    blocked, groups = (
+        standing.get("blocked"),
+        standing.get("groups_open"),
+    )  # which daemons before did not tell
+    if blocked:
+        counts[Status.PENDING] += f" ({blocked} {paint(BLOCKED)})"
+    have = "group has" if groups == 1 else "groups have"
+    return ", ".join(counts.values()) + (f"; {groups} {have} not ended" if groups else "")
 
 
 def _lately(standing: Mapping[str, Any], now: float) -> str:
@@ -75,11 +87,13 @@ def _wait(standing: Mapping[str, Any], now: float, told: Callable[[float], str] 
 def queue_columns(
     queues: Sequence[Mapping[str, Any]], now: float, told: Callable[[float], str] = text.span
 ) -> list[Column]:
-    """How the queues stand, and for how long the oldest job of each has waited, if one waits."""
+    """How the queues stand; how many of the pending jobs are blocked, and how long the oldest has waited, if any."""
     waits = [_wait(queue, now, told) for queue in queues]
+    blocked = [str(queue.get("blocked") or "") for queue in queues]
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
+        *([Column("BLOCKED", blocked, is_number=True)] if any(blocked) else []),
         Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
         Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
         *([Column("OLDEST", waits, is_number=True)] if any(waits) else []),

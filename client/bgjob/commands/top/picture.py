@@ -7,11 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import text
 from bgjob.commands import tables
-from bgjob.commands.about import queue_columns
+from bgjob.commands.about import job_counts, queue_columns
 from bgjob.commands.tables import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
-from bgjob.words import Status
 
 _LEAST_NAME: Final = 16
 _FAILED_AT_ONCE: Final = 10
@@ -69,8 +68,7 @@ def _head(scene: Scene, view: View) -> list[Line]:
         first += [] if scene.rates is None else [f"a minute: {_rate(scene.rates.completed)} completed"]
         first += [] if scene.rates is None else [f"{_rate(scene.rates.failed)} failed"]
         lines = [Line(", ".join(first), "bold")]
-    jobs = ", ".join(f"{stats['jobs'].get(status, 0)} {status}" for status in Status)
-    lines += [Line(f"jobs: {jobs}")]
+    lines += [Line(f"jobs: {job_counts(stats)}")]
     lines += [Line(stats["storage_trouble"], "red")] if stats.get("storage_trouble") else []
     return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
 
