@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import command
+from bgjob import command, retrying
 from bgjob.codec import JsonObject, Reply, Request
 from tests.client.scripted import Line, ScriptedDaemon
 
@@ -201,6 +201,17 @@ def test_what_a_daemon_refuses_is_said_with_line_column_and_key(
     code, _ = ran(tmp_path, FLOW, lambda line, _: line.send(Reply(parameters, error=error).to_bytes()))
     assert code in (4, 75, 77)
     assert capsys.readouterr().err.startswith(f"bgjob: {told}")
+
+
+def test_where_the_answer_is_lost_it_is_said_that_the_jobs_may_be_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys were made here, so a person cannot repeat it with them."""
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.0)
+    assert ran(tmp_path, FLOW, lambda line, _: line.hang_up())[0] == 69
+    told = capsys.readouterr().err
+    assert "nobody has said whether the jobs are stored; `bgjob list` has them if they are\n" in told
+    assert "--key" not in told
 
 
 def test_a_flow_is_read_from_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

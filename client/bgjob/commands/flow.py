@@ -16,6 +16,7 @@ from bgjob.commands import screen, values
 from bgjob.commands.json_places import Path, Place, dotted, places, where
 from bgjob.commands.problems import OK, code_of, explained
 from bgjob.errors import (
+    DaemonUnavailableError,
     GroupNotFoundError,
     GroupSealedError,
     InvalidNameError,
@@ -40,15 +41,16 @@ class Flow(NamedTuple):
 def flow(client: Client, given: argparse.Namespace) -> int:
     """Submit jobs that come after one another, and print the id and the ref of each."""
     asked = _keyed(given.flow.request)
+    call = Call(f"{INTERFACE}.SubmitMany", asked, answers.stored_many, needs_code=True)
     try:
-        ids, groups = client._call(_call(asked))
+        ids, groups = client._call(call)
     except RequestError as error:
-        told = _told(error, given.flow.text, given.hint)
-        for line in told:
-            screen.say(line)
-        if not told:
-            raise
-        return code_of(error)
+        return _say_where(error, given)
+    except DaemonUnavailableError as error:
+        error.idempotency_keys = ()  # nobody knows those that were made here
+        if error.was_sent:
+            screen.say("nobody has said whether the jobs are stored; `bgjob list` has them if they are")
+        raise
     if given.json:
         screen.tell_json({"ids": ids, "groups": groups})
         return OK
@@ -57,14 +59,6 @@ def flow(client: Client, given: argparse.Namespace) -> int:
     for group_id, ref in zip(groups, _refs(asked, "groups", len(groups)), strict=True):
         screen.say(f"group {group_id} is {ref}; `bgjob group {group_id} --wait` waits for its end")
     return OK
-
-
-def _call(asked: JsonObject) -> Call[tuple[list[int], list[int]]]:
-    def parse(reply: JsonObject) -> tuple[list[int], list[int]]:
-        groups = [] if reply.get("groups") is None else answers.shaped(reply, "groups", "[]int")
-        return answers.job_ids(reply), groups
-
-    return Call(f"{INTERFACE}.SubmitMany", asked, parse, needs_code=True)
 
 
 def _keyed(request: JsonObject) -> JsonObject:
@@ -147,6 +141,16 @@ def _is_sendable(value: Any) -> bool:
 
 
 # What a daemon finds wrong
+
+
+def _say_where(error: RequestError, given: argparse.Namespace) -> int:
+    """Say what was refused with its places in the file; the exit code. Raises the error where it is about none."""
+    told = _told(error, given.flow.text, given.hint)
+    if not told:
+        raise error
+    for line in told:
+        screen.say(line)
+    return code_of(error)
 
 
 def _told(error: RequestError, read: str, hint: str) -> list[str]:
