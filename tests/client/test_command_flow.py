@@ -23,7 +23,8 @@ FLOW = """{
       "parameters": {"number": [1]},
       "options": {
         "group": {"ref": "pages"},
-        "after": [{"ref": "extract"}, {"id": 12}, {"group": 5}]
+        "after": [{"ref": "extract"}, {"id": 12}, {"group": 5}],
+        "take": {"titel": {"of": {"ref": "extract"}}}
       }
     }
   ],
@@ -165,6 +166,11 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
             'line 4, column 90, jobs.0.parameters: "x" is a required property\nbgjob: line 7, column 21, jobs.1',
         ),
         (
+            f"{OURS}.InvalidParameters",
+            {"problems": [{"path": "jobs/1/titel", "message": "there is no such parameter"}]},
+            "line 11, column 27, jobs.1.options.take.titel: there is no such parameter",
+        ),
+        (
             f"{OURS}.NotApproved",
             {"class_name": "a.Report"},
             "line 4, column 38, jobs.0.class_name: a.Report is",
@@ -189,7 +195,7 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
             {"id": 5},
             "line 10, column 61, jobs.1.options.after.2.group: there is no group",
         ),
-        (f"{OURS}.GroupSealed", {"id": 6}, "line 14, column 12, seal.0: group 6 is sealed"),
+        (f"{OURS}.GroupSealed", {"id": 6}, "line 15, column 12, seal.0: group 6 is sealed"),
         (f"{OURS}.GroupSealed", {"id": 9}, "group 9 is sealed"),
         (f"{OURS}.QueueFull", {"queue": "mail", "limit": 5}, "queue mail is full"),
         (f"{OURS}.InvalidParameters", {"problems": 5}, "the parameters do not fit the method"),

@@ -147,6 +147,19 @@ def test_what_a_job_waits_for_that_failed_and_how_far_a_running_one_is_are_noted
     ]
 
 
+def test_what_comes_after_something_at_second_hand_stands_there_alone() -> None:
+    """A step that takes a result of the first, after the group of the second, comes after all of them."""
+    jobs = [job(1, "extract"), job(2, "page", group_id=5), job(3, "page", group_id=5), job(4, "bind")]
+    edges = [edge(1, 2), edge(1, 3), edge(5, 4, "group"), edge(1, 4), edge(2, 4)]
+    assert drawn(jobs, edges, [group(5, "completed")]) == [
+        "1 | completed | extract",
+        "├─ 2 | completed | page | before group 5",
+        "└─ 3 | completed | page | before group 5",
+        "↓ group 5 | completed |  | 3 of 3 completed",
+        "↓ 4 | completed | bind",
+    ]
+
+
 def test_edges_to_what_is_left_out_are_left_out() -> None:
     assert drawn([job(2, "b", group_id=9)], [edge(1, 2), edge(2, 3)], [group(7, group=8)]) == [
         "├─ 2 | completed | b",

@@ -170,6 +170,9 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
 def _line(found: list[Place], read: str, path: Path, message: str) -> str:
     """The message with the line of what stands there, or of what it would stand in."""
     starts = {place.path: place.at for place in reversed(found)}
+    taken = (*path[:2], "options", "take", *path[3:4])
+    if path[2:3] == ("parameters",) and path not in starts and taken in starts:
+        path = taken
     nearest = path
     while nearest not in starts:
         nearest = nearest[:-1]

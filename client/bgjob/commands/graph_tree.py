@@ -156,13 +156,16 @@ class _Tree:
         }
         ways = {way for way in _ways(graph) if self._told.keys() >= set(way)}
         self._failed = _failed_before(graph)
-        self._before: dict[Node, list[Node]] = {node: [] for node in self._told}
+        before: dict[Node, list[Node]] = {node: [] for node in self._told}
+        for one, other in sorted(ways):
+            before[other].append(one)
+        order = _in_order(before)
+        self._before = _needed(before, order)
         self._after: dict[Node, list[Node]] = {node: [] for node in self._told}
-        for before, after in sorted(ways):
-            self._before[after].append(before)
-            self._after[before].append(after)
+        for node in sorted(order):
+            for one in self._before[node]:
+                self._after[one].append(node)
         self.standing = {node: self._standing(node) for node in self._told}
-        order = _in_order(self._before)
         self._set_parents(order)
         self._sum_up(order)
 
@@ -270,6 +273,22 @@ def _ways(graph: Graph) -> Iterator[tuple[Node, Node]]:
     for group in graph.groups:
         if group["group"] is not None:
             yield Node("group", group["id"]), Node("group", group["group"])
+
+
+def _needed(before: Mapping[Node, Sequence[Node]], order: Sequence[Node]) -> dict[Node, list[Node]]:
+    """The same without what another of them comes after anyway, at first or third hand."""
+    bits = {node: 1 << place for place, node in enumerate(order)}
+    earlier: dict[Node, int] = {}
+    needed = {}
+    for node in order:
+        implied = 0
+        for one in before[node]:
+            implied |= earlier[one]
+        needed[node] = [one for one in before[node] if not implied & bits[one]]
+        earlier[node] = implied
+        for one in needed[node]:
+            earlier[node] |= bits[one]
+    return needed
 
 
 def _failed_before(graph: Graph) -> dict[int, list[Node]]:
