@@ -202,6 +202,55 @@ def commands(running: RunningDaemon) -> Commands:
     return Commands(running.socket)
 
 
+# Jobs that come after others
+
+FLOW = """{
+  "groups": [{"ref": "mails", "name": "to all"}],
+  "jobs": [
+    {"ref": "first", "class_name": "shop.Mail", "method_name": "send", "parameters": {"to": "a@b"}},
+    {"class_name": "shop.Mail", "method_name": "send", "parameters": {"to": "c@d"},
+      "options": {"after": [{"ref": "first"}], "group": {"ref": "mails"}}},
+    {"class_name": "shop.Mail", "method_name": "send", "parameters": {"to": "nobody"},
+      "options": {"after": [{"ref": "first"}], "group": {"ref": "mails"}}},
+    {"ref": "last", "class_name": "shop.Mail", "method_name": "send",
+      "options": {"after": [{"group_ref": "mails"}], "take": {"to": {"of": {"ref": "first"}}}}}
+  ]
+}
+"""
+
+
+def test_a_flow_is_submitted_seen_as_a_graph_and_retried_where_it_failed(commands: Commands) -> None:
+    stored = commands.run("flow", "-", given=FLOW)
+    (first, first_ref), (kept,), (failed,), (last, last_ref) = map(str.split, stored.stdout.splitlines())
+    assert (first_ref, last_ref) == ("first", "last")
+    group = stored.stderr.split()[2]
+    assert commands.run("group", group, "--wait").returncode == 1
+    lines = commands.run("graph", last).stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        f"{first} completed shop.Mail::send",
+        f"├─ {kept} completed shop.Mail::send before group {group}",
+        f"└─ {failed} failed shop.Mail::send ValueError: no address: nobody; before group {group}",
+        f"↓ group {group} failed to all 1 of 2 completed, 1 failed",
+        f"↓ {last}* cancelled shop.Mail::send cancelled: group {group}, which it came after, failed",
+    ]
+    shown = commands.run("show", last).stdout.splitlines()
+    assert f"after       group {group} (failed), job {first} (completed)" in shown
+    assert shown[-1] == f"next: bgjob group {group} --retry, bgjob graph {last}"
+    assert commands.run("retry", last).returncode == 77
+    assert commands.json("group", group, "--retry")["retried"] == 1
+    assert commands.run("group", group, "-w").returncode == 1
+    assert commands.json("retry", last, "--anyway") == {"ids": [int(last)]}
+    assert commands.run("wait", last).stdout == f"{last} completed\n"
+
+
+def test_what_is_wrong_with_a_flow_is_said_with_its_line(commands: Commands) -> None:
+    later = commands.run("flow", "-", given=FLOW.replace('{"group_ref": "mails"}', '{"ref": "last"}'))
+    assert later.stderr.startswith("bgjob: line 10, column 29: invalid value for jobs.3.options.after.0: ")
+    wrong = commands.run("flow", "-", given=FLOW.replace('"nobody"', "17"))
+    assert wrong.stderr == 'bgjob: line 7, column 77, jobs.2.parameters.to: 17 is not of type "string"\n'
+    assert (later.returncode, wrong.returncode) == (77, 77)
+
+
 # run
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from bgjob.codec import Request
 from bgjob.commands import completion
-from tests.client.scripted import STANDING, Line, Script, ScriptedDaemon, method_of
+from tests.client.scripted import STANDING, Line, Script, ScriptedDaemon, group, method_of
 from tests.client.test_commands import Commands, Terminal
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually, needed
@@ -151,6 +151,8 @@ _ALL = {
     "retry ": "retry 1",
     "cancel ": "cancel 2",
     "cancel 7 ": "cancel 7 2",
+    "group 1 --sea": "group 1 --seal",
+    "run probes.Probe::echo --if-failed w": "run probes.Probe::echo --if-failed wait",
 }
 """What is typed, and what it is once it is completed."""
 
@@ -185,3 +187,13 @@ def test_a_name_that_a_shell_might_obey_is_left_out(tmp_path: Path) -> None:
     names = ["mail", "$(id)", "`id`", "a;b", "two words", "\x1b[2J", "up\nloads", "*", "~root", ""]
     with ScriptedDaemon(tmp_path / "s.sock", tells_of(*names)):
         assert completion.words("queues", ["bgjob", "--socket", str(tmp_path / "s.sock")]) == ["mail"]
+
+
+def test_groups_are_known_by_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(line: Line, asked: Request) -> None:
+        assert method_of(asked) == "Groups"
+        line.reply(groups=[group(7), group(5)], next=None)
+
+    monkeypatch.setattr(completion, "_LEAST", 20.0)
+    with ScriptedDaemon(tmp_path / "s.sock", answer):
+        assert completion.words("groups", ["bgjob", "--socket", str(tmp_path / "s.sock")]) == ["7", "5"]
