@@ -66,22 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_socket(words, default=None)
     commands = words.add_subparsers(metavar="COMMAND", required=True)
-    for add in (
-        *(
-            _add_run,
-            _add_list,
-            _add_show,
-            _add_why,
-            _add_tail,
-            _add_output,
-            _add_wait,
-            _add_cancel,
-            _add_retry,
-        ),
-        *(_add_flow, _add_graph, _add_group),
-        *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox),
-        *(_add_schedules, _add_occurrences, _add_schedule),
-    ):
+    for add in _ALL:
         add(commands)
     _add_completion(commands, words)
     return words
@@ -198,6 +183,11 @@ def _add_list(commands: _Commands) -> None:
         "bgjob list --status failed --class myapp.jobs.EmailNotification",
         "bgjob list --columns id,status,job,took --limit 100",
     )
+    _add_filters(command)
+    _add_page_of_list(command)
+
+
+def _add_filters(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--status",
         action="extend",
@@ -222,7 +212,6 @@ def _add_list(commands: _Commands) -> None:
         metavar="TIME",
         help="ended since, where --status has only ends, else submitted since: 1h, 2026-12-04T14:31:53Z",
     )
-    _add_page_of_list(command)
 
 
 def _add_page_of_list(command: argparse.ArgumentParser) -> None:
@@ -567,6 +556,14 @@ def _add_completion(commands: _Commands, words: argparse.ArgumentParser) -> None
     )
     command.set_defaults(parser=words)
 
+
+_ALL: Final = (
+    *(_add_run, _add_list, _add_show, _add_why, _add_tail, _add_output, _add_wait, _add_cancel, _add_retry),
+    *(_add_flow, _add_graph, _add_group),
+    *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox),
+    *(_add_schedules, _add_occurrences, _add_schedule),
+)
+"""What adds a command, each, in the order in which help tells them."""
 
 _QUEUES: Final = "`bgjob stats` lists the queues"
 _SCHEDULES: Final = "`bgjob schedules` lists those there are"
