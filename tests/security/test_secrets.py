@@ -251,6 +251,9 @@ def _of_the_machine(running: RunningDaemon, when: str) -> dict[str, str]:
     }
 
 
+_AFTER: Final = {"class_name": TARGET, "method_name": "strict", "parameters": {"x": "y"}}
+
+
 def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
     of_job = {"id": job_id}
     asked: Mapping[str, Sequence[Mapping[str, Any]]] = {
@@ -286,7 +289,15 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "SubmitMany": [
             {"jobs": [{"class_name": TARGET, "method_name": "strict", "parameters": {"x": "y"}}]},
             {"class_name": TARGET, "method_name": "strict", "each": [{"x": "y"}]},
+            {
+                "jobs": [_AFTER | {"options": {"after": [of_job], "group": {"ref": "g"}}}],
+                "groups": [{"ref": "g"}],
+            },
         ],
+        "Groups": [{}],
+        "WaitGroup": [{"id": 1, "timeout": 0}],
+        **{name: [{"id": 1}] for name in ("Group", "SealGroup", "CancelGroup", "RetryGroup")},
+        "Graph": [of_job],
     }
     assert set(asked) == set(parse(IDL.read_text()).inputs), "a method whose answers nobody has looked at"
     told = {
