@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -95,6 +97,21 @@ def test_chains_side_by_side_that_look_alike_are_counted_with_all_their_jobs() -
     ]
 
 
+def test_pairs_are_counted_too_though_each_is_before_another() -> None:
+    """Each load comes after its fetch and after one job in common, so that none stands below another."""
+    jobs = [
+        job(1, "configure"),
+        *(job(n, "fetch") for n in range(2, 102)),
+        *(blocked(n, "load") for n in range(102, 202)),
+    ]
+    edges = [edge(before, n) for n in range(102, 202) for before in (1, n - 100)]
+    lines = drawn(jobs, edges)
+    assert lines[0] == "├─ 1 | completed | configure | before 102, 103, 104 and 97 more"
+    assert lines[1] == "├─ 2 | completed | fetch | before 102"
+    assert lines[4] == "├─ … 97 more | completed | fetch | before others"
+    assert lines[8:] == ["└─ … 97 more | blocked | load"]
+
+
 def test_of_a_long_chain_of_the_same_the_ends_and_the_job_that_was_asked_for_are_shown() -> None:
     jobs = [job(n, "step") if n < 100 else blocked(n, "step") for n in range(1, 501)]
     assert drawn(jobs, [edge(n, n + 1) for n in range(1, 500)], asked=250) == [
@@ -170,6 +187,40 @@ def test_edges_to_what_is_left_out_are_left_out() -> None:
 def test_jobs_that_wait_for_each_other_are_no_answer_of_a_daemon() -> None:
     with pytest.raises(ProtocolError, match="wait for each other"):
         drawn([job(1, "a"), job(2, "b")], [edge(1, 2), edge(2, 1)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_graph_is_each_job_is_shown_or_counted_once_behind_what_it_comes_after(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    for _ in range(100):
+        _check(chance.randint(1, 40), chance)
+
+
+def _check(count: int, chance: random.Random) -> None:
+    jobs = [job(n, chance.choice("abc")) for n in range(1, count + 1)]
+    edges = [
+        edge(older, n)
+        for n in range(2, count + 1)
+        for older in {chance.randrange(1, n) for _ in range(chance.choice((0, 1, 1, 2, 3)))}
+    ]
+    rows = graph_tree.rows(Graph(jobs, [], edges, True), count, 0.0)
+    shown, counted, at = [], 0, {}
+    for place, row in enumerate(rows):
+        folded = re.search(r"… (\d+) more", row.place)
+        inside = re.match(r"(\d+) jobs: ", row.note)
+        if folded is not None:
+            counted += int((inside or folded)[1])
+        else:
+            shown.append(int(re.search(r"(\d+)\*?$", row.place)[1]))  # type: ignore[index]
+            at[shown[-1]] = place
+    assert len(shown) == len(set(shown))
+    assert len(shown) + counted == count
+    assert count in shown
+    assert all(
+        at[one["after"]] < at[one["job_id"]] for one in edges if {one["after"], one["job_id"]} <= at.keys()
+    )
 
 
 def test_a_graph_may_be_deeper_than_pythons_stack() -> None:

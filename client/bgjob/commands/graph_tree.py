@@ -124,9 +124,9 @@ def _folded(tree: _Tree, first: str, nodes: Sequence[Node], is_run: bool = False
     jobs = f"{census.total()} jobs: " if census.total() != len(nodes) else ""
     counts = ", ".join(f"{census[word]} {word}" for word in _WORDS if census[word])
     standing, counts = (*census, "") if len(census) == 1 and not jobs else ("", f"{jobs}{counts}")
-    return Row(
-        f"{first}… {len(nodes)} more", standing, tree.what(nodes[0]), _joined(counts, tree.named(nodes[0]))
-    )
+    named, *others = {tree.named(one) for one in nodes}
+    note = _joined(counts, "before others" if others else named)
+    return Row(f"{first}… {len(nodes)} more", standing, tree.what(nodes[0]), note)
 
 
 _WORDS: Final = (*STATUS_WORDS, "open", "sealed")
@@ -159,7 +159,8 @@ class _Tree:
         before: dict[Node, list[Node]] = {node: [] for node in self._told}
         for one, other in sorted(ways):
             before[other].append(one)
-        order = _in_order(before)
+        self._round = _in_order(before)
+        order = list(self._round)
         self._before = _needed(before, order)
         self._after: dict[Node, list[Node]] = {node: [] for node in self._told}
         for node in sorted(order):
@@ -205,7 +206,9 @@ class _Tree:
             self.rank[node] = min([self._own_rank(node), *(self.rank[one] for one in below)])
             leads_to = set(self._after[node]).union(*(self._leads_to[one] for one in below))
             self._leads_to[node] = leads_to.difference(below)
-            look = self.what(node), self.named(node), tuple(self.shape[one] for one in below)
+            elsewhere = frozenset((one.of, self.what(one)) for one in self._elsewhere(node))
+            inside = tuple(self.shape[one] for one in below)
+            look = self.what(node), elsewhere, inside, self._round[node]  # so that the order stays
             self.shape[node] = shapes.setdefault(look, len(shapes))
 
     def _own_rank(self, node: Node) -> int:
@@ -215,15 +218,18 @@ class _Tree:
         return _FIRST.index(Status(status)) if status is not None else len(_FIRST)
 
     def try_onward(self, below: Sequence[Node]) -> Node | None:
-        """Of the nodes below another the one where the way goes on: to which all others lead, or the most jobs."""
+        """Of the nodes below another the one where the way goes on: to which all others lead, or below which more jobs
+        are than below the others, unless these come after it.
+        """
         if not below:
             return None
         *others, last = below
         if all(last in self._leads_to[other] for other in others):
             return last
-        sizes = [self.census[one].total() for one in below]
-        largest = max(sizes)
-        return below[sizes.index(largest)] if 2 * largest > sum(sizes) and largest > 1 else None
+        sizes = {one: self.census[one].total() for one in below}
+        largest = max(below, key=lambda one: sizes[one])
+        goes_on = 2 * sizes[largest] > sum(sizes.values()) and sizes[largest] > 1
+        return largest if goes_on and self._leads_to[largest].isdisjoint(below) else None
 
     # What is told of one
 
@@ -241,12 +247,15 @@ class _Tree:
 
     def named(self, node: Node) -> str:
         """What comes after it, too, but not below it."""
-        elsewhere = [one for one in self._after[node] if self._parent[one] != node]
+        elsewhere = self._elsewhere(node)
         if not elsewhere:
             return ""
         more = f" and {len(elsewhere) - _SHOWN} more" if len(elsewhere) > _SHOWN + 1 else ""
         shown = elsewhere[:_SHOWN] if more else elsewhere
         return f"before {', '.join(one.name for one in shown)}{more}"
+
+    def _elsewhere(self, node: Node) -> list[Node]:
+        return [one for one in self._after[node] if self._parent[one] != node]
 
     def _standing(self, node: Node) -> str:
         told = self._told[node]
@@ -300,16 +309,18 @@ def _failed_before(graph: Graph) -> dict[int, list[Node]]:
     return failed
 
 
-def _in_order(before: Mapping[Node, Sequence[Node]]) -> list[Node]:
-    """Each behind all that it comes after, else by its id. Raises ProtocolError."""
+def _in_order(before: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
+    """Each behind all that it comes after, else by its id, and the same number for those of one round. Raises
+    ProtocolError.
+    """
     sorter = TopologicalSorter(before)
     try:
         sorter.prepare()
     except CycleError:
         raise ProtocolError("the daemon's answer has jobs that wait for each other") from None
-    order: list[Node] = []
+    rounds: dict[Node, int] = {}
     while sorter.is_active():
         ready = sorted(sorter.get_ready(), key=lambda node: (node.of == "group", node.id))
         sorter.done(*ready)
-        order += ready
-    return order
+        rounds |= dict.fromkeys(ready, len(rounds))
+    return rounds
