@@ -254,6 +254,10 @@ def test_show_tells_what_a_job_comes_after_and_how_that_stands() -> None:
     jobs = ", ".join(f"job {n} (completed)" for n in range(1, 9))
     assert f"after       group 5 (sealed), job 60 (met), {jobs} and 11 more" in lines
     assert "if failed   wait" in lines
+    part = {**AFTER_MANY, "Graph": AFTER_MANY["Graph"] | {"is_whole": False}}
+    assert f"after       group 5 (sealed), job 60 (met), {jobs} and more\n" in shown_by(
+        "show 50", Reply(part)
+    )
     assert "group       7" in lines
     assert lines[-1] == "next: bgjob why 50, bgjob graph 50"
 

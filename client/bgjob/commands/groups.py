@@ -82,10 +82,12 @@ def _asked(client: Client, group_id: int, action: str) -> tuple[str, dict[str, i
         case "cancel":
             client.cancel_group(group_id)
             return f"members of group {group_id} that have not ended are cancelled, or stopped first", {}
-        case _:
+        case "retry":
             count = client.retry_group(group_id)
             are = "1 member is" if count == 1 else f"{count} members are"
             return f"{are} to run again, and what was cancelled for them", {"retried": count}
+        case _:
+            raise ValueError(f"no action {action!r}")
 
 
 def _ended(client: Client, found: Group, timeout: float | None) -> Group:
@@ -179,8 +181,10 @@ def _predecessors(job: Mapping[str, Any], around: Graph, now: float) -> str:
     edges = [
         (edge["of"], edge["after"], edge["standing"]) for edge in around.edges if edge["job_id"] == job["id"]
     ]
-    told = [f"{of} {id} ({known.get((of, id), standing)})" for of, id, standing in edges[:_NAMED]]
-    return ", ".join(told) + (f" and {len(edges) - _NAMED} more" if len(edges) > _NAMED else "")
+    told = ", ".join(f"{of} {id} ({known.get((of, id), standing)})" for of, id, standing in edges[:_NAMED])
+    if len(edges) <= _NAMED:
+        return told
+    return f"{told} and {len(edges) - _NAMED} more" if around.is_whole else f"{told} and more"
 
 
 def _source(source: Any) -> str:
