@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from bgjob.codec import to_json
 from bgjobd.core.edges import Node, Of
 from bgjobd.core.pointer import LeadsNowhereError, followed
+
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def taken(takes: str, node: Node, result: Result, parameters: str, limit: int) -
             problem = _take(name, take["pointer"], result, values, limit)
             if problem is not None:
                 take["problem"] = problem
-    return to_json(values), to_json(wanted)
+    return _to_json(values), _to_json(wanted)
 
 
 def _take(name: str, pointer: str, result: Result, values: dict[str, Any], limit: int) -> str | None:
@@ -49,7 +50,7 @@ def _take(name: str, pointer: str, result: Result, values: dict[str, Any], limit
         values[name] = None if result.value is None else followed(result.value, pointer)
     except LeadsNowhereError as error:
         return str(error)
-    size = len(to_json(values).encode())
+    size = len(_to_json(values).encode())
     if size <= limit:
         return None
     del values[name]
