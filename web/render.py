@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,32 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
-from bgjob.text import lines, raised, retries_spent, standing, to_json
+from bgjob.text import raised, retries_spent, standing
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
 from .strip import how_of, kind_of
+from .texts import as_it_is, badge, parted, pretty, short, shown
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
 _UNITS: Final = (("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400), ("week", 7 * 86_400))
-_KINDS: Final[Mapping[str, str]] = {
-    "success": "good", "completed": "good",
-    "failure": "bad", "failed": "bad", "exited": "bad", "signalled": "bad", "lost": "bad", "timed_out": "bad",
-    "refused": "bad",
-    "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
-    "info": "news", "running": "news",
-    "retrying": "warm", "not_started": "warm", "snoozed": "warm", "paused": "warm",
-}  # fmt: skip
-"""The colour of a badge; grey for the others."""
-
-_UNUSUAL: Final = re.compile(r"[^\n\t -~\u00a0-\u00ac\u00ae-\u02ff]+")
-"""What is looked at character by character: all but what most text is made of."""
-
-_MOST_INDENTED: Final = 32 * 1024
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
 _LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
 
@@ -95,12 +81,6 @@ def _environment(static: str) -> Environment:
     return environment
 
 
-def badge(word: str) -> Markup:
-    """The word in its colour; the word itself always stands there."""
-    kind = _KINDS.get(word, "grey")
-    return Markup('<span class="badge {}">{}</span>').format(kind, word.replace("_", " ").capitalize())
-
-
 def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     """How long ago, or until then; the moment itself in its title. With `exact` the other way round."""
     if told is None:
@@ -144,43 +124,6 @@ def own_frames(traceback: str) -> str | None:
         if is_own:
             kept.append(line)
     return "".join(kept) if all(counts.values()) else None
-
-
-def pretty(value: Any) -> str:
-    """JSON for people; of what is large it takes one line, for its indents could take a hundred times as much."""
-    told = json.dumps(value, ensure_ascii=False)
-    if len(told) > _MOST_INDENTED:
-        return to_json(value)
-    return _UNUSUAL.sub(
-        lambda found: to_json(found[0])[1:-1], json.dumps(value, indent=2, ensure_ascii=False)
-    )
-
-
-def shown(value: Any) -> Any:
-    """A text with what would turn the order of reading, or is seen by nobody, as escapes, as terminals have it.
-
-    Newlines and tabs stay. What is markup, or no text, stays as it is.
-    """
-    if not isinstance(value, str) or hasattr(value, "__html__"):
-        return value
-    if value.replace("\n", "").replace("\t", "").isprintable():
-        return value
-    return _UNUSUAL.sub(lambda found: lines(found[0]), value)
-
-
-def as_it_is(value: str) -> Markup:
-    """A text for a field that sends it back, where it must be the same."""
-    return escape(value)
-
-
-def parted(text: str) -> Markup:
-    """A name that breaks at its dots and colons before it breaks anywhere else."""
-    return Markup("<wbr>").join(re.split(r"(?<=[.:])(?=[^.:])", shown(text)))
-
-
-def short(class_name: str) -> str:
-    """The class without its modules."""
-    return class_name.rpartition(".")[2]
 
 
 def oldest_due(stats: Mapping[str, Any]) -> str | None:

@@ -19,8 +19,9 @@ import pytest
 from bgjob.codec import Request as Asked
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.render import Renderer, ago, badge, parted, pretty, short, time_tag
+from bgjobd.web.render import Renderer, ago, time_tag
 from bgjobd.web.settings import Settings
+from bgjobd.web.texts import badge, parted, pretty, short
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, WHEN, tell_samples
