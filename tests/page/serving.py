@@ -254,6 +254,8 @@ SAMPLES: dict[str, Any] = {
                  "refused": "the class shop.jobs.Email is not approved",
                  "next": [{"at": COMING, "local": "Sun 2040-01-01 02:30 CET", "note": "the clock shows it twice"}]},
     "occurrence": _OCCURRENCE,
+    "group": {"id": 5, "name": "thumbnails", "total": 4, "unfinished": 1, "completed": 1, "failed": 1, "cancelled": 1,
+              "state": "open", "sealed_at": WHEN, "ended_at": WHEN, "created_at": WHEN, "group": 4},
     "entry": {"id": 7, "job_id": 1, "attempt": 1, "attempts_allowed": 4, "type": "failure",
               "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
     "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
