@@ -79,6 +79,9 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     for status in Status:
         jobs.add_metric([status.value], stats["jobs"].get(status.value, 0))
     yield jobs
+    blocked, groups = stats["blocked"] or 0, stats["groups_open"] or 0
+    yield _gauge("jobs_blocked", "Jobs that wait for others; they are among the pending ones.", blocked)
+    yield _gauge("groups_open", "Groups of jobs that have not ended.", groups)
 
 
 _OF_QUEUES: Final = {

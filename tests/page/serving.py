@@ -203,6 +203,14 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
             line.reply(ids=asked.parameters["ids"])
+        case "Graph":
+            line.reply(**samples["graph"])
+        case "Group":
+            line.reply(group=samples["group"])
+        case "Groups":
+            line.reply(groups=[samples["group"]], next=samples.get("next"))
+        case "RetryGroup":
+            line.reply(retried=1)
         case "Schedules" if (
             asked.parameters.get("name", samples["schedule"]["name"]) != samples["schedule"]["name"]
         ):
@@ -213,7 +221,7 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(occurrences=[samples["occurrence"]], next=None)
         case "RunSchedule":
             line.reply(id=samples["job"]["id"])
-        case "Pause" | "Resume" | "PauseSchedule" | "ResumeSchedule":
+        case "Pause" | "Resume" | "PauseSchedule" | "ResumeSchedule" | "SealGroup" | "CancelGroup":
             line.reply()
         case other:
             raise ValueError(f"the samples have no {other}")
@@ -247,6 +255,17 @@ _OCCURRENCE = {
     "status": "failed",
 }  # fmt: skip
 
+_SUMMARY = {
+    "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
+    "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
+    "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5,
+}  # fmt: skip
+
+_GROUP = {
+    "id": 5, "name": "thumbnails", "total": 4, "unfinished": 1, "completed": 1, "failed": 1, "cancelled": 1,
+    "state": "open", "sealed_at": WHEN, "ended_at": WHEN, "created_at": WHEN, "group": 4,
+}  # fmt: skip
+
 SAMPLES: dict[str, Any] = {
     "schedule": {"name": "nightly", "job": "shop.jobs.Email::send", "parameters": {"to": "a@b"}, "cron": "30 2 * * *",
                  "every": None, "zone": "Europe/Berlin", "description": "At 02:30 every day", "missed": "run_once",
@@ -254,19 +273,23 @@ SAMPLES: dict[str, Any] = {
                  "refused": "the class shop.jobs.Email is not approved",
                  "next": [{"at": COMING, "local": "Sun 2040-01-01 02:30 CET", "note": "the clock shows it twice"}]},
     "occurrence": _OCCURRENCE,
-    "group": {"id": 5, "name": "thumbnails", "total": 4, "unfinished": 1, "completed": 1, "failed": 1, "cancelled": 1,
-              "state": "open", "sealed_at": WHEN, "ended_at": WHEN, "created_at": WHEN, "group": 4},
+    "group": _GROUP,
+    "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],
+              "groups": [_GROUP],
+              "edges": [{"of": "job", "after": 2, "job_id": 1, "standing": "met"},
+                        {"of": "job", "after": 1, "job_id": 3, "standing": "failed"},
+                        {"of": "group", "after": 5, "job_id": 3, "standing": "open"}],
+              "is_whole": False},
     "entry": {"id": 7, "job_id": 1, "attempt": 1, "attempts_allowed": 4, "type": "failure",
               "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
-    "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
-                "max_retries": 3, "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient",
-                "progress": _PROGRESS, **_USED, "schedule": "nightly", "occurrence": WHEN, "is_blocked": False},
+    "summary": _SUMMARY,
     "job": {"id": 1, **_WHAT, "parameters": {"to": "a@b"}, "status": "failed", "retry_count": 0, "max_retries": 3,
             "retry_delay": 5.0, "backoff": "constant", "max_retry_delay": 3600.0, "queue": "default",
             "priority": 0, "timeout": None, **_TIMES, "cancel_requested_at": None, "idempotency_key": "k",
             "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
-            "occurrence": "2024-12-04T14:31:00.000000Z", "attempts": [_ATTEMPT]},
+            "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
+            "cancelled_after": "12", "group_id": 5, "takes": None, "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "hint": "its jobs wait, and it is tried again in 40 s",
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
@@ -279,10 +302,11 @@ SAMPLES: dict[str, Any] = {
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
-    "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
+    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2,
+              "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
-                          "max_pending": 100000, "oldest_pending": WHEN}],
+                          "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,
