@@ -15,6 +15,7 @@ from itertools import accumulate, chain
 from statistics import fmean
 from typing import Any, Final
 
+from bgjob import answers
 from bgjob.words import Status
 
 JOB: Final = "job"
@@ -28,9 +29,12 @@ STANDINGS: Final = (MET, OPEN, FAILED)
 ENDS: Final = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 """What members of a group end as, as its counts are called."""
 
-WIDTH: Final = 176
+_MOST_BESIDE: Final = 20
+
+WIDTH: Final = 190
 HEIGHT: Final = 40
-_ACROSS: Final = WIDTH + 56
+_GAP: Final = 64
+_ACROSS: Final = WIDTH + _GAP
 _NODE: Final = HEIGHT + 10
 _LANE: Final = 12
 _MARGIN: Final = 4
@@ -69,17 +73,22 @@ class Graph:
     arrows: tuple[Arrow, ...]
 
     @classmethod
-    def of(cls, reply: Told) -> Graph:
-        """What `jobs`, `groups` and `edges` say; an arrow from or to what is not among them is left out."""
-        nodes: dict[Key, Told] = {(JOB, job["id"]): job for job in reply["jobs"]}
-        nodes |= {(GROUP, group["id"]): group for group in reply["groups"]}
+    def of(cls, jobs: Sequence[Told], groups: Sequence[Told], edges: Iterable[Told]) -> Graph:
+        """What the daemon tells; an arrow from or to what is not among the jobs and groups is left out."""
+        nodes: dict[Key, Told] = {(JOB, job["id"]): job for job in jobs}
+        nodes |= {(GROUP, group["id"]): group for group in groups}
         found = [
-            *(Arrow((one["of"], one["after"]), (JOB, one["job_id"]), one["standing"]) for one in reply["edges"]),
-            *(Arrow((JOB, one["id"]), (GROUP, one["group_id"] or 0), member_standing(one)) for one in reply["jobs"]),
-            *(Arrow((GROUP, one["id"]), (GROUP, one["group"] or 0), member_standing(one)) for one in reply["groups"]),
+            *(Arrow((one["of"], one["after"]), (JOB, one["job_id"]), _standing(one)) for one in edges),
+            *(Arrow((JOB, one["id"]), (GROUP, one["group_id"] or 0), member_standing(one)) for one in jobs),
+            *(Arrow((GROUP, one["id"]), (GROUP, one["group"] or 0), member_standing(one)) for one in groups),
         ]  # fmt: skip
         arrows = (one for one in found if {one.before, one.after} <= nodes.keys())
         return cls(nodes, tuple(dict.fromkeys(arrows)))
+
+
+def _standing(edge: Told) -> str:
+    """Which of those that we know."""
+    return str(edge["standing"]) if edge["standing"] in STANDINGS else OPEN
 
 
 def member_standing(told: Told) -> str:
@@ -88,6 +97,24 @@ def member_standing(told: Told) -> str:
     if word in (Status.FAILED, Status.CANCELLED):
         return FAILED
     return MET if word == Status.COMPLETED else OPEN
+
+
+def neighbours(found: answers.Graph, job_id: int) -> dict[str, Any]:
+    """What a job `comes_after` itself and `comes_before`: of either the gravest, and how many `more` there are."""
+    told = Graph.of(found.jobs, found.groups, ()).nodes
+    edges = sorted(
+        found.edges, key=lambda one: (-STANDINGS.index(_standing(one)), one["after"], one["job_id"])
+    )
+    before = [(one, (one["of"], one["after"])) for one in edges if one["job_id"] == job_id]
+    after = [(one, (JOB, one["job_id"])) for one in edges if (one["of"], one["after"]) == (JOB, job_id)]
+    return {"comes_after": _beside(before, told), "comes_before": _beside(after, told)}
+
+
+def _beside(found: Sequence[tuple[Told, Key]], told: Mapping[Key, Told]) -> dict[str, Any]:
+    shown = [
+        {"of": key[0], "standing": _standing(edge), "told": told[key]} for edge, key in found if key in told
+    ][:_MOST_BESIDE]
+    return {"shown": shown, "more": len(found) - len(shown)}
 
 
 def members_told(group: Told) -> str:
@@ -111,12 +138,13 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From the left to the right."""
+    """From the left to the right; it goes up or down around `bend`."""
 
     x: int
     y: float
     to_x: int
     to_y: float
+    bend: int
     standing: str
 
 
@@ -238,11 +266,29 @@ def _middles(order: Sequence[Sequence[_Spot]], column: Mapping[Key, int]) -> dic
 
 def _lines(column: Mapping[Key, int], steps: _Steps, middles: Mapping[_Spot, float]) -> Iterator[Line]:
     """Between two columns, and where one passes a column."""
+    bends = _bends(steps, middles)
     for (left, right), standing in steps.items():
         begin = _left(left[2]) + WIDTH
-        yield Line(begin, middles[left], _left(right[2]), middles[right], standing)
+        yield Line(begin, middles[left], _left(right[2]), middles[right], bends[left, right], standing)
         if column[left[:2]] != left[2]:
-            yield Line(begin - WIDTH, middles[left], begin, middles[left], standing)
+            yield Line(begin - WIDTH, middles[left], begin, middles[left], begin, standing)
+
+
+def _bends(steps: _Steps, middles: Mapping[_Spot, float]) -> dict[tuple[_Spot, _Spot], int]:
+    """Where each goes up or down: those that begin in one spot together, and so do those that end in one."""
+    many = Counter(chain.from_iterable((("from", left), ("to", right)) for left, right in steps))
+    shared = {
+        (left, right): left if many["from", left] >= many["to", right] else right for left, right in steps
+    }
+    gaps: defaultdict[int, set[_Spot]] = defaultdict(set)
+    for (left, _), spot in shared.items():
+        gaps[left[2]].add(spot)
+    found = {}
+    for place, spots in gaps.items():
+        apart = _GAP / (len(spots) + 1)
+        for number, spot in enumerate(sorted(spots, key=middles.__getitem__), start=1):
+            found[place, spot] = _left(place) + WIDTH + round(apart * number)
+    return {step: found[step[0][2], spot] for step, spot in shared.items()}
 
 
 def _left(place: int) -> int:

@@ -27,7 +27,8 @@ from .graph import (
 )
 from .texts import colour, short, shown, spoken
 
-_MOST_LABEL: Final = 26
+_MOST_LABEL: Final = 24
+_CORNER: Final = 24
 _NODE: Final = Markup(
     '<a id="{of}-{number}" class="node {of} {kind}" href="/{of}s/{number}" tabindex="-1"><title>{title}</title>'
     f'<svg x="{{x}}" y="{{y}}" width="{WIDTH}" height="{HEIGHT}">'
@@ -51,8 +52,16 @@ def graph_drawing(picture: Picture, here: Key, now: float) -> Markup:
 
 
 def _way(line: Line) -> str:
-    middle = (line.x + line.to_x) // 2
-    return f"M{line.x} {line.y:g}C{middle} {line.y:g} {middle} {line.to_y:g} {line.to_x} {line.to_y:g}"
+    rise = line.to_y - line.y
+    if abs(rise) <= 2 * _CORNER:
+        return (
+            f"M{line.x} {line.y:g}C{line.bend} {line.y:g} {line.bend} {line.to_y:g} {line.to_x} {line.to_y:g}"
+        )
+    corner = _CORNER if rise > 0 else -_CORNER
+    return (
+        f"M{line.x} {line.y:g}Q{line.bend} {line.y:g} {line.bend} {line.y + corner:g}"
+        f"V{line.to_y - corner:g}Q{line.bend} {line.to_y:g} {line.to_x} {line.to_y:g}"
+    )
 
 
 def _node(placed: Placed, is_here: bool, now: float) -> Markup:

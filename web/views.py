@@ -6,16 +6,17 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
-from bgjob.answers import Key
 from bgjob.errors import (
+    BehindFailedError,
     DaemonUnavailableError,
+    GroupNotFoundError,
     InvalidStateError,
     JobNotFoundError,
     PermissionDeniedError,
@@ -24,19 +25,19 @@ from bgjob.errors import (
 )
 from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
+from .groups import GroupViews
 from .guard import Guard
+from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
 
-_MOST_COUNTED: Final = 10_000
-_MOST_NEWER: Final = 100
 _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
@@ -53,6 +54,8 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     StorageUnavailableError: (503, "storage"),
     JobNotFoundError: (404, "no_job"),
     ScheduleNotFoundError: (404, "no_schedule"),
+    GroupNotFoundError: (404, "no_group"),
+    BehindFailedError: (409, "behind_failed"),
     InvalidStateError: (409, "too_late"),
     PermissionDeniedError: (403, "denied"),
     BgjobError: (502, "refused"),
@@ -75,6 +78,7 @@ class Page:
         self._feed = Feed(settings.socket)
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
+        self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
         """The answer, whatever happens; who has not logged in keeps no connection."""
@@ -113,9 +117,9 @@ class Page:
         view = View.of("/", request.query, TYPES, self._settings.per_page)
         ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
-            after = _id_in(request.query["newer_than"])
-            return _newer(ask(after=after, limit=_MOST_NEWER).items)
-        found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
+            after = id_in(request.query["newer_than"])
+            return told_newer(ask(after=after, limit=MOST_NEWER).items)
+        found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer, self._client.logs, _id_of)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
@@ -125,17 +129,21 @@ class Page:
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
         since = since_of(view.since, time.time()) if view.since else None
-        schedule = view.schedule or None
         ask = partial(
-            self._client_for(view).list, status=status, search=view.q or None, since=since, schedule=schedule
+            self._client_for(view).list,
+            status=status,
+            search=view.q or None,
+            since=since,
+            schedule=view.schedule or None,
+            group=view.group,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
         if "newer_than" in request.query:
             told = request.query["newer_than"]
-            after = told if is_by_end else _id_in(told)
-            return _newer([job for job in ask(limit=_MOST_NEWER).items if key_of(job) > after])
-        found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
+            after = told if is_by_end else id_in(told)
+            return told_newer([job for job in ask(limit=MOST_NEWER).items if key_of(job) > after])
+        found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
         all_of = partial(self._client.list, status=status) if is_by_end else self._client.list
         listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
@@ -167,7 +175,7 @@ class Page:
         return {
             "view": view,
             "is_complete": found.is_complete,
-            "place": _place(view, len(found.items), found.total),
+            "place": rows_told(view, len(found.items), found.total),
             "older": view.but(page=view.page + 1, upto=found.next - 1, at=reached_at) if older else None,
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
@@ -215,6 +223,7 @@ class Page:
             "output_of": printed.number,
             "output_before": printed.begin,
             "output_end": printed.end,
+            **self.groups.neighbours(int(job_id)),
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
@@ -243,7 +252,7 @@ class Page:
     # Actions
 
     def retry(self, request: Request, job_id: str) -> Response:
-        self._client.retry(int(job_id))
+        self._client.retry(int(job_id), anyway="anyway" in request.form)
         return self._done(request, f"/jobs/{job_id}", f"retry of job {job_id}")
 
     def cancel(self, request: Request, job_id: str) -> Response:
@@ -351,18 +360,7 @@ def _form_of(request: Request) -> str | None:
     """The view whose form sent the request; None where no form did."""
     if request.method != "POST":
         return None
-    return (
-        request.path.rpartition("/")[0] if request.path.startswith(("/jobs/", "/schedules/")) else "/system"
-    )
-
-
-def _newer(found: Sequence[Any]) -> Response:
-    """How many rows there are that a list does not show yet."""
-    return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
-
-
-def _id_in(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    return "/system" if request.path.startswith("/queues/") else request.path.rpartition("/")[0]
 
 
 def _id_of(row: Mapping[str, Any]) -> int:
@@ -373,29 +371,17 @@ def _end_of(job: Mapping[str, Any]) -> str:
     return str(job["finished_at"])
 
 
-def _place(view: View, many: int, total: int | None) -> str:
-    """Which rows of how many the page has: "51–75 of 10,000+"; empty where it has none, which is told in its place."""
-    first = (view.page - 1) * view.per + 1
-    if not many:
-        return ""
-    shown = f"{first:,}–{first + many - 1:,}"
-    if not total:
-        return shown
-    return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"
-
-
 def _share(reached: int, top: int) -> str:
     """How much of what is newest first a search has been through that got down to this id: "12%"."""
     return f"{100 * (top - reached + 1) // max(1, top)}%"
 
 
-def _behind(view: View) -> int | None:
-    """The row behind which those of the page begin."""
-    return None if view.upto is None else Key(view.upto + 1, view.at or None)
-
-
 def _of_schedules(view: Callable[..., Response]) -> Callable[..., Response]:
     return lambda page, request, *name: view(page.schedules, request, *map(unquote, name))
+
+
+def _of_groups(view: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda page, request, *number: view(page.groups, request, *map(int, number))
 
 
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
@@ -403,11 +389,17 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
     for method, pattern, view in (
         ("GET", r"/", Page.log),
         ("GET", r"/jobs", Page.jobs),
-        ("GET", r"/jobs/([1-9][0-9]{0,17})", Page.job),
-        ("POST", r"/jobs/([1-9][0-9]{0,17})/retry", Page.retry),
-        ("POST", r"/jobs/([1-9][0-9]{0,17})/cancel", Page.cancel),
+        ("GET", rf"/jobs/({ID})", Page.job),
+        ("GET", rf"/jobs/({ID})/graph", _of_groups(GroupViews.graph)),
+        ("POST", rf"/jobs/({ID})/retry", Page.retry),
+        ("POST", rf"/jobs/({ID})/cancel", Page.cancel),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
+        ("GET", r"/groups", _of_groups(GroupViews.overview)),
+        ("GET", rf"/groups/({ID})", _of_groups(GroupViews.one)),
+        ("POST", rf"/groups/({ID})/retry", _of_groups(GroupViews.retry)),
+        ("POST", rf"/groups/({ID})/cancel", _of_groups(GroupViews.cancel)),
+        ("POST", rf"/groups/({ID})/seal", _of_groups(GroupViews.seal)),
         ("GET", r"/schedules", _of_schedules(ScheduleViews.overview)),
         ("GET", rf"/schedules/({SCHEDULE})", _of_schedules(ScheduleViews.one)),
         ("POST", rf"/schedules/({SCHEDULE})/run", _of_schedules(ScheduleViews.run)),

@@ -371,10 +371,10 @@ def test_the_form_token_is_not_the_logins() -> None:
 @pytest.mark.parametrize("path", addresses("POST"))
 def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path: str) -> None:
     login = f"Authorization: Bearer {TOKEN}"
-    place = path.rpartition("/")[0] if path.startswith(("/jobs/", "/schedules/")) else "/system"
+    place = "/system" if path.startswith("/queues/") else path.rpartition("/")[0]
     form_token = form_token_of(served, place)
     form = (login, f"Content-Type: {FORM}")
-    done = served.ask(f"POST {path}", *form, body=b"token=" + form_token)
+    done = served.ask(f"POST {path}", *form, body=b"stops=1&token=" + form_token)
     assert (done.status, done.header("location")) == (303, place)
     assert served.ask(f"POST {path}", *form, body=b"token=x").status == 403
     assert served.ask(f"POST {path}", *form, "Origin: null", body=b"token=" + form_token).status == 403

@@ -19,6 +19,8 @@ import pytest
 from bgjob.codec import Request as Asked
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
+from bgjobd.web.graph import JOB, Graph, picture_of
+from bgjobd.web.graph_drawing import graph_drawing, legend_of_ways, members_bar
 from bgjobd.web.render import Renderer, ago, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.texts import badge, parted, pretty, short
@@ -30,7 +32,9 @@ HOSTILE = (
     """x"'`><xss onxss=1 style=a href=javascript:xss></script></title></textarea></pre></style></svg>"""
     """<!--<script>xss</script>--><xss/>&lt;xss&gt; {{ 1237*8081 }}{% xss %}\u2028\x00\x1b[2J\ud7ff"""
 )
-ADDRESSES = ("/", "/jobs", "/jobs/1", "/schedules", "/schedules/nightly", "/system")
+ADDRESSES = (
+    "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
+)  # fmt: skip
 
 
 class Read(HTMLParser):
@@ -118,6 +122,7 @@ def usual_markup() -> set[tuple[str, str]]:
         str(badge("failed")),
         str(parted("a.b")),
         *drawings(),
+        *drawings_of_graphs(),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
@@ -132,6 +137,13 @@ def drawings() -> Iterator[str]:
     yield str(together([{"at": WHEN, "names": ["nightly"]}], now))
     yield str(hour_lines(now))
     yield str(legend())
+
+
+def drawings_of_graphs() -> Iterator[str]:
+    graph = Graph.of(*(SAMPLES["graph"][name] for name in ("jobs", "groups", "edges")))
+    yield str(graph_drawing(picture_of(graph), (JOB, 1), 0.0))
+    yield str(legend_of_ways())
+    yield str(members_bar(SAMPLES["group"]))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -184,6 +196,10 @@ SHOWN = {
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
+    "/jobs/1/graph": [("graph", "jobs", 0, "class_name"), ("graph", "jobs", 0, "method_name"),
+                      ("graph", "groups", 0, "name"), ("graph", "groups", 0, "state")],
+    "/groups": [("group", "name"), ("group", "state")],
+    "/groups/5": [("group", "name"), ("group", "state"), ("summary", "class_name"), ("summary", "error")],
     "/schedules": [("schedule", "name"), ("schedule", "job"), ("schedule", "description"), ("schedule", "zone"),
                    ("schedule", "refused"),
                    ("schedule", "next", 0, "local"), ("schedule", "next", 0, "note")],
@@ -224,6 +240,9 @@ FREE = {
                 ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
+    "/jobs/1/graph": [("graph", "groups", 0, "name")],
+    "/groups": [("group", "name")],
+    "/groups/5": [("group", "name"), ("summary", "error")],
     "/schedules": [("schedule", "refused")],
     "/schedules/nightly": [("schedule", "refused"), ("schedule", "parameters", "to")],
     "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
@@ -262,7 +281,7 @@ def test_text_that_runs_the_other_way_turns_nothing_around_it(
     put(shown.samples, path, "turned \u202e around")
     found = [around for around, text in Around(shown.ask(address).body.decode()).texts if "turned" in text]
     assert found
-    assert all({"bdi", "pre"} & set(around) for around in found)
+    assert all({"bdi", "pre", "svg"} & set(around) for around in found), "the style isolates texts of an SVG"
 
 
 SETS_THE_TERMINAL = "red \x1b[31m, back\rwards \u202egnp.exe\u2066, end\x9b2J\u200d"
@@ -360,8 +379,9 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"base.html", "broken.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
-                     "schedule.html", "schedules.html", "system.html"}  # fmt: skip
+    assert found == {"base.html", "broken.html", "graph.html", "group.html", "groups.html", "job.html", "jobs.html",
+                     "log.html", "login.html", "parts.html", "schedule.html", "schedules.html",
+                     "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:

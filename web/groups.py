@@ -1,0 +1,132 @@
+"""The views of groups and graphs, and what is asked of a group: shapes what the daemon says; no sockets, no markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from bgjob import Client
+from bgjob.answers import Graph
+from bgjob.errors import MethodNotFoundError
+from bgjob.words import Status
+
+from .addresses import PER_PAGE, View
+from .exchange import Request, Response, redirect
+from .graph import JOB, Told, neighbours
+from .lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
+
+STATES: Final = ("open", "sealed", "completed", "failed")
+_MOST_DRAWN: Final = 200
+_NEAR: Final = 100
+_MOST_NEAR: Final = 1000
+"""Jobs of a graph that a daemon is asked for: to be drawn; to find those beside one, at first, and where it is full."""
+
+_REST: Final = (Status.PENDING, Status.RUNNING, Status.COMPLETED)
+
+
+class GroupViews:
+    """Of one page, which has the clients; `slow` is for what takes looking for.
+
+    `shown` makes a view of values, `done` leads on after what was asked for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        slow: Client,
+        per_page: int,
+        shown: Callable[[Request, str, dict[str, Any]], Response],
+        done: Callable[[Request, str, str], Response],
+    ) -> None:
+        self._client = client
+        self._slow = slow
+        self._per_page = per_page
+        self._shown = shown
+        self._done = done
+
+    def overview(self, request: Request) -> Response:
+        """The groups, newest first."""
+        view = View.of("/groups", request.query, STATES, self._per_page)
+        ask = partial(self._slow.groups, state=view.status or None)
+        if "newer_than" in request.query:
+            after = id_in(request.query["newer_than"])
+            return told_newer([one for one in ask(limit=MOST_NEWER).items if one["id"] > after])
+        found = ask(before=key_behind(view), limit=view.per)
+        newest = found.items if view.is_first else ask(limit=1).items
+        values = {
+            "groups": found.items,
+            "view": view,
+            "kinds": STATES,
+            "place": rows_told(view, len(found.items), None),
+            "older": view.but(page=view.page + 1, upto=found.next - 1) if found.next is not None else None,
+            "newest": None if view.is_first else view.but(),
+            "top": newest[0]["id"] if newest else 0,
+            "per_page": sorted({*PER_PAGE, view.per}),
+        }
+        return self._shown(request, "groups.html", values)
+
+    def one(self, request: Request, number: int) -> Response:
+        """A group with some of its members, those first that failed or were cancelled."""
+        group = self._client.group(number).snapshot
+        values = {
+            "group": group,
+            "jobs": self._members(group),
+            "can_retry": group["failed"] > 0,
+            "can_cancel": group["unfinished"] > 0,
+            "can_seal": group["state"] == "open",
+            "is_asked": request.query.get("ask") == "cancel",
+        }
+        return self._shown(request, "group.html", values)
+
+    def _members(self, group: Told) -> list[Told]:
+        found: list[Told] = []
+        for status in ((Status.FAILED,), (Status.CANCELLED,), _REST):
+            room = self._per_page - len(found)
+            if room and (status == _REST or group[status[0]]):
+                found += self._slow.list(group=group["id"], status=status, limit=room).items
+        return found
+
+    # What comes after what
+
+    def graph(self, request: Request, job_id: int) -> Response:
+        """What a job comes after and what comes after it, and so on."""
+        found = self._client.graph(job_id, limit=_MOST_DRAWN)
+        return self._shown(request, "graph.html", {"job_id": job_id, **found._asdict()})
+
+    def neighbours(self, job_id: int) -> dict[str, Any]:
+        """What a job comes after itself, and what comes after that.
+
+        Nothing, where the daemon is older than this page, which an upgrade may put under it.
+        """
+        try:
+            found = self._client.graph(job_id, limit=_NEAR)
+            if not found.is_whole and _is_cut(found, job_id):
+                found = self._client.graph(job_id, limit=_MOST_NEAR)
+        except MethodNotFoundError:
+            found = Graph([], [], [], is_whole=True)
+        return neighbours(found, job_id)
+
+    # What is asked for
+
+    def retry(self, request: Request, number: int) -> Response:
+        self._client.retry_group(number)
+        return self._done(request, f"/groups/{number}", f"retry of group {number}")
+
+    def seal(self, request: Request, number: int) -> Response:
+        self._client.seal_group(number)
+        return self._done(request, f"/groups/{number}", f"seal of group {number}")
+
+    def cancel(self, request: Request, number: int) -> Response:
+        """Ends what has not ended; whoever did not say so in the form is asked first."""
+        if "stops" not in request.form:
+            return redirect(f"/groups/{number}?ask=cancel")
+        self._client.cancel_group(number)
+        return self._done(request, f"/groups/{number}", f"cancel of group {number}")
+
+
+def _is_cut(found: Graph, job_id: int) -> bool:
+    """Whether all that was told is next to the job, so that more may be."""
+    beside = {one["after"] for one in found.edges if one["job_id"] == job_id and one["of"] == JOB}
+    beside |= {one["job_id"] for one in found.edges if (one["of"], one["after"]) == (JOB, job_id)}
+    return len(beside) + 1 >= len(found.jobs)
