@@ -80,12 +80,14 @@ class GroupViews:
         return self._shown(request, "group.html", values)
 
     def _members(self, group: Told) -> list[Told]:
-        found: list[Told] = []
+        """Each once, though it may have been retried from one question to the next."""
+        found: dict[int, Told] = {}
         for status in ((Status.FAILED,), (Status.CANCELLED,), _REST):
             room = self._per_page - len(found)
             if room and (status == _REST or group[status[0]]):
-                found += self._slow.list(group=group["id"], status=status, limit=room).items
-        return found
+                listed = self._slow.list(group=group["id"], status=status, limit=room)
+                found |= {one["id"]: one for one in listed}
+        return [*found.values()]
 
     # What comes after what
 
@@ -105,7 +107,7 @@ class GroupViews:
                 found = self._client.graph(job_id, limit=_MOST_NEAR)
         except MethodNotFoundError:
             found = Graph([], [], [], is_whole=True)
-        return neighbours(found, job_id)
+        return neighbours(found, job_id) | {"has_more_beside": not found.is_whole and _is_cut(found, job_id)}
 
     # What is asked for
 

@@ -37,6 +37,7 @@ from tests.page.browsing import (
 )
 from tests.page.serving import SAMPLES, tell_samples
 from tests.page.serving import page as served_page
+from tests.page.test_graph import edge, group, job
 from tests.support import eventually
 
 RECOVERS = 15_000
@@ -675,9 +676,12 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     telling.samples["class"]["methods"][0] |= {"name": names["method_name"]}
     telling.samples["entry"] |= {"message": "word " * 2000}
     telling.samples["summary"] |= {"error": "w" * 8000}
+    telling.samples["group"] |= {"name": "w" * 500}
+    telling.samples["graph"]["groups"][0] |= {"name": "w" * 500}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
-        for address in ("/", "/jobs", "/jobs/1", "/schedules", f"/schedules/{schedule}", "/system"):
+        for address in ("/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules",
+                        f"/schedules/{schedule}", "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
                 "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"
@@ -917,10 +921,10 @@ class Telling:
 
 
 @contextmanager
-def scripted(browser: Browser, directory: Path, telling: Telling) -> Iterator[Page]:
+def scripted(browser: Browser, directory: Path, telling: Telling, **options: Any) -> Iterator[Page]:
     """A tab for a page over this daemon."""
-    with served_page(directory, tells=telling.tells) as served:
-        context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True)
+    with served_page(directory, tells=telling.tells, actions=True) as served:
+        context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True, **options)
         context.set_default_timeout(5_000)
         try:
             yield context.new_page()
@@ -1050,6 +1054,75 @@ def test_output_and_log_do_not_slide_under_who_reads_them_and_are_cut_above_once
         expect(page.locator("#older")).to_be_visible()
         expect(box).not_to_contain_text("line 8999")
         expect(page.locator("#before")).to_contain_text("KiB came before")
+
+
+# Graphs and groups
+
+
+def graph_of(many: int) -> dict[str, Any]:
+    """Job 1, group 5 of those behind it, and a last one that waits for the group."""
+    jobs = [job(1), *(job(number, group_id=5, status="failed") for number in range(2, many)), job(many)]
+    edges = [*(edge(1, number) for number in range(2, many)), edge(5, many, "group", "failed")]
+    return {"jobs": jobs, "groups": [group(5, name="w" * 300)], "edges": edges, "is_whole": True}
+
+
+FLOW = ("/jobs/1/graph", "/jobs/1", "/groups", "/groups/5", "/groups/5?ask=cancel")
+
+
+@pytest.mark.parametrize("many", [3, *(pytest.param(many, marks=pytest.mark.long) for many in (40, 200))])
+def test_a_graph_of_any_size_is_for_everybody(browser: Browser, tmp_path: Path, many: int) -> None:
+    """For who sees it on a screen or a phone, for who has it read, and for who walks by keys."""
+    telling = Telling()
+    telling.samples["graph"] = graph_of(many)
+    with scripted(browser, tmp_path, telling) as page:
+        for address in FLOW if many == 3 else FLOW[:1]:
+            page.set_viewport_size({"width": 1280, "height": 900})
+            opened(page, address)
+            assert violations(page) == [], address
+            page.set_viewport_size(PHONE)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], address
+        opened(page, f"/jobs/1/graph#job-{many}")
+        expect(page.locator(f"#job-{many}")).to_be_in_viewport()
+        assert page.locator("svg.graph a").count() == many + 1
+        listed = page.get_by_role("listitem").filter(has=page.get_by_role("link"))
+        assert page.locator(".nodes").get_by_role("link").count() == many + 1
+        expect(listed.filter(has_text=f"#{many}").last).to_contain_text("after group 5 (failed)")
+        for _ in range(3):
+            page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('svg')") is None, "the list is for keys"
+
+
+def test_a_graph_follows_the_daemon_and_stays_where_somebody_has_scrolled_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    telling = Telling()
+    telling.samples["graph"] = graph_of(40)
+    with scripted(browser, tmp_path, telling) as page:
+        opened(page, "/jobs/1/graph")
+        mark(page)
+        page.locator(".picture").evaluate("box => box.scrollTop = 300")
+        telling.samples["graph"]["jobs"][1]["status"] = "running"
+        page.keyboard.press("p")
+        page.keyboard.press("p")
+        expect(page.locator("#job-2 .word")).to_have_text("Running")
+        assert page.locator(".picture").evaluate("box => box.scrollTop") == 300
+        assert is_unmoved(page)
+
+
+def test_a_graph_is_there_without_javascript(browser: Browser, tmp_path: Path) -> None:
+    telling = Telling()
+    telling.samples["graph"] = graph_of(3)
+    with scripted(browser, tmp_path, telling, java_script_enabled=False) as page:
+        page.goto("/groups")
+        page.get_by_role("link", name="#5").click()
+        page.get_by_role("link", name="Graph").click()
+        expect(page.locator("#job-3 .word")).to_have_text("Completed")
+        page.locator("#job-3").click()
+        expect(page.locator("h1")).to_contain_text("Job #1")
+        page.goto("/groups/5")
+        page.get_by_role("button", name="Cancel…").click()
+        page.get_by_role("button", name="Cancel the group").click()
+        expect(page.locator("h1")).to_contain_text("Group #5")
 
 
 def test_columns_stay_where_they_are_whatever_is_in_them(browser: Browser, tmp_path: Path) -> None:
