@@ -18,6 +18,9 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from bgjob import chain
+from bgjob import group as members_of
+from bgjob import job as draft
 from bgjob.codec import Request as Asked
 from bgjob.text import lines, to_json
 from tests.client.scripted import Line
@@ -626,12 +629,17 @@ def test_times_are_local_or_utc_as_the_switch_says(site: Site) -> None:
 
 def views(site: Site) -> dict[str, str]:
     """A name and an address for each view that a daemon with jobs has."""
+    first, last = flow_of(site)
     return {
         "log": "/",
         "no match": "/?q=no+such+message",
         "jobs": "/jobs",
         "job": f"/jobs/{site.fail('x' * 300)}",
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
+        "graph": f"/jobs/{first}/graph#job-{last}",
+        "job with others": f"/jobs/{last}",
+        "groups": "/groups",
+        "group": "/groups/1",
         "schedules": "/schedules",
         "schedule": "/schedules/new-year",
         "refused schedule": "/schedules/wrong",
@@ -641,11 +649,26 @@ def views(site: Site) -> dict[str, str]:
     }
 
 
+def flow_of(site: Site) -> tuple[int, int]:
+    """A job, a group behind it of which a member fails, and one that was to come after that; the first and the last."""
+    members = (
+        draft(TALK, method, {"text": f"a member that is to {method}"}) for method in ("say", "fail", "say")
+    )
+    flow = chain(
+        draft(TALK, "say", {"text": "the first"}),
+        members_of(*members, name="x" * 128),
+        draft(TALK, "say", {"text": "the last"}),
+    )
+    ids = [job.id for job in flow.submit(site.client).jobs]
+    eventually(lambda: site.client.get(ids[-1]).snapshot["status"] == "cancelled")
+    return ids[0], ids[-1]
+
+
 OUTSIDE = """all => all.filter(one => {
   const [inner, outer] = [one.getBoundingClientRect(), (one.closest(".list") ?? document.body).getBoundingClientRect()];
-  return inner.right > Math.min(innerWidth, outer.right);
+  return !one.closest(".picture") && inner.right > Math.min(innerWidth, outer.right);
 }).map(one => one.outerHTML)"""
-"""Of these elements those that end outside their box, which may clip them, or outside the window."""
+"""Of these elements those that end outside their box, which may clip them, or outside the window; a picture scrolls."""
 
 
 def test_no_view_scrolls_sideways_on_a_phone_and_no_control_is_outside_its_box(site: Site) -> None:
@@ -711,6 +734,12 @@ def test_everything_is_there_without_javascript(site: Site) -> None:
         expect(page.get_by_role("button", name="Copy")).to_be_hidden()
         page.get_by_role("button", name="Retry").click()
         expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+        first, _ = flow_of(site)
+        page.goto(f"/jobs/{first}")
+        page.get_by_role("link", name="Graph").click()
+        expect(page.locator("svg.graph .group .word")).to_have_text("Failed")
+        page.locator(".steps").get_by_role("link", name="Group").click()
+        expect(rows(page).first).to_contain_text("a member that is to fail")
         page.get_by_role("link", name="Schedules").click()
         expect(page.locator(".day .mark").first).to_be_visible()
         page.locator(".schedules").get_by_role("link", name="new-year").click()
@@ -1066,7 +1095,7 @@ def graph_of(many: int) -> dict[str, Any]:
     return {"jobs": jobs, "groups": [group(5, name="w" * 300)], "edges": edges, "is_whole": True}
 
 
-FLOW = ("/jobs/1/graph", "/jobs/1", "/groups", "/groups/5", "/groups/5?ask=cancel")
+FLOW = ("/jobs/1/graph", "/groups/5?ask=cancel")
 
 
 @pytest.mark.parametrize("many", [3, *(pytest.param(many, marks=pytest.mark.long) for many in (40, 200))])
