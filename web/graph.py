@@ -110,6 +110,20 @@ def neighbours(found: answers.Graph, job_id: int) -> dict[str, Any]:
     return {"comes_after": _beside(before, told), "comes_before": _beside(after, told)}
 
 
+def sources(takes: Any) -> Iterator[dict[str, Any]]:
+    """Of which job or group (`of`, `id`) each parameter is taken: `name`, `pointer`, and the `problem`, if any."""
+    for name, one in (takes or {}).items():
+        match one:
+            case {"of": {"id": int(number)}}:
+                of = JOB
+            case {"of": {"group": int(number)}}:
+                of = GROUP
+            case _:
+                continue  # no shape of ours
+        told = {field: one.get(field) for field in ("pointer", "problem")}
+        yield {"name": name, "of": of, "id": number, **told}
+
+
 def _beside(found: Sequence[tuple[Told, Key]], told: Mapping[Key, Told]) -> dict[str, Any]:
     shown = [
         {"of": key[0], "standing": _standing(edge), "told": told[key]} for edge, key in found if key in told

@@ -17,7 +17,7 @@ from bgjob.text import raised, retries_spent, standing
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
-from .graph import Graph, members_told, picture_of
+from .graph import Graph, members_told, picture_of, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, parted, pretty, short, shown
@@ -80,7 +80,7 @@ def _environment(static: str) -> Environment:
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
-        "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told,
+        "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told, "sources": sources,
     }  # fmt: skip
     return environment
 

@@ -1,7 +1,8 @@
-"""Makes the documentation's two pictures of the page, from a daemon with the jobs of a small shop.
+"""Makes the documentation's pictures of the page, from a daemon with the jobs of a small shop.
 
-`python -m tests.page.pictures DIRECTORY` writes log.png and job.png there. The jobs are real; only how long ago
-they ran is told to the database, so that the hour has a history. `--all` makes one of every view, to be looked at.
+`python -m tests.page.pictures DIRECTORY` writes log.png, job.png and graph.png there. The jobs are real; only how
+long ago they ran is told to the database, so that the hour has a history. `--all` makes one of every view, to be looked
+at.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from bgjob import Client
+from bgjob import Client, Draft, Submitted, chain, group, job
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import PHONE, WIDE, Site, chromium, web_settings
 from tests.support import eventually
@@ -56,10 +57,34 @@ class StockImport:
             if Path(go).exists():
                 return
             time.sleep(0.05)
+
+
+class CatalogueImport:
+    def split(self, file):
+        return 5
+
+    def load(self, part, go):
+        if part == 2:
+            raise ValueError("line 4,107 has no price")
+        for _ in range(600 if part == 4 else 0):
+            if Path(go).exists():
+                return
+            time.sleep(0.05)
+
+    def publish(self):
+        pass
+
+    def tidy(self):
+        pass
 """
-APPROVED = "\n".join(
-    f'"shop.{name}" = {{ max_retries = 1, retry_delay = 0.1 }}'
-    for name in ("EmailNotification", "NightlyReport", "StockImport")
+APPROVED = (
+    "\n".join(
+        f'"shop.{name}" = {{ max_retries = 1, retry_delay = 0.1 }}'
+        for name in ("EmailNotification", "NightlyReport", "StockImport")
+    )
+    + """
+"shop.CatalogueImport" = { max_retries = 0 }
+"""
 )
 SCHEDULES = """
 [schedules.nightly-report]
@@ -80,6 +105,9 @@ HISTORY = (3400, 3290, 3285, 3010, 2800, 2790, 2785, 2400, 2390, 2010, 1900, 189
 
 REAL = {"width": 920, "height": 900}
 """So wide that a README shows a picture as large as it is."""
+
+ACROSS = {"width": 1290, "height": 620}
+"""As wide as the graph is."""
 
 MAIL = "EmailNotification"
 REPORT = "NightlyReport"
@@ -104,7 +132,9 @@ def main() -> None:
         ) as running:
             failed = with_history(running, go)
             try:
-                take(Site(browser, running), failed, arguments.directory, arguments.all)
+                site = Site(browser, running)
+                take(site, failed, arguments.directory, arguments.all)
+                take_graph(site, go, arguments.directory, arguments.all)
             finally:
                 go.touch()
 
@@ -140,6 +170,20 @@ def with_history(running: RunningDaemon, go: Path) -> int:
     return int(failed["id"])
 
 
+def imported(client: Client, go: Path) -> Submitted:
+    """A file on its way into the catalogue: one of its parts has failed, one is being loaded."""
+
+    def step(method: str, **parameters: object) -> Draft[object]:
+        return job("shop.CatalogueImport", method, parameters)
+
+    parts = group(*(step("load", part=part, go=str(go)) for part in range(5)), name="parts")
+    publish, tidy = step("publish"), job("shop.CatalogueImport", "tidy", if_failed="run")
+    flow = chain(step("split", file="spring.csv"), parts, publish, tidy).submit(client)
+    found = flow.groups[0]
+    eventually(lambda: found.refresh()["unfinished"] == 1 and flow.jobs[5].refresh()["status"] == "running")
+    return flow
+
+
 def mailed(client: Client, number: int) -> int:
     """Have a message sent, and wait for it; the job's id."""
     subjects = ("Your order has shipped", "Welcome", "Your invoice", "A table for four is booked")
@@ -164,13 +208,32 @@ def age_all(database: Path, ages: dict[int, int]) -> None:
 
 
 def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
-    """Photograph the two views, or all."""
+    """Photograph the log and a job, or all views but those of groups."""
     views = {"log": "/", "job": f"/jobs/{failed}"}
     if takes_all:
         views |= {"schedules": "/schedules", "schedule": "/schedules/nightly-report"}
         views |= {"jobs": "/jobs", "system": "/system", "no-match": "/?q=no+such+words", "broken": "/nowhere"}
+    shoot_all(site, views, directory, WIDE if takes_all else REAL, takes_all)
+    if takes_all:
+        with site.context(is_logged_in=False) as context:
+            shoot(context.new_page(), "/login", directory / "login.png", takes_all)
+
+
+def take_graph(site: Site, go: Path, directory: Path, takes_all: bool) -> None:
+    """Photograph the graph of a flow, or all views of it; it would fill the log of the other pictures."""
+    first = imported(site.client, go).jobs[0].id
+    views = {"graph": f"/jobs/{first}/graph"}
+    if takes_all:
+        views |= {"groups": "/groups", "group": "/groups/1", "member": f"/jobs/{first + 1}"}
+    shoot_all(site, views, directory, WIDE if takes_all else ACROSS, takes_all)
+
+
+def shoot_all(
+    site: Site, views: dict[str, str], directory: Path, size: dict[str, int], takes_all: bool
+) -> None:
+    """Photograph each; where all are taken in the dark and on a phone, too."""
     for suffix, options in {
-        "": {"viewport": WIDE if takes_all else REAL},
+        "": {"viewport": size},
         "-dark": {"color_scheme": "dark"},
         "-phone": {"viewport": PHONE, "is_mobile": True, "device_scale_factor": 2},
     }.items():
@@ -179,9 +242,6 @@ def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
         with site.context(**options) as context:
             for name, address in views.items():
                 shoot(context.new_page(), address, directory / f"{name}{suffix}.png", takes_all)
-    if takes_all:
-        with site.context(is_logged_in=False) as context:
-            shoot(context.new_page(), "/login", directory / "login.png", takes_all)
 
 
 def shoot(page: Page, address: str, file: Path, is_whole: bool) -> None:

@@ -23,6 +23,7 @@ from bgjobd.web.graph import (
     member_standing,
     members_told,
     picture_of,
+    sources,
 )
 from bgjobd.web.graph_drawing import graph_drawing, members_bar
 from tests.page.serving import SAMPLES
@@ -210,6 +211,18 @@ def test_members_are_counted_by_what_became_of_them() -> None:
     assert (
         members_told(empty | {"completed": 99_998, "unfinished": 2}) == "99,998 completed, 2 have not ended"
     )
+
+
+def test_a_job_says_what_it_takes_of_results() -> None:
+    takes = {
+        "rows": {"of": {"group": 5}, "pointer": ""},
+        "to": {"of": {"id": 2}, "pointer": "/a", "problem": "no"},
+    }
+    rows, to = sources(takes)
+    assert rows == {"name": "rows", "of": GROUP, "id": 5, "pointer": "", "problem": None}
+    assert to == {"name": "to", "of": JOB, "id": 2, "pointer": "/a", "problem": "no"}
+    for strange in (None, {"rows": None}, {"rows": {"of": {}}}, {"rows": {"of": {"id": "x"}}}):
+        assert [*sources(strange)] == []
 
 
 def test_the_least_part_of_a_bar_is_still_seen_and_all_fill_it() -> None:

@@ -239,6 +239,12 @@ def test_a_job_tells_what_it_comes_after_and_before(grouping: Grouping) -> None:
     assert grouping.parameters("Graph") == [{"id": 1, "limit": 100}] * 2
 
 
+def test_a_job_tells_what_it_takes_of_results(grouping: Grouping) -> None:
+    assert "rows is taken of job 2 , /rows : it has no /rows" in words(grouping.read("/jobs/1"))
+    grouping.samples["job"]["takes"] = None
+    assert "is taken" not in grouping.read("/jobs/1")
+
+
 def test_of_many_the_gravest_are_shown_and_the_others_counted(grouping: Grouping) -> None:
     behind = range(2, 502)
     edges = [edge(1, number, standing="open" if number == 400 else "met") for number in behind]
@@ -303,7 +309,7 @@ def test_a_graph_is_drawn_and_listed_by_its_steps(grouping: Grouping) -> None:
     assert [one.rstrip() for one in steps] == [
         "Completed #2 Email::send",
         "Failed #1 Email::send after #2",
-        "Open Group 5 thumbnails 1 completed, 1 failed, 1 cancelled, 1 has not ended members #1 (failed), #2",
+        "Open Group 5 thumbnails 1 completed, 1 failed, 1 cancelled, 1 has not ended of #1 (failed), #2",
         "Failed #3 Email::send after #1 (failed), group 5",
     ]
     assert grouping.parameters("Graph") == [{"id": 1, "limit": 200}]

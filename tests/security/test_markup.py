@@ -123,7 +123,7 @@ def test_names_in_what_the_daemon_tells_stay_text(only_page: OnePage) -> None:
     for number in range(len([*dicts(SAMPLES)])):
         only_page.reset()
         [*dicts(only_page.samples)][number][HOSTILE] = HOSTILE
-        for path in ("/", "/jobs", "/jobs/1", "/system"):
+        for path in ("/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/system"):
             assert is_text(only_page.read(path))
 
 
