@@ -103,11 +103,11 @@ class GroupViews:
         """
         try:
             found = self._client.graph(job_id, limit=_NEAR)
-            if not found.is_whole and _is_cut(found, job_id):
+            if _is_cut(found, job_id, _NEAR):
                 found = self._client.graph(job_id, limit=_MOST_NEAR)
         except MethodNotFoundError:
             found = Graph([], [], [], is_whole=True)
-        return neighbours(found, job_id) | {"has_more_beside": not found.is_whole and _is_cut(found, job_id)}
+        return neighbours(found, job_id) | {"has_more_beside": _is_cut(found, job_id, _MOST_NEAR)}
 
     # What is asked for
 
@@ -127,8 +127,8 @@ class GroupViews:
         return self._done(request, f"/groups/{number}", f"cancel of group {number}")
 
 
-def _is_cut(found: Graph, job_id: int) -> bool:
-    """Whether all that was told is next to the job, so that more may be."""
+def _is_cut(found: Graph, job_id: int, limit: int) -> bool:
+    """Whether there may be more beside the job: a daemon tells of half of the limit, where there are more in all."""
     beside = {one["after"] for one in found.edges if one["job_id"] == job_id and one["of"] == JOB}
     beside |= {one["job_id"] for one in found.edges if (one["of"], one["after"]) == (JOB, job_id)}
-    return len(beside) + 1 >= len(found.jobs)
+    return not found.is_whole and len(beside) >= (limit - 1) // 2

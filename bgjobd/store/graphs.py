@@ -119,11 +119,13 @@ def nested(connection: sqlite3.Connection, group_id: int) -> list[int]:
 
 
 def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | None:
-    """The jobs nearest to this one, at most `limit`, by breadth; None where there is no such job."""
-    walk = _Walk(connection, limit)
-    walk.meet(Node(Of.JOB, job_id))
-    while walk.waiting:
-        walk.go_on_from(walk.waiting.popleft())
+    """The jobs nearest to this one, at most `limit`, by breadth; None where there is no such job.
+
+    Where there are more, those beside any get half of the room that is left: behind thousands the callback is seen.
+    """
+    walk = _walked(connection, job_id, limit, is_shared=False)
+    if not walk.is_whole:
+        walk = _walked(connection, job_id, limit, is_shared=True)
     summaries = pages.summaries(connection, sorted(walk.jobs))
     if job_id not in summaries:
         return None
@@ -141,30 +143,42 @@ def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | No
     )
 
 
+def _walked(connection: sqlite3.Connection, job_id: int, limit: int, is_shared: bool) -> _Walk:
+    walk = _Walk(connection, limit, is_shared)
+    walk.meet(Node(Of.JOB, job_id), limit)
+    while walk.waiting:
+        walk.go_on_from(walk.waiting.popleft())
+    return walk
+
+
 @dataclass(slots=True)
 class _Walk:
-    """Goes from node to node, and meets so many jobs at most."""
+    """Goes from node to node, and meets so many jobs at most, and as many groups."""
 
     connection: sqlite3.Connection
     limit: int
+    is_shared: bool
     jobs: set[int] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
     waiting: deque[Node] = field(default_factory=deque)
     is_whole: bool = True
 
-    def meet(self, node: Node) -> None:
+    def meet(self, node: Node, most: int) -> None:
+        """Know it from now on, unless so many are known already."""
         known = self.jobs if node.of is Of.JOB else self.groups
         if node.id in known:
             return
-        if len(self.jobs) >= self.limit:
+        if len(known) >= most:
             self.is_whole = False
             return
         known.add(node.id)
         self.waiting.append(node)
 
     def go_on_from(self, node: Node) -> None:
+        room = self.limit - len(self.jobs)
+        most = self.limit - room // 2 if self.is_shared else self.limit
         for other in self._beside(node):
-            self.meet(other)
+            self.meet(other, most if other.of is Of.JOB else self.limit)
 
     def _beside(self, node: Node) -> Iterator[Node]:
         asked = {"of": node.of.value, "id": node.id, "count": self.limit + 1}
@@ -173,11 +187,12 @@ class _Walk:
                 yield Node(Of(of), after)
             yield from self._groups_of(self.connection.execute(_SELECT_GROUP_OF, asked))
         else:
-            yield from (Node(Of.JOB, id) for (id,) in self.connection.execute(_SELECT_MEMBERS, asked))
-            yield from (Node(Of.GROUP, id) for (id,) in self.connection.execute(_SELECT_NESTED, asked))
             found = groups_by_id(self.connection.execute, [node.id]).get(node.id)
             yield from self._groups_of([(None if found is None else found.parent,)])
         yield from (Node(Of.JOB, id) for (id,) in self.connection.execute(_SELECT_SUCCESSORS, asked))
+        if node.of is Of.GROUP:
+            yield from (Node(Of.GROUP, id) for (id,) in self.connection.execute(_SELECT_NESTED, asked))
+            yield from (Node(Of.JOB, id) for (id,) in self.connection.execute(_SELECT_MEMBERS, asked))
 
     def _groups_of(self, rows: Iterable[tuple[int | None]]) -> Iterator[Node]:
         yield from (Node(Of.GROUP, id) for (id,) in rows if id is not None)

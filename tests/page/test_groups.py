@@ -245,18 +245,20 @@ def test_a_job_tells_what_it_takes_of_results(grouping: Grouping) -> None:
     assert "is taken" not in grouping.read("/jobs/1")
 
 
-def test_of_many_the_gravest_are_shown_and_the_others_counted(grouping: Grouping) -> None:
-    behind = range(2, 502)
-    edges = [edge(1, number, standing="open" if number == 400 else "met") for number in behind]
-    grouping.samples["graph"] |= {"jobs": [*map(job, range(1, 502))], "edges": edges, "groups": []}
+@pytest.mark.parametrize(
+    ("many", "told", "limits"), [(30, "10", [100]), (500, "480+", [100, 1000]), (400, "380", [100, 1000])]
+)
+def test_of_many_the_gravest_are_shown_and_the_others_counted(
+    grouping: Grouping, many: int, told: str, limits: list[int]
+) -> None:
+    """A daemon that has more jobs than it is asked for tells of half as many beside any."""
+    behind = range(2, many + 2)
+    edges = [edge(1, number, standing="open" if number == many else "met") for number in behind]
+    grouping.samples["graph"] |= {"jobs": [*map(job, [1, *behind])], "edges": edges, "groups": []}
     text = grouping.read("/jobs/1")
-    assert "waits Completed #400" in words(text)
-    assert [given["limit"] for given in grouping.parameters("Graph")] == [100, 1000]
-    assert 'href="/jobs/1/graph">and 480+ more</a>' in text, "there may be some that were not told"
-    grouping.asked = []
-    grouping.samples["graph"]["jobs"].append(job(502))  # one that is further away: none is nearer than that
-    assert 'href="/jobs/1/graph">and 480 more</a>' in grouping.read("/jobs/1")
-    assert [given["limit"] for given in grouping.parameters("Graph")] == [100]
+    assert f"Before waits Completed #{many} " in words(text)
+    assert f'href="/jobs/1/graph">and {told} more</a>' in text
+    assert [given["limit"] for given in grouping.parameters("Graph")] == limits
 
 
 def test_a_job_may_come_after_a_group(grouping: Grouping) -> None:

@@ -1,0 +1,69 @@
+"""What hangs together with a job: all of it where that is few enough, and of more than that a bit of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bgjobd.core.edges import NewGroup, Ties
+from bgjobd.store import graphs
+from bgjobd.store.graphs import Graph
+from tests.store.samples import Store
+from tests.store.test_releases import after, flow, group, job
+
+MEMBERS = range(2, 32)
+LAST = 32
+
+
+@pytest.fixture
+def fan_out(tmp_path: Path) -> Iterator[Store]:
+    """Job 1, 30 members of group 1 that come after it, and one more job after the group."""
+    store = Store(tmp_path)
+    members = [after(job(0), group=group(0)) for _ in MEMBERS]
+    store.answer(flow(Ties(), *members, after(group(0)), groups=[NewGroup()]))
+    yield store
+    store.close()
+
+
+def graph(store: Store, job_id: int, limit: int) -> Graph:
+    found = graphs.graph(store.database.connection(), job_id, limit)
+    assert found is not None
+    return found
+
+
+def ids(found: Graph) -> list[int]:
+    return [one["id"] for one in found.jobs]
+
+
+@pytest.mark.parametrize("job_id", [1, 2, LAST])
+def test_what_is_few_enough_is_told_whole_from_wherever_it_is_asked(fan_out: Store, job_id: int) -> None:
+    found = graph(fan_out, job_id, LAST)
+    assert (ids(found), found.is_whole) == ([1, *MEMBERS, LAST], True)
+    assert [one["id"] for one in found.groups] == [1]
+    assert len(found.edges) == len(MEMBERS) + 1
+
+
+@pytest.mark.parametrize("job_id", [1, 2, LAST])
+def test_of_a_fan_out_that_is_too_large_the_callback_is_told_too(fan_out: Store, job_id: int) -> None:
+    found = graph(fan_out, job_id, 8)
+    assert {1, 2, LAST} <= {*ids(found)}
+    assert (len(found.jobs) <= 8, found.is_whole) == (True, False)
+    assert [one["total"] for one in found.groups] == [len(MEMBERS)]
+
+
+def test_at_least_half_of_those_that_there_is_room_for_are_beside_the_job(fan_out: Store) -> None:
+    beside = [
+        one["job_id"] for one in graph(fan_out, 1, 21).edges if one["after"] == 1 and one["of"] == "job"
+    ]
+    assert len(beside) >= 10
+
+
+def test_a_job_alone_is_whole_and_one_that_is_not_there_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.answer(flow(Ties()))
+    found = graph(store, 1, 1)
+    assert (ids(found), found.groups, found.edges, found.is_whole) == ([1], [], [], True)
+    assert graphs.graph(store.database.connection(), 2, 1) is None
+    store.close()
