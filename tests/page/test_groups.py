@@ -259,6 +259,7 @@ def test_of_many_the_gravest_are_shown_and_the_others_counted(
     assert f"Before waits Completed #{many} " in words(text)
     assert f'href="/jobs/1/graph">and {told} more</a>' in text
     assert [given["limit"] for given in grouping.parameters("Graph")] == limits
+    assert 'data-rest="1000"' in text, "so many are looked at less often"
 
 
 def test_a_job_may_come_after_a_group(grouping: Grouping) -> None:
