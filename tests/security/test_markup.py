@@ -9,6 +9,9 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from bgjob import chain
+from bgjob import group as members_of
+from bgjob import job as draft
 from bgjobd.web.views import routes
 from tests.page.serving import SAMPLES, Answer
 from tests.page.test_guard import FORM, addresses
@@ -54,7 +57,10 @@ PARAMETERS = ("q", "status", "per", "page", "upto", "newer_than", "next", "token
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """With a job that has succeeded and one that has failed, both of which say nothing else than TEXT, and 150 more."""
+    """With a job that has succeeded and two that have failed, all of which say nothing else than TEXT, and 150 more.
+
+    One of them comes after a group that is called so.
+    """
     approved = '"hostile.Hostile" = { max_retries = 0 }'
     with target(tmp_path_factory.mktemp("page"), approved, {"hostile": MODULE}) as attacked:
         for method in ("succeed", "fail"):
@@ -62,6 +68,10 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
                 "hostile.Hostile", method, {TEXT: {TEXT: [TEXT]}}, idempotency_key=f"{TEXT[:150]}{method}"
             )
             job.wait(20)
+        members = members_of(draft("probes.Probe", "echo"), name=TEXT[-255:])
+        chain(members, draft("hostile.Hostile", "fail", {TEXT: TEXT})).submit(attacked.client).jobs[-1].wait(
+            20
+        )
         later = {"class_name": "probes.Probe", "method_name": "echo", "options": {"delay": 3600}}
         attacked.client.submit_many([later] * 150)
         yield attacked
@@ -96,6 +106,9 @@ def test_sidekiq_and_others_made_markup_of_what_jobs_say_and_no_page_here_does(a
         "/jobs?per=100&status=failed",
         f"/jobs/{succeeded}",
         f"/jobs/{failed}",
+        f"/jobs/{failed}/graph",
+        "/groups",
+        "/groups/1",
         "/system",
     ):
         page = Read(attacked.ask(f"GET {path}").body.decode())
