@@ -738,7 +738,7 @@ def test_everything_is_there_without_javascript(site: Site) -> None:
         page.goto(f"/jobs/{first}")
         page.get_by_role("link", name="Graph").click()
         expect(page.locator("svg.graph .group .word")).to_have_text("Failed")
-        page.locator(".steps").get_by_role("link", name="Group").click()
+        page.locator("svg.graph .group").click()
         expect(rows(page).first).to_contain_text("a member that is to fail")
         page.get_by_role("link", name="Schedules").click()
         expect(page.locator(".day .mark").first).to_be_visible()
@@ -950,10 +950,10 @@ class Telling:
 
 
 @contextmanager
-def scripted(browser: Browser, directory: Path, telling: Telling, **options: Any) -> Iterator[Page]:
+def scripted(browser: Browser, directory: Path, telling: Telling) -> Iterator[Page]:
     """A tab for a page over this daemon."""
     with served_page(directory, tells=telling.tells, actions=True) as served:
-        context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True, **options)
+        context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True)
         context.set_default_timeout(5_000)
         try:
             yield context.new_page()
@@ -1095,16 +1095,13 @@ def graph_of(many: int) -> dict[str, Any]:
     return {"jobs": jobs, "groups": [group(5, name="w" * 300)], "edges": edges, "is_whole": True}
 
 
-FLOW = ("/jobs/1/graph", "/groups/5?ask=cancel")
-
-
 @pytest.mark.parametrize("many", [3, *(pytest.param(many, marks=pytest.mark.long) for many in (40, 200))])
 def test_a_graph_of_any_size_is_for_everybody(browser: Browser, tmp_path: Path, many: int) -> None:
     """For who sees it on a screen or a phone, for who has it read, and for who walks by keys."""
     telling = Telling()
     telling.samples["graph"] = graph_of(many)
     with scripted(browser, tmp_path, telling) as page:
-        for address in FLOW if many == 3 else FLOW[:1]:
+        for address in ("/jobs/1/graph", *(["/groups/5?ask=cancel"] if many == 3 else [])):
             page.set_viewport_size({"width": 1280, "height": 900})
             opened(page, address)
             assert violations(page) == [], address
@@ -1136,22 +1133,6 @@ def test_a_graph_follows_the_daemon_and_stays_where_somebody_has_scrolled_it(
         expect(page.locator("#job-2 .word")).to_have_text("Running")
         assert page.locator(".picture").evaluate("box => box.scrollTop") == 300
         assert is_unmoved(page)
-
-
-def test_a_graph_is_there_without_javascript(browser: Browser, tmp_path: Path) -> None:
-    telling = Telling()
-    telling.samples["graph"] = graph_of(3)
-    with scripted(browser, tmp_path, telling, java_script_enabled=False) as page:
-        page.goto("/groups")
-        page.get_by_role("link", name="#5").click()
-        page.get_by_role("link", name="Graph").click()
-        expect(page.locator("#job-3 .word")).to_have_text("Completed")
-        page.locator("#job-3").click()
-        expect(page.locator("h1")).to_contain_text("Job #1")
-        page.goto("/groups/5")
-        page.get_by_role("button", name="Cancel…").click()
-        page.get_by_role("button", name="Cancel the group").click()
-        expect(page.locator("h1")).to_contain_text("Group #5")
 
 
 def test_columns_stay_where_they_are_whatever_is_in_them(browser: Browser, tmp_path: Path) -> None:
