@@ -9,22 +9,8 @@ from markupsafe import Markup
 
 from bgjob.text import standing
 
-from .graph import (
-    ENDS,
-    FAILED,
-    GROUP,
-    HEIGHT,
-    MET,
-    OPEN,
-    STANDINGS,
-    WIDTH,
-    Key,
-    Line,
-    Picture,
-    Placed,
-    Told,
-    members_told,
-)
+from .graph import ENDS, FAILED, GROUP, MET, OPEN, STANDINGS, Key, Told, members_told
+from .graph_layout import HEIGHT, WIDTH, Line, Picture, Placed
 from .texts import colour, short, shown, spoken
 
 _MOST_LABEL: Final = 24

@@ -17,8 +17,9 @@ from bgjob.text import raised, retries_spent, standing
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
-from .graph import Graph, members_told, picture_of, sources
+from .graph import Graph, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
+from .graph_layout import picture_of
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, parted, pretty, short, shown
 

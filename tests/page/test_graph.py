@@ -10,22 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.web.graph import (
-    FAILED,
-    GROUP,
-    HEIGHT,
-    JOB,
-    MET,
-    OPEN,
-    WIDTH,
-    Graph,
-    Picture,
-    member_standing,
-    members_told,
-    picture_of,
-    sources,
-)
+from bgjobd.web.graph import FAILED, GROUP, JOB, MET, OPEN, Graph, member_standing, members_told, sources
 from bgjobd.web.graph_drawing import graph_drawing, members_bar
+from bgjobd.web.graph_layout import HEIGHT, WIDTH, Picture, picture_of
 from tests.page.serving import SAMPLES
 
 

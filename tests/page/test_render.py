@@ -19,8 +19,9 @@ import pytest
 from bgjob.codec import Request as Asked
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.graph import JOB, Graph, picture_of
+from bgjobd.web.graph import JOB, Graph
 from bgjobd.web.graph_drawing import graph_drawing, legend_of_ways, members_bar
+from bgjobd.web.graph_layout import picture_of
 from bgjobd.web.render import Renderer, ago, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.texts import badge, parted, pretty, short
