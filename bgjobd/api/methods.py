@@ -187,6 +187,10 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     }
 
 
+_MOST_REFUSED: Final = 100
+"""Schedules that are refused, of which Stats tells."""
+
+
 async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObject:
     now = daemon.clock.now()
     async with caller.turn:
@@ -210,6 +214,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.inspection.storage_trouble,
         "held": daemon.inspection.held,
+        "refused_schedules": daemon.schedules.all_refused(_MOST_REFUSED),
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "database_bytes": size,

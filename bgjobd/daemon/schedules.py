@@ -177,6 +177,13 @@ class Schedules:
         kept = self.kept.get(name)
         return None if kept is None else kept.refused or kept.stuck
 
+    def all_refused(self, most: int) -> dict[str, str]:
+        """The first of these, by name, each with why; there may be thousands, of one class that is gone."""
+        found = [
+            (name, why) for name, one in self.kept.items() if (why := one.refused or one.stuck) is not None
+        ]
+        return dict(sorted(found)[:most])
+
     async def have_taken_up(self) -> None:
         """What is configured, and new, is else looked at in a moment."""
         if self._taken_up is not self._config():
