@@ -20,11 +20,11 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
-    ScheduleNotFoundError,
 )
 from bgjob.testing import submissions
 from bgjob.testing.arguments import misfits
 from bgjob.testing.attempts import attempt, tell_failed_hook
+from bgjob.testing.put_schedules import PutSchedules
 from bgjob.testing.submissions import Submission, instant, try_seconds
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
@@ -75,8 +75,10 @@ class Recorder:
             f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
-            f"{INTERFACE}.Schedules": _schedules,
-            **{f"{INTERFACE}.{name}": _no_schedule for name in _OF_A_SCHEDULE},
+            **{
+                f"{INTERFACE}.{name}": answer
+                for name, answer in PutSchedules(self._checked, self._submit_of_schedule).answers.items()
+            },
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -118,6 +120,11 @@ class Recorder:
         if is_new:
             self._run(row)
         return {"id": row["id"], "created": is_new}
+
+    def _submit_of_schedule(self, wanted: Submission) -> JsonObject:
+        ((row, _),) = self._store([wanted])
+        self._run(row)
+        return row
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
         is_bulk = given.get("each") is not None
@@ -309,25 +316,6 @@ class Runner(Recorder):
             snoozes += outcome is Outcome.SNOOZED
         if row["status"] == Status.FAILED:
             tell_failed_hook(row, target)
-
-
-_OF_A_SCHEDULE: Final = (
-    "Occurrences",
-    "RunSchedule",
-    "PauseSchedule",
-    "ResumeSchedule",
-    "Backfill",
-    "DeleteSchedule",
-)
-
-
-def _schedules(given: JsonObject) -> JsonObject:
-    return {"schedules": []} if given.get("name") is None else _no_schedule(given)
-
-
-def _no_schedule(given: JsonObject) -> JsonObject:
-    """Schedules are in a daemon's configuration, and here is none."""
-    raise ScheduleNotFoundError(name=given["name"])
 
 
 _INFO: Final = {
