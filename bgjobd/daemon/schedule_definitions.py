@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from bgjob.codec import to_json
-from bgjob.errors import InvalidParameterError, RequestError, TooLargeError
-from bgjobd.config.policy import AboveCapError
+from bgjob.errors import RequestError, TooLargeError
 from bgjobd.config.problems import dotted
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.terms import terms_of
 from bgjobd.store.items import ScheduleDefined, StoredSchedule
 
 
@@ -26,13 +26,16 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     if len(text.encode()) > config.socket.max_parameters:
         raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
     sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
-    own = schedule.model_dump(include=_OF_TERMS)
-    try:
-        terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
-    except AboveCapError:
-        raise InvalidParameterError(parameter="options.max_retries") from None
-    if terms.queue not in config.queues:
-        raise InvalidParameterError(parameter="options.queue")
+    terms = terms_of(
+        config,
+        catalogue.policies[class_name],
+        queue=schedule.queue,
+        priority=schedule.priority,
+        timeout=schedule.timeout,
+        max_retries=schedule.max_retries,
+        retry_delay=schedule.retry_delay,
+        backoff=schedule.backoff,
+    )
     return Submitted(
         id=0,  # the ledger gives it
         call=Call(class_name, method_name, text, sensitive),
@@ -62,9 +65,6 @@ def newly_refused(
     found = refusals(config, catalogue)
     before = refusals(config_before, catalogue_before) if found else {}
     return {name: reason for name, reason in found.items() if name not in before}
-
-
-_OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
 
 
 def defined_as(name: str, schedule: Schedule, before: StoredSchedule | None, now: float) -> ScheduleDefined:
