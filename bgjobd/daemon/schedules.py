@@ -20,7 +20,8 @@ from bgjob.errors import (
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
-from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of, told
+from bgjobd.core.log_entries import skip_entry
+from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -273,7 +274,7 @@ class Schedules:
             for span in one.changed:
                 skipped = Skipped(span, Reason.CHANGED)
                 self._counters.note_skipped(one.name, skipped)
-                self._say(*told(one.name, skipped))
+                self._say_skipped(one.name, skipped)
             if one.is_new and one.name in before:
                 why = why_no_schedule(before[one.name].definition)
                 if why is not None:
@@ -371,7 +372,11 @@ class Schedules:
             if isinstance(verdict, Skipped):
                 self._counters.note_skipped(kept.name, verdict)
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
-                self._say(*told(kept.name, verdict))
+                self._say_skipped(kept.name, verdict)
+
+    def _say_skipped(self, name: str, skipped: Skipped) -> None:
+        entry = skip_entry(name, skipped)
+        self._say(entry.type, entry.message)
 
     def _on_stuck(self, kept: KeptSchedule, error: Exception) -> None:
         """That is a bug, or more than the file can hold; what is due of the others is dealt with all the same."""
