@@ -182,7 +182,11 @@ def _spans(occurrences: Iterable[Told]) -> Iterator[Run]:
 
 
 def _coming(schedule: Told, now: float) -> tuple[list[_Mark], bool]:
-    """Those of the coming day, and whether there are no others: the daemon tells of so many, `every` goes on."""
+    """Those of the coming day that become jobs as things are, and whether there are no others: the daemon tells of so
+    many, `every` goes on.
+    """
+    if schedule["paused_at"] is not None:
+        return [], True
     known = [instant(one["at"]) for one in schedule["next"]]
     marks = [_Mark(at, COMING, f"{_stamp(at)} UTC: to come") for at in known if at <= now + DAY]
     every = schedule["every"]

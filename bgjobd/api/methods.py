@@ -30,7 +30,7 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
-from bgjobd.api.submissions import known_queue, stored_instant, submit, try_instant
+from bgjobd.api.submissions import stored_instant, submit, try_instant
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
@@ -142,15 +142,21 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueuePaused(known_queue(daemon, given.queue, "queue")))
+    await daemon.record(QueuePaused(_known_queue(daemon, given.queue)))
     say_who(daemon, f"pause of queue {given.queue}", caller)
     return {}
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueueResumed(known_queue(daemon, given.queue, "queue")))
+    await daemon.record(QueueResumed(_known_queue(daemon, given.queue)))
     say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
+
+
+def _known_queue(daemon: Daemon, queue: str) -> str:
+    if queue not in daemon.lanes.queues:
+        raise InvalidParameterError(parameter="queue")
+    return queue
 
 
 async def prune(daemon: Daemon, given: schemas.Prune, caller: Caller) -> JsonObject:
@@ -188,6 +194,10 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     }
 
 
+_MOST_REFUSED: Final = 100
+"""Schedules that are refused, of which Stats tells."""
+
+
 async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObject:
     now = daemon.clock.now()
     async with caller.turn:
@@ -212,6 +222,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.inspection.storage_trouble,
         "held": daemon.inspection.held,
+        "refused_schedules": daemon.schedule_requests.refused(_MOST_REFUSED),
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "database_bytes": size,

@@ -23,11 +23,11 @@ from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, checked
 from bgjobd.api.ties import Names
-from bgjobd.config.policy import AboveCapError, Policy, Terms
 from bgjobd.core.edges import Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.terms import terms_of
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import Pace, let_others, paced
@@ -191,13 +191,22 @@ def fact_of(
 ) -> Submitted:
     """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
     options = job.options or _NO_OPTIONS
-    terms = _terms(catalogue.policies[job.class_name], options, daemon.config.retry.cap)
+    terms = terms_of(
+        daemon.config,
+        catalogue.policies[job.class_name],
+        queue=options.queue,
+        priority=options.priority,
+        timeout=options.timeout,
+        max_retries=options.max_retries,
+        retry_delay=options.retry_delay,
+        backoff=options.backoff,
+    )
     return Submitted(
         id=0,  # the ledger gives it
         call=call,
         retry_count=job.retry_count or 0,
         policy=terms.retry,
-        queue=known_queue(daemon, terms.queue, "options.queue"),
+        queue=terms.queue,
         priority=terms.priority,
         timeout=terms.timeout,
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
@@ -346,21 +355,6 @@ _KEY_ALONE: Final = {"idempotency_key"}
 _in_order: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def _terms(policy: Policy, options: Options, cap: int) -> Terms:
-    try:
-        return policy.terms(
-            cap=cap,
-            queue=options.queue,
-            priority=options.priority,
-            timeout=options.timeout,
-            max_retries=options.max_retries,
-            retry_delay=options.retry_delay,
-            backoff=options.backoff,
-        )
-    except AboveCapError:
-        raise InvalidParameterError(parameter="options.max_retries") from None
-
-
 def _scheduled_at(options: Options, now: float) -> float | None:
     if options.at is None:
         return now + options.delay if options.delay else None
@@ -391,9 +385,3 @@ def stored_instant(text: str | None, parameter: str) -> str | None:
     if at is None:
         raise InvalidParameterError(parameter=parameter)
     return to_text(at)
-
-
-def known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
-    if queue not in daemon.lanes.queues:
-        raise InvalidParameterError(parameter=parameter)
-    return queue

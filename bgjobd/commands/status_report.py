@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
 from bgjob import text
@@ -17,6 +18,10 @@ from bgjobd.host.disk_space import Room
 
 _LONG: Final = 3600.0
 """Seconds from which on it is remarked that a job waits for a slot."""
+
+
+_TOLD_ONE_BY_ONE: Final = 5
+"""Schedules that are refused: there may be many, for one reason."""
 
 
 class Health(StrEnum):
@@ -167,6 +172,16 @@ def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
     if stats["code_version"] is None:
         message = "no code is loaded, and nothing starts until a fork server has imported it"
         yield f"{message}; if that lasts, the log says why, and `bgjobd check` tries the same"
+    yield from _of_schedules(stats.get("refused_schedules") or {})
+
+
+def _of_schedules(refused: Mapping[str, str]) -> Iterator[str]:
+    for name, why in islice(refused.items(), _TOLD_ONE_BY_ONE):
+        # One that was put has a slash in its name.
+        anew = "put it anew, or delete it" if "/" in name else "mend it, or what is approved, and reload"
+        yield f"schedule {name} makes no jobs: {why}; {anew}"
+    if len(refused) > _TOLD_ONE_BY_ONE:
+        yield "other schedules make no jobs either; `bgjob schedules` marks them as refused"
 
 
 def _remarks(seen: Gathered) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the log says of each fact, in sentences: pure, from the job before and after."""
+"""What the log says of each fact, and of occurrences that became no job, in sentences: pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bgjob.words import EntryType, Outcome
 from bgjobd.core.edges import Fate, Group
 from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, Submitted
 from bgjobd.core.job import Job
+from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
 
 
@@ -44,6 +45,20 @@ def group_ended(group: Group) -> str:
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
     return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
+
+
+def skip_entry(name: str, skipped: Skipped) -> Entry:
+    """What tells of occurrences of the schedule of this name that became no job."""
+    is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)
+    why = f"job {skipped.job_id} has not ended" if skipped.reason is Reason.OVERLAP else skipped.reason.value
+    span = skipped.span
+    if span.count == 1:
+        which = f"occurrence {_moment(span.at)}"
+    else:
+        which = f"{span.count} occurrences from {_moment(span.at)} to {_moment(span.until)}"
+    return Entry(
+        EntryType.FAILURE if is_failure else EntryType.INFO, f"schedule {name}: {which} skipped: {why}"
+    )
 
 
 def left_behind(count: int, names: Sequence[str]) -> str:
@@ -185,6 +200,10 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
 
 def _which(job: Job) -> str:
     return f"attempt {job.attempt} of {job.attempts_allowed}"
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _clock(at: float | None) -> str:

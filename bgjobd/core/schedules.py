@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Final
 
-from bgjob.words import EntryType
 from bgjobd.core.calendar import Cron, Every
 
 Calendar = Cron | Every
@@ -325,22 +323,6 @@ def _append(verdicts: list[Verdict], verdict: Verdict) -> None:
             verdicts[-1] = Skipped(Span(span.at, own.until, span.count + own.count), reason, job_id)
         case _:
             verdicts.append(verdict)
-
-
-def told(name: str, skipped: Skipped) -> tuple[EntryType, str]:
-    """What the log says of occurrences that became no job."""
-    is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)
-    why = f"job {skipped.job_id} has not ended" if skipped.reason is Reason.OVERLAP else skipped.reason.value
-    span = skipped.span
-    if span.count == 1:
-        which = f"occurrence {_clock(span.at)}"
-    else:
-        which = f"{span.count} occurrences from {_clock(span.at)} to {_clock(span.until)}"
-    return EntryType.FAILURE if is_failure else EntryType.INFO, f"schedule {name}: {which} skipped: {why}"
-
-
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def jitter_of(name: str, at: float, most: float) -> float:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from bgjob.codec import to_json
-from bgjob.errors import InvalidParameterError, RequestError, TooLargeError
-from bgjobd.config.policy import AboveCapError
+from bgjob.errors import RequestError, TooLargeError
 from bgjobd.config.problems import dotted
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.terms import terms_of
+from bgjobd.host.pacing import Pace
 from bgjobd.store.items import ScheduleDefined, StoredSchedule
 
 
@@ -26,13 +29,16 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     if len(text.encode()) > config.socket.max_parameters:
         raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
     sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
-    own = schedule.model_dump(include=_OF_TERMS)
-    try:
-        terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
-    except AboveCapError:
-        raise InvalidParameterError(parameter="options.max_retries") from None
-    if terms.queue not in config.queues:
-        raise InvalidParameterError(parameter="options.queue")
+    terms = terms_of(
+        config,
+        catalogue.policies[class_name],
+        queue=schedule.queue,
+        priority=schedule.priority,
+        timeout=schedule.timeout,
+        max_retries=schedule.max_retries,
+        retry_delay=schedule.retry_delay,
+        backoff=schedule.backoff,
+    )
     return Submitted(
         id=0,  # the ledger gives it
         call=Call(class_name, method_name, text, sensitive),
@@ -64,20 +70,42 @@ def newly_refused(
     return {name: reason for name, reason in found.items() if name not in before}
 
 
-_OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a schedule meant until now, and how far it was dealt with."""
+
+    meant: Schedule
+    cursor: float
+    known: frozenset[float]
 
 
-def defined_as(name: str, schedule: Schedule, before: StoredSchedule | None, now: float) -> ScheduleDefined:
+def defined_as(name: str, schedule: Schedule, before: Before | None, now: float) -> ScheduleDefined:
     """What is to be stored of a schedule; where its times are others than before, with what was due by those."""
     text = definition_of(schedule)
-    old = None if before is None else try_schedule(before.definition)
-    if before is None or old is None:
+    if before is None:
         return ScheduleDefined(name, text, is_new=True)
-    if times_of(old) == times_of(schedule):
+    if times_of(before.meant) == times_of(schedule):
         return ScheduleDefined(name, text)
-    spans = spans_of(old.calendar, before.cursor, now, before.known)
+    spans = spans_of(before.meant.calendar, before.cursor, now, before.known)
     changed = tuple([span for span in spans if span is not None])
     return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
+
+
+async def all_defined(
+    schedules: Mapping[str, Schedule], stored: Iterable[StoredSchedule], now: Callable[[], float]
+) -> tuple[list[ScheduleDefined], dict[str, Meaningless]]:
+    """The same of all that are configured, and those of which what was stored means nothing any more."""
+    before = {one.name: one for one in stored}
+    pace, defined, meaningless = Pace(), [], {}
+    for name, schedule in schedules.items():
+        meant = meaning_of(before[name].definition) if name in before else None
+        if isinstance(meant, Meaningless):
+            meaningless[name] = meant
+        was = Before(meant, before[name].cursor, before[name].known) if isinstance(meant, Schedule) else None
+        defined.append(defined_as(name, schedule, was, now()))
+        if pace.is_over:
+            await pace.rest()
+    return defined, meaningless
 
 
 def definition_of(schedule: Schedule) -> str:
@@ -85,22 +113,27 @@ def definition_of(schedule: Schedule) -> str:
     return to_json(schedule.model_dump(mode="json", exclude_unset=True))
 
 
-def try_schedule(definition: str) -> Schedule | None:
-    """What was stored; None where it means nothing any more, as of a zone that is gone."""
+@dataclass(frozen=True, slots=True)
+class Meaningless:
+    """What was stored means nothing any more, as of a zone that is gone, and `why`."""
+
+    why: str
+
+
+def meaning_of(definition: str) -> Schedule | Meaningless:
+    """What was stored."""
     try:
         return Schedule.model_validate_json(definition)
-    except ValidationError:
-        return None
-
-
-def why_no_schedule(definition: str) -> str | None:
-    """Why what was stored means nothing any more; None where it does mean something."""
-    try:
-        Schedule.model_validate_json(definition)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]  # it may have secrets
-        return f"{dotted(fault['loc'])} {fault['ctx']['error'] if 'ctx' in fault else fault['msg']}".lstrip()
-    return None
+    why = fault.get("ctx", {}).get("error", fault["msg"])
+    return Meaningless(f"{dotted(fault['loc'])} {why}".lstrip())
+
+
+def try_schedule(definition: str) -> Schedule | None:
+    """What was stored; None where it means nothing any more."""
+    meant = meaning_of(definition)
+    return meant if isinstance(meant, Schedule) else None
 
 
 def times_of(schedule: Schedule) -> tuple[Any, ...]:

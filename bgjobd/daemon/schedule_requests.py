@@ -9,8 +9,8 @@ from bgjob.errors import ScheduleNotFoundError
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
-from bgjobd.daemon.schedule_definitions import defined_as, job_of
-from bgjobd.daemon.schedules import Schedules, kept_of, stored_of
+from bgjobd.daemon.schedule_definitions import Before, defined_as, job_of
+from bgjobd.daemon.schedules import Schedules, kept_of
 from bgjobd.store.items import (
     Item,
     OccurrenceAsked,
@@ -111,10 +111,10 @@ class ScheduleRequests:
             before = self._schedules.kept.get(name)
             if before is not None and before.cursor > self._now():
                 await self._schedules.set_back({name: before.calendar})
-            stored = {} if before is None else {name: stored_of(before)}
-            defined = defined_as(name, definition, stored.get(name), self._now())
+            was = None if before is None else Before(before.definition, before.cursor, before.known)
+            defined = defined_as(name, definition, was, self._now())
             answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
-            self._schedules.tell_defined([defined], stored)
+            self._schedules.tell_changed(defined)
             self._schedules.kept[name] = kept_of(answer, definition, None)
             self._schedules.kept[name].job = job
         self._schedules.wake()
@@ -128,6 +128,15 @@ class ScheduleRequests:
                 raise ScheduleNotFoundError(name=name)
             self._schedules.kept.pop(name, None)  # one whose definition means nothing any more is not there
         self._schedules.wake()
+
+    def refused(self, most: int) -> dict[str, str]:
+        """The first of those whose occurrences become no jobs as things are, by name, each with why."""
+        found = [
+            (name, why)
+            for name, one in self._schedules.kept.items()
+            if (why := one.refused or one.stuck) is not None
+        ]
+        return dict(sorted(found)[:most])
 
     async def _in_file(self, name: str) -> Schedule:
         """The schedule as it is configured; the file has it by then."""

@@ -20,16 +20,16 @@ from bgjob.errors import (
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
-from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of, told
+from bgjobd.core.log_entries import skip_entry
+from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedule_definitions import (
-    defined_as,
-    definition_of,
+    all_defined,
     job_of,
+    meaning_of,
     try_schedule,
-    why_no_schedule,
 )
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.items import (
@@ -219,15 +219,14 @@ class Schedules:
 
     async def _take_up(self, config: Config) -> None:
         stored = await self._stored_until_now()
-        before = {one.name: one for one in stored}
-        pace, defined = Pace(), []
-        for name, schedule in config.schedules.items():
-            defined.append(defined_as(name, schedule, before.get(name), self._now()))
-            if pace.is_over:
-                await pace.rest()
-        if defined or before:
+        defined, meaningless = await all_defined(config.schedules, stored, self._now)
+        if defined or stored:
             stored = await self._record(SchedulesDefined(tuple(defined)))
-            self.tell_defined(defined, before)
+        for one in defined:
+            self.tell_changed(one)
+        for name, meant in meaningless.items():
+            what = f"what it was before means nothing any more, and it begins anew: {meant.why}"
+            self._say(EntryType.FAILURE, f"schedule {name}: {what}")
         self.kept = await self._kept_of(config, stored)
         # the configured ones first
         names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
@@ -238,12 +237,12 @@ class Schedules:
         """Those that mean something; say which do not."""
         pace, found = Pace(), {}
         for one in stored:
-            definition = config.schedules.get(one.name) if one.uid is None else try_schedule(one.definition)
-            if definition is not None:
+            meant = config.schedules[one.name] if one.uid is None else meaning_of(one.definition)
+            if isinstance(meant, Schedule):
                 told = self.kept.get(one.name)
-                found[one.name] = kept_of(one, definition, None if told is None else told.refused)
+                found[one.name] = kept_of(one, meant, None if told is None else told.refused)
             else:
-                what = f"means nothing any more, put it anew: {why_no_schedule(one.definition)}"
+                what = f"means nothing any more, put it anew: {meant.why}"
                 self._say(EntryType.FAILURE, f"schedule {one.name} {what}")
             if pace.is_over:
                 await pace.rest()
@@ -260,18 +259,12 @@ class Schedules:
             stored = await self._read(lambda reader: reader.schedules())
         return stored
 
-    def tell_defined(self, defined: Iterable[ScheduleDefined], before: Mapping[str, StoredSchedule]) -> None:
-        """Say and count what is due no more, and say which begin anew since nobody can tell what they were."""
-        for one in defined:
-            for span in one.changed:
-                skipped = Skipped(span, Reason.CHANGED)
-                self._counters.note_skipped(one.name, skipped)
-                self._say(*told(one.name, skipped))
-            if one.is_new and one.name in before:
-                why = why_no_schedule(before[one.name].definition)
-                if why is not None:
-                    what = f"what it was before means nothing any more, and it begins anew: {why}"
-                    self._say(EntryType.FAILURE, f"schedule {one.name}: {what}")
+    def tell_changed(self, defined: ScheduleDefined) -> None:
+        """Say and count what is due no more."""
+        for span in defined.changed:
+            skipped = Skipped(span, Reason.CHANGED)
+            self._counters.note_skipped(defined.name, skipped)
+            self._say_skipped(defined.name, skipped)
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
@@ -364,7 +357,11 @@ class Schedules:
             if isinstance(verdict, Skipped):
                 self._counters.note_skipped(kept.name, verdict)
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
-                self._say(*told(kept.name, verdict))
+                self._say_skipped(kept.name, verdict)
+
+    def _say_skipped(self, name: str, skipped: Skipped) -> None:
+        entry = skip_entry(name, skipped)
+        self._say(entry.type, entry.message)
 
     def _on_stuck(self, kept: KeptSchedule, error: Exception) -> None:
         """That is a bug, or more than the file can hold; what is due of the others is dealt with all the same."""
@@ -400,12 +397,6 @@ def kept_of(stored: StoredSchedule, definition: Schedule, refused: str | None) -
         refused=refused,
         uid=stored.uid,
         made_by=stored.made_by,
-    )
-
-
-def stored_of(kept: KeptSchedule) -> StoredSchedule:
-    return StoredSchedule(
-        kept.name, definition_of(kept.definition), kept.since, kept.cursor, None, kept.known
     )
 
 

@@ -161,16 +161,21 @@ def hook_call(call: Invocation, order: Order, context: Callable[[], Any]) -> Non
     made, approved = call.make(order, context)
     if order.error is None or "failed" not in approved.hooks:
         raise _no_longer(order)
-    error = importlib.import_module("bgjob.jobs").AttemptError(**order.error)
-    _awaited(made.failed(error))
+    _awaited(made.failed(_told_error(order, order.error)))
 
 
 def failure_call(function: Any, order: Order) -> None:
     """Tell the function for all classes how the last attempt ended. Raises whatever it raises."""
     if function is None or order.error is None:
         raise MethodNotApproved("there is no [app] on_failure any more")
-    error = importlib.import_module("bgjob.jobs").AttemptError(**order.error)
+    error = _told_error(order, order.error)
     _awaited(function(error, class_name=order.class_name, method_name=order.method_name, job_id=order.job))
+
+
+def _told_error(order: Order, told: Mapping[str, str | None]) -> Any:
+    error = importlib.import_module("bgjob.jobs").AttemptError(**told)
+    error.occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
+    return error
 
 
 def _no_longer(order: Order) -> MethodNotApproved:

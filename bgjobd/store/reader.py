@@ -354,15 +354,18 @@ class Reader:
         rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
         return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in rows]
 
-    def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending] | None:
-        """What a failed job called and how this attempt, its last, ended; None for any other job or attempt."""
+    def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
+        """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
+        other job or attempt.
+        """
         jobs = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
         attempts = self._dicts(statements.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
         job, last = jobs[0], attempts[0]
         sensitive = tuple(json.loads(job["sensitive"] or "[]"))
-        return Call(job["class_name"], job["method_name"], job["parameters"], sensitive), _ending(last)
+        call = Call(job["class_name"], job["method_name"], job["parameters"], sensitive)
+        return call, _ending(last), instant(job["occurrence"])
 
     def on_file(self, job_id: int, now: float) -> OnFile | None:
         """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""

@@ -18,6 +18,7 @@ from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import HOOK, HOOKS, ON_FAILURE, Journal
+from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.supervisor import journal_facts
@@ -47,6 +48,7 @@ class OwedHook:
     key: AttemptKey
     call: Call
     ending: Ending
+    occurrence: float | None
     is_sealed: bool
     crashes: int = 0
     kind: str = HOOK
@@ -75,7 +77,7 @@ class OwedHook:
                 "traceback": ending.traceback,
             },
             "key": None,
-            "occurrence": None,
+            "occurrence": None if self.occurrence is None else to_text(self.occurrence),
             "kind": self.kind,
         }
 

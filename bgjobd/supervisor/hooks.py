@@ -101,12 +101,19 @@ class Hooks:
 
     # Those that wait
 
-    def offer(self, key: AttemptKey, call: Call, ending: Ending, is_inherited: bool = False) -> bool:
+    def offer(
+        self,
+        key: AttemptKey,
+        call: Call,
+        ending: Ending,
+        occurrence: float | None,
+        is_inherited: bool = False,
+    ) -> bool:
         """A job has failed for good: call its class's hook, and that of all classes. Whether it may be owed one.
 
         `is_inherited`: an earlier daemon may have asked for it already.
         """
-        owed = OwedHook(key, call, ending, is_inherited)
+        owed = OwedHook(key, call, ending, occurrence, is_inherited)
         if self._server is not None and not self._is_wanted(owed):
             return False
         self._offer(owed)

@@ -250,7 +250,7 @@ class Supervisor:
     def on_end_of_attempt(self, key: AttemptKey, job: Job) -> None:
         """An attempt's end is on disk; a job that has failed for good may have a hook to call."""
         ending = self.attempts.ending_of(job) if job.status is Status.FAILED else None
-        is_owed = ending is not None and self.hooks.offer(key, job.call, ending)
+        is_owed = ending is not None and self.hooks.offer(key, job.call, ending, job.occurrence)
         self.attempts.forget(key, keep_journal=is_owed)
         self.remnants.on_end()  # it may have been the last of a fork server that is gone
 

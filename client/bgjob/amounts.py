@@ -1,12 +1,15 @@
-"""Amounts as people read them."""
+"""Amounts as people read and write them."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+_WRITTEN_SPAN: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(|ms|s|m|h|d)", re.ASCII)
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPANS: Final = (("s", 1), ("min", 60), ("h", 3_600), ("day", 86_400))
 
@@ -34,6 +37,16 @@ def span_text(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def try_span(written: object) -> float | None:
+    """Seconds, of a number of them or of text such as "90", "500ms", "5m", "2h"; None of anything else."""
+    if isinstance(written, str):
+        match = _WRITTEN_SPAN.fullmatch(written)
+        return None if match is None else float(match[1]) * _SECONDS[match[2]]
+    if isinstance(written, bool) or not isinstance(written, int | float):
+        return None
+    return float(written) if 0 <= written < math.inf else None
 
 
 def about_text(seconds: float) -> str:

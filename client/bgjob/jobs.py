@@ -43,7 +43,8 @@ class Snooze(Exception):
 class AttemptError(Exception):
     """How a job's last attempt ended, as its `failed` hook is told.
 
-    `outcome` is a word of Outcome; `error_type`, `message` and `traceback` are text, None where there is none.
+    `outcome` is a word of Outcome; `error_type`, `message` and `traceback` are text, None where there is none, as is
+    `occurrence`, the time for which a schedule has submitted the job.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AttemptError(Exception):
         self.error_type = error_type
         self.message = message
         self.traceback = traceback
+        self.occurrence: str | None = None
         super().__init__(outcome, error_type, message, traceback)
 
     def __str__(self) -> str:
@@ -64,7 +66,7 @@ class JobContext:
 
     `job_id` and `attempt` (from 1) say which; `deadline` is the instant of time.monotonic() at which the attempt
     is stopped, None where it has no timeout. `occurrence` is the time for which a schedule has submitted the
-    job, such as "2026-11-26T01:30:00.000000Z"; None for other jobs, and for hooks.
+    job, such as "2026-11-26T01:30:00.000000Z"; None for other jobs.
     """
 
     def __init__(

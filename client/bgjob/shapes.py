@@ -86,7 +86,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int, blocked: ?int, groups_open: ?int"
+        "max_connections_per_uid: ?int, blocked: ?int, groups_open: ?int, refused_schedules: ?[string]string"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

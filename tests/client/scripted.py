@@ -184,7 +184,7 @@ STANDING: Final[JsonObject] = {
     "version": "1", "pid": 97, "started_at": WHEN, "slots": 1, "code_version": None, "python": None,
     "loaded_at": None, "storage_trouble": None, "database_bytes": 4096, "jobs": {}, "minutes": [],
     "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None, "reload_failure": None,
-    "max_connections_per_uid": 64, "blocked": 0, "groups_open": 0,
+    "max_connections_per_uid": 64, "blocked": 0, "groups_open": 0, "refused_schedules": None,
 }  # fmt: skip
 """What Stats tells of a daemon with nothing to do."""
 

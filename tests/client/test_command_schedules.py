@@ -56,8 +56,9 @@ def test_the_schedules_are_a_line_each() -> None:
     ).splitlines()
     assert shown[0].split() == ["NAME", "JOB", "WHEN", "NEXT", "LAST"]
     assert "shop.Report::build  At 02:30 on Monday through Friday  in " in shown[1]
-    assert "job 12 completed, " in shown[1]
+    assert ", Tue 2999-01-01 02:30 CET  job 12 completed, " in shown[1]
     assert "3 skipped: paused, " in shown[2]
+    assert "CET" not in shown[2], "what is paused does not come"
     assert shown[2].endswith("  paused")
     assert shown[3].split()[-3:] == ["–", "–", "refused"]
 
@@ -76,7 +77,7 @@ def test_one_schedule_is_told_with_what_daylight_saving_does_to_it() -> None:
     lines = shown.splitlines()
     assert lines[0] == "nightly  shop.Report::build"
     assert lines[1] == "when        At 02:30 on Monday through Friday (30 2 * * 1-5, Europe/Berlin)"
-    assert lines[2].startswith("next        Tue 2999-01-01 02:30 CET (in ")
+    assert lines[2].startswith("if resumed  Tue 2999-01-01 02:30 CET (in ")
     assert lines[2].endswith(f"): {note}")
     assert lines[3].startswith("last        2024-12-04 14:31:53 UTC (")
     assert lines[3].endswith("): skipped: missed")

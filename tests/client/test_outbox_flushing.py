@@ -7,12 +7,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+import pytest
+import sqlalchemy.exc
+
 from bgjob.calls import Call
 from bgjob.errors import BgjobError, QueueFullError
 from bgjob.outbox.flushing import Bookmark, Flush, Steps, after_commit, all_rows
 from bgjob.outbox.outboxes import carried_out
 from bgjob.outbox.rows import PORTION
-from bgjob.outbox.steps import CountWaiting, Delete, Refusal, TakeBehind, TakeKeys, TakeLeft
+from bgjob.outbox.steps import CountWaiting, Delete, Refusal, TakeBehind, TakeKeys, TakeLeft, Turn
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
 FULL = QueueFullError(queue="mail", limit=1)
@@ -27,6 +31,7 @@ class Shop:
         self.deleted: list[int] = []
         self._seconds, self._answers = seconds, answers
         self._now = 0.0
+        self.in_the_way: list[Exception] = []
 
     def write(self, count: int, name: str = "Mail", at: datetime = NOW - timedelta(hours=1)) -> list[str]:
         keys = [f"{len(self.rows) + number:032}" for number in range(count)]
@@ -56,6 +61,8 @@ class Shop:
                 )
             case TakeBehind(place):
                 return self._taken(lambda at, key: place is None or (at, key) > place)
+            case Delete() | Turn.COMMIT if self.in_the_way and self.asked:
+                raise self.in_the_way.pop()
             case Delete(keys):
                 self.deleted.append(len(keys))
                 self.rows = {key: row for key, row in self.rows.items() if key not in keys}
@@ -123,3 +130,50 @@ def test_a_slow_daemon_is_asked_for_every_row_by_whoever_flushes_all() -> None:
     shop = Shop(seconds=0.3)
     shop.write(250)
     assert (shop.flush(all_rows).submitted, shop.rows) == (250, {})
+
+
+class DjangosError(Exception):
+    """Has the driver's as its cause."""
+
+
+def of_django(error: Exception) -> Exception:
+    told = DjangosError()
+    told.__cause__ = error
+    return told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.errors.SerializationFailure(),
+        psycopg.errors.DeadlockDetected(),
+        sqlalchemy.exc.OperationalError("DELETE", None, psycopg.errors.SerializationFailure()),
+        of_django(psycopg.errors.SerializationFailure()),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_rows_are_tried_again_where_another_transaction_is_in_the_way(error: Exception) -> None:
+    shop = Shop(Full=FULL)
+    shop.write(1, "Full")
+    own = shop.write(2)
+    shop.in_the_way = [error] * 2
+    flushed = shop.after_commit(*own)
+    assert (flushed.submitted, flushed.waiting) == (2, 0)
+    assert shop.asked == ["Mail"] * 6
+    shop.in_the_way = [error] * 3
+    with pytest.raises(type(error)):
+        shop.after_commit(*shop.write(1))
+
+
+def test_what_waits_is_counted_once_however_often_it_was_tried() -> None:
+    shop = Shop(Full=FULL)
+    shop.in_the_way = [psycopg.errors.SerializationFailure()]
+    assert shop.after_commit(*shop.write(1, "Full")).waiting == 1
+
+
+def test_another_error_of_the_database_ends_the_flush() -> None:
+    shop = Shop()
+    shop.in_the_way = [psycopg.errors.DiskFull()]
+    with pytest.raises(psycopg.errors.DiskFull):
+        shop.after_commit(*shop.write(1))
+    assert shop.asked == ["Mail"]

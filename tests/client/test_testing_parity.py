@@ -399,6 +399,38 @@ def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
         assert len(jobs) == 1
 
 
+def test_a_schedule_that_is_put_is_told_and_run_and_refused_the_same(client: Client) -> None:
+    differs = dict.fromkeys(("next", "last", "description", "uid", "made_by"))
+    job = {"job": f"{MODULE}.Plain::echo", "parameters": {"value": 7}}
+
+    def scene() -> list[Any]:
+        def refused(name: str, **definition: Any) -> tuple[type[Exception], list[str]]:
+            kind, told = refusal(lambda: client.put_schedule(name, job | definition))
+            return kind, [problem["path"] for problem in told.get("problems", ())]
+
+        seen: list[Any] = [client.put_schedule("a/b", job | {"every": "20000d", "jitter": "5m"})]
+        seen += [client.put_schedule("a/b", job | {"cron": "0 0 1 1 *", "overlap": "wait"})]
+        client.pause_schedule("a/b")
+        (told,) = client.schedules(name="a/b")
+        seen.append(told | differs | {"paused_at": told["paused_at"] is not None})
+        ran = client.run_schedule("a/b")
+        seen.append((ran.result(20), ran.snapshot["schedule"]))
+        (row,) = client.occurrences("a/b", limit=1).items
+        assert (row["job_id"], row["at"]) == (ran.id, ran.snapshot["occurrence"])
+        seen.append({name: row[name] for name in ("count", "verdict", "reason", "status")})
+        seen += [refused(name, every="1h") for name in ("nightly", "a/", "a/..", "a/b\n")]
+        seen += [refused("a/c", every="soon"), refused("a/c", every="1h", nonsense=1), refused("a/c")]
+        seen += [refused("a/c", every="1h", job="Plain"), refused("a/c", every="1h", max_retries=101)]
+        seen += [refused("a/c", every="1h", job=f"{MODULE}.Plain::none")]
+        seen += [refused("a/c", every="1h", parameters={"other": 1})]
+        client.delete_schedule("a/b")
+        return [*seen, refusal(lambda: client.delete_schedule("a/b"))]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
 def test_a_check_stores_nothing(client: Client) -> None:
     def scene() -> list[Any]:
         def check(method: str, **options: Any) -> int:

@@ -9,7 +9,8 @@ import pytest
 from bgjob.words import EntryType, Status
 from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.log_entries import Entry, entries, progress_message
+from bgjobd.core.log_entries import Entry, entries, progress_message, skip_entry
+from bgjobd.core.schedules import Reason, Skipped, Span
 from bgjobd.core.state_machine import IllegalFactError, advance
 from tests.core.samples import (
     COMPLETED,
@@ -231,3 +232,40 @@ def test_what_went_wrong_passes_as_long_as_it_is_tried_again(
     fact = ends(before, ending)
     found = entries(before, fact, advance(before, fact, NOW))
     assert {entry.is_passing for entry in found if entry.type is EntryType.FAILURE} == {is_passing}
+
+
+AT = 1_700_000_000.0
+ONE, SOME = Span(AT, AT), Span(AT, AT + 3600, 61)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "entry"),
+    [
+        (
+            Skipped(ONE, Reason.OVERLAP, 12),
+            Entry(
+                EntryType.INFO,
+                "schedule nightly: occurrence 2023-11-14 22:13:20 UTC skipped: job 12 has not ended",
+            ),
+        ),
+        (
+            Skipped(SOME, Reason.MISSED),
+            Entry(
+                EntryType.INFO,
+                "schedule nightly: 61 occurrences from 2023-11-14 22:13:20 UTC to 2023-11-14 23:13:20 UTC "
+                "skipped: missed",
+            ),
+        ),
+        (
+            Skipped(ONE, Reason.QUEUE_FULL),
+            Entry(
+                EntryType.FAILURE,
+                "schedule nightly: occurrence 2023-11-14 22:13:20 UTC skipped: queue full",
+            ),
+        ),
+    ],
+)
+def test_occurrences_that_became_no_job_are_told_with_their_times_and_why(
+    skipped: Skipped, entry: Entry
+) -> None:
+    assert skip_entry("nightly", skipped) == entry

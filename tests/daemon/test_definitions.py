@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bgjobd.config.sections import Schedule
-from bgjobd.daemon.schedule_definitions import definition_of, try_schedule
+from bgjobd.daemon.schedule_definitions import Meaningless, definition_of, meaning_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,8 @@ from bgjobd.daemon.schedule_definitions import definition_of, try_schedule
 )
 def test_what_is_stored_means_what_was_configured(given: dict[str, Any]) -> None:
     configured = Schedule.model_validate({"job": "myapp.jobs.Report::build"} | given)
-    stored = try_schedule(definition_of(configured))
+    stored = meaning_of(definition_of(configured))
+    assert isinstance(stored, Schedule)
     assert stored == configured
     assert stored.calendar == configured.calendar
     assert stored.model_fields_set == configured.model_fields_set
@@ -41,6 +42,17 @@ def test_what_is_late_at_once_is_refused_for_each_would_be_missed(late: int | st
     assert Schedule.model_validate(given | {"late": "1s"}).rules.late == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": "a.B::c", "cron": "@daily", "zone": "Gone/Away"}'])
-def test_what_means_nothing_any_more_is_none(text: str) -> None:
-    assert try_schedule(text) is None
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "EOF while parsing"),
+        ("[]", "Input should be an object"),
+        ("{}", "job Field required"),
+        ('{"job": "a.B::c", "cron": "@daily", "zone": "Gone/Away"}', "zone must be a time zone"),
+        ('{"job": "a.B::c", "cron": "@daily", "every": "1h"}', "must not have both cron and every"),
+    ],
+)
+def test_what_means_nothing_any_more_says_why(text: str, why: str) -> None:
+    meant = meaning_of(text)
+    assert isinstance(meant, Meaningless)
+    assert meant.why.startswith(why)

@@ -65,7 +65,8 @@ def note(who, **told):
         book.write(json.dumps({"who": who, "pid": os.getpid(), **told}) + "\\n")
 
 async def tell(error, *, class_name, method_name, job_id):
-    note("all", text=str(error), outcome=error.outcome, of=[class_name, method_name, job_id])
+    of = [class_name, method_name, job_id]
+    note("all", text=str(error), outcome=error.outcome, occurrence=error.occurrence, of=of)
     if "odd" in str(error):
         raise LookupError("nobody to tell")
 
@@ -75,13 +76,18 @@ class Plain:
 
 class Hooked(Plain):
     def failed(self, error):
-        note("class")
+        note("class", occurrence=error.occurrence)
         if "crash" in str(error):
             os.abort()
         while "wait" in str(error) and not os.path.exists(os.environ["BOOK"] + ".go"):
             pass
 """
-ALERTED = '"alerts.Plain" = { max_retries = 0 }\n"alerts.Hooked" = { max_retries = 0 }'
+ALERTED = """
+"alerts.Plain" = { max_retries = 0 }
+"alerts.Hooked" = { max_retries = 0 }
+[schedules]
+yearly = { job = "alerts.Hooked::fail", parameters = { message = "late" }, cron = "@yearly" }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +119,10 @@ def test_a_function_hears_of_the_failed_jobs_of_all_classes_after_the_classs_own
         plain = client.run_background_job("alerts.Plain", "fail", {"message": "bad"})
         (heard,) = booked(alerted, plain.id)
         assert (heard["text"], heard["outcome"]) == ("ValueError: bad", "failed")
-        assert heard["of"] == ["alerts.Plain", "fail", plain.id]
+        assert (heard["of"], heard["occurrence"]) == (["alerts.Plain", "fail", plain.id], None)
+        scheduled = client.run_schedule("yearly")
+        heard_of = [line["occurrence"] for line in booked(alerted, scheduled.id)]
+        assert heard_of == [scheduled.wait(20)["occurrence"]] * 2
         for message in ("bad", "crash"):
             hooked = client.run_background_job("alerts.Hooked", "fail", {"message": message})
             own, heard = booked(alerted, hooked.id)
@@ -142,8 +151,8 @@ def test_a_class_whose_own_hook_is_over_has_only_the_function_for_all_called_by_
     alerted: RunningDaemon,
 ) -> None:
     with alerted.client() as client:
-        job = client.run_background_job("alerts.Hooked", "fail", {"message": "bad"}).id
-        assert len(booked(alerted, job)) == 2
+        job = client.run_schedule("yearly").id
+        own, _ = booked(alerted, job)
     alerted.stop(signal.SIGKILL)
     # As if it had been killed once the class's own was over.
     (alerted.spool / f"{job}.1.journal").write_bytes(
@@ -152,7 +161,8 @@ def test_a_class_whose_own_hook_is_over_has_only_the_function_for_all_called_by_
     )
     (alerted.spool / f"{job}.1.hook").write_bytes(journals.fenced())
     alerted.start()
-    assert [line["who"] for line in booked(alerted, job)] == ["all"]
+    found = [(line["who"], line["occurrence"]) for line in booked(alerted, job)]
+    assert found == [("all", own["occurrence"])]
 
 
 def test_a_function_for_all_classes_that_is_not_there_fails_the_reload(alerted: RunningDaemon) -> None:

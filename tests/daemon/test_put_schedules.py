@@ -62,6 +62,15 @@ def test_a_schedule_that_is_put_stays_until_it_is_deleted(tmp_path: Path) -> Non
                 with pytest.raises(ScheduleNotFoundError):
                     client.delete_schedule(name)
             check_refusals(client)
+            check_past(client, job_id)
+
+
+def check_past(client: Client, job_id: int) -> None:
+    """What comes again under a name begins anew, with the past of the name."""
+    assert client.put_schedule("customer/8", HOURLY)
+    found = named(client, "customer/8")
+    assert (found["paused_at"], found["last"] is None) == (None, False)
+    assert job_id in [one["job_id"] for one in client.occurrences("customer/8").items]
 
 
 def check_refusals(client: Client) -> None:

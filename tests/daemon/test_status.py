@@ -76,6 +76,14 @@ AWAY = replace(SEEN, stats=None, told="no daemon answers")
             replace(SEEN, unavailable={"a.B": "ImportError: no"}, hints={"a.B": "it is tried again in 40 s"}),
             "a.B cannot be used: ImportError: no; it is tried again in 40 s",
         ),
+        (
+            replace(SEEN, stats=STATS | {"refused_schedules": {"nightly": "no such method"}}),
+            "schedule nightly makes no jobs: no such method; mend it, or what is approved, and reload",
+        ),
+        (
+            replace(SEEN, stats=STATS | {"refused_schedules": {"customer/7": "no such method"}}),
+            "schedule customer/7 makes no jobs: no such method; put it anew, or delete it",
+        ),
         (replace(SEEN, rooms=(FULL,)), "nearly full: only 4 KiB of 1 TiB are free at /var/log"),
         (replace(SEEN, page=PageState("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
         (
@@ -103,6 +111,13 @@ def test_each_thing_that_is_not_as_it_should_be_degrades_it_and_is_told(seen: Ga
 def test_all_of_several_reasons_are_told() -> None:
     seen = replace(SEEN, unavailable={"a.B": "x", "a.C": "y"}, rooms=(FULL, FULL))
     assert len(judge(seen).reasons) == 4
+
+
+def test_of_many_schedules_that_are_refused_some_are_told() -> None:
+    seen = replace(SEEN, stats=STATS | {"refused_schedules": {f"c/{number}": "no" for number in range(100)}})
+    *some, others = judge(seen).reasons
+    assert [reason.split()[1] for reason in some] == ["c/0", "c/1", "c/2", "c/3", "c/4"]
+    assert "`bgjob schedules`" in others
 
 
 @pytest.mark.parametrize(

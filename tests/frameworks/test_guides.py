@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -25,7 +26,7 @@ class Guide:
     """A page whose places are in a directory of the test's, and whose web server has a port of its own."""
 
     def __init__(self, place: str, directory: Path, python: Path) -> None:
-        self._place, self._directory = place, directory
+        self._place, self.directory = place, directory
         self._started: list[subprocess.Popen[bytes]] = []
         (directory / "venv").symlink_to(python.parents[1])
         with socket.create_server(("localhost", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
@@ -47,7 +48,7 @@ class Guide:
                 self._write(block)
 
     def _here(self, text: str) -> str:
-        text = text.replace(self._place, str(self._directory))
+        text = text.replace(self._place, str(self.directory))
         text = text.replace("127.0.0.1:8378", f"127.0.0.1:{self._port_of_page}")
         return re.sub(r"\blocalhost:\d+", f"localhost:{self._port}", text)
 
@@ -71,10 +72,10 @@ class Guide:
                 self._compare(command, shown)
 
     def _start(self, command: str) -> None:
-        place = {"cwd": self._directory, "env": self.environ}
+        place = {"cwd": self.directory, "env": self.environ}
         self._started.append(subprocess.Popen(["sh", "-c", f"exec {self._here(command)}"], **place))  # type: ignore[call-overload]
         is_daemon = command.startswith("bgjobd ")
-        eventually((self._directory / "bgjobd.sock").exists if is_daemon else self._listens)
+        eventually((self.directory / "bgjobd.sock").exists if is_daemon else self._listens)
 
     def _listens(self) -> bool:
         with suppress(ConnectionRefusedError), socket.create_connection(("localhost", int(self._port))):
@@ -84,7 +85,7 @@ class Guide:
     def _compare(self, command: str, shown: str) -> None:
         done = subprocess.run(
             ["sh", "-c", self._here(command)],
-            cwd=self._directory,
+            cwd=self.directory,
             env=self.environ,
             capture_output=True,
             text=True,
@@ -96,14 +97,14 @@ class Guide:
 
     def run(self, command: str, **environ: str) -> str:
         """What a command says that the page does not have."""
-        arguments = {"cwd": self._directory, "env": {**self.environ, **environ}, "text": True}
+        arguments = {"cwd": self.directory, "env": {**self.environ, **environ}, "text": True}
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, **arguments)  # type: ignore[call-overload]
         return f"{done.stdout}{done.stderr}"
 
     def find_page(self) -> None:
         """Where the guide says that its address is told."""
         address = f"the page is at http://127.0.0.1:{self._port_of_page}/"
-        eventually(lambda: address in (self._directory / "serve.out").read_text())
+        eventually(lambda: address in (self.directory / "serve.out").read_text())
 
     def close(self) -> None:
         """End what was started in the background, the latest first."""
@@ -133,6 +134,35 @@ def test_the_guide_to_django_leads_to_a_task_on_the_page(tmp_path: Path) -> None
         again = followed.run("venv/bin/python first.py", DJANGO_SETTINGS_MODULE="shop.settings")
         assert "welcome, ada" in again, again
         assert "bgjob.W001" in followed.run("venv/bin/python manage.py check", BGJOBD_SOCKET="/nowhere")
+        by_schedule = page.partition("### The outbox by a schedule")[2].partition("\n### ")[0]
+        for block in blocks_of(by_schedule, "docs/django.md"):
+            followed.follow(block)
+        check_flush_by_schedule(followed)
+
+
+_LEFT_BEHIND = """
+import django; django.setup()
+from bgjob.django import run_background_job
+from django.db import transaction
+with transaction.atomic():
+    run_background_job("shop.tasks", "welcome", {"user_id": 1})
+"""
+
+
+def check_flush_by_schedule(followed: Guide) -> None:
+    """What was committed while no daemon answered is submitted by a job of the schedule."""
+    (followed.directory / "left.py").write_text(_LEFT_BEHIND)
+    settings = {"DJANGO_SETTINGS_MODULE": "shop.settings"}
+    followed.run("venv/bin/python left.py", BGJOBD_SOCKET="/nowhere", **settings)
+    waiting = followed.run("venv/bin/python manage.py bgjob_outbox --list")
+    assert "shop.tasks::welcome  waits" in waiting, waiting
+    flush = followed.run("bgjob schedule run outbox").strip()
+    followed.run(f"bgjob wait {flush}")
+    assert "1 job submitted" in followed.run(f"bgjob output {flush}")
+    listed = json.loads(followed.run("bgjob list --json"))["jobs"]
+    submitted = next(one["id"] for one in listed if one["method_name"] == "welcome")
+    shown = json.loads(followed.run(f"bgjob show {submitted} --json"))
+    assert shown["submitted_by_job"] == int(flush)
 
 
 @pytest.mark.timeout(300)

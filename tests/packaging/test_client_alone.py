@@ -11,9 +11,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.daemon.running import daemon
-from tests.packaging.lock import PROJECT, TREE
+from tests.packaging.lock import PROJECT, TREE, read
 from tests.packaging.test_wheel import CLIENT, built_from, copied, packaged, shipped_from, wheel_in
 
 OWN = tomllib.loads((TREE / "client" / "pyproject.toml").read_text())
@@ -62,6 +63,15 @@ def test_both_distributions_say_the_same_of_the_client() -> None:
     assert set(ours["optional-dependencies"]["command"]) <= set(whole["dependencies"])
     ours, whole = OWN["tool"]["setuptools"]["packages"], PROJECT["tool"]["setuptools"]["packages"]
     assert ours == [name for name in whole if not name.startswith("bgjobd")]
+
+
+@pytest.mark.parametrize(
+    ("extra", "lock"), [("django", "django-6.0"), ("django", "django-6.1"), ("django-tasks", "django-5.2")]
+)
+def test_an_extra_brings_what_the_backend_is_tested_with(extra: str, lock: str) -> None:
+    pinned = read(TREE / "tests" / "frameworks" / "locks" / f"{lock}.txt")
+    for requirement in map(Requirement, OWN["project"]["optional-dependencies"][extra]):
+        assert requirement.specifier.contains(pinned[requirement.name].version)
 
 
 @pytest.fixture(scope="module")

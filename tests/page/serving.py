@@ -310,6 +310,7 @@ SAMPLES: dict[str, Any] = {
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
+              "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,
               "counts": {"bounds": [0.01, 1.0], "schedules": {"nightly": {"last_success": WHEN, "occurrences": [

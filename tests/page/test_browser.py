@@ -921,7 +921,7 @@ class Telling:
 
     def __init__(self) -> None:
         self.samples = copy.deepcopy(SAMPLES)
-        self.samples["stats"]["storage_trouble"] = None
+        self.samples["stats"] |= {"storage_trouble": None, "refused_schedules": None}
         self.further: dict[str, Any] = {}
         """What it tells of a further page instead."""
         self.has_storage = True

@@ -188,7 +188,7 @@ def test_whatever_the_daemon_tells_stays_text(shown: OnePage, path: tuple[Any, .
 
 SHOWN = {
     "/": [("entry", "message"), ("entry", "class_name"), ("entry", "method_name"), ("entry", "type"),
-          ("stats", "storage_trouble")],
+          ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
     "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
                 ("job", "parameters", "to"),
@@ -230,13 +230,23 @@ def test_what_is_told_is_shown_as_it_was_told(shown: OnePage, address: str, path
     assert "<xss onxss=1>&amp;{{ 7*7 }}</xss>" in text
 
 
+def test_of_many_schedules_that_are_refused_some_are_told_and_where_the_others_are(shown: OnePage) -> None:
+    shown.samples["stats"]["refused_schedules"] = {f"s{number}": "no" for number in range(4)}
+    read = shown.read("/")
+    links = [attributes.get("href") for name, attributes in read.elements if name == "a"]
+    assert [link for link in links if link and link.startswith("/schedules/")] == [
+        f"/schedules/s{number}" for number in range(3)
+    ]
+    assert "/schedules?status=refused" in links
+
+
 def test_a_job_leads_to_the_one_that_has_submitted_it(shown: OnePage) -> None:
     links = [attributes.get("href") for name, attributes in shown.read("/jobs/1").elements if name == "a"]
     assert "/jobs/7" in links
 
 
 FREE = {
-    "/": [("entry", "message"), ("stats", "storage_trouble")],
+    "/": [("entry", "message"), ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
     "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
                 ("job", "takes", "rows", "problem"),

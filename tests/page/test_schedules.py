@@ -19,7 +19,7 @@ from bgjobd.web.exchange import Request, Response
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
-from tests.page.serving import SAMPLES, page, tell_samples
+from tests.page.serving import SAMPLES, WHEN, page, tell_samples
 
 NEXT = [{"at": f"2040-01-01T{hour:02}:30:00Z", "local": f"{hour:02}:30", "note": None} for hour in range(24)]
 
@@ -37,10 +37,10 @@ class Configured:
     def forget(self) -> None:
         """A page that has not asked for anything yet, and few schedules."""
         self.schedules = [
-            made("nightly", last=None, paused_at=None, refused=None),
-            made("often", cron=None, every=60.0, refused=None, last=None),
-            made("failing", paused_at=None, refused=None),
-            made("wrong", paused_at=None, last=None),
+            made("nightly", last=None, refused=None),
+            made("often", cron=None, every=60.0, paused_at=WHEN, refused=None, last=None),
+            made("failing", refused=None),
+            made("wrong", last=None),
         ]
         self.occurrences = [copy.deepcopy(SAMPLES["occurrence"])]
         self.asked = []
@@ -85,7 +85,7 @@ class Configured:
 
 
 def made(name: str, **others: Any) -> dict[str, Any]:
-    return copy.deepcopy(SAMPLES["schedule"]) | {"name": name, "next": NEXT} | others
+    return copy.deepcopy(SAMPLES["schedule"]) | {"name": name, "next": NEXT, "paused_at": None} | others
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,13 @@ def test_what_is_to_come_is_asked_for_once_a_minute_and_all_else_at_each_look(
     configured.asked = []
     assert 'data-rest="2000"' in configured.read("/schedules"), "so many are looked at less often"
     assert [given["next"] for given in configured.parameters("Schedules")] == [1, 25]
+
+
+def test_what_is_paused_is_not_shown_as_if_it_came(configured: Configured) -> None:
+    rows = re.findall(r'<tr id="s-(\w+)">(.*?)</tr>', configured.read("/schedules"), re.DOTALL)
+    assert [name for name, row in rows if "if resumed" in row] == ["often"]
+    configured.schedules[0]["paused_at"] = WHEN
+    assert "<h2>If it is resumed</h2>" in configured.read("/schedules/nightly")
 
 
 def test_without_schedules_the_page_says_how_to_have_one(configured: Configured) -> None:

@@ -59,7 +59,7 @@ def schedule(
 ) -> dict[str, Any]:
     """One with these occurrences, the oldest first, and those that the daemon tells are to come."""
     following = [{"at": text(at), "local": "", "note": None} for at in coming]
-    told = {"name": name, "every": every, "next": following}
+    told = {"name": name, "every": every, "next": following, "paused_at": None}
     return SAMPLES["schedule"] | told | {"occurrences": [*past][::-1], "earlier": earlier}
 
 
@@ -148,6 +148,13 @@ def test_one_that_goes_on_by_seconds_is_drawn_to_the_end_from_its_next() -> None
     assert [(one.begin, one.kind) for one in often] == [(NOW + MINUTE, COMING), (NOW + CELL, COMING)]
     assert often[-1].end == NOW + DAY
     assert shown(schedule(coming=[NOW + 3 * DAY], every=7 * DAY)) == []
+
+
+def test_of_one_that_is_paused_nothing_is_to_come() -> None:
+    paused = schedule([occurrence(NOW - HOUR)], [NOW + HOUR]) | {"paused_at": text(NOW)}
+    assert shown(paused) == [(-1, -1, "completed")]
+    assert "the next: 0 to come" in day_in_words(paused, NOW)
+    assert meetings([paused], NOW).each == ()
 
 
 MOMENTS = st.lists(st.floats(NOW - 2 * DAY, NOW - 1), max_size=60).map(sorted)

@@ -140,10 +140,18 @@ def _columns(found: Sequence[Mapping[str, Any]], now: float) -> list[Column]:
         Column("NAME", [one["name"] for one in found]),
         Column("JOB", [one["job"] for one in found], cut=Cut.BEGINNING),
         Column("WHEN", [one["description"] for one in found], cut=Cut.END),
-        Column("NEXT", [text.when(one["next"][0]["at"], now) if one["next"] else "–" for one in found]),
+        Column("NEXT", [_next(one, now) for one in found], cut=Cut.END),
         Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END),
         Column("", [_state(one) for one in found]),
     ]
+
+
+def _next(schedule: Mapping[str, Any], now: float) -> str:
+    """When the next one becomes a job: how long that is, and what the clocks of its zone show then."""
+    if not schedule["next"] or schedule["paused_at"] is not None:
+        return "–"
+    following = schedule["next"][0]
+    return f"{text.when(following['at'], now)}, {following['local']}"
 
 
 def _state(schedule: Mapping[str, Any]) -> str:
@@ -181,9 +189,10 @@ def _lines(schedule: Mapping[str, Any], now: float) -> list[str]:
 
 def _rows(schedule: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "when", text.one_line(schedule["description"] + _expression(schedule))
+    title = "next" if schedule["paused_at"] is None else "if resumed"
     for place, one in enumerate(schedule["next"]):
         note = "" if one["note"] is None else f": {one['note']}"
-        yield "" if place else "next", text.one_line(f"{one['local']} ({text.when(one['at'], now)}){note}")
+        yield "" if place else title, text.one_line(f"{one['local']} ({text.when(one['at'], now)}){note}")
     yield "last", _last_of(schedule["last"], now)
     yield (
         "paused",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from bgjob import codec
+from bgjob.amounts import try_span
 from bgjob.commands import look, pages
 from bgjob.errors import InvalidParameterError, ProtocolError
 from bgjob.words import INT_MAX
@@ -20,7 +21,6 @@ EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
 
 _MOST_NEXT: Final = 100
 _BYTES: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def target(text: str) -> tuple[str, str]:
@@ -110,10 +110,10 @@ def _finite(text: str) -> float:
 
 def seconds(text: str) -> float:
     """A time in seconds, or with a unit: `90`, `500ms`, `5m`."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(|ms|s|m|h|d)", text, re.ASCII)
-    if match is None:
+    span = try_span(text)
+    if span is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 1.5, 500ms, 5m, 2h or 1d")
-    return float(match[1]) * _SECONDS[match[2]]
+    return span
 
 
 def since(text: str) -> str:

@@ -60,14 +60,18 @@ class AsyncOutbox(BaseOutbox):
 
 
 async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClient) -> Flushed:
-    answer: Any = None
     try:
+        step = next(steps)
         while True:
-            step = steps.send(answer)
-            if isinstance(step, Call):
-                answer = await _answer(client, step)
+            try:
+                if isinstance(step, Call):
+                    answer = await _answer(client, step)
+                else:
+                    answer = await database.run(database.dialect.said(step))
+            except Exception as error:
+                step = steps.throw(error)
             else:
-                answer = await database.run(database.dialect.said(step))
+                step = steps.send(answer)
     except StopIteration as end:
         flushed: Flushed = end.value
         return flushed

@@ -70,6 +70,20 @@ def is_trouble(error: BaseException) -> bool:
     return isinstance(error, OSError) or bool(packages & _OF_DATABASES)
 
 
+def is_conflict(error: BaseException) -> bool:
+    """Whether the transaction was ended for the sake of another one, and may go through if it is tried again.
+
+    SQLAlchemy and Django keep the driver's error.
+    """
+    errors = (error, getattr(error, "orig", None), error.__cause__)
+    states = {getattr(one, name, None) for one in errors for name in ("sqlstate", "pgcode")}
+    return not states.isdisjoint(_CONFLICTS)
+
+
+_CONFLICTS: Final = ("40001", "40P01")
+"""serialization_failure, deadlock_detected"""
+
+
 def is_missing_table(error: BaseException) -> bool:
     """Whether there is no outbox in the database."""
     told = str(error)

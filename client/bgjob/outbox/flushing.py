@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from bgjob import calls
 from bgjob.calls import Call
 from bgjob.errors import BgjobError, IdempotencyConflictError, QueueFullError, TableOfDjangoError
+from bgjob.outbox.databases import is_conflict
 from bgjob.outbox.rows import KEY_TAKEN, OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
 from bgjob.outbox.steps import (
     Again,
@@ -34,6 +35,9 @@ are held for as long.
 
 BUDGET: Final = 1.0
 """Seconds after which a flush begins with no more rows of others: whoever has committed waits for it."""
+
+_TRIES: Final = 3
+"""How often rows are tried in a flush whose transactions others are in the way of."""
 
 Step: TypeAlias = Wanted | Turn | Call[Any]
 """Answered by rows, by nothing, or by what the daemon answers, which may be an error."""
@@ -162,7 +166,21 @@ class Flush:
         """Submit the rows that are taken: those that were tried, and those for which there was no time, as what became
         of the others is to be written down.
 
-        They stay locked until the end, so that nobody else submits them; where there are no such locks, nothing is
+        Once more where another transaction is in the way, as where all are SERIALIZABLE: the jobs are the same ones.
+        """
+        before = self.result
+        for _ in range(_TRIES - 1):
+            try:
+                return (yield from self._portion(wanted))
+            except Exception as error:
+                if not is_conflict(error):
+                    raise
+            self.result = before
+            yield Turn.ROLL_BACK
+        return (yield from self._portion(wanted))
+
+    def _portion(self, wanted: Take) -> Generator[Step, Any, tuple[_Rows, _Rows]]:
+        """They stay locked until the end, so that nobody else submits them; where there are no such locks, nothing is
         locked while the daemon is asked: a second submit is the same job.
         """
         yield Turn.BEGIN

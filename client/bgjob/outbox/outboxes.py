@@ -157,13 +157,17 @@ def carried_out(
     ask: Callable[[Call[Any]], Any],
 ) -> T:
     """What the steps come to, by what runs those of the database, and what asks the daemon, whose errors are answers
-    too; what raises on the way rolls back.
+    too; what raises on the way is theirs to hear, and else rolls back.
     """
-    answer: Any = None
     try:
+        step = next(steps)
         while True:
-            step = steps.send(answer)
-            answer = ask(step) if isinstance(step, Call) else run(step)
+            try:
+                answer = ask(step) if isinstance(step, Call) else run(step)
+            except Exception as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
     except StopIteration as end:
         value: T = end.value
         return value

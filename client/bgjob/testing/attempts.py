@@ -68,6 +68,7 @@ def tell_failed_hook(row: JsonObject, target: Target) -> None:
     message = last["error_message"] or row["error"]
     error = AttemptError(str(last["outcome"]), last["error_type"], message, last["traceback"])
     context = JobContext(row["id"], last["number"], time.monotonic() + _LONGEST_HOOK)
+    error.occurrence = context.occurrence = row["occurrence"]
     try:
         _awaited(_made(target, context).failed(error))
     except (*_JOBS_OWN, SystemExit) as second:

@@ -20,7 +20,6 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
-    ScheduleNotFoundError,
 )
 from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits
@@ -28,6 +27,7 @@ from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
 from bgjob.testing.placing import Placing
+from bgjob.testing.put_schedules import PutSchedules
 from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
@@ -81,9 +81,11 @@ class Recorder:
             f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
-            f"{INTERFACE}.Schedules": _schedules,
-            **{f"{INTERFACE}.{name}": _no_schedule for name in _OF_A_SCHEDULE},
             **groups.answers,
+            **{
+                f"{INTERFACE}.{name}": answer
+                for name, answer in PutSchedules(self._checked_alone, self._submit_of_schedule).answers.items()
+            },
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -155,6 +157,12 @@ class Recorder:
         ((row, is_new),) = stored.jobs
         self._proceed(stored.free)
         return {"id": row["id"], "created": is_new}
+
+    def _submit_of_schedule(self, wanted: Submission) -> JsonObject:
+        stored = self._store([wanted])
+        ((row, _),) = stored.jobs
+        self._proceed(stored.free)
+        return row
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
         names = Names()
@@ -249,6 +257,9 @@ class Recorder:
             return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
 
     # Submissions
+
+    def _checked_alone(self, given: JsonObject) -> Submission:
+        return self._checked(given, Names())
 
     def _checked(self, given: JsonObject, names: Names) -> Submission:
         """Raises the refusal of a submission whose shape is right, in the daemon's order."""
@@ -396,25 +407,6 @@ class Runner(Recorder):
             snoozes += outcome is Outcome.SNOOZED
         if row["status"] == Status.FAILED:
             tell_failed_hook(row, target)
-
-
-_OF_A_SCHEDULE: Final = (
-    "Occurrences",
-    "RunSchedule",
-    "PauseSchedule",
-    "ResumeSchedule",
-    "Backfill",
-    "DeleteSchedule",
-)
-
-
-def _schedules(given: JsonObject) -> JsonObject:
-    return {"schedules": []} if given.get("name") is None else _no_schedule(given)
-
-
-def _no_schedule(given: JsonObject) -> JsonObject:
-    """Schedules are in a daemon's configuration, and here is none."""
-    raise ScheduleNotFoundError(name=given["name"])
 
 
 _INFO: Final = {

@@ -25,14 +25,21 @@ MAX_PARAMETERS: Final = 64 * 1024
 """Bytes of them as JSON."""
 
 _MAX_NAME: Final = 255
+_MAX_SCHEDULE_NAME: Final = 128
+_PUT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)+")
 
 
 class Submission(NamedTuple):
-    """A job as it was asked for, in the fields of Submit; `policy` is what its class says where the caller does not."""
+    """A job as it was asked for, in the fields of Submit; `policy` is what its class says where the caller does not.
+
+    Where it was asked of a schedule, that one and when.
+    """
 
     given: JsonObject
     policy: JsonObject
     ties: Ties = Ties()  # nothing changes it
+    schedule: str | None = None
+    occurrence: str | None = None
 
     @property
     def options(self) -> JsonObject:
@@ -96,6 +103,8 @@ class Submission(NamedTuple):
             "updated_at": now,
             "idempotency_key": self.key,
             **dict.fromkeys(_NOT_YET),
+            "schedule": self.schedule,
+            "occurrence": self.occurrence,
             "crashes": 0,
             "is_blocked": False,
             "waits_for": 0,
@@ -106,7 +115,7 @@ class Submission(NamedTuple):
 _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
-    *("schedule", "occurrence", "if_failed", "cancelled_after", "group_id", "takes"),
+    *("if_failed", "cancelled_after", "group_id", "takes"),
 )
 
 
@@ -142,6 +151,11 @@ def check_names_and_size(given: JsonObject) -> None:
     size = len(codec.to_json(given.get("parameters") or {}).encode())
     if size > MAX_PARAMETERS:
         raise TooLargeError(limit=MAX_PARAMETERS, size=size)
+
+
+def may_be_put(name: str) -> bool:
+    """Whether a schedule may be put under this name."""
+    return len(name) <= _MAX_SCHEDULE_NAME and _PUT_NAME.fullmatch(name) is not None
 
 
 def check_meaning(options: JsonObject) -> None:
