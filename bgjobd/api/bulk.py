@@ -12,7 +12,7 @@ from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import NewJob, SubmitMany
+from bgjobd.api.schemas import SubmitMany, UnnamedJob
 from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
 from bgjobd.api.ties import Names
 from bgjobd.core.job import Call
@@ -54,7 +54,7 @@ def _refuse_all_but(given: SubmitMany, names: frozenset[str]) -> None:
             raise InvalidParameterError(parameter=name)
 
 
-def _common(given: SubmitMany) -> NewJob:
+def _common(given: SubmitMany) -> UnnamedJob:
     """What is asked of each job, without its parameters. Raises InvalidParameterError."""
     if given.class_name is None or given.method_name is None:
         raise InvalidParameterError(parameter="class_name" if given.class_name is None else "method_name")
@@ -63,7 +63,7 @@ def _common(given: SubmitMany) -> NewJob:
     for name in ("after", "take"):  # which are for `jobs`
         if given.options is not None and getattr(given.options, name) is not None:
             raise InvalidParameterError(parameter=f"options.{name}")
-    return NewJob.model_construct(
+    return UnnamedJob.model_construct(
         class_name=given.class_name,
         method_name=given.method_name,
         retry_count=given.retry_count,
@@ -96,7 +96,7 @@ _LENGTHS: Final = frozenset(KEY_LENGTHS)
 
 
 async def _bulk(
-    daemon: Daemon, common: NewJob, each: list[Any], keys: list[str] | None, by: Submitter
+    daemon: Daemon, common: UnnamedJob, each: list[Any], keys: list[str] | None, by: Submitter
 ) -> BulkSubmission:
     """The jobs as they go to the writer, which takes a while; others have their turn meanwhile. Raises the refusals."""
     class_name, method_name = common.class_name, common.method_name

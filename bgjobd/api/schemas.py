@@ -81,16 +81,21 @@ class Options(Input):
     group: InGroup | None = None
 
 
-class NewJob(Input):
+class UnnamedJob(Input):
+    """What is asked of a job that no other of its request can name."""
+
     class_name: str
     method_name: str
     parameters: InstanceOf[dict[str, Any]] | None = None  # it is JSON, and may be large: nothing is copied
     retry_count: Annotated[int, Field(ge=0)] | None = None
     options: Options | None = None
+
+
+class NewJob(UnnamedJob):
     ref: Ref | None = None
 
 
-class Submit(NewJob):
+class Submit(UnnamedJob):
     check_only: bool | None = None
 
 

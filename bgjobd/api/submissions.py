@@ -21,7 +21,7 @@ from bgjob.errors import (
 from bgjob.keys import is_made_here
 from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, checked
+from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
 from bgjobd.core.edges import Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
@@ -42,8 +42,6 @@ _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 async def submit(grants: Grants, daemon: Daemon, given: Submit, caller: Caller) -> JsonObject:
-    if given.ref is not None:
-        raise InvalidParameterError(parameter="ref")
     catalogue = await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given, Names())
     _check_takes([fact], caller, grants)
@@ -89,9 +87,7 @@ def _check_takes(facts: list[Submitted], caller: Caller, grants: Grants) -> None
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    given, catalogue = checked(NewJob, parameters), await daemon.current_catalogue.catalogue()
-    if given.ref is not None:
-        raise InvalidParameterError(parameter="ref")
+    given, catalogue = checked(UnnamedJob, parameters), await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given, Names())
     if fact.ties is not None and (fact.ties.takes or fact.ties.group is not None):
         raise PermissionDeniedError(
@@ -158,7 +154,7 @@ def of_one(
 _NO_OPTIONS: Final = Options()
 
 
-async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, names: Names) -> Submitted:
+async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, names: Names) -> Submitted:
     """The fact of this request. Raises the refusals; others have their turn while there is much of it."""
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
     parameters = job.parameters or {}
@@ -172,7 +168,7 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, names: N
     return fact_of(daemon, catalogue, job, call, digest, ties)
 
 
-async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | None:
+async def _digest_of(job: UnnamedJob, parameters: JsonObject, text: str) -> str | None:
     key = None if job.options is None else job.options.idempotency_key
     if key is None:
         return None
@@ -184,7 +180,7 @@ async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | No
 def fact_of(
     daemon: Daemon,
     catalogue: Catalogue,
-    job: NewJob,
+    job: UnnamedJob,
     call: Call,
     digest: str | None = None,
     ties: Ties | None = None,
@@ -318,7 +314,7 @@ def _is_in_order(flat: JsonObject) -> bool:
     return names == sorted(names)
 
 
-def digester(job: NewJob) -> Callable[[str], str]:
+def digester(job: UnnamedJob) -> Callable[[str], str]:
     """What makes of parameters, as `text_in_order` has them, the digest of this request for them.
 
     That tells it from another with the same idempotency key, whatever the defaults are by now. It is of the text of a
@@ -335,7 +331,7 @@ def digester(job: NewJob) -> Callable[[str], str]:
     return digest
 
 
-def digest_beside_call(job: NewJob) -> str:
+def digest_beside_call(job: UnnamedJob) -> str:
     """What tells this request from another with the same call and the same key, where a client made the key.
 
     Hardly anybody else ever has it, so nobody puts the parameters in order for it: calls are compared as they are.
@@ -344,7 +340,7 @@ def digest_beside_call(job: NewJob) -> str:
     return BESIDE_CALL + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _told_beside_call(job: NewJob) -> str:
+def _told_beside_call(job: UnnamedJob) -> str:
     options = "{}"
     if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
         options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))

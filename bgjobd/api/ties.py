@@ -70,10 +70,10 @@ class Names:
 
     def _count(self, edges: int) -> None:
         if edges > MOST_OF_A_JOB:
-            raise TooLargeError(limit=MOST_OF_A_JOB, size=edges)
+            raise TooLargeError(limit=MOST_OF_A_JOB, size=edges, parameter="options.after")
         self.edges += edges
         if self.edges > MOST_OF_A_REQUEST:
-            raise TooLargeError(limit=MOST_OF_A_REQUEST, size=self.edges)
+            raise TooLargeError(limit=MOST_OF_A_REQUEST, size=self.edges, parameter="jobs")
 
     def _take(self, name: str, given: schemas.Source) -> Take:
         path = f"options.take.{name}"

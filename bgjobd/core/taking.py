@@ -57,6 +57,13 @@ def _take(name: str, pointer: str, result: Result, values: dict[str, Any], limit
     return f"with it the parameters would take {size} bytes, the limit is {limit}; pass a path, not a file"
 
 
+def _to_json(value: Any) -> str:
+    return _ENCODER.encode(value)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def sources(takes: str | None) -> Iterator[tuple[str, Node, str | None]]:
     """Each parameter that is taken, of what, and the problem where that could not be done."""
     for name, take in (json.loads(takes) if takes is not None else {}).items():

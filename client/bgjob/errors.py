@@ -207,10 +207,17 @@ class InvalidParametersError(RequestError, ValueError):
 
 
 class TooLargeError(RequestError, ValueError):
-    """The job's parameters are larger than the limit (bytes)."""
+    """The job's parameters are larger than the limit (bytes), or `parameter` names more predecessors than it may."""
 
     error_name = f"{INTERFACE}.TooLarge"
-    template = "the parameters take {size} bytes, the limit is {limit}"
+    template = "{what}, the limit is {limit}"
+
+    def _told(self) -> dict[str, Any]:
+        parameter, size = self.parameters.get("parameter"), self.parameters.get("size", "?")
+        what = (
+            f"the parameters take {size} bytes" if parameter is None else f"{parameter}: {size} predecessors"
+        )
+        return {**self.parameters, "what": what}
 
 
 class QueueFullError(RequestError):

@@ -23,10 +23,11 @@ from bgjob.errors import (
     JobNotFoundError,
     ProtocolError,
     RequestError,
+    TooLargeError,
     WaitTimeoutError,
     from_reply,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff
+from bgjob.words import INTERFACE, SERVICE, Backoff, IfFailed
 from bgjobd.api import introspection, schemas
 from tests.protocol import idl
 
@@ -68,7 +69,9 @@ def test_every_class_stands_for_an_error_that_the_daemon_describes() -> None:
     assert len(KINDS) == len(RequestError.__subclasses__())
 
 
-_IN_WORDS = {kind.error_name for kind in (BehindFailedError, InvalidParametersError, JobNotFoundError)}
+_IN_WORDS = {
+    error.error_name for error in (BehindFailedError, InvalidParametersError, JobNotFoundError, TooLargeError)
+}
 """Errors that tell their parameters by words of their own."""
 
 
@@ -96,6 +99,19 @@ def test_a_reply_that_leaves_parameters_out_still_gives_a_message(name: str) -> 
     assert type(error) is KINDS[name]
     assert error.parameters == {}
     assert "{" not in str(error)
+
+
+def test_a_request_with_too_many_predecessors_is_not_told_of_bytes() -> None:
+    assert (
+        str(TooLargeError(limit=65536, size=65537)) == "the parameters take 65537 bytes, the limit is 65536"
+    )
+    told = str(TooLargeError(limit=1000, size=1001, parameter="options.after"))
+    assert told == "options.after: 1001 predecessors, the limit is 1000"
+
+
+def test_a_job_behind_what_failed_is_told_with_what_to_retry_first() -> None:
+    assert "retry job 12 first" in str(BehindFailedError(id=14, before="12"))
+    assert "retry group 5 first" in str(BehindFailedError(id=14, before="group 5"))
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
@@ -230,6 +246,10 @@ def test_a_refused_option_is_told_with_what_it_takes() -> None:
         ("options.retry_delay", "seconds from 0 on are wanted, 100 years", [0, CENTURY], [-1, CENTURY + 1]),
         ("options.backoff", " or ".join(Backoff), [one.value for one in Backoff], ["linear"]),
         ("options.idempotency_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
+        ("options.after", "a ref that stands before it", [[], [{"id": 1}]], [{"id": 1}, 5]),
+        ("options.if_failed", "cancel, run or wait", [one.value for one in IfFailed], ["ignore", 5]),
+        ("options.take", "each from a job or group", [{}, {"a": {"of": {"id": 1}}}], [[], 5]),
+        ("options.group", "by its id, or by its ref", [{"id": 1}, {"ref": "g"}], [5, []]),
     ],
 )
 def test_what_an_option_is_said_to_take_is_what_the_daemon_takes(

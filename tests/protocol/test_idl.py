@@ -35,7 +35,7 @@ def idl_type(annotation: Any) -> str:
     if origin is Literal:
         return "string"
     if origin is dict:
-        return "object"
+        return f"[string]{idl_type(arguments[1])}" if arguments[1] is not Any else "object"
     return NAMES.get(annotation) or annotation.__name__
 
 
@@ -66,12 +66,19 @@ def test_a_method_takes_the_parameters_that_its_description_lists(name: str) -> 
     assert fields_of(shape) == JOBS.inputs[name]
 
 
-@pytest.mark.parametrize("shape", [schemas.Options, schemas.NewJob], ids=lambda shape: shape.__name__)
+SHARED = [
+    *(schemas.Options, schemas.NewJob, schemas.NewGroup),
+    *(schemas.Predecessor, schemas.Source, schemas.InGroup),
+]
+"""The types that several methods take."""
+
+
+@pytest.mark.parametrize("shape", SHARED, ids=lambda shape: shape.__name__)
 def test_a_described_type_has_the_fields_of_its_model(shape: type[schemas.Input]) -> None:
     assert fields_of(shape) == JOBS.types[shape.__name__]
 
 
-@pytest.mark.parametrize("shape", [*SHAPES.values(), schemas.Options], ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize("shape", [*SHAPES.values(), *SHARED], ids=lambda shape: shape.__name__)
 def test_a_parameter_may_be_left_out_where_the_description_says_so(shape: type[schemas.Input]) -> None:
     for name, field in shape.model_fields.items():
         assert field.is_required() is not idl_type(field.annotation).startswith("?"), name
@@ -155,11 +162,20 @@ def test_a_submit_with_everything_is_understood() -> None:
         "retry_delay": 0,
         "backoff": "exponential",
         "idempotency_key": "k" * 255,
+        "after": [{"id": 12}, {"ref": "a"}, {"group": 5}, {"group_ref": "g"}],
+        "if_failed": "wait",
+        "take": {"rows": {"of": {"ref": "a"}, "pointer": "/rows"}},
+        "group": {"ref": "g"},
     }
-    given = schemas.checked(
-        schemas.NewJob, {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
-    )
-    assert given.model_dump() == {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
+    everything = {
+        **SUBMIT,
+        "parameters": {"a": [None]},
+        "retry_count": 3,
+        "options": options,
+        "ref": "b" * 64,
+    }
+    given = schemas.checked(schemas.NewJob, everything)
+    assert given.model_dump(exclude_none=True) == everything
 
 
 def test_every_backoff_has_its_word() -> None:
@@ -183,6 +199,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Submit", {**SUBMIT, "retry_count": True}, "retry_count"),
         ("Submit", {**SUBMIT, "status": "completed"}, "status"),
         ("Submit", {**SUBMIT, "id": 1}, "id"),
+        ("Submit", {**SUBMIT, "ref": "a"}, "ref"),
         ("Submit", {**SUBMIT, "check_only": 1}, "check_only"),
         ("Submit", {**SUBMIT, "options": []}, "options"),
         ("Submit", submit(unknown=1), "options.unknown"),

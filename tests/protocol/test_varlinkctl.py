@@ -175,16 +175,42 @@ def test_a_job_is_submitted_as_the_readme_shows_it(service: Service) -> None:
     assert (job["submitted_uid"], job["submitted_gid"]) == (os.getuid(), os.getgid())
 
 
+MAIL = {"class_name": "shop_jobs.EmailNotification", "method_name": "send"}
+FLOW = {
+    "groups": [{"ref": "g", "open": True, "name": "mails"}],
+    "jobs": [
+        {**MAIL, "ref": "a", "parameters": {"to": "a"}, "options": {"group": {"ref": "g"}}},
+        {
+            **MAIL,
+            "options": {
+                "after": [{"group_ref": "g"}],
+                "if_failed": "run",
+                "take": {"to": {"of": {"ref": "a"}}},
+            },
+        },
+    ],
+}
+"""Two jobs, of which the second takes what the first returns, and comes after a group."""
+
+
 def test_every_call_answers_in_the_shape_that_the_description_tells(service: Service) -> None:
     job = {"class_name": "shop_jobs.EmailNotification", "method_name": "send", "parameters": {"to": "a"}}
     later = {**job, "options": {"delay": 3600.5, "priority": -1, "timeout": 60}}
     submitted = service.call("Submit", **later)
-    many = service.call("SubmitMany", jobs=[job, later])
-    first, second = many["ids"]
+    first, second = service.call("SubmitMany", jobs=[job, later])["ids"]
+    flow = service.call("SubmitMany", **FLOW)
+    (group_id,), (opening, *_) = flow["groups"], flow["ids"]
     then = "2020-01-01T00:00:00Z"
     answers = {
         "Submit": submitted,
-        "SubmitMany": many,
+        "SubmitMany": flow,
+        "Group": service.call("Group", id=group_id),
+        "Groups": service.call("Groups", state="open", limit=1),
+        "SealGroup": service.call("SealGroup", id=group_id),
+        "WaitGroup": service.call("WaitGroup", id=group_id, timeout=PATIENCE),
+        "RetryGroup": service.call("RetryGroup", id=group_id),
+        "CancelGroup": service.call("CancelGroup", id=group_id),
+        "Graph": service.call("Graph", id=opening),
         "Wait": service.call("Wait", id=first, timeout=PATIENCE),
         "Get": service.call("Get", id=submitted["id"]),
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
@@ -268,6 +294,7 @@ def test_an_error_is_told_by_its_name_and_parameters(service: Service) -> None:
     [
         (f"{INTERFACE}.Get", '{"id":4711}', f"{INTERFACE}.JobNotFound", {"id": 4711}),
         (f"{INTERFACE}.Wait", '{"id":4711}', f"{INTERFACE}.JobNotFound", {"id": 4711}),
+        (f"{INTERFACE}.WaitGroup", '{"id":4711}', f"{INTERFACE}.GroupNotFound", {"id": 4711}),
         (f"{INTERFACE}.Get", '{"key":"no"}', f"{INTERFACE}.JobNotFound", {"id": 0, "key": "no"}),
         (
             f"{INTERFACE}.Get",

@@ -120,6 +120,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "error": None,
         "schedule": None,
         "occurrence": None,
+        "group_id": None,
         "is_blocked": False,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }

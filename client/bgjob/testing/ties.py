@@ -93,7 +93,7 @@ class Names:
         ties = Ties(tuple(after), takes, None if group is None else self._group(group, "options.group"))
         count = len(ties.predecessors)
         if count > MOST_OF_A_JOB:
-            raise TooLargeError(limit=MOST_OF_A_JOB, size=count)
+            raise TooLargeError(limit=MOST_OF_A_JOB, size=count, parameter="options.after")
         for name, is_wrong in (("delay", count > 0), ("if_failed", count == 0)):
             if is_wrong and options.get(name) is not None:
                 raise InvalidParameterError(parameter=f"options.{name}")
