@@ -98,8 +98,9 @@ def fails_more(before: Standing, after: Standing, if_failed: IfFailed) -> int:
 # What is asked of a new job
 
 
-class Mentioned(NamedTuple):
-    """A job or a group of the same request, by its place in the request's list."""
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """A job or a group of the same request, by its place in the request's list; never equal to a Node."""
 
     of: Of
     place: int
@@ -127,6 +128,12 @@ class Ties:
     def predecessors(self) -> tuple[Node | Mentioned, ...]:
         """All that it comes after, each once: what it takes something of among them."""
         return tuple(dict.fromkeys((*self.after, *(take.of for take in self.takes))))
+
+    def path_of(self, predecessor: Node | Mentioned) -> str:
+        """Where the options name it: "after.0", "take.rows.of"."""
+        if predecessor in self.after:
+            return f"after.{self.after.index(predecessor)}"
+        return next(f"take.{take.name}.of" for take in self.takes if take.of == predecessor)
 
 
 @dataclass(frozen=True, slots=True)

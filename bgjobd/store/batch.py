@@ -225,6 +225,10 @@ class Overlay(Gathered):
             raise GroupNotFoundError(id=group_id)
         return group
 
+    def try_group_of_key(self, key: str) -> int | None:
+        """The group that has this idempotency key."""
+        return self.group_keys.get(key) or self.batch.group_keys.get(key)
+
     def seal(self, group: Group) -> None:
         """Have it take no more members."""
         self.groups[group.id] = group

@@ -28,7 +28,8 @@ from bgjobd.store.written import Written
 class Submitter:
     """Who asked, as the kernel says; None where it does not, as for a line of the named pipe.
 
-    `job` is the one whose attempt asked, None where it was none. `may_manage`: groups of others, too.
+    `job` is the one whose attempt asked, None where it was none. `may_manage` groups of
+    others, too, `may_read` results.
     """
 
     uid: int | None
@@ -36,6 +37,7 @@ class Submitter:
     pid: int | None
     job: int | None = None
     may_manage: bool = False
+    may_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,11 +205,11 @@ class Ledger:
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
         batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), statements.last_id(self._execute)
-        if bulk.common.ties is not None:
+        ids, new = bulks.decide(bulk, batch)
+        if new and bulk.common.ties is not None:
             flow = Flow((bulk.common,), bulk.submitter)
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
-        ids, new = bulks.decide(bulk, batch)
         for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)

@@ -13,6 +13,7 @@ from bgjob.errors import (
     JobNotFoundError,
     PermissionDeniedError,
 )
+from bgjob.words import IfFailed
 from bgjobd.core.edges import (
     MOST_ENCLOSING,
     Fate,
@@ -60,10 +61,7 @@ class Placing:
         """Raises the refusals: of what is not there, not in order, sealed, or somebody else's."""
         group_id = self._group_of(ties, index)
         enclosing = self._overlay.enclosing(group_id)
-        edges = [
-            self._edge(one, ties, enclosing, f"jobs.{index}.options.after.{place}")
-            for place, one in enumerate(ties.predecessors)
-        ]
+        edges = self._edges(ties, enclosing, f"jobs.{index}.options")
         waits_for = sum(edge.standing is not Standing.MET for edge in edges)
         return Place(waits_for, ties.if_failed if edges else None, group_id, self._takes(ties)), edges
 
@@ -73,15 +71,40 @@ class Placing:
 
     # Edges
 
-    def _edge(self, one: Node | Mentioned, ties: Ties, enclosing: Sequence[Group], path: str) -> Edge:
-        node = self._node(one)
-        fate, own_group = self._stands(node)
-        if enclosing and not is_in_order(Placed(node, self._within(own_group)), enclosing):
-            raise InvalidParameterError(parameter=path)
-        is_taken_of = any(take.of == one for take in ties.takes)
-        # What a value is taken of is settled with all that has ended, where that is done.
-        stands = Standing.OPEN if is_taken_of else standing(fate, ties.if_failed)
-        return Edge(node, stands, fate, is_taken_of and fate is not Fate.UNFINISHED)
+    def _edges(self, ties: Ties, enclosing: Sequence[Group], path: str) -> list[Edge]:
+        """One for each predecessor, also where two names lead to it: an id, and a ref whose key a job has."""
+        taken_of = self._taken_of(ties)
+        edges: dict[Node, Edge] = {}
+        for one in ties.predecessors:
+            node = self._node(one)
+            if node in edges:
+                continue
+            fate, own_group = self._stands(node)
+            if enclosing and not is_in_order(Placed(node, self._within(own_group)), enclosing):
+                raise InvalidParameterError(parameter=f"{path}.{ties.path_of(one)}")
+            edges[node] = _edge(node, fate, ties.if_failed, node in taken_of)
+        return list(edges.values())
+
+    def _taken_of(self, ties: Ties) -> set[Node]:
+        for take in ties.takes:
+            self._check_readable(take.of)
+        return {self._node(take.of) for take in ties.takes}
+
+    def _check_readable(self, of: Node | Mentioned) -> None:
+        """Raises PermissionDeniedError: else who may but submit could read results, by having a job take them.
+
+        What a key has led to was made by another request, and perhaps by another user.
+        """
+        if isinstance(of, Node):
+            is_own = False
+        elif of.of is Of.JOB:
+            is_own = self._stored[of.place].created
+        else:
+            is_own = self._group_id(of.place) in self._own
+        if not is_own and not self._by.may_read:
+            raise PermissionDeniedError(
+                reason="a result is to be taken of what this request has not made: that takes the right to read"
+            )
 
     def _node(self, one: Node | Mentioned) -> Node:
         if isinstance(one, Node):
@@ -141,7 +164,7 @@ class Placing:
 
     def _known(self, new: NewGroup) -> int | None:
         key = new.idempotency_key
-        return None if key is None else self._overlay.batch.group_keys.get(key)
+        return None if key is None else self._overlay.try_group_of_key(key)
 
     def _make(self, new: NewGroup, place: int) -> int:
         overlay, now = self._overlay, self._overlay.batch.now
@@ -167,6 +190,12 @@ class Placing:
         overlay.write(Kind.NEW_GROUP, row_of_new_group(group, new.idempotency_key))
         self._own.add(group.id)
         return group.id
+
+
+def _edge(node: Node, fate: Fate, if_failed: IfFailed, is_taken_of: bool) -> Edge:
+    # What a value is taken of is settled with all that has ended, where that is done.
+    stands = Standing.OPEN if is_taken_of else standing(fate, if_failed)
+    return Edge(node, stands, fate, is_taken_of and fate is not Fate.UNFINISHED)
 
 
 def check_owner(group: Group, by: Submitter) -> None:
