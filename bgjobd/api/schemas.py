@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.words import KEY_LENGTHS
 from bgjobd.config.values import LONGEST_DURATION
 
@@ -17,8 +18,11 @@ MAX_PART: Final = 256 * 1024
 MAX_OCCURRENCES: Final = 100
 """That are to come, of each schedule."""
 
+MOST_PREDECESSORS: Final = 1000
+"""So many others a job may come after."""
+
 _MOST_NAMES: Final = 100
-"""More than any method has parameters."""
+"""More than any method has parameters, or any object in one has names."""
 
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_DURATION, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
@@ -47,7 +51,7 @@ class Predecessor(Input):
 
 class Source(Input):
     of: Predecessor
-    pointer: str | None = None
+    pointer: Annotated[str, Field(max_length=1024)] | None = None
 
 
 class InGroup(Input):
@@ -75,9 +79,9 @@ class Options(Input):
     retry_delay: Seconds | None = None
     backoff: Literal["constant", "exponential"] | None = None
     idempotency_key: Key | None = None
-    after: list[Predecessor] | None = None
+    after: Annotated[list[Predecessor], Field(fail_fast=True)] | None = None
     if_failed: Literal["cancel", "run", "wait"] | None = None
-    take: Annotated[dict[str, Source], Field(max_length=100)] | None = None
+    take: dict[Annotated[str, Field(max_length=255)], Source] | None = None
     group: InGroup | None = None
 
 
@@ -114,7 +118,7 @@ class SubmitMany(Input):
     options: Options | None = None
     each: _Many[dict[str, Any]] | None = None
     keys: _Many[str] | None = None
-    groups: Annotated[list[NewGroup], Field(max_length=10_000)] | None = None
+    groups: _Many[NewGroup] | None = None
     seal: Annotated[list[Id], Field(max_length=1000, fail_fast=True)] | None = None
 
 
@@ -265,7 +269,7 @@ _I = TypeVar("_I", bound=Input)
 
 
 def checked(shape: type[_I], parameters: JsonObject) -> _I:
-    """Raises InvalidParameterError, for the first fault of those that there are.
+    """Raises InvalidParameterError, for the first fault of those that there are; TooLargeError.
 
     Each unknown name would be a fault of its own, and all are found before one is told: more than any may have are
     refused before.
@@ -273,11 +277,35 @@ def checked(shape: type[_I], parameters: JsonObject) -> _I:
     if len(parameters) > _MOST_NAMES:
         unknown = next(name for name in parameters if name not in shape.model_fields)
         raise InvalidParameterError(parameter=unknown)
-    options = parameters.get("options")
-    if isinstance(options, dict) and len(options) > _MOST_NAMES:
-        raise InvalidParameterError(parameter="options")
+    for name in _OBJECTS:
+        crowd = _try_crowd(parameters.get(name), name)
+        if crowd is not None:
+            raise InvalidParameterError(parameter=crowd)
     try:
         return shape.model_validate(parameters)
     except ValidationError as error:
         where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
         raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
+
+
+_OBJECTS: Final = ("options", "group")
+"""The parameters that have objects in them whose names mean something to us."""
+
+
+def _try_crowd(value: Any, path: str) -> str | None:
+    """Where below an object has more names than any may have. Raises TooLargeError for too many predecessors."""
+    if isinstance(value, list) and path == "options.after":
+        if len(value) > MOST_PREDECESSORS:
+            raise TooLargeError(limit=MOST_PREDECESSORS, size=len(value), parameter=path)
+        items: Iterable[tuple[Any, Any]] = enumerate(value)
+    elif isinstance(value, dict):
+        if len(value) > _MOST_NAMES:
+            return path
+        items = value.items()
+    else:
+        return None
+    found = (_try_crowd(item, f"{path}.{name}") for name, item in items if type(item) in _CONTAINERS)
+    return next((where for where in found if where is not None), None)
+
+
+_CONTAINERS: Final = frozenset({dict, list})

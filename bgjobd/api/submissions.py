@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import (
@@ -19,11 +19,12 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.keys import is_made_here
+from bgjobd.api import schemas
 from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
-from bgjobd.core.edges import Node, Ties
+from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 
+_I = TypeVar("_I", bound=schemas.Input)
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -64,8 +66,8 @@ async def submit_each(
     grants: Grants, daemon: Daemon, given: SubmitMany, jobs: list[Any], caller: Caller
 ) -> JsonObject:
     names = Names()
-    groups = names.groups_of(given.groups or ())
     async with caller.turn:
+        groups = await _new_groups(given.groups or [], names)
         facts = await _submitted_many(daemon, jobs, names)
     _check_takes(facts, caller, grants)
     if not groups and not given.seal:
@@ -97,8 +99,11 @@ async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
 
 
 def submitter(caller: Caller, grants: Grants | None = None) -> Submitter:
-    may_manage = grants is not None and grants.why_refused(caller, Right.MANAGE) is None
-    return Submitter(caller.uid, caller.gid, caller.pid, caller.job, may_manage)
+    may = [
+        grants is not None and grants.why_refused(caller, right) is None
+        for right in (Right.MANAGE, Right.READ)
+    ]
+    return Submitter(caller.uid, caller.gid, caller.pid, caller.job, *may)
 
 
 async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:
@@ -107,6 +112,19 @@ async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -
         return flow.jobs
     stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
     return stored
+
+
+async def _new_groups(given: list[Any], names: Names) -> tuple[NewGroup, ...]:
+    """The groups of a request; others have their turn meanwhile. Raises InvalidParameterError."""
+    groups, pace = list[NewGroup](), Pace()
+    try:
+        for fields in given:
+            if pace.is_over:
+                await pace.rest()
+            groups.append(names.new_group(_checked_item(schemas.NewGroup, fields)))
+    except InvalidParameterError as error:
+        raise of_one(f"groups.{len(groups)}", error) from None
+    return tuple(groups)
 
 
 async def _submitted_many(daemon: Daemon, given: list[Any], names: Names) -> list[Submitted]:
@@ -120,7 +138,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any], names: Names) -> lis
         for index, fields in enumerate(given):
             if pace.is_over:
                 await pace.rest()
-            given[index] = _new_job(fields)
+            given[index] = _checked_item(NewJob, fields)
         for index, job in enumerate(given):
             if pace.is_over:
                 await pace.rest()
@@ -132,10 +150,10 @@ async def _submitted_many(daemon: Daemon, given: list[Any], names: Names) -> lis
     return facts
 
 
-def _new_job(fields: Any) -> NewJob:
+def _checked_item(shape: type[_I], fields: Any) -> _I:
     if not isinstance(fields, dict):
         raise InvalidParameterError(parameter="")
-    return checked(NewJob, fields)
+    return checked(shape, fields)
 
 
 def of_one(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,29 +11,18 @@ from bgjobd.api import schemas
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Take, Ties
 from bgjobd.core.pointer import is_pointer
 
-MOST_OF_A_JOB: Final = 1000
 MOST_OF_A_REQUEST: Final = 20_000
-"""How many others a job may come after, and how many all jobs of a request."""
+"""So many others all jobs of a request may come after."""
 
 
 @dataclass(slots=True)
 class Names:
-    """The names that a request has given until now, and how many edges it has."""
+    """The names that a request has given until now, the keys of its groups, and how many edges it has."""
 
     jobs: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
     edges: int = 0
-
-    def groups_of(self, given: Sequence[schemas.NewGroup]) -> tuple[NewGroup, ...]:
-        """The groups of the request; each may be in one that is listed before. Raises InvalidParameterError."""
-        made = []
-        for place, one in enumerate(given):
-            if one.ref in self.groups:
-                raise InvalidParameterError(parameter=f"groups.{place}.ref")
-            parent = None if one.group is None else self._group(one.group, f"groups.{place}.group")
-            made.append(NewGroup(one.name, bool(one.open), parent, one.idempotency_key))
-            self.groups[one.ref] = place
-        return tuple(made)
 
     def name(self, ref: str | None, place: int) -> None:
         """Give the job of this place its name. Raises InvalidParameterError where another has it."""
@@ -43,6 +31,18 @@ class Names:
         if ref in self.jobs:
             raise InvalidParameterError(parameter="ref")
         self.jobs[ref] = place
+
+    def new_group(self, given: schemas.NewGroup) -> NewGroup:
+        """The next group of the request; it may be in one that is listed before. Raises InvalidParameterError."""
+        if given.ref in self.groups:
+            raise InvalidParameterError(parameter="ref")
+        parent = None if given.group is None else self._group(given.group, "group")
+        if given.idempotency_key is not None:
+            if given.idempotency_key in self.keys:
+                raise InvalidParameterError(parameter="idempotency_key")
+            self.keys.add(given.idempotency_key)
+        self.groups[given.ref] = len(self.groups)
+        return NewGroup(given.name, bool(given.open), parent, given.idempotency_key)
 
     def ties(self, options: schemas.Options) -> Ties | None:
         """What the options say, None where that is nothing. Raises InvalidParameterError, TooLargeError."""
@@ -61,16 +61,15 @@ class Names:
         )
         self._count(len(ties.predecessors))
         if ties.predecessors and options.delay is not None:
-            raise InvalidParameterError(
-                parameter="options.delay"
-            )  # from when on it would count, nobody can guess
+            # From when on it would count, nobody can guess.
+            raise InvalidParameterError(parameter="options.delay")
         if not ties.predecessors and options.if_failed is not None:
             raise InvalidParameterError(parameter="options.if_failed")
         return ties
 
     def _count(self, edges: int) -> None:
-        if edges > MOST_OF_A_JOB:
-            raise TooLargeError(limit=MOST_OF_A_JOB, size=edges, parameter="options.after")
+        if edges > schemas.MOST_PREDECESSORS:
+            raise TooLargeError(limit=schemas.MOST_PREDECESSORS, size=edges, parameter="options.after")
         self.edges += edges
         if self.edges > MOST_OF_A_REQUEST:
             raise TooLargeError(limit=MOST_OF_A_REQUEST, size=self.edges, parameter="jobs")
@@ -83,23 +82,23 @@ class Names:
         return Take(name, self._predecessor(given.of, f"{path}.of"), pointer)
 
     def _predecessor(self, given: schemas.Predecessor, path: str) -> Node | Mentioned:
-        match given.model_dump(exclude_none=True):
-            case {"id": int() as id, **rest} if not rest:
+        match given.id, given.ref, given.group, given.group_ref:
+            case int() as id, None, None, None:
                 return Node(Of.JOB, id)
-            case {"group": int() as id, **rest} if not rest:
-                return Node(Of.GROUP, id)
-            case {"ref": str() as ref, **rest} if not rest and ref in self.jobs:
+            case None, str() as ref, None, None if ref in self.jobs:
                 return Mentioned(Of.JOB, self.jobs[ref])
-            case {"group_ref": str() as ref, **rest} if not rest and ref in self.groups:
+            case None, None, int() as id, None:
+                return Node(Of.GROUP, id)
+            case None, None, None, str() as ref if ref in self.groups:
                 return Mentioned(Of.GROUP, self.groups[ref])
             case _:
                 raise InvalidParameterError(parameter=path)
 
     def _group(self, given: schemas.InGroup, path: str) -> int | Mentioned:
-        match given.model_dump(exclude_none=True):
-            case {"id": int() as id, **rest} if not rest:
+        match given.id, given.ref:
+            case int() as id, None:
                 return id
-            case {"ref": str() as ref, **rest} if not rest and ref in self.groups:
+            case None, str() as ref if ref in self.groups:
                 return Mentioned(Of.GROUP, self.groups[ref])
             case _:
                 raise InvalidParameterError(parameter=path)

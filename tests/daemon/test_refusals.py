@@ -20,6 +20,8 @@ import pytest
 from bgjob import (
     ClassUnavailableError,
     Client,
+    GroupNotFoundError,
+    GroupSealedError,
     IdempotencyConflictError,
     InvalidNameError,
     InvalidParameterError,
@@ -76,6 +78,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
         with running.client() as client:
             job = client.run_background_job(PROBE, "echo", {"value": 1}, idempotency_key=KEY)
             assert (job.id, job.result(PATIENCE)) == (1, 1)
+        with connect(running) as peer:  # group 1, which is sealed, and group 2, which is open
+            assert peer.ask(in_order(groups=[{"ref": "g"}, OPEN])).parameters["groups"] == [1, 2]
         running.socket.chmod(0o666)
         running.directory.chmod(0o711)
         yield running
@@ -486,7 +490,205 @@ JOBS = [
         "^this idempotency key belongs to job 1",
     ),
 ]
-REFUSALS = [*INVALID, *RULES, *JOBS]
+
+
+def in_order(*jobs: dict[str, Any], **more: Any) -> Request:
+    return ours("SubmitMany", jobs=list(jobs), **more)
+
+
+def named(ref: str, **options: Any) -> dict[str, Any]:
+    """A job of a list with this ref."""
+    return submit(**options) | {"ref": ref}
+
+
+def ties(
+    what: str, told: dict[str, Any], *jobs: dict[str, Any], error: str = INVALID_PARAMETER, **more: Any
+) -> Refusal:
+    """A SubmitMany that is refused for what its jobs come after, or are members of."""
+    raises = InvalidParameterError if error == INVALID_PARAMETER else RequestError
+    return Refusal(what, "SubmitMany", {**many(*jobs), **more}, error, told, raises, "", by_client=False)
+
+
+def at(parameter: str) -> dict[str, Any]:
+    return {"parameter": parameter}
+
+
+OPEN: dict[str, Any] = {"ref": "open", "open": True}
+G: dict[str, Any] = {"ref": "g"}
+NEST = [{"ref": "g0"}, *({"ref": f"g{n}", "group": {"ref": f"g{n - 1}"}} for n in range(1, 9))]
+LATER, FIRST = {"after": [{"ref": "later"}]}, "jobs.0.options.after.0"
+VALUE: dict[str, Any] = {"value": {"of": {"id": 1}}}
+TIES = [
+    ties("a ref twice", at("jobs.1.ref"), named("a"), named("a")),
+    ties("an empty ref", at("jobs.0.ref"), named("")),
+    ties("a long ref", at("jobs.0.ref"), named("r" * 65)),
+    ties("a later job", at(FIRST), submit(**LATER), named("later")),
+    ties("itself", at(FIRST), named("later", **LATER)),
+    ties("a group by the ref of a job", at("jobs.1.options.group"), named("a"), submit(group={"ref": "a"})),
+    ties("a job by the ref of a group", at(FIRST), submit(after=[{"ref": "g"}]), groups=[G]),
+    ties("a group that is not listed", at(FIRST), submit(after=[{"group_ref": "g"}])),
+    ties("two of the four", at(FIRST), submit(after=[{"id": 1, "group": 1}])),
+    ties("none of the four", at(FIRST), submit(after=[{}])),
+    ties("both of the two", at("jobs.0.options.group"), submit(group={"id": 2, "ref": "g"}), groups=[G]),
+    ties("neither of the two", at("jobs.0.options.group"), submit(group={})),
+    ties("what is no predecessor", at("jobs.0.options.after.1"), submit(after=[{"id": 1}, 5])),
+    ties("a predecessor with much to say", at(FIRST), submit(after=[dict.fromkeys(map(str, range(101)))])),
+    ties("id 0", at("jobs.0.options.after.0.id"), submit(after=[{"id": 0}])),
+    ties("a large id", at("jobs"), submit(after=[{"id": LARGE}])),
+    ties(
+        "a job that there is not",
+        {"id": 4711},
+        submit(after=[{"id": 4711}]),
+        error=JobNotFoundError.error_name,
+    ),
+    ties(
+        "a group that there is not",
+        {"id": 77},
+        submit(after=[{"group": 77}]),
+        error=GroupNotFoundError.error_name,
+    ),
+    ties(
+        "member of none that there is",
+        {"id": 77},
+        submit(group={"id": 77}),
+        error=GroupNotFoundError.error_name,
+    ),
+    ties("seal of none that there is", {"id": 77}, seal=[77], error=GroupNotFoundError.error_name),
+    ties("a sealed group", {"id": 1}, submit(group={"id": 1}), error=GroupSealedError.error_name),
+    ties(
+        "a group in a sealed one",
+        {"id": 1},
+        groups=[{"ref": "g", "group": {"id": 1}}],
+        error=GroupSealedError.error_name,
+    ),
+    ties(
+        "what is neither older than the group nor in it",
+        at("jobs.3.options.after.0"),
+        *(submit(group=G), named("b"), submit(), submit(group=G, after=[{"ref": "b"}])),
+        groups=[G],
+    ),
+    ties("nine groups around a job", at("groups.8.group"), groups=NEST),
+    ties("two groups of one name", at("groups.1.ref"), groups=[G, G]),
+    ties(
+        "two groups of one key",
+        at("groups.1.idempotency_key"),
+        groups=[{"ref": n, "idempotency_key": "k"} for n in "ab"],
+    ),
+    ties("a group in a later one", at("groups.0.group"), groups=[{"ref": "a", "group": G}, G]),
+    ties("a group that is none", at("groups.1"), groups=[G, 5]),
+    ties("a group without a ref", at("groups.0.ref"), groups=[{}]),
+    ties("an unknown field of a group", at("groups.0.sealed"), groups=[G | {"sealed": True}]),
+    ties("a seal that is none", at("seal.1"), seal=[2, 0]),
+    ties(
+        "1,001 predecessors",
+        {"limit": 1000, "size": 1001, "parameter": "options.after"},
+        submit(after=[{"id": 1}] * 1001),
+        error=TooLargeError.error_name,
+    ),
+    ties(
+        "1,001 predecessors, one of them but to take of",
+        {"limit": 1000, "size": 1001, "parameter": "options.after"},
+        submit(after=[{"id": n} for n in range(2, 1002)], take=VALUE),
+        error=TooLargeError.error_name,
+    ),
+    ties(
+        "20,001 edges",
+        {"limit": 20_000, "size": 20_001, "parameter": "jobs"},
+        *[submit(after=[{"id": n} for n in range(1, 1001)])] * 20,
+        submit(after=[{"id": 1}]),
+        error=TooLargeError.error_name,
+    ),
+    ties("a delay beside after", at("jobs.0.options.delay"), submit(after=[{"id": 1}], delay=1)),
+    ties("a delay beside take", at("jobs.0.options.delay"), submit(take=VALUE, delay=0)),
+    ties("if_failed of nothing", at("jobs.0.options.if_failed"), submit(if_failed="run")),
+    ties(
+        "if_failed of a member", at("jobs.0.options.if_failed"), submit(if_failed="run", group=G), groups=[G]
+    ),
+    ties(
+        "if_failed that is none", at("jobs.0.options.if_failed"), submit(after=[{"id": 1}], if_failed="skip")
+    ),
+    ties(
+        "a pointer that is none",
+        at("jobs.0.options.take.value.pointer"),
+        submit(take={"value": VALUE["value"] | {"pointer": "rows"}}),
+    ),
+    ties(
+        "a long pointer",
+        at("jobs.0.options.take.value.pointer"),
+        submit(take={"value": VALUE["value"] | {"pointer": "/" * 1025}}),
+    ),
+    ties(
+        "take of a later job",
+        at("jobs.0.options.take.value.of"),
+        submit(take={"value": {"of": {"ref": "b"}}}),
+        named("b"),
+    ),
+    ties("take of nothing", at("jobs.0.options.take.value.of"), submit(take={"value": {}})),
+    ties(
+        "101 takes",
+        at("jobs.0.options.take"),
+        submit(take=dict.fromkeys(map(str, range(101)), VALUE["value"])),
+    ),
+    invalid("a ref of one job", "ref", submit() | {"ref": "a"}, by_client=False),
+    invalid("a ref in one job", "options.after.0", submit(after=[{"ref": "a"}]), by_client=False),
+    invalid("a group_ref in one job", "options.after.0", submit(after=[{"group_ref": "g"}]), by_client=False),
+    invalid("a group of one job by its ref", "options.group", submit(group=G), by_client=False),
+    *(
+        invalid(
+            f"{name} in bulk",
+            f"options.{name}",
+            in_bulk({}, options={name: value}),
+            "SubmitMany",
+            by_client=False,
+        )
+        for name, value in (("after", [{"id": 1}]), ("take", VALUE), ("if_failed", "run"), ("group", G))
+    ),
+    *(
+        Refusal(
+            f"{method} of a group that there is not",
+            *(method, {"id": 77}, GroupNotFoundError.error_name, {"id": 77}, RequestError, ""),
+            by_client=False,
+        )
+        for method in ("Group", "WaitGroup", "SealGroup", "CancelGroup", "RetryGroup")
+    ),
+    Refusal(
+        "Graph of no job",
+        "Graph",
+        {"id": 77},
+        JobNotFoundError.error_name,
+        {"id": 77},
+        RequestError,
+        "",
+        by_client=False,
+    ),
+    *(
+        invalid(f"{method} {LARGE}", "id", {"id": LARGE}, method, by_client=False)
+        for method in ("Group", "WaitGroup", "SealGroup", "CancelGroup", "RetryGroup", "Graph")
+    ),
+    invalid("Groups in no state", "state", {"state": "ended"}, "Groups", by_client=False),
+    invalid("Groups before a large one", "before", {"before": LARGE}, "Groups", by_client=False),
+    invalid("a graph of 1,001", "limit", {"id": 1, "limit": 1001}, "Graph", by_client=False),
+    *(
+        refused(
+            f"take: {what}",
+            InvalidParametersError,
+            {"problems": [{"path": path, "message": ANY}]},
+            message,
+            **asked,
+        )
+        for what, path, message, asked in (
+            ("no such parameter", "rows", "rows: .*no such parameter", {"take": {"rows": VALUE["value"]}}),
+            ("given, too", "value", "value: .*is given, too", {"take": VALUE, "parameters": {"value": 1}}),
+            (
+                "the others are missing",
+                "",
+                '"ledger" is a required property$',
+                {"method_name": "note", "take": {"line": VALUE["value"]}},
+            ),
+        )
+    ),
+]
+REFUSALS = [*INVALID, *RULES, *JOBS, *TIES]
 PARENTS: dict[type[RequestError], type[Exception]] = {
     NotApprovedError: PermissionError,
     MethodNotApprovedError: PermissionError,
@@ -721,6 +923,33 @@ def test_who_is_not_listed_is_refused_and_told_what_to_change(
     ]
     assert by_python[0] == "PermissionDeniedError"
     assert by_python[1].startswith(f"refused: uid {uid} may not manage; list it")
+
+
+@as_root
+def test_who_may_but_submit_takes_no_results_of_others_and_changes_no_groups_of_others(
+    running: RunningDaemon,
+) -> None:
+    """What job 1 returned is for who may read; what a key leads to was made by another request."""
+    another = submit(parameters={"value": 1}, idempotency_key=KEY) | {"ref": "a"}
+    taking = {"take": {"value": {"of": {"ref": "a"}}}}
+    requests = [
+        ours("Submit", **submit(take=VALUE)),
+        ours("Submit", **submit(take=VALUE), check_only=True),
+        in_order(submit(take={"value": {"of": {"group": 1}}})),
+        in_order(another, submit(**taking)),
+        ours("Submit", **submit(group={"id": 2})),
+        ours("SubmitMany", **in_bulk({}, options={"group": {"id": 2}})),
+        in_order(groups=[{"ref": "g", "group": {"id": 2}}]),
+        in_order(seal=[2]),
+        ours("SealGroup", id=2),
+        ours("CancelGroup", id=2),
+        ours("RetryGroup", id=2),
+        *(ours(method, id=2) for method in ("Group", "WaitGroup")),
+        *(ours("Groups"), ours("Graph", id=1)),
+    ]
+    with leaves_nothing(running):
+        *replies, _ = as_user(running, NOBODY, *requests)
+    assert [reply.get("error") for reply in replies] == [PermissionDeniedError.error_name] * len(requests)
 
 
 @as_root
