@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
-_PLACE: Final = re.compile(r"0|[1-9][0-9]*")
+_PLACE: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class LeadsNowhereError(LookupError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgjobd.core.edges import Node, Of
@@ -15,10 +15,19 @@ _to_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What there is to take, or why there is nothing."""
+    """What there is to take, or why there is nothing; many may take the same of it, which is measured once."""
 
     value: Any = None
     problem: str | None = None
+    _sizes: dict[str, int] = field(default_factory=dict, compare=False)
+
+    def at(self, pointer: str) -> tuple[Any, int]:
+        """The value there, and how many bytes it takes. Raises LeadsNowhereError."""
+        value = None if self.value is None else followed(self.value, pointer)
+        size = self._sizes.get(pointer)
+        if size is None:
+            size = self._sizes[pointer] = _size(value)
+        return value, size
 
 
 def as_text(node: Node) -> dict[str, int]:
@@ -47,14 +56,18 @@ def _take(name: str, pointer: str, result: Result, values: dict[str, Any], limit
     if result.problem is not None:
         return result.problem
     try:
-        values[name] = None if result.value is None else followed(result.value, pointer)
+        value, own = result.at(pointer)
     except LeadsNowhereError as error:
         return str(error)
-    size = len(_to_json(values).encode())
+    size = _size({**values, name: None}) - _size(None) + own
     if size <= limit:
+        values[name] = value
         return None
-    del values[name]
     return f"with it the parameters would take {size} bytes, the limit is {limit}; pass a path, not a file"
+
+
+def _size(value: Any) -> int:
+    return len(_to_json(value).encode())
 
 
 def _to_json(value: Any) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import (
+    MOST_CHARACTERS,
     MOST_RESULTS,
     Change,
     Fate,
@@ -271,33 +273,68 @@ class Release:
     def _end_of(self, node: Node) -> _End:
         if node.of is Of.GROUP:
             group = groups_by_id(self._execute, [node.id]).get(node.id)
-            return _End(node, Fate.DELETED if group is None else group.fate_told, group=group)
+            return _End(node, Fate.DELETED if group is None else group.fate_told)
         row = self._execute(_SELECT_END, {"id": node.id}).fetchone()
         return _End(node, Fate.DELETED) if row is None else _End(node, fate_of(Status(row[0])), row[1])
 
     def _result(self, end: _End) -> Result:
         """What is to be had of it: a job's result, or those of a group's members in the order of their ids."""
-        if end.node.of is Of.JOB:
-            return Result(None if end.result is None else json.loads(end.result))
-        if end.group is not None and end.group.total > MOST_RESULTS:
-            return Result(problem=f"a group of more than {MOST_RESULTS:,} members passes no results on")
-        return Result(self._results(end.node.id))
+        if end.taken is None:
+            end.taken = self._result_of_job(end) if end.node.of is Of.JOB else self._results(end.node.id)
+        return end.taken
 
-    def _results(self, group_id: int) -> list[Any]:
+    def _result_of_job(self, end: _End) -> Result:
+        return Result(None if end.result is None else json.loads(end.result))
+
+    def _results(self, group_id: int) -> Result:
+        try:
+            return Result(self._values(group_id, _Room()))
+        except _TooMuchError as error:
+            return Result(problem=str(error))
+
+    def _values(self, group_id: int, room: _Room) -> list[Any]:
         """Those of the jobs that are members, then for each group that is one the list of its own."""
-        rows = self._execute(_SELECT_RESULTS, {"id": group_id}).fetchall()
-        nested = self._execute(_SELECT_NESTED, {"id": group_id}).fetchall()
-        results = [None if result is None else json.loads(result) for (result,) in rows]
-        return [*results, *(self._results(id) for (id,) in nested)]
+        values: list[Any] = []
+        for (text,) in self._execute(_SELECT_RESULTS, {"id": group_id}):
+            room.take(text)
+            values.append(None if text is None else json.loads(text))
+        for (id,) in self._execute(_SELECT_NESTED, {"id": group_id}).fetchmany(MOST_RESULTS + 1):
+            room.take(None)
+            values.append(self._values(id, room))
+        return values
 
 
-class _End(NamedTuple):
-    """What has become of a node; of a job with its result, as JSON text, if it has one."""
+@dataclass(slots=True)
+class _End:
+    """What has become of a node; of a job with its result, as JSON text, if it has one. `taken` once that is read."""
 
     node: Node
     fate: Fate
     result: str | None = None
-    group: Group | None = None
+    taken: Result | None = None
+
+
+@dataclass(slots=True)
+class _Room:
+    """What may still be passed on of a group, with the members of the groups in it."""
+
+    members: int = MOST_RESULTS
+    characters: int = MOST_CHARACTERS
+
+    def take(self, result: str | None) -> None:
+        """Make room for another one. Raises _TooMuchError."""
+        self.members -= 1
+        self.characters -= 0 if result is None else len(result)
+        if self.members < 0:
+            raise _TooMuchError(f"a group of more than {MOST_RESULTS:,} members passes no results on")
+        if self.characters < 0:
+            raise _TooMuchError(
+                f"the members' results take more than {MOST_CHARACTERS:,} characters; pass paths, not files"
+            )
+
+
+class _TooMuchError(Exception):
+    """Nobody takes that much."""
 
 
 _WAITING: Final = (Status.PENDING, Status.CANCELLED)
