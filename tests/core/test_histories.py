@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.words import Backoff, Outcome, Status
+from bgjob.words import Backoff, IfFailed, Outcome, Status
+from bgjobd.core.edges import Fate, Node, Of, Place, Standing, settled
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
     ClockJumped,
     Fact,
+    PredecessorMoved,
     RetryRequested,
     SlotGranted,
 )
@@ -253,3 +255,44 @@ def test_attempts_that_cost_nothing_leave_all_retries(costing_nothing: list[Endi
         history = history.then(AttemptEnded(history.job.attempt, ending, NOW))
     assert (history.job.status, history.job.retry_count) == (Status.PENDING, 1)
     assert history.job.attempt == 2 * len(costing_nothing) + 1
+
+
+# What a job comes after
+
+
+FATES = st.sampled_from([Fate.UNFINISHED, Fate.COMPLETED, Fate.FAILED, Fate.CANCELLED])
+
+
+@seeded
+@given(
+    st.sampled_from(IfFailed),
+    st.lists(FATES, min_size=1, max_size=4),
+    st.lists(
+        st.one_of(st.tuples(st.integers(0, 3), FATES), st.sampled_from([CancelRequested, RetryRequested])),
+        max_size=20,
+    ),
+)
+def test_a_job_counts_its_edges_and_stands_as_they_do_whatever_becomes_of_its_predecessors(
+    policy: IfFailed, begun: list[Fate], happenings: list[tuple[int, Fate] | type[Fact]]
+) -> None:
+    """Predecessors end, and are retried, in any order; a person cancels, and retries anyway."""
+    edges = [Standing.OPEN] * len(begun)
+    job = advance(None, submitted(place=Place(len(edges), policy)), NOW)
+    is_unwanted = False
+    for happening in [*enumerate(begun), *happenings]:
+        if isinstance(happening, tuple):
+            place, fate = happening[0] % len(edges), happening[1]
+            before, edges[place] = edges[place], settled(edges[place], fate, policy)
+            if edges[place] is not before:
+                job = advance(job, PredecessorMoved(Node(Of.JOB, place), before, edges[place], fate), NOW)
+        elif happening is CancelRequested and job.status is Status.PENDING:
+            job, is_unwanted = advance(job, CancelRequested(), NOW), True
+        elif happening is RetryRequested and job.status is Status.CANCELLED:
+            job, is_unwanted = advance(job, RetryRequested(True, edges.count(Standing.FAILED)), NOW), False
+            edges = [Standing.MET if one is Standing.FAILED else one for one in edges]
+        failed = edges.count(Standing.FAILED) if policy is IfFailed.CANCEL else 0
+        assert job.waits_for == len(edges) - edges.count(Standing.MET)
+        assert job.failed_before == failed
+        assert job.status is (Status.CANCELLED if failed or is_unwanted else Status.PENDING)
+        assert (job.cancelled_after is not None) is (bool(failed) and not is_unwanted)
+        assert (job.finished_at is not None) is job.status.is_final

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 
-from bgjob.words import FINAL, Outcome, Status
+from bgjob.words import FINAL, IfFailed, Outcome, Status
+from bgjobd.core.edges import Fate, Node, Of, Place, Standing
 from bgjobd.core.facts import (
     AttemptStarted,
     CancelRequested,
     ClockJumped,
     Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
     RetryRequested,
     SlotGranted,
+    ValuesTaken,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.state_machine import TABLE, IllegalFactError, advance, is_allowed
@@ -296,6 +301,127 @@ def test_a_clock_jump_moves_no_other_pending_job(before: Job) -> None:
     assert advance(before, ClockJumped(3600), NOW + 3600) == before
 
 
+# What a job comes after
+
+TWELVE, FIVE = Node(Of.JOB, 12), Node(Of.GROUP, 5)
+COMPLETES = PredecessorMoved(TWELVE, Standing.OPEN, Standing.MET, Fate.COMPLETED)
+FAILS = PredecessorMoved(TWELVE, Standing.OPEN, Standing.FAILED, Fate.FAILED)
+GOES_ON = PredecessorMoved(TWELVE, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
+DELETED = PredecessorDeleted(TWELVE, failed=1)
+
+
+def blocked(waits_for: int = 1, policy: IfFailed = IfFailed.CANCEL, **given: Any) -> Job:
+    return pending(waits_for=waits_for, if_failed=policy, **given)
+
+
+def cancelled_for(**given: Any) -> Job:
+    """What `blocked()` has become once job 12 has failed."""
+    policy = given.pop("if_failed", IfFailed.CANCEL)
+    error = "cancelled: job 12, which it came after, failed"
+    given = {"waits_for": 1, "failed_before": 1, "cancelled_after": "12", "error": error} | given
+    return pending(status=Status.CANCELLED, finished_at=NOW, if_failed=policy, **given)
+
+
+def test_a_submitted_job_has_the_place_that_was_found_for_it() -> None:
+    place = Place(2, IfFailed.WAIT, 5, '{"rows":{}}')
+    job = advance(None, submitted(place=place), NOW)
+    assert (job.waits_for, job.if_failed, job.group_id, job.takes) == (2, IfFailed.WAIT, 5, '{"rows":{}}')
+    assert (job.status, job.is_blocked) == (Status.PENDING, True)
+
+
+def test_a_job_is_free_once_all_that_it_waits_for_are_met() -> None:
+    one = advance(blocked(2), COMPLETES, NOW)
+    assert one == blocked(1)
+    free = advance(one, COMPLETES, NOW)
+    assert (free, free.is_blocked) == (blocked(0), False)
+    assert advance(free, SlotGranted(), NOW).status is Status.RUNNING
+
+
+def test_no_slot_is_granted_to_a_job_that_waits_for_another() -> None:
+    with pytest.raises(IllegalFactError, match=r"job 7 \(pending, attempt 0\) cannot see SlotGranted"):
+        advance(blocked(), SlotGranted(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fate", "after"),
+    [
+        (IfFailed.CANCEL, Fate.FAILED, cancelled_for()),
+        (
+            IfFailed.CANCEL,
+            Fate.CANCELLED,
+            cancelled_for(error="cancelled: job 12, which it came after, was cancelled"),
+        ),
+        (IfFailed.WAIT, Fate.FAILED, blocked(policy=IfFailed.WAIT)),
+        (IfFailed.WAIT, Fate.CANCELLED, blocked(policy=IfFailed.WAIT)),
+    ],
+)
+def test_the_policy_says_what_a_bad_end_means(policy: IfFailed, fate: Fate, after: Job) -> None:
+    assert advance(blocked(policy=policy), replace(FAILS, fate=fate), NOW) == after
+
+
+@pytest.mark.parametrize("fate", [Fate.COMPLETED, Fate.FAILED, Fate.CANCELLED])
+def test_with_run_every_end_counts_as_done(fate: Fate) -> None:
+    assert advance(blocked(policy=IfFailed.RUN), replace(COMPLETES, fate=fate), NOW).waits_for == 0
+
+
+def test_a_job_that_is_cancelled_for_a_group_names_it() -> None:
+    after = advance(blocked(), replace(FAILS, node=FIVE), NOW)
+    assert (after.cancelled_after, after.error) == (
+        "group 5",
+        "cancelled: group 5, which it came after, failed",
+    )
+
+
+def test_what_was_cancelled_for_another_is_as_before_once_that_goes_on() -> None:
+    assert advance(cancelled_for(), GOES_ON, NOW) == blocked()
+    assert advance(cancelled_for(), replace(GOES_ON, after=Standing.MET), NOW) == blocked(0)
+
+
+def test_what_was_cancelled_for_two_is_revived_once_both_go_on() -> None:
+    one = advance(cancelled_for(waits_for=2, failed_before=2), GOES_ON, NOW)
+    assert one == cancelled_for(waits_for=2)
+    assert advance(one, GOES_ON, NOW) == blocked(2)
+
+
+def test_a_second_bad_end_cancels_nothing_twice() -> None:
+    assert advance(cancelled_for(waits_for=2), replace(FAILS, node=FIVE), NOW + 9) == cancelled_for(
+        waits_for=2, failed_before=2
+    )
+
+
+@pytest.mark.parametrize("fact", [COMPLETES, FAILS, GOES_ON])
+def test_what_a_person_cancelled_stays_so_and_counts_on(fact: PredecessorMoved) -> None:
+    before = cancelled_for(cancelled_after=None, error=None, cancel_requested_at=NOW)
+    after = advance(before, fact, NOW)
+    assert (after.status, after.cancelled_after, after.finished_at) == (Status.CANCELLED, None, NOW)
+    assert (after.waits_for, after.failed_before) == {
+        COMPLETES: (0, 1),
+        FAILS: (1, 2),
+        GOES_ON: (1, 0),
+    }[fact]
+
+
+def test_a_retry_anyway_takes_what_failed_as_done_and_waits_for_the_rest() -> None:
+    after = advance(cancelled_for(waits_for=3, failed_before=2), RetryRequested(True, forgiven=2), NOW)
+    assert after == blocked(1)
+
+
+def test_what_waits_for_a_retry_is_cancelled_once_that_can_never_come() -> None:
+    after = advance(blocked(policy=IfFailed.WAIT), DELETED, NOW)
+    assert after == cancelled_for(error="cancelled: job 12, which it came after, failed, and is deleted")
+
+
+def test_what_a_person_cancelled_is_not_free_to_be_retried_once_its_predecessor_is_deleted() -> None:
+    before = cancelled_for(cancelled_after=None, error=None, failed_before=0, if_failed=IfFailed.WAIT)
+    assert advance(before, DELETED, NOW) == replace(before, failed_before=1, if_failed=IfFailed.CANCEL)
+
+
+@pytest.mark.parametrize("before", [blocked(), cancelled_for()], ids=["blocked", "cancelled"])
+def test_results_are_put_into_the_parameters_of_who_takes_them(before: Job) -> None:
+    after = advance(before, ValuesTaken('{"rows":[1]}', '{"rows":{}}'), NOW)
+    assert after == replace(before, call=replace(CALL, parameters='{"rows":[1]}'), takes='{"rows":{}}')
+
+
 # What is asked for, and where the delay comes from
 
 
@@ -339,23 +465,34 @@ FACTS: dict[str, Fact] = {
     "cancel requested": CancelRequested(),
     "retry requested": RetryRequested(),
     "clock jumped": ClockJumped(60.0),
+    "predecessor completed": PredecessorMoved(Node(Of.JOB, 1), Standing.OPEN, Standing.MET, Fate.COMPLETED),
+    "predecessor failed": PredecessorMoved(Node(Of.JOB, 1), Standing.OPEN, Standing.FAILED, Fate.FAILED),
+    "predecessor goes on": PredecessorMoved(Node(Of.JOB, 1), Standing.FAILED, Standing.OPEN, Fate.UNFINISHED),
+    "predecessor deleted": PredecessorDeleted(Node(Of.JOB, 1), failed=1),
+    "values taken": ValuesTaken("{}", "{}"),
 }
 
 ENDS = {"completed", "failed", "never to be retried", "lost", "not started", "crashed", "snoozed", "stopped"}
 
+TIES = {
+    *("predecessor completed", "predecessor failed", "predecessor goes on", "predecessor deleted"),
+    "values taken",
+}
+
 SEES: dict[Status | None, set[str]] = {
     None: {"submitted"},
-    Status.PENDING: {"slot granted", "cancel requested", "clock jumped"},
+    Status.PENDING: {"slot granted", "cancel requested", "clock jumped", *TIES},
     Status.RUNNING: {"started", "cancel requested", *ENDS},
     Status.COMPLETED: set(),
     Status.FAILED: {"retry requested"},
-    Status.CANCELLED: {"retry requested"},
+    Status.CANCELLED: {"retry requested", *TIES},
 }
 
-# `attempt=1` also where it is pending, so that it is the status and not the number that forbids an end.
+# `attempt=1` also where it is pending, so that it is the status and not the number that forbids an end; and what it
+# comes after may have failed.
 JOBS: dict[Status | None, Job | None] = {
     None: None,
-    Status.PENDING: pending(attempt=1),
+    Status.PENDING: pending(attempt=1, if_failed=IfFailed.WAIT),
     Status.RUNNING: running(),
     **{status: ended(status) for status in sorted(FINAL)},
 }
