@@ -84,7 +84,9 @@ class Recorder:
             **groups.answers,
             **{
                 f"{INTERFACE}.{name}": answer
-                for name, answer in PutSchedules(self._checked_alone, self._submit_of_schedule).answers.items()
+                for name, answer in PutSchedules(
+                    self._checked_alone, self._submit_of_schedule
+                ).answers.items()
             },
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
