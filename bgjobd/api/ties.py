@@ -8,7 +8,7 @@ from typing import Final
 from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.words import IfFailed
 from bgjobd.api import schemas
-from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Take, Ties
+from bgjobd.core.edges import MOST_ENCLOSING, Mentioned, NewGroup, Node, Of, Take, Ties
 from bgjobd.core.pointer import is_pointer
 
 MOST_OF_A_REQUEST: Final = 20_000
@@ -21,6 +21,7 @@ class Names:
 
     jobs: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    depths: list[int] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     edges: int = 0
 
@@ -41,8 +42,16 @@ class Names:
             if given.idempotency_key in self.keys:
                 raise InvalidParameterError(parameter="idempotency_key")
             self.keys.add(given.idempotency_key)
+        depth = 1 + self._depth_of(parent)
+        if depth > MOST_ENCLOSING:
+            raise InvalidParameterError(parameter="group")
+        self.depths.append(depth)
         self.groups[given.ref] = len(self.groups)
         return NewGroup(given.name, bool(given.open), parent, given.idempotency_key)
+
+    def _depth_of(self, parent: int | Mentioned | None) -> int:
+        """How deep a group of this request lies in others of it; how deep those lie that are there is seen later."""
+        return self.depths[parent.place] if isinstance(parent, Mentioned) else 0
 
     def ties(self, options: schemas.Options) -> Ties | None:
         """What the options say, None where that is nothing. Raises InvalidParameterError, TooLargeError."""

@@ -84,6 +84,18 @@ def settled(stored: Standing, predecessor: Fate, if_failed: IfFailed) -> Standin
     return stored if stored is Standing.MET else standing(predecessor, if_failed)
 
 
+MOVED: Final = frozenset({Status.PENDING, Status.CANCELLED})
+"""The jobs that what they come after still moves: whatever else comes after something has had its turn."""
+
+TAKING: Final = MOVED | {Status.FAILED}
+"""Those that may run again, and then with the values of now."""
+
+
+def is_for_good(predecessor: Fate, after: Standing, if_failed: IfFailed) -> bool:
+    """Whether a job waits for a retry that nobody can ask for any more."""
+    return predecessor is Fate.DELETED and after is Standing.FAILED and if_failed is IfFailed.WAIT
+
+
 def waits_more(before: Standing, after: Standing) -> int:
     """By how much it changes the number of edges that are not met."""
     return (after is not Standing.MET) - (before is not Standing.MET)

@@ -95,6 +95,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.CANCELLED, Happening.PREDECESSOR_MOVED): Status.CANCELLED,
         (Status.CANCELLED, Happening.REVIVED): Status.PENDING,
         (Status.CANCELLED, Happening.VALUES_TAKEN): Status.CANCELLED,
+        (Status.FAILED, Happening.VALUES_TAKEN): Status.FAILED,
     }
 )
 
@@ -109,7 +110,10 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
     status = TABLE.get((job.status if job else None, happening))
     if status is None:
         raise IllegalFactError(job, fact)
-    return _CHANGES[happening](job, fact, status, now, jitter)
+    after = _CHANGES[happening](job, fact, status, now, jitter)
+    if after.waits_for < 0 or after.failed_before < 0:
+        raise IllegalFactError(job, fact)
+    return after
 
 
 def is_allowed(job: Job, fact: CancelRequested | RetryRequested) -> bool:

@@ -10,7 +10,7 @@ from bgjob.errors import ShuttingDownError
 
 
 class Waiters:
-    """Who waits, by the job."""
+    """Who waits, by the job, or by the group."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

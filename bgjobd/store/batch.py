@@ -23,12 +23,13 @@ Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int 
 
 
 CANCEL: Final = "cancel"
+CANCEL_NESTED: Final = "cancel_nested"
 
 
 class Unsettled(NamedTuple):
     """What the jobs behind `done_to` that come after this node have not heard of yet.
 
-    `of` is "job" or "group"; "cancel" where a group's members behind it are to be cancelled.
+    `of` is "job" or "group"; CANCEL where a group's members behind it are to be cancelled, CANCEL_NESTED those groups.
     """
 
     of: str
@@ -64,6 +65,7 @@ class Gathered:
 
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended.
+    Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
     rows: list[tuple[Kind, Row]] = field(default_factory=list)
@@ -83,6 +85,8 @@ class Gathered:
     new_groups: list[Group] = field(default_factory=list)
     sealed: list[int] = field(default_factory=list)
     unsettled: list[Unsettled] = field(default_factory=list)
+    forgiven: set[int] = field(default_factory=set)
+    reviving: set[int] = field(default_factory=set)
 
     def write(self, kind: Kind, row: Row) -> None:
         """Have the row written. Raises ValueError and OverflowError where the file cannot hold it."""
@@ -152,6 +156,8 @@ class Batch(Gathered):
         self.new_groups += overlay.new_groups
         self.sealed += overlay.sealed
         self.unsettled += overlay.unsettled
+        self.forgiven |= overlay.forgiven
+        self.reviving |= overlay.reviving
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 

@@ -28,10 +28,12 @@ from bgjobd.core.facts import (
     RetryRequested,
     SlotGranted,
     Submitted,
+    ValuesTaken,
 )
 from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
+from bgjobd.core.taking import MISSING, Result, mentions, taken
 from bgjobd.store.batch import CANCEL, Batch, Keyed, Needs, Overlay, Unsettled
 from bgjobd.store.items import (
     AttemptNotes,
@@ -127,7 +129,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
         case JobFact(job_id, fact):
             return apply_fact(job_id, fact, overlay)
         case JobRequests(job_ids, RetryRequested() as fact):
-            return tuple([_retry(job_id, fact, overlay) for job_id in job_ids])
+            after = {job_id: _retry(job_id, fact, overlay) for job_id in sorted(job_ids)}  # causes first
+            return tuple([after[job_id] for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([apply_fact(job_id, fact, overlay) for job_id in job_ids])
         case Submission():
@@ -285,22 +288,41 @@ def _has_call(digest: str | None) -> bool | None:
 def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
     """The job after that, or as it is where what kept it is to run again, which frees it. Raises BehindFailedError."""
     job = overlay.job(job_id)
-    failed = overlay.batch.failed_edges.get(job_id, [])
+    is_forgiven = job_id in overlay.forgiven or job_id in overlay.batch.forgiven
+    failed = [] if is_forgiven else overlay.batch.failed_edges.get(job_id, [])
     if fact.anyway:
-        if failed:
-            overlay.write(Kind.FORGIVEN_EDGES, {"job_id": job_id})
-        return apply_fact(job_id, replace(fact, forgiven=len(failed)), overlay)
+        return _retry_anyway(job, failed, fact, overlay)
     if job.failed_before == 0 or not failed:
         return apply_fact(job_id, fact, overlay)
     if any(not _is_retried(node, overlay) for node in failed):
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
+    overlay.reviving.add(job_id)
     return job
 
 
+def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
+    """What it comes after, and ended badly, counts as met: a value of that is null."""
+    after = apply_fact(job.id, replace(fact, forgiven=len(failed)), overlay)
+    if failed:
+        overlay.write(Kind.FORGIVEN_EDGES, {"job_id": job.id})
+        overlay.forgiven.add(job.id)
+    for node in failed:
+        if mentions(after.takes, node):
+            after = take_values(after, node, MISSING, overlay)
+    return after
+
+
+def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
+    """The job with what it takes of this node."""
+    values = taken(job.takes or "{}", node, result, job.call.parameters, overlay.batch.max_parameters)
+    return apply_fact(job.id, ValuesTaken(*values), overlay)
+
+
 def _is_retried(node: Node, overlay: Overlay) -> bool:
-    """Whether the same request has it run again."""
-    job = overlay.jobs.get(node.id) if node.of is Of.JOB else None
-    return job is not None and not job.status.is_final
+    """Whether it is to run again by now, or will once what it comes after itself does."""
+    job = overlay.try_job(node.id) if node.of is Of.JOB else None
+    is_reviving = node.id in overlay.reviving or node.id in overlay.batch.reviving
+    return job is not None and (not job.status.is_final or is_reviving)
 
 
 def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
@@ -357,7 +379,14 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
 
 
 def _ties(job: Job) -> tuple[Any, ...]:
-    return job.waits_for, job.failed_before, job.if_failed, job.cancelled_after, job.takes
+    return (
+        job.waits_for,
+        job.failed_before,
+        job.if_failed,
+        job.cancelled_after,
+        job.takes,
+        job.call.parameters,
+    )
 
 
 def _tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:

@@ -76,6 +76,6 @@ def groups_by_id(execute: Execute, ids: Iterable[int]) -> dict[int, Group]:
 def failed_edges(execute: Execute, ids: Sequence[int]) -> dict[int, list[Node]]:
     """What of that which these jobs come after has ended badly for them."""
     failed: dict[int, list[Node]] = {}
-    for job_id, of, after_id in execute(_SELECT_FAILED_EDGES, {"ids": to_json(ids)}).fetchall():
+    for job_id, of, after_id in execute(_SELECT_FAILED_EDGES, {"ids": to_json(sorted({*ids}))}).fetchall():
         failed.setdefault(job_id, []).append(Node(Of(of), after_id))
     return failed

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `backfills`, `deletions`, `schedules` and `slots` the only SQL that writes. What is decided stands in memory until
-all of it is stored, each kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here
-is remembered between transactions but what is derived from the file.
+With `backfills`, `deletions`, `release`, `schedules` and `slots` the only SQL that writes. What is decided stands in
+memory until all of it is stored, each kind of row in one go; so an item that is refused costs its neighbours nothing.
+Nothing here is remembered between transactions but what is derived from the file.
 """
 
 from __future__ import annotations

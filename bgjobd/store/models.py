@@ -216,7 +216,7 @@ class JobGroup(Model):
 class Consequence(Model):
     """What follows from an end, and no transaction had time for: of jobs after it, those behind `done_to` are left.
 
-    `of` is "job" or "group"; "cancel" where the members of a group are to be cancelled.
+    `of` is "job" or "group"; "cancel" where members of a group are to be cancelled, "cancel_nested" its groups.
     """
 
     of = CharField()

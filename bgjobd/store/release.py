@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import (
     MOST_CHARACTERS,
     MOST_RESULTS,
+    MOVED,
+    TAKING,
     Change,
     Fate,
     Group,
@@ -25,13 +28,14 @@ from bgjobd.core.edges import (
     Standing,
     change_of,
     fate_of,
+    is_for_good,
     settled,
 )
-from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved, ValuesTaken
+from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved
 from bgjobd.core.job import Job
-from bgjobd.core.taking import Result, taken
+from bgjobd.core.taking import Result, mentions, result_of
 from bgjobd.store import decisions, placing, statements
-from bgjobd.store.batch import CANCEL, Batch, Overlay, Unsettled
+from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
 from bgjobd.store.statements import Execute
@@ -39,6 +43,11 @@ from bgjobd.store.written import Kind
 
 AT_ONCE: Final = 100
 """Edges that one transaction settles, however deep they lie, and members that it cancels."""
+
+_IN_A_TURN: Final = 25
+"""How many of these for one that has ended, before others have their turn: one may have very many behind it."""
+
+_NOTED_AT_ONCE: Final = 25
 
 _SELECT_WITH_EDGES: Final = """
     SELECT value FROM json_each(:ids) WHERE EXISTS (
@@ -56,17 +65,22 @@ _SELECT_RESULTS: Final = """
 _SELECT_NESTED: Final = (
     "SELECT id FROM job_groups INDEXED BY groups_of_group WHERE group_id = :id ORDER BY id"
 )
+_SELECT_NESTED_BEHIND: Final = """
+    SELECT id FROM job_groups INDEXED BY groups_of_group
+    WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to ORDER BY id LIMIT :count
+"""
 _COUNT_FAILED: Final = "SELECT count(*) FROM job_dependencies WHERE job_id = :id AND standing = 2"
 _SELECT_OLDER: Final = """
-    SELECT max(id) FROM background_jobs AS t INDEXED BY jobs_of_schedule
+    SELECT max(id) FROM background_jobs INDEXED BY jobs_of_schedule
     WHERE schedule = :schedule AND schedule IS NOT NULL AND finished_at IS NULL AND id < :id
-        AND NOT EXISTS (SELECT 1 FROM job_dependencies WHERE job_id = :id AND "of" = 'job' AND after_id = t.id)
 """
 _SELECT_MEMBERS: Final = """
     SELECT id FROM background_jobs INDEXED BY jobs_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to AND finished_at IS NULL ORDER BY id LIMIT :count
 """
-_SELECT_CONSEQUENCES: Final = 'SELECT "of", id, done_to FROM consequences LIMIT :count'
+_SELECT_CONSEQUENCES: Final = (
+    'SELECT "of", id, done_to FROM consequences WHERE "of" = :of ORDER BY id LIMIT :count'
+)
 _HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
 _NOTE: Final = """
     INSERT INTO consequences VALUES (:of, :id, :done_to)
@@ -85,6 +99,12 @@ def note(execute: Execute, node: Node) -> None:
     execute(_NOTE, {"of": node.of.value, "id": node.id, "done_to": 0})
 
 
+def _by_turns(*queues: Iterable[Unsettled]) -> Iterator[Unsettled]:
+    """The first of each, then the second of each, and so on."""
+    for several in zip_longest(*queues):
+        yield from (one for one in several if one is not None)
+
+
 class Release:
     """Settles what comes after what has ended, or is to run again; `write` has the batch's rows written."""
 
@@ -99,14 +119,11 @@ class Release:
 
     def settle(self, has_more: bool) -> bool:
         """Do what the time allows; whether something is left. `has_more`: an earlier transaction has left some."""
+        noted = self._take_noted() if has_more else []
         self._note_moves()
         self._waiting += self._batch.unsettled
-        if has_more:
-            found = self._execute(_SELECT_CONSEQUENCES, {"count": AT_ONCE}).fetchall()
-            self._waiting += [Unsettled(*row) for row in found]
-            for of, id, _ in found:
-                self._execute(_FORGET, {"of": of, "id": id})
         self._count_groups()
+        self._waiting = deque(_by_turns(noted, self._waiting))
         while self._waiting and self._left > 0:
             self._settle_one(self._waiting.popleft())
             self._note_moves()
@@ -114,6 +131,17 @@ class Release:
         for of, id, done_to in self._waiting:
             self._execute(_NOTE, {"of": of, "id": id, "done_to": done_to})
         return bool(self._waiting) or (has_more and has_consequences(self._execute))
+
+    def _take_noted(self) -> list[Unsettled]:
+        """Of each kind those that were noted first."""
+        found = [
+            Unsettled(*row)
+            for of in (*Of, CANCEL, CANCEL_NESTED)
+            for row in self._execute(_SELECT_CONSEQUENCES, {"of": of, "count": _NOTED_AT_ONCE}).fetchall()
+        ]
+        for of, id, _ in found:
+            self._execute(_FORGET, {"of": of, "id": id})
+        return found
 
     # What has happened
 
@@ -181,7 +209,7 @@ class Release:
 
     def _cancel_members(self, one: Unsettled) -> None:
         """Some of those that have not ended; once that are none any more, those of the groups in this one."""
-        count = self._left
+        count = min(self._left, _IN_A_TURN)
         asked = {"id": one.id, "done_to": one.done_to, "count": count}
         ids = [id for (id,) in self._execute(_SELECT_MEMBERS, asked).fetchall()]
         self._left -= len(ids)
@@ -191,27 +219,37 @@ class Release:
             if overlay.job(id).cancel_requested_at is None:
                 decisions.apply_fact(id, CancelRequested(), overlay)
             self._batch.take_in(overlay)
-        if ids and len(ids) == count:
-            self._waiting.append(one._replace(done_to=ids[-1]))
-            return
-        nested = [id for (id,) in self._execute(_SELECT_NESTED, {"id": one.id}).fetchall()]
-        for group in groups_by_id(self._execute, nested).values():
-            if group.id in nested and group.cancel_requested_at is None:
+        is_all = len(ids) < count
+        self._waiting.append(Unsettled(CANCEL_NESTED, one.id) if is_all else one._replace(done_to=ids[-1]))
+
+    def _cancel_nested(self, one: Unsettled) -> None:
+        """Some of the groups that are members of one which is cancelled."""
+        count = min(self._left, _IN_A_TURN)
+        asked = {"id": one.id, "done_to": one.done_to, "count": count}
+        nested = [id for (id,) in self._execute(_SELECT_NESTED_BEHIND, asked).fetchall()]
+        self._left -= len(nested)
+        groups = groups_by_id(self._execute, nested)
+        for id in nested:
+            if groups[id].cancel_requested_at is None:
                 overlay = Overlay.over(self._batch)
-                overlay.seal(placing.sealed(group, self._batch.now, is_cancelled=True))
+                overlay.seal(placing.sealed(groups[id], self._batch.now, is_cancelled=True))
                 self._batch.take_in(overlay)
-                self._waiting.append(Unsettled(CANCEL, group.id))
+                self._waiting.append(Unsettled(CANCEL, id))
+        if len(nested) == count:
+            self._waiting.append(one._replace(done_to=nested[-1]))
 
     # What comes after
 
     def _settle_one(self, one: Unsettled) -> None:
         if one.of == CANCEL:
             self._cancel_members(one)
+        elif one.of == CANCEL_NESTED:
+            self._cancel_nested(one)
         else:
             self._settle_edges(Node(Of(one.of), one.id), one.done_to)
 
     def _settle_edges(self, node: Node, done_to: int) -> None:
-        count = self._left
+        count = min(self._left, _IN_A_TURN)
         asked = {"of": node.of.value, "id": node.id, "done_to": done_to, "count": count}
         edges = self._execute(_SELECT_EDGES, asked).fetchall()
         self._left -= len(edges)
@@ -233,34 +271,40 @@ class Release:
         after = settled(stored, end.fate, if_failed)
         if after is not stored:
             overlay.write(Kind.MOVED_EDGE, edge_row(job_id, end.node, after))
-        if job.status not in _WAITING:
+        has_ended = end.fate not in (Fate.UNFINISHED, Fate.DELETED)
+        if has_ended and after is Standing.MET and job.status in TAKING and mentions(job.takes, end.node):
+            job = decisions.take_values(job, end.node, self._result(end), overlay)
+        if job.status not in MOVED:
             return
-        if end.fate is Fate.DELETED and if_failed is IfFailed.WAIT and after is Standing.FAILED:
+        if is_for_good(end.fate, after, if_failed):
             (failed,) = self._execute(_COUNT_FAILED, {"id": job_id}).fetchone()
             decisions.apply_fact(job_id, PredecessorDeleted(end.node, max(1, failed)), overlay)
         elif after is not stored:
-            self._move(job, end, stored, after, overlay)
+            self._move(job, PredecessorMoved(end.node, stored, after, end.fate), overlay)
 
-    def _move(self, job: Job, end: _End, stored: Standing, after: Standing, overlay: Overlay) -> None:
-        if after is Standing.MET:
-            if job.takes is not None:
-                values = taken(
-                    job.takes, end.node, self._result(end), job.call.parameters, self._batch.max_parameters
-                )
-                decisions.apply_fact(job.id, ValuesTaken(*values), overlay)
-            older = self._older(job)
-            if older is not None:
-                overlay.write(Kind.NEW_EDGE, edge_row(job.id, Node(Of.JOB, older), Standing.OPEN))
-                return
-        decisions.apply_fact(job.id, PredecessorMoved(end.node, stored, after, end.fate), overlay)
+    def _move(self, job: Job, moved: PredecessorMoved, overlay: Overlay) -> None:
+        older = self._older(job) if moved.after is Standing.MET else None
+        if older is not None:
+            edge = edge_row(job.id, Node(Of.JOB, older), Standing.OPEN)
+            overlay.write(Kind.NEW_EDGE, edge)
+            overlay.write(Kind.MOVED_EDGE, edge)  # it may have come after that before
+            return
+        after = decisions.apply_fact(job.id, moved, overlay)
+        is_revived = job.status.is_final and not after.status.is_final
+        if is_revived and job.group_id is not None and self._is_unwanted(job.group_id):
+            decisions.apply_fact(job.id, CancelRequested(), overlay)
+
+    def _is_unwanted(self, group_id: int) -> bool:
+        """Whether somebody has cancelled this group, or one that it is in."""
+        groups = groups_by_id(self._execute, [group_id]).values()
+        return any(group.cancel_requested_at is not None for group in groups)
 
     def _older(self, job: Job) -> int | None:
         """The job before it of its schedule that it waits for next: those in between may have been cancelled."""
         if job.schedule is None or job.waits_for != 1:
             return None
-        found: int | None = self._execute(_SELECT_OLDER, {"schedule": job.schedule, "id": job.id}).fetchone()[
-            0
-        ]
+        asked = {"schedule": job.schedule, "id": job.id}
+        found: int | None = self._execute(_SELECT_OLDER, asked).fetchone()[0]
         return found
 
     # What is known of them
@@ -280,11 +324,8 @@ class Release:
     def _result(self, end: _End) -> Result:
         """What is to be had of it: a job's result, or those of a group's members in the order of their ids."""
         if end.taken is None:
-            end.taken = self._result_of_job(end) if end.node.of is Of.JOB else self._results(end.node.id)
+            end.taken = result_of(end.result) if end.node.of is Of.JOB else self._results(end.node.id)
         return end.taken
-
-    def _result_of_job(self, end: _End) -> Result:
-        return Result(None if end.result is None else json.loads(end.result))
 
     def _results(self, group_id: int) -> Result:
         try:
@@ -297,7 +338,10 @@ class Release:
         values: list[Any] = []
         for (text,) in self._execute(_SELECT_RESULTS, {"id": group_id}):
             room.take(text)
-            values.append(None if text is None else json.loads(text))
+            found = result_of(text)
+            if found.problem is not None:
+                raise _TooMuchError(found.problem)
+            values.append(found.value)
         for (id,) in self._execute(_SELECT_NESTED, {"id": group_id}).fetchmany(MOST_RESULTS + 1):
             room.take(None)
             values.append(self._values(id, room))
@@ -334,8 +378,4 @@ class _Room:
 
 
 class _TooMuchError(Exception):
-    """Nobody takes that much."""
-
-
-_WAITING: Final = (Status.PENDING, Status.CANCELLED)
-"""Those that can still be moved: whatever else came after something has had its turn."""
+    """So much, or so deep, nobody takes."""

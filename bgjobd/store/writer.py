@@ -310,8 +310,11 @@ class Writer:
 def _jobs(item: Item) -> int:
     """How many jobs the item is about, which is what it costs."""
     match item:
-        case Submission() | Flow():
+        case Submission():
             return len(item.jobs)
+        case Flow():
+            edges = sum(len(job.ties.predecessors) for job in item.jobs if job.ties is not None)
+            return len(item.jobs) + len(item.groups) + edges
         case BulkSubmission():
             return len(item.rows)
         case JobRequests():

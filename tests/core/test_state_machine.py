@@ -484,7 +484,7 @@ SEES: dict[Status | None, set[str]] = {
     Status.PENDING: {"slot granted", "cancel requested", "clock jumped", *TIES},
     Status.RUNNING: {"started", "cancel requested", *ENDS},
     Status.COMPLETED: set(),
-    Status.FAILED: {"retry requested"},
+    Status.FAILED: {"retry requested", "values taken"},
     Status.CANCELLED: {"retry requested", *TIES},
 }
 
@@ -510,7 +510,16 @@ def test_a_fact_that_a_status_cannot_see_raises(status: Status | None, name: str
 
 @pytest.mark.parametrize(("status", "name"), [pair for pair in PAIRS if pair[1] in SEES[pair[0]]])
 def test_a_fact_that_a_status_can_see_gives_a_job(status: Status | None, name: str) -> None:
-    assert advance(JOBS[status], FACTS[name], NOW).id == 7
+    job = JOBS[status]
+    if job is not None and name in TIES:
+        job = replace(job, waits_for=1, failed_before=int(status is Status.CANCELLED))
+    assert advance(job, FACTS[name], NOW).id == 7
+
+
+@pytest.mark.parametrize("name", ["predecessor completed", "predecessor goes on"])
+def test_no_edge_is_met_or_forgiven_twice(name: str) -> None:
+    with pytest.raises(IllegalFactError, match="cannot see"):
+        advance(ended(Status.CANCELLED), FACTS[name], NOW)
 
 
 def test_a_completed_job_sees_nothing_at_all() -> None:

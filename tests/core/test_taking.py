@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bgjob.codec import to_json
 from bgjobd.core.edges import Node, Of
-from bgjobd.core.taking import Result, as_text, sources, taken
+from bgjobd.core.taking import MISSING, TOO_DEEP, Result, as_text, is_too_deep, result_of, sources, taken
 from tests.core.samples import seeded
 
 JOB, GROUP = Node(Of.JOB, 12), Node(Of.GROUP, 12)
@@ -41,7 +41,7 @@ def test_what_is_taken_of_something_else_stays_as_it_is() -> None:
 
 
 def test_of_what_has_not_completed_the_value_is_null_wherever_the_pointer_leads() -> None:
-    assert take(wanted(rows=(JOB, "/rows/3")), JOB, Result(None)) == (
+    assert take(wanted(rows=(JOB, "/rows/3")), JOB, MISSING) == (
         {"rows": None},
         {"rows": {"of": {"id": 12}, "pointer": "/rows/3"}},
     )
@@ -112,3 +112,24 @@ def test_parameters_never_take_more_than_they_may_and_what_fits_is_taken(
     assert after == ({**before, name: value} if size <= limit else before)
     assert ("problem" in takes[name]) is (size > limit)
     assert size <= limit or f"would take {size} bytes, the limit is {limit}" in takes[name]["problem"]
+
+
+def nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(("depth", "is_deep"), [(1, False), (32, False), (33, True), (900, True)])
+def test_what_is_nested_deeper_than_a_request_may_be_is_taken_by_nobody(depth: int, is_deep: bool) -> None:
+    assert is_too_deep(json.loads(nested(depth))) == is_deep
+    assert (result_of(nested(depth)).problem == TOO_DEEP) == is_deep
+
+
+@pytest.mark.parametrize("text", [nested(100_000), "no JSON"])
+def test_what_a_job_has_written_into_its_journal_by_itself_may_be_no_json(text: str) -> None:
+    assert result_of(text).problem == "it is no JSON that can be read"
+
+
+def test_null_is_a_result_in_which_a_pointer_leads_nowhere() -> None:
+    assert take(wanted(rows=(JOB, "")), JOB, result_of("null"))[0] == {"rows": None}
+    parameters, takes = take(wanted(rows=(JOB, "/rows")), JOB, result_of("null"))
+    assert (parameters, takes["rows"]["problem"]) == ({}, "the result is neither an object nor a list")

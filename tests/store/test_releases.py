@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgjob.errors import BehindFailedError
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import (
     Fate,
@@ -18,14 +19,16 @@ from bgjobd.core.edges import (
     NewGroup,
     Of,
     Standing,
+    Take,
     Ties,
     fate_of,
     settled,
 )
+from bgjobd.core.facts import RetryRequested
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import release
-from bgjobd.store.items import Flow, Look
+from bgjobd.store.items import Flow, GroupCancelled, JobRequests, Look
 from tests.core.samples import seeded
 from tests.store.samples import COMPLETED, SUBMITTER, Store, asked, cancels, ends, retries, starts
 
@@ -182,3 +185,102 @@ def test_all_stands_as_what_it_comes_after_whatever_the_order_and_the_portions(
         settle_all(store)
         check(store)
         store.close()
+
+
+# What a retry comes to, beside others
+
+
+def status_of(store: Store, *job_ids: int) -> list[str]:
+    return [str(store.job(job_id)["status"]) for job_id in job_ids]
+
+
+def failed_chain(store: Store, *policies: IfFailed) -> None:
+    """A job that has failed, and after it one for each policy, each after the one before."""
+    store.answer(flow(Ties(), *(after(job(place), if_failed=one) for place, one in enumerate(policies))))
+    store.claim(Lanes(1))
+    store.commit(starts(1))
+    store.commit(ends(1, NEVER_AGAIN))
+
+
+def anyway(*job_ids: int) -> JobRequests:
+    return JobRequests(job_ids, RetryRequested(anyway=True))
+
+
+def test_edges_are_forgiven_once_however_often_that_is_asked_in_one_transaction(store: Store) -> None:
+    failed_chain(store, IfFailed.CANCEL)
+    store.commit(anyway(2), cancels(2), anyway(2), cancels(2), retries(2))
+    assert (store.job(2)["status"], store.job(2)["waits_for"]) == ("pending", 0)
+    assert [claim.job.id for claim in store.commit(lanes=Lanes(1)).claims] == [2]
+
+
+def test_jobs_of_a_chain_that_are_retried_together_go_on_in_whatever_order_they_are_named(
+    store: Store,
+) -> None:
+    failed_chain(store, IfFailed.CANCEL, IfFailed.CANCEL)
+    assert status_of(store, 2, 3) == ["cancelled", "cancelled"]
+    answer = store.answer(retries(3, 2, 1))
+    assert [job.id for job in answer] == [3, 2, 1]
+    assert status_of(store, 1, 2, 3) == ["pending", "pending", "pending"]
+    assert [store.job(id)["ready"] for id in (1, 2, 3)] == [1, 2, 2]
+
+
+def test_a_retry_alone_names_what_is_to_be_retried_first(store: Store) -> None:
+    failed_chain(store, IfFailed.CANCEL, IfFailed.CANCEL)
+    refused = store.answer(retries(3))
+    assert isinstance(refused, BehindFailedError)
+    assert refused.parameters == {"id": 3, "before": "2"}
+
+
+def test_a_retry_takes_the_value_of_what_has_completed_since(store: Store) -> None:
+    take = Take("rows", job(0))
+    store.answer(flow(Ties(), Ties(takes=(take,), if_failed=IfFailed.RUN)))
+    for job_id, number, ending in ((1, 1, NEVER_AGAIN), (2, 1, NEVER_AGAIN)):
+        store.claim(Lanes(1))
+        store.commit(starts(job_id, number), ends(job_id, ending, number))
+    assert store.job(2)["parameters"] == '{"rows":null}'
+    store.commit(retries(1))
+    store.claim(Lanes(1))
+    assert store.job(2)["parameters"] == '{"rows":null}'
+    store.commit(starts(1, 2), ends(1, COMPLETED, 2))
+    assert (store.job(2)["parameters"], store.job(2)["status"]) == ('{"rows":{"sent":1}}', "failed")
+
+
+def test_who_runs_anyway_takes_null_of_what_has_failed(store: Store) -> None:
+    store.answer(flow(Ties(), Ties(takes=(Take("rows", job(0)),))))
+    store.claim(Lanes(1))
+    store.commit(starts(1), ends(1, NEVER_AGAIN))
+    store.commit(anyway(2))
+    assert (store.job(2)["parameters"], store.job(2)["status"]) == ('{"rows":null}', "pending")
+
+
+def test_a_member_of_a_cancelled_group_is_not_run_by_a_retry_of_what_it_was_cancelled_for(
+    store: Store,
+) -> None:
+    ties = (Ties(), after(job(0), group=group(0)))
+    store.answer(flow(*ties, groups=[NewGroup()]))
+    store.commit(cancels(1))
+    assert status_of(store, 2) == ["cancelled"]
+    store.commit(GroupCancelled(1, SUBMITTER))
+    store.commit(retries(1))
+    assert status_of(store, 1, 2) == ["pending", "cancelled"]
+    check(store)
+
+
+def test_very_many_nested_groups_are_cancelled_some_at_a_time(store: Store) -> None:
+    store.answer(flow(groups=[NewGroup(), *[NewGroup(is_open=True, parent=group(0)) for _ in range(300)]]))
+    store.commit(GroupCancelled(1, SUBMITTER))
+    asked_for = "SELECT count(*) FROM job_groups WHERE ended_at IS NULL"
+    assert store.database.execute_sql(asked_for).fetchone()[0] > 150
+    settle_all(store)
+    assert store.database.execute_sql(asked_for).fetchone()[0] == 0
+
+
+def test_what_was_noted_goes_on_beside_whatever_ends_anew(store: Store) -> None:
+    store.answer(flow(Ties(), *[after(job(0)) for _ in range(300)]))
+    store.commit(cancels(1))
+    for _ in range(20):  # each with as much to settle as one transaction does
+        store.answer(flow(Ties(), *[after(job(0)) for _ in range(100)]))
+        (newest,) = store.database.execute_sql("SELECT max(id) FROM background_jobs").fetchone()
+        store.commit(cancels(newest - 100))
+    left = "SELECT count(*) FROM background_jobs WHERE id <= 301 AND status = 'pending'"
+    assert store.database.execute_sql(left).fetchone()[0] == 0
