@@ -168,7 +168,10 @@ def _submit_flow(flow: Flow, overlay: Overlay) -> StoredFlow:
         place, edges = placing.place(len(stored), fact.ties or _NO_TIES)
         return store_placed(replace(fact, place=place), edges, flow.submitter, overlay)
 
-    _store_each(flow.jobs, flow.submitter, overlay, stored, store)
+    def on_known(fact: Submitted, job_id: int) -> None:
+        placing.adopt(fact.ties or _NO_TIES, job_id)
+
+    _store_each(flow.jobs, flow.submitter, overlay, stored, store, on_known)
     groups = placing.groups()
     for group_id in flow.seals:
         _seal(group_id, flow.submitter, overlay)
@@ -184,6 +187,7 @@ def _store_each(
     overlay: Overlay,
     stored: list[Stored],
     store: Callable[[Submitted], Job],
+    on_known: Callable[[Submitted, int], None] = lambda fact, job_id: None,
 ) -> None:
     """Have those stored, in order, that no idempotency key has made before."""
     own: dict[str, Submitted] = {}
@@ -193,6 +197,7 @@ def _store_each(
         known = known_id(fact, earlier, by.uid, f"jobs.{index}.options.idempotency_key")
         if known is not None:
             stored.append(Stored(known, created=False))
+            on_known(fact, known)
             continue
         job = store(fact)
         if key is not None:

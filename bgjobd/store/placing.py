@@ -65,6 +65,15 @@ class Placing:
         waits_for = sum(edge.standing is not Standing.MET for edge in edges)
         return Place(waits_for, ties.if_failed if edges else None, group_id, self._takes(ties)), edges
 
+    def adopt(self, ties: Ties, job_id: int) -> None:
+        """Take the group of a job that an earlier request has made for the one that it is to be in: a repeat makes no
+        other one, though the group may have no key of its own.
+        """
+        if isinstance(ties.group, Mentioned) and ties.group.place not in self._made:
+            _, group_id = self._stands(Node(Of.JOB, job_id))
+            if group_id is not None:
+                self._made[ties.group.place] = group_id
+
     def groups(self) -> tuple[int, ...]:
         """The ids of all groups of the request, also of those that no job is in."""
         return tuple([self._group_id(place) for place in range(len(self._new))])

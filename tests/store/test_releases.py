@@ -284,3 +284,11 @@ def test_what_was_noted_goes_on_beside_whatever_ends_anew(store: Store) -> None:
         store.commit(cancels(newest - 100))
     left = "SELECT count(*) FROM background_jobs WHERE id <= 301 AND status = 'pending'"
     assert store.database.execute_sql(left).fetchone()[0] == 0
+
+
+def test_a_repeat_of_a_request_has_the_group_of_its_jobs_though_that_has_no_key(store: Store) -> None:
+    members = [asked(ties=Ties(group=group(0)), idempotency_key=f"k{n}", digest=f"d{n}") for n in range(2)]
+    request = Flow(tuple(members), SUBMITTER, (NewGroup(),))
+    first, again = store.answer(request), store.answer(request)
+    assert (first.groups, again.groups) == ((1,), (1,))
+    assert [one.id for one in again.jobs] == [1, 2]
