@@ -59,6 +59,8 @@ class Placing:
 
     def place(self, index: int, ties: Ties) -> tuple[Place, list[Edge]]:
         """Raises the refusals: of what is not there, not in order, sealed, or somebody else's."""
+        for one in ties.predecessors:
+            self._node(one)  # a group among them begins before the job's own
         group_id = self._group_of(ties, index)
         enclosing = self._overlay.enclosing(group_id)
         edges = self._edges(ties, enclosing, f"jobs.{index}.options")
