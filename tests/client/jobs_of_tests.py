@@ -145,6 +145,11 @@ class Flaky:
     def give_up(self) -> None:
         raise Fail("never")
 
+    def give_up_until(self, succeeds_at: int, context: JobContext) -> int:
+        if context.attempt < succeeds_at:
+            raise Fail("not yet")
+        return context.attempt
+
     def snooze(self, times: int, context: JobContext) -> int:
         if context.attempt <= times:
             raise Snooze(3600.0)

@@ -265,7 +265,7 @@ def test_what_a_daemon_refuses_is_refused(jobs: Jobs, options: Any, error: type[
 
 def test_a_value_is_taken_or_given_and_by_a_parameter_that_there_is(jobs: Jobs) -> None:
     first = echo("first").submit()
-    with pytest.raises(InvalidParametersError, match="unexpected"):
+    with pytest.raises(InvalidParametersError, match="there is no such parameter"):
         run_background_job(Plain, "echo", {"other": result_of(first)})
     with pytest.raises(InvalidParametersError, match="is given, too"):
         Client("/x").submit_many(

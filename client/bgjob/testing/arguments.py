@@ -55,23 +55,48 @@ def arguments(
 
 def misfits(function: Callable[..., Any], given: JsonObject, task: Any = None) -> list[dict[str, str]]:
     """What names are missing or unknown, as a daemon's InvalidParameters tells it."""
-    if is_by_place(function):
+    named = _named(function, task)
+    if named is None:
         return []
     own = _own_parameters(function, task)
-    contexts = context_names(own, function)
-    if task is None and _try_whole(function, contexts) is not None:
-        return []
-    named = {p.name: p for p in own if takes_a_value(p) and p.name not in contexts}
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
     told = [f'"{name}" is a required property' for name in missing]
     unknown = [f"'{name}'" for name in given if name not in named]
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in own):
+    if unknown and not _takes_any(own):
         verb = "was" if len(unknown) == 1 else "were"
         told.append(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
     problems = [{"path": "", "message": message} for message in told]
     if problems and "context" not in given and has_bare_context(own):
         problems.append({"path": "context", "message": BARE_CONTEXT})
     return problems
+
+
+def not_to_be_taken(
+    function: Callable[..., Any], taken: Iterable[str], given: JsonObject, task: Any = None
+) -> list[dict[str, str]]:
+    """Which names of parameters that come from results there are not, or are given as well, in a daemon's words."""
+    named, names = _named(function, task), sorted(taken)
+    is_any = named is None or _takes_any(_own_parameters(function, task))
+    unknown = [] if is_any else [name for name in names if name not in (named or {})]
+    wrong = [(name, "is to be taken, and there is no such parameter") for name in unknown]
+    wrong += [(name, "is to be taken from a result, and is given, too") for name in names if name in given]
+    return [{"path": name, "message": message} for name, message in wrong]
+
+
+def _named(function: Callable[..., Any], task: Any) -> dict[str, inspect.Parameter] | None:
+    """The parameters that take a value by name; None where all are taken as they come."""
+    if is_by_place(function):
+        return None
+    own = _own_parameters(function, task)
+    contexts = context_names(own, function)
+    if task is None and _try_whole(function, contexts) is not None:
+        return None
+    return {p.name: p for p in own if takes_a_value(p) and p.name not in contexts}
+
+
+def _takes_any(own: Iterable[inspect.Parameter]) -> bool:
+    """Whether it takes names that it has not."""
+    return any(p.kind is p.VAR_KEYWORD for p in own)
 
 
 def _own_parameters(function: Callable[..., Any], task: Any) -> list[inspect.Parameter]:

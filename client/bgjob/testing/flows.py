@@ -174,10 +174,11 @@ class Flows:
             _cancel_for(row, node, fate)
         elif not is_failed and row["cancelled_after"] is not None:
             row.update(status=Status.PENDING, error=None, finished_at=None, cancelled_after=None)
+            _look_whether_blocked(row)
 
     def _count(self, row: JsonObject) -> None:
         row["waits_for"] = sum(stands != "met" for stands in self.edges[row["id"]].values())
-        row["is_blocked"] = row["waits_for"] > 0
+        _look_whether_blocked(row)
 
     def _result(self, node: Node) -> Any:
         if node.of == "job":
@@ -202,9 +203,9 @@ class Flows:
             return True
         raise BehindFailedError(id=row["id"], before=row["cancelled_after"] or _before(failed[0]))
 
-    def forgive(self, row: JsonObject) -> None:
-        """Have what failed count as done."""
-        self.edges[row["id"]].update(dict.fromkeys(self._failed_before(row), "met"))
+    def put_back(self, row: JsonObject, anyway: bool) -> None:
+        """Have a job wait that is to run again, for what failed no more where it is to run anyway."""
+        self.edges[row["id"]].update(dict.fromkeys(self._failed_before(row) if anyway else (), "met"))
         self._count(row)
 
     def try_open_before(self, row: JsonObject) -> str | None:
@@ -248,7 +249,7 @@ def cancel(row: JsonObject) -> None:
     now = instant()
     row["cancel_requested_at"] = row["cancel_requested_at"] or now
     if row["status"] == Status.PENDING:
-        row.update(status=Status.CANCELLED, finished_at=now, updated_at=now)
+        row.update(status=Status.CANCELLED, finished_at=now, updated_at=now, is_blocked=False)
 
 
 def _cancel_for(row: JsonObject, node: Node, fate: str) -> None:
@@ -257,6 +258,11 @@ def _cancel_for(row: JsonObject, node: Node, fate: str) -> None:
     row.update(
         status=Status.CANCELLED, finished_at=now, updated_at=now, error=error, cancelled_after=_before(node)
     )
+    _look_whether_blocked(row)
+
+
+def _look_whether_blocked(row: JsonObject) -> None:
+    row["is_blocked"] = row["status"] == Status.PENDING and row["waits_for"] > 0
 
 
 def _before(node: Node) -> str:

@@ -22,7 +22,7 @@ from bgjob.errors import (
     NotApprovedError,
 )
 from bgjob.testing import listing, submissions
-from bgjob.testing.arguments import misfits
+from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
@@ -247,8 +247,7 @@ class Recorder:
                 row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
                 row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
                 row.update(cancelled_after=None)
-                if anyway:
-                    self._flows.forgive(row)
+                self._flows.put_back(row, anyway)
             freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
         self._proceed([*again, *freed])
         return {"ids": ids}
@@ -283,7 +282,10 @@ class Recorder:
             parameter = error.parameters["parameter"]
             raise InvalidParameterError(parameter=f"{place}.{parameter}") from None
         except InvalidParametersError as error:
-            problems = [{**one, "path": place.replace(".", "/")} for one in error.parameters["problems"]]
+            at = place.replace(".", "/")
+            problems = [
+                {**one, "path": f"{at}/{one['path']}".rstrip("/")} for one in error.parameters["problems"]
+            ]
             raise InvalidParametersError(problems=problems) from None
 
     def _store(
@@ -389,14 +391,9 @@ class Runner(Recorder):
         if function is None:
             names = {"class_name": given["class_name"], "method_name": given["method_name"]}
             raise MethodNotApprovedError(**names)
-        parameters = given.get("parameters") or {}
-        problems = [
-            {"path": name, "message": "is to be taken from a result, and is given, too"}
-            for name in sorted(taken)
-            if name in parameters
-        ]
-        whole = parameters | dict.fromkeys(taken)
-        problems = problems or misfits(function, whole, target.tasks.get(given["method_name"]))
+        parameters, task = given.get("parameters") or {}, target.tasks.get(given["method_name"])
+        problems = not_to_be_taken(function, taken, parameters, task)
+        problems = problems or misfits(function, parameters | dict.fromkeys(taken), task)
         if problems:
             raise InvalidParametersError(problems=problems)
         return target.policy

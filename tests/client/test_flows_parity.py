@@ -1,0 +1,341 @@
+"""A flow in bgjob.testing.inline() comes to what it comes to with a real daemon, which refuses the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bgjob.testing
+from bgjob import Client, Draft, JobGroup, RequestError, Step, Submitted, chain, group, job, result_of
+from tests.client import jobs_of_tests
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+MODULE = "flow_jobs"
+CLASSES = ("Plain", "Raising", "Flaky", "Large")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon whose classes can be imported here under the same names."""
+    settings = "\n".join(f'"{MODULE}.{name}" = {{ retry_delay = 0 }}' for name in CLASSES)
+    directory = tmp_path_factory.mktemp("parity")
+    source = Path(jobs_of_tests.__file__).read_text()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        daemon(directory, settings, modules={MODULE: source}, has_pydantic=True) as running,
+    ):
+        patch.syspath_prepend(str(directory))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+Scene = Callable[[Client], Any]
+ALIKE: list[Scene] = []
+
+
+def alike(scene: Scene) -> Scene:
+    """Have the scene played at both."""
+    ALIKE.append(scene)
+    return scene
+
+
+@pytest.mark.parametrize("scene", ALIKE, ids=lambda scene: scene.__name__)
+@pytest.mark.filterwarnings("ignore:.* raised :RuntimeWarning")
+def test_it_is_as_with_a_daemon(scene: Scene, client: Client) -> None:
+    theirs = scene(client)
+    with bgjob.testing.inline():
+        assert scene(client) == theirs
+
+
+def echo(value: Any = None, **options: Any) -> Draft:
+    return job(f"{MODULE}.Plain", "echo", {"value": value}, **options)
+
+
+def bad(**options: Any) -> Draft:
+    return job(f"{MODULE}.Raising", "never_again", **options)
+
+
+def flaky(succeeds_at: int) -> Draft:
+    return job(f"{MODULE}.Flaky", "give_up_until", {"succeeds_at": succeeds_at})
+
+
+def play(client: Client, *steps: Step) -> Submitted:
+    """The flow, once nothing moves in it any more."""
+    submitted = chain().and_(*steps).submit(client)
+    at_rest(submitted)
+    return submitted
+
+
+def at_rest(submitted: Submitted) -> None:
+    eventually(lambda: not any(moves(one.refresh()) for one in submitted.jobs))
+
+
+def moves(one: dict[str, Any]) -> bool:
+    return one["status"] == "running" or (one["status"] == "pending" and not one["is_blocked"])
+
+
+TOLD = ("status", "error", "parameters", "result", "is_blocked", "waits_for", "if_failed", "cancelled_after")
+
+
+def told(submitted: Submitted) -> list[Any]:
+    """How jobs and groups stand, by the places of the jobs instead of ids."""
+    jobs = [one.refresh() for one in submitted.jobs]
+    groups = [one.refresh() for one in submitted.groups]
+    counts = ("name", "total", "unfinished", "completed", "failed", "cancelled", "state", "group")
+    found = [
+        [
+            {name: one[name] for name in (*TOLD, "group_id", "takes")} | {"attempts": len(one["attempts"])}
+            for one in jobs
+        ],
+        [{name: one[name] for name in counts} | {"has_ended": one["ended_at"] is not None} for one in groups],
+    ]
+    return placed(found, submitted)
+
+
+_PLACES = {
+    "job": (r'(?<="id": )({})\b', r'(?<="cancelled_after": ")({})\b', r"(?<=job )({})\b"),
+    "group": (r'(?<="group": )({})\b', r'(?<="group_id": )({})\b', r"(?<=group )({})\b"),
+}
+
+
+def placed(found: Any, submitted: Submitted) -> Any:
+    """The same, each id as its place, counted down from -1."""
+    text = json.dumps(found)
+    for kind, handles in (("job", submitted.jobs), ("group", submitted.groups)):
+        for pattern in _PLACES[kind]:
+            for place, one in enumerate(handles):
+                text = re.sub(pattern.format(one.id), str(-1 - place), text)
+    return json.loads(text)
+
+
+def refusal(ask: Callable[[], Any]) -> tuple[str, dict[str, Any]]:
+    with pytest.raises(RequestError) as caught:
+        ask()
+    return type(caught.value).__name__, caught.value.parameters
+
+
+@alike
+def results_are_passed(client: Client) -> Any:
+    first, pages = echo({"rows": [1, {"a/b": 2}]}), group(echo(3), group(echo(4), bad()))
+    taking = job(f"{MODULE}.Plain", "echo", {"value": result_of(first, "rows", 1, "a/b")})
+    all_of_it = job(f"{MODULE}.Plain", "echo", {"value": result_of(pages)}, if_failed="run")
+    none = job(f"{MODULE}.Plain", "echo", {"value": result_of(group_of_none := group())})
+    return told(play(client, chain(first, taking, pages, all_of_it), group_of_none, none))
+
+
+@alike
+def what_cannot_be_taken_is_said(client: Client) -> Any:
+    first, large = echo({"rows": [1]}), job(f"{MODULE}.Large", "text", {"size": 70_000})
+    paths = (("rows", 3), ("rows", "-"), ("x",), ("rows", 0, "x"))
+    wrong = [job(f"{MODULE}.Plain", "echo", {"value": result_of(first, *path)}) for path in paths]
+    return told(
+        play(client, first, large, *wrong, job(f"{MODULE}.Plain", "echo", {"value": result_of(large)}))
+    )[0:9000]
+
+
+@alike
+def failures_go_their_ways(client: Client) -> Any:
+    first = bad()
+    cancelled = echo(after=[first])
+    others = [echo(after=[first], if_failed="run"), echo(after=[first], if_failed="wait")]
+    return told(
+        play(client, first, chain(cancelled, echo(), echo()), *others, echo(after=[cancelled, others[0]]))
+    )
+
+
+@alike
+def what_has_ended_before_counts_as_ending_now(client: Client) -> Any:
+    before = play(client, echo(1), bad())
+    good, failed = before.jobs
+    later = [echo(after=[good]), echo(after=[good, failed]), echo(after=[failed], if_failed="run")]
+    taking = job(f"{MODULE}.Plain", "echo", {"value": result_of(good)})
+    after = play(client, *later, taking)
+    return placed([one.refresh()["status"] for one in after.jobs], before), [
+        one.refresh()["result"] for one in after.jobs
+    ]
+
+
+@alike
+def a_retry_revives_at_third_hand(client: Client) -> Any:
+    pages = group(flaky(3), echo(1))
+    submitted = play(client, chain(pages, echo(2), echo(3)))
+    found = [told(submitted)]
+    at_fault, _, second, third = submitted.jobs
+    found.append(refusal(second.retry)[0])
+    found.append(submitted[pages].retry())
+    at_rest(submitted)
+    found.append(told(submitted))
+    third.retry(anyway=True)
+    at_rest(submitted)
+    at_fault.retry()
+    at_rest(submitted)
+    return [*found, told(submitted)]
+
+
+@alike
+def of_jobs_that_are_retried_together_one_frees_the_other(client: Client) -> Any:
+    submitted = play(client, chain(flaky(2), echo(1)))
+    client.retry(*[one.id for one in reversed(submitted.jobs)])
+    at_rest(submitted)
+    return told(submitted)
+
+
+@alike
+def who_is_cancelled_by_a_person_stays_so(client: Client) -> Any:
+    gate = group(open=True)
+    submitted = play(client, chain(gate, echo(1), echo(2)), gate)
+    submitted.jobs[1].cancel()
+    submitted[gate].seal()
+    at_rest(submitted)
+    return told(submitted)
+
+
+@alike
+def an_open_group_takes_members(client: Client) -> Any:
+    pages = group(echo(1), name="pages", open=True)
+    submitted = play(client, chain(pages, echo(2)))
+    handle = submitted[pages]
+    found = [told(submitted)]
+    added = handle.add(echo(3), chain(bad(), echo(4)))
+    at_rest(added)
+    handle.seal()
+    handle.seal()
+    at_rest(submitted)
+    found.append(refusal(lambda: handle.add(echo(5)))[0])
+    return [*found, told(submitted), len(handle.jobs().items)]
+
+
+@alike
+def groups_count_each_group_as_one(client: Client) -> Any:
+    empty, inner = group(name="empty"), group(echo(1), bad(), name="inner")
+    outer = group(inner, empty, group(group()), echo(2), name="outer")
+    return told(play(client, chain(outer, echo(3, if_failed="run"), group(), echo(4))))
+
+
+@alike
+def a_gate_holds_a_group_until_somebody_seals_it(client: Client) -> Any:
+    gate, pages = group(name="gate", open=True), group(echo(1), echo(2))
+    submitted = play(client, chain(gate, pages, echo(3)))
+    found = [told(submitted)]
+    submitted[gate].seal()
+    at_rest(submitted)
+    return [*found, told(submitted)]
+
+
+@alike
+def a_group_is_cancelled_with_all_that_is_in_it(client: Client) -> Any:
+    gate = group(open=True)
+    pages = group(echo(1, after=[gate]), group(echo(2, after=[gate])), open=True)
+    submitted = play(client, gate, chain(pages, echo(3, if_failed="run")))
+    submitted[pages].cancel()
+    eventually(lambda: submitted[pages].refresh()["ended_at"] is not None)
+    at_rest(submitted)
+    return told(submitted), refusal(lambda: submitted[pages].add(echo(4)))[0]
+
+
+@alike
+def a_graph_has_what_hangs_together(client: Client) -> Any:
+    pages = group(echo(1), echo(2))
+    submitted = play(client, chain(echo(0), pages, echo(3)).and_(bad()))
+    graph = client.graph(submitted.jobs[-1].id)
+    offset = submitted.jobs[0].id
+    jobs = [one["id"] - offset for one in graph.jobs]
+    edges = [
+        (
+            one["of"],
+            one["after"] - (offset if one["of"] == "job" else submitted.groups[0].id),
+            one["job_id"] - offset,
+            one["standing"],
+        )
+        for one in graph.edges
+    ]
+    return (
+        jobs,
+        edges,
+        len(graph.groups),
+        graph.is_whole,
+        client.graph(submitted.jobs[-1].id, limit=2).is_whole,
+    )
+
+
+@alike
+def what_no_daemon_takes_is_refused(client: Client) -> Any:
+    good = play(client, group(echo(1), open=True))
+    newer = play(client, echo(2))
+    first, handle = good.jobs[0], good.groups[0]
+
+    def submit(parameters: Any = None, **options: Any) -> tuple[str, Any]:
+        return refusal(lambda: client.run_background_job(f"{MODULE}.Plain", "echo", parameters, **options))
+
+    def many(*jobs: dict[str, Any], **more: Any) -> tuple[str, Any]:
+        call = bgjob.calls.submit_flow(
+            [{"class_name": f"{MODULE}.Plain", "method_name": "echo", **one} for one in jobs],
+            more.get("groups", []),
+            more.get("seal", []),
+        )
+        return refusal(lambda: client._call(call))
+
+    far = 10**9
+    found = [
+        submit(after=[far]),
+        submit(after=[{"group": far}]),
+        submit(group=far),
+        submit(after=[{"ref": "a"}]),
+        submit(after=[{"group_ref": "a"}]),
+        submit(after=[{"id": 1, "group": 1}]),
+        submit(after=[{}]),
+        submit(after=[first], delay=5),
+        submit(if_failed="run"),
+        submit(after=[first], if_failed="ignore"),
+        submit({"other": result_of(far)}),
+        submit({"value": result_of(far)}),
+        submit(group={"ref": "a"}),
+        many({"ref": "a"}, {"ref": "a"}),
+        many({"ref": ""}),
+        many({"options": {"after": [{"ref": "b"}]}}, {"ref": "b"}),
+        many({"options": {"take": {"value": {"of": {"id": first.id}, "pointer": "x"}}}}),
+        many({"options": {"take": {"value": {"of": {}}}}}),
+        many({"parameters": {"value": 1}, "options": {"take": {"value": {"of": {"id": first.id}}}}}),
+        many(groups=[{"ref": "g"}, {"ref": "g"}]),
+        many(groups=[{"ref": "g", "group": {"ref": "h"}}, {"ref": "h"}]),
+        many(groups=[{"ref": "g", "group": {"id": far}}]),
+        many(groups=[{}]),
+        many(seal=[far]),
+        many({"options": {"group": {"ref": "g"}, "after": [{"group_ref": "g"}]}}, groups=[{"ref": "g"}]),
+        many({"options": {"after": [{"id": 1}] * 3}}, {"options": {"after": 3}}),
+        refusal(lambda: handle.add(echo(after=newer.jobs))),
+        refusal(lambda: client.group(far)),
+        refusal(lambda: JobGroup(client, far).wait()),
+        refusal(lambda: JobGroup(client, far).seal()),
+        refusal(lambda: JobGroup(client, far).cancel()),
+        refusal(lambda: JobGroup(client, far).retry()),
+        refusal(lambda: client.groups(state="dancing")),
+        refusal(lambda: client.groups(limit=0)),
+        refusal(lambda: client.graph(far)),
+        refusal(lambda: client.graph(first.id, limit=1001)),
+    ]
+    return [placed(one, good) for one in found]
+
+
+def test_a_group_in_portions_is_whole_and_a_repeat_finds_it(client: Client) -> None:
+    client.pause()
+    members = [echo("x" * 1000) for _ in range(1200)]
+    pages = group(members, name="pages")
+    submitted = pages.submit(client)
+    told = submitted[pages].refresh()
+    assert (told["total"], told["state"], len(submitted.jobs)) == (1200, "sealed", 1200)
+    assert submitted[members[-1]].refresh()["group_id"] == submitted[pages].id
+    submitted[pages].cancel()
+    assert submitted[pages].wait(30)["cancelled"] == 1200
+    client.resume()
