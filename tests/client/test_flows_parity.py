@@ -11,7 +11,21 @@ from typing import Any
 import pytest
 
 import bgjob.testing
-from bgjob import Client, Draft, JobGroup, RequestError, Step, Submitted, chain, group, job, result_of
+from bgjob import (
+    Client,
+    DaemonUnavailableError,
+    Draft,
+    JobGroup,
+    RequestError,
+    Step,
+    Submitted,
+    chain,
+    group,
+    job,
+    result_of,
+)
+from bgjob.calls import Call
+from bgjob.errors import unreachable
 from tests.client import jobs_of_tests
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -328,11 +342,29 @@ def what_no_daemon_takes_is_refused(client: Client) -> Any:
     return [placed(one, good) for one in found]
 
 
-def test_a_group_in_portions_is_whole_and_a_repeat_finds_it(client: Client) -> None:
+class Forgetful(Client):
+    """Hears no answer to its first seal."""
+
+    has_heard = True
+
+    def _call(self, call: Call[Any]) -> Any:
+        answer = super()._call(call)
+        if call.method.endswith(".SealGroup") and self.has_heard:
+            self.has_heard = False
+            raise unreachable("/x", ConnectionResetError())
+        return answer
+
+
+def test_a_group_in_portions_is_whole_and_a_repeat_after_a_lost_answer_finds_it(
+    client: Client, running: RunningDaemon
+) -> None:
     client.pause()
     members = [echo("x" * 1000) for _ in range(1200)]
     pages = group(members, name="pages")
-    submitted = pages.submit(client)
+    with Forgetful(str(running.socket)) as forgetful:
+        with pytest.raises(DaemonUnavailableError):
+            pages.submit(forgetful)
+        submitted = pages.submit(forgetful)
     told = submitted[pages].refresh()
     assert (told["total"], told["state"], len(submitted.jobs)) == (1200, "sealed", 1200)
     assert submitted[members[-1]].refresh()["group_id"] == submitted[pages].id
