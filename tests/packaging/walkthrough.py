@@ -35,7 +35,15 @@ PAGES = [
         for name in (
             *("submitting", "testing-your-application", "writing-jobs", "guarantees", "limits-and-output"),
             *("service", "operating", "page-and-metrics", "troubleshooting", "coming-from-the-original"),
-            *("reference", "web-applications", "outbox", "upgrading", "alternatives", "schedules"),
+            *(
+                "reference",
+                "web-applications",
+                "outbox",
+                "upgrading",
+                "alternatives",
+                "schedules",
+                "workflows",
+            ),
         )
     ),
 ]
