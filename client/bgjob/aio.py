@@ -31,6 +31,7 @@ from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
+from bgjob.keys import KeysLeft
 from bgjob.layout import GroupStep, JobStep, Step
 from bgjob.predecessors import Predecessor
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup, WaitingForJob
@@ -376,7 +377,7 @@ class AsyncClient(_GroupingClient):
     async def submit_flow(self, step: Step) -> AsyncSubmitted:
         """Submit a chain, a group or a draft with all that belongs to it: `submit` of those, by this client."""
         retries = flow_requests.Retries(self.MAX_RETRIES, self.RETRY_DELAY)
-        asking = flow_requests.asking([step], step._keys_left, retries)
+        asking = flow_requests.asking([step], step._keys_left, retries, time.monotonic)
         return AsyncSubmitted(self, await self._carried_out(asking))
 
     async def get(
@@ -658,7 +659,7 @@ class AsyncJobGroup(Predecessor):
         self._client = client
         self.id = group_id
         self._seen = snapshot
-        self._keys_left: dict[tuple[Step, ...], list[list[str]]] = {}
+        self._keys_left: dict[tuple[Step, ...], KeysLeft] = {}
 
     def __repr__(self) -> str:
         return f"<AsyncJobGroup {self.id} {'as submitted' if self._seen is None else self._seen['state']}>"
@@ -687,8 +688,8 @@ class AsyncJobGroup(Predecessor):
         flow does; a repeat after an error goes on where that was.
         """
         retries = flow_requests.Retries(self._client.MAX_RETRIES, self._client.RETRY_DELAY)
-        keys = self._keys_left.setdefault(steps, [])
-        asking = flow_requests.asking(steps, keys, retries, self.id)
+        keys = self._keys_left.setdefault(steps, KeysLeft())
+        asking = flow_requests.asking(steps, keys, retries, time.monotonic, self.id)
         submitted = AsyncSubmitted(self._client, await self._client._carried_out(asking))
         if not keys:
             self._keys_left.pop(steps, None)

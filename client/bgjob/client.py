@@ -28,6 +28,7 @@ from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
+from bgjob.keys import KeysLeft
 from bgjob.layout import GroupStep, JobStep, Step
 from bgjob.predecessors import Predecessor
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup, WaitingForJob
@@ -366,7 +367,7 @@ class Client(_GroupingClient):
     def submit_flow(self, step: Step) -> Submitted:
         """Submit a chain, a group or a draft with all that belongs to it: `submit` of those, by this client."""
         retries = flow_requests.Retries(self.MAX_RETRIES, self.RETRY_DELAY)
-        asking = flow_requests.asking([step], step._keys_left, retries)
+        asking = flow_requests.asking([step], step._keys_left, retries, time.monotonic)
         return Submitted(self, self._carried_out(asking))
 
     def get(
@@ -646,7 +647,7 @@ class JobGroup(Predecessor):
         self._client = client
         self.id = group_id
         self._seen = snapshot
-        self._keys_left: dict[tuple[Step, ...], list[list[str]]] = {}
+        self._keys_left: dict[tuple[Step, ...], KeysLeft] = {}
 
     def __repr__(self) -> str:
         return f"<JobGroup {self.id} {'as submitted' if self._seen is None else self._seen['state']}>"
@@ -675,8 +676,8 @@ class JobGroup(Predecessor):
         flow does; a repeat after an error goes on where that was.
         """
         retries = flow_requests.Retries(self._client.MAX_RETRIES, self._client.RETRY_DELAY)
-        keys = self._keys_left.setdefault(steps, [])
-        asking = flow_requests.asking(steps, keys, retries, self.id)
+        keys = self._keys_left.setdefault(steps, KeysLeft())
+        asking = flow_requests.asking(steps, keys, retries, time.monotonic, self.id)
         submitted = Submitted(self._client, self._client._carried_out(asking))
         if not keys:
             self._keys_left.pop(steps, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from bgjob import calls
@@ -10,7 +10,7 @@ from bgjob.bulk import try_bulk
 from bgjob.calls import Call, frame_of
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import BgjobError, IdempotencyConflictError, TooLargeError
-from bgjob.keys import new_keys
+from bgjob.keys import KeysLeft, new_keys
 from bgjob.layout import Layout, PlacedGroup, PlacedJob, Step, Target
 from bgjob.predecessors import ResultOf
 from bgjob.words import MAX_FRAME, MAX_JOBS
@@ -36,16 +36,20 @@ class Retries(NamedTuple):
 
 
 def asking(
-    steps: Sequence[Step], keys_left: list[list[str]], retries: Retries, group_id: int | None = None
+    steps: Sequence[Step],
+    keys_left: KeysLeft,
+    retries: Retries,
+    clock: Callable[[], float],
+    group_id: int | None = None,
 ) -> Generator[Call[Any], Any, Stored]:
     """The requests of steps side by side, one after the other, each sent its answer or thrown its error; all jobs
     become members of the group, if one is given.
 
-    `keys_left` are idempotency keys of those before that have ended in an error. Raises ValueError for what has no
-    order, TooLargeError for what fits in no request.
+    `keys_left` are of those before that have ended in an error, and `clock` goes forward only. Raises ValueError for
+    what has no order, TooLargeError for what fits in no request.
     """
     layout = Layout(steps)
-    keys = _taken(keys_left) or new_keys(len(layout.jobs) + len(layout.groups))
+    keys = keys_left.try_take(clock()) or new_keys(len(layout.jobs) + len(layout.groups))
     is_done = False
     try:
         stored = yield from _Flow(layout, retries, keys, group_id).requests()
@@ -54,16 +58,9 @@ def asking(
         is_done = True  # what has these keys is another flow
         raise
     finally:
-        keys_left += [] if is_done else [keys]
+        if not is_done:
+            keys_left.leave(keys, clock())
     return stored
-
-
-def _taken(keys_left: list[list[str]]) -> list[str] | None:
-    """For one caller alone, whichever threads there are."""
-    try:
-        return keys_left.pop()
-    except IndexError:
-        return None
 
 
 class _Flow:

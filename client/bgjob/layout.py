@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Final, Generic, TypeAlias
 
 from bgjob.codec import JsonObject
+from bgjob.keys import KeysLeft
 from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf, named
 from bgjob.typed import R
 from bgjob.words import MAX_GROUP_DEPTH
@@ -24,7 +25,7 @@ class Step(Predecessor):
     """Whether anything may have to end before what comes after it."""
 
     def __init__(self) -> None:
-        self._keys_left: list[list[str]] = []  # of submits that have ended in an error: a repeat has the same
+        self._keys_left = KeysLeft()
 
     def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
         """Take its place behind what is before it, in a group; what the next step comes after."""

@@ -14,7 +14,7 @@ from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
 from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
 from bgjob.flow_requests import Retries, Stored, asking
-from bgjob.keys import is_made_here
+from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
 from bgjob.words import MAX_FRAME
 from tests.client.jobs_of_tests import Plain
 
@@ -27,7 +27,7 @@ def draft(method: str, parameters: JsonObject | None = None, **options: Any) -> 
 
 def asked(*steps: Step, within: int | None = None) -> JsonObject:
     """The one request for steps side by side."""
-    request: JsonObject = next(asking(steps, [], Retries(None, None), within)).parameters
+    request: JsonObject = next(asking(steps, KeysLeft(), Retries(None, None), lambda: 0.0, within)).parameters
     return request
 
 
@@ -281,10 +281,14 @@ def test_a_draft_keeps_what_it_was_given() -> None:
 
 
 def answered(
-    steps: list[Step], keys_left: list[list[str]], fails_at: int | None = None, within: int | None = None
+    steps: list[Step],
+    keys_left: KeysLeft,
+    fails_at: int | None = None,
+    within: int | None = None,
+    now: float = 0.0,
 ) -> tuple[list[tuple[str, JsonObject]], Stored | None]:
     """What is asked of a daemon that has a job 1, then 2, and a group 5; it refuses the request of this number."""
-    made = asking(steps, keys_left, Retries(None, None), within)
+    made = asking(steps, keys_left, Retries(None, None), lambda: now, within)
     sent: list[tuple[str, JsonObject]] = []
     count = 0
     try:
@@ -311,7 +315,7 @@ def many(count: int, size: int = 1000) -> list[Draft]:
 
 def test_a_group_that_fits_no_request_goes_in_portions_and_is_sealed_in_the_end() -> None:
     pages = group(many(2000), name="pages")
-    sent, stored = answered([pages], [])
+    sent, stored = answered([pages], KeysLeft())
     assert stored is not None
     assert [stored.groups[pages], *stored.jobs.values()] == [5, *range(1, 2001)]
     (_, first), *portions, last = sent
@@ -324,22 +328,22 @@ def test_a_group_that_fits_no_request_goes_in_portions_and_is_sealed_in_the_end(
 
 def test_members_that_differ_go_one_by_one_in_fewer_at_a_time() -> None:
     mixed = [one.options(priority=place % 2) for place, one in enumerate(many(1000))]
-    sent, stored = answered([group(mixed)], [])
+    sent, stored = answered([group(mixed)], KeysLeft())
     assert stored is not None
     assert len(stored.jobs) == 1000
     assert [800 < len(one["jobs"]) < 900 for _, one in sent[1:-1]] == [True, False]
 
 
 def test_an_open_group_stays_open_and_one_that_is_there_gets_its_members_in_portions() -> None:
-    sent, _ = answered([group(many(2000), open=True)], [])
+    sent, _ = answered([group(many(2000), open=True)], KeysLeft())
     assert {method for method, _ in sent} == {"SubmitMany"}
-    sent, stored = answered([*many(2000)], [], within=7)
+    sent, stored = answered([*many(2000)], KeysLeft(), within=7)
     assert stored is not None
     assert [(method, one["options"]) for method, one in sent] == [("SubmitMany", {"group": {"id": 7}})] * 3
 
 
 def test_a_repeat_after_an_error_asks_for_the_same_jobs_and_the_next_one_for_others() -> None:
-    keys_left: list[list[str]] = []
+    keys_left = KeysLeft()
     pages = group(many(2000))
     failed, stored = answered([pages], keys_left, fails_at=3)
     assert stored is None
@@ -347,16 +351,24 @@ def test_a_repeat_after_an_error_asks_for_the_same_jobs_and_the_next_one_for_oth
     assert again[:3] == failed
     others, _ = answered([pages], keys_left)
     assert keys_of(others).isdisjoint(keys_of(again))
-    assert keys_left == []
+    assert not keys_left
+
+
+def test_what_is_submitted_long_after_an_error_is_no_repeat() -> None:
+    keys_left = KeysLeft()
+    failed, _ = answered([draft("a")], keys_left, fails_at=1)
+    later, _ = answered([draft("a")], keys_left, now=REPEATED_WITHIN + 1)
+    assert keys_of(later).isdisjoint(keys_of(failed))
+    assert not keys_left
 
 
 def test_keys_that_another_flow_has_are_not_used_again() -> None:
-    keys_left: list[list[str]] = []
-    made = asking([draft("a")], keys_left, Retries(None, None))
+    keys_left = KeysLeft()
+    made = asking([draft("a")], keys_left, Retries(None, None), lambda: 0.0)
     next(made)
     with pytest.raises(IdempotencyConflictError):
         made.throw(IdempotencyConflictError(id=3))
-    assert keys_left == []
+    assert not keys_left
 
 
 def test_jobs_keep_keys_of_their_own() -> None:
@@ -379,7 +391,7 @@ def test_another_flow_that_fits_no_request_is_too_large(flow: Callable[[], Step]
 
 
 def test_an_error_tells_which_step_it_is_about() -> None:
-    made = asking([chain(draft("a"), draft("b"))], [], Retries(None, None))
+    made = asking([chain(draft("a"), draft("b"))], KeysLeft(), Retries(None, None), lambda: 0.0)
     next(made)
     with pytest.raises(InvalidParameterError) as error:
         made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
@@ -392,4 +404,5 @@ def key(one: JsonObject) -> str:
 
 
 def keys_of(sent: list[tuple[str, JsonObject]]) -> set[str]:
-    return {key for _, one in sent for key in one.get("keys", ())}
+    many = {one_key for _, one in sent for one_key in one.get("keys", ())}
+    return many | {key(job) for _, one in sent for job in one.get("jobs", ())}
