@@ -1,6 +1,6 @@
-"""Makes `bgjob.client` of `bgjob.aio`: the same client without `async` and `await`. `./run sync` writes it.
+"""Makes `bgjob.client` of `bgjob.aio`, and what it inherits: the same without `async` and `await`, by `./run sync`.
 
-What else the two differ in stands in the tables below. A row that is not found in the source has gone stale: an error.
+What else the two differ in stands in the tables below. A row that is not found in the sources has gone stale: an error.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 TREE: Final = Path(__file__).resolve().parents[2]
-SOURCE: Final = TREE / "client/bgjob/aio.py"
-MADE: Final = TREE / "client/bgjob/client.py"
+CLIENT: Final = TREE / "client/bgjob"
+FILES: Final = {"aio.py": "client.py", "async_managing.py": "sync_managing.py"}
+"""What is made there of what."""
 
 _PATTERNS: Final = (
     (r"\basync (?=def |with |for )", ""),
@@ -24,15 +26,15 @@ _PATTERNS: Final = (
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\banext\(", "next("),
     (r"\basyncio\.sleep\(", "time.sleep("),
-    (r"\basync_connections\b", "sync_connections"),
+    (r"\basync_(connections|managing)\b(?!\.py)", r"sync_\1"),
 )
 """What becomes of the words of asyncio, wherever they stand."""
 
 _TEXTS: Final = (
     ("import asyncio\n", ""),
     (
-        "    AsyncGenerator,\n    Awaitable,\n    Callable,\n",
-        "    Callable,\n    Iterator,\n",
+        "import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable,",
+        "import Callable, Coroutine, Iterable, Iterator,",
     ),
     (
         '"""The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.\n',
@@ -42,6 +44,10 @@ _TEXTS: Final = (
     (
         "`client.py` is made of this file: `./run sync` after a change.",
         "Made of `aio.py` by `./run sync`: change that file.",
+    ),
+    (
+        "Jobs are in `aio`.\n\n`sync_managing.py` is made of this file: `./run sync` after a change.",
+        "Jobs are in `client`.\n\nMade of `async_managing.py` by `./run sync`: change that file.",
     ),
     (
         "safe for tasks, new loops and after a fork.\n",
@@ -110,26 +116,35 @@ class StaleRowError(Exception):
 
 
 def main() -> int:
-    MADE.write_text(sync_form(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, text in sync_forms(sources()).items():
+        (CLIENT / name).write_text(text, encoding="utf-8")
     return 0
 
 
-def sync_form(source: str) -> str:
-    """The source for threads, as ruff sorts its imports and formats it. Raises StaleRowError."""
+def sources() -> dict[str, str]:
+    return {name: (CLIENT / name).read_text(encoding="utf-8") for name in FILES}
+
+
+def sync_forms(texts: Mapping[str, str]) -> dict[str, str]:
+    """What is made of the sources, for threads, as ruff sorts its imports and formats it. Raises StaleRowError."""
+    made = {FILES[name]: text for name, text in texts.items()}
     for text, replacement in _TEXTS:
-        if text not in source:
+        if not any(text in one for one in made.values()):
             raise StaleRowError(text)
-        source = source.replace(text, replacement)
+        made = {name: one.replace(text, replacement) for name, one in made.items()}
     for pattern, replacement in _PATTERNS:
-        source, found = re.subn(pattern, replacement, source)
-        if not found:
+        if not any(re.search(pattern, one) for one in made.values()):
             raise StaleRowError(pattern)
-    return _ruff("format", _ruff("check", source, "--quiet", "--select", "I", "--fix"))
+        made = {name: re.sub(pattern, replacement, one) for name, one in made.items()}
+    return {
+        name: _ruff("format", name, _ruff("check", name, one, "--quiet", "--select", "I", "--fix"))
+        for name, one in made.items()
+    }
 
 
-def _ruff(command: str, source: str, *arguments: str) -> str:
+def _ruff(command: str, name: str, source: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", command, *arguments, "--stdin-filename", str(MADE), "-"],
+        [sys.executable, "-m", "ruff", command, *arguments, "--stdin-filename", str(CLIENT / name), "-"],
         input=source,
         capture_output=True,
         text=True,

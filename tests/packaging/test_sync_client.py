@@ -1,4 +1,4 @@
-"""The sync client in the tree is what its source gives."""
+"""The sync client in the tree is what its sources give."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from tests.packaging import sync_client
 
 
 def test_the_sync_client_is_made_of_the_async_one() -> None:
-    made = sync_client.sync_form(sync_client.SOURCE.read_text(encoding="utf-8"))
-    assert sync_client.MADE.read_text(encoding="utf-8") == made, "./run sync makes it anew"
+    for name, made in sync_client.sync_forms(sync_client.sources()).items():
+        assert (sync_client.CLIENT / name).read_text(encoding="utf-8") == made, "./run sync makes it anew"
 
 
-def test_nothing_of_asyncio_is_left_in_the_sync_client() -> None:
-    assert re.findall(r"(?i)\w*async\w*|\bawait\w*", sync_client.MADE.read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("name", sync_client.FILES.values())
+def test_nothing_of_asyncio_is_left_in_the_sync_client(name: str) -> None:
+    text = (sync_client.CLIENT / name).read_text(encoding="utf-8")
+    assert re.findall(r"(?i)\w*async\w*|\bawait\w*", text.replace("Made of `async_managing.py`", "")) == []
 
 
 def test_a_row_that_the_source_does_not_have_is_an_error() -> None:
-    source = sync_client.SOURCE.read_text(encoding="utf-8").replace("safe for tasks, new loops", "safe")
+    sources = sync_client.sources()
+    sources["aio.py"] = sources["aio.py"].replace("safe for tasks, new loops", "safe")
     with pytest.raises(sync_client.StaleRowError, match="safe for tasks"):
-        sync_client.sync_form(source)
+        sync_client.sync_forms(sources)

@@ -1,0 +1,273 @@
+"""How what is asked gets to a daemon; what is asked of its queues, schedules, groups and itself. Jobs are in `aio`.
+
+`sync_managing.py` is made of this file: `./run sync` after a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bgjob import calls, errors
+from bgjob.answers import Backfilled, Graph, Page, PageBy, Reloaded
+from bgjob.async_connections import ConnectingClient, connected
+from bgjob.calls import Call
+from bgjob.codec import JsonObject
+from bgjob.connections import try_substitute
+from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+T = TypeVar("T")
+
+
+class CallingClient(ConnectingClient):
+    """How what is asked gets there: over the connection that calls share, or over one of its own."""
+
+    async def _call(self, call: Call[T]) -> T:
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        tries = Tries(call, time.monotonic() + self._timeout)
+        while True:
+            try:
+                answer = call.answer(await self._exchange(call.request))
+            except NoAnswerError as error:
+                raise call.keyed(await _told_why(self._path, error) if call.needs_code else error) from None
+            except BgjobError as error:
+                pause = tries.pause_after(error, self._was_reached, time.monotonic())
+            else:
+                self._reached()
+                return answer
+            await asyncio.sleep(pause)
+
+    async def _carried_out(self, asking: Generator[Call[Any], Any, T]) -> T:
+        """What several calls come to, each of which is sent its answer, or thrown its error."""
+        with closing(asking):
+            try:
+                call = next(asking)
+                while True:
+                    try:
+                        answer = await self._call(call)
+                    except BgjobError as error:
+                        call = asking.throw(error)
+                    else:
+                        call = asking.send(answer)
+            except StopIteration as end:
+                stored: T = end.value
+                return stored
+
+    async def _waited(self, waiting: Waiting[T]) -> T:
+        """What was asked, once it has ended. Raises WaitTimeoutError."""
+        while True:
+            try:
+                return waiting.ended(await self._call_waiting(waiting))
+            except (DaemonUnavailableError, ShuttingDownError) as error:
+                pause = self._pause_after(waiting.breaks, error)
+            await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
+
+    async def _call_waiting(self, waiting: Waiting[T]) -> T:
+        """An exchange over the connection that calls share, if that is free, else on one of its own."""
+        connection = self._try_borrow() if try_substitute() is None else None
+        now = time.monotonic()
+        if connection is not None:
+            waiting.breaks.connected(now)
+            call, left = waiting.call(now), waiting.left(now)
+            try:
+                limit = None if left is None else left + self._timeout
+                return call.answer(await self._call_borrowed(connection, call.request, limit))
+            except BrokenError:
+                now = time.monotonic()  # it may have been closed for want of use
+        return await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+
+    async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
+        """An exchange on a connection of its own: others go on calling meanwhile."""
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        with await self._connect() as connection:
+            breaks.connected(time.monotonic())
+            return call.answer(
+                await connection.call(call.request, None if limit is None else limit + self._timeout)
+            )
+
+
+class ManagingClient(CallingClient):
+    """What is asked of queues, of schedules and of the daemon itself; what is asked of jobs is below."""
+
+    async def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
+        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
+        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
+        """
+        return await self._call(calls.prune(job_ids, last_entry))
+
+    async def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
+        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
+        to go on behind, None at the end. For root and the daemon's own user.
+        """
+        return await self._call(calls.prune_logs(before, after))
+
+    async def pause(self, queue: str = "default") -> None:
+        """Start no more jobs of a queue."""
+        await self._call(calls.pause(queue))
+
+    async def resume(self, queue: str = "default") -> None:
+        """Start jobs of a queue again."""
+        await self._call(calls.resume(queue))
+
+    async def schedules(self, *, next: int | None = None, name: str | None = None) -> list[JsonObject]:
+        """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
+        to 100), the `last` one that was dealt with, and whether it is paused or refused.
+
+        With `name` that one alone. Raises ScheduleNotFoundError.
+        """
+        page = await self._call(calls.schedules(next, name))
+        found = page.items
+        while page.next is not None:
+            page = await self._call(calls.schedules(next, name, page.next))
+            found += page.items
+        return found
+
+    async def put_schedule(self, name: str, definition: Mapping[str, Any]) -> bool:
+        """Make a schedule, or change one that was put; whether it is new. Its name has a slash, such as `customer/7`;
+        `definition` has the keys of [schedules]. Its jobs are submitted as this user.
+
+        Raises InvalidNameError, InvalidParametersError for what is wrong with a key, and the refusals of a submit.
+        """
+        return await self._call(calls.put_schedule(name, dict(definition)))
+
+    async def delete_schedule(self, name: str) -> None:
+        """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
+        await self._call(calls.delete_schedule(name))
+
+    async def occurrences(
+        self, name: str, *, before: str | datetime | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, str]:
+        """What became of a schedule's occurrences, newest first, 50, or up to 1000, a page.
+
+        `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
+        """
+        return await self._call(calls.occurrences(name, before, limit))
+
+    async def pause_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
+        await self._call(calls.pause_schedule(name))
+
+    async def resume_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
+        await self._call(calls.resume_schedule(name))
+
+    async def backfill(
+        self,
+        name: str,
+        since: datetime | str,
+        until: datetime | str,
+        *,
+        spread: float | timedelta | None = None,
+        check_only: bool = False,
+    ) -> Backfilled:
+        """Submit a job of each occurrence of a schedule in a span that has none and is not to come, at most 10,000;
+        they start spread over `spread` seconds. How many there are, and the jobs' ids; with `check_only` none is made.
+
+        Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit, after which
+        those jobs stay that were made.
+        """
+        return await self._call(calls.backfill(name, since, until, spread, check_only))
+
+    async def classes(self) -> list[JsonObject]:
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
+        return await self._call(calls.classes())
+
+    async def limits(self) -> dict[str, str]:
+        """What enforces each limit on the daemon's machine, or what that takes, by the limit's name."""
+        return await self._call(calls.limits())
+
+    async def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
+
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
+        `counts` also what attempts and jobs have come to since the daemon started.
+        """
+        return await self._call(calls.stats(usage, counts))
+
+    async def running(self) -> list[JsonObject]:
+        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
+        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+        """
+        return await self._call(calls.running())
+
+    async def ping(self) -> JsonObject:
+        """Who answers: vendor, product, version, url, interfaces."""
+        return await self._call(calls.ping())
+
+    async def reload(self) -> str:
+        """Have the daemon read its configuration and import the code anew; the new code's version.
+
+        Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
+        """
+        return (await self.reload_and_tell()).code_version
+
+    async def reload_and_tell(self) -> Reloaded:
+        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
+        call = calls.reload()
+        connection = self._try_borrow() if try_substitute() is None else None
+        if connection is not None:
+            try:
+                return call.answer(await self._call_borrowed(connection, call.request, None))
+            except BrokenError as error:
+                if error.was_sent:  # it may be under way
+                    raise
+        return await self._call_apart(call, None, Breaks())
+
+
+class GroupingClient(ManagingClient):
+    """What is asked of groups of jobs, and of those that come after others."""
+
+    async def groups(
+        self, *, state: str | None = None, before: int | None = None, limit: int | None = None
+    ) -> Page[JsonObject]:
+        """How groups stand, newest first, 50, or up to 1000, a page. `state`: "open", "sealed", "completed", "failed".
+        `before`: an id, or the last page's `next`.
+        """
+        return await self._call(calls.groups(state, before, limit))
+
+    async def wait_group(self, group_id: int, timeout: float | None = None) -> JsonObject:
+        """How the group stands once it has ended. Raises GroupNotFoundError, and WaitTimeoutError after `timeout`
+        seconds; it goes on.
+        """
+        return await self._waited(WaitingForGroup(group_id, timeout, time.monotonic()))
+
+    async def seal_group(self, group_id: int) -> None:
+        """Have a group take no more members, so that it ends with the last of them. Raises GroupNotFoundError."""
+        await self._call(calls.seal_group(group_id))
+
+    async def cancel_group(self, group_id: int) -> None:
+        """Seal a group, and cancel its members that have not ended. Raises GroupNotFoundError."""
+        await self._call(calls.cancel_group(group_id))
+
+    async def retry_group(self, group_id: int) -> int:
+        """Run those members again that failed, so that those go on that were cancelled for it; how many. Raises
+        GroupNotFoundError.
+        """
+        return await self._call(calls.retry_group(group_id))
+
+    async def graph(self, job_id: int, *, limit: int | None = None) -> Graph:
+        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. Raises
+        JobNotFoundError.
+        """
+        return await self._call(calls.graph(job_id, limit))
+
+
+async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
+    """The same, or that the daemon loads its code, where it says so on another connection."""
+    asked = calls.stats()
+    try:
+        with await connected(path, calls.ASIDE) as connection:
+            return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+    except BgjobError:
+        return error
