@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bgjob
+import bgjob.testing
 from bgjob import Client, Draft, Step, TooLargeError, call, chain, group, job, result_of
 from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
@@ -406,3 +409,60 @@ def key(one: JsonObject) -> str:
 def keys_of(sent: list[tuple[str, JsonObject]]) -> set[str]:
     many = {one_key for _, one in sent for one_key in one.get("keys", ())}
     return many | {key(job) for _, one in sent for job in one.get("jobs", ())}
+
+
+# Whatever the flow
+
+
+class Chooser:
+    """Makes a flow by chance, some of which have no order."""
+
+    def __init__(self, draw: Callable[..., Any]) -> None:
+        self._draw = draw
+        self.drafts: list[Draft] = []
+        self.steps: list[Step] = []
+
+    def step(self, depth: int) -> Step:
+        kinds = ["draft", "known", "chain", "group", "open", "beside"] if depth else ["draft", "known"]
+        kind = self._draw(st.sampled_from(kinds))
+        if kind == "known" and self.steps:
+            return self._draw(st.sampled_from(self.steps))  # type: ignore[no-any-return]
+        if kind in ("draft", "known"):
+            self.drafts.append(self._draft())
+            return self._known(self.drafts[-1])
+        inner = [self.step(depth - 1) for _ in range(self._draw(st.integers(0, 3)))]
+        made: Mapping[str, Callable[[], Step]] = {
+            "chain": lambda: chain(inner),
+            "group": lambda: group(inner),
+            "open": lambda: group(inner, open=True),
+            "beside": lambda: chain().and_(inner),
+        }
+        return self._known(made[kind]())
+
+    def _known(self, step: Step) -> Step:
+        self.steps.append(step)
+        return step
+
+    def _draft(self) -> Draft:
+        after = self._draw(st.lists(st.sampled_from(self.steps), max_size=2)) if self.steps else []
+        taken = (
+            {"rows": result_of(self._draw(st.sampled_from(self.drafts)))}
+            if self.drafts and not after
+            else None
+        )
+        return job(REPORT, "run", taken if self._draw(st.booleans()) else None, after=after)
+
+
+@given(st.data())
+def test_a_flow_that_has_an_order_is_taken_and_each_job_has_what_it_comes_after_before_it(data: Any) -> None:
+    chooser = Chooser(data.draw)
+    flow = chain().and_([chooser.step(3) for _ in range(3)])
+    with bgjob.testing.recorded() as jobs:
+        try:
+            submitted = flow.submit(Client("/nowhere"))
+        except ValueError as error:
+            assert any(why in str(error) for why in ("no order", "in two groups", "not in the flow", "eight"))  # noqa: PT017
+            return
+        assert len(jobs) == len(submitted.jobs)
+        for one in jobs:
+            assert all(after.get("id", 0) < one.id for after in one.options.get("after", ()))
