@@ -94,6 +94,7 @@ def test_what_comes_after_a_failure_is_cancelled_runs_or_waits(jobs: Jobs, clien
     assert (told["is_blocked"], told["waits_for"], told["if_failed"]) == (True, 1, "wait")
     assert submitted[cancelled].refresh()["cancelled_after"] == "1"
     assert [one["id"] for one in client.list(status="blocked")] == [submitted[waits].id]
+    assert submitted[waits].why() == "job 4 waits for job 1"
     with pytest.raises(NothingRunsError, match="comes after job 1, which has not ended"):
         submitted[waits].wait()
 

@@ -47,6 +47,9 @@ def inline(*, approved: Iterable[str | type] | None = None) -> Iterator[Jobs]:
     raises: it is told by `Job.result()`, not to whoever submits. What is no Exception, such as KeyboardInterrupt, goes
     to the test runner. A hook that raises gives a RuntimeWarning, where a daemon has an entry in the log.
 
+    A flow runs job by job, in the order of its request; what waits for a group that nobody has sealed, or for a retry,
+    stays pending.
+
     Not as with a daemon: no delay is waited for, and a sixth snooze fails the job. There is no schema: names of
     parameters are checked at submit, values are converted to the common annotated types in the attempt. Attempts share
     this process with its globals, so `os._exit` ends it. Timeouts and other limits are not kept, a cancel only sets the

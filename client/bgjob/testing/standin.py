@@ -78,7 +78,7 @@ class Recorder:
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
-            f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
+            f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
             **groups.answers,
@@ -257,6 +257,13 @@ class Recorder:
         with self._lock:
             return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
 
+    def _why(self, row: JsonObject) -> str:
+        """What a daemon would say, in fewer words."""
+        before = self._flows.try_open_before(row) if self._runs and row["is_blocked"] else None
+        if before is not None:
+            return f"job {row['id']} waits for {before}"
+        return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
+
     # Submissions
 
     def _checked_alone(self, given: JsonObject) -> Submission:
@@ -423,11 +430,6 @@ def _received(request: Request) -> Request:
         return codec.parse_request(calls.frame_of(request)[:-1])
     except codec.IntegerOutOfRangeError as error:
         raise InvalidParameterError(parameter=error.parameter) from None
-
-
-def _why(row: JsonObject) -> str:
-    """What a daemon would say, in fewer words: here nothing waits for anything."""
-    return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
 
 
 _WHY: Final = {
