@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bgjob import calls
+from bgjob import calls, shapes
 from bgjob.bulk import try_bulk
 from bgjob.calls import Call, frame_of
 from bgjob.codec import JsonObject, Request
@@ -95,7 +95,8 @@ class _Flow:
         into = self._group_id
         if self._groups:
             answer = yield calls.submit_flow([], [{**self._groups[0], "open": True}], [])
-            (into,) = made = answer.groups
+            made = _as_many("groups", answer.groups, self._groups)
+            (into,) = made
         jobs = [{**job, "options": {**job["options"], "group": {"id": into}}} for job in self._jobs]
         for portion in _portions(jobs):
             call = calls.submit_many(jobs[portion.start : portion.stop], None, None)
@@ -126,9 +127,11 @@ class _Flow:
         )
 
     def _stored(self, ids: list[int], groups: list[int]) -> Stored:
+        """Raises ProtocolError where the daemon has not told of each."""
+        jobs = zip(self._layout.jobs, _as_many("ids", ids, self._jobs), strict=True)
+        made = zip(self._layout.groups, _as_many("groups", groups, self._groups), strict=True)
         return Stored(
-            {job.step: job_id for job, job_id in zip(self._layout.jobs, ids, strict=True)},
-            {group.step: group_id for group, group_id in zip(self._layout.groups, groups, strict=True)},
+            {job.step: job_id for job, job_id in jobs}, {group.step: group_id for group, group_id in made}
         )
 
     # What is asked of each
@@ -140,7 +143,10 @@ class _Flow:
         )
 
     def _new_job(self, job: PlacedJob, key: str, retries: Retries) -> JsonObject:
-        options = {**job.fields["options"], **self._in(job)}
+        own, within = job.fields["options"], self._in(job)
+        if within and own.get("group") is not None:
+            raise ValueError(f"{job.step!r} is in two groups")
+        options = {**own, **within}
         if not job.targets:
             options.pop("if_failed", None)  # a step before it had no jobs
         if job.after:
@@ -162,6 +168,12 @@ class _Flow:
         if isinstance(target, tuple):
             return dict([target])
         return {"group_ref" if isinstance(target, PlacedGroup) else "ref": self._refs[target]}
+
+
+def _as_many(name: str, ids: list[int], asked: Sequence[JsonObject]) -> list[int]:
+    if len(ids) != len(asked):
+        raise shapes.misshapen(name)
+    return ids
 
 
 def _refs(layout: Layout) -> dict[PlacedJob | PlacedGroup, str]:

@@ -15,7 +15,7 @@ import bgjob.testing
 from bgjob import Client, Draft, Step, TooLargeError, call, chain, group, job, result_of
 from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError, ProtocolError, QueueFullError
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
 from bgjob.words import MAX_FRAME
@@ -161,6 +161,15 @@ def test_a_member_does_not_come_after_its_own_group() -> None:
 def test_a_job_is_in_one_group_alone(both: Callable[[Draft], Step]) -> None:
     with pytest.raises(ValueError, match=r"<Draft 'a',.*is in two groups"):
         asked(both(draft("a")))
+
+
+def test_a_draft_with_a_group_of_its_own_is_in_no_other() -> None:
+    (member,) = asked(draft("a", group=5))["jobs"]
+    assert member["options"]["group"] == {"id": 5}
+    with pytest.raises(ValueError, match=r"<Draft 'a',.*is in two groups"):
+        asked(group(draft("a", group=5)))
+    with pytest.raises(ValueError, match=r"is in two groups"):
+        asked(draft("a", group=5), within=6)
 
 
 def test_what_is_not_in_the_flow_is_no_predecessor() -> None:
@@ -391,6 +400,23 @@ def test_another_flow_that_fits_no_request_is_too_large(flow: Callable[[], Step]
     with pytest.raises(TooLargeError) as error:
         asked(flow())
     assert error.value.parameters["limit"] == MAX_FRAME
+
+
+@pytest.mark.parametrize(
+    ("flow", "answer"),
+    [
+        (lambda: group(draft("a")), {"ids": [1], "groups": []}),
+        (lambda: chain(draft("a")), {"ids": []}),
+        (lambda: group(many(2000)), {"ids": [], "groups": [5, 6]}),
+    ],
+)
+def test_an_answer_with_other_ids_than_were_asked_for_is_a_protocol_error(
+    flow: Callable[[], Step], answer: JsonObject
+) -> None:
+    made = asking([flow()], KeysLeft(), Retries(None, None), lambda: 0.0)
+    call = next(made)
+    with pytest.raises(ProtocolError):
+        made.send(call.parse(answer))
 
 
 def test_an_error_tells_which_step_it_is_about() -> None:
