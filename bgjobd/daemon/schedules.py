@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from bgjob.errors import (
@@ -55,8 +56,12 @@ _PAUSE: Final = 10.0
 _WHILE: Final = 0.25
 """Seconds of a look, about, at most: then whoever asks for other schedules has a turn before the next one."""
 
-_TOGETHER: Final = 64
+_TOGETHER: Final = 100
 """About how many jobs one transaction may be about: who submits meanwhile waits for it, and for another one."""
+
+
+_WhyNot = Callable[[int], str | None]
+"""Tells why a user may not submit, None where that one may."""
 
 
 @dataclass(slots=True)
@@ -127,7 +132,7 @@ class Schedules:
         self._is_owed = False
         self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
-        self.why_no_submit: Callable[[int], str | None] = lambda uid: None
+        self.why_no_submit: _WhyNot = lambda uid: None
 
     async def keep(self) -> None:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
@@ -312,10 +317,15 @@ class Schedules:
         """What the next transaction is about; nothing, where the clock was set back meanwhile: it is yet to come."""
         gathered: list[ScheduleDue] = []
         jobs, now, pace = 0, self._now(), Pace()
+        why_no_submit = cache(self.why_no_submit)  # another machine may have to tell a user's groups
         for kept in waiting:
             if pace.is_over:
                 await pace.rest()
-            one = await self._try_gather(kept, now)
+            try:
+                one = await self._gather(kept, now, why_no_submit)
+            except Exception as error:  # it costs itself alone
+                self._on_stuck(kept, error)
+                continue
             if self._now() < now:
                 return []
             if one is not None:
@@ -325,15 +335,8 @@ class Schedules:
                 break
         return gathered
 
-    async def _try_gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
-        """What is due of one; None where nothing is, or it cannot be told."""
-        try:
-            return await self._gather(kept, now)
-        except Exception as error:
-            self._on_stuck(kept, error)
-            return None
-
-    async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
+    async def _gather(self, kept: KeptSchedule, now: float, why_no_submit: _WhyNot) -> ScheduleDue | None:
+        """What is due of one; None where nothing is."""
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
         is_long_ago = now - kept.cursor > _LONG_AGO
         surplus = surplus_of(kept.calendar, kept.cursor, kept.known, rules, now) if is_long_ago else None
@@ -341,14 +344,14 @@ class Schedules:
         found = await last_of(due(kept.calendar.after(begin), kept.known, rules, now, surplus))
         if found is None:
             return None
-        job = kept.job if self._may_be_submitted(kept) else None
+        job = kept.job if self._may_be_submitted(kept, why_no_submit) else None
         return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid)
 
-    def _may_be_submitted(self, kept: KeptSchedule) -> bool:
+    def _may_be_submitted(self, kept: KeptSchedule, why_no_submit: _WhyNot) -> bool:
         """Whether who has put the schedule may submit by now; say where that has changed."""
         if kept.uid is None or kept.job is None:
             return True
-        before, kept.refused = kept.refused, self.why_no_submit(kept.uid)
+        before, kept.refused = kept.refused, why_no_submit(kept.uid)
         if kept.refused is not None and kept.refused != before:
             self._say_refused(kept)
         return kept.refused is None

@@ -233,6 +233,25 @@ def test_of_what_is_due_at_once_a_transaction_has_a_few(
     assert keeping.dealt_with() == [["a", "b"], ["c", "d"], ["e"]]
 
 
+def test_whether_who_has_put_schedules_may_submit_is_asked_once_a_transaction(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        schedules.why_no_submit = asked.append
+        await keeping.until(lambda: keeping.file.items)
+        for name, uid in {"x": 7, "y": 7, "z": 8}.items():
+            schedules.kept[name].uid = uid
+        for _ in range(2):
+            keeping.now += 1
+            schedules.wake()
+            await keeping.until(lambda: schedules.kept["z"].cursor > keeping.now - 1)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y", "z"), work)
+    assert keeping.dealt_with() == [["x", "y", "z"]] * 3
+    assert asked == [7, 8] * 2
+
+
 def test_what_is_due_longest_comes_first_and_others_have_a_turn_where_all_is_due_all_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
