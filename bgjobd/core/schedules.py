@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
@@ -132,8 +132,8 @@ class Wanted:
 Verdict = Skipped | Wanted
 
 
-AT_ONCE: Final = 1000
-"""Occurrences of a schedule that one transaction deals with, skipped ones in a row for one."""
+AT_ONCE: Final = 100
+"""Occurrences of a schedule that one transaction deals with, beside those of which others run in the stead."""
 
 
 _SMALLEST: Final = 1e-6
@@ -165,6 +165,7 @@ def due(
 ) -> Iterator[Due | None]:
     """What is due of the occurrences behind the cursor, which are in order: the last value, None where nothing is.
 
+    Of many it is the first, and the rest is due behind `until`.
     Before it, a None for each hundred that were looked at, so that others may have a turn: there may be a million.
     `known` are those that became jobs before the clock was set back: with one of them it ends, for a row has no gap.
     `surplus` are some that come before the occurrences.
@@ -186,7 +187,14 @@ def due(
             surplus = _joined(surplus, kept.pop(0))
         if number % _IN_A_TURN == 0:
             yield None
-    yield None if until is None else Due(surplus, tuple(kept), until)
+    yield None if until is None else _first_of(surplus, kept, until)
+
+
+def _first_of(surplus: Span | None, kept: Sequence[float], until: float) -> Due:
+    """Of what is due as much as one transaction deals with."""
+    if len(kept) > AT_ONCE:
+        return Due(surplus, tuple(kept[:AT_ONCE]), kept[AT_ONCE - 1])
+    return Due(surplus, tuple(kept), until)
 
 
 def _most(rules: Rules) -> int:

@@ -23,8 +23,8 @@ MOST_LOOKED_AT: Final = 100_000
 _IN_A_TURN: Final = 250
 """How many are looked at before others have a turn."""
 
-_AT_ONCE: Final = 1000
-"""Jobs of one transaction."""
+_AT_ONCE: Final = 100
+"""Jobs of one transaction: who submits meanwhile waits for it, and for another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

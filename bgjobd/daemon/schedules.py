@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from bgjob.errors import (
@@ -52,11 +53,15 @@ _LONG_AGO: Final = 86_400.0
 _PAUSE: Final = 10.0
 """Seconds until something is tried again that has failed by no fault of the database's."""
 
-_WHILE: Final = 2.0
-"""Seconds in which what is due is gathered, at most: then it is dealt with, and looked for anew."""
+_WHILE: Final = 0.25
+"""Seconds of a look, about, at most: then whoever asks for other schedules has a turn before the next one."""
 
-_TOGETHER: Final = 1000
-"""About how many jobs one transaction may be about."""
+_TOGETHER: Final = 100
+"""About how many jobs one transaction may be about: who submits meanwhile waits for it, and for another one."""
+
+
+_WhyNot = Callable[[int], str | None]
+"""Tells why a user may not submit, None where that one may."""
 
 
 @dataclass(slots=True)
@@ -127,7 +132,7 @@ class Schedules:
         self._is_owed = False
         self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
-        self.why_no_submit: Callable[[int], str | None] = lambda uid: None
+        self.why_no_submit: _WhyNot = lambda uid: None
 
     async def keep(self) -> None:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
@@ -212,8 +217,7 @@ class Schedules:
         if catalogue is None or self._config() is not config:
             return  # a reload was faster, and has woken this: its code says nothing of what was configured before
         await self._ask_for_jobs(config, catalogue)
-        while self._config() is config and (found := self._due()):
-            await self._deal(found)
+        await self._deal(self._due())
 
     # What is configured
 
@@ -290,45 +294,49 @@ class Schedules:
     # What is due
 
     def _due(self) -> list[KeptSchedule]:
-        """Those of which something is due; none waits for what takes long to count."""
+        """Those of which something is due, longest first; none waits for what takes long to count."""
         now = self._now()
-        found = [one for one in self.kept.values() if one.next is not None and one.next <= now]
-        return sorted(found, key=lambda one: now - one.cursor > _LONG_AGO)
+        found = [(one.next, one) for one in self.kept.values() if one.next is not None and one.next <= now]
+        found.sort(key=lambda due: (now - due[1].cursor > _LONG_AGO, due[0]))
+        return [one for _, one in found]
 
     async def _deal(self, found: Iterable[KeptSchedule]) -> None:
-        """As much of it as one transaction is about, and as is gathered in a while: others are due soon after."""
-        gathered: dict[str, ScheduleDue] = {}
-        jobs = 0
-        now, pace, end = self._now(), Pace(), self._loop.time() + _WHILE
-        for kept in found:
+        """With as many as there is time for, a few a transaction; the others are due still at the next look."""
+        waiting, end = iter(found), self._loop.time() + _WHILE
+        while self._taken_up is self._config() and (gathered := await self._gathered(waiting, end)):
+            answers: tuple[Dealt, ...] = await self._record(OccurrencesDue(tuple(gathered), _own()))
+            pace = Pace()
+            for one, dealt in zip(gathered, answers, strict=True):
+                if pace.is_over:
+                    await pace.rest()
+                self._on_dealt(self.kept[one.name], dealt)
+            if self._loop.time() >= end:
+                return
+
+    async def _gathered(self, waiting: Iterator[KeptSchedule], end: float) -> list[ScheduleDue]:
+        """What the next transaction is about; nothing, where the clock was set back meanwhile: it is yet to come."""
+        gathered: list[ScheduleDue] = []
+        jobs, now, pace = 0, self._now(), Pace()
+        why_no_submit = cache(self.why_no_submit)  # another machine may have to tell a user's groups
+        for kept in waiting:
             if pace.is_over:
                 await pace.rest()
-            one = await self._try_gather(kept, now)
+            try:
+                one = await self._gather(kept, now, why_no_submit)
+            except Exception as error:  # it costs itself alone
+                self._on_stuck(kept, error)
+                continue
             if self._now() < now:
-                return  # the clock was set back meanwhile: they are yet to come
+                return []
             if one is not None:
-                gathered[kept.name] = one
+                gathered.append(one)
                 jobs += max(1, len(one.due.instants))
             if jobs >= _TOGETHER or self._loop.time() >= end:
                 break
-        if not gathered:
-            return
-        item = OccurrencesDue(tuple(gathered.values()), _own())
-        answers: tuple[Dealt, ...] = await self._record(item)
-        for name, dealt in zip(gathered, answers, strict=True):
-            if pace.is_over:
-                await pace.rest()
-            self._on_dealt(self.kept[name], dealt)
+        return gathered
 
-    async def _try_gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
-        """What is due of one; None where nothing is, or it cannot be told."""
-        try:
-            return await self._gather(kept, now)
-        except Exception as error:
-            self._on_stuck(kept, error)
-            return None
-
-    async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
+    async def _gather(self, kept: KeptSchedule, now: float, why_no_submit: _WhyNot) -> ScheduleDue | None:
+        """What is due of one; None where nothing is."""
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
         is_long_ago = now - kept.cursor > _LONG_AGO
         surplus = surplus_of(kept.calendar, kept.cursor, kept.known, rules, now) if is_long_ago else None
@@ -336,14 +344,14 @@ class Schedules:
         found = await last_of(due(kept.calendar.after(begin), kept.known, rules, now, surplus))
         if found is None:
             return None
-        job = kept.job if self._may_be_submitted(kept) else None
+        job = kept.job if self._may_be_submitted(kept, why_no_submit) else None
         return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid)
 
-    def _may_be_submitted(self, kept: KeptSchedule) -> bool:
+    def _may_be_submitted(self, kept: KeptSchedule, why_no_submit: _WhyNot) -> bool:
         """Whether who has put the schedule may submit by now; say where that has changed."""
         if kept.uid is None or kept.job is None:
             return True
-        before, kept.refused = kept.refused, self.why_no_submit(kept.uid)
+        before, kept.refused = kept.refused, why_no_submit(kept.uid)
         if kept.refused is not None and kept.refused != before:
             self._say_refused(kept)
         return kept.refused is None

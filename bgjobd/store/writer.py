@@ -40,6 +40,7 @@ from bgjobd.store.items import (
     JobRequests,
     Look,
     Noted,
+    OccurrencesDue,
     Submission,
 )
 from bgjobd.store.ledger import Ledger
@@ -319,6 +320,8 @@ def _jobs(item: Item) -> int:
             return len(item.rows)
         case JobRequests():
             return len(item.job_ids)
+        case OccurrencesDue(schedules):
+            return sum(max(1, len(one.due.instants)) for one in schedules)
     return 1
 
 

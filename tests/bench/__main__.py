@@ -25,6 +25,7 @@ import pouring
 import pruning
 import report
 import rows
+import scheduling
 import station
 import summary
 from measures import Confinement, Pass, Recovery
@@ -32,6 +33,7 @@ from pouring import Pouring
 from pruning import Pruning
 from report import Findings
 from rows import Reading
+from scheduling import Scheduling
 from station import Station, StationError
 
 from bgjob.errors import BgjobError
@@ -45,7 +47,8 @@ class Sizes:
     """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs.
 
     `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times; `rows` log
-    entries are read, and as many finished jobs deleted, none where it is 0; `frames` of the kinds of frames are poured.
+    entries are read, and as many finished jobs deleted, none where it is 0; `frames` of the kinds of frames are poured;
+    so many `schedules` are due in each second.
     """
 
     jobs: int
@@ -60,17 +63,18 @@ class Sizes:
     restarts: int
     rows: int
     frames: int
+    schedules: int
 
 
 _WHOLE = Sizes(
     jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000,
     live=100, queued=100_000, restarts=100, rows=100_000,
-    frames=len(pouring.FRAMES),
+    frames=len(pouring.FRAMES), schedules=1000,
 )  # fmt: skip
 _QUICK = Sizes(
     jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000,
     live=20, queued=5000, restarts=5, rows=0,
-    frames=len(pouring.FRAMES),
+    frames=len(pouring.FRAMES), schedules=100,
 )  # fmt: skip
 
 
@@ -117,9 +121,29 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
     reading = _measure_reading(sizes, state_base) if sizes.rows else None
     pruned = _measure_pruning(sizes, state_base) if sizes.rows else None
     poured = _measure_pouring(sizes, state_base)
+    beside = _measure_scheduling(sizes, state_base)
     return Findings(
-        *passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading, pruned, poured
+        *passes,
+        sizes.finished,
+        idle,
+        at_rest,
+        after_load,
+        confinement,
+        recovery,
+        reading,
+        pruned,
+        poured,
+        beside,
     )
+
+
+def _measure_scheduling(sizes: Sizes, state_base: Path | None) -> Scheduling:
+    with station.running(state_base) as one:
+        _warm_up(one)
+        return _step(
+            f"submits beside {sizes.schedules:,} schedules of each second",
+            lambda: scheduling.scheduling(one, sizes.schedules, sizes.submits),
+        )
 
 
 def _measure_pouring(sizes: Sizes, state_base: Path | None) -> Pouring:
@@ -243,6 +267,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", type=int, metavar="N", help="log entries to read, jobs to delete; 1000000 for the targets"
     )
     parser.add_argument("--frames", type=int, metavar="N", help="kinds of frames that are poured")
+    parser.add_argument("--schedules", type=int, metavar="N", help="schedules that are due in each second")
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
     )

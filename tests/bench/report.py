@@ -10,6 +10,7 @@ from measures import Confinement, Drain, Idle, Latency, Memory, Pass, Recovery
 from pouring import Pouring
 from pruning import Pruning
 from rows import COUNT, Reading
+from scheduling import Scheduling
 
 DRAIN_RATIO: Final = 0.6
 SUBMIT_MS: Final = 0.5
@@ -26,6 +27,7 @@ SUBMITS_BESIDE: Final = 0.9
 PRUNING: Final = 3.0
 BESIDE_POURING: Final = 10.0
 PSS_POURED_ON: Final = 200.0
+BESIDE_SCHEDULES_MS: Final = 50.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Findings:
     reading: Reading | None
     pruning: Pruning | None
     pouring: Pouring
+    scheduling: Scheduling
 
 
 def figures(found: Findings) -> list[Figure]:
@@ -72,6 +75,7 @@ def figures(found: Findings) -> list[Figure]:
         *(_of_reading(found.reading) if found.reading is not None else ()),
         *(_of_pruning(found.pruning) if found.pruning is not None else ()),
         *_of_pouring(found.pouring),
+        *_of_scheduling(found.scheduling),
         *_cpu_of_a_job(found.empty.drain),
     ]
 
@@ -260,6 +264,18 @@ def _of_pouring(found: Pouring) -> list[Figure]:
         Figure(
             "PSS daemon beside all of that", memory, "MB",
             target=f"<= {PSS_POURED_ON:g} MB", is_met=memory <= PSS_POURED_ON,
+        ),
+    ]  # fmt: skip
+
+
+def _of_scheduling(found: Scheduling) -> list[Figure]:
+    when = f"beside {found.schedules:,} schedules of each second"
+    return [
+        Figure(f"submit p50 {when}", found.beside.p50, "ms", found.alone.p50),
+        Figure(f"submit p99 {when}", found.beside.p99, "ms", found.alone.p99, found.ratio),
+        Figure(
+            f"longest submit {when}", found.longest, "ms",
+            target=f"<= {BESIDE_SCHEDULES_MS:g} ms", is_met=found.longest <= BESIDE_SCHEDULES_MS,
         ),
     ]  # fmt: skip
 

@@ -16,7 +16,7 @@ TINY = [
     *("--jobs=8", "--forks=50", "--submits=5", "--calls=1"),
     *("--samples=3", "--idle=0.1", "--finished=20"),
     *("--live=3", "--queued=20", "--restarts=2"),
-    *("--rows=400", "--frames=1"),
+    *("--rows=400", "--frames=1", "--schedules=5"),
 ]
 
 
@@ -43,6 +43,7 @@ def test_a_tiny_run_of_everything_writes_every_figure_and_leaves_nothing_behind(
     } < figures
     assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures
     assert {"ping p99", "ping p99 beside 1 MiB of lists", "PSS daemon beside all of that"} < figures
+    assert "longest submit beside 5 schedules of each second" in figures
 
 
 def measured(directory: Path, *options: str) -> tuple[set[str], str]:

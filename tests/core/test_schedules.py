@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice, pairwise, product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgjobd.core.calendar import Cron, Every
@@ -209,6 +209,7 @@ def test_of_a_span_that_is_cut_each_is_counted(calendar: Calendar, since: int, m
     assert left_at(calendar, span, now) == Span(left[0], left[-1], len(left))
 
 
+@settings(deadline=None)  # a busy machine is no error
 @given(st.sampled_from(Missed), st.integers(0, 3), st.integers(0, 600), st.integers(2, 5 * 1440))
 def test_what_is_counted_by_the_day_is_what_is_counted_one_by_one(
     missed: Missed, limit: int, late: int, minutes: int
@@ -223,6 +224,27 @@ def test_what_is_counted_by_the_day_is_what_is_counted_one_by_one(
     assert last(due(calendar.after(begin), (), rules, now, counted)) == last(
         due(calendar.after(0.0), (), rules, now)
     )
+
+
+@pytest.mark.parametrize(
+    ("rules", "surplus", "instants"),
+    [
+        (Rules(Missed.RUN_ALL, late=9.0, missed_limit=1000), Span(1.0, 490.0, 490), range(491, 1500)),
+        (Rules(Missed.RUN_ALL, late=1500.0), None, range(1, 1500)),
+        (Rules(Missed.RUN_ONCE, late=250.0), Span(1.0, 1248.0, 1248), range(1249, 1500)),
+        (Rules(Missed.SKIP, late=250.0), Span(1.0, 1249.0, 1249), range(1250, 1500)),
+    ],
+)
+def test_many_are_dealt_with_a_hundred_at_once_the_same_as_all_together(
+    rules: Rules, surplus: Span | None, instants: range
+) -> None:
+    found = [last(due(Every(1.0).after(0.0), (), rules, 1499.5))]
+    while found[-1].until < 1499:
+        found.append(last(due(Every(1.0).after(found[-1].until), (), rules, 1499.5)))
+    assert [one.surplus for one in found] == [surplus, *[None] * (len(found) - 1)]
+    assert [at for one in found for at in one.instants] == list(map(float, instants))
+    assert {len(one.instants) for one in found[:-1]} == {100}
+    assert all(one.until == one.instants[-1] for one in found)
 
 
 def test_a_year_of_seconds_is_counted_at_once() -> None:

@@ -126,7 +126,7 @@ def test_a_schedule_that_cannot_be_dealt_with_is_said_once_and_tried_again_later
             await keeping.until(lambda: schedules.kept["y"].cursor > keeping.now - 1)
 
     keeping = kept_while(lambda: Keeping(tmp_path, File(refusing("x"), None, refusing("x")), "x", "y"), work)
-    assert keeping.dealt_with() == [["x", "y"], ["y"], ["x", "y"], ["y"]]
+    assert keeping.dealt_with() == [["x", "y"], ["y"], ["y", "x"], ["y"]]
     assert [line for line in keeping.said if "could not be dealt with" in line] == [
         "schedule x: what is due could not be dealt with, that is tried again every 10 s: OverflowError: too large"
     ]
@@ -219,6 +219,62 @@ def test_nobody_waits_for_what_takes_long_to_count(tmp_path: Path, monkeypatch: 
 
     keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y", "z"), work)
     assert keeping.dealt_with() == [["x"], ["y"], ["z"], ["z"], ["x"], ["x"], ["z"], ["y"]]
+
+
+def test_of_what_is_due_at_once_a_transaction_has_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_TOGETHER", 2)
+
+    async def work(keeping: Keeping) -> None:
+        await keeping.until(lambda: len(keeping.file.items) == 3)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), *"abcde"), work)
+    assert keeping.dealt_with() == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_whether_who_has_put_schedules_may_submit_is_asked_once_a_transaction(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        schedules.why_no_submit = asked.append
+        await keeping.until(lambda: keeping.file.items)
+        for name, uid in {"x": 7, "y": 7, "z": 8}.items():
+            schedules.kept[name].uid = uid
+        for _ in range(2):
+            keeping.now += 1
+            schedules.wake()
+            await keeping.until(lambda: schedules.kept["z"].cursor > keeping.now - 1)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y", "z"), work)
+    assert keeping.dealt_with() == [["x", "y", "z"]] * 3
+    assert asked == [7, 8] * 2
+
+
+def test_what_is_due_longest_comes_first_and_others_have_a_turn_where_all_is_due_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_WHILE", 0.0)
+    monkeypatch.setattr(pacing, "_AT_ONCE", 0.0)
+    had_a_turn: list[int] = []
+
+    async def work(keeping: Keeping) -> None:
+        def answer(item: OccurrencesDue) -> Any:
+            keeping.now += 1  # as long as it takes
+            return [Dealt(one.due.until) for one in item.schedules]
+
+        file = keeping.file
+        file.answers = [answer] * 9
+        await keeping.until(lambda: file.items)
+        assert keeping.schedules.looking.locked()
+        async with keeping.schedules.looking:
+            had_a_turn.append(len(file.items))
+        await keeping.until(lambda: not file.answers)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y", "z"), work)
+    assert keeping.dealt_with()[:9] == [["x"], ["y"], ["z"]] * 3
+    assert had_a_turn == [1]
 
 
 def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(

@@ -97,7 +97,8 @@ def test_a_long_row_stays_until_its_end_is_old(store: Store) -> None:
     define(store, NIGHTLY, is_new=True)
     store.commit(SchedulePaused(NIGHTLY))
     store.now = FIRST + 30 * DAY
-    deal(store)
+    for _ in range(2):  # which are more than a transaction deals with
+        deal(store)
     store.database.execute_sql("UPDATE schedules SET paused_at = NULL")
     store.now += 60
     deal(store)

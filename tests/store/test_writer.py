@@ -19,6 +19,7 @@ from bgjob.errors import IdempotencyConflictError, StorageUnavailableError
 from bgjob.words import EntryType, Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
+from bgjobd.core.schedules import Due, Rules
 from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
 from bgjobd.store import statements
@@ -33,6 +34,8 @@ from bgjobd.store.items import (
     LostUpdateError,
     Note,
     Noted,
+    OccurrencesDue,
+    ScheduleDue,
     Stored,
 )
 from bgjobd.store.ledger import Ledger
@@ -42,6 +45,7 @@ from tests.store.samples import (
     COMPLETED,
     NO_SLOTS,
     NOW,
+    SUBMITTER,
     Store,
     asked,
     ends,
@@ -154,6 +158,18 @@ def test_a_transaction_is_about_so_many_jobs_however_few_items_they_come_in(stor
         office.writer.put(Entrusted(submission(*many), ticket=number))
     with at_work(office):
         assert [[ticket for ticket, _ in office.next().answered] for _ in range(3)] == [[0], [1], [2]]
+
+
+def test_what_is_due_of_many_schedules_counts_for_as_many_jobs(store: Store) -> None:
+    office = Office(store.state_dir)
+    each = [
+        ScheduleDue(f"s{number}", NOW, Due(None, (NOW,), NOW), Rules(), None, 0.0, NOW)
+        for number in range(writers._MAX_BATCH)
+    ]
+    for number in range(2):
+        office.writer.put(Entrusted(OccurrencesDue(tuple(each), SUBMITTER), ticket=number))
+    with at_work(office):
+        assert [[ticket for ticket, _ in office.next().answered] for _ in range(2)] == [[0], [1]]
 
 
 def test_what_many_threads_put_is_all_committed_once(store: Store) -> None:
