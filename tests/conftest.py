@@ -57,6 +57,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores it for what it starts in the background, and so would each process that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+settings.register_profile("short", max_examples=40)
 settings.register_profile("long", max_examples=1000)
 
 
@@ -78,8 +79,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
-    if config.getoption("--long"):
-        settings.load_profile("long")
+    if config.getoption("--hypothesis-profile") is None:
+        settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 def pytest_xdist_auto_num_workers() -> int:
