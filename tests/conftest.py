@@ -29,6 +29,7 @@ LONG: Final = (
     "faults/test_torture.py",
     "faults/test_sweep.py",
     "page/test_browser.py",
+    "frameworks/test_djangos.py",
     "daemon/test_retention.py",
     "faults/test_kills.py",
     "systemd/test_notify.py",
@@ -44,7 +45,9 @@ LONG: Final = (
     "bench/test_bench.py",
     "systemd/test_units.py",
 )
-"""Those of the most seconds; they need not be all, nor in their exact order."""
+"""Those of the most seconds, and the one that installs what others of its folder would wait for; they need not be all,
+nor in their exact order.
+"""
 
 _MARKERS: Final = (
     "needs(program): skipped where the program is not installed, with the package that has it",
