@@ -120,11 +120,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None
     try:
-        gid = _socket_gid(daemon) if handed.listener is None or fifo is not None else None
-        place = await _listen(server, daemon, config.daemon.socket, gid, handed)
-        if fifo is not None:
-            fifo.open(_fifo_mode(daemon, gid), gid)
-            daemon.reload.on_success.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
+        place = await _take_callers(server, fifo, daemon, config, handed)
         daemon.start_fork_server()
         page = _start_page(daemon, config, place)
         daemon.start_watchdog()
@@ -142,6 +138,18 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+async def _take_callers(
+    server: Server, fifo: Fifo | None, daemon: Daemon, config: Config, handed: Handed
+) -> Path:
+    """Take callers at the socket, and lines at the named pipe where there is one; where the socket is."""
+    gid = _socket_gid(daemon) if handed.listener is None or fifo is not None else None
+    place = await _listen(server, daemon, config.daemon.socket, gid, handed)
+    if fifo is not None:
+        fifo.open(_fifo_mode(daemon, gid), gid)
+        daemon.reload.on_success.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
+    return place
 
 
 def _say_bug(daemon: Daemon, method: str, error: Exception) -> None:

@@ -29,6 +29,7 @@ LONG: Final = (
     "faults/test_torture.py",
     "faults/test_sweep.py",
     "page/test_browser.py",
+    "frameworks/test_djangos.py",
     "daemon/test_retention.py",
     "faults/test_kills.py",
     "systemd/test_notify.py",
@@ -44,7 +45,9 @@ LONG: Final = (
     "bench/test_bench.py",
     "systemd/test_units.py",
 )
-"""Those of the most seconds; they need not be all, nor in their exact order."""
+"""Those of the most seconds, and the one that installs what others of its folder would wait for; they need not be all,
+nor in their exact order.
+"""
 
 _MARKERS: Final = (
     "needs(program): skipped where the program is not installed, with the package that has it",
@@ -57,7 +60,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores it for what it starts in the background, and so would each process that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("long", max_examples=1000)
+settings.register_profile("short", max_examples=40, deadline=None)  # a busy machine is no error
+settings.register_profile("long", max_examples=1000, deadline=None)
 
 
 class InFile(Protocol):
@@ -78,8 +82,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
-    if config.getoption("--long"):
-        settings.load_profile("long")
+    if config.getoption("--hypothesis-profile") is None:
+        settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 def pytest_xdist_auto_num_workers() -> int:

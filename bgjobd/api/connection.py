@@ -116,13 +116,6 @@ class Connection(asyncio.BufferedProtocol):
         self._requests.drop(self)
         self._idle_timeout.stop()
         self._hang_up.unwatch()
-        for call in self._calls:
-            # Nobody is there to hear the answer; what was submitted is stored all the same.
-            if call.task is None:
-                self._requests.let_go(self, call)
-            elif not call.request.oneway:
-                call.task.cancel()
-        self._calls.clear()
         if self._stream_task is not None:
             self._stream_task.cancel()
 

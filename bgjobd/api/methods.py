@@ -211,9 +211,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
                 reader.unended_groups(),
             )
         )
-        asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
-        if given.counts:
-            asked_for["counts"] = daemon.counters.as_json()
+        asked_for = await _asked_for(daemon, given)
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -234,6 +232,14 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "queues": queues_reply(daemon, tally, paused, oldest_of),
         **asked_for,
     }
+
+
+async def _asked_for(daemon: Daemon, given: schemas.Stats) -> JsonObject:
+    """What is told to those alone who want it."""
+    told: JsonObject = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
+    if given.counts:
+        told["counts"] = daemon.counters.as_json()
+    return told
 
 
 async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:

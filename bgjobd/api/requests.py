@@ -132,12 +132,19 @@ class RequestReader:
         self._backlog.clear()
 
     def drop(self, asker: Asker) -> None:
-        """The connection is gone."""
+        """The connection is gone: nothing is read for it any more, nor worked on."""
         self.forget()
         if self._reading is not None:
             self._reading.cancel()
         if self._place.held:
             self._place.leave(asker.uid)
+        for call in self._calls:
+            # Nobody is there to hear the answer; what was submitted is stored all the same.
+            if call.task is None:
+                self.let_go(asker, call)
+            elif not call.request.oneway:
+                call.task.cancel()
+        self._calls.clear()
 
     def _may_take(self, size: int) -> bool:
         """Whether a request of so many bytes may be held beside the others: in memory it is many times as large."""

@@ -134,18 +134,7 @@ def check(config: Config) -> Checked:
     machine = limits.Machine.here(config.daemon.state_dir, daemon)
     limits.check(config, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
     found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
-    ready: Mapping[str, Any] | None = None
-    catalogue: Catalogue | None = None
-    if _is_of_another_user(config.daemon.state_dir):
-        message = "nothing of [approved] was imported: that is code of another user's, as state_dir is"
-        found.append(broken(f"interpreter: {message}; run this as that user"))
-    else:
-        try:
-            catalogue, ready = asyncio.run(_catalogue(config))
-            found += _unprepared(config, catalogue)
-            found += _doubts(config, catalogue)
-        except ForkServerError as error:
-            found.append(broken(f"interpreter: {error}"))
+    catalogue, ready = _imported(config, found)
     found += check_schedules.findings(config, time.time())
     found += check_places.findings(config, daemon)
     found += _access(config)
@@ -163,6 +152,22 @@ def check(config: Config) -> Checked:
         findings=tuple(found),
         schedules=_schedules(config, catalogue),
     )
+
+
+def _imported(config: Config, found: list[Finding]) -> tuple[Catalogue | None, Mapping[str, Any] | None]:
+    """The catalogue, and what the fork server told of itself, if there is one; what is wrong goes to `found`."""
+    if _is_of_another_user(config.daemon.state_dir):
+        message = "nothing of [approved] was imported: that is code of another user's, as state_dir is"
+        found.append(broken(f"interpreter: {message}; run this as that user"))
+        return None, None
+    try:
+        catalogue, ready = asyncio.run(_catalogue(config))
+    except ForkServerError as error:
+        found.append(broken(f"interpreter: {error}"))
+        return None, None
+    found += _unprepared(config, catalogue)
+    found += _doubts(config, catalogue)
+    return catalogue, ready
 
 
 def _schedules(config: Config, catalogue: Catalogue | None) -> tuple[Planned, ...]:

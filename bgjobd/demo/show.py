@@ -51,9 +51,17 @@ async def run(directory: Path, is_once: bool) -> int:
 
 def _settings(directory: Path) -> Config:
     file = directory / "bgjobd.toml"
-    approved = "\n".join(f'"{_JOBS}.{name}" = {{}}' for name in _APPROVED)
-    file.write_text(
-        f"""
+    text = _SETTINGS.format(
+        directory=directory,
+        application=Path(__file__).parents[2],
+        port=_free_port(),
+        approved="\n".join(f'"{_JOBS}.{name}" = {{}}' for name in _APPROVED),
+    )
+    file.write_text(text, encoding="utf-8")
+    return loading.load(file, {}, is_root=os.geteuid() == 0)
+
+
+_SETTINGS = """
 [daemon]
 socket = "{directory}/bgjobd.sock"
 state_dir = "{directory}/state"
@@ -62,7 +70,7 @@ log_dir = "{directory}/log"
 slots = 2
 
 [app]
-path = ["{Path(__file__).parents[2]}"]
+path = ["{application}"]
 env = {{ DEMO_MAILDIR = "{directory}/Maildir" }}
 
 [retry]
@@ -73,15 +81,12 @@ retry_delay = 0.5
 console = "text"
 
 [web]
-bind = "127.0.0.1:{_free_port()}"
+bind = "127.0.0.1:{port}"
 actions = true
 
 [approved]
 {approved}
-""",
-        encoding="utf-8",
-    )
-    return loading.load(file, {}, is_root=os.geteuid() == 0)
+"""
 
 
 def _free_port() -> int:

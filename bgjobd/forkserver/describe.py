@@ -178,37 +178,46 @@ def _described_method(
     contexts = [*contexts, *context_names(own_parameters(function), function)]
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
     whole = takes_whole_mapping(parameters) and caller is None
-    coerce, note = False, _why_no_pydantic()
-    unconverted = [] if note is None else foreign_names(function, contexts)
-    schema = schema_of(parameters)
-    sensitive: list[str] = []
-    plain: list[str] | None = None
-    if note is None:
-        try:
-            schema, coerce = _typed_schema(function, contexts, whole)
-            sensitive, plain = secret_names(schema, whole)
-        except Exception as error:
-            reason = text_of(error).partition("\n")[0]
-            note = (
-                f"its annotations give no schema ({type(error).__name__}: {reason}): only names are checked"
-            )
-            sensitive, plain = _secrets_one_by_one(function, parameters)
+    checked = _checked(function, contexts, parameters, whole)
+    schema = checked["schema"]
     takes_any_name = whole or schema.get("additionalProperties") is not False
     return {
         **_described_by_any(function, caller),
-        "schema": schema,
+        **checked,
         "whole": parameters[0].name if whole else None,
         "contexts": contexts,
-        "coerce": coerce,
         "required": schema.get("required", []),
         "names": None if takes_any_name else list(schema.get("properties", ())),
-        "sensitive": sensitive,
-        "plain": plain,
-        "integers": [] if coerce or whole else _integers(schema),
-        "note": note,
+        "integers": [] if checked["coerce"] or whole else _integers(schema),
         "bare_context": has_bare_context(parameters),
-        "unconverted": unconverted,
     }
+
+
+def _checked(
+    function: types.FunctionType, contexts: Sequence[str], parameters: list[inspect.Parameter], whole: bool
+) -> dict[str, Any]:
+    """What values are held against, which of them are secrets, and what is not checked."""
+    note = _why_no_pydantic()
+    told: dict[str, Any] = {
+        "schema": schema_of(parameters),
+        "coerce": False,
+        "sensitive": [],
+        "plain": None,
+        "note": note,
+        "unconverted": [] if note is None else foreign_names(function, contexts),
+    }
+    if note is not None:
+        return told
+    try:
+        told["schema"], told["coerce"] = _typed_schema(function, contexts, whole)
+        told["sensitive"], told["plain"] = secret_names(told["schema"], whole)
+    except Exception as error:
+        reason = text_of(error).partition("\n")[0]
+        told["note"] = (
+            f"its annotations give no schema ({type(error).__name__}: {reason}): only names are checked"
+        )
+        told["sensitive"], told["plain"] = _secrets_one_by_one(function, parameters)
+    return told
 
 
 def _described_by_any(function: types.FunctionType, caller: str | None) -> dict[str, Any]:

@@ -421,19 +421,23 @@ def parse(text: bytes) -> Journal:
         record = _try_record(line) if tries[kind] <= _MAX_TRIES else None
         if record is not None and (record["type"] == "started" or _is_of_its_process(record, found)):
             found.setdefault(record["type"], record)
-    for line in exits[: -_MAX_TRIES - 1 : -1]:
-        record = _try_record(line)
-        if record is not None and record["type"] == "exit" and _is_of_its_process(record, found):
-            found["exit"] = record
-            break
     return Journal(
         started=found.get("started"),
         fenced=found.get("fenced"),
         outcome=found.get("outcome"),
-        exit=found.get("exit"),
+        exit=_last_exit(exits, found) or found.get("exit"),
         waiting=found.get("waiting"),
         may_have_notes=may_have_notes,
     )
+
+
+def _last_exit(lines: list[bytes], found: dict[str, Record]) -> Record | None:
+    """The last of these records that is of the attempt's process."""
+    for line in lines[: -_MAX_TRIES - 1 : -1]:
+        record = _try_record(line)
+        if record is not None and record["type"] == "exit" and _is_of_its_process(record, found):
+            return record
+    return None
 
 
 def _kind(line: bytes) -> str | None:

@@ -315,15 +315,13 @@ def _describe_into(
             announce([name])
             catalogue[name] = describe.describe_or_tell_why(cls, listed[name])
         modules = describe.module_digests()
-        code_version = describe.code_version(modules)
-        text = json.dumps(
-            {
-                "classes": catalogue,
-                "modules": modules,
-                "code_version": code_version,
-                "exit_handlers": exits.names_of(registered),
-            }
-        )
+        description = {
+            "classes": catalogue,
+            "modules": modules,
+            "code_version": describe.code_version(modules),
+            "exit_handlers": exits.names_of(registered),
+        }
+        text = json.dumps(description)
         with os.fdopen(write, "wb") as pipe:
             pipe.write(text.encode())
     except BaseException:

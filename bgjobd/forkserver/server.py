@@ -158,14 +158,7 @@ class _Server:
         subreaper.die_with_parent(True)  # an import that hangs reads no link
         if os.getppid() != message["parent"]:
             os._exit(1)  # it has ended already
-        try:
-            loaded = loading.load(message, self._tell)
-        except loading.UnpreparedError as error:
-            self._tell({"type": "unprepared", "what": error.what, "reason": str(error)})
-            os._exit(1)
-        except loading.UnfitError as error:
-            self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
-            os._exit(1)
+        loaded = self._load(message)
         # After the imports, which may have set handlers and a mask of their own.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._on_sigpipe = signal.signal(
@@ -183,6 +176,16 @@ class _Server:
         self._spares = Spares(message.get("spares", 0), message.get("slots", 0))
         self._want_spares()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
+
+    def _load(self, message: wire.Message) -> loading.Loaded:
+        """Import what is approved; where that cannot be, tell the daemon, and end."""
+        try:
+            return loading.load(message, self._tell)
+        except loading.UnpreparedError as error:
+            self._tell({"type": "unprepared", "what": error.what, "reason": str(error)})
+        except loading.UnfitError as error:
+            self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
+        os._exit(1)
 
     def _reopen(self) -> None:
         """Let the descriptors of the places lead to what is there now: they were removed, and made again."""

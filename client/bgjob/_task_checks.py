@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from django.apps import apps
 from django.conf import settings
@@ -13,9 +13,6 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from bgjob.client import Client
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoDaemonInTestsError
-
-if TYPE_CHECKING:
-    from bgjob._tasks import TaskBackend
 
 OUTBOX: Final = "outbox"
 """What `on_commit` says beside aliases of databases."""
@@ -30,6 +27,15 @@ _PATIENCE: Final = 5.0
 
 _USUALLY_AT_MOST: Final = 12
 """Of workers: gunicorn advises two a processor and one more, and finds 4 to 12 enough for thousands of requests."""
+
+
+class TaskBackend(Protocol):
+    """What there is to know of a backend; `names.base` is the module of its tasks' class."""
+
+    alias: str
+    options: dict[str, Any]
+    queues: set[str]
+    names: Any
 
 
 def of(backend: TaskBackend, address: str | None) -> list[CheckMessage]:

@@ -40,9 +40,7 @@ BAD_ENDINGS: Final = (
 """Each way to end badly after which a job may be tried again."""
 
 seeded: Final = settings(deadline=None, derandomize=True)
-"""For properties: the same examples every time, however slow the machine is; more of them with
-`--hypothesis-profile=long`.
-"""
+"""For properties: the same examples every time, however slow the machine is; more with `--long`."""
 
 
 def submitted(**given: Any) -> Submitted:

@@ -68,12 +68,13 @@ def fits(expression: str) -> Callable[[datetime], bool]:
     both = day.startswith("*") or weekday.startswith("*")
 
     def fit(local: datetime) -> bool:
+        if local.minute not in minutes or local.hour not in hours or local.month not in months:
+            return False
         of_days = (
             local.day in days or not last_days(local).isdisjoint(day.split(",")),
             local.isoweekday() % 7 in weekdays or not places(local).isdisjoint(weekday.split(",")),
         )
-        is_day = all(of_days) if both else any(of_days)
-        return is_day and local.minute in minutes and local.hour in hours and local.month in months
+        return all(of_days) if both else any(of_days)
 
     return fit
 

@@ -29,6 +29,9 @@ LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
 SOON: Final = "from bgjobd.daemon import retention; retention._FIRST_LOOK = 0.2"
 """So that the daemon looks soon after its start."""
 
+UNRESTING: Final = "from bgjobd.daemon import retention; retention._REST = 0"
+"""So that it does not rest from portions that a busy machine has made long."""
+
 HOOK: Final = """
 import time
 from pathlib import Path
@@ -136,7 +139,7 @@ def start_soon(running: RunningDaemon) -> None:
 
 def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     with (
-        daemon(tmp_path, '[retention]\ncompleted = "1h"\nfailed = false') as running,
+        daemon(tmp_path, '[retention]\ncompleted = "1h"\nfailed = false', changes=UNRESTING) as running,
         running.client() as client,
     ):
         done = run(client, "say", 3, text="hello")

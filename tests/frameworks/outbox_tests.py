@@ -45,7 +45,7 @@ _AWAY = {"on_commit": "outbox", "address": "/nowhere/s.sock"}
 
 def setUpModule() -> None:
     logging.getLogger("bgjob.outbox").addHandler(logging.NullHandler())
-    flushing.PATIENCE = rules.BUDGET = 20.0  # the machine may be busy
+    flushing.PATIENCE = rules.BUDGET = rules.PIECE = 20.0  # the machine may be busy
     rules.OWNERS_TIME = 3600.0
     for using in ("default", "other"):
         call_command("migrate", database=using, run_syncdb=True, verbosity=0)

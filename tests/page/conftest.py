@@ -1,12 +1,21 @@
-"""What the page says on the console, which it does on a thread of its own."""
+"""What the page says on the console, which it does on a thread of its own; and one renderer for all pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
 
-from bgjobd.web import console
+from bgjobd.web import console, views
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_renderer() -> Iterator[None]:
+    """No page changes its own, and to compile the templates takes longer than most tests."""
+    renderer = views.Renderer()
+    with mock.patch.object(views, "Renderer", return_value=renderer):
+        yield
 
 
 @pytest.fixture

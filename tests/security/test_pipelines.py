@@ -14,7 +14,7 @@ from bgjob.codec import Request
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol.peers import PATIENCE, ours, pid_of
 
-COUNT = 30
+COUNT = 12
 SPREADING = Request("org.bgjobd.Jobs.Nothing", {"a": [{}] * 250_000}).to_bytes()
 """A request within [socket] max_frame whose values are twenty times as large in memory."""
 

@@ -327,7 +327,7 @@ lanes_to_come = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.lists(asked_for, max_size=6), lanes_to_come, st.integers(0, 3)), max_size=5))
 def test_a_ledger_claims_what_the_rules_would_start_one_by_one(
     turns: list[tuple[list[Submitted], Lanes, int]],

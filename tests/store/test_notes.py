@@ -106,7 +106,7 @@ def test_of_notes_that_came_in_part_the_rest_is_written(store: Store) -> None:
     assert store.attempts(job_id)[0]["noted"] == 4
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=12))
 def test_however_parts_overlap_each_note_is_written_once_and_in_order(
     store: Store, parts: list[tuple[int, int]]

@@ -42,7 +42,7 @@ from tests.store.samples import (
 )
 
 NO_TIME = 0.0
-WHOLE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+WHOLE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 """One file for all examples: each adds to it."""
 
 

@@ -297,7 +297,7 @@ def test_a_waiting_job_has_all_that_bears_on_it_and_an_ended_one_no_more_than_it
     assert reader.on_file(4711, NOW) is None
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["default", "mail"]), st.integers(-1, 1), st.integers(-1, 1)), max_size=12

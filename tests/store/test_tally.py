@@ -174,7 +174,7 @@ class Life:
         self.commit(ClockJumped(delta))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 36)), max_size=40))
 def test_the_tally_of_a_commit_is_what_counting_gives(happened: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Ki
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import SCHEDULES, Station
 from tests.faults.torture.submitters import Submitters
+from tests.support import eventually
 
 SUBMITTERS: Final = 6
 _SETTLING: Final = 120.0
@@ -70,8 +71,17 @@ class Outcome:
         yield from (f"  {finding}" for finding in self.findings)
 
 
-def torture(directory: Path, seconds: float, seed: int, is_contained: bool = False) -> Outcome:
-    """Torture a daemon in this directory, in a container or not. Whatever of it is left running in the end is ended."""
+def torture(
+    directory: Path,
+    seconds: float,
+    seed: int,
+    is_contained: bool = False,
+    is_enough: Callable[[Killer, Submitters], bool] = lambda killer, submitters: True,
+) -> Outcome:
+    """Torture a daemon in this directory, in a container or not, for so many seconds, and until it is enough.
+
+    Whatever of it is left running in the end is ended.
+    """
     station = Contained(directory) if is_contained else Station(directory)
     killer, submitters = Killer(station, seed), Submitters(station, seed, SUBMITTERS)
     pruner = Pruner(station, seed)
@@ -83,6 +93,7 @@ def torture(directory: Path, seconds: float, seed: int, is_contained: bool = Fal
         pruner.start()
         try:
             _watch(station, killer, submitters, began, seconds)
+            eventually(lambda: is_enough(killer, submitters), within=_SETTLING)
         finally:
             killer.stop()
             pruner.stop()

@@ -100,6 +100,11 @@ class Killer:
     def counts(self) -> Counter[Deed]:
         return Counter(one.deed for one in self.done)
 
+    @property
+    def ends(self) -> int:
+        """How often it has ended the daemon."""
+        return sum(one.deed in ENDS_DAEMON for one in self.done)
+
     def _kill(self) -> None:
         is_contained = self._station.is_contained
         weights = IN_CONTAINERS if is_contained else WEIGHTS
