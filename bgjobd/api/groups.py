@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import GroupNotFoundError, InvalidStateError, JobNotFoundError
-from bgjob.words import Status
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
+from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import submitter
 from bgjobd.api.who_asked import say_who
+from bgjobd.core.edges import Node, Of
 from bgjobd.core.facts import RetryRequested
 from bgjobd.store.items import Flow, GroupCancelled, JobRequests
+from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 _PAGE: Final = 50
 _GRAPH: Final = 200
+_READ_AT_ONCE: Final = 1000
 _RETRIED_AT_ONCE: Final = 100
 """Jobs that one transaction retries: others have theirs in between."""
 
@@ -69,32 +73,49 @@ async def cancel_group(grants: Grants, daemon: Daemon, given: schemas.GroupId, c
 
 async def retry_group(daemon: Daemon, given: schemas.GroupId, caller: Caller) -> JsonObject:
     await _group(daemon, given.id, caller)
-    retried = await _retry_members(daemon, given.id, caller)
+    again: set[str] = set()
+    failed = await _failed_members(daemon, given.id, caller, again)
+    for start in range(0, len(failed), _RETRIED_AT_ONCE):
+        portion = failed[start : start + _RETRIED_AT_ONCE]
+        done = await asyncio.gather(*[_retry(daemon, job_id) for job_id in portion])
+        again -= {str(job_id) for job_id, is_retried in zip(portion, done, strict=True) if not is_retried}
+    retried = sum([name.isdecimal() for name in again])
     say_who(daemon, f"retry of group {given.id} ({retried} jobs)", caller)
     return {"retried": retried}
 
 
-async def _retry_members(daemon: Daemon, group_id: int, caller: Caller) -> int:
-    """Those that failed, portion by portion; those that were cancelled for one of them are revived by that."""
-    after = retried = 0
+async def _failed_members(daemon: Daemon, group_id: int, caller: Caller, again: set[str]) -> list[int]:
+    """Those that failed, of the groups in it too; `again` gets all that a retry of these has run again, by name.
+
+    What was cancelled for one of them is revived by that, and so what was cancelled for this.
+    """
+    failed: list[int] = []
+    async with caller.turn:
+        nested = await daemon.readers.read(lambda reader: reader.nested_groups(group_id))
+    for id in nested:
+        of_nested = await _failed_members(daemon, id, caller, again)
+        if of_nested:
+            again.add(str(Node(Of.GROUP, id)))
+        failed += of_nested
+    after = 0
     while True:
         members = await _retryable(daemon, group_id, after, caller)
-        for job_id, status in members:
-            retried += 1
-            if status == Status.FAILED and not await _retry(daemon, job_id):
-                retried -= 1
-        if len(members) < _RETRIED_AT_ONCE:
-            break
+        for job_id, cancelled_after in members:
+            if cancelled_after is None:
+                failed.append(job_id)
+            if cancelled_after is None or cancelled_after in again:
+                again.add(str(job_id))
+        if len(members) < _READ_AT_ONCE:
+            return failed
         after = members[-1][0]
-    for nested in await daemon.readers.read(lambda reader: reader.nested_groups(group_id)):
-        retried += await _retry_members(daemon, nested, caller)
-    return retried
 
 
-async def _retryable(daemon: Daemon, group_id: int, after: int, caller: Caller) -> Sequence[tuple[int, str]]:
+async def _retryable(
+    daemon: Daemon, group_id: int, after: int, caller: Caller
+) -> Sequence[tuple[int, str | None]]:
     async with caller.turn:
         return await daemon.readers.read(
-            lambda reader: reader.retryable_members(group_id, after, _RETRIED_AT_ONCE)
+            lambda reader: reader.retryable_members(group_id, after, _READ_AT_ONCE)
         )
 
 
@@ -107,9 +128,13 @@ async def _retry(daemon: Daemon, job_id: int) -> bool:
     return True
 
 
-async def graph(daemon: Daemon, given: schemas.Graph, caller: Caller) -> JsonObject:
+async def graph(daemon: Daemon, given: schemas.Graph, caller: Caller) -> Encoded:
+    def read(reader: Reader) -> Encoded | None:
+        found = reader.graph(given.id, given.limit or _GRAPH)
+        return None if found is None else Encoded(to_json(found.as_json()).encode())
+
     async with caller.turn:
-        found = await daemon.readers.read(lambda reader: reader.graph(given.id, given.limit or _GRAPH))
-    if found is None:
+        encoded = await daemon.readers.read(read)
+    if encoded is None:
         raise JobNotFoundError(id=given.id)
-    return {"jobs": found.jobs, "groups": found.groups, "edges": found.edges, "is_whole": found.is_whole}
+    return encoded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +15,12 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import pages
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row, text_of
+
+_MOST_EDGES: Final = 20_000
+"""That are told of a graph, as many as a request may make."""
+
+_MOST_SEEN: Final = 3 * _MOST_EDGES
+"""Neighbours that are looked at: each edge from both of its ends, and members."""
 
 _COLUMNS: Final = ", ".join(GROUP_COLUMNS)
 _STATES: Final = {
@@ -42,10 +48,10 @@ _SELECT_GROUP_OF: Final = "SELECT group_id FROM background_jobs WHERE id = :id"
 _SELECT_EDGES: Final = """
     SELECT d."of", d.after_id, d.job_id, d.standing
     FROM json_each(:ids) AS wanted CROSS JOIN job_dependencies AS d ON d.job_id = wanted.value
-    ORDER BY d.job_id, d."of", d.after_id
+    ORDER BY d.job_id, d."of", d.after_id LIMIT :count
 """
 _SELECT_RETRYABLE: Final = """
-    SELECT id, status FROM background_jobs INDEXED BY jobs_of_group
+    SELECT id, cancelled_after FROM background_jobs INDEXED BY jobs_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :after AND finished_at IS NOT NULL
         AND (status = 'failed' OR cancelled_after IS NOT NULL) ORDER BY id LIMIT :count
 """
@@ -59,6 +65,9 @@ class Graph:
     groups: list[JsonObject]
     edges: list[JsonObject]
     is_whole: bool
+
+    def as_json(self) -> JsonObject:
+        return {"jobs": self.jobs, "groups": self.groups, "edges": self.edges, "is_whole": self.is_whole}
 
 
 def shown(group: Group) -> JsonObject:
@@ -106,8 +115,10 @@ def count_unended(connection: sqlite3.Connection) -> int:
     return int(connection.execute(_COUNT_UNENDED).fetchone()[0])
 
 
-def retryable(connection: sqlite3.Connection, group_id: int, after: int, count: int) -> list[tuple[int, str]]:
-    """Members behind `after` that have failed, or were cancelled for what did, with their statuses."""
+def retryable(
+    connection: sqlite3.Connection, group_id: int, after: int, count: int
+) -> list[tuple[int, str | None]]:
+    """Members behind `after` that have failed, with None, or were cancelled for what did, with its name."""
     asked = {"id": group_id, "after": after, "count": count}
     return connection.execute(_SELECT_RETRYABLE, asked).fetchall()
 
@@ -130,25 +141,30 @@ def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | No
     if job_id not in summaries:
         return None
     found = groups_by_id(connection.execute, walk.groups)
-    edges = [
-        {"of": of, "after": after, "job_id": to, "standing": Standing(standing).name.lower()}
-        for of, after, to, standing in connection.execute(_SELECT_EDGES, {"ids": to_json(sorted(walk.jobs))})
-        if after in (walk.jobs if of == Of.JOB else found)
-    ]
+    edges = _edges(connection, summaries)
     return Graph(
         [summaries[id] for id in sorted(summaries)],
         [shown(found[id]) for id in sorted(found)],
-        edges,
-        walk.is_whole,
+        [one for one in edges[:_MOST_EDGES] if one["after"] in (summaries if one["of"] == Of.JOB else found)],
+        walk.is_whole and len(edges) <= _MOST_EDGES,
     )
 
 
 def _walked(connection: sqlite3.Connection, job_id: int, limit: int, is_shared: bool) -> _Walk:
     walk = _Walk(connection, limit, is_shared)
     walk.meet(Node(Of.JOB, job_id), limit)
-    while walk.waiting:
+    while walk.waiting and walk.may_go_on:
         walk.go_on_from(walk.waiting.popleft())
     return walk
+
+
+def _edges(connection: sqlite3.Connection, job_ids: Collection[int]) -> list[JsonObject]:
+    """What these jobs come after; one more than are told, where there are more."""
+    asked = {"ids": to_json(sorted(job_ids)), "count": _MOST_EDGES + 1}
+    return [
+        {"of": of, "after": after, "job_id": to, "standing": Standing(standing).name.lower()}
+        for of, after, to, standing in connection.execute(_SELECT_EDGES, asked)
+    ]
 
 
 @dataclass(slots=True)
@@ -161,14 +177,21 @@ class _Walk:
     jobs: set[int] = field(default_factory=set)
     groups: set[int] = field(default_factory=set)
     waiting: deque[Node] = field(default_factory=deque)
+    seen: int = 0
     is_whole: bool = True
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether there may be more to meet, and to look for it takes no more than a moment."""
+        return self.seen <= _MOST_SEEN and (self.is_whole or self.is_shared)
 
     def meet(self, node: Node, most: int) -> None:
         """Know it from now on, unless so many are known already."""
+        self.seen += 1
         known = self.jobs if node.of is Of.JOB else self.groups
-        if node.id in known:
+        if self.seen <= _MOST_SEEN and node.id in known:
             return
-        if len(known) >= most:
+        if self.seen > _MOST_SEEN or len(known) >= most:
             self.is_whole = False
             return
         known.add(node.id)

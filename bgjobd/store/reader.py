@@ -271,8 +271,8 @@ class Reader:
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())
 
-    def retryable_members(self, group_id: int, after: int, count: int) -> Sequence[tuple[int, str]]:
-        """Members that failed, or were cancelled for what did, with their statuses, in the order of their ids."""
+    def retryable_members(self, group_id: int, after: int, count: int) -> Sequence[tuple[int, str | None]]:
+        """Members that failed, or were cancelled for what did, and which that is, in the order of their ids."""
         return graphs.retryable(self._database.connection(), group_id, after, count)
 
     def nested_groups(self, group_id: int) -> Sequence[int]:

@@ -1075,6 +1075,7 @@ BROKEN_LINES = [
     b'{"class_name":"probes.Probe","method_name":"echo","class_name":"x"}',
     b'{"class_name":"probes.Probe","method_name":"echo","parameters":{"value":NaN}}',
     b'{"class_name":"probes.Probe","method_name":"ec\xffho"}',
+    *(json.dumps(submit(**options)).encode() for options in ({"take": VALUE}, {"group": {"id": 2}})),
 ]
 
 

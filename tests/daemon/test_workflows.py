@@ -258,6 +258,22 @@ def test_a_group_that_is_retried_runs_what_failed_and_then_its_callback(
     assert flow[parts].refresh()["state"] == "completed"
 
 
+def test_a_retry_of_a_group_counts_what_runs_again_by_it_in_the_groups_in_it_too(client: Client) -> None:
+    """What was cancelled for a job that is no member stays as it is, and is not counted."""
+    outside, bad, worse = fails(), fails(), fails()
+    behind, third = echo(1, after=[bad]), echo(2, after=[worse])
+    inner = group(worse, third)
+    parts = group(bad, behind, inner, echo(3, after=[outside]), echo(4))
+    callback = echo(5, after=[parts], if_failed="run")
+    flow = outside.and_(parts, callback).submit(client)
+    flow[callback].wait(20)
+    before = flow[behind].refresh()["updated_at"]
+    assert flow[parts].retry() == 4
+    assert flow[parts].wait(20)["state"] == "failed"
+    assert "Background job waits again" in str(messages(flow[behind]))
+    assert flow[behind].refresh()["updated_at"] > before
+
+
 # What else there is
 
 

@@ -67,3 +67,39 @@ def test_a_job_alone_is_whole_and_one_that_is_not_there_is_none(tmp_path: Path) 
     assert (ids(found), found.groups, found.edges, found.is_whole) == ([1], [], [], True)
     assert graphs.graph(store.database.connection(), 2, 1) is None
     store.close()
+
+
+# However much was submitted, a look at it takes a moment
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def test_groups_are_bounded_as_jobs_are(store: Store) -> None:
+    """Ten thousand groups in one group have no job among them that a bound could count."""
+    inner = [NewGroup(parent=group(0)) for _ in range(50)]
+    store.answer(flow(Ties(group=group(0)), groups=[NewGroup(), *inner]))
+    found = graph(store, 1, 10)
+    assert (len(found.groups), found.is_whole) == (10, False)
+
+
+def test_edges_are_bounded_though_the_jobs_are_few(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand jobs that all come after each other have half a million edges."""
+    store.answer(flow(*[after(*map(job, range(place))) for place in range(20)]))
+    assert (len(graph(store, 1, 200).edges), graph(store, 1, 200).is_whole) == (190, True)
+    monkeypatch.setattr(graphs, "_MOST_EDGES", 50)
+    assert (len(graph(store, 1, 200).edges), graph(store, 1, 200).is_whole) == (50, False)
+    monkeypatch.undo()
+    monkeypatch.setattr(graphs, "_MOST_SEEN", 50)
+    found = graph(store, 20, 200)
+    assert (len(found.jobs), found.is_whole) == (20, False)
+
+
+def test_no_edge_leads_to_a_job_that_is_not_told(store: Store) -> None:
+    store.answer(flow(Ties(), after(job(0))))
+    store.database.execute_sql("DELETE FROM background_jobs WHERE id = 1")
+    assert (ids(graph(store, 2, 200)), graph(store, 2, 200).edges) == ([2], [])
