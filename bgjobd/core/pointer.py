@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
+_POINTER: Final = re.compile(r"(?:/(?:[^~]|~[01])*)?")
 _PLACE: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 

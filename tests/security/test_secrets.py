@@ -161,6 +161,8 @@ WAYS: Final[Mapping[str, Way]] = {
             {"method": "org.bgjobd.Jobs.Submit", "parameters": {"parameters": {"text": {it: 2**70}, "key": it}}}
         )
     ),
+    "given, and to be taken, too": _by_socket(TARGET, "text", _leaking, take={"text": {"of": {"id": 1}}}),
+    "beside what is taken": _by_socket(TARGET, "text", lambda it: {"text": it}, take={"how": {"of": {"id": 1}}}),
     "another request of the same key": _by_socket(TARGET, "text", _leaking, idempotency_key="same"),
 }  # fmt: skip
 
@@ -396,7 +398,7 @@ def test_the_places_are_not_empty_and_the_column_for_the_job_has_the_secrets(see
     assert {"named in the configuration", "typed", "by the pipe", "by the command", "running"} <= set(
         accepted
     )
-    assert len(accepted) == 13
+    assert len(accepted) == 14
     for place in (
         "database at the end",
         "files at the end",

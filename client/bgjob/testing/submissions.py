@@ -26,7 +26,7 @@ MAX_PARAMETERS: Final = 64 * 1024
 
 _MAX_NAME: Final = 255
 _MAX_SCHEDULE_NAME: Final = 128
-_PUT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)+")
+_PART_OF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class Submission(NamedTuple):
@@ -155,7 +155,9 @@ def check_names_and_size(given: JsonObject) -> None:
 
 def may_be_put(name: str) -> bool:
     """Whether a schedule may be put under this name."""
-    return len(name) <= _MAX_SCHEDULE_NAME and _PUT_NAME.fullmatch(name) is not None
+    parts = name.split("/")
+    is_named = len(parts) > 1 and len(name) <= _MAX_SCHEDULE_NAME and name[0].isalpha()
+    return is_named and all(_PART_OF_NAME.fullmatch(part) for part in parts)
 
 
 def check_meaning(options: JsonObject) -> None:

@@ -13,7 +13,7 @@ from bgjob.errors import InvalidParameterError, TooLargeError
 
 MOST_OF_A_JOB: Final = 1000
 
-_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
+_POINTER: Final = re.compile(r"(?:/(?:[^~]|~[01])*)?")
 
 
 class Node(NamedTuple):
