@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -18,11 +19,13 @@ from bgjob.errors import (
 )
 from bgjob.words import IfFailed
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Take, Ties
+from bgjobd.store import release
 from bgjobd.store.items import (
     BulkRow,
     BulkSubmission,
     Flow,
     GroupCancelled,
+    Look,
     StoredFlow,
     Submitter,
 )
@@ -277,3 +280,27 @@ def test_nothing_is_taken_of_what_another_request_has_made_but_by_who_may_read(s
 def test_of_what_a_request_makes_itself_anybody_may_take(store: Store) -> None:
     stored(store, flow(Ties(group=group(0)), taking(job(0)), taking(group(0)), groups=[NewGroup()], by=OTHER))
     assert edges(store, 3) == [("group", 1)]
+
+
+# Cancelling
+
+
+def test_many_groups_in_a_group_are_cancelled_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand of them in one transaction would keep everybody else's waiting."""
+    monkeypatch.setattr(release, "AT_ONCE", 3)
+    inner = [NewGroup(is_open=True, parent=group(0)) for _ in range(10)]
+    members = [Ties(group=group(place)) for place in range(11)]
+    stored(store, flow(*members, groups=[NewGroup(is_open=True), *inner]))
+    store.commit(GroupCancelled(1, SUBMITTER))
+    left = [store.rows("SELECT count(*) AS n FROM job_groups WHERE cancel_requested_at IS NULL")[0]["n"]]
+    while store.count("consequences"):
+        store.commit(Look())
+        left.append(
+            store.rows("SELECT count(*) AS n FROM job_groups WHERE cancel_requested_at IS NULL")[0]["n"]
+        )
+    assert left[-1] == 0
+    assert all(before - after <= 3 for before, after in pairwise(left))
+    assert {row["status"] for row in store.rows("SELECT status FROM background_jobs")} == {"cancelled"}
+    assert {row["ended_at"] is None for row in store.rows("SELECT ended_at FROM job_groups")} == {False}
