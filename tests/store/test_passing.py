@@ -13,6 +13,7 @@ from bgjobd.core import taking
 from bgjobd.core.edges import MOST_CHARACTERS, MOST_RESULTS, Mentioned, NewGroup, Of, Take, Ties
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
+from bgjobd.store import release
 from bgjobd.store.items import Flow
 from tests.store.samples import SUBMITTER, Store, asked, ends, starts
 
@@ -74,8 +75,8 @@ def test_the_members_of_groups_in_a_group_are_members_to_who_passes_results_on(
 
 def test_what_many_take_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result of a megabyte that was read for each of a hundred kept the writer busy for a second."""
-    first = Mentioned(Of.JOB, 0)
-    store.answer(flow(Ties(), *[Ties(takes=(Take("large", first),))] * 50, groups=()))
+    first, many = Mentioned(Of.JOB, 0), release._IN_A_TURN
+    store.answer(flow(Ties(), *[Ties(takes=(Take("large", first),))] * many, groups=()))
     read: list[str] = []
 
     def loads(text: str) -> Any:
@@ -86,7 +87,7 @@ def test_what_many_take_is_read_once(store: Store, monkeypatch: pytest.MonkeyPat
     complete(store, "x" * 100_000)
     monkeypatch.undo()
     assert sum(len(text) > 100_000 for text in read) == 1
-    assert {problem(store, job_id) for job_id in range(2, 52)} == {
+    assert {problem(store, job_id) for job_id in range(2, 2 + many)} == {
         "with it the parameters would take 100012 bytes, the limit is 65536; pass a path, not a file"
     }
 
