@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from bgjob.words import EntryType, Status
+from bgjobd.core.edges import Group
 from bgjobd.core.job import Call, Job
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.deliveries import Deliveries
@@ -29,7 +30,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self.waiters = Waiters()
+        self.waiters, self.group_waiters = Waiters(), Waiters()
         note = self.seen.append
         attempts = SimpleNamespace(
             start=lambda claim: note(f"start {claim.job.id}"),
@@ -45,6 +46,7 @@ class Scene:
             counters=Counters(),
             followers=Followers(),
             waiters=self.waiters,
+            group_waiters=self.group_waiters,
             recent=RecentJobs(),
             log=cast(
                 Any, SimpleNamespace(put=lambda lines: self.seen.extend(line.message for line in lines))
@@ -107,6 +109,23 @@ def test_who_waits_for_an_end_hears_before_the_next_one_starts() -> None:
             await asyncio.sleep(0)
 
     assert play(scene) == ["reply", "start 2"]
+
+
+def test_who_waits_for_a_group_hears_of_its_end_as_who_waits_for_a_job() -> None:
+    async def scene(stage: Scene) -> None:
+        async def wait() -> None:
+            with stage.group_waiters.waiting_for(5) as ended:
+                assert await ended(10)
+
+        task = asyncio.ensure_future(wait())
+        task.add_done_callback(lambda _: stage.seen.append("reply"))
+        await asyncio.sleep(0)
+        group = Group(5, since_id=0, name="mails", total=2, completed=2)
+        stage.deliveries.take(Delivery((), replace(committed(2), groups=(group,))))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    assert play(scene) == ["reply", "group 5 (mails) ended: 2 completed", "start 2"]
 
 
 def test_where_nobody_asks_the_next_one_starts_at_once() -> None:
