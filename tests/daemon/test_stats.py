@@ -51,6 +51,7 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                     "running": 0,
                     "paused": True,
                     "max_pending": 100_000,
+                    "blocked": 0,
                     "oldest_pending": stats["oldest_pending"],
                 }
             ]
