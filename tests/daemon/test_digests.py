@@ -25,6 +25,12 @@ OPTIONS: list[dict[str, Any] | None] = [
     {"idempotency_key": "k"},
     {"idempotency_key": "k", "delay": 3.0, "queue": None},
     {"timeout": 2.0, "queue": "ü", "idempotency_key": "k"},
+    {
+        "after": [{"id": 12}, {"ref": "ü"}],
+        "if_failed": "wait",
+        "take": {"z": {"of": {"group": 5}}, "a": {"of": {"ref": "ü"}, "pointer": "/0"}},
+        "group": {"ref": "g"},
+    },
 ]
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgjob import command
+from bgjob import command, flow
 from bgjob.codec import Reply, Request
 from bgjob.commands import arguments, waiting_board
 from bgjob.errors import RequestError
@@ -408,6 +408,7 @@ def _make_noise(running: RunningDaemon) -> None:
                 client.run_background_job(*call)
         with pytest.raises(RequestError):
             client.run_background_job("loud.Loud", "well", queue=HOSTILE)
+        flow.group(name=HOSTILE).submit(client).groups[0].wait(20)
         for job in jobs:
             job.wait(20)
     lines = [
