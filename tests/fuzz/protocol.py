@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import (
     FrameReader,
@@ -27,14 +27,26 @@ from bgjob.errors import (
     MethodNotFoundError,
     ProtocolError,
     RequestError,
+    TooLargeError,
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.fifo import LineReader
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import Input, checked
+from bgjobd.api.schemas import (
+    InGroup,
+    Input,
+    NewGroup,
+    NewJob,
+    Options,
+    Predecessor,
+    Source,
+    UnnamedJob,
+    checked,
+)
 from bgjobd.api.server import Server
+from bgjobd.api.ties import Names
 from bgjobd.config.sections import Socket
 from bgjobd.forkserver import wire
 from tests.fuzz.target import luck_of, pieces, scratch
@@ -136,11 +148,24 @@ def _lines(arriving: Iterable[bytes]) -> list[bytes | None]:
 def inputs(data: bytes) -> None:
     """Parameters, as those of each method: they fit and fit again, or the parameter is named that does not."""
     parameters = _parameters(data)
-    for shape in {*_SHAPES.values(), *_STREAMS.values()}:
+    for shape in {*_SHAPES.values(), *_STREAMS.values(), *PARTS}:
         fitting = _fitting(shape, parameters or {})
         if isinstance(fitting, Input):
             again = fitting.model_dump(warnings=False)  # of SubmitMany's jobs, which nobody has looked at yet
             assert checked(shape, again) == fitting
+        if isinstance(fitting, UnnamedJob) and fitting.options is not None:
+            _tie(fitting.options)
+
+
+PARTS: Final = (NewJob, NewGroup, Options, Predecessor, Source, InGroup)
+"""Shapes within those of methods."""
+
+
+def _tie(options: Options) -> None:
+    """What a job comes after: places and nodes, or a refusal that names what is wrong."""
+    with suppress(InvalidParameterError, TooLargeError):
+        ties = Names({"a": 0}, {"g": 0}).ties(options)
+        assert ties is None or all(ties.path_of(one) for one in ties.predecessors)
 
 
 def _parameters(line: bytes) -> JsonObject | None:
@@ -156,7 +181,7 @@ def _fitting(shape: type[Input], parameters: JsonObject) -> Input | Reply:
     """The parameters in this shape, or the refusal, which can be sent."""
     try:
         return checked(shape, parameters)
-    except InvalidParameterError as error:
+    except (InvalidParameterError, TooLargeError) as error:
         refusal = Reply(error.parameters, error=error.error_name)
         assert parse_reply(refusal.to_bytes()[:-1]) == refusal
         return refusal

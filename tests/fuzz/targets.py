@@ -5,6 +5,7 @@ from __future__ import annotations
 from bgjob import shapes
 from bgjobd.api import methods
 from tests.fuzz import client, files, page, protocol
+from tests.fuzz.protocol import PARTS
 from tests.fuzz.target import Target
 from tests.page.serving import TOKEN
 
@@ -23,7 +24,10 @@ _FIELDS = tuple(
     for name in sorted(
         {
             name
-            for shape, _ in (*methods._TABLE.values(), *methods._STREAMS.values())
+            for shape in (
+                *(shape for shape, _ in (*methods._TABLE.values(), *methods._STREAMS.values())),
+                *PARTS,
+            )
             for name in shape.model_fields
         }
     )
