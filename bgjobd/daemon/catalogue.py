@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 from bgjob.errors import (
     ClassUnavailableError,
@@ -15,9 +15,6 @@ from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
 from bgjobd.config.sections import Config
 from bgjobd.daemon.validator import InvalidSchemaError, Validator
 from bgjobd.forkserver.class_rules import BARE_CONTEXT
-
-_MOST_WITHOUT: Final = 256
-"""How many validators are kept of methods with parameters that are taken from results."""
 
 
 class Catalogue:
@@ -39,7 +36,7 @@ class Catalogue:
             except InvalidAttributeError as error:
                 self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
         self._validators: dict[tuple[str, str], Validator] = {}
-        self._without: dict[tuple[str, str, frozenset[str]], Validator] = {}
+        self._of_incomplete: dict[tuple[str, str], Validator] = {}
         for name in list(self.policies):
             self._compile(name)
 
@@ -76,7 +73,8 @@ class Catalogue:
     ) -> Callable[[Mapping[str, Any]], None]:
         """What raises the refusal of parameters that do not fit; raises that of a method that may not be called."""
         self.check_target(class_name, method_name)
-        validator = self._validator(class_name, method_name, taken)
+        target = class_name, method_name
+        validator = self._incomplete(*target) if taken else self._validators[target]
 
         def check(parameters: Mapping[str, Any]) -> None:
             if taken:
@@ -90,26 +88,23 @@ class Catalogue:
 
         return check
 
-    def _validator(self, class_name: str, method_name: str, taken: frozenset[str]) -> Validator:
-        """The method's own; where some parameters are taken from results, one that misses none of those."""
-        own = self._validators[class_name, method_name]
-        if not taken:
-            return own
-        known = self._without.get((class_name, method_name, taken))
+    def _incomplete(self, class_name: str, method_name: str) -> Validator:
+        """One that misses no parameter: one for each set of them that is taken would take long to make."""
+        known = self._of_incomplete.get((class_name, method_name))
         if known is None:
             schema = self.classes[class_name]["methods"][method_name]["schema"]
-            required = [name for name in schema.get("required", ()) if name not in taken]
-            known = Validator({**schema, "required": required}, own.has_secrets)
-            if len(self._without) >= _MOST_WITHOUT:
-                self._without.clear()
-            self._without[class_name, method_name, taken] = known
+            own = self._validators[class_name, method_name]
+            known = self._of_incomplete[class_name, method_name] = Validator(
+                {**schema, "required": []}, own.has_secrets
+            )
         return known
 
     def _check_taken(
         self, class_name: str, method_name: str, parameters: Mapping[str, Any], taken: Collection[str]
     ) -> None:
-        """Raises InvalidParametersError for what the method does not take, and what is given as well."""
-        names = self.classes[class_name]["methods"][method_name]["names"]
+        """Raises InvalidParametersError for what the method does not take, is given as well, or is missing."""
+        described = self.classes[class_name]["methods"][method_name]
+        names = described["names"]
         unknown = [name for name in sorted(taken) if names is not None and name not in names]
         problems = [
             {"path": name, "message": "is to be taken, and there is no such parameter"} for name in unknown
@@ -118,6 +113,11 @@ class Catalogue:
             {"path": name, "message": "is to be taken from a result, and is given, too"}
             for name in sorted(taken)
             if name in parameters
+        ]
+        problems += [
+            {"path": "", "message": f'"{name}" is a required property'}
+            for name in described["schema"].get("required", ())
+            if name not in parameters and name not in taken
         ]
         if problems:
             raise InvalidParametersError(problems=problems)
