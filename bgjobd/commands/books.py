@@ -17,9 +17,10 @@ from bgjobd.commands.process_table import Process
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
-from bgjobd.store.audit import BookedSchedule, Counts, Entry, Oddity, OddOccurrence, OpenAttempt
+from bgjobd.store.audit import BookedSchedule, Counts, Entry, OddGroup, Oddity, OddOccurrence, OpenAttempt
 
 _REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
+_LOG: Final = "report it, with the daemon's log of that time"
 _RESTART: Final = "restart the daemon, which settles it, and report it with the daemon's log"
 
 
@@ -67,6 +68,7 @@ class Snapshot:
     damage: tuple[str, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     odd_occurrences: tuple[OddOccurrence, ...] = ()
+    odd_groups: tuple[OddGroup, ...] = ()
     schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
@@ -117,6 +119,7 @@ def judge(look: Snapshot) -> Books:
     findings = [
         *_damage(look),
         *_contradictions(look),
+        *_of_groups(look),
         *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
@@ -150,11 +153,16 @@ def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
         yield Discrepancy(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
 
 
+def _of_groups(look: Snapshot) -> Iterator[Discrepancy]:
+    for odd in look.odd_groups:
+        yield Discrepancy(f"group {odd.id}", odd.told, odd.told, _LOG)
+
+
 def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:
     found = [(odd.name, odd.told) for odd in look.odd_occurrences]
     found += [(one.name, told) for one in look.schedules for told in schedule_books.contradictions(one)]
     for name, told in found:
-        yield Discrepancy(f"schedule {name}", told, told, "report it, with the daemon's log of that time")
+        yield Discrepancy(f"schedule {name}", told, told, _LOG)
 
 
 # The attempts that run

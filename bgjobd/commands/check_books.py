@@ -75,6 +75,7 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
             life=life.own(),
             oddities=books.oddities(),
             odd_occurrences=books.odd_occurrences(),
+            odd_groups=books.odd_groups(),
             schedules=books.schedules(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.host.clock import from_text
+from bgjobd.store import audit_of_ties
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -82,6 +83,14 @@ class OddOccurrence:
 
 
 @dataclass(frozen=True, slots=True)
+class OddGroup:
+    """A group that contradicts its members, or itself."""
+
+    id: int
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenAttempt:
     """An attempt whose end is not recorded; `pid` is None as long as its start isn't."""
 
@@ -145,7 +154,7 @@ _OF_JOBS: Final = (
     ),
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),
     (
-        "j.status = 'cancelled' AND j.cancel_requested_at IS NULL",
+        "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL",
         "it is cancelled, and nobody asked for that",
     ),
     ("j.retry_count < 0", "its retry_count is below 0"),
@@ -155,6 +164,7 @@ _OF_JOBS: Final = (
         "WHERE n.job_id = j.id AND n.outcome IS NOT NULL AND n.spends_retry)",
         "it was retried more often than its max_retries allows",
     ),
+    *audit_of_ties.OF_JOBS,
 )
 
 _OF_ATTEMPTS: Final = (
@@ -287,7 +297,12 @@ class Audit:
                 Oddity(job_id, None, "the counter of ids is behind it: its id could be given again")
                 for (job_id,) in self._ask(_REUSABLE_ID)
             ),
+            *(Oddity(job_id, None, told) for job_id, told in audit_of_ties.odd_edges(self._ask, _MOST)),
         )
+
+    def odd_groups(self) -> tuple[OddGroup, ...]:
+        """The groups that do not count what they have."""
+        return tuple([OddGroup(*odd) for odd in audit_of_ties.odd_groups(self._ask, _MOST)])
 
     def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
         """Where an occurrence and the job that it became do not know each other."""

@@ -275,6 +275,106 @@ def test_of_very_many_occurrences_the_last_thousand_are_looked_at(place: Config)
     assert [line for line in found(place) if line.startswith("schedule minutely: the row")] == []
 
 
+TIED = """
+    INSERT INTO job_groups (id, since_id, group_id, total, unfinished, completed, failed, cancelled, sealed_at, ended_at,
+        created_at) VALUES (5, 0, 4, 2, 0, 1, 1, 0, '', '', ''), (4, 0, NULL, 1, 0, 0, 1, 0, '', '', '');
+    INSERT INTO job_dependencies VALUES (3, 'job', 1, 1), (4, 'job', 2, 2), (4, 'group', 5, 2);
+    UPDATE background_jobs SET group_id = 5 WHERE id < 3;
+    UPDATE background_jobs SET if_failed = 'cancel' WHERE id = 3;
+    UPDATE background_jobs SET if_failed = 'cancel', cancel_requested_at = NULL, cancelled_after = '2', waits_for = 2,
+        failed_before = 2 WHERE id = 4;
+"""
+EDGES = "UPDATE job_dependencies SET"
+GROUPS = "UPDATE job_groups SET"
+CONTRADICTIONS_OF_TIES = [
+    (f"{GROUPS} name = 'as it was'",),
+    (
+        f"{JOBS} cancelled_after = NULL WHERE id = 4",
+        "job 4: it is cancelled, and nobody asked for that",
+    ),
+    (
+        f"{JOBS} cancelled_after = '2' WHERE id = 1",
+        "job 1: it is completed, and cancelled_after names what is no reason for a cancel",
+    ),
+    (
+        f"{JOBS} status = 'pending', finished_at = NULL, cancelled_after = NULL, ready = 2 WHERE id = 4",
+        "job 4: it is pending, and what it comes after has failed",
+    ),
+    (
+        f"{JOBS} waits_for = 1 WHERE id = 3",
+        "job 3: it is completed, and still waits for what it comes after",
+    ),
+    (
+        f"{JOBS} ready = 2 WHERE id = 3",
+        "job 3: it is completed, and its ready does not go with what it waits for",
+    ),
+    (
+        f"{JOBS} waits_for = 1 WHERE id = 4",
+        "job 4: its waits_for is not the number of its edges that are not met",
+    ),
+    (
+        f"{JOBS} failed_before = 1 WHERE id = 4",
+        "job 4: its failed_before is not the number of its edges that have failed",
+    ),
+    (
+        f"{JOBS} group_id = 9, status = 'completed' WHERE id = 3",
+        "job 3: it is a member of a group that there is not",
+    ),
+    (
+        f"{JOBS} if_failed = NULL WHERE id = 3",
+        "job 3: it comes after job 1, which is completed, and its edge is met",
+    ),
+    (
+        "INSERT INTO job_dependencies VALUES (9, 'job', 1, 1)",
+        "job 9: it comes after job 1, and there is no such job",
+    ),
+    (
+        f"{EDGES} after_id = 3 WHERE after_id = 2",
+        "job 4: it comes after job 3, which is completed, and its edge is failed",
+    ),
+    (f"{EDGES} after_id = 77 WHERE after_id = 2",),
+    (
+        "INSERT INTO consequences SELECT 'job', 3, 0; UPDATE job_dependencies SET after_id = 3 WHERE after_id = 2",
+    ),
+    (
+        f"{GROUPS} total = 3 WHERE id = 5",
+        "group 5: its total is 3, and it counts 2",
+    ),
+    (f"{GROUPS} total = 3, completed = 2 WHERE id = 5",),
+    (
+        f"{GROUPS} total = 1, completed = 0 WHERE id = 5",
+        "group 5: it counts 0 completed members, and has 1",
+    ),
+    (
+        f"{GROUPS} unfinished = 1, total = 3, ended_at = NULL WHERE id = 5",
+        "job 4: it comes after group 5, which is unfinished, and its edge is failed",
+        "group 4: it counts 0 unfinished members, and has 1",
+        "group 5: it counts 1 unfinished members, and has 0",
+    ),
+    (
+        f"{GROUPS} ended_at = NULL WHERE id = 4",
+        "group 4: it has no ended_at, and 0 unfinished members",
+    ),
+    (
+        f"{GROUPS} group_id = 9 WHERE id = 5",
+        "group 5: the group that it is in is not there",
+    ),
+    (
+        "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'job_groups'",
+        "group 5: the counter of ids is behind it: its id could be given again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "told"), [(row[0], row[1:]) for row in CONTRADICTIONS_OF_TIES])
+def test_edges_and_groups_stand_as_what_they_are_made_of(
+    place: Config, sql: str, told: tuple[str, ...]
+) -> None:
+    for statement in (*TIED.split(";"), *sql.split(";")):
+        change(place, statement)
+    assert found(place) == list(told)
+
+
 def test_a_damaged_file_is_found(place: Config) -> None:
     file = place.daemon.state_dir / "bgjobd.db"
     with closing(sqlite3.connect(file)) as database:
