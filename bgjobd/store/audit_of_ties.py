@@ -76,8 +76,9 @@ _ODD_GROUPS: Final = f"""
         coalesce(j.failed, 0) + coalesce(n.failed, 0), coalesce(j.cancelled, 0)
     FROM job_groups AS g LEFT JOIN job_groups AS parent ON parent.id = g.group_id
     LEFT JOIN (
-        SELECT group_id, total(status IN ('pending', 'running')) AS unfinished, total(status = 'completed') AS completed,
-            total(status = 'failed') AS failed, total(status = 'cancelled') AS cancelled
+        SELECT group_id, total(status IN ('pending', 'running')) AS unfinished,
+            total(status = 'completed') AS completed, total(status = 'failed') AS failed,
+            total(status = 'cancelled') AS cancelled
         FROM background_jobs INDEXED BY jobs_of_group WHERE group_id IS NOT NULL GROUP BY group_id
     ) AS j ON j.group_id = g.id
     LEFT JOIN (

@@ -276,8 +276,8 @@ def test_of_very_many_occurrences_the_last_thousand_are_looked_at(place: Config)
 
 
 TIED = """
-    INSERT INTO job_groups (id, since_id, group_id, total, unfinished, completed, failed, cancelled, sealed_at, ended_at,
-        created_at) VALUES (5, 0, 4, 2, 0, 1, 1, 0, '', '', ''), (4, 0, NULL, 1, 0, 0, 1, 0, '', '', '');
+    INSERT INTO job_groups (id, since_id, group_id, total, unfinished, completed, failed, cancelled, sealed_at,
+        ended_at, created_at) VALUES (5, 0, 4, 2, 0, 1, 1, 0, '', '', ''), (4, 0, NULL, 1, 0, 0, 1, 0, '', '', '');
     INSERT INTO job_dependencies VALUES (3, 'job', 1, 1), (4, 'job', 2, 2), (4, 'group', 5, 2);
     UPDATE background_jobs SET group_id = 5 WHERE id < 3;
     UPDATE background_jobs SET if_failed = 'cancel' WHERE id = 3;
