@@ -17,10 +17,12 @@ from bgjobd.config import sections
 from bgjobd.store.items import (
     Deleted,
     Deletion,
+    GroupTrimming,
     Item,
     OccurrenceTrimming,
     TimeLeapt,
     Trimmed,
+    TrimmedGroups,
     TrimmedOccurrences,
     Trimming,
 )
@@ -216,7 +218,7 @@ class Retention:
     async def _delete_old(self) -> bool:
         """Whether anything was old that could go."""
         kept, now = self._kept(), self._now()
-        jobs = entries = occurrences = 0
+        jobs = entries = occurrences = groups = 0
         try:
             for status, age in ages(kept).items():
                 place: Place | None = FIRST
@@ -230,12 +232,24 @@ class Retention:
                 trimmed = await self.trim(now - kept.logs, after)
                 entries, after = entries + trimmed.entries, trimmed.next
             if kept.completed is not None:
+                groups = await self._trim_groups(now - kept.completed)
                 occurrences = await self._trim_occurrences(now - kept.completed)
         finally:
-            if jobs or entries or occurrences:
+            if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
                 self._say(EntryType.INFO, f"deleted after their time: {told}")
-        return bool(jobs or entries or occurrences)
+        return bool(jobs or entries or occurrences or groups)
+
+    async def _trim_groups(self, before: float) -> int:
+        """Delete the groups from before that time that have no members; how many."""
+        groups, after = 0, 0
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedGroups = await self._record(GroupTrimming(before, after))
+            groups += trimmed.groups
+            if trimmed.next is None:
+                return groups
+            after = trimmed.next
 
     async def _trim_occurrences(self, before: float) -> int:
         """Delete the rows of occurrences from before that time; how many."""
@@ -272,14 +286,15 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
 
 
 def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
-    """When the first job, log entry or occurrence is old."""
+    """When the first job, log entry, group without members or occurrence is old."""
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
     ]
     if kept.logs is not None and (oldest := reader.old.oldest_entry(now)) is not None:
         due.append(oldest + kept.logs)
-    if kept.completed is not None and (oldest := reader.old.oldest_occurrence()) is not None:
-        due.append(oldest + kept.completed)
+    if kept.completed is not None:
+        oldests = (reader.old.oldest_group(), reader.old.oldest_occurrence())
+        due += [oldest + kept.completed for oldest in oldests if oldest is not None]
     return min(due, default=None)
 
 

@@ -27,7 +27,7 @@ _KEPT_WAL: Final = 16 * 1024 * 1024
 """Bytes to which the write-ahead log is cut once a reader no longer holds it up."""
 
 _AHEAD: Final = 1_000_000
-"""How many ids, of jobs as of log entries, a restored backup leaves out at least: they were given since, perhaps."""
+"""How many ids, of jobs as of groups and log entries, a restored backup leaves out at least: perhaps they are taken."""
 
 _TROUBLE: Final = frozenset(
     {
@@ -151,13 +151,12 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
 
 def _leap_ahead(database: SqliteDatabase) -> None:
     """Let the next ids follow a multiple of a million that is a million ahead; log entries count from the newest."""
-    (newest,) = database.execute_sql(
-        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs'"
-    ).fetchone()
-    database.execute_sql("DELETE FROM sqlite_sequence WHERE name = 'background_jobs'")
-    database.execute_sql(
-        "INSERT INTO sqlite_sequence VALUES ('background_jobs', ?)", (_far_ahead_of(newest),)
-    )
+    for table in ("background_jobs", "job_groups"):
+        (newest,) = database.execute_sql(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?", (table,)
+        ).fetchone()
+        database.execute_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        database.execute_sql("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, _far_ahead_of(newest)))
     (newest,) = database.execute_sql("SELECT coalesce(max(id), 0) FROM job_logs").fetchone()
     database.execute_sql("UPDATE job_logs SET id = ? WHERE id = ?", (_far_ahead_of(newest), newest))
 

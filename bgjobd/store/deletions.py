@@ -1,4 +1,4 @@
-"""Deletes jobs, log entries and rows of occurrences, a little at a time: within a transaction that is the ledger's.
+"""Deletes jobs, groups, log entries and rows of occurrences, a little at a time: within a transaction of the ledger's.
 
 Which of them are old is decided elsewhere; what may not go stays, whoever asks.
 """
@@ -6,18 +6,21 @@ Which of them are old is decided elsewhere; what may not go stays, whoever asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgjob.words import Status
+from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
+from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.items import (
     Deleted,
     Deletion,
+    GroupTrimming,
     LostUpdateError,
     OccurrenceTrimming,
     Trimmed,
+    TrimmedGroups,
     TrimmedOccurrences,
     Trimming,
 )
@@ -33,36 +36,61 @@ _ENTRIES_AT_ONCE: Final = 500
 """How many jobs, and log entries or rows of occurrences, one item deletes at most."""
 
 _SCHEDULES_AT_ONCE: Final = 100
-"""How many schedules one item looks at."""
+_GROUPS_AT_ONCE: Final = 200
+"""How many schedules, and groups, one item looks at."""
 
 
-def delete(
-    execute: Execute, deletion: Deletion, spared: Collection[int], on_gone: Callable[[Countable], None]
-) -> Deleted:
+def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
     """Job after job until the time is up; of one with very many entries some go, and it is among those left.
 
-    `spared` are jobs with entries that this transaction is still to store. Each job that goes is told to `on_gone`.
+    A group that has ended goes with the last of its members.
     """
     end = time.monotonic() + _DELETING_FOR
+    spared, groups = _spared(batch), _Groups(execute)
     jobs: list[int] = []
     attempts: list[tuple[int, int]] = []
     entries = 0
+    left: tuple[int, ...] = ()
     for place, job_id in enumerate(deletion.job_ids):
         if len(jobs) == _DELETED_AT_ONCE or (place and time.monotonic() > end):
-            return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
-        given = {"id": job_id, "last_entry": deletion.last_entry}
-        found = None if job_id in spared else execute(statements.SELECT_DELETABLE, given).fetchone()
-        if found is None:
+            left = deletion.job_ids[place:]
+            break
+        found = None if job_id in spared else _deletable(execute, job_id, deletion.last_entry)
+        if found is None or groups.need(found.group_id):
             continue
         gone = _delete_entries(execute, job_id)
         entries += gone
         if gone == _ENTRIES_AT_ONCE:
-            return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
-        stood = Countable(Status(found[0]), found[1], from_text(found[2]))
-        attempts += _delete_job(execute, job_id, stood.status)
-        on_gone(stood)
+            left = deletion.job_ids[place:]
+            break
+        attempts += _delete_job(execute, job_id, found, batch)
+        groups.lose_member(found.group_id)
         jobs.append(job_id)
-    return Deleted(tuple(jobs), tuple(attempts), entries)
+    groups.delete(batch)
+    return Deleted(tuple(jobs), tuple(attempts), entries, left)
+
+
+class _Deletable(NamedTuple):
+    """What there is to know of a job that may go: how it stands, and among which others."""
+
+    stood: Countable
+    has_edges: bool
+    group_id: int | None
+    is_before_others: bool
+
+
+def _spared(batch: Batch) -> set[int]:
+    """Jobs with entries that this transaction is still to store, and those whose ends it is still to settle."""
+    return batch.with_entries() | {one.id for one in batch.unsettled if one.of == Of.JOB}
+
+
+def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | None:
+    found = execute(statements.SELECT_DELETABLE, {"id": job_id, "last_entry": last_entry}).fetchone()
+    if found is None:
+        return None
+    status, queue, finished_at, if_failed, group_id, is_before_others = found
+    stood = Countable(Status(status), queue, from_text(finished_at))
+    return _Deletable(stood, if_failed is not None, group_id, bool(is_before_others))
 
 
 def _delete_entries(execute: Execute, job_id: int) -> int:
@@ -70,13 +98,103 @@ def _delete_entries(execute: Execute, job_id: int) -> int:
     return int(execute(statements.DELETE_ENTRIES, given).rowcount)
 
 
-def _delete_job(execute: Execute, job_id: int, expected: Status) -> list[tuple[int, int]]:
-    """The keys of its attempts."""
+def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) -> list[tuple[int, int]]:
+    """The keys of its attempts. Those that wait for another try of it hear that there will be none."""
+    expected = found.stood.status
     numbers = execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
     execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
+    if found.has_edges:
+        execute(statements.DELETE_EDGES, {"job_id": job_id})
     if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
+    if found.is_before_others and expected is not Status.COMPLETED:
+        batch.unsettled.append(Unsettled(Of.JOB, job_id))
+    batch.move(found.stood, None)
     return [(job_id, number) for (number,) in numbers]
+
+
+# Groups
+
+_IS_NEEDED: Final = """
+    WITH RECURSIVE up(id) AS (
+        SELECT :id UNION SELECT g.group_id FROM up CROSS JOIN job_groups AS g ON g.id = up.id
+        WHERE g.group_id IS NOT NULL
+    )
+    SELECT EXISTS (
+        SELECT 1 FROM up CROSS JOIN job_groups AS g ON g.id = up.id WHERE g.ended_at IS NULL AND EXISTS (
+            SELECT 1 FROM job_dependencies INDEXED BY edges_after WHERE "of" = 'group' AND after_id = g.id))
+"""
+MAY_GO: Final = """
+    ended_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM background_jobs INDEXED BY jobs_of_group
+            WHERE group_id = g.id AND group_id IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM job_groups INDEXED BY groups_of_group
+            WHERE group_id = g.id AND group_id IS NOT NULL)
+"""
+"""That a group `g` has ended, and has no members any more."""
+
+_DELETE_GROUP: Final = f"""
+    DELETE FROM job_groups AS g WHERE id = :id AND {MAY_GO}
+        AND NOT EXISTS (SELECT 1 FROM consequences WHERE "of" IN ('group', 'cancel') AND id = g.id)
+    RETURNING group_id, failed + cancelled > 0 AND EXISTS (
+        SELECT 1 FROM job_dependencies INDEXED BY edges_after WHERE "of" = 'group' AND after_id = :id)
+"""
+_SELECT_GROUPS: Final = f"""
+    SELECT id, ended_at < :before AND {MAY_GO} FROM job_groups AS g WHERE id > :after ORDER BY id LIMIT :count
+"""
+
+
+class _Groups:
+    """The groups that jobs are deleted from."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self._needed: dict[int, bool] = {}
+        self._lost_members: set[int] = set()
+
+    def need(self, group_id: int | None) -> bool:
+        """Whether this one, or one around it, has not ended, and somebody comes after it, for results perhaps."""
+        if group_id is None:
+            return False
+        if group_id not in self._needed:
+            self._needed[group_id] = bool(self._execute(_IS_NEEDED, {"id": group_id}).fetchone()[0])
+        return self._needed[group_id]
+
+    def lose_member(self, group_id: int | None) -> None:
+        if group_id is not None:
+            self._lost_members.add(group_id)
+
+    def delete(self, batch: Batch) -> None:
+        """Those that have no members any more."""
+        for group_id in self._lost_members:
+            _delete_group(self._execute, group_id, batch)
+
+
+def _delete_group(execute: Execute, group_id: int | None, batch: Batch) -> int:
+    """Delete this group where it may go, then the one that it was in; how many were deleted."""
+    gone = 0
+    spared = {*batch.sealed, *(one.id for one in batch.unsettled if one.of != Of.JOB)}
+    while group_id is not None and group_id not in spared:
+        found = execute(_DELETE_GROUP, {"id": group_id}).fetchone()
+        if found is None:
+            break
+        gone += 1
+        parent, has_failed_others = found
+        if has_failed_others:
+            batch.unsettled.append(Unsettled(Of.GROUP, group_id))
+        group_id = parent
+    return gone
+
+
+def trim_groups(execute: Execute, trimming: GroupTrimming, batch: Batch) -> TrimmedGroups:
+    """Of those that are looked at the ones that ended long ago and have no members: most go with the last of these."""
+    given = {"before": to_text(held(trimming.before)), "after": trimming.after, "count": _GROUPS_AT_ONCE}
+    found = execute(_SELECT_GROUPS, given).fetchall()
+    gone = sum(_delete_group(execute, group_id, batch) for group_id, may_go in found if may_go)
+    return TrimmedGroups(gone, found[-1][0] if len(found) == _GROUPS_AT_ONCE else None)
+
+
+# Log entries
 
 
 def trim(execute: Execute, trimming: Trimming, now: float) -> Trimmed:

@@ -199,6 +199,17 @@ class OccurrenceTrimming:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupTrimming:
+    """Of some groups behind the id `after` delete those that ended before that time, and have no members.
+
+    Answered by TrimmedGroups.
+    """
+
+    before: float
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -340,6 +351,7 @@ Item = (
     | Deletion
     | Trimming
     | OccurrenceTrimming
+    | GroupTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -431,6 +443,14 @@ class TrimmedOccurrences:
 
     rows: int
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedGroups:
+    """How many groups are gone; `next` is the id to go on after, None where there are no more."""
+
+    groups: int
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from bgjobd.store.items import (
     DaemonStarted,
     Deletion,
     Flow,
+    GroupTrimming,
     Item,
     LogLine,
     LostUpdateError,
@@ -88,7 +89,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 _SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming),
 )
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
@@ -231,13 +232,13 @@ class Ledger:
             case TimeLeapt():
                 execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
             case Deletion():
-                return deletions.delete(
-                    execute, item, batch.with_entries(), lambda gone: batch.move(gone, None)
-                )
+                return deletions.delete(execute, item, batch)
             case Trimming():
                 return deletions.trim(execute, item, batch.now)
             case OccurrenceTrimming():
                 return deletions.trim_occurrences(execute, item)
+            case GroupTrimming():
+                return deletions.trim_groups(execute, item, batch)
             case SchedulesDefined():
                 return schedules.define(execute, item, batch.now)
             case SchedulesSetBack():

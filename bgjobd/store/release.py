@@ -69,6 +69,7 @@ _SELECT_NESTED_BEHIND: Final = """
     SELECT id FROM job_groups INDEXED BY groups_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to ORDER BY id LIMIT :count
 """
+_SELECT_TOTAL: Final = "SELECT total FROM job_groups WHERE id = :id"
 _COUNT_FAILED: Final = "SELECT count(*) FROM job_dependencies WHERE job_id = :id AND standing = 2"
 _SELECT_OLDER: Final = """
     SELECT max(id) FROM background_jobs INDEXED BY jobs_of_schedule
@@ -92,11 +93,6 @@ _FORGET: Final = 'DELETE FROM consequences WHERE "of" = :of AND id = :id'
 def has_consequences(execute: Execute) -> bool:
     """Whether an earlier transaction has left something to do."""
     return bool(execute(_HAS_CONSEQUENCES).fetchone()[0])
-
-
-def note(execute: Execute, node: Node) -> None:
-    """Have what follows from this node done by the next transactions."""
-    execute(_NOTE, {"of": node.of.value, "id": node.id, "done_to": 0})
 
 
 def _by_turns(*queues: Iterable[Unsettled]) -> Iterator[Unsettled]:
@@ -330,21 +326,24 @@ class Release:
     def _results(self, group_id: int) -> Result:
         try:
             return Result(self._values(group_id, _Room()))
-        except _TooMuchError as error:
+        except _NoResultsError as error:
             return Result(problem=str(error))
 
     def _values(self, group_id: int, room: _Room) -> list[Any]:
-        """Those of the jobs that are members, then for each group that is one the list of its own."""
+        """Those of the jobs that are members, then for each group that is one its own. Raises _NoResultsError."""
         values: list[Any] = []
         for (text,) in self._execute(_SELECT_RESULTS, {"id": group_id}):
             room.take(text)
             found = result_of(text)
             if found.problem is not None:
-                raise _TooMuchError(found.problem)
+                raise _NoResultsError(found.problem)
             values.append(found.value)
         for (id,) in self._execute(_SELECT_NESTED, {"id": group_id}).fetchmany(MOST_RESULTS + 1):
             room.take(None)
             values.append(self._values(id, room))
+        (total,) = self._execute(_SELECT_TOTAL, {"id": group_id}).fetchone() or (0,)
+        if len(values) < total:
+            raise _NoResultsError("of the group's members some are deleted, and their results with them")
         return values
 
 
@@ -366,16 +365,16 @@ class _Room:
     characters: int = MOST_CHARACTERS
 
     def take(self, result: str | None) -> None:
-        """Make room for another one. Raises _TooMuchError."""
+        """Make room for another one. Raises _NoResultsError."""
         self.members -= 1
         self.characters -= 0 if result is None else len(result)
         if self.members < 0:
-            raise _TooMuchError(f"a group of more than {MOST_RESULTS:,} members passes no results on")
+            raise _NoResultsError(f"a group of more than {MOST_RESULTS:,} members passes no results on")
         if self.characters < 0:
-            raise _TooMuchError(
+            raise _NoResultsError(
                 f"the members' results take more than {MOST_CHARACTERS:,} characters; pass paths, not files"
             )
 
 
-class _TooMuchError(Exception):
-    """So much, or so deep, nobody takes."""
+class _NoResultsError(Exception):
+    """Why those of a group are passed on to nobody."""

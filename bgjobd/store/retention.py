@@ -10,7 +10,7 @@ from peewee import SqliteDatabase
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
-from bgjobd.store.deletions import KEPT_FROM
+from bgjobd.store.deletions import KEPT_FROM, MAY_GO
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
 
@@ -48,6 +48,8 @@ _OLDEST_OCCURRENCE: Final = f"""
         WHERE name = s.name AND at < {KEPT_FROM} AND until < {KEPT_FROM} ORDER BY at LIMIT 1
     )) FROM schedules AS s
 """
+
+_OLDEST_GROUP: Final = f"SELECT min(ended_at) FROM job_groups AS g WHERE {MAY_GO}"
 
 Place = tuple[str, int]
 """Where a job stands among those that ended: when, as it is stored, and its id."""
@@ -89,6 +91,10 @@ class OldRows:
     def oldest_occurrence(self) -> float | None:
         """Until when the first row of occurrences was that may go; None where there is none."""
         return instant(self._database.execute_sql(_OLDEST_OCCURRENCE).fetchone()[0])
+
+    def oldest_group(self) -> float | None:
+        """When the first group ended that has no members; None where there is none."""
+        return instant(self._database.execute_sql(_OLDEST_GROUP).fetchone()[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

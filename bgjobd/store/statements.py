@@ -12,7 +12,15 @@ from typing import Any, Final
 from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
-from bgjobd.store.models import BackgroundJob, JobAttempt, JobGroup, JobLog, ScheduleOccurrence
+from bgjobd.store.models import (
+    BackgroundJob,
+    Consequence,
+    JobAttempt,
+    JobDependency,
+    JobGroup,
+    JobLog,
+    ScheduleOccurrence,
+)
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -266,9 +274,28 @@ _NEWER_ENTRY: Final = JobLog.select(SQL("1")).where(
     (JobLog.job_id == BackgroundJob.id) & (JobLog.id > _p("last_entry"))
 )
 _OWNER_OF_NEWEST_ENTRY: Final = JobLog.select(JobLog.job_id).order_by(JobLog.id.desc()).limit(SQL("1"))
+# So is one that others come after, as long as these have not heard of its end.
+_IS_BEFORE_OTHERS: Final = fn.EXISTS(
+    JobDependency.select(SQL("1")).where(
+        (JobDependency.of == _text("job")) & (JobDependency.after_id == BackgroundJob.id)
+    )
+)
+_IS_UNSETTLED: Final = fn.EXISTS(
+    Consequence.select(SQL("1")).where(
+        (Consequence.of == _text("job")) & (Consequence.id == BackgroundJob.id)
+    )
+)
 SELECT_DELETABLE: Final = _compiled(
-    BackgroundJob.select(BackgroundJob.status, BackgroundJob.queue, BackgroundJob.finished_at).where(
+    BackgroundJob.select(
+        BackgroundJob.status,
+        BackgroundJob.queue,
+        BackgroundJob.finished_at,
+        BackgroundJob.if_failed,
+        BackgroundJob.group_id,
+        _IS_BEFORE_OTHERS.alias("is_before_others"),
+    ).where(
         (BackgroundJob.id == _p("id"))
+        & ~_IS_UNSETTLED
         & BackgroundJob.finished_at.is_null(False)
         & BackgroundJob.status.in_(SQL("({})".format(", ".join(f"'{status}'" for status in sorted(FINAL)))))
         & ~fn.EXISTS(_NEWER_ENTRY)
@@ -287,6 +314,7 @@ DELETE_ATTEMPTS: Final = _compiled(JobAttempt.delete().where(JobAttempt.job_id =
 DELETE_JOB: Final = _compiled(
     BackgroundJob.delete().where((BackgroundJob.id == _p("id")) & (BackgroundJob.status == _p("expected")))
 )
+DELETE_EDGES: Final = "DELETE FROM job_dependencies WHERE job_id = :job_id"
 SELECT_ENTRIES_AFTER: Final = _compiled(
     JobLog.select(JobLog.id, JobLog.created_at)
     .where(JobLog.id > _p("after"))

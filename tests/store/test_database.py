@@ -48,7 +48,8 @@ def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
 ) -> None:
     prepare(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        connection.execute("INSERT INTO sqlite_sequence VALUES ('background_jobs', ?)", (newest,))
+        for table in ("background_jobs", "job_groups"):
+            connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, newest))
         entry = (newest, "2026-11-25T12:00:00.000000Z")
         connection.execute(
             "INSERT INTO job_logs (id, job_id, type, message, created_at) VALUES (?, 1, '', '', ?)", entry
@@ -58,9 +59,10 @@ def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
     assert prepare(tmp_path)
     assert not prepare(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        (last,) = connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
+        lasts = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
         (last_entry,) = connection.execute("SELECT max(id) FROM job_logs").fetchone()
-    assert (last + 1, last_entry + 1) == (next, next)
+    assert lasts == {"background_jobs": next - 1, "job_groups": next - 1}
+    assert last_entry + 1 == next
 
 
 def test_the_schedules_of_a_restored_backup_are_paused(tmp_path: Path) -> None:

@@ -6,8 +6,18 @@ import re
 
 import pytest
 
+from bgjobd.store import (
+    audit_of_ties,
+    deletions,
+    dependencies,
+    graphs,
+    release,
+    retention,
+    statements,
+    tally,
+    usage,
+)
 from bgjobd.store import reader as reads
-from bgjobd.store import retention, statements, tally, usage
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked, statements_run_on
@@ -231,10 +241,14 @@ def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store:
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_whether_a_job_has_a_newer_entry_is_found_on_an_index(store: Store, changed: str) -> None:
+def test_whether_a_job_has_a_newer_entry_or_others_after_it_is_found_on_an_index(
+    store: Store, changed: str
+) -> None:
     attempted_once(store, changed)
     steps = plan(store, statements.SELECT_DELETABLE)
-    assert "SEARCH t2 USING COVERING INDEX logs_job (job_id=? AND id>?)" in steps
+    assert any("COVERING INDEX edges_after (of=? AND after_id=?)" in step for step in steps)
+    (step,) = [step for step in steps if "logs_job" in step]
+    assert re.fullmatch(r"SEARCH \w+ USING COVERING INDEX logs_job \(job_id=\? AND id>\?\)", step)
 
 
 def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> None:
@@ -281,3 +295,80 @@ def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_prior
         "jobs_ready (queue=? AND priority=?)",
         "jobs_scheduled (scheduled_at<?)",
     ]
+
+
+# Edges and groups
+
+OF_TIES = {
+    "edges after what ended": (release._SELECT_WITH_EDGES, "edges_after (of=? AND after_id=?)"),
+    "edges to settle": (release._SELECT_EDGES, "edges_after (of=? AND after_id=? AND job_id>?)"),
+    "what ended": (release._SELECT_END, "INTEGER PRIMARY KEY"),
+    "results": (release._SELECT_RESULTS, "jobs_of_group (group_id=?)"),
+    "groups in a group": (release._SELECT_NESTED, "groups_of_group (group_id=?)"),
+    "failed edges of a job": (release._COUNT_FAILED, "PRIMARY KEY (job_id=?)"),
+    "the one before it of its schedule": (release._SELECT_OLDER, "jobs_of_schedule (schedule=? AND id<?)"),
+    "members to cancel": (release._SELECT_MEMBERS, "jobs_of_group (group_id=? AND id>?)"),
+    "what is noted": (release._NOTE, ""),
+    "what is noted no more": (release._FORGET, "PRIMARY KEY (of=? AND id=?)"),
+    "what new jobs come after": (dependencies._SELECT_STANDS, "INTEGER PRIMARY KEY"),
+    "groups and those around them": (dependencies._SELECT_GROUPS, "INTEGER PRIMARY KEY"),
+    "groups by their keys": (dependencies._SELECT_GROUP_KEYS, "groups_key (idempotency_key=?)"),
+    "failed edges of those to retry": (dependencies._SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
+    "a move": (statements.MOVE_EDGE, "PRIMARY KEY (job_id=? AND of=? AND after_id=?)"),
+    "what is forgiven": (statements.FORGIVE_EDGES, "PRIMARY KEY (job_id=?)"),
+    "ties": (statements.UPDATE_TIES, "INTEGER PRIMARY KEY"),
+    "counts": (statements.COUNT_GROUP, "INTEGER PRIMARY KEY"),
+    "a seal": (statements.SEAL_GROUP, "INTEGER PRIMARY KEY"),
+    "edges that go": (statements.DELETE_EDGES, "PRIMARY KEY (job_id=?)"),
+    "whether members are needed": (deletions._IS_NEEDED, "edges_after (of=? AND after_id=?)"),
+    "a group that goes": (deletions._DELETE_GROUP, "jobs_of_group (group_id=?)"),
+    "groups that may go": (deletions._SELECT_GROUPS, "jobs_of_group (group_id=?)"),
+    "a job's predecessors": (graphs._SELECT_PREDECESSORS, "PRIMARY KEY (job_id=?)"),
+    "a node's successors": (graphs._SELECT_SUCCESSORS, "edges_after (of=? AND after_id=?)"),
+    "a group's members": (graphs._SELECT_MEMBERS, "jobs_of_group (group_id=?)"),
+    "its groups": (graphs._SELECT_NESTED, "groups_of_group (group_id=?)"),
+    "edges of a graph": (graphs._SELECT_EDGES, "PRIMARY KEY (job_id=?)"),
+    "members to retry": (graphs._SELECT_RETRYABLE, "jobs_of_group (group_id=? AND id>?)"),
+    "groups that have not ended": (graphs._COUNT_UNENDED, "groups_unended"),
+}
+"""Each statement about them, and what it must find its rows by."""
+
+TIED = """
+    INSERT INTO job_dependencies SELECT id + 1, 'job', id, 0 FROM background_jobs;
+    INSERT INTO job_groups (since_id, total, unfinished, completed, failed, cancelled, created_at)
+        SELECT 0, 1, 1, 0, 0, 0, '' FROM background_jobs;
+    UPDATE background_jobs SET group_id = id
+"""
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_what_is_asked_about_edges_and_groups_is_found_by_an_index_whatever_the_statistics(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    for statement in TIED.split(";"):
+        store.database.execute_sql(statement)
+    if changed:
+        store.database.execute_sql("ANALYZE")
+    for name, (statement, index) in OF_TIES.items():
+        steps = plan(store, statement)
+        text = "\n".join(steps)
+        assert index in text, f"{name}:\n{text}"
+        scans = [step for step in steps if step.startswith("SCAN") and not _is_small(step)]
+        assert not scans or "groups_unended" in text, f"{name}:\n{text}"
+
+
+def _is_small(step: str) -> bool:
+    """Whether it is a walk through what the statement itself was given, or has found before."""
+    return re.match(r"SCAN (json_each|wanted|up|CONSTANT ROW|\d+ CONSTANT ROWS?)\b", step) is not None
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_books_walk_once_through_edges_and_groups_and_find_the_rest_by_keys(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    for statement, walked in ((audit_of_ties._ODD_EDGES, ["SCAN d"]), (audit_of_ties._ODD_GROUPS, [])):
+        steps = plan(store, statement)
+        scans = [step for step in steps if re.match(r"SCAN [djp]\b", step)]
+        assert scans == walked or all("jobs_of_group" in step for step in scans), steps
