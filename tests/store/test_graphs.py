@@ -10,8 +10,8 @@ import pytest
 from bgjobd.core.edges import NewGroup, Ties
 from bgjobd.store import graphs
 from bgjobd.store.graphs import Graph
+from tests.store.flows import after, flow, group, job
 from tests.store.samples import Store
-from tests.store.test_releases import after, flow, group, job
 
 MEMBERS = range(2, 32)
 LAST = 32

@@ -1,0 +1,53 @@
+"""What ends cause: any graph, in any order of ends, retries and cancels, and in any portions, comes to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgjobd.store import release
+from bgjobd.store.items import Flow
+from bgjobd.store.ledger import Ledger
+from bgjobd.store.models import MODELS
+from tests.core.samples import seeded
+from tests.store.flows import STEPS, World, flows
+from tests.store.samples import BOOT, NOW, Store
+
+MANY: Final = 500 if settings().max_examples < 1000 else 10_000
+"""Graphs that are tried; the more with `--long`."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One file for all graphs, which nobody waits for to be on disk: thousands of transactions take a few seconds."""
+    store = Store(tmp_path_factory.mktemp("releases"))
+    store.database.execute_sql("PRAGMA synchronous = off")
+    yield store
+    store.close()
+
+
+def emptied(store: Store) -> Store:
+    for model in MODELS:
+        store.database.execute_sql(f"DELETE FROM {model._meta.table_name}")
+    store.database.execute_sql("DELETE FROM sqlite_sequence")
+    store.ledger, store.now = Ledger(store.database, BOOT, jitter=lambda: 1.0), NOW
+    return store
+
+
+@settings(seeded, max_examples=MANY)
+@given(flows(), STEPS, st.integers(1, 3))
+def test_all_stands_as_what_it_comes_after_whatever_the_order_and_the_portions(
+    shared: Store, asked_for: Flow, steps: list[tuple[str, int]], at_once: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "AT_ONCE", at_once)
+        world = World(emptied(shared))
+        world.commit(asked_for)
+        for deed, place in steps:
+            world.do(deed, place)
+        world.settle_all()
+        world.check_settled()
