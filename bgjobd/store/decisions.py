@@ -17,7 +17,7 @@ from bgjob.errors import (
 )
 from bgjob.words import EntryType, IfFailed, Outcome, Status
 from bgjobd.core import state_machine
-from bgjobd.core.edges import Node, Of, Standing, Ties
+from bgjobd.core.edges import Fate, Node, Of, Standing, Ties
 from bgjobd.core.facts import (
     BESIDE_CALL,
     AttemptEnded,
@@ -291,7 +291,7 @@ def _has_call(digest: str | None) -> bool | None:
 
 
 def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
-    """The job after that, or as it is where what kept it is to run again, which frees it. Raises BehindFailedError."""
+    """The job after that; what has kept it has to be retried before it, if not `anyway`. Raises BehindFailedError."""
     job = overlay.job(job_id)
     is_forgiven = job_id in overlay.forgiven or job_id in overlay.batch.forgiven
     failed = [] if is_forgiven else overlay.batch.failed_edges.get(job_id, [])
@@ -302,7 +302,16 @@ def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
     if any(not _is_retried(node, overlay) for node in failed):
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
     overlay.reviving.add(job_id)
-    return job
+    return job if job.cancelled_after is not None else _retry_behind(job, failed, fact, overlay)
+
+
+def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
+    """The same of a job that a person had cancelled: it waits again for these, which are to run again, too."""
+    for node in failed:
+        overlay.write(Kind.MOVED_EDGE, edge_row(job.id, node, Standing.OPEN))
+        moved = PredecessorMoved(node, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
+        apply_fact(job.id, moved, overlay)
+    return apply_fact(job.id, fact, overlay)
 
 
 def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:

@@ -82,6 +82,18 @@ def test_a_retry_alone_names_what_is_to_be_retried_first(store: Store) -> None:
     assert refused.parameters == {"id": 3, "before": "2"}
 
 
+def test_who_is_retried_together_with_what_kept_it_runs_also_where_a_person_had_cancelled_it(
+    store: Store,
+) -> None:
+    store.answer(flow(after(), after(job(0))))
+    store.commit(cancels(2))
+    store.commit(cancels(1))
+    assert isinstance(store.answer(retries(2)), BehindFailedError)
+    assert [one.status for one in store.answer(retries(1, 2))] == ["pending", "pending"]
+    assert status_of(store, 1, 2) == ["pending", "pending"]
+    check(store)
+
+
 def test_a_retry_takes_the_value_of_what_has_completed_since(store: Store) -> None:
     take = Take("rows", job(0))
     store.answer(flow(Ties(), Ties(takes=(take,), if_failed=IfFailed.RUN)))
