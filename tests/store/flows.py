@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -31,6 +31,7 @@ from bgjobd.store.items import Deletion, Flow, GroupCancelled, JobRequests, Look
 from tests.store.samples import COMPLETED, NO_SLOTS, SUBMITTER, Store, asked, cancels, ends, starts
 
 NEVER_AGAIN: Final = Ending.failed("ValueError", "no", may_retry=False)
+READER: Final = replace(SUBMITTER, may_read=True)
 DEEPEST: Final = 3
 
 
@@ -212,7 +213,7 @@ class World:
             nodes = [*there[place :: len(DEEDS)], *there[:1]]
         takes = tuple([Take("v", node) for node in nodes[: place % 2]])
         ties = Ties(tuple(nodes), list(IfFailed)[place % 3], takes, group_id or None)
-        self.commit(Flow((asked(ties=ties),), SUBMITTER))
+        assert not isinstance(self.commit(Flow((asked(ties=ties),), READER)), Exception)
 
     def delete(self, *ids: int) -> None:
         """Whoever has the newest entry would stay."""

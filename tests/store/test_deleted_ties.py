@@ -14,8 +14,8 @@ from bgjobd.store import deletions, release
 from bgjobd.store.audit import Audit
 from bgjobd.store.items import Deletion, Flow, GroupTrimming, Look, TrimmedGroups
 from bgjobd.store.reader import Reader
-from tests.store.flows import NEVER_AGAIN, after, flow, group, job
-from tests.store.samples import COMPLETED, NOW, SUBMITTER, Store, asked, ends, starts, statements_run_on
+from tests.store.flows import NEVER_AGAIN, READER, after, flow, group, job
+from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, statements_run_on
 
 FAR = 10**9
 
@@ -95,7 +95,7 @@ def test_a_job_from_whose_result_somebody_takes_in_the_same_transaction_stays(st
     end(store, 1)
     store.submit(asked())
     of = Node(Of.JOB, 1)
-    late = Flow((asked(ties=Ties((of,), takes=(Take("v", of),))),), SUBMITTER)
+    late = Flow((asked(ties=Ties((of,), takes=(Take("v", of),))),), READER)
     _, deleted = store.commit(late, Deletion((1,), FAR)).answers
     assert deleted.jobs == ()
     assert store.job(3)["parameters"] == '{"v":{"sent":1}}'
@@ -137,7 +137,7 @@ def test_of_a_group_whose_members_are_gone_in_part_no_results_are_passed_on(stor
     end(store, 1, 2)
     delete(store, 1)
     of = Node(Of.GROUP, 1)
-    store.answer(Flow((asked(ties=Ties((of,), takes=(Take("v", of),))),), SUBMITTER))
+    store.answer(Flow((asked(ties=Ties((of,), takes=(Take("v", of),))),), READER))
     assert "some are deleted" in store.rows("SELECT takes FROM background_jobs ORDER BY id DESC")[0]["takes"]
 
 
