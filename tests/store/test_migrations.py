@@ -11,14 +11,17 @@ import pytest
 from peewee import Model, SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError
+from bgjobd.core.job import Ending
+from bgjobd.core.planner import Lanes
 from bgjobd.store import migrations
+from bgjobd.store.audit import Audit
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
 from bgjobd.store.filters import LogFilter
 from bgjobd.store.items import Stored
 from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
 from bgjobd.store.models import MODELS
 from bgjobd.store.reader import Reader
-from tests.store.samples import Store, asked, new_database, submission
+from tests.store.samples import Store, asked, ends, new_database, starts, submission
 
 VERSION_1 = Path(__file__).parent / "version_1.sql"
 
@@ -311,6 +314,47 @@ def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:
     assert isinstance(store.answer(submission(other)), IdempotencyConflictError)
     assert store.submit(asked()) == [7]
     store.close()
+
+
+# Version 9, in which a job of a schedule could wait for those before it, and nothing said for which
+
+
+OF_SCHEDULES = """
+    INSERT INTO background_jobs (id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay,
+        backoff, max_retry_delay, queue, priority, finished_at, cancel_requested_at, created_at, updated_at, ready,
+        schedule, occurrence)
+    SELECT value ->> 0, 'a.B', 'run', '{}', iif(value ->> 2, 'pending', 'cancelled'), 0, 3, 5.0, 'constant', 60.0,
+        'default', 0, iif(value ->> 2, NULL, :now), iif(value ->> 2, NULL, :now), :now, :now, abs(value ->> 2),
+        value ->> 1, '2026-11-26T12:00:0' || (value ->> 0) || '.000000Z'
+    FROM json_each('[[1, "row", 0], [2, "row", 1], [3, "row", 2], [4, "row", 2], [5, "alone", 0], [6, "alone", 2]]')
+"""
+"""Two in a row that wait (`ready` 2) for the one before them; and one whose predecessor was cancelled before that."""
+
+
+def test_the_blocked_jobs_of_version_9_go_on_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "STEPS", STEPS[:9])
+    database = new_database(tmp_path)
+    database.execute_sql(OF_SCHEDULES, {"now": "2026-11-26T12:00:00.000000Z"})
+    database.close()
+    monkeypatch.setattr(migrations, "STEPS", STEPS)
+    prepare(tmp_path)
+    store = Store(tmp_path)
+    edges = store.rows("SELECT job_id, after_id, standing FROM job_dependencies")
+    assert [tuple(edge.values()) for edge in edges] == [(3, 2, 0), (4, 3, 0)]
+    with closing(Audit(tmp_path)) as audit:
+        assert audit.oddities() == ()
+    ran = []
+    while claims := store.claim(Lanes(8)):
+        ran.append({claim.job.id for claim in claims})
+        for claim in claims:
+            store.commit(starts(claim.job.id), ends(claim.job.id, FAILED_FOR_GOOD))
+    assert ran == [{2, 6}, {3}, {4}]
+    store.close()
+
+
+FAILED_FOR_GOOD = Ending.failed("ValueError", "no", may_retry=False)
 
 
 @pytest.mark.parametrize("step", range(len(STEPS)))
