@@ -16,7 +16,7 @@ from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.decisions import known_id
 from bgjobd.store.items import BulkRow, BulkSubmission, Flow, LogLine, StoredBulk, Submitter
 from bgjobd.store.placing import Placing
-from bgjobd.store.rows import checked, log_row, row_of_new
+from bgjobd.store.rows import checked, log_row, row_of_new_tied
 from bgjobd.store.snapshots import rest_of
 from bgjobd.store.written import Row
 
@@ -124,7 +124,7 @@ def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
         (row.parameters, row.idempotency_key, row.digest, to_json(row.sensitive) if row.sensitive else None)
         for row in one.rows
     ]
-    common = row_of_new(one.first, None, now, submitter)
+    common = row_of_new_tied(one.first, None, now, submitter)
     return checked({**common, "rows": to_json(rows)})
 
 

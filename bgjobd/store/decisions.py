@@ -24,6 +24,7 @@ from bgjobd.core.facts import (
     AttemptStarted,
     CancelRequested,
     Fact,
+    PredecessorDeleted,
     PredecessorMoved,
     RetryRequested,
     SlotGranted,
@@ -62,6 +63,7 @@ from bgjobd.store.rows import (
     noted_row,
     progress_of,
     row_of_new,
+    row_of_new_tied,
     started_row,
     ties_of,
 )
@@ -241,7 +243,11 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     overlay.last_id += 1
     fact = fact.numbered(overlay.last_id, by.job)
     job = state_machine.advance(None, fact, overlay.batch.now)
-    overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, overlay.batch.now, by))
+    given = job, fact.digest, overlay.batch.now, by
+    if fact.place is None:
+        overlay.write(Kind.NEW_JOB, row_of_new(*given))
+    else:
+        overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
     overlay.jobs[job.id] = job
     overlay.changed.append(job)
     overlay.move(None, job)
@@ -381,7 +387,7 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
     after = changed if is_changed else before
     if is_changed:
         overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
-        if _ties(after) != _ties(before):
+        if isinstance(fact, _OF_TIES):
             overlay.write(Kind.TIED_JOB, ties_of(after))
         overlay.jobs[after.id] = after
         if after.status is not before.status or after.is_blocked != before.is_blocked:
@@ -392,15 +398,8 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
     return after
 
 
-def _ties(job: Job) -> tuple[Any, ...]:
-    return (
-        job.waits_for,
-        job.failed_before,
-        job.if_failed,
-        job.cancelled_after,
-        job.takes,
-        job.call.parameters,
-    )
+_OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
+"""What changes a job's ties, and nothing else does."""
 
 
 def _tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:

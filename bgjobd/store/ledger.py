@@ -69,6 +69,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         Kind.NEW_GROUP: statements.INSERT_GROUP,
         Kind.NEW_JOB: statements.INSERT_JOB,
+        Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
         Kind.TIED_JOB: statements.UPDATE_TIES,
         Kind.NEW_EDGE: statements.INSERT_EDGE,

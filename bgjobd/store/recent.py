@@ -13,7 +13,7 @@ from bgjob.codec import JsonObject
 from bgjobd.store.items import Committed, Deleted
 from bgjobd.store.pages import ATTEMPT_COLUMNS, attempt_of
 from bgjobd.store.reader import StoredJob, shown
-from bgjobd.store.statements import COLUMNS_OF_JOB, REAL_COLUMNS
+from bgjobd.store.statements import COLUMNS_OF_JOB, REAL_COLUMNS, UNTIED
 from bgjobd.store.written import Kind, Row, Written
 
 _MOST: Final = 256
@@ -59,7 +59,7 @@ class RecentJobs:
         known = self._known.get(job_id)
         if known is None:
             return None
-        columns = dict(_as_stored(known.row, COLUMNS_OF_JOB))
+        columns = dict(_as_stored({**UNTIED, **known.row}, COLUMNS_OF_JOB))
         attempts = [known.attempts[number] for number in sorted(known.attempts)]
         return shown(columns, [_told(attempt) for attempt in attempts], None)
 
@@ -87,9 +87,10 @@ class RecentJobs:
                     self._known.pop(job_id, None)
 
     def _follow(self, written: Written) -> None:
-        for row in written.get(Kind.NEW_JOB, ())[-_MOST:]:
-            if len(row["parameters"]) <= _LARGEST:
-                self._known[row["id"]] = _Known(row)
+        for kind in (Kind.NEW_JOB, Kind.NEW_TIED_JOB):
+            for row in written.get(kind, ())[-_MOST:]:
+                if len(row["parameters"]) <= _LARGEST:
+                    self._known[row["id"]] = _Known(row)
         for kind, rows in written.items():
             if kind not in _NOT_OF_KNOWN:
                 self._change(kind, rows)

@@ -79,7 +79,7 @@ def changes_of(job: Job, now: float) -> Row:
 
 
 def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
-    """The whole row of a job that was just submitted."""
+    """The row of a job that was just submitted, whole but for the columns of ties."""
     return {
         "class_name": job.call.class_name,
         "method_name": job.call.method_name,
@@ -101,14 +101,13 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
         "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "schedule": job.schedule,
         "occurrence": text_of(job.occurrence),
-        "waits_for": job.waits_for,
-        "failed_before": job.failed_before,
-        "if_failed": job.if_failed,
-        "cancelled_after": job.cancelled_after,
-        "group_id": job.group_id,
-        "takes": job.takes,
         **changes_of(job, now),
     }
+
+
+def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
+    """The same with these."""
+    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id}
 
 
 def ties_of(job: Job) -> Row:

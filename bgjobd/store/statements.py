@@ -6,7 +6,7 @@ costs more than running it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from peewee import SQL, Field, FloatField, Model, Query, fn
@@ -42,8 +42,10 @@ def _compiled(query: Query) -> str:
     return sql
 
 
-def _insert(model: type[Model]) -> str:
-    return _compiled(model.insert({field: _p(field.name) for field in model._meta.sorted_fields}))
+def _insert(model: type[Model], without: Collection[str] = ()) -> str:
+    """Insert a row; the columns that it is without have what the table has for them."""
+    fields = [field for field in model._meta.sorted_fields if field.name not in without]
+    return _compiled(model.insert({field: _p(field.name) for field in fields}))
 
 
 def _insert_each(model: type[Model], name: str, own: Mapping[str, str]) -> str:
@@ -89,6 +91,12 @@ COLUMNS_OF_JOB: Final = tuple(field.name for field in BackgroundJob._meta.sorted
 WRITE_OCCURRENCES: Final = _insert(ScheduleOccurrence).replace("INSERT ", "INSERT OR REPLACE ", 1)
 MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 
+UNTIED: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("waits_for", "failed_before"), 0),
+    **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes")),
+}
+"""What a job that has no ties to others has in the columns of these; most have none, and pay for none."""
+
 REAL_COLUMNS: Final = frozenset(
     field.name
     for model in (BackgroundJob, JobAttempt)
@@ -110,7 +118,8 @@ _IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
 )
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
-INSERT_JOB: Final = _insert(BackgroundJob)
+INSERT_JOB: Final = _insert(BackgroundJob, without=UNTIED)
+INSERT_TIED_JOB: Final = _insert(BackgroundJob)
 INSERT_BULK: Final = _insert_each(
     BackgroundJob,
     "rows",

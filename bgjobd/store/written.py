@@ -14,6 +14,7 @@ class Kind(StrEnum):
 
     NEW_GROUP = auto()
     NEW_JOB = auto()
+    NEW_TIED_JOB = auto()
     CHANGED_JOB = auto()
     TIED_JOB = auto()
     NEW_EDGE = auto()

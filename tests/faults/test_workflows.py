@@ -1,0 +1,166 @@
+"""Jobs that come after others at their worst: deaths at each moment; no callback is missing, and none runs twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bgjob.words import IfFailed
+from bgjobd.core.edges import NewGroup, Take, Ties
+from bgjobd.core.planner import Lanes
+from bgjobd.store.audit import Audit
+from bgjobd.store.items import Flow, Look
+from tests.faults.injecting import needs_root
+from tests.faults.knife import Knife, is_halted, why_impossible
+from tests.store.flows import NEVER_AGAIN, after, flow, group, job
+from tests.store.samples import COMPLETED, SUBMITTER, Store, ends, starts
+from tests.support import eventually
+
+OBSTACLE = why_impossible()
+CASCADE = 1000
+
+
+# What is under way when somebody dies
+
+
+def an_end(store: Store) -> None:
+    """Of a job that others take something of, a member of a group among them, behind which a callback waits."""
+    taking = after(job(0), takes=(Take("v", job(0)),))
+    member = replace(taking, group=group(0))
+    store.answer(flow(after(), taking, member, after(group(0)), groups=[NewGroup()]))
+    start(store, 1)
+
+
+def a_cascade(store: Store) -> None:
+    """A job that is to fail, for which a thousand members of a group are cancelled; the callback runs all the same."""
+    members = [after(job(0), group=group(0)) for _ in range(CASCADE)]
+    callback = after(group(0), if_failed=IfFailed.RUN)
+    store.answer(flow(after(), *members, callback, groups=[NewGroup()]))
+    start(store, 1)
+
+
+def a_seal(store: Store) -> None:
+    """A group in another one, whose member has ended, and behind which a callback waits."""
+    nested = [NewGroup(is_open=True), NewGroup(parent=group(0))]
+    store.answer(flow(Ties(group=group(1)), after(group(0)), groups=nested))
+    start(store, 1)
+    store.commit(ends(1, COMPLETED))
+
+
+def start(store: Store, *ids: int) -> None:
+    store.claim(Lanes(1000))
+    store.commit(*[starts(id) for id in ids])
+
+
+def complete(store: Store) -> None:
+    """What the daemon makes of the journal of job 1, as often as it finds one."""
+    if store.job(1)["status"] == "running":
+        store.commit(ends(1, COMPLETED))
+
+
+def fail(store: Store) -> None:
+    """The same, and what follows, a portion a transaction."""
+    if store.job(1)["status"] == "running":
+        store.commit(ends(1, NEVER_AGAIN))
+    while store.count("consequences"):
+        store.commit(Look())
+
+
+def seal(store: Store) -> None:
+    store.commit(Flow((), SUBMITTER, seals=(1,)))
+
+
+Act = Callable[[Store], None]
+CASES: dict[str, tuple[Act, Act, dict[str, int]]] = {
+    "an end": (an_end, complete, {"completed": 4}),
+    "a cascade": (a_cascade, fail, {"cancelled": CASCADE, "completed": 1, "failed": 1}),
+    "a seal": (a_seal, seal, {"completed": 2}),
+}
+"""What there is, what happens then, and how all jobs have ended once it has."""
+
+
+@needs_root
+@pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
+@pytest.mark.parametrize("most", [4, pytest.param(None, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("case", CASES)
+def test_who_settles_is_killed_at_each_system_call_and_each_callback_runs_once(
+    tmp_path: Path, case: str, most: int | None
+) -> None:
+    prepare, act, ended = CASES[case]
+    place = tmp_path / "place"
+    place.mkdir()
+    with closing(Store(place)) as store:
+        prepare(store)
+    calls = calls_of(act, copied(place, tmp_path / "trial"), tmp_path / "log")
+    points = [(call, calls[:number].count(call)) for number, call in enumerate(calls, 1)]
+    struck = 0
+    tried = points[:: 1 if most is None else max(1, len(points) // most)]
+    for number, (call, when) in enumerate(tried):
+        there = copied(place, tmp_path / str(number))
+        struck += is_killed(act, there, f"{call}:signal=SIGKILL:when={when}", tmp_path / "log")
+        assert_right(act, there, ended)
+        shutil.rmtree(there)
+    assert struck > len(tried) / 2, "strace has killed next to nobody"
+
+
+def copied(place: Path, to: Path) -> Path:
+    return Path(shutil.copytree(place, to))
+
+
+def acting(act: Act, state_dir: Path) -> int:
+    """A process that has opened the file, and does it once it goes on."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            there = Store(state_dir)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            act(there)
+        finally:
+            os._exit(0)
+    eventually(lambda: is_halted(pid))
+    return pid
+
+
+def calls_of(act: Act, state_dir: Path, log: Path) -> list[str]:
+    pid = acting(act, state_dir)
+    with Knife(pid, None, log) as knife:
+        knife.let_go_on()
+        os.waitpid(pid, 0)
+        eventually(knife.has_ended)
+    return knife.calls()
+
+
+def is_killed(act: Act, state_dir: Path, injection: str, log: Path) -> bool:
+    pid = acting(act, state_dir)
+    with Knife(pid, injection, log) as knife:
+        knife.let_go_on()
+        os.waitpid(pid, 0)
+        eventually(knife.has_ended)
+    return knife.has_struck()
+
+
+def assert_right(act: Act, state_dir: Path, ended: dict[str, int]) -> None:
+    """Both as it was left, and once the next daemon has done it, and has run what may run."""
+    with closing(Store(state_dir)) as store:
+        assert_balance(store)
+        act(store)
+        while claims := store.claim(Lanes(1000)):
+            ids = [claim.job.id for claim in claims]
+            store.commit(*[starts(id) for id in ids], *[ends(id, COMPLETED) for id in ids])
+        assert_balance(store)
+        statuses = store.rows("SELECT status, count(*) AS number FROM background_jobs GROUP BY 1")
+        assert {row["status"]: row["number"] for row in statuses} == ended
+        assert store.rows("SELECT job_id FROM job_attempts WHERE number > 1") == []
+
+
+def assert_balance(store: Store) -> None:
+    with closing(Audit(store.state_dir)) as audit:
+        assert audit.oddities() == ()
+        assert audit.odd_groups() == ()
