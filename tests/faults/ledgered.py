@@ -38,6 +38,11 @@ class Ledgered:
                 time.sleep(0.005)
         return "waited"
 
+    def fail_behind(self, ledger: str, path: str) -> None:
+        """Fails once there is a file of this name, and is not tried again."""
+        self.wait_for(ledger, path)
+        raise Fail("as it was asked to")
+
     def fail(self, ledger: str, message: str = "no recipient") -> None:
         with self._entered(ledger):
             raise ValueError(message)

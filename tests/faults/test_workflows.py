@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +20,11 @@ from bgjobd.core.edges import NewGroup, Take, Ties
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
 from bgjobd.store.items import Flow, Look
+from tests.daemon.running import RunningDaemon, daemon
+from tests.faults import books
 from tests.faults.injecting import needs_root
 from tests.faults.knife import Knife, is_halted, why_impossible
+from tests.protocol.peers import connect, ours
 from tests.store.flows import NEVER_AGAIN, after, flow, group, job
 from tests.store.samples import COMPLETED, SUBMITTER, Store, ends, starts
 from tests.support import eventually
@@ -164,3 +170,74 @@ def assert_balance(store: Store) -> None:
     with closing(Audit(store.state_dir)) as audit:
         assert audit.oddities() == ()
         assert audit.odd_groups() == ()
+
+
+# A daemon that is killed
+
+
+@pytest.mark.parametrize(
+    ("kills", "members"),
+    [(2, 400), pytest.param(20, 100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+)
+def test_a_callback_runs_once_however_often_the_daemon_is_killed_while_the_members_run(
+    tmp_path: Path, kills: int, members: int
+) -> None:
+    """Some members run; the others are cancelled for one that fails, a hundred a transaction."""
+    go, ledger, chance = tmp_path / "go", tmp_path / "ledger", random.Random(21)
+    with daemon(tmp_path, books.SETTINGS, modules=books.MODULES) as running:
+        group_id, callback, ids = gathered(running, go, ledger, members)
+        go.touch()
+        for _ in range(kills):
+            before = unfinished(running, group_id)
+            eventually(lambda before=before: unfinished(running, group_id) < before or before == 0)
+            within(chance.uniform(0.0, 0.1))
+            running.stop(signal.SIGKILL)
+            running.start()
+        with running.client() as client:
+            client.get(callback).wait(300)
+        books.check(running, [callback, *ids], ledger)
+        lines = books.lines_of(ledger)
+        assert [line.what for line in lines if line.job == callback] == ["start", "end"]
+        ended = {
+            line.job for line in lines[: [line.job for line in lines].index(callback)] if line.what == "end"
+        }
+        assert ended >= set(ids)
+        (counts,) = running.query("SELECT total, unfinished, completed, cancelled FROM job_groups")
+        assert counts == (members, 0, len(ids), members - len(ids))
+
+
+def gathered(running: RunningDaemon, go: Path, ledger: Path, members: int) -> tuple[int, int, list[int]]:
+    """A group in portions, with some members that run once `go` is there; the callback after it; the ids of these."""
+    given = {"class_name": books.LEDGERED, "parameters": {"ledger": str(ledger)}}
+    waiting = {"ledger": str(ledger), "path": str(go)}
+    gate = given | {"method_name": "fail_behind", "parameters": waiting, "ref": "gate"}
+    with connect(running) as peer:
+
+        def submit(**asked: Any) -> dict[str, Any]:
+            reply = peer.ask(ours("SubmitMany", **asked))
+            assert reply.error is None, reply
+            return dict(reply.parameters)
+
+        first = submit(jobs=[gate], groups=[{"ref": "g", "open": True}])
+        within_it = {"group": {"id": first["groups"][0]}}
+        quick = given | {"method_name": "wait_for", "parameters": waiting, "options": within_it}
+        ids = submit(jobs=[quick] * 20)["ids"]
+        behind = within_it | {"after": [{"id": first["ids"][0]}]}
+        left = members - len(ids)
+        for start in range(0, left, 2000):
+            tied = given | {"method_name": "quick", "options": behind}
+            submit(jobs=[tied] * min(2000, left - start))
+        last = {"after": [{"group": first["groups"][0]}], "if_failed": "run"}
+        callback = submit(jobs=[given | {"method_name": "quick", "options": last}], seal=first["groups"])
+    return first["groups"][0], callback["ids"][0], ids
+
+
+def unfinished(running: RunningDaemon, group_id: int) -> int:
+    ((count,),) = running.query(f"SELECT unfinished FROM job_groups WHERE id = {group_id}")
+    return int(count)
+
+
+def within(seconds: float) -> None:
+    """Let some time pass."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= end)
