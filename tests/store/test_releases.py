@@ -10,9 +10,19 @@ from bgjobd.core.edges import NewGroup, Take, Ties
 from bgjobd.core.facts import RetryRequested
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Flow, GroupCancelled, JobRequests, Look
+from bgjobd.store.items import Flow, GroupCancelled, Item, JobRequests, Look
 from tests.store.flows import NEVER_AGAIN, after, flow, group, job
-from tests.store.samples import COMPLETED, SUBMITTER, Store, asked, cancels, ends, retries, starts
+from tests.store.samples import (
+    COMPLETED,
+    SUBMITTER,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    starts,
+    statements_run_on,
+)
 
 
 def settle_all(store: Store) -> None:
@@ -155,3 +165,43 @@ def test_a_repeat_of_a_request_has_the_group_of_its_jobs_though_that_has_no_key(
     first, again = store.answer(request), store.answer(request)
     assert (first.groups, again.groups) == ((1,), (1,))
     assert [one.id for one in again.jobs] == [1, 2]
+
+
+# What it costs
+
+
+def test_a_members_end_costs_the_same_in_a_group_of_three_and_of_many_and_only_the_last_one_frees_others(
+    store: Store,
+) -> None:
+    costs = []
+    for members in (3, 1000):
+        request = flow(*[Ties(group=group(0))] * members, after(group(0)), groups=[NewGroup()])
+        ids = [one.id for one in store.answer(request).jobs[:members]]
+        store.claim(Lanes(members))
+        store.commit(*[starts(id) for id in ids])
+        store.commit(*[ends(id, COMPLETED) for id in ids[1:-2]])
+        costs.append([_statements(store, ends(id, COMPLETED)) for id in (ids[0], ids[-2], ids[-1])])
+        store.commit(cancels(ids[-1] + 1))
+    few, many = costs
+    assert few == many
+    first, middle, last = many
+    assert first == middle
+    assert last > first
+
+
+def _statements(store: Store, *items: Item) -> int:
+    with statements_run_on(store.database) as run:
+        store.commit(*items)
+    return len(run)
+
+
+def test_what_comes_after_nothing_costs_a_transaction_one_statement(store: Store) -> None:
+    store.submit(asked(), asked())
+    store.claim(Lanes(2))
+    store.commit(starts(1), starts(2))
+    with statements_run_on(store.database) as run:
+        store.commit(ends(1, COMPLETED), ends(2, COMPLETED))
+    assert len([one for one in run if "job_dependencies" in one or "job_groups" in one]) == 1
+    with statements_run_on(store.database) as run:
+        store.submit(asked())
+    assert [one for one in run if "job_dependencies" in one or "job_groups" in one] == []
