@@ -120,6 +120,18 @@ def make_old_occurrences(running: RunningDaemon) -> None:
     connection.close()
 
 
+def make_old_group(running: RunningDaemon) -> None:
+    """One that has ended without members."""
+    counts = "total, unfinished, completed, failed, cancelled"
+    with sqlite3.connect(running.database) as connection:
+        connection.execute(
+            f"INSERT INTO job_groups (since_id, {counts}, sealed_at, ended_at, created_at) "
+            "VALUES (0, 0, 0, 0, 0, 0, ?, ?, ?)",
+            [LONG_AGO] * 3,
+        )
+    connection.close()
+
+
 def ids(running: RunningDaemon) -> list[int]:
     return [id for (id,) in running.query("SELECT id FROM background_jobs ORDER BY id")]
 
@@ -148,6 +160,7 @@ def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(
         young = run(client, "say", text="young")
         make_old(running, *done, *failed, waiting)
         make_old_occurrences(running)
+        make_old_group(running)
         client.reload()
         eventually(lambda: ids(running) == [*failed, waiting, *young])
         assert client.stats()["jobs"] == {"completed": 1, "failed": 1, "pending": 1}
@@ -160,6 +173,7 @@ def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(
         assert ": 3 jobs, " in line
         assert "entries, 2 rows of schedules' occurrences" in line
         assert running.query("SELECT name FROM schedules") == []
+        assert running.query("SELECT id FROM job_groups") == []
         balance(running)
 
 
