@@ -8,6 +8,7 @@ any order is right, and a repeat changes nothing.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,9 @@ _IN_A_TURN: Final = 25
 """How many of these for one that has ended, before others have their turn: one may have very many behind it."""
 
 _NOTED_AT_ONCE: Final = 25
+
+_SETTLING_FOR: Final = 0.004
+"""Seconds that one transaction settles for, though that be less: whoever waits for the same commit waits as long."""
 
 _SELECT_WITH_EDGES: Final = """
     SELECT value FROM json_each(:ids) WHERE EXISTS (
@@ -120,7 +124,8 @@ class Release:
         self._waiting += self._batch.unsettled
         self._count_groups()
         self._waiting = deque(_by_turns(noted, self._waiting))
-        while self._waiting and self._left > 0:
+        end = time.monotonic() + _SETTLING_FOR if self._waiting else 0.0
+        while self._waiting and self._left > 0 and (self._left == AT_ONCE or time.monotonic() < end):
             self._settle_one(self._waiting.popleft())
             self._note_moves()
             self._count_groups()

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd.store import release
 from tests.store.samples import Store
+
+
+@pytest.fixture(autouse=True)
+def time_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an end causes, for each transaction, however busy the machine is."""
+    monkeypatch.setattr(release, "_SETTLING_FOR", 1000.0)
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pytest
+
 from bgjob.errors import BehindFailedError
 from bgjob.words import IfFailed
 from bgjobd.core.edges import NewGroup, Take, Ties
 from bgjobd.core.facts import RetryRequested
 from bgjobd.core.planner import Lanes
+from bgjobd.store import release
 from bgjobd.store.audit import Audit
 from bgjobd.store.items import Flow, GroupCancelled, Item, JobRequests, Look
 from tests.store.flows import NEVER_AGAIN, after, flow, group, job
@@ -168,6 +171,20 @@ def test_a_repeat_of_a_request_has_the_group_of_its_jobs_though_that_has_no_key(
 
 
 # What it costs
+
+
+def test_a_transaction_settles_no_longer_than_others_may_wait_and_the_rest_follows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "_SETTLING_FOR", 0.0)
+    store.answer(flow(after(), *[after(job(0))] * 60))
+    blocked = "SELECT count(*) AS number FROM background_jobs WHERE ready = 2"
+    store.commit(cancels(1))
+    left = [store.rows(blocked)[0]["number"]]
+    while store.commit(Look()).next_due is not None:
+        left.append(store.rows(blocked)[0]["number"])
+    assert left == [35, 10]
+    assert store.rows(blocked) == [{"number": 0}]
 
 
 def test_a_members_end_costs_the_same_in_a_group_of_three_and_of_many_and_only_the_last_one_frees_others(
