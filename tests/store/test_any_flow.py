@@ -38,6 +38,7 @@ def emptied(store: Store) -> Store:
     return store
 
 
+@pytest.mark.timeout(3600)
 @settings(seeded, max_examples=MANY)
 @given(flows(), STEPS, st.integers(1, 3))
 def test_all_stands_as_what_it_comes_after_whatever_the_order_and_the_portions(
