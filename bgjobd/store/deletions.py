@@ -179,6 +179,7 @@ def _delete_group(execute: Execute, group_id: int | None, batch: Batch) -> int:
         if found is None:
             break
         gone += 1
+        batch.groups.pop(group_id, None)
         parent, has_failed_others = found
         if has_failed_others:
             batch.unsettled.append(Unsettled(Of.GROUP, group_id))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bgjob.errors import GroupNotFoundError
 from bgjob.words import IfFailed
 from bgjobd.core.edges import NewGroup, Node, Of, Take, Ties
 from bgjobd.core.planner import Lanes
@@ -119,6 +120,20 @@ def test_who_waits_for_another_try_of_a_group_that_is_deleted_is_cancelled(store
     assert store.job(2)["ready"] == 2
     delete(store, 1)
     assert store.job(2)["error"] == "cancelled: group 1, which it came after, failed, and is deleted"
+    assert_balance(store)
+
+
+def test_a_group_that_was_deleted_a_moment_before_is_not_there_for_a_request_of_the_same_transaction(
+    store: Store,
+) -> None:
+    store.answer(flow(Ties(group=group(0)), groups=[NewGroup()]))
+    end(store, 1, ending=NEVER_AGAIN)
+    store.submit(asked())
+    late = flow(after(Node(Of.GROUP, 1), if_failed=IfFailed.RUN))
+    later = flow(after(Node(Of.GROUP, 1), if_failed=IfFailed.WAIT))
+    _, deleted, refused = store.commit(late, Deletion((1,), FAR), later).answers
+    assert deleted.jobs == (1,)
+    assert isinstance(refused, GroupNotFoundError)
     assert_balance(store)
 
 
