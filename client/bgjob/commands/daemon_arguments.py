@@ -1,0 +1,110 @@
+"""The options of the commands about the daemon, its queues and classes, and about outboxes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from bgjob.commands import about, completion, manage, outbox, values
+from bgjob.commands.shared_arguments import Commands, Options, added
+from bgjob.commands.top import command as top
+
+
+def _add_top(commands: Commands) -> None:
+    command = added(
+        commands,
+        "top",
+        top.top,
+        "bgjob top",
+        "bgjob top --once",
+        json_help="print JSON, once",
+        more="On a terminal it goes on until q; its keys are told by ?.",
+    )
+    command.add_argument(
+        "--every",
+        type=values.seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="look again after this time (2), besides when a job changes",
+    )
+    command.add_argument("--once", action="store_true", help="print it once, as where there is no terminal")
+
+
+def _add_stats(commands: Commands) -> None:
+    added(commands, "stats", about.stats, "bgjob stats")
+
+
+def _add_classes(commands: Commands) -> None:
+    command = added(commands, "classes", about.classes, "bgjob classes EmailNotification")
+    name = command.add_argument(
+        "name", nargs="?", metavar="NAME", help="one class, by its name or the end of it"
+    )
+    completion.asking_for(name, "classes")
+
+
+def _add_reload(commands: Commands) -> None:
+    added(
+        commands,
+        "reload",
+        manage.reload,
+        "bgjob reload",
+        more="If anything is wrong with the new, all stays as it was, and the reason is told.",
+    )
+
+
+def _add_pause(commands: Commands) -> None:
+    _add_queue(added(commands, "pause", manage.pause, "bgjob pause mail", hint=_QUEUES))
+
+
+def _add_resume(commands: Commands) -> None:
+    _add_queue(added(commands, "resume", manage.resume, "bgjob resume mail", hint=_QUEUES))
+
+
+def _add_queue(command: argparse.ArgumentParser) -> None:
+    queue = command.add_argument("queue", nargs="?", default="default", metavar="QUEUE", help="else default")
+    completion.asking_for(queue, "queues")
+
+
+def _add_outbox(commands: Commands) -> None:
+    command = added(
+        commands,
+        "outbox",
+        outbox.outbox,
+        "bgjob outbox --ddl sqlite | sqlite3 shop.db",
+        "bgjob outbox --dsn shop.db --list",
+        "bgjob outbox --dsn 'service=shop' --watch     # of ~/.pg_service.conf",
+        json_help="print JSON, with --watch lines",
+        more="The exit code is 69 as well where there is no database.",
+    )
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--dsn",
+        metavar="DSN",
+        help="of the database: postgresql://…, what libpq takes (dbname=shop), or the path of an SQLite file",
+    )
+    where.add_argument("--ddl", choices=outbox.DATABASES, help="print what makes the table, and end")
+    command.add_argument(
+        "--every", type=values.seconds, default=5.0, metavar="TIME", help="look again after this time (5)"
+    )
+    _add_ways(command.add_mutually_exclusive_group())
+
+
+def _add_ways(what: Options) -> None:
+    what.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on, and look every few seconds for what stays; neither database nor daemon need be there",
+    )
+    what.add_argument("--list", action="store_true", help="show what stays, and why, and submit nothing")
+    what.add_argument(
+        "--again",
+        nargs="?",
+        const=outbox.ALL,
+        metavar="KEY",
+        help="submit as well what was refused for good: the job with this key, or all",
+    )
+
+
+COMMANDS: Final = (_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox)
+
+_QUEUES: Final = "`bgjob stats` lists the queues"

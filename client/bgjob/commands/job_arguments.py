@@ -1,0 +1,280 @@
+"""The options of the commands about jobs: which run one, look at some, or ask something of them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from bgjob.commands import completion, follow, look, manage, pages, submit, values
+from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
+from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed
+
+
+def _add_run(commands: Commands) -> None:
+    command = added(
+        commands,
+        "run",
+        submit.run,
+        f"bgjob run {values.EXAMPLE} -p to=user@example.com",
+        "bgjob run myapp.jobs.ExampleJob::run --parameters @example.json --delay 5m",
+        "bgjob run myapp.jobs.ExampleJob::run -w --timeout 30",
+        json_help="print JSON: the id, with -w the job, with -f lines",
+    )
+    target = command.add_argument("target", type=values.target, metavar="CLASS::METHOD", help="what to run")
+    completion.asking_for(target, "methods")
+    of_job = command.add_argument_group("the job")
+    _add_parameters(of_job)
+    _add_start(of_job)
+    _add_retries(of_job)
+    _add_after(of_job)
+    of_job.add_argument(
+        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
+    )
+    of_wait = command.add_argument_group("waiting for it")
+    of_wait.add_argument(
+        "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
+    )
+    of_wait.add_argument(
+        "-f", "--follow", action="store_true", help="print output as it comes, and log lines on stderr"
+    )
+    of_wait.add_argument("--timeout", type=values.seconds, metavar="TIME", help="wait at most this long")
+
+
+def _add_parameters(of_job: Options) -> None:
+    of_job.add_argument(
+        "-p",
+        dest="parameters",
+        type=values.parameter,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter: JSON if it parses, else text; may be repeated",
+    )
+    of_job.add_argument(
+        "--parameters",
+        dest="whole",
+        type=values.parameters,
+        default={},
+        metavar="JSON|@FILE|-",
+        help="all parameters as a JSON object, from a file, or from stdin; -p adds to them",
+    )
+
+
+def _add_start(of_job: Options) -> None:
+    of_job.add_argument(
+        "--delay", type=values.seconds, metavar="TIME", help="not before, from now: 90, 5m, 2h"
+    )
+    of_job.add_argument(
+        "--at",
+        type=values.start,
+        metavar="WHEN",
+        help="not before: 02:00, 'tomorrow 02:00', 2026-12-04T14:31:53Z; local time where no offset is given",
+    )
+    queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
+    completion.asking_for(queue, "queues")
+    of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
+    of_job.add_argument(
+        "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
+    )
+
+
+def _add_retries(of_job: Options) -> None:
+    of_job.add_argument("--max-retries", type=values.count, metavar="N", help="how often to try again")
+    of_job.add_argument(
+        "--retry-delay", type=values.seconds, metavar="TIME", help="time between two attempts"
+    )
+    of_job.add_argument(
+        "--backoff", choices=[backoff.value for backoff in Backoff], help="how that time grows"
+    )
+    of_job.add_argument(
+        "--retry-count", type=values.count, default=0, metavar="N", help="start with this many retries spent"
+    )
+
+
+def _add_after(of_job: Options) -> None:
+    after = of_job.add_argument(
+        "--after",
+        type=values.predecessor,
+        action="append",
+        metavar="ID|group:ID",
+        help="not before this job, or group, has completed; may be repeated",
+    )
+    completion.asking_for(after, "jobs")
+    of_job.add_argument(
+        "--if-failed",
+        choices=[one.value for one in IfFailed],
+        help="where one of those fails or is cancelled: cancel this one (the default), run it, or wait for a retry",
+    )
+
+
+def _add_list(commands: Commands) -> None:
+    command = added(
+        commands,
+        "list",
+        look.list_jobs,
+        "bgjob list --status failed --class myapp.jobs.EmailNotification",
+        "bgjob list --columns id,status,job,took --limit 100",
+    )
+    _add_filters(command)
+    _add_page_of_list(command)
+
+
+def _add_filters(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--status",
+        action="extend",
+        nargs="+",
+        choices=STATUS_WORDS,
+        metavar="STATUS",
+        help=f"one or more of {', '.join(STATUS_WORDS)}",
+    )
+    queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
+    completion.asking_for(queue, "queues")
+    add_target(command)
+    schedule = command.add_argument("--schedule", metavar="NAME", help="jobs of this schedule")
+    completion.asking_for(schedule, "schedules")
+    group = command.add_argument("--group", type=values.job_id, metavar="ID", help="members of this group")
+    completion.asking_for(group, "groups")
+    command.add_argument(
+        "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
+    )
+    command.add_argument(
+        "--since",
+        type=values.since,
+        metavar="TIME",
+        help="ended since, where --status has only ends, else submitted since: 1h, 2026-12-04T14:31:53Z",
+    )
+
+
+def _add_page_of_list(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
+    command.add_argument(
+        "--before", type=values.job_id, metavar="ID", help="jobs behind this one in the list"
+    )
+    command.add_argument(
+        "--columns",
+        type=values.columns,
+        default=look.DEFAULT_COLUMNS,
+        metavar="A,B,C",
+        help=f"some of {', '.join(look.CELLS)}",
+    )
+
+
+def _add_show(commands: Commands) -> None:
+    command = added(commands, "show", look.show, "bgjob show 12 --logs", "bgjob show order-17")
+    job = command.add_argument(
+        "job", type=values.job, metavar="ID|KEY", help="of the job; what is no id is its idempotency key"
+    )
+    completion.asking_for(job, "jobs")
+    command.add_argument("--logs", action="store_true", help="its log lines too")
+
+
+def _add_why(commands: Commands) -> None:
+    add_id(added(commands, "why", look.why, "bgjob why 12"))
+
+
+def _add_tail(commands: Commands) -> None:
+    command = added(
+        commands,
+        "tail",
+        follow.tail,
+        "bgjob tail -f",
+        "bgjob tail -n 100 --type failure --class myapp.jobs.EmailNotification",
+        json_help="JSON lines: one entry of the log each",
+    )
+    command.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")
+    command.add_argument(
+        "-n", dest="count", type=values.tail_size, default=10, metavar="N", help="how many lines first (10)"
+    )
+    job = command.add_argument("--job", type=values.job_id, metavar="ID", help="of this job; -f ends with it")
+    completion.asking_for(job, "jobs")
+    add_target(command)
+    command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
+    command.add_argument("--search", metavar="TEXT", help="a part of the message")
+
+
+def _add_output(commands: Commands) -> None:
+    command = added(
+        commands,
+        "output",
+        follow.output,
+        "bgjob output 12 > log.txt",
+        "bgjob output -f -c 4K 12",
+        json_help="JSON lines: attempt number, bytes (base64), their offset, how many were left out before them",
+    )
+    add_id(command)
+    command.add_argument(
+        "--attempt",
+        type=values.job_id,
+        metavar="N",
+        help="this attempt's, with -f from this one on; else the latest",
+    )
+    command.add_argument(
+        "-c",
+        dest="tail",
+        type=values.size,
+        metavar="SIZE",
+        help="no more than the last SIZE bytes of it: 4096, 64K, 1M",
+    )
+    command.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
+
+
+def _add_wait(commands: Commands) -> None:
+    command = added(
+        commands,
+        "wait",
+        follow.wait,
+        "bgjob wait 12 13 --timeout 10m",
+        json_help="JSON lines: each job as it ends",
+        more="The exit code is that of the first of them that did not complete.",
+    )
+    add_ids(command, "open_jobs")
+    command.add_argument(
+        "--timeout", type=values.seconds, metavar="TIME", help="wait at most this long: 90, 5m, 2h"
+    )
+
+
+def _add_cancel(commands: Commands) -> None:
+    command = added(
+        commands,
+        "cancel",
+        manage.cancel,
+        "bgjob cancel 12 13",
+        more="If one cannot be, none of them is.",
+        hint="only jobs that have not ended can be cancelled",
+    )
+    add_ids(command, "open_jobs")
+
+
+def _add_retry(commands: Commands) -> None:
+    command = added(
+        commands,
+        "retry",
+        manage.retry,
+        "bgjob retry 12 13",
+        more="If one cannot be, none of them is.",
+        hint="only failed and cancelled jobs can run again",
+    )
+    add_ids(command, "ended_jobs")
+    command.add_argument(
+        "--anyway", action="store_true", help="though what they come after failed: that counts as done, then"
+    )
+
+
+COMMANDS: Final = (
+    _add_run,
+    _add_list,
+    _add_show,
+    _add_why,
+    _add_tail,
+    _add_output,
+    _add_wait,
+    _add_cancel,
+    _add_retry,
+)

@@ -1,0 +1,79 @@
+"""What options several commands have, and how one is added; those of a single command are not here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from bgjob.client import Client
+from bgjob.commands import completion, values
+
+Commands = Any  # argparse has no public name for what add_subparsers answers
+Options = Any  # nor for what add_argument_group answers
+
+
+def added(
+    commands: Commands,
+    name: str,
+    run: Callable[[Client, argparse.Namespace], int],
+    *examples: str,
+    json_help: str | None = "print JSON",
+    more: str = "",
+    hint: str | None = None,
+) -> argparse.ArgumentParser:
+    """A command with what all of them have: its sentence, examples, --socket and --json."""
+    sentence = run.__doc__ or ""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=sentence[0].lower() + sentence[1:].rstrip("."),
+        description=f"{sentence} {more}".rstrip(),
+        epilog="\n".join(
+            ["example:" if len(examples) == 1 else "examples:", *(f"  {one}" for one in examples)]
+        ),
+        formatter_class=Help,
+        allow_abbrev=False,
+    )
+    add_socket(command, default=argparse.SUPPRESS)
+    if json_help is not None:
+        command.add_argument("--json", action="store_true", help=json_help)
+    command.set_defaults(run=run, hint=hint or f"see `bgjob {name} --help`")
+    return command
+
+
+def add_socket(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--socket",
+        default=default,
+        metavar="ADDRESS",
+        help="of the daemon, a path or unix:PATH; else $BGJOBD_SOCKET, your own or the system's",
+    )
+
+
+def add_id(command: argparse.ArgumentParser) -> None:
+    job = command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
+    completion.asking_for(job, "jobs")
+
+
+def add_ids(command: argparse.ArgumentParser, kind: str) -> None:
+    jobs = command.add_argument("ids", type=values.job_id, nargs="+", metavar="ID", help="of a job")
+    completion.asking_for(jobs, kind)
+
+
+def add_target(command: argparse.ArgumentParser) -> None:
+    target = command.add_argument(
+        "--class",
+        dest="target",
+        type=values.class_filter,
+        default={},
+        metavar="CLASS[::METHOD]",
+        help="jobs of this class, by its whole name",
+    )
+    completion.asking_for(target, "filters")
+
+
+class Help(argparse.HelpFormatter):
+    """Fills sentences and leaves lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
