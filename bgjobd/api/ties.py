@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from bgjob.errors import InvalidParameterError, TooLargeError
-from bgjob.words import IfFailed
+from bgjob.words import MAX_EDGES, IfFailed
 from bgjobd.api import schemas
 from bgjobd.core.edges import MOST_ENCLOSING, Mentioned, NewGroup, Node, Of, Take, Ties
 from bgjobd.core.pointer import is_pointer
-
-MOST_OF_A_REQUEST: Final = 20_000
-"""So many others all jobs of a request may come after."""
 
 
 @dataclass(slots=True)
@@ -80,8 +76,8 @@ class Names:
         if edges > schemas.MOST_PREDECESSORS:
             raise TooLargeError(limit=schemas.MOST_PREDECESSORS, size=edges, parameter="options.after")
         self.edges += edges
-        if self.edges > MOST_OF_A_REQUEST:
-            raise TooLargeError(limit=MOST_OF_A_REQUEST, size=self.edges, parameter="jobs")
+        if self.edges > MAX_EDGES:
+            raise TooLargeError(limit=MAX_EDGES, size=self.edges, parameter="jobs")
 
     def _take(self, name: str, given: schemas.Source) -> Take:
         path = f"options.take.{name}"

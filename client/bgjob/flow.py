@@ -172,8 +172,8 @@ class _Steps(Step):
     ) -> Submitted | Coroutine[Any, Any, AsyncSubmitted]:
         """Submit all of it by this client, else by the one that the process shares; an AsyncClient's is to be awaited.
 
-        Raises ValueError for what has no order, TooLargeError for what fits in no request but for a group alone, and
-        the refusals of a submit. A repeat soon after an error goes on where that was; else each makes new jobs.
+        Raises ValueError for what has no order, TooLargeError for what fits in no request without its largest group,
+        and the refusals of a submit. A repeat soon after an error goes on where that was; else each makes new jobs.
         """
         return (client or shared_client()).submit_flow(self)
 

@@ -14,6 +14,8 @@ KEY_LENGTHS: Final = range(1, 256)
 """How many characters an idempotency key may have."""
 MAX_JOBS: Final = 10_000
 """How many jobs a request may have."""
+MAX_EDGES: Final = 20_000
+"""How many others all jobs of a request may come after."""
 MAX_GROUP_DEPTH: Final = 8
 """How many groups may be in one another."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 import bgjob
 import bgjob.testing
-from bgjob import Client, Draft, Step, TooLargeError, call, chain, group, job, result_of
+from bgjob import Client, Draft, Step, TooLargeError, call, calls, chain, flow_requests, group, job, result_of
 from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
 from bgjob.errors import IdempotencyConflictError, InvalidParameterError, ProtocolError, QueueFullError
+from bgjob.flow import Flow
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
 from bgjob.words import MAX_FRAME
@@ -338,6 +340,49 @@ def test_a_group_that_fits_no_request_goes_in_portions_and_is_sealed_in_the_end(
     assert last == ("SealGroup", {"id": 5})
 
 
+def test_what_is_around_a_large_group_goes_first_in_one_request_with_the_group_open() -> None:
+    pages = group(many(2000), name="pages")
+    first, last = draft("first"), draft("last", {"title": result_of(pages)})
+    sent, stored = answered([chain(first, pages, last)], KeysLeft())
+    assert stored is not None
+    assert [stored.jobs[first], stored.jobs[last], len(stored.jobs)] == [1, 2, 2002]
+    (_, begin), *portions, end = sent
+    assert [one["ref"] for one in begin["jobs"]] == ["first", "last"]
+    assert begin["jobs"][1]["options"].items() >= {"after": [{"group_ref": "#g0"}]}.items()
+    assert begin["groups"][0]["open"]
+    members = [one["options"] for _, portion in portions for one in portion["jobs"]]
+    assert len(portions) == 3
+    assert [(one["after"], one["group"]) for one in members] == [([{"id": 1}], {"id": 5})] * 2000
+    assert end == ("SealGroup", {"id": 5})
+
+
+def test_in_a_portion_jobs_come_after_those_of_the_same_by_name_and_after_others_by_id() -> None:
+    pairs = [
+        chain(job(REPORT, "load", {"text": "x" * 1000}), job(REPORT, "page", {"text": "x" * 1000}))
+        for _ in range(500)
+    ]
+    sent, _ = answered([group(pairs)], KeysLeft())
+    after = [next(iter(one["options"]["after"][0])) for _, one in sent[1:-1] for one in one["jobs"][-300:]]
+    assert {*after} == {"id", "ref"}
+
+
+def test_a_portion_has_no_more_predecessors_than_a_daemon_takes() -> None:
+    first = chain().and_(job(REPORT, "load") for _ in range(100))
+    pages = group(job(REPORT, "page") for _ in range(300))
+    sent, _ = answered([chain(first, pages)], KeysLeft())
+    told = [sum(len(one["options"].get("after", ())) for one in request["jobs"]) for _, request in sent[1:-1]]
+    assert told == [20_000, 10_000]
+
+
+def test_an_error_in_a_portion_says_which_group_is_open() -> None:
+    made = asking([group(many(2000))], KeysLeft(), Retries(None, None), lambda: 0.0)
+    next(made)
+    made.send(calls.submit_flow([], [], []).parse({"ids": [], "groups": [5]}))
+    with pytest.raises(QueueFullError) as error:
+        made.throw(QueueFullError(queue="default", limit=1))
+    assert "group 5 is open" in error.value.__notes__[0]
+
+
 def test_members_that_differ_go_one_by_one_in_fewer_at_a_time() -> None:
     mixed = [one.options(priority=place % 2) for place, one in enumerate(many(1000))]
     sent, stored = answered([group(mixed)], KeysLeft())
@@ -391,7 +436,9 @@ def test_jobs_keep_keys_of_their_own() -> None:
 @pytest.mark.parametrize(
     "flow",
     [
-        lambda: chain(group(many(2000)), draft("last")),
+        lambda: chain(group(many(2000)), group(many(2000))),
+        lambda: (pages := many(2000)) and chain(group(pages), draft("last", {"page": result_of(pages[7])})),
+        lambda: chain(group(open=True), group(many(2000)), draft("last")),
         lambda: chain(many(2000)),
         lambda: chain(many(1)).and_(many(2000)),
     ],
@@ -492,3 +539,37 @@ def test_a_flow_that_has_an_order_is_taken_and_each_job_has_what_it_comes_after_
         assert len(jobs) == len(submitted.jobs)
         for one in jobs:
             assert all(after.get("id", 0) < one.id for after in one.options.get("after", ()))
+
+
+@given(st.data())
+def test_a_flow_in_portions_comes_to_the_same_as_in_one_request(data: Any) -> None:
+    chooser = Chooser(data.draw)
+    flow = chain().and_([chooser.step(3) for _ in range(3)])
+    try:
+        whole = told_of(flow)
+    except ValueError:
+        return
+    with pytest.MonkeyPatch.context() as patch, suppress(TooLargeError):
+        patch.setattr(flow_requests, "MAX_JOBS", data.draw(st.integers(1, 4)))
+        assert told_of(flow) == whole
+
+
+def told_of(flow: Flow) -> list[Any]:
+    """What each job of a flow comes after, its group, and how all groups stand; all by their places."""
+    with bgjob.testing.recorded() as recorded:
+        submitted = flow.submit(Client("/nowhere"))
+        after = {one.id: one.options.get("after", ()) for one in recorded}
+        places = {("id", one.id): f"job {place}" for place, one in enumerate(submitted.jobs)}
+        places |= {("group", one.id): f"group {place}" for place, one in enumerate(submitted.groups)}
+        jobs = [(one.id, one.snapshot) for one in submitted.jobs]
+        groups = [one.snapshot for one in submitted.groups]
+    return [
+        *(
+            (
+                {places[named] for of in after[id] for named in of.items()},
+                places.get(("group", told["group_id"])),
+            )
+            for id, told in jobs
+        ),
+        *((told["state"], told["total"], places.get(("group", told["group"]))) for told in groups),
+    ]

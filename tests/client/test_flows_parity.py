@@ -361,12 +361,15 @@ def test_a_group_in_portions_is_whole_and_a_repeat_after_a_lost_answer_finds_it(
     client.pause()
     members = [echo("x" * 1000) for _ in range(1200)]
     pages = group(members, name="pages")
+    first, last = echo("first"), echo("last")
+    flow = chain(first, pages, last)
     with Forgetful(str(running.socket)) as forgetful:
         with pytest.raises(DaemonUnavailableError):
-            pages.submit(forgetful)
-        submitted = pages.submit(forgetful)
+            flow.submit(forgetful)
+        submitted = flow.submit(forgetful)
+    assert [submitted[one].refresh()["waits_for"] for one in (first, members[0], last)] == [0, 1, 1]
     told = submitted[pages].refresh()
-    assert (told["total"], told["state"], len(submitted.jobs)) == (1200, "sealed", 1200)
+    assert (told["total"], told["state"], len(submitted.jobs)) == (1200, "sealed", 1202)
     assert submitted[members[-1]].refresh()["group_id"] == submitted[pages].id
     submitted[pages].cancel()
     assert submitted[pages].wait(30)["cancelled"] == 1200
