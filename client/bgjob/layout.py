@@ -117,6 +117,7 @@ class Layout:
         for place in _Order(self._laid).places():
             self.groups += [place] if isinstance(place, PlacedGroup) else []
             self.jobs += [place] if isinstance(place, PlacedJob) else []
+        _check_begins(self.jobs)
 
     # How steps take their places
 
@@ -201,6 +202,23 @@ def _enclosing(place: Place) -> Iterator[PlacedGroup]:
     while group is not None:
         yield group
         group = group.within
+
+
+def _check_begins(jobs: Iterable[PlacedJob]) -> None:
+    """Raises ValueError where a member comes after a group that begins later than its own: only one without jobs can,
+    which begins where the first job comes after it.
+    """
+    begun: set[PlacedGroup] = set()
+    for job in jobs:
+        for target in job.targets:
+            if isinstance(target, PlacedGroup) and target not in begun:
+                around = [target, *_enclosing(target)]
+                earlier = next((one for one in _enclosing(job) if one in begun and one not in around), None)
+                if earlier is not None:
+                    told = f"{job.step!r} comes after {target.step!r}, which has no jobs and is to be stored before"
+                    raise ValueError(_NO_ORDER.format(f"{told} {earlier.step!r}: submit it first"))
+                begun.update(around)
+        begun.update(_enclosing(job))
 
 
 _NO_ORDER: Final = "the flow has no order: {}"

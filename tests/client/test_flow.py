@@ -98,6 +98,14 @@ def test_an_open_group_without_members_is_waited_for() -> None:
     assert order(chain(draft("a"), group(open=True), draft("b"))) == {"a": [], "b": ["#g0"]}
 
 
+def test_a_group_that_others_fill_and_members_come_after_is_submitted_before_their_group() -> None:
+    filled = group(open=True)
+    with pytest.raises(ValueError, match=r"no order: .*'b'.* comes after <Group of 0>, which has no jobs"):
+        asked(filled, group(draft("a"), draft("b", after=[filled])))
+    assert order(filled, group(draft("a", after=[filled]), draft("b"))) == {"a": ["#g0"], "b": []}
+    assert order(chain(filled, group(draft("a"), draft("b")))) == {"a": ["#g0"], "b": ["#g0"]}
+
+
 def test_a_draft_that_is_there_twice_is_one_job() -> None:
     a, b, c = draft("a"), draft("b"), draft("c")
     assert order(chain(a, c).and_(chain(b, c), a)) == {"a": [], "b": [], "c": ["a", "b"]}
