@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob import Client
-from bgjob.answers import Graph
+from bgjob.answers import Graph, Page
 from bgjob.errors import MethodNotFoundError
 from bgjob.words import Status
 
@@ -69,9 +69,13 @@ class GroupViews:
     def one(self, request: Request, number: int) -> Response:
         """A group with some of its members, those first that failed or were cancelled."""
         group = self._client.group(number).snapshot
+        jobs = self._members(group)
+        groups = self._nested(group) if group["total"] > len(jobs) else Page([], None)
         values = {
             "group": group,
-            "jobs": self._members(group),
+            "jobs": jobs,
+            "groups": groups.items,
+            "has_more_groups": groups.next is not None,
             "can_retry": group["failed"] > 0,
             "can_cancel": group["unfinished"] > 0,
             "can_seal": group["state"] == "open",
@@ -88,6 +92,11 @@ class GroupViews:
                 listed = self._slow.list(group=group["id"], status=status, limit=room)
                 found |= {one["id"]: one for one in listed}
         return [*found.values()]
+
+    def _nested(self, group: Told) -> Page[Told]:
+        """Groups in it, the newest ones, of these those first that failed."""
+        found = self._slow.groups(group=group["id"], limit=self._per_page)
+        return Page(sorted(found.items, key=lambda one: one["state"] != "failed"), found.next)
 
     # What comes after what
 

@@ -45,7 +45,7 @@ async def _group(daemon: Daemon, group_id: int, caller: Caller) -> JsonObject:
 async def groups(daemon: Daemon, given: schemas.Groups, caller: Caller) -> JsonObject:
     async with caller.turn:
         found, following = await daemon.readers.read(
-            lambda reader: reader.groups(given.state, given.before, given.limit or _PAGE)
+            lambda reader: reader.groups(given.state, given.group, given.before, given.limit or _PAGE)
         )
     return {"groups": found, "next": following}
 

@@ -156,6 +156,7 @@ class WaitGroup(GroupId):
 
 class Groups(Input):
     state: Literal["open", "sealed", "completed", "failed"] | None = None
+    group: Id | None = None
     before: Id | None = None
     limit: Limit | None = None
 

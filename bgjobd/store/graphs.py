@@ -95,20 +95,28 @@ def group(connection: sqlite3.Connection, group_id: int) -> JsonObject | None:
 
 
 def groups(
-    connection: sqlite3.Connection, state: str | None, before: int | None, limit: int
+    connection: sqlite3.Connection, state: str | None, within: int | None, before: int | None, limit: int
 ) -> tuple[list[JsonObject], int | None]:
-    """The groups in this state, newest first, and the id to go on before."""
-    stands = "true" if state is None else _STATES[state]
-    index = "INDEXED BY groups_unended" if state in ("open", "sealed") else "NOT INDEXED"
-    unended = " AND ended_at IS NULL" if state == "open" else ""
-    sql = (
-        f"SELECT {_COLUMNS} FROM job_groups {index} WHERE id < :before AND {stands}{unended} "
-        "ORDER BY id DESC LIMIT :count"
-    )
+    """The groups in this state, and in this group, newest first, and the id to go on before."""
     start = INT_MAX if before is None else before
-    rows = connection.execute(sql, {"before": start, "count": limit + 1}).fetchall()
+    asked = {"within": within, "before": start, "count": limit + 1}
+    rows = connection.execute(_select_groups(state, within is not None), asked).fetchall()
     found = [shown(group_from_row(row)) for row in rows[:limit]]
     return found, found[-1]["id"] if len(rows) > limit else None
+
+
+def _select_groups(state: str | None, is_within: bool) -> str:
+    stands = "true" if state is None else _STATES[state]
+    if is_within:
+        index, stands = "INDEXED BY groups_of_group", f"group_id = :within AND {stands}"
+    elif state in ("open", "sealed"):
+        index, stands = "INDEXED BY groups_unended", f"ended_at IS NULL AND {stands}"
+    else:
+        index = "NOT INDEXED"
+    return (
+        f"SELECT {_COLUMNS} FROM job_groups {index} WHERE id < :before AND {stands} "
+        "ORDER BY id DESC LIMIT :count"
+    )
 
 
 def count_unended(connection: sqlite3.Connection) -> int:

@@ -263,10 +263,12 @@ class Reader:
         return graphs.group(self._database.connection(), group_id)
 
     def groups(
-        self, state: str | None, before: int | None, limit: int
+        self, state: str | None, within: int | None, before: int | None, limit: int
     ) -> tuple[Sequence[JsonObject], int | None]:
-        """Groups in this state, newest first, those with smaller ids than `before`; and where to go on."""
-        return graphs.groups(self._database.connection(), state, before, limit)
+        """Groups in this state, and in this group, newest first, those with smaller ids than `before`; and where to go
+        on.
+        """
+        return graphs.groups(self._database.connection(), state, within, before, limit)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

@@ -303,9 +303,11 @@ def group(group_id: int) -> Call[JsonObject]:
     return _call("Group", answers.group, id=group_id)
 
 
-def groups(state: str | None, before: int | None, limit: int | None) -> Call[Page[JsonObject]]:
+def groups(
+    state: str | None, group: int | None, before: int | None, limit: int | None
+) -> Call[Page[JsonObject]]:
     """How groups stand, newest first."""
-    return _call("Groups", answers.groups, state=state, before=before, limit=limit)
+    return _call("Groups", answers.groups, state=state, group=group, before=before, limit=limit)
 
 
 def wait_group(group_id: int, timeout: float | None) -> Call[JsonObject]:

@@ -228,12 +228,17 @@ class GroupingClient(ManagingClient):
     """What is asked of groups of jobs, and of those that come after others."""
 
     def groups(
-        self, *, state: str | None = None, before: int | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        group: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
     ) -> Page[JsonObject]:
         """How groups stand, newest first, 50, or up to 1000, a page. `state`: "open", "sealed", "completed", "failed".
-        `before`: an id, or the last page's `next`.
+        `group`: those in this one. `before`: an id, or the last page's `next`.
         """
-        return self._call(calls.groups(state, before, limit))
+        return self._call(calls.groups(state, group, before, limit))
 
     def wait_group(self, group_id: int, timeout: float | None = None) -> JsonObject:
         """How the group stands once it has ended. Raises GroupNotFoundError, and WaitTimeoutError after `timeout`

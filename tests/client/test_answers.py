@@ -35,7 +35,7 @@ from tests.client.scripted import entry, group, part, summary, whole
         (calls.prune([1], 2), {"ids": [1], "entries": None}),
         (calls.prune_logs("2026", 0), {"entries": 1, "next": "1"}),
         (calls.group(5), {"group": {**group(5), "unfinished": None}}),
-        (calls.groups(None, None, None), {"groups": [{}], "next": None}),
+        (calls.groups(None, None, None, None), {"groups": [{}], "next": None}),
         (calls.retry_group(5), {}),
         (calls.graph(1, None), {"jobs": [], "groups": [], "edges": [{"of": "job"}], "is_whole": True}),
         (calls.graph(1, None), {"jobs": [], "groups": [], "edges": []}),

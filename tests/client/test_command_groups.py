@@ -25,6 +25,8 @@ def answers(told: JsonObject, *groups: JsonObject) -> Any:
         match method_of(asked):
             case "Group":
                 line.reply(group=groups[0])
+            case "Groups":
+                line.reply(groups=[], next=None)
             case "WaitGroup":
                 line.reply(group=groups[-1])
             case "RetryGroup":
@@ -70,7 +72,9 @@ def test_a_graph_is_asked_for_as_far_as_is_wanted(tmp_path: Path) -> None:
 
 def test_a_group_is_told_with_what_can_be_done_next() -> None:
     open_one = group(5, "open", name="thumbnails", total=40, completed=30, unfinished=10, group=3)
-    lines = shown_by("group 5", Reply({"group": open_one})).splitlines()
+    nested = {"groups": [group(7, "open"), group(6, "failed")], "next": 6}
+    lines = shown_by("group 5", Reply({"group": open_one, **nested})).splitlines()
+    assert lines.pop(4) == "its groups  7 (open), 6 (failed) and more"
     assert lines[:4] == [
         "group 5  thumbnails",
         "state       open: nobody has sealed it, and 10 of 40 members have not ended",
@@ -90,7 +94,7 @@ def test_a_group_is_told_with_what_can_be_done_next() -> None:
     ],
 )
 def test_a_group_says_what_it_waits_for(told: JsonObject, state: str, following: str) -> None:
-    lines = shown_by("group 5", Reply({"group": told})).splitlines()
+    lines = shown_by("group 5", Reply({"group": told, "groups": [], "next": None})).splitlines()
     assert lines[1] == f"state       {state}"
     assert lines[-1] == f"next: bgjob list --group 5{', ' if following else ''}{following}"
 
@@ -149,7 +153,7 @@ def test_what_is_asked_of_a_group_is_said_before_how_it_stands(
 ) -> None:
     code, daemon = ran(tmp_path, answers({}, group(5)), "group", "5", action)
     assert code == 0
-    assert [method_of(asked) for asked in daemon.asked] == [method, "Group"]
+    assert [method_of(asked) for asked in daemon.asked] == [method, "Group", "Groups"]
     told = capsys.readouterr()
     assert told.err == said
     assert told.out.startswith("group 5\n")

@@ -87,11 +87,11 @@ def test_a_wait_for_a_group_goes_on_when_the_daemon_comes_back(daemon: ScriptedD
 
 def test_groups_come_in_pages_and_one_that_is_not_there_is_an_error(daemon: ScriptedDaemon) -> None:
     with Client(str(daemon.path)) as client:
-        page = client.groups(state="sealed", before=9, limit=2)
+        page = client.groups(state="sealed", group=4, before=9, limit=2)
         assert ([one["id"] for one in page], page.next) == ([6, 5], 5)
         with pytest.raises(GroupNotFoundError, match="there is no group 404"):
             client.group(404)
-    assert daemon.parameters("Groups") == [{"state": "sealed", "before": 9, "limit": 2}]
+    assert daemon.parameters("Groups") == [{"state": "sealed", "group": 4, "before": 9, "limit": 2}]
 
 
 def test_a_graph_has_jobs_groups_and_who_comes_after_whom(daemon: ScriptedDaemon) -> None:

@@ -40,7 +40,7 @@ _CALLS: tuple[Call[Any], ...] = (
     calls.output(1, None, 0),
     calls.cancel([1]),
     calls.group(1),
-    calls.groups(None, None, None),
+    calls.groups(None, None, None, None),
     calls.wait_group(1, 0.0),
     calls.graph(1, None),
     calls.prune([1], 0),

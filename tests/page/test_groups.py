@@ -38,6 +38,7 @@ class Grouping:
         self.samples = copy.deepcopy(SAMPLES)
         self.groups = [group(number) for number in range(25, 0, -1)]
         self.jobs: list[dict[str, Any]] = []
+        self.nested: list[dict[str, Any]] = []
         self.refusals: dict[str, Reply] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
@@ -49,6 +50,7 @@ class Grouping:
         elif method == "Groups":
             state, before = given.get("state"), given.get("before") or 1000
             found = [one for one in self.groups if state in (None, one["state"]) and one["id"] < before]
+            found = found if given.get("group") is None else self.nested
             here = found[: given["limit"]]
             line.reply(groups=here, next=here[-1]["id"] if len(here) < len(found) else None)
         elif method == "List" and self.jobs:
@@ -169,7 +171,20 @@ def test_a_group_leads_to_all_its_jobs_and_to_its_graph(grouping: Grouping) -> N
         assert f'href="{address}"' in text
     grouping.jobs = []
     grouping.samples |= {"jobs": []}
-    assert "No jobs: its members are groups, or were removed" in words(grouping.read("/groups/5"))
+    assert "No jobs: they were removed" in words(grouping.read("/groups/5"))
+
+
+def test_groups_in_a_group_are_listed_those_that_failed_first(grouping: Grouping) -> None:
+    states = ["completed", "open", "failed", "sealed"]
+    grouping.nested = [group(number, state=state) for number, state in enumerate(states, start=6)]
+    text = grouping.read("/groups/5")
+    assert rows(text) == [8, 6, 7, 9]
+    assert "in group" not in words(text).partition("Members")[2]
+    assert grouping.parameters("Groups") == [{"group": 5, "limit": 10}]
+    grouping.nested = [group(number) for number in range(6, 30)]
+    assert "And more groups." in words(grouping.read("/groups/5"))
+    grouping.samples["group"] |= {"total": 1}
+    assert rows(grouping.read("/groups/5")) == [], "its one member is a job"
 
 
 def test_a_group_that_nobody_has_sealed_says_so(grouping: Grouping) -> None:

@@ -11,7 +11,7 @@ from bgjobd.core.edges import NewGroup, Ties
 from bgjobd.store import graphs
 from bgjobd.store.graphs import Graph
 from tests.store.flows import after, flow, group, job
-from tests.store.samples import Store
+from tests.store.samples import Store, statements_run_on
 
 MEMBERS = range(2, 32)
 LAST = 32
@@ -103,3 +103,20 @@ def test_no_edge_leads_to_a_job_that_is_not_told(store: Store) -> None:
     store.answer(flow(Ties(), after(job(0))))
     store.database.execute_sql("DELETE FROM background_jobs WHERE id = 1")
     assert (ids(graph(store, 2, 200)), graph(store, 2, 200).edges) == ([2], [])
+
+
+def test_groups_in_a_group_come_in_pages_by_its_index(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    outer, inner, other = NewGroup(), NewGroup(parent=group(0), is_open=True), NewGroup(parent=group(0))
+    store.answer(flow(groups=[outer, inner, other, inner, NewGroup()]))
+    connection = store.database.connection()
+    pages = []
+    with statements_run_on(store.database) as run:
+        for state, before in ((None, None), (None, 3), ("open", None), ("completed", None)):
+            found, following = graphs.groups(connection, state, 1, before, 2)
+            pages.append(([one["id"] for one in found], following))
+    assert pages == [([4, 3], 3), ([2], None), ([4, 2], None), ([3], None)]
+    assert [connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchone()[3] for one in run] == [
+        "SEARCH job_groups USING INDEX groups_of_group (group_id=? AND id<?)"
+    ] * 4
+    store.close()

@@ -14,7 +14,8 @@ from bgjob.commands.problems import CANCELLED, FAILED, OK
 from bgjob.commands.tables import Column, Cut
 
 if TYPE_CHECKING:
-    from bgjob.answers import Graph
+    from bgjob.answers import Graph, Page
+    from bgjob.codec import JsonObject
 
 _LABEL: Final = 12
 
@@ -59,7 +60,8 @@ def group(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({**found, **more})
     else:
-        screen.show("".join(f"{screen.as_line(line)}\n" for line in _lines(found, time.time())))
+        nested = client.groups(group=given.id, limit=_NAMED) if found["total"] else None
+        screen.show("".join(f"{screen.as_line(line)}\n" for line in _lines(found, nested, time.time())))
     return _code_of(found) if given.wait else OK
 
 
@@ -117,23 +119,31 @@ def _code_of(ended: Group) -> int:
 # How one stands
 
 
-def _lines(group: Group, now: float) -> Iterator[str]:
+def _lines(group: Group, nested: Page[JsonObject] | None, now: float) -> Iterator[str]:
     name = "" if group["name"] is None else f"  {text.one_line(group['name'])}"
     yield screen.painted(f"group {group['id']}{name}", "bold")
-    for label, value in _rows(group, now):
+    for label, value in _rows(group, nested, now):
         if value:
             yield f"{label:<{_LABEL}}{value}"
     yield ""
     yield f"next: {', '.join(f'bgjob {one}' for one in _next_commands(group))}"
 
 
-def _rows(group: Group, now: float) -> Iterator[tuple[str, str]]:
+def _rows(group: Group, nested: Page[JsonObject] | None, now: float) -> Iterator[tuple[str, str]]:
     yield "state", _standing(group)
     yield "members", text.members(group)
     yield "member of", "" if group["group"] is None else f"group {group['group']}"
+    yield "its groups", _told_groups(nested)
     yield "made", text.moment(group["created_at"], now)
     yield "sealed", text.moment(group["sealed_at"], now)
     yield "ended", text.moment(group["ended_at"], now)
+
+
+def _told_groups(nested: Page[JsonObject] | None) -> str:
+    if nested is None:
+        return ""
+    told = ", ".join(f"{one['id']} ({text.one_line(one['state'])})" for one in nested.items)
+    return f"{told} and more" if nested.next is not None else told
 
 
 def _standing(group: Group) -> str:
