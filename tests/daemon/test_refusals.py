@@ -667,6 +667,7 @@ TIES = [
     ),
     invalid("Groups in no state", "state", {"state": "ended"}, "Groups", by_client=False),
     invalid("Groups before a large one", "before", {"before": LARGE}, "Groups", by_client=False),
+    invalid("Groups in a large one", "group", {"group": LARGE}, "Groups", by_client=False),
     invalid("a graph of 1,001", "limit", {"id": 1, "limit": 1001}, "Graph", by_client=False),
     *(
         refused(
