@@ -12,7 +12,7 @@ from bgjob.calls import Call, frame_of
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import BgjobError, IdempotencyConflictError, TooLargeError
 from bgjob.keys import KeysLeft, new_keys
-from bgjob.layout import Layout, Place, PlacedGroup, PlacedJob, Step, Target
+from bgjob.layout import Layout, Place, PlacedGroup, PlacedJob, Step, Target, try_late_group
 from bgjob.predecessors import ResultOf
 from bgjob.words import MAX_EDGES, MAX_FRAME, MAX_JOBS
 
@@ -104,7 +104,7 @@ class _Flow:
         group = members[0].within
         others = [job for job in self._layout.jobs if job.within is not group]
         first = self._request(others, group)
-        if _try_too_large(first, others) is not None:
+        if _try_too_large(first, others) is not None or try_late_group(others) is not None:
             raise too_large
         if others or self._layout.groups:
             yield from self._store(first, others)

@@ -205,20 +205,29 @@ def _enclosing(place: Place) -> Iterator[PlacedGroup]:
 
 
 def _check_begins(jobs: Iterable[PlacedJob]) -> None:
-    """Raises ValueError where a member comes after a group that begins later than its own: only one without jobs can,
-    which begins where the first job comes after it.
+    """Raises ValueError."""
+    found = try_late_group(jobs)
+    if found is not None:
+        job, late, own = found
+        told = f"{job.step!r} comes after {late.step!r}, which has no jobs and is to be stored before {own.step!r}"
+        raise ValueError(_NO_ORDER.format(f"{told}: submit it first"))
+
+
+def try_late_group(jobs: Iterable[PlacedJob]) -> tuple[PlacedJob, PlacedGroup, PlacedGroup] | None:
+    """A member that comes after a group that begins later than its own, in a request for these jobs: only one without
+    jobs can, which begins where the first job comes after it.
     """
     begun: set[PlacedGroup] = set()
     for job in jobs:
         for target in job.targets:
             if isinstance(target, PlacedGroup) and target not in begun:
                 around = [target, *_enclosing(target)]
-                earlier = next((one for one in _enclosing(job) if one in begun and one not in around), None)
-                if earlier is not None:
-                    told = f"{job.step!r} comes after {target.step!r}, which has no jobs and is to be stored before"
-                    raise ValueError(_NO_ORDER.format(f"{told} {earlier.step!r}: submit it first"))
+                own = next((one for one in _enclosing(job) if one in begun and one not in around), None)
+                if own is not None:
+                    return job, target, own
                 begun.update(around)
         begun.update(_enclosing(job))
+    return None
 
 
 _NO_ORDER: Final = "the flow has no order: {}"

@@ -447,6 +447,7 @@ def test_jobs_keep_keys_of_their_own() -> None:
         lambda: chain(group(many(2000)), group(many(2000))),
         lambda: (pages := many(2000)) and chain(group(pages), draft("last", {"page": result_of(pages[7])})),
         lambda: chain(group(open=True), group(many(2000)), draft("last")),
+        lambda: (pages := group(many(2000))).and_(group(draft("a"), draft("b", after=[pages]))),
         lambda: chain(many(2000)),
         lambda: chain(many(1)).and_(many(2000)),
     ],
