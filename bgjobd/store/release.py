@@ -235,7 +235,9 @@ class Release:
                 overlay = Overlay.over(self._batch)
                 overlay.seal(placing.sealed(groups[id], self._batch.now, is_cancelled=True))
                 self._batch.take_in(overlay)
-                self._waiting.append(Unsettled(CANCEL, id))
+            self._waiting.append(
+                Unsettled(CANCEL, id)
+            )  # also of one that was: members may have been retried since
         if len(nested) == count:
             self._waiting.append(one._replace(done_to=nested[-1]))
 

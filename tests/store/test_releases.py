@@ -142,6 +142,18 @@ def test_a_member_of_a_cancelled_group_is_not_run_by_a_retry_of_what_it_was_canc
     check(store)
 
 
+def test_a_group_that_is_cancelled_again_has_what_was_retried_in_those_within_it_cancelled(
+    store: Store,
+) -> None:
+    store.answer(flow(Ties(group=group(1)), groups=[NewGroup(), NewGroup(parent=group(0))]))
+    store.commit(GroupCancelled(1, SUBMITTER))
+    store.commit(retries(1))
+    assert status_of(store, 1) == ["pending"]
+    store.commit(GroupCancelled(1, SUBMITTER))
+    assert status_of(store, 1) == ["cancelled"]
+    check(store)
+
+
 def test_very_many_nested_groups_are_cancelled_some_at_a_time(store: Store) -> None:
     store.answer(flow(groups=[NewGroup(), *[NewGroup(is_open=True, parent=group(0)) for _ in range(300)]]))
     store.commit(GroupCancelled(1, SUBMITTER))
