@@ -322,7 +322,7 @@ class World:
             group_id = self.within[Node(Of.GROUP, group_id)]
 
     def _check_taken(self, one: dict[str, Any], node: Node, stored: Standing) -> None:
-        of = f'"id":{node.id}' if node.of is Of.JOB else f'"group":{node.id}'
+        of = f'{{"id":{node.id}}}' if node.of is Of.JOB else f'{{"group":{node.id}}}'
         if of in one["takes"]:
             is_taken = '"v":' in one["parameters"] or "problem" in one["takes"]
             assert is_taken == (stored is Standing.MET)
