@@ -30,7 +30,7 @@ def answers(told: JsonObject, *groups: JsonObject) -> Any:
             case "WaitGroup":
                 line.reply(group=groups[-1])
             case "RetryGroup":
-                line.reply(retried=2)
+                line.reply(retried=told.get("retried", 2))
             case _:
                 line.reply(**told)
 
@@ -91,12 +91,13 @@ def test_a_group_is_told_with_what_can_be_done_next() -> None:
         (group(5), "sealed, 3 of 3 members have not ended", "bgjob group 5 --wait"),
         (group(5, "completed"), "completed", ""),
         (SOME_FAILED, "failed", "bgjob group 5 --retry"),
+        (ALL_CANCELLED, "failed", "bgjob list --group 5 --status cancelled, bgjob retry IDS"),
     ],
 )
 def test_a_group_says_what_it_waits_for(told: JsonObject, state: str, following: str) -> None:
     lines = shown_by("group 5", Reply({"group": told, "groups": [], "next": None})).splitlines()
     assert lines[1] == f"state       {state}"
-    assert lines[-1] == f"next: bgjob list --group 5{', ' if following else ''}{following}"
+    assert lines[-1] == f"next: {', '.join(filter(None, ['bgjob list --group 5', following]))}"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,17 @@ def test_a_program_reads_how_many_members_are_retried() -> None:
     assert '"retried": 2' in shown_by("group 5 --retry --json", Reply(reply))
 
 
+def test_a_retry_of_a_group_none_of_which_failed_says_what_helps_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = answers({"retried": 0}, ALL_CANCELLED)
+    assert ran(tmp_path, script, "group", "5", "--retry")[0] == 1
+    assert capsys.readouterr().err == (
+        "bgjob: no member of group 5 has failed;"
+        " `bgjob list --group 5 --status cancelled` has those to be retried by id\n"
+    )
+
+
 def test_a_group_that_there_is_not_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(tmp_path, lambda line, asked: line.refuse("GroupNotFound", id=7), "group", "7")[0] == 4
     assert capsys.readouterr().err == "bgjob: there is no group 7\n"
@@ -220,7 +232,7 @@ def test_a_retry_of_what_comes_after_something_that_failed_says_what_to_retry_fi
     assert capsys.readouterr().err == (
         "bgjob: none of the 2 jobs is to run again\n"
         "bgjob: job 14 comes after group 5, which ended badly; retry group 5 first, or this one anyway;"
-        " `bgjob group 5 --retry`, or `bgjob retry 14 --anyway`\n"
+        " `bgjob group 5` says how, or `bgjob retry 14 --anyway`\n"
     )
 
 
@@ -239,6 +251,8 @@ def test_a_sealed_group_is_a_refusal_and_leads_to_the_group() -> None:
 def test_of_a_job_that_was_cancelled_for_another_that_is_to_be_retried() -> None:
     error = errors.JobCancelledError({"id": 14, "status": "cancelled", "cancelled_after": "12"})
     assert explained(error) == "job 14 ended as cancelled; `bgjob retry 12` has it run, too"
+    error = errors.JobCancelledError({"id": 14, "status": "cancelled", "cancelled_after": "group 5"})
+    assert explained(error) == "job 14 ended as cancelled; `bgjob group 5` says how"
 
 
 AFTER_MANY: JsonObject = {

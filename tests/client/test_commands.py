@@ -235,7 +235,7 @@ def test_a_flow_is_submitted_seen_as_a_graph_and_retried_where_it_failed(command
     ]
     shown = commands.run("show", last).stdout.splitlines()
     assert f"after       group {group} (failed), job {first} (completed)" in shown
-    assert shown[-1] == f"next: bgjob group {group} --retry, bgjob graph {last}"
+    assert shown[-1] == f"next: bgjob group {group}, bgjob graph {last}"
     assert commands.run("retry", last).returncode == 77
     assert commands.json("group", group, "--retry")["retried"] == 1
     assert commands.run("group", group, "-w").returncode == 1

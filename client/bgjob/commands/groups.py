@@ -62,7 +62,9 @@ def group(client: Client, given: argparse.Namespace) -> int:
     else:
         nested = client.groups(group=given.id, limit=_NAMED) if found["total"] else None
         screen.show("".join(f"{screen.as_line(line)}\n" for line in _lines(found, nested, time.time())))
-    return _code_of(found) if given.wait else OK
+    if given.wait:
+        return _code_of(found)
+    return FAILED if more.get("retried") == 0 else OK
 
 
 # What is asked of one
@@ -86,6 +88,11 @@ def _asked(client: Client, group_id: int, action: str) -> tuple[str, dict[str, i
             return f"members of group {group_id} that have not ended are cancelled, or stopped first", {}
         case "retry":
             count = client.retry_group(group_id)
+            if count == 0:
+                cancelled = (
+                    f"`bgjob list --group {group_id} --status cancelled` has those to be retried by id"
+                )
+                return f"no member of group {group_id} has failed; {cancelled}", {"retried": 0}
             are = "1 member is" if count == 1 else f"{count} members are"
             return f"{are} to run again, and what was cancelled for them", {"retried": count}
         case _:
@@ -160,8 +167,10 @@ def _standing(group: Group) -> str:
 def _next_commands(group: Group) -> list[str]:
     name = f"group {group['id']}"
     commands = [f"list --{name}"]
-    if group["failed"] or group["cancelled"]:
+    if group["failed"]:
         commands += [f"{name} --retry"]
+    elif group["cancelled"]:
+        commands += [f"list --{name} --status cancelled", "retry IDS"]
     if group["sealed_at"] is None:
         return [*commands, f"{name} --seal"]
     return commands if group["ended_at"] is not None else [*commands, f"{name} --wait"]

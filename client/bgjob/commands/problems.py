@@ -73,7 +73,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     JobNotFoundError: "`bgjob list` has those there are",
     ScheduleNotFoundError: "`bgjob schedules` has those there are",
     GroupSealedError: "`bgjob group {id}` has more",
-    BehindFailedError: "`{cure}`, or `bgjob retry {id} --anyway`",
+    BehindFailedError: "{cure}, or `bgjob retry {id} --anyway`",
     SocketDeniedError: "`ls -l` of it tells the group that may",
     CodeLoadingError: "ask again; `bgjobd status` says how that goes",
     NoAnswerError: "`bgjobd status` says whether it hangs",
@@ -86,7 +86,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     MethodNotFoundError: "it is older than this command",
 }
 """What to do next, where the error does not say so itself; names are those of the job or the error's parameters, and
-`cure` retries what it came after.
+`cure` retries what it came after, or says how that is done.
 """
 
 _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {"options.queue": "`bgjob stats` lists the queues"}
@@ -104,8 +104,8 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
     if isinstance(error, JobFailedError):
         told = capped(told, _LONGEST)
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
-    if isinstance(error, JobCancelledError) and error.job.get("cancelled_after"):
-        found = "`{cure}` has it run, too"
+    if isinstance(error, JobCancelledError) and (cause := error.job.get("cancelled_after")):
+        found = "{cure}" if _is_group(cause) else "{cure} has it run, too"
     if isinstance(error, InvalidParameterError | InvalidStateError):
         found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
     if found is not None:
@@ -121,8 +121,16 @@ def followed(told: str, next: str) -> str:
 
 
 def cure_of(node: object) -> str:
-    """The command that runs again what others came after: a job, "12", or a group, "group 5"."""
-    return f"bgjob {node} --retry" if str(node).startswith("group ") else f"bgjob retry {node}"
+    """The command that runs again what others came after: a job, "12"; of a group, "group 5", the one that says how."""
+    return f"bgjob {node}" if _is_group(node) else f"bgjob retry {node}"
+
+
+def _cure(node: object) -> str:
+    return f"`{cure_of(node)}` says how" if _is_group(node) else f"`{cure_of(node)}`"
+
+
+def _is_group(node: object) -> bool:
+    return str(node).startswith("group ")
 
 
 def _may_be_stored_unheard(error: BgjobError) -> bool:
@@ -133,8 +141,8 @@ def _may_be_stored_unheard(error: BgjobError) -> bool:
 def _names_in(error: BgjobError) -> dict[str, Any]:
     match error:
         case JobFailedError() | JobCancelledError():
-            return {"cure": cure_of(error.job.get("cancelled_after")), **error.job}
+            return {"cure": _cure(error.job.get("cancelled_after")), **error.job}
         case RequestError():
-            return {"cure": cure_of(error.parameters.get("before")), **error.parameters}
+            return {"cure": _cure(error.parameters.get("before")), **error.parameters}
         case _:
             return {}
