@@ -12,7 +12,7 @@ from typing import Final
 
 from bgjob.amounts import relative_text
 from bgjob.words import Outcome, Status
-from bgjobd.core.edges import Fate, Group, Node
+from bgjobd.core.edges import Fate, Group, Node, Of
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
@@ -56,10 +56,13 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """The first of what a blocked job comes after that is not met: a job by its status, or a group."""
+    """The first of what a blocked job comes after that is not met: a job, by its status and whether it is blocked
+    itself, or a group.
+    """
 
     node: Node
     status: Status | None = None
+    is_blocked: bool = False
     group: Group | None = None
 
 
@@ -163,7 +166,8 @@ def _it_is_blocked(known: Known, now: float) -> str | None:
 def _group(group: Group) -> str:
     named = f"group {group.id}" + (f" ({group.name})" if group.name else "")
     if group.fate_told is not Fate.UNFINISHED:
-        return f"{named}, which failed; `bgjob group {group.id} --retry` lets it go on"
+        helps = " --retry` lets it go on" if group.failed else "` says what lets it go on"
+        return f"{named}, which failed; `bgjob group {group.id}{helps}"
     if group.sealed_at is None and group.unfinished == 0:
         return f"{named}, which nobody has sealed; `bgjob group {group.id} --seal` does"
     open = "" if group.sealed_at is not None else ", and nobody has sealed it yet"
@@ -174,6 +178,8 @@ def _stands(keeper: Keeper) -> str:
     match keeper.status:
         case Status.RUNNING:
             return "runs"
+        case Status.PENDING if keeper.is_blocked:
+            return f"is blocked itself; `bgjob why {keeper.node.id}` tells by what"
         case Status.PENDING:
             return "has not begun, or waits to be tried again"
         case Status.FAILED | Status.CANCELLED:
@@ -456,7 +462,9 @@ def _cancelled(known: Known, now: float) -> str:
     job = known.job
     when = f"was cancelled at {_since(job.finished_at, now)}"
     if job.cancelled_after is not None:
-        return f"{when}: {(job.error or '').removeprefix('cancelled: ')}"
+        cause = (job.error or "").removeprefix("cancelled: ")
+        is_group = job.cancelled_after.startswith(f"{Of.GROUP} ")
+        return f"{when}: {cause}" + (f"; `bgjob {job.cancelled_after}` tells which" if is_group else "")
     match known.on_file.latest:
         case None:
             return f"{when}, before its first attempt"

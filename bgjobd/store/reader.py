@@ -99,7 +99,7 @@ KEEPER: Final = """
     ORDER BY standing DESC, "of" DESC, after_id LIMIT 1
 """
 
-_SELECT_STATUS: Final = "SELECT status FROM background_jobs WHERE id = :id"
+_SELECT_STATUS: Final = f"SELECT status, ready = {BLOCKED} FROM background_jobs WHERE id = :id"
 ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
@@ -419,7 +419,7 @@ class Reader:
             groups = dependencies.groups_by_id(self._database.execute_sql, [node.id])
             return Keeper(node, group=groups.get(node.id))
         found = self._database.execute_sql(_SELECT_STATUS, {"id": node.id}).fetchone()
-        return Keeper(node, None if found is None else Status(found[0]))
+        return Keeper(node) if found is None else Keeper(node, Status(found[0]), is_blocked=bool(found[1]))
 
     def database_id(self) -> str:
         return str(self._property("database_id"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bgjob.words import Outcome, Status
-from bgjobd.core.edges import Node, Of
+from bgjobd.core.edges import Group, Node, Of
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import Unavailable
@@ -275,6 +275,39 @@ def test_more_running_than_slots_are_all_slots_taken() -> None:
     assert "its class has 1 slot, taken by jobs 3 and 4" in told(of_class, lanes=lanes)
     assert "queue default has 1 slot, taken by jobs 3 and 4" in told(
         OnFile(pending(), running=holding(3, 4)), lanes=lanes
+    )
+
+
+def blocked_by(keeper: Keeper, waits_for: int = 1) -> str:
+    return told(OnFile(pending(waits_for=waits_for), keeper=keeper)).removeprefix("job 7 waits for ")
+
+
+def test_a_job_behind_one_that_is_blocked_says_so() -> None:
+    keeper = Keeper(Node(Of.JOB, 3), Status.PENDING)
+    assert blocked_by(keeper) == "job 3, which has not begun, or waits to be tried again"
+    assert blocked_by(replace(keeper, is_blocked=True), 2) == (
+        "job 3, which is blocked itself; `bgjob why 3` tells by what, and 1 more"
+    )
+
+
+def test_a_job_behind_a_group_that_ended_badly_is_told_what_helps() -> None:
+    group = Group(5, 1, total=2, sealed_at=NOW, ended_at=NOW, cancelled=2)
+    keeper = Keeper(Node(Of.GROUP, 5), group=group)
+    assert blocked_by(keeper) == "group 5, which failed; `bgjob group 5` says what lets it go on"
+    some = replace(keeper, group=replace(group, cancelled=1, failed=1))
+    assert blocked_by(some) == "group 5, which failed; `bgjob group 5 --retry` lets it go on"
+
+
+def test_a_job_behind_an_open_group_that_has_none_left_is_told_of_the_seal() -> None:
+    keeper = Keeper(Node(Of.GROUP, 5), group=Group(5, 1, name="pages"))
+    assert blocked_by(keeper) == "group 5 (pages), which nobody has sealed; `bgjob group 5 --seal` does"
+
+
+def test_a_job_that_was_cancelled_for_a_group_leads_to_it() -> None:
+    error = "cancelled: group 5, which it came after, failed"
+    job = ended(Status.CANCELLED, error=error, cancelled_after="group 5")
+    assert told(OnFile(job)).endswith(
+        "just now: group 5, which it came after, failed; `bgjob group 5` tells which"
     )
 
 

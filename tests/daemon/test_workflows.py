@@ -216,9 +216,11 @@ def test_a_group_ends_with_its_last_member_and_none_or_one_are_no_special_case(
 def test_an_open_group_whose_client_died_says_so_and_ends_when_it_is_sealed(client: Client) -> None:
     parts = group(echo(1), open=True)
     callback = echo(2, after=[parts])
-    flow = parts.and_(callback).submit(client)
+    last = echo(3, after=[callback])
+    flow = parts.and_(callback, last).submit(client)
     assert ended(flow.jobs[0]) == "completed"
     assert f"waits for group {flow[parts].id}, which nobody has sealed; `bgjob" in flow[callback].why()
+    assert f"waits for job {flow[callback].id}, which is blocked itself; `bgjob why" in flow[last].why()
     with pytest.raises(WaitTimeoutError):
         flow[parts].wait(0.01)
     added = client.run_background_job("takers.Taker", "add", {"group": flow[parts].id})
