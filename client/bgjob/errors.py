@@ -389,7 +389,7 @@ _WANTED = {
     "key": f"an idempotency key of {_LENGTHS} characters is wanted, and no `id` beside it",
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
     "options.after": "what is older is wanted: an id, a group, or a ref that stands before it",
-    "options.if_failed": "cancel, run or wait is wanted",
+    "options.if_failed": "cancel, run or wait is wanted, beside `after` or `take`, without which it means nothing",
     "options.take": "parameters that are not given are wanted, each from a job or group by `of`",
     "options.group": "a group is wanted that is open, by its id, or by its ref in the same request",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",

@@ -242,6 +242,7 @@ class _Order:
     def __init__(self, places: list[Place]) -> None:
         self._sorters: dict[PlacedGroup | None, TopologicalSorter[Place]] = {None: TopologicalSorter()}
         self._because: dict[tuple[Place, Place], tuple[PlacedJob, Place]] = {}
+        self._jobs = [place for place in places if isinstance(place, PlacedJob)]
         for place in places:
             if isinstance(place, PlacedGroup):
                 self._sorters[place] = TopologicalSorter()
@@ -271,8 +272,16 @@ class _Order:
     def _circle(self, circle: list[Place]) -> str:
         """Who comes after whom, once round."""
         pairs = [self._because[later, earlier] for earlier, later in pairwise(circle)]
-        told = "; ".join(f"{job.step!r} comes after {target.step!r}" for job, target in reversed(pairs))
+        told = "; ".join(
+            f"{self._named(job)} comes after {self._named(target)}" for job, target in reversed(pairs)
+        )
         return told + (_BLOCKS if any(isinstance(place, PlacedGroup) for place in circle) else "")
+
+    def _named(self, place: Place) -> str:
+        """As it calls itself; a job without a name with its place among those of the flow, too."""
+        if isinstance(place, PlacedGroup) or place.name is not None:
+            return repr(place.step)
+        return f"job {self._jobs.index(place) + 1}, {place.step!r},"
 
 
 def _neighbours(job: PlacedJob, target: Place) -> tuple[PlacedGroup | None, Place, Place]:

@@ -152,6 +152,32 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
         ),
         (
             "org.varlink.service.InvalidParameter",
+            {"parameter": "jobs.1.options.take.titel.of"},
+            "line 11, column 34: invalid value for jobs.1.options.take.titel.of: there is no job before it that is"
+            " called extract\n",
+        ),
+        (
+            "org.varlink.service.InvalidParameter",
+            {"parameter": "jobs.1.options.group"},
+            "line 9, column 18: invalid value for jobs.1.options.group: there is no group before it that is called",
+        ),
+        (
+            "org.varlink.service.InvalidParameter",
+            {"parameter": "jobs.0.optoins"},
+            "line 4, column 5: invalid value for jobs.0.optoins: there is no such key, but ref, class_name",
+        ),
+        (
+            "org.varlink.service.InvalidParameter",
+            {"parameter": "group"},
+            "line 1, column 1: invalid value for group: there is no such key, but jobs, groups, ",
+        ),
+        (
+            "org.varlink.service.InvalidParameter",
+            {"parameter": "jobs.0.options.if_failed"},
+            "line 4, column 5: invalid value for jobs.0.options.if_failed: cancel, run or wait is wanted, beside",
+        ),
+        (
+            "org.varlink.service.InvalidParameter",
             {"parameter": "jobs.0.options.queue"},
             "line 4, column 5: invalid value for jobs.0.options.queue",
         ),

@@ -151,6 +151,14 @@ def test_a_circle_is_named_with_its_jobs() -> None:
     assert set(told) == {("b", "a"), ("c", "b"), ("a", "c")}
 
 
+def test_a_job_without_a_name_is_told_in_a_circle_by_its_place() -> None:
+    a = job("myapp.jobs.Report", "page")
+    b = job("myapp.jobs.Report", "page", after=[a])
+    with pytest.raises(ValueError, match=r"job 2, <Draft of .*::page>, comes after job 3, <Draft") as circle:
+        asked(group(draft("c")), chain(b, a))
+    assert "job 3, <Draft of myapp.jobs.Report::page>, comes after job 2" in str(circle.value)
+
+
 def test_what_a_member_comes_after_is_not_after_another_member() -> None:
     a = draft("a")
     between = draft("between", after=[a])

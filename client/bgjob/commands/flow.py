@@ -30,6 +30,13 @@ from bgjob.errors import (
 from bgjob.keys import new_keys
 from bgjob.words import INTERFACE, MAX_DEPTH
 
+KEYS: Final[Mapping[str | int, tuple[str, ...]]] = {
+    "": ("jobs", "groups", "seal", "class_name", "method_name", "retry_count", "options", "each", "keys"),
+    "jobs": ("ref", "class_name", "method_name", "parameters", "retry_count", "options"),
+    "groups": ("ref", "name", "open", "group", "idempotency_key"),
+}
+"""The keys of the file, and of each job and group in it."""
+
 
 class Flow(NamedTuple):
     """The parameters of SubmitMany, and the text that somebody has written for them."""
@@ -161,10 +168,25 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
     path: Path = ()
     if isinstance(error, InvalidParameterError):
         path = _path(str(error.parameters.get("parameter", "")), ".")
+        if reason := _reason(path, found):
+            return [_line(found, read, path, f"invalid value for {dotted(path)}: {reason}")]
     elif type(error) in _SIGNS:
         is_meant = _SIGNS[type(error)]
         path = next((one.path for one in found if is_meant(one, found, error.parameters)), ())
     return [_line(found, read, path, explained(error, hint))] if path else []
+
+
+def _reason(path: Path, found: list[Place]) -> str:
+    """What the file shows to be wrong there: a key that there is not, or a ref; empty where it does not show."""
+    keys = KEYS.get(path[0]) if len(path) == 3 else KEYS[""] if len(path) == 1 else None
+    if keys is not None and path[-1] not in keys:
+        return f"there is no such key, but {', '.join(keys)}"
+    inside = [one for one in found if one.path[:-1] == path]
+    match [(one.path[-1], one.value) for one in inside]:
+        case [("ref" | "group_ref" as word, str() as ref)]:
+            of = "group" if word == "group_ref" or path[-1] == "group" else "job"
+            return f"there is no {of} before it that is called {text.one_line(ref)}"
+    return ""
 
 
 def _line(found: list[Place], read: str, path: Path, message: str) -> str:

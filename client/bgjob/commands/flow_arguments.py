@@ -8,13 +8,20 @@ from bgjob.commands import completion, flow, groups, pages, values
 from bgjob.commands.shared_arguments import Commands, add_id, added
 
 
+def _listed(of: str) -> str:
+    *first, last = [f"`{key}`" for key in flow.KEYS[of]]
+    return f"{', '.join(first)} and {last}"
+
+
 def _add_flow(commands: Commands) -> None:
     command = added(
         commands,
         "flow",
         flow.flow,
         "bgjob flow nightly.json",
-        more="The file has the parameters of SubmitMany, as JSON.",
+        more="The file has the parameters of SubmitMany, as JSON: `jobs`, `groups`, and `seal`, the ids of groups to be"
+        f" sealed. Each job has {_listed('jobs')}; its options are those of Submit: `after`, `if_failed`, `take` and"
+        f" `group` tie it to others. Each group has {_listed('groups')}.",
     )
     command.add_argument(
         "flow", type=flow.written, metavar="FILE|-", help="the jobs and groups, from a file or from stdin"
