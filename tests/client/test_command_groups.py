@@ -51,8 +51,8 @@ def test_a_graph_is_a_tree_and_one_that_is_not_whole_says_how_to_see_more() -> N
     lines = shown_by("graph 13 --limit 2", Reply(told)).splitlines()
     assert [line.split() for line in lines[:3]] == [
         ["ID", "STATUS", "JOB", "NOTE"],
-        ["12", "completed", "a.B::extract"],
-        ["↓", "13*", "blocked", "a.B::bind"],
+        ["12", "completed", "B::extract"],
+        ["↓", "13*", "blocked", "B::bind"],
     ]
     assert lines[3:] == [
         "bgjob: it is part of a larger graph, whose nearest 2 jobs are shown; --limit 1000 shows more"

@@ -227,11 +227,11 @@ def test_a_flow_is_submitted_seen_as_a_graph_and_retried_where_it_failed(command
     assert commands.run("group", group, "--wait").returncode == 1
     lines = commands.run("graph", last).stdout.splitlines()
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        f"{first} completed shop.Mail::send",
-        f"├─ {kept} completed shop.Mail::send before group {group}",
-        f"└─ {failed} failed shop.Mail::send ValueError: no address: nobody; before group {group}",
+        f"{first} completed Mail::send",
+        f"├─ {kept} completed Mail::send member of group {group}",
+        f"└─ {failed} failed Mail::send ValueError: no address: nobody; member of group {group}",
         f"↓ group {group} failed to all 1 of 2 completed, 1 failed",
-        f"↓ {last}* cancelled shop.Mail::send cancelled: group {group}, which it came after, failed",
+        f"↓ {last}* cancelled Mail::send cancelled: group {group}, which it came after, failed",
     ]
     shown = commands.run("show", last).stdout.splitlines()
     assert f"after       group {group} (failed), job {first} (completed)" in shown

@@ -34,7 +34,7 @@ def drawn(
     asked: int = 0,
 ) -> list[str]:
     rows = graph_tree.rows(Graph(jobs, list(groups), list(edges), True), asked, 0.0)
-    return [" | ".join(row).replace("a.B::", "").rstrip(" |") for row in rows]
+    return [" | ".join(row).replace("B::", "").rstrip(" |") for row in rows]
 
 
 def test_a_chain_is_one_column_whatever_its_length() -> None:
@@ -65,10 +65,10 @@ def test_of_a_group_of_many_those_are_shown_that_people_look_for_and_others_coun
     told = group(5, name="pages", total=498, completed=496, failed=1, unfinished=1)
     assert drawn(jobs, edges, [told]) == [
         "1 | completed | extract",
-        "├─ 2 | completed | page | before group 5",
-        "├─ 77 | failed | page | ValueError: no page; before group 5",
-        "├─ 90 | running | page | before group 5",
-        "└─ … 495 more | completed | page | before group 5",
+        "├─ 2 | completed | page | member of group 5",
+        "├─ 77 | failed | page | ValueError: no page; member of group 5",
+        "├─ 90 | running | page | member of group 5",
+        "└─ … 495 more | completed | page | member of group 5",
         "↓ group 5 | sealed | pages | 496 of 498 completed, 1 failed",
         "↓ 500 | blocked | bind",
         "↓ 501 | blocked | send",
@@ -106,7 +106,7 @@ def test_pairs_are_counted_too_though_each_is_before_another() -> None:
     ]
     edges = [edge(before, n) for n in range(102, 202) for before in (1, n - 100)]
     lines = drawn(jobs, edges)
-    assert lines[0] == "├─ 1 | completed | configure | before 102, 103, 104 and 97 more"
+    assert lines[0] == "┌─ 1 | completed | configure | before 102, 103, 104 and 97 more"
     assert lines[1] == "├─ 2 | completed | fetch | before 102"
     assert lines[4] == "├─ … 97 more | completed | fetch | before others"
     assert lines[8:] == ["└─ … 97 more | blocked | load"]
@@ -146,8 +146,8 @@ def test_jobs_that_come_after_nothing_stand_side_by_side_before_their_group() ->
     jobs = [job(1, "a", group_id=5), job(2, "b", group_id=5), blocked(3, "c")]
     outer = group(6, "open", total=1)
     assert drawn(jobs, [edge(5, 3, "group")], [group(5, total=2, completed=2, group=6), outer]) == [
-        "├─ 1 | completed | a | before group 5",
-        "└─ 2 | completed | b | before group 5",
+        "┌─ 1 | completed | a | member of group 5",
+        "└─ 2 | completed | b | member of group 5",
         "↓ group 5 | sealed |  | 2 of 2 completed",
         "├─ 3 | blocked | c",
         "└─ group 6 | open |  | 0 of 1 completed",
@@ -170,16 +170,28 @@ def test_what_comes_after_something_at_second_hand_stands_there_alone() -> None:
     edges = [edge(1, 2), edge(1, 3), edge(5, 4, "group"), edge(1, 4), edge(2, 4)]
     assert drawn(jobs, edges, [group(5, "completed")]) == [
         "1 | completed | extract",
-        "├─ 2 | completed | page | before group 5",
-        "└─ 3 | completed | page | before group 5",
+        "├─ 2 | completed | page | member of group 5",
+        "└─ 3 | completed | page | member of group 5",
         "↓ group 5 | completed |  | 3 of 3 completed",
         "↓ 4 | completed | bind",
     ]
 
 
+def test_classes_are_named_with_their_modules_where_two_have_one_name() -> None:
+    jobs = [job(1, "a"), job(2, "a") | {"class_name": "c.B"}, job(3, "b") | {"class_name": "c.D"}]
+    rows = graph_tree.rows(Graph(jobs, [], [edge(1, 2), edge(2, 3)], True), 0, 0.0)
+    assert [row.what for row in rows] == ["a.B::a", "c.B::a", "D::b"]
+
+
+def test_of_a_part_of_a_graph_more_may_look_alike_than_are_counted() -> None:
+    jobs = [job(1, "a"), *(job(n, "b") for n in range(2, 12))]
+    rows = graph_tree.rows(Graph(jobs, [], [edge(1, n) for n in range(2, 12)], False), 1, 0.0)
+    assert rows[-1].place == "└─ … at least 7 more"
+
+
 def test_edges_to_what_is_left_out_are_left_out() -> None:
     assert drawn([job(2, "b", group_id=9)], [edge(1, 2), edge(2, 3)], [group(7, group=8)]) == [
-        "├─ 2 | completed | b",
+        "┌─ 2 | completed | b",
         "└─ group 7 | sealed |  | 0 of 3 completed",
     ]
 

@@ -95,6 +95,8 @@ def _below(tree: _Tree, node: Node, rest: str) -> list[_Place]:
         else _Place(f"{rest}└─ ", f"{rest}   ", one, left_out)
         for place, (one, left_out) in enumerate(shown, 1)
     ]
+    if node == _TOP and branches:
+        branches[0] = branches[0]._replace(first="┌─ ")  # there is nothing above
     if onward is None:
         return branches
     is_first = node == _TOP and not branches
@@ -126,7 +128,8 @@ def _folded(tree: _Tree, first: str, nodes: Sequence[Node], is_run: bool = False
     standing, counts = (*census, "") if len(census) == 1 and not jobs else ("", f"{jobs}{counts}")
     named, *others = {tree.named(one) for one in nodes}
     note = _joined(counts, "before others" if others else named)
-    return Row(f"{first}… {len(nodes)} more", standing, tree.what(nodes[0]), note)
+    count = f"{len(nodes)} more" if tree.is_whole else f"at least {len(nodes)} more"
+    return Row(f"{first}… {count}", standing, tree.what(nodes[0]), note)
 
 
 _WORDS: Final = (*STATUS_WORDS, "open", "sealed")
@@ -149,11 +152,15 @@ class _Tree:
 
     def __init__(self, graph: Graph, asked: int, now: float) -> None:
         self._now = now
+        self.is_whole = graph.is_whole
         self._asked = Node("job", asked)
         self._told: dict[Node, Mapping[str, Any]] = {
             **{Node("job", one["id"]): one for one in graph.jobs},
             **{Node("group", one["id"]): one for one in graph.groups},
         }
+        self._classes: dict[str, set[str]] = {}
+        for name in {one["class_name"] for one in graph.jobs}:
+            self._classes.setdefault(name.rpartition(".")[2], set()).add(name)
         ways = {way for way in _ways(graph) if self._told.keys() >= set(way)}
         self._failed = _failed_before(graph)
         before: dict[Node, list[Node]] = {node: [] for node in self._told}
@@ -243,16 +250,23 @@ class _Tree:
 
     def what(self, node: Node) -> str:
         told = self._told[node]
-        return text.target(told) if node.of == "job" else told["name"] or ""
+        if node.of == "group":
+            return told["name"] or ""
+        short = told["class_name"].rpartition(".")[2]
+        is_clear = len(self._classes[short]) == 1
+        return f"{short if is_clear else told['class_name']}::{told['method_name']}"
 
     def named(self, node: Node) -> str:
-        """What comes after it, too, but not below it."""
+        """What it is a member of, and what comes after it, too, but not below it."""
+        own = Node("group", self._told[node]["group_id" if node.of == "job" else "group"] or 0)
         elsewhere = self._elsewhere(node)
+        member = f"member of {own.name}" if own in elsewhere else ""
+        elsewhere = [one for one in elsewhere if one != own]
         if not elsewhere:
-            return ""
+            return member
         more = f" and {len(elsewhere) - _SHOWN} more" if len(elsewhere) > _SHOWN + 1 else ""
         shown = elsewhere[:_SHOWN] if more else elsewhere
-        return f"before {', '.join(one.name for one in shown)}{more}"
+        return _joined(member, f"before {', '.join(one.name for one in shown)}{more}")
 
     def _elsewhere(self, node: Node) -> list[Node]:
         return [one for one in self._after[node] if self._parent[one] != node]

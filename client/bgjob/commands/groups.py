@@ -43,7 +43,9 @@ def graph(client: Client, given: argparse.Namespace) -> int:
     screen.show(tables.table(columns))
     if not found.is_whole:
         more = f"; --limit {pages.LARGEST} shows more" if given.limit < pages.LARGEST else ""
-        screen.say(f"it is part of a larger graph, whose nearest {len(found.jobs)} jobs are shown{more}")
+        groups = f" and {len(found.groups)} groups" if found.groups else ""
+        nearest = f"{len(found.jobs)} jobs{groups}"
+        screen.say(f"it is part of a larger graph, whose nearest {nearest} are shown{more}")
     return OK
 
 
