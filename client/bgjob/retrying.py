@@ -193,7 +193,8 @@ class WaitingForGroup(Waiting[JsonObject]):
 
     def ended(self, answer: JsonObject) -> JsonObject:
         if not answers.has_group_ended(answer):
-            is_open = " and is not sealed" if answer["sealed_at"] is None else ""
-            left = f"{answer['unfinished']} of {answer['total']} members"
-            raise late(f"{self.waits_for} has {left} that have not ended{is_open}", "it goes", self.timeout)
+            left = f"has {answer['unfinished']} of {answer['total']} members that have not ended"
+            is_open = "is not sealed" if answer["sealed_at"] is None else ""
+            told = " and ".join(filter(None, [left if answer["unfinished"] else "", is_open]))
+            raise late(f"{self.waits_for} {told or 'is about to end'}", "it goes", self.timeout)
         return answer

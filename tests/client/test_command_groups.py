@@ -88,6 +88,16 @@ def test_a_group_is_told_with_what_can_be_done_next() -> None:
 @pytest.mark.parametrize(
     ("told", "state", "following"),
     [
+        (
+            group(5, "open", total=0, unfinished=0),
+            "open: nobody has sealed it, and it has no members",
+            "bgjob group 5 --seal",
+        ),
+        (
+            group(5, "open", completed=3, unfinished=0),
+            "open: nobody has sealed it, and all members have ended",
+            "bgjob group 5 --seal",
+        ),
         (group(5), "sealed, 3 of 3 members have not ended", "bgjob group 5 --wait"),
         (group(5, "completed"), "completed", ""),
         (SOME_FAILED, "failed", "bgjob group 5 --retry"),

@@ -114,6 +114,8 @@ def test_a_group_that_has_not_ended_is_late_and_says_what_it_waits_for() -> None
         waiting.ended(group(5))
     with pytest.raises(WaitTimeoutError, match="have not ended and is not sealed after"):
         waiting.ended(group(5, "open"))
+    with pytest.raises(WaitTimeoutError, match=r"^group 5 is not sealed after"):
+        waiting.ended(group(5, "open", total=0, unfinished=0))
 
 
 def pauses(breaks: Breaks, now: float = 0.0) -> list[float]:

@@ -161,6 +161,8 @@ def _standing(group: Group) -> str:
     if group["ended_at"] is not None:
         return state
     left = f"{group['unfinished']} of {group['total']} members have not ended"
+    if group["unfinished"] == 0:
+        left = "all members have ended" if group["total"] else "it has no members"
     return (
         f"{state}, {left}" if group["sealed_at"] is not None else f"{state}: nobody has sealed it, and {left}"
     )
