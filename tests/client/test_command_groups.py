@@ -85,6 +85,21 @@ def test_a_group_is_told_with_what_can_be_done_next() -> None:
     assert lines[5:] == ["", "next: bgjob list --group 5, bgjob group 5 --seal"]
 
 
+def test_without_an_id_the_newest_groups_are_listed() -> None:
+    told = {
+        "groups": [group(7, "open", name="thumbnails", total=40, completed=30), SOME_FAILED],
+        "next": None,
+    }
+    lines = shown_by("group", Reply(told)).splitlines()
+    assert [" ".join(line.split()[:7]) for line in lines] == [
+        "ID STATE NAME MEMBERS MADE",
+        "7 open thumbnails 30 of 40 completed",
+        "5 failed thumbnails 37 of 40 completed,",
+    ]
+    assert shown_by("group --json", Reply(told)).startswith('{"groups": [{"id": 7, ')
+    assert shown_by("group", Reply({"groups": [], "next": None})) == "bgjob: there are no groups\n"
+
+
 @pytest.mark.parametrize(
     ("told", "state", "following"),
     [
@@ -192,7 +207,15 @@ def test_a_group_that_there_is_not_is_exit_code_4(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    "words", ["group 5 --seal --cancel", "group 5 --timeout 5", "group x", "graph 1 --limit 0"]
+    "words",
+    [
+        "group 5 --seal --cancel",
+        "group 5 --timeout 5",
+        "group x",
+        "group --seal",
+        "group -w",
+        "graph 1 --limit 0",
+    ],
 )
 def test_what_means_nothing_is_refused_before_anything_is_asked(words: str) -> None:
     with pytest.raises(SystemExit) as refused:

@@ -48,6 +48,7 @@ WORDS: Final = (
     "retry 1",
     f"flow {FLOW}",
     "graph 1",
+    "group",
     "group 1",
     "group 1 --retry",
     "group 1 -w",

@@ -37,6 +37,8 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
         words.error("--delay from when, the submit or the end of what it comes after? --at is possible")
     if arguments.run is groups.group and arguments.timeout is not None and not arguments.wait:
         words.error("--timeout limits the wait and needs -w")
+    if arguments.run is groups.group and arguments.id is None and (arguments.action or arguments.wait):
+        words.error("what is asked of a group needs its ID")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")

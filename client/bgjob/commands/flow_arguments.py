@@ -52,11 +52,12 @@ def _add_group(commands: Commands) -> None:
         commands,
         "group",
         groups.group,
+        "bgjob group",
         "bgjob group 5 --wait --timeout 10m",
         "bgjob group 5 --retry",
         more="With -w the exit code is 0 where all members completed, 1 where some failed, else 3.",
     )
-    group = command.add_argument("id", type=values.job_id, metavar="ID", help="of the group")
+    group = command.add_argument("id", nargs="?", type=values.job_id, metavar="ID", help="of the group")
     completion.asking_for(group, "groups")
     what = command.add_mutually_exclusive_group()
     for action, does in groups.ACTIONS.items():

@@ -50,7 +50,9 @@ def graph(client: Client, given: argparse.Namespace) -> int:
 
 
 def group(client: Client, given: argparse.Namespace) -> int:
-    """Show how a group of jobs stands, wait for its end, or seal, cancel or retry it."""
+    """Show how a group of jobs stands, wait for its end, or seal, cancel or retry it; without an id list the newest."""
+    if given.id is None:
+        return _list(client, given)
     more: dict[str, int] = {}
     if given.action is not None:
         told, more = _asked(client, given.id, given.action)
@@ -67,6 +69,29 @@ def group(client: Client, given: argparse.Namespace) -> int:
     if given.wait:
         return _code_of(found)
     return FAILED if more.get("retried") == 0 else OK
+
+
+def _list(client: Client, given: argparse.Namespace) -> int:
+    page = client.groups()
+    if given.json:
+        screen.tell_json({"groups": page.items, "next": page.next})
+    elif page.items:
+        cells = [_cells(one, time.time()) for one in page.items]
+        columns = zip(("ID", "STATE", "NAME", "MEMBERS", "MADE"), zip(*cells, strict=True), strict=True)
+        cut = {"NAME": Cut.END, "MEMBERS": Cut.END}
+        screen.show(
+            tables.table([Column(title, told, cut=cut.get(title, Cut.NOTHING)) for title, told in columns])
+        )
+        if page.next is not None:
+            screen.say(f"these are the newest {len(page.items)}")
+    else:
+        screen.say("there are no groups")
+    return OK
+
+
+def _cells(group: Group, now: float) -> tuple[str, ...]:
+    made = text.when(group["created_at"], now)
+    return str(group["id"]), group["state"], group["name"] or "", text.members(group), made
 
 
 # What is asked of one
