@@ -196,7 +196,7 @@ def test_a_retry_of_a_group_none_of_which_failed_says_what_helps_and_ends_with_1
     script = answers({"retried": 0}, ALL_CANCELLED)
     assert ran(tmp_path, script, "group", "5", "--retry")[0] == 1
     assert capsys.readouterr().err == (
-        "bgjob: no member of group 5 has failed;"
+        "bgjob: no job in group 5 has failed;"
         " `bgjob list --group 5 --status cancelled` has those to be retried by id\n"
     )
 

@@ -43,9 +43,7 @@ def graph(client: Client, given: argparse.Namespace) -> int:
     screen.show(tables.table(columns))
     if not found.is_whole:
         more = f"; --limit {pages.LARGEST} shows more" if given.limit < pages.LARGEST else ""
-        groups = f" and {len(found.groups)} groups" if found.groups else ""
-        nearest = f"{len(found.jobs)} jobs{groups}"
-        screen.say(f"it is part of a larger graph, whose nearest {nearest} are shown{more}")
+        screen.say(f"it is part of a larger graph, whose nearest {len(found.jobs)} jobs are shown{more}")
     return OK
 
 
@@ -119,7 +117,7 @@ def _asked(client: Client, group_id: int, action: str) -> tuple[str, dict[str, i
                 cancelled = (
                     f"`bgjob list --group {group_id} --status cancelled` has those to be retried by id"
                 )
-                return f"no member of group {group_id} has failed; {cancelled}", {"retried": 0}
+                return f"no job in group {group_id} has failed; {cancelled}", {"retried": 0}
             are = "1 member is" if count == 1 else f"{count} members are"
             return f"{are} to run again, and what was cancelled for them", {"retried": count}
         case _:
