@@ -14,8 +14,12 @@ GROUP: Final = "group"
 OPEN: Final = "open"
 MET: Final = "met"
 FAILED: Final = "failed"
-STANDINGS: Final = (MET, OPEN, FAILED)
-"""What becomes of an arrow; where several are one line, the last of these is shown."""
+DESPITE: Final = "despite"
+STANDINGS: Final = (MET, DESPITE, OPEN, FAILED)
+"""What becomes of an arrow; where several are one line, the last of these is shown.
+
+`DESPITE` is met by what failed or was cancelled: `if_failed` is "run", or somebody retried what follows anyway.
+"""
 
 ENDS: Final = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 """What members of a group end as, as its counts are called."""
@@ -51,12 +55,19 @@ class Graph:
         nodes: dict[Key, Told] = {(JOB, job["id"]): job for job in jobs}
         nodes |= {(GROUP, group["id"]): group for group in groups}
         found = [
-            *(Arrow((one["of"], one["after"]), (JOB, one["job_id"]), _standing(one)) for one in edges),
+            *(_arrow(one, nodes) for one in edges),
             *(Arrow((JOB, one["id"]), (GROUP, one["group_id"] or 0), member_standing(one)) for one in jobs),
             *(Arrow((GROUP, one["id"]), (GROUP, one["group"] or 0), member_standing(one)) for one in groups),
         ]  # fmt: skip
         arrows = (one for one in found if {one.before, one.after} <= nodes.keys())
         return cls(nodes, tuple(dict.fromkeys(arrows)))
+
+
+def _arrow(edge: Told, nodes: Mapping[Key, Told]) -> Arrow:
+    before, standing = (edge["of"], edge["after"]), _standing(edge)
+    if standing == MET and before in nodes and member_standing(nodes[before]) == FAILED:
+        standing = DESPITE
+    return Arrow(before, (JOB, edge["job_id"]), standing)
 
 
 def _standing(edge: Told) -> str:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bgjob.text import standing
 
-from .graph import ENDS, FAILED, GROUP, MET, OPEN, STANDINGS, Key, Told, members_told
+from .graph import DESPITE, ENDS, FAILED, GROUP, MET, OPEN, STANDINGS, Key, Told, members_told
 from .graph_layout import HEIGHT, WIDTH, Line, Picture, Placed
 from .texts import colour, short, shown, spoken
 
@@ -22,7 +22,12 @@ _NODE: Final = Markup(
     f'<text class="word" x="{WIDTH - 10}" y="17">{{word}}</text><text class="label" x="10" y="32">{{label}}</text>'
     "</svg></a>"
 )
-_WAYS: Final = {MET: "completed", OPEN: "has not ended", FAILED: "failed, or was cancelled"}
+_WAYS: Final = {
+    MET: "completed",
+    OPEN: "has not ended",
+    FAILED: "failed, or was cancelled",
+    DESPITE: "the same, and holds up nothing",
+}
 
 
 def graph_drawing(picture: Picture, here: Key, now: float) -> Markup:

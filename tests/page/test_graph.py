@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.web.graph import FAILED, GROUP, JOB, MET, OPEN, Graph, member_standing, members_told, sources
+from bgjobd.web.graph import (
+    DESPITE,
+    FAILED,
+    GROUP,
+    JOB,
+    MET,
+    OPEN,
+    Graph,
+    member_standing,
+    members_told,
+    sources,
+)
 from bgjobd.web.graph_drawing import graph_drawing, members_bar
 from bgjobd.web.graph_layout import HEIGHT, WIDTH, Picture, picture_of
 from tests.page.serving import SAMPLES
@@ -155,6 +166,13 @@ def test_all_stand_apart_within_the_picture_and_each_arrow_leads_to_the_right(
         assert max(line.y, line.to_y) <= picture.height
         own = [one for one in place.values() if one.x == line.x and abs(one.y - line.y) < HEIGHT / 2]
         assert own == [], "no line goes through a node"
+
+
+def test_what_was_met_by_a_failure_is_told_from_what_completed() -> None:
+    jobs = [job(1, status="cancelled"), job(2), *(job(number) for number in (3, 4))]
+    edges = [edge(1, 3), edge(2, 3), edge(5, 4, GROUP), edge(1, 4, standing=FAILED)]
+    found = Graph.of(jobs, [group(5, state="failed")], edges)
+    assert [one.standing for one in found.arrows] == [DESPITE, MET, DESPITE, FAILED]
 
 
 # What they say
