@@ -18,8 +18,8 @@ _CORNER: Final = 24
 _NODE: Final = Markup(
     '<a id="{of}-{number}" class="node {of} {kind}" href="/{of}s/{number}" tabindex="-1"><title>{title}</title>'
     f'<svg x="{{x}}" y="{{y}}" width="{WIDTH}" height="{HEIGHT}">'
-    f'<rect x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="6"/><text x="10" y="17">{{name}}</text>'
-    f'<text class="word" x="{WIDTH - 10}" y="17">{{word}}</text><text class="label" x="10" y="32">{{label}}</text>'
+    f'<rect x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="6"/><text x="10" y="17">'
+    '<tspan class="word">{word}</tspan> {name}</text><text class="label" x="10" y="32">{label}</text>'
     "</svg></a>"
 )
 _WAYS: Final = {

@@ -1109,7 +1109,15 @@ def test_a_graph_of_any_size_is_for_everybody(browser: Browser, tmp_path: Path, 
             assert violations(page) == [], address
             page.set_viewport_size(PHONE)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], address
-        opened(page, f"/jobs/1/graph#job-{many}")
+        for address in (f"/jobs/1/graph#job-{many}", f"/jobs/{many}/graph"):
+            opened(page, "/jobs")
+            opened(page, address)
+            middle = page.locator(f"#job-{many}").evaluate(
+                "one => { const box = one.getBoundingClientRect(), around = one.closest('.picture')"
+                ".getBoundingClientRect(); return box.left >= around.left && box.right <= around.right"
+                " && box.top >= around.top && box.bottom <= around.bottom }"
+            )
+            assert middle, address
         expect(page.locator(f"#job-{many}")).to_be_in_viewport()
         assert page.locator("svg.graph a").count() == many + 1
         listed = page.get_by_role("listitem").filter(has=page.get_by_role("link"))

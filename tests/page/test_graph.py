@@ -196,8 +196,9 @@ def test_a_node_has_its_word_its_name_and_all_of_it_in_its_title() -> None:
     drawn = graph_drawing(picture_of(graph([], [waits], [group(5, state="sealed")])), (JOB, 12), 0.0)
     assert '<a id="job-12" class="node job grey here" href="/jobs/12" tabindex="-1">' in drawn
     assert "<title>Job 12, blocked: shop.jobs.VeryLongNameOfAReport::send</title>" in drawn
-    assert ">#12</text>" in drawn
-    assert ">Blocked</text>" in drawn
+    assert '<tspan class="word">Blocked</tspan> #12</text>' in drawn, (
+        "the word first: it is seen of a part, too"
+    )
     assert ">VeryLongNameOfAReport::…</text>" in drawn
     assert '<a id="group-5" class="node group news" href="/groups/5"' in drawn
     assert ">1 of 4 thumbnails</text>" in drawn

@@ -272,7 +272,7 @@ def test_of_many_the_gravest_are_shown_and_the_others_counted(
     grouping.samples["graph"] |= {"jobs": [*map(job, [1, *behind])], "edges": edges, "groups": []}
     text = grouping.read("/jobs/1")
     assert f"Before waits Completed #{many} " in words(text)
-    assert f'href="/jobs/1/graph">and {told} more</a>' in text
+    assert f'href="/jobs/1/graph#job-1">and {told} more</a>' in text
     assert [given["limit"] for given in grouping.parameters("Graph")] == limits
     assert 'data-rest="1000"' in text, "so many are looked at less often"
 
@@ -331,6 +331,14 @@ def test_a_graph_is_drawn_and_listed_by_its_steps(grouping: Grouping) -> None:
         "Failed #3 Email::send after #1 (failed), group 5",
     ]
     assert grouping.parameters("Graph") == [{"id": 1, "limit": 200}]
+
+
+def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:
+    assert "Failed: #1 , #3 ." in words(grouping.read("/jobs/1/graph"))
+    grouping.samples["graph"]["jobs"] = [job(number, status="failed") for number in range(1, 13)]
+    assert "#9 , #10 and 2 more." in words(grouping.read("/jobs/1/graph"))
+    grouping.samples["graph"]["jobs"] = [job(1)]
+    assert "Failed:" not in words(grouping.read("/jobs/1/graph"))
 
 
 def test_programs_are_told_the_graph_as_the_daemon_tells_it(grouping: Grouping) -> None:

@@ -458,6 +458,17 @@ document.addEventListener("click", async ({ target }) => {
   }
 });
 
+// Of a graph one sees the job that it is of, where the address names no other place in it
+
+function showHere() {
+  const box = $(".picture");
+  const here = box && $(".here", box);
+  if (!here || location.hash) return;
+  const [around, own] = [box.getBoundingClientRect(), here.getBoundingClientRect()];
+  box.scrollLeft += own.left - around.left - (around.width - own.width) / 2;
+  box.scrollTop += own.top - around.top - (around.height - own.height) / 2;
+}
+
 function move(by) {
   const links = [...main.querySelectorAll(".goto a, tbody tr > .id a")];
   const at = links.indexOf(document.activeElement);
@@ -487,6 +498,7 @@ $(".switches").hidden = false;
 if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");
 showZone();
 toEnd();
+showHere();
 goOn();
 if ($("[data-broken=away], [data-broken=storage]", main)) setAway("", sinceIn(main));
 live.hidden = $("[data-login]", main) !== null;
