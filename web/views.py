@@ -92,7 +92,7 @@ class Page:
             return self._routed(request)
         except BgjobError as error:
             status, what = next(told for kind, told in _ERRORS.items() if isinstance(error, kind))
-            return self._broken(request, status, what, reason=str(error))
+            return self._broken(request, status, what, reason=str(error), **_in_the_way(error))
         except Exception:  # a bug of the page's must not take the connection's other requests with it
             told = f"bug: {request.path!r}: {traceback.format_exc().rstrip()}"
             say(self._settings, told, EntryType.FAILURE)
@@ -343,7 +343,13 @@ class Page:
         if request.wants_json:
             return as_json({"error": what, **values}, status)
         since = self._feed.away_since() if what == "away" else None
-        told = {"what": what, "reason": None, "back": _form_of(request), "since": since} | values
+        told = {
+            "what": what,
+            "reason": None,
+            "before": None,
+            "back": _form_of(request),
+            "since": since,
+        } | values
         return html(self._page("broken.html", told, None), status)
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
@@ -361,6 +367,11 @@ def _form_of(request: Request) -> str | None:
     if request.method != "POST":
         return None
     return "/system" if request.path.startswith("/queues/") else request.path.rpartition("/")[0]
+
+
+def _in_the_way(error: BgjobError) -> _Values:
+    """What a job comes after that ended badly, "12" or "group 5", where a retry was refused for it."""
+    return {"before": str(error.parameters.get("before", ""))} if isinstance(error, BehindFailedError) else {}
 
 
 def _id_of(row: Mapping[str, Any]) -> int:

@@ -299,20 +299,33 @@ def test_a_job_is_shown_by_a_page_that_is_newer_than_the_daemon(grouping: Groupi
 
 
 def test_a_job_that_was_cancelled_for_another_may_be_retried_anyway(grouping: Grouping) -> None:
-    assert "<button>Retry anyway</button>" in grouping.read("/jobs/1")
+    assert "anyway" not in grouping.read("/jobs/1"), "what it comes after was retried since"
+    grouping.samples["graph"]["edges"][0]["standing"] = "failed"
+    text = grouping.read("/jobs/1")
+    assert "<button>Retry anyway</button>" in text
+    assert "<button>Retry</button>" not in text, "it would be refused"
+    assert 'It can be retried once <a href="/jobs/2">job 2</a> is' in text
     grouping.place_after("/jobs/1/retry", anyway="1")
     grouping.place_after("/jobs/1/retry")
     assert grouping.parameters("Retry") == [{"ids": [1], "anyway": True}, {"ids": [1]}]
-    grouping.samples["job"]["cancelled_after"] = None
-    assert "anyway" not in grouping.read("/jobs/1")
 
 
 def test_a_retry_behind_what_failed_is_told_what_to_retry_first(grouping: Grouping) -> None:
     grouping.refusals["Retry"] = Reply({"id": 1, "before": "12"}, error=f"{INTERFACE}.BehindFailed")
     answer = grouping.post("/jobs/1/retry")
     assert answer.status == 409
-    assert "What it comes after has failed" in (told := words(answer.body.decode()))
+    assert "What it comes after has failed" in (told := words(text := answer.body.decode()))
     assert "retry job 12 first" in told
+    assert '<a href="/jobs/12">To job 12</a>' in text
+    assert text.count('name="anyway" value="1"><button>Retry anyway</button>') == 1
+    assert '<form method="post" action="/jobs/1/retry">' in text
+
+
+def test_a_group_behind_a_group_that_failed_leads_there_and_is_not_retried_anyway(grouping: Grouping) -> None:
+    grouping.refusals["RetryGroup"] = Reply({"id": 1, "before": "group 7"}, error=f"{INTERFACE}.BehindFailed")
+    text = grouping.post("/groups/5/retry").body.decode()
+    assert '<a href="/groups/7">To group 7</a>' in text
+    assert "anyway</button>" not in text
 
 
 # Graphs
