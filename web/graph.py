@@ -83,14 +83,14 @@ def member_standing(told: Told) -> str:
     return MET if word == Status.COMPLETED else OPEN
 
 
-def neighbours(found: answers.Graph, job_id: int) -> dict[str, Any]:
-    """What a job `comes_after` itself and `comes_before`: of either the gravest, and how many `more` there are."""
+def neighbours(found: answers.Graph, of: Key) -> dict[str, Any]:
+    """What a job `comes_after`, and it, or a group, `comes_before`: of either the gravest, and how many `more`."""
     told = Graph.of(found.jobs, found.groups, ()).nodes
     edges = sorted(
         found.edges, key=lambda one: (-STANDINGS.index(_standing(one)), one["after"], one["job_id"])
     )
-    before = [(one, (one["of"], one["after"])) for one in edges if one["job_id"] == job_id]
-    after = [(one, (JOB, one["job_id"])) for one in edges if (one["of"], one["after"]) == (JOB, job_id)]
+    before = [(one, (one["of"], one["after"])) for one in edges if (JOB, one["job_id"]) == of]
+    after = [(one, (JOB, one["job_id"])) for one in edges if (one["of"], one["after"]) == of]
     return {"comes_after": _beside(before, told), "comes_before": _beside(after, told)}
 
 

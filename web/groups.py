@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from bgjob import Client
 from bgjob.answers import Graph, Page
-from bgjob.errors import MethodNotFoundError
+from bgjob.errors import JobNotFoundError, MethodNotFoundError
 from bgjob.words import Status
 
 from .addresses import PER_PAGE, View
 from .exchange import Request, Response, redirect
-from .graph import JOB, Told, neighbours
+from .graph import GROUP, JOB, Told, neighbours
 from .lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
 
 STATES: Final = ("open", "sealed", "completed", "failed")
@@ -21,6 +22,8 @@ _MOST_DRAWN: Final = 200
 _NEAR: Final = 100
 _MOST_NEAR: Final = 1000
 """Jobs of a graph that a daemon is asked for: to be drawn; to find those beside one, at first, and where it is full."""
+
+_MOST_RETRIED: Final = 1000
 
 _REST: Final = (Status.PENDING, Status.RUNNING, Status.COMPLETED)
 
@@ -76,7 +79,10 @@ class GroupViews:
             "jobs": jobs,
             "groups": groups.items,
             "has_more_groups": groups.next is not None,
+            **self._after_group(number, jobs or self._first_of(groups)),
             "can_retry": group["failed"] > 0,
+            "can_retry_cancelled": not group["failed"]
+            and any(one["status"] == Status.CANCELLED for one in jobs),
             "can_cancel": group["unfinished"] > 0,
             "can_seal": group["state"] == "open",
             "is_asked": request.query.get("ask") == "cancel",
@@ -98,6 +104,10 @@ class GroupViews:
         found = self._slow.groups(group=group["id"], limit=self._per_page)
         return Page(sorted(found.items, key=lambda one: one["state"] != "failed"), found.next)
 
+    def _first_of(self, groups: Page[Told]) -> list[Told]:
+        """A job in the first of these; as a rule there is one."""
+        return [job for one in groups.items[:1] for job in self._slow.list(group=one["id"], limit=1)]
+
     # What comes after what
 
     def graph(self, request: Request, job_id: int) -> Response:
@@ -116,11 +126,29 @@ class GroupViews:
                 found = self._client.graph(job_id, limit=_MOST_NEAR)
         except MethodNotFoundError:
             found = Graph([], [], [], is_whole=True)
-        return neighbours(found, job_id) | {"has_more_beside": _is_cut(found, job_id, _MOST_NEAR)}
+        return neighbours(found, (JOB, job_id)) | {"has_more_beside": _is_cut(found, job_id, _MOST_NEAR)}
+
+    def _after_group(self, number: int, members: Sequence[Told]) -> dict[str, Any]:
+        """What comes after the group, as the graph of one of its jobs tells; of one that has none that is not told."""
+        found = Graph([], [], [], is_whole=True)
+        if members:
+            with suppress(JobNotFoundError):  # it was removed a moment ago
+                found = self._client.graph(members[0]["id"], limit=_NEAR)
+        told = neighbours(found, (GROUP, number))["comes_before"]
+        of = members[0]["id"] if members else None
+        return {"comes_before": told, "has_more_beside": not found.is_whole, "member": of}
 
     # What is asked for
 
     def retry(self, request: Request, number: int) -> Response:
+        """Of those that failed; where the form says so, of those that were cancelled."""
+        if "cancelled" in request.form:
+            found = self._slow.list(group=number, status=Status.CANCELLED, limit=_MOST_RETRIED)
+            if found:
+                self._client.retry(*(one["id"] for one in found))
+            return self._done(
+                request, f"/groups/{number}", f"retry of {len(found)} cancelled members of group {number}"
+            )
         self._client.retry_group(number)
         return self._done(request, f"/groups/{number}", f"retry of group {number}")
 

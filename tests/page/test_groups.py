@@ -55,6 +55,7 @@ class Grouping:
             line.reply(groups=here, next=here[-1]["id"] if len(here) < len(found) else None)
         elif method == "List" and self.jobs:
             found = [one for one in self.jobs if one["status"] in given.get("status", [one["status"]])]
+            found = [one for one in found if one["group_id"] in (None, given["group"])]
             line.reply(jobs=found[: given["limit"]], next=None, is_complete=True)
         else:
             tell_samples(line, asked, self.samples)
@@ -188,7 +189,8 @@ def test_groups_in_a_group_are_listed_those_that_failed_first(grouping: Grouping
 
 
 def test_a_group_that_nobody_has_sealed_says_so(grouping: Grouping) -> None:
-    assert "bgjob group 5 --seal" in words(grouping.read("/groups/5"))
+    assert "weeks ago , and nobody has sealed it" in (told := words(grouping.read("/groups/5")))
+    assert "bgjob group 5 --seal" in told
     grouping.samples["group"] |= SEALED
     assert "--seal" not in grouping.read("/groups/5")
 
@@ -213,6 +215,31 @@ def test_buttons_lead_back_to_the_group(grouping: Grouping) -> None:
     assert grouping.place_after("/groups/5/seal") == "/groups/5"
     assert grouping.place_after("/groups/5/retry") == "/groups/5"
     assert [grouping.parameters(name) for name in ("SealGroup", "RetryGroup")] == [[{"id": 5}], [{"id": 5}]]
+
+
+def test_members_that_were_cancelled_are_retried_together_where_none_failed(grouping: Grouping) -> None:
+    assert "those that were cancelled<" not in grouping.read("/groups/5"), "they come after those that failed"
+    grouping.samples["group"] |= NONE | {"cancelled": 2}
+    grouping.jobs = [job(1), *(job(number, status="cancelled") for number in (3, 2))]
+    text = grouping.read("/groups/5")
+    assert "<button>Retry those that were cancelled</button>" in text
+    assert 'href="/jobs?status=cancelled&amp;group=5"' in text
+    assert grouping.place_after("/groups/5/retry", cancelled="1") == "/groups/5"
+    grouping.jobs = [job(1)]
+    assert grouping.place_after("/groups/5/retry", cancelled="1") == "/groups/5", "somebody was quicker"
+    assert (grouping.parameters("Retry"), grouping.parameters("RetryGroup")) == ([{"ids": [3, 2]}], [])
+
+
+def test_a_group_tells_what_comes_after_it(grouping: Grouping) -> None:
+    assert "Before waits Failed #3 Email::send Members" in words(grouping.read("/groups/5"))
+    assert grouping.parameters("Graph") == [{"id": 1, "limit": 100}]
+    grouping.jobs, grouping.nested = [job(2, group_id=25)], [group(25)]
+    assert "Before waits Failed #3" in words(grouping.read("/groups/5")), "its members are groups"
+    assert grouping.parameters("Graph")[-1]["id"] == 2
+    grouping.refusals["Graph"] = Reply({"id": 1}, error=f"{INTERFACE}.JobNotFound")
+    assert "Before" not in words(grouping.read("/groups/5")), "the member was removed meanwhile"
+    grouping.samples |= {"jobs": []}
+    assert "Before" not in words(grouping.read("/groups/5"))
 
 
 def test_who_would_cancel_a_group_is_asked_first(grouping: Grouping) -> None:
