@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from markupsafe import Markup
@@ -33,7 +36,7 @@ _WAYS: Final = {
 def graph_drawing(picture: Picture, here: Key, now: float) -> Markup:
     """What comes after what, for who sees it; each is a link. The others have a list."""
     ways = [
-        Markup('<path class="way {}" d="{}"/>').format(kind, "".join(map(_way, lines)))
+        Markup('<path class="way {}" d="{}"/>').format(kind, _ways(lines))
         for kind in STANDINGS
         if (lines := [one for one in picture.lines if one.standing == kind])
     ]
@@ -42,17 +45,34 @@ def graph_drawing(picture: Picture, here: Key, now: float) -> Markup:
     return drawing.format(picture.width, picture.height, Markup("").join([*ways, *nodes]))
 
 
-def _way(line: Line) -> str:
-    rise = line.to_y - line.y
-    if abs(rise) <= 2 * _CORNER:
-        return (
-            f"M{line.x} {line.y:g}C{line.bend} {line.y:g} {line.bend} {line.to_y:g} {line.to_x} {line.to_y:g}"
-        )
-    corner = _CORNER if rise > 0 else -_CORNER
-    return (
-        f"M{line.x} {line.y:g}Q{line.bend} {line.y:g} {line.bend} {line.y + corner:g}"
-        f"V{line.to_y - corner:g}Q{line.bend} {line.to_y:g} {line.to_x} {line.to_y:g}"
-    )
+def _ways(lines: Sequence[Line]) -> str:
+    """Where several go up or down together they are drawn once: dots on dots would be a line without gaps."""
+    pieces: dict[str, None] = {}
+    upright: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+    for line in lines:
+        begin, end, bend = f"{line.x} {line.y:g}", f"{line.to_x} {line.to_y:g}", line.bend
+        rise = line.to_y - line.y
+        if abs(rise) <= 2 * _CORNER:
+            pieces[f"M{begin}C{bend} {line.y:g} {bend} {line.to_y:g} {end}"] = None
+            continue
+        corner = _CORNER if rise > 0 else -_CORNER
+        low, high = line.y + corner, line.to_y - corner
+        pieces[f"M{begin}Q{bend} {line.y:g} {bend} {low:g}"] = None
+        pieces[f"M{bend} {high:g}Q{bend} {line.to_y:g} {end}"] = None
+        upright[bend].append((min(low, high), max(low, high)))
+    drawn = (f"M{bend} {top:g}V{end:g}" for bend, found in upright.items() for top, end in _joined(found))
+    return "".join(chain(pieces, drawn))
+
+
+def _joined(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that overlap as one."""
+    found: list[tuple[float, float]] = []
+    for top, end in sorted(stretches):
+        if found and top <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((top, end))
+    return found
 
 
 def _node(placed: Placed, is_here: bool, now: float) -> Markup:

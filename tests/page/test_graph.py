@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import chain, pairwise
 from typing import Any
@@ -208,6 +209,12 @@ def test_lines_of_one_kind_are_one_path() -> None:
     drawn = graph_drawing(picture_of(fan_out(40)), (JOB, 1), 0.0)
     assert drawn.count("<path") == 1
     assert drawn.count("M") >= 81
+
+
+def test_lines_that_go_up_or_down_together_are_drawn_once_for_dots_on_dots_are_no_dots() -> None:
+    drawn = graph_drawing(picture_of(fan_out(40)), (JOB, 1), 0.0)
+    upright = re.findall(r"M(\d+) [0-9.]+V", drawn)
+    assert len(upright) == len(set(upright)) * 2 == 4, "up and down from job 1, and up and down to group 5"
 
 
 def test_members_are_counted_by_what_became_of_them() -> None:
