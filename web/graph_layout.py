@@ -187,20 +187,38 @@ def _lines(column: Mapping[Key, int], steps: _Steps, middles: Mapping[_Spot, flo
 
 
 def _bends(steps: _Steps, middles: Mapping[_Spot, float]) -> dict[tuple[_Spot, _Spot], int]:
-    """Where each goes up or down: those that begin in one spot together, and so do those that end in one."""
+    """Where each goes up or down: those that begin in one spot together, and so do those that end in one.
+
+    Others share a place where they are one above the other: sixty side by side would be one broad line.
+    """
     many = Counter(chain.from_iterable((("from", left), ("to", right)) for left, right in steps))
     shared = {
         (left, right): left if many["from", left] >= many["to", right] else right for left, right in steps
     }
-    gaps: defaultdict[int, set[_Spot]] = defaultdict(set)
-    for (left, _), spot in shared.items():
-        gaps[left[2]].add(spot)
+    gaps: defaultdict[int, defaultdict[_Spot, list[float]]] = defaultdict(lambda: defaultdict(list))
+    falls: defaultdict[int, float] = defaultdict(float)
+    for (left, right), spot in shared.items():
+        gaps[left[2]][spot] += (middles[left], middles[right])
+        falls[left[2]] += middles[right] - middles[left]
     found = {}
     for place, spots in gaps.items():
-        apart = _GAP / (len(spots) + 1)
-        for number, spot in enumerate(sorted(spots, key=middles.__getitem__), start=1):
-            found[place, spot] = _left(place) + WIDTH + round(apart * number)
+        tracks = _tracks({spot: (min(heights), max(heights)) for spot, heights in spots.items()})
+        last = max(tracks.values())
+        for spot, track in tracks.items():
+            number = last - track if falls[place] > 0 else track  # so that fewer cross
+            found[place, spot] = _left(place) + WIDTH + round(_GAP / (last + 2) * (number + 1))
     return {step: found[step[0][2], spot] for step, spot in shared.items()}
+
+
+def _tracks(heights: Mapping[_Spot, tuple[float, float]]) -> dict[_Spot, int]:
+    """So few that no two of one track go up or down at the same height."""
+    ends: list[float] = []
+    tracks = {}
+    for spot, (top, end) in sorted(heights.items(), key=lambda one: one[1]):
+        track = next((number for number, taken in enumerate(ends) if taken < top), len(ends))
+        ends[track : track + 1] = [end]
+        tracks[spot] = track
+    return tracks
 
 
 def _left(place: int) -> int:

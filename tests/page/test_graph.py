@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
 from typing import Any
 
 import pytest
@@ -114,6 +114,19 @@ def test_next_to_a_tall_column_the_begin_of_both_is_seen() -> None:
     found = picture_of(fan_out(200))
     assert found.height > 9_000
     assert [column[0].y < 300 for column in found.columns] == [True] * 4
+
+
+def test_chains_in_a_group_go_up_and_down_apart_in_few_places() -> None:
+    """Each first member leads to a second one and to the group, so that the second column is the taller one."""
+    firsts = range(1, 61)
+    jobs = [job(number, group_id=500) for first in firsts for number in (first, first + 60)]
+    found = picture_of(Graph.of(jobs, [group(500)], [edge(first, first + 60) for first in firsts]))
+    lines = [one for one in found.lines if one.x == found.columns[0][0].x + WIDTH]
+    assert len({one.bend for one in lines}) < 20
+    for one, other in combinations(lines, 2):
+        is_above = max(one.y, one.to_y) < min(other.y, other.to_y)
+        is_below = max(other.y, other.to_y) < min(one.y, one.to_y)
+        assert one.y == other.y or one.bend != other.bend or is_above or is_below, "which is which is seen"
 
 
 @pytest.mark.parametrize(
