@@ -399,6 +399,7 @@ def test_a_path_that_leads_nowhere_is_not_quoted(shown: OnePage) -> None:
         ("InternalError", {"reason": HOSTILE}, 502),
         ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 403),
         ("InvalidState", {"id": HOSTILE, "status": HOSTILE}, 409),
+        ("BehindFailed", {"id": HOSTILE, "before": HOSTILE}, 409),
         ("Xss", {"reason": HOSTILE}, 502),
     ],
 )
