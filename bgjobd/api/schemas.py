@@ -83,6 +83,8 @@ class Options(Input):
     if_failed: Literal["cancel", "run", "wait"] | None = None
     take: dict[Annotated[str, Field(max_length=255)], Source] | None = None
     group: InGroup | None = None
+    expires_in: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
+    expires_at: str | None = None
 
 
 class UnnamedJob(Input):

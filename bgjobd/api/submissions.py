@@ -205,6 +205,8 @@ def fact_of(
 ) -> Submitted:
     """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
     options = job.options or _NO_OPTIONS
+    now = daemon.clock.now()
+    scheduled_at = _scheduled_at(options, now)
     terms = terms_of(
         daemon.config,
         catalogue.policies[job.class_name],
@@ -223,7 +225,8 @@ def fact_of(
         queue=terms.queue,
         priority=terms.priority,
         timeout=terms.timeout,
-        scheduled_at=_scheduled_at(options, daemon.clock.now()),
+        scheduled_at=scheduled_at,
+        expires_at=_expires_at(options, scheduled_at, now),
         idempotency_key=options.idempotency_key,
         digest=digest,
         ties=ties,
@@ -377,6 +380,21 @@ def _scheduled_at(options: Options, now: float) -> float | None:
     at = try_instant(options.at)
     if at is None:
         raise InvalidParameterError(parameter="options.at")
+    return at
+
+
+def _expires_at(options: Options, scheduled_at: float | None, now: float) -> float | None:
+    """By when it is to start; one that is to start later is refused."""
+    if options.expires_at is None:
+        at = None if options.expires_in is None else now + options.expires_in
+    elif options.expires_in is not None:
+        raise InvalidParameterError(parameter="options.expires_in")
+    else:
+        at = try_instant(options.expires_at)
+        if at is None:
+            raise InvalidParameterError(parameter="options.expires_at")
+    if at is not None and scheduled_at is not None and scheduled_at >= at:
+        raise InvalidParameterError(parameter="options.at" if options.at is not None else "options.delay")
     return at
 
 

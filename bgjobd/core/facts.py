@@ -31,6 +31,7 @@ class Submitted:
     occurrence: float | None = None  # of the schedule
     ties: Ties | None = None  # to other jobs, as they were asked for; None where it has none
     place: Place | None = None  # among those, which the ledger finds
+    expires_at: float | None = None
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -50,6 +51,7 @@ class Submitted:
             self.occurrence,
             self.ties,
             self.place,
+            self.expires_at,
         )
 
 
@@ -111,6 +113,11 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Expired:
+    """The job's time is up, and no attempt has been granted a slot."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """A caller wants the job not to run, or to stop."""
 
@@ -138,6 +145,7 @@ Fact = (
     | SlotGranted
     | AttemptStarted
     | AttemptEnded
+    | Expired
     | CancelRequested
     | RetryRequested
     | ClockJumped

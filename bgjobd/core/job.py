@@ -53,7 +53,8 @@ class Job:
     `schedule` has submitted it, `occurrence` is for when. `updated_at` is when the row last changed.
 
     Of the edges to what it comes after `waits_for` are not met, and for `failed_before` of these it is cancelled, which
-    `cancelled_after` names one of ("12", "group 5"). `takes` is as the column has it, JSON text.
+    `cancelled_after` names one of ("12", "group 5"). `takes` is as the column has it, JSON text. One that has got no
+    slot by `expires_at` is cancelled.
     """
 
     id: int
@@ -84,6 +85,7 @@ class Job:
     cancelled_after: str | None = None
     group_id: int | None = None
     takes: str | None = None
+    expires_at: float | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     @property

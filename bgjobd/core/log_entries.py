@@ -191,6 +191,7 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.STOPPED: _stopped,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,
+        Happening.EXPIRED: lambda fact, before, after: (Entry(EntryType.INFO, "Background job expired"),),
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,

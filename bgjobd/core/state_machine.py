@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import IfFailed, Outcome, Status
+from bgjob.words import EXPIRED, IfFailed, Outcome, Status
 from bgjobd.core.edges import Fate, Place, fails_more, waits_more
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
     ClockJumped,
+    Expired,
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
@@ -65,6 +67,7 @@ class Happening(StrEnum):
     INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
     STOPPED = "attempt ended after cancel was requested"
+    EXPIRED = "not started in time"
     CANCEL_REQUESTED = "cancel requested"
     RETRY_REQUESTED = "retry requested"
     CLOCK_JUMPED = "clock jumped"
@@ -78,6 +81,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.PENDING, Happening.VALUES_TAKEN): Status.PENDING,
         (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
         (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
+        (Status.PENDING, Happening.EXPIRED): Status.CANCELLED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
         (Status.RUNNING, Happening.ATTEMPT_STARTED): Status.RUNNING,
         (Status.RUNNING, Happening.CANCEL_REQUESTED): Status.RUNNING,
@@ -138,6 +142,7 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         PredecessorMoved: Happening.PREDECESSOR_MOVED,  # without a job, as the next; the table has no cells for them
         PredecessorDeleted: Happening.PREDECESSOR_MOVED,
         ValuesTaken: Happening.VALUES_TAKEN,
+        Expired: Happening.EXPIRED,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
         AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
@@ -204,6 +209,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         if_failed=place.if_failed,
         group_id=place.group_id,
         takes=place.takes,
+        expires_at=fact.expires_at,
     )
 
 
@@ -331,6 +337,14 @@ def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: floa
     return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
 
 
+def _expired(job: Job, fact: Expired, status: Status, now: float, jitter: float) -> Job:
+    by = "?" if job.expires_at is None else datetime.fromtimestamp(job.expires_at, UTC).strftime(_INSTANT)
+    return _changed(job, now, status=status, finished_at=now, error=f"{EXPIRED}: not started by {by}")
+
+
+_INSTANT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
 def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float, jitter: float) -> Job:
     return _changed(
         job,
@@ -345,6 +359,7 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         waits_for=job.waits_for - fact.forgiven,
         failed_before=0,
         cancelled_after=None,
+        expires_at=None,
     )
 
 
@@ -373,6 +388,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.CANCELLED_FOR: _cancelled_for,
         Happening.REVIVED: _revived,
         Happening.VALUES_TAKEN: _values_taken,
+        Happening.EXPIRED: _expired,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
         Happening.CLOCK_JUMPED: _clock_jumped,

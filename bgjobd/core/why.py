@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bgjob.amounts import relative_text
-from bgjob.words import Outcome, Status
+from bgjob.words import EXPIRED, Outcome, Status
 from bgjobd.core.edges import Fate, Group, Node, Of
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
@@ -461,6 +461,8 @@ def _failed(known: Known, now: float) -> str:
 def _cancelled(known: Known, now: float) -> str:
     job = known.job
     when = f"was cancelled at {_since(job.finished_at, now)}"
+    if (job.error or "").startswith(EXPIRED):
+        return f"expired at {_since(job.expires_at, now)}: it had not started"
     if job.cancelled_after is not None:
         cause = (job.error or "").removeprefix("cancelled: ")
         is_group = job.cancelled_after.startswith(f"{Of.GROUP} ")

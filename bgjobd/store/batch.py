@@ -5,6 +5,7 @@ Each item works on an overlay, which the batch takes in, or which is dropped whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -64,7 +65,8 @@ class Gathered:
     """What items come to: rows to write and what is told of them, in order; and how jobs stand after them.
 
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
-    `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended.
+    `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
+    `next_expiry` when the first of the new jobs expires.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -87,6 +89,12 @@ class Gathered:
     unsettled: list[Unsettled] = field(default_factory=list)
     forgiven: set[int] = field(default_factory=set)
     reviving: set[int] = field(default_factory=set)
+    next_expiry: float = math.inf
+
+    def expire_at(self, at: float | None) -> None:
+        """Note by when a new job is to have got a slot."""
+        if at is not None:
+            self.next_expiry = min(self.next_expiry, at)
 
     def write(self, kind: Kind, row: Row) -> None:
         """Have the row written. Raises ValueError and OverflowError where the file cannot hold it."""
@@ -133,6 +141,7 @@ class Batch(Gathered):
         self.bulks.append(bulk)
         queue = bulk.first.queue
         self.pending[queue] = self.pending.get(queue, 0) + len(bulk)
+        self.expire_at(bulk.first.expires_at)
         group_id = bulk.first.group_id
         if group_id is not None:
             self.grown[group_id] = self.grown.get(group_id, 0) + len(bulk)
@@ -158,6 +167,7 @@ class Batch(Gathered):
         self.unsettled += overlay.unsettled
         self.forgiven |= overlay.forgiven
         self.reviving |= overlay.reviving
+        self.next_expiry = min(self.next_expiry, overlay.next_expiry)
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 

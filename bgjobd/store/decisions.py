@@ -23,6 +23,7 @@ from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    Expired,
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
@@ -244,13 +245,14 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     fact = fact.numbered(overlay.last_id, by.job)
     job = state_machine.advance(None, fact, overlay.batch.now)
     given = job, fact.digest, overlay.batch.now, by
-    if fact.place is None:
+    if fact.place is None and job.expires_at is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:
         overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
     overlay.jobs[job.id] = job
     overlay.changed.append(job)
     overlay.move(None, job)
+    overlay.expire_at(job.expires_at)
     _tell(None, fact, job, overlay)
     return job
 
@@ -343,6 +345,14 @@ def _is_retried(node: Node, overlay: Overlay) -> bool:
     job = overlay.try_job(node.id) if node.of is Of.JOB else None
     is_reviving = node.id in overlay.reviving or node.id in overlay.batch.reviving
     return job is not None and (not job.status.is_final or is_reviving)
+
+
+def expire(job_ids: Sequence[int], batch: Batch) -> None:
+    """End these jobs, whose time is up."""
+    overlay = Overlay.over(batch)
+    for job_id in job_ids:
+        apply_fact(job_id, Expired(), overlay)
+    batch.take_in(overlay)
 
 
 def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:

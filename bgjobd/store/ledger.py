@@ -8,6 +8,7 @@ Nothing here is remembered between transactions but what is derived from the fil
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
-from bgjobd.host.clock import to_text
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import (
     backfills,
     bulks,
@@ -98,6 +99,9 @@ _APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Back
 """The items before which all that came earlier is written."""
 
 
+_EXPIRED_AT_ONCE: Final = 100
+
+
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
 
@@ -110,6 +114,7 @@ class Ledger:
         self._jitter = jitter
         self._tally: Tally | None = None
         self._has_consequences: bool | None = None
+        self._next_expiry: float | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -131,6 +136,7 @@ class Ledger:
             )
             with as_peewees_own:
                 answers = self._settle(items, batch)
+                next_expiry = self._expire(batch)
                 has_consequences = self._release(batch)
                 next_due = self._grant_slots(lanes, batch)
                 lines = self._store_entries(batch)
@@ -140,8 +146,9 @@ class Ledger:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        self._tally, self._has_consequences = tally, has_consequences
-        return batch.committed(answers, lines, now if has_consequences else next_due, tally)
+        self._tally, self._has_consequences, self._next_expiry = tally, has_consequences, next_expiry
+        due = now if has_consequences else min(next_expiry, math.inf if next_due is None else next_due)
+        return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
     def _commit(self) -> None:
         try:
@@ -322,6 +329,24 @@ class Ledger:
         return changed
 
     # What follows
+
+    def _expire(self, batch: Batch) -> float:
+        """End what has not started in time, some at once; answers when the next does. Most look nowhere."""
+        if self._next_expiry is None:
+            self._next_expiry = self._read_next_expiry()
+        next_expiry = min(self._next_expiry, batch.next_expiry)
+        if next_expiry > batch.now:
+            return next_expiry
+        given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
+        ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
+        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
+        decisions.expire(ids, batch)
+        self._store(batch)
+        return self._read_next_expiry()
+
+    def _read_next_expiry(self) -> float:
+        (at,) = self._execute(statements.SELECT_NEXT_EXPIRY).fetchone()
+        return math.inf if at is None else from_text(at)
 
     def _release(self, batch: Batch) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""

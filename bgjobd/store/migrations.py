@@ -232,6 +232,15 @@ _DEPENDENCIES: Final = (
 )
 
 
+def _add_expiry(database: SqliteDatabase) -> None:
+    """By when a job is to have got a slot."""
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "expires_at" VARCHAR(255)')
+    database.execute_sql(
+        "CREATE INDEX jobs_expiring ON background_jobs (expires_at) "
+        "WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL"
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -243,6 +252,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _tell_submitting_job,
     _add_schedules,
     _add_dependencies,
+    _add_expiry,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -64,6 +64,7 @@ class BackgroundJob(Model):
     cancelled_after = CharField(null=True)
     group_id = IntegerField(null=True)
     takes = TextField(null=True)
+    expires_at = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"

@@ -26,7 +26,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
-    group_id, takes, attempt, progress, outcome = values[30:]
+    group_id, takes, expires_at, attempt, progress, outcome = values[30:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -56,6 +56,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         cancelled_after=cancelled_after,
         group_id=group_id,
         takes=takes,
+        expires_at=instant(expires_at),
         updated_at=from_text(updated_at),
     )
 
@@ -111,7 +112,7 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 
 def ties_of(job: Job) -> Row:
-    """The columns that change as what the job comes after does."""
+    """The columns that change as what the job comes after does, and that a retry changes."""
     return {
         "id": job.id,
         "waits_for": job.waits_for,
@@ -120,6 +121,7 @@ def ties_of(job: Job) -> Row:
         "cancelled_after": job.cancelled_after,
         "parameters": job.call.parameters,
         "takes": job.takes,
+        "expires_at": text_of(job.expires_at),
     }
 
 

@@ -81,7 +81,7 @@ JOB_COLUMNS: Final = (
     ),
     *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
     *("crashes", "schedule", "occurrence"),
-    *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes"),
+    *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -93,9 +93,9 @@ MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 
 UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
-    **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes")),
+    **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
 }
-"""What a job that has no ties to others has in the columns of these; most have none, and pay for none."""
+"""What a job that has no ties to others, nor to a time, has in the columns of these; most have none, and pay for none."""
 
 REAL_COLUMNS: Final = frozenset(
     field.name
@@ -224,6 +224,15 @@ COUNT_AHEAD: Final = """
         WHERE queue = :queue AND (priority > :priority OR (priority = :priority AND id < :id))
         LIMIT :most
     )
+"""
+SELECT_EXPIRED: Final = """
+    SELECT id FROM background_jobs INDEXED BY jobs_expiring
+    WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL AND expires_at <= :now
+    ORDER BY expires_at LIMIT :count
+"""
+SELECT_NEXT_EXPIRY: Final = """
+    SELECT min(expires_at) FROM background_jobs INDEXED BY jobs_expiring
+    WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL
 """
 SELECT_LAST_BEGUN: Final = """
     SELECT value, (
@@ -362,6 +371,7 @@ UPDATE_TIES: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("waits_for", "failed_before", "if_failed", "cancelled_after", "parameters", "takes"),
+                "expires_at",
             )
         }
     ).where(BackgroundJob.id == _p("id"))

@@ -8,8 +8,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgjob import shapes
 from bgjob.codec import JsonObject, Reply
-from bgjob.errors import JobCancelledError, JobError, JobFailedError, from_reply
-from bgjob.words import Status
+from bgjob.errors import JobCancelledError, JobError, JobExpiredError, JobFailedError, from_reply
+from bgjob.words import EXPIRED, Status
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -167,9 +167,14 @@ def failure_of(job: JsonObject) -> JobError | None:
         case Status.COMPLETED:
             return None
         case Status.CANCELLED:
-            return JobCancelledError(job)
+            return JobExpiredError(job) if has_expired(job) else JobCancelledError(job)
         case _:
             return JobFailedError(job)
+
+
+def has_expired(job: Mapping[str, Any]) -> bool:
+    """Whether the job was cancelled because it had not started in time."""
+    return job["status"] == Status.CANCELLED and str(job.get("error") or "").startswith(f"{EXPIRED}: ")
 
 
 # Shapes

@@ -77,6 +77,7 @@ class Options(TypedDict, total=False):
 
     `at` has an offset; `idempotency_key`: the same key and request give the same job. `after`: jobs and groups that it
     comes after, handles or ids of jobs; `if_failed` of these: "cancel", "run", "wait". `group`: that it is a member of.
+    A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled.
     """
 
     delay: float | timedelta | None
@@ -91,6 +92,8 @@ class Options(TypedDict, total=False):
     after: Iterable[AnyPredecessor] | None
     if_failed: str | None
     group: Predecessor | int | Mapping[str, Any] | None
+    expires_in: float | timedelta | None
+    expires_at: str | datetime | None
 
 
 def job_of(

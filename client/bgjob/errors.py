@@ -132,6 +132,12 @@ class JobCancelledError(JobError):
     """The job was cancelled."""
 
 
+class JobExpiredError(JobCancelledError):
+    """The job had not started by the time that was set for it, so it was cancelled."""
+
+    template = "job {id} {error}"
+
+
 class RequestError(BgjobError):
     """The daemon refused a request; `parameters` are those of the Varlink error `error_name`."""
 
@@ -386,6 +392,8 @@ _WANTED = {
     "options.max_retries": "a whole number from 0 on is wanted, at most the daemon's [retry] cap",
     "options.retry_delay": "seconds from 0 on are wanted, 100 years at most",
     "options.backoff": "constant or exponential is wanted",
+    "options.expires_in": "seconds above 0 are wanted, 100 years at most, and no `expires_at` beside them",
+    "options.expires_at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "key": f"an idempotency key of {_LENGTHS} characters is wanted, and no `id` beside it",
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
     "options.after": "what is older is wanted: an id, a group, or a ref that stands before it",

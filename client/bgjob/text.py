@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
-from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
+from bgjob.answers import has_expired
+from bgjob.words import BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -23,7 +24,9 @@ _CHARACTERS: Final = re.compile(
 
 
 def standing(job: Mapping[str, Any], now: float) -> str:
-    """The job's status, in the words that pending jobs have which wait for another, or for a time in the future."""
+    """The job's status; in words of their own those that wait for others or for their time, and what has expired."""
+    if has_expired(job):
+        return EXPIRED
     if job["status"] == Status.PENDING and job.get("is_blocked"):
         return BLOCKED
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):

@@ -57,6 +57,10 @@ class IfFailed(StrEnum):
     WAIT = "wait"
 
 
+EXPIRED: Final = "expired"
+"""What a cancelled job is called that had not started in time: so its error begins."""
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 

@@ -70,6 +70,13 @@ def _add_start(of_job: Options) -> None:
         metavar="WHEN",
         help="not before: 02:00, 'tomorrow 02:00', 2026-12-04T14:31:53Z; local time where no offset is given",
     )
+    of_job.add_argument(
+        "--expires",
+        dest="expires_in",
+        type=values.seconds,
+        metavar="TIME",
+        help="cancelled unless it starts within this time",
+    )
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
     completion.asking_for(queue, "queues")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")

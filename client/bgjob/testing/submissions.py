@@ -99,6 +99,7 @@ class Submission(NamedTuple):
             "priority": options.get("priority", 0),
             "timeout": None if timeout is None else float(timeout),
             "scheduled_at": _scheduled_at(options),
+            "expires_at": _expires_at(options),
             "created_at": now,
             "updated_at": now,
             "idempotency_key": self.key,
@@ -169,6 +170,24 @@ def check_meaning(options: JsonObject) -> None:
         raise InvalidParameterError(parameter="options.delay")
     if at is not None and try_seconds(at) is None:
         raise InvalidParameterError(parameter="options.at")
+    _check_expiry(options)
+
+
+def _check_expiry(options: JsonObject) -> None:
+    by = options.get("expires_at")
+    if by is not None and options.get("expires_in") is not None:
+        raise InvalidParameterError(parameter="options.expires_in")
+    if by is not None and try_seconds(by) is None:
+        raise InvalidParameterError(parameter="options.expires_at")
+    starts, ends = _scheduled_at(options), _expires_at(options)
+    if starts is not None and ends is not None and starts >= ends:
+        raise InvalidParameterError(parameter=f"options.{'delay' if options.get('at') is None else 'at'}")
+
+
+def _expires_at(options: JsonObject) -> str | None:
+    if options.get("expires_at") is not None:
+        return instant(try_seconds(options["expires_at"]))
+    return instant(time.time() + options["expires_in"]) if options.get("expires_in") else None
 
 
 def instant(seconds: float | None = None) -> str:
@@ -242,6 +261,8 @@ _OPTIONS: Final[_Fields] = {
     "if_failed": lambda value: value in tuple(IfFailed),
     "take": _is_object,
     "group": _is_object,
+    "expires_in": lambda value: is_seconds(value) and value > 0,
+    "expires_at": _is_text,
 }
 
 
