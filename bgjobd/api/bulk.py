@@ -37,6 +37,8 @@ async def submit_many(grants: Grants, daemon: Daemon, given: SubmitMany, caller:
     _refuse_all_but(given, _WITH_EACH)
     common, keys = _common(given), given.keys
     _check_shapes(each, keys)
+    if await _has_unique_keys(daemon, common):
+        return await submissions.submit_each(grants, daemon, given, _one_by_one(common, each, keys), caller)
     async with caller.turn:
         bulk = await _bulk(daemon, common, each, keys, submissions.submitter(caller, grants))
     ids: tuple[int, ...] = await daemon.record(bulk)
@@ -69,6 +71,30 @@ def _common(given: SubmitMany) -> UnnamedJob:
         retry_count=given.retry_count,
         options=given.options,
     )
+
+
+async def _has_unique_keys(daemon: Daemon, common: NewJob) -> bool:
+    """Whether each job has to be looked at by itself."""
+    if common.options is not None and common.options.unique_key is not None:
+        return True
+    policy = (await daemon.current_catalogue.catalogue()).policies.get(common.class_name)
+    return policy is not None and bool(policy.unique)
+
+
+def _one_by_one(common: NewJob, each: list[Any], keys: list[str] | None) -> list[JsonObject]:
+    """The jobs of a bulk as a request has them that lists each."""
+    options = {} if common.options is None else common.options.model_dump(exclude_none=True)
+    fields: JsonObject = {"class_name": common.class_name, "method_name": common.method_name}
+    if common.retry_count is not None:
+        fields["retry_count"] = common.retry_count
+    return [
+        {
+            **fields,
+            "parameters": parameters,
+            "options": options | ({} if keys is None else {"idempotency_key": keys[place]}),
+        }
+        for place, parameters in enumerate(each)
+    ]
 
 
 def _check_shapes(each: list[Any], keys: list[Any] | None) -> None:

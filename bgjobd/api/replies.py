@@ -143,6 +143,7 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "retry_on": None if policy.retry_on is None else sorted(policy.retry_on),
         "stop_grace": policy.stop_grace,
         "sensitive": sorted(policy.sensitive),
+        "unique": list(policy.unique) or None,
     }
 
 

@@ -85,6 +85,11 @@ class Options(Input):
     group: InGroup | None = None
     expires_in: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
     expires_at: str | None = None
+    unique_key: Key | None = None
+    unique_while: Literal["unfinished", "pending"] | None = None
+    unique_for: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
+    if_held: Literal["return", "refuse", "replace"] | None = None
+    at_latest: Seconds | None = None
 
 
 class UnnamedJob(Input):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import (
+    DuplicateError,
     InvalidNameError,
     InvalidParameterError,
     InvalidParametersError,
@@ -24,9 +25,11 @@ from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
+from bgjobd.api.unique import unique_of
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
+from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import terms_of
 from bgjobd.host import json_portions
@@ -52,13 +55,15 @@ async def submit(grants: Grants, daemon: Daemon, given: Submit, caller: Caller) 
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     try:
         (stored,) = await _store(daemon, [fact], submitter(caller, grants))
-    except InvalidParameterError as error:
+    except (InvalidParameterError, DuplicateError) as error:
         raise _of_the_only(error) from None
-    return {"id": stored.id, "created": stored.created}
+    return {"id": stored.id, "created": stored.created, "replaced": stored.replaced}
 
 
-def _of_the_only(error: InvalidParameterError) -> InvalidParameterError:
+def _of_the_only(error: InvalidParameterError | DuplicateError) -> InvalidParameterError | DuplicateError:
     """The refusal of a list's only job, which is no list for who asked."""
+    if isinstance(error, DuplicateError):
+        return DuplicateError(id=error.parameters["id"])
     return InvalidParameterError(parameter=str(error.parameters["parameter"]).removeprefix("jobs.0."))
 
 
@@ -71,10 +76,18 @@ async def submit_each(
         facts = await _submitted_many(daemon, jobs, names)
     _check_takes(facts, caller, grants)
     if not groups and not given.seal:
-        return {"ids": [one.id for one in await _store(daemon, facts, submitter(caller, grants))]}
+        return _told(await _store(daemon, facts, submitter(caller, grants)))
     flow = Flow(tuple(facts), submitter(caller, grants), groups, tuple(given.seal or ()))
     stored: StoredFlow = await daemon.record(flow)
-    return {"ids": [one.id for one in stored.jobs], "groups": list(stored.groups)}
+    return {**_told(stored.jobs), "groups": list(stored.groups)}
+
+
+def _told(stored: tuple[Stored, ...]) -> JsonObject:
+    return {
+        "ids": [one.id for one in stored],
+        "created": [one.created for one in stored],
+        "replaced": [one.replaced for one in stored],
+    }
 
 
 def _check_takes(facts: list[Submitted], caller: Caller, grants: Grants) -> None:
@@ -183,7 +196,8 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, name
     digest = await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
-    return fact_of(daemon, catalogue, job, call, digest, ties)
+    unique = unique_of(job.options or _NO_OPTIONS, catalogue.policies[job.class_name], parameters)
+    return fact_of(daemon, catalogue, job, call, digest, ties, unique)
 
 
 async def _digest_of(job: UnnamedJob, parameters: JsonObject, text: str) -> str | None:
@@ -202,6 +216,7 @@ def fact_of(
     call: Call,
     digest: str | None = None,
     ties: Ties | None = None,
+    unique: Unique | None = None,
 ) -> Submitted:
     """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
     options = job.options or _NO_OPTIONS
@@ -230,6 +245,7 @@ def fact_of(
         idempotency_key=options.idempotency_key,
         digest=digest,
         ties=ties,
+        unique=unique,
     )
 
 

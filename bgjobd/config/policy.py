@@ -53,6 +53,7 @@ class Policy:
     retry_lost: bool
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
+    unique: tuple[str, ...] = ()
     caps: Caps = NO_CAPS
 
     def terms(
@@ -110,6 +111,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         retry_lost=first(own.retry_lost, True),
         retry_on=None if own.retry_on is None else frozenset(own.retry_on),
         sensitive=frozenset(own.sensitive or ()),
+        unique=own.unique or (),
     )
 
 

@@ -320,6 +320,8 @@ class ClassPolicy(Section):
     """Where its attempts may write, beside their own directory."""
     umask: values.Umask | None = None
     """What is taken from the modes of files that its attempts make, such as `"022"`; else `"077"`."""
+    unique: Annotated[tuple[values.Text, ...], values.NotEmpty] | None = None
+    """The parameters whose values are a job's unique key, where its caller gives none."""
     sensitive: tuple[values.Text, ...] | None = None
     """Names of parameters whose values are shown nowhere."""
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from bgjobd.core.edges import Fate, Node, Place, Standing, Ties
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
+from bgjobd.core.unique import Unique
 
 BESIDE_CALL: Final = "="
 """What a digest begins with that is of what a request asks for beside its call; the calls themselves are compared."""
@@ -32,6 +33,7 @@ class Submitted:
     ties: Ties | None = None  # to other jobs, as they were asked for; None where it has none
     place: Place | None = None  # among those, which the ledger finds
     expires_at: float | None = None
+    unique: Unique | None = None
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -52,17 +54,22 @@ class Submitted:
             self.ties,
             self.place,
             self.expires_at,
+            self.unique,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PredecessorMoved:
-    """What the job comes after has ended, or is to run again, so that the edge stands otherwise; `fate` is why."""
+    """What the job comes after has ended, or is to run again, so that the edge stands otherwise; `fate` is why.
+
+    `kept_by` holds the unique key of a job that would wait again, and so it does not.
+    """
 
     node: Node
     before: Standing
     after: Standing
     fate: Fate
+    kept_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,14 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A request with the same unique key takes the place of the one that made the job; it is to start by then."""
+
+    by: Submitted
+    scheduled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """The job's time is up, and no attempt has been granted a slot."""
 
@@ -145,6 +160,7 @@ Fact = (
     | SlotGranted
     | AttemptStarted
     | AttemptEnded
+    | Replaced
     | Expired
     | CancelRequested
     | RetryRequested

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from bgjob.words import Backoff, IfFailed, Outcome, Status
+from bgjob.words import Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.masking import masked_text
 
 AttemptKey = tuple[int, int]
@@ -54,7 +54,7 @@ class Job:
 
     Of the edges to what it comes after `waits_for` are not met, and for `failed_before` of these it is cancelled, which
     `cancelled_after` names one of ("12", "group 5"). `takes` is as the column has it, JSON text. One that has got no
-    slot by `expires_at` is cancelled.
+    slot by `expires_at` is cancelled. It holds its `unique_key`, if any, `unique_while` it stands so.
     """
 
     id: int
@@ -86,6 +86,8 @@ class Job:
     group_id: int | None = None
     takes: str | None = None
     expires_at: float | None = None
+    unique_key: str | None = None
+    unique_while: UniqueWhile | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     @property

@@ -98,6 +98,10 @@ def _others(job: Job) -> str:
 
 def _predecessor_moved(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
     """The last one that it waited for; of those before nothing is told."""
+    if isinstance(fact, PredecessorMoved) and fact.kept_by is not None and after.status.is_final:
+        return (
+            Entry(EntryType.INFO, f"Background job stays cancelled: job {fact.kept_by} has its unique key"),
+        )
     if not isinstance(fact, PredecessorMoved) or after.waits_for or not before.is_blocked:
         return ()
     return (_free_to_run(fact),)
@@ -191,6 +195,9 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.STOPPED: _stopped,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,
+        Happening.REPLACED: lambda fact, before, after: (
+            Entry(EntryType.INFO, "Background job replaced", with_job=True),
+        ),
         Happening.EXPIRED: lambda fact, before, after: (Entry(EntryType.INFO, "Background job expired"),),
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,

@@ -24,6 +24,7 @@ from bgjobd.core.facts import (
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
+    Replaced,
     RetryRequested,
     SlotGranted,
     Submitted,
@@ -67,6 +68,7 @@ class Happening(StrEnum):
     INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
     STOPPED = "attempt ended after cancel was requested"
+    REPLACED = "replaced"
     EXPIRED = "not started in time"
     CANCEL_REQUESTED = "cancel requested"
     RETRY_REQUESTED = "retry requested"
@@ -81,6 +83,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.PENDING, Happening.VALUES_TAKEN): Status.PENDING,
         (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
         (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
+        (Status.PENDING, Happening.REPLACED): Status.PENDING,
         (Status.PENDING, Happening.EXPIRED): Status.CANCELLED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
         (Status.RUNNING, Happening.ATTEMPT_STARTED): Status.RUNNING,
@@ -142,6 +145,7 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         PredecessorMoved: Happening.PREDECESSOR_MOVED,  # without a job, as the next; the table has no cells for them
         PredecessorDeleted: Happening.PREDECESSOR_MOVED,
         ValuesTaken: Happening.VALUES_TAKEN,
+        Replaced: Happening.REPLACED,
         Expired: Happening.EXPIRED,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
@@ -177,7 +181,8 @@ def _classify_move(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> Hap
     if fails and job.status is Status.PENDING:
         return Happening.CANCELLED_FOR
     if not fails and job.status is Status.CANCELLED and job.cancelled_after is not None:
-        return Happening.REVIVED
+        is_kept = isinstance(fact, PredecessorMoved) and fact.kept_by is not None
+        return Happening.PREDECESSOR_MOVED if is_kept else Happening.REVIVED
     return Happening.PREDECESSOR_MOVED
 
 
@@ -210,6 +215,8 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         group_id=place.group_id,
         takes=place.takes,
         expires_at=fact.expires_at,
+        unique_key=None if fact.unique is None else fact.unique.key,
+        unique_while=None if fact.unique is None else fact.unique.holds_while,
     )
 
 
@@ -337,6 +344,23 @@ def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: floa
     return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
 
 
+def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: float) -> Job:
+    by = fact.by
+    return _changed(
+        job,
+        now,
+        call=by.call,
+        retry_count=by.retry_count,
+        policy=by.policy,
+        queue=by.queue,
+        priority=by.priority,
+        timeout=by.timeout,
+        scheduled_at=fact.scheduled_at,
+        expires_at=by.expires_at,
+        unique_while=None if by.unique is None else by.unique.holds_while,
+    )
+
+
 def _expired(job: Job, fact: Expired, status: Status, now: float, jitter: float) -> Job:
     by = "?" if job.expires_at is None else datetime.fromtimestamp(job.expires_at, UTC).strftime(_INSTANT)
     return _changed(job, now, status=status, finished_at=now, error=f"{EXPIRED}: not started by {by}")
@@ -388,6 +412,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.CANCELLED_FOR: _cancelled_for,
         Happening.REVIVED: _revived,
         Happening.VALUES_TAKEN: _values_taken,
+        Happening.REPLACED: _replaced,
         Happening.EXPIRED: _expired,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,

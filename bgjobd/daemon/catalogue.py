@@ -35,10 +35,31 @@ class Catalogue:
                 self.policies[name] = policy_of(config, name, one.get("attributes"))
             except InvalidAttributeError as error:
                 self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
+        for name in list(self.policies):
+            self._check_unique(name)
         self._validators: dict[tuple[str, str], Validator] = {}
         self._of_incomplete: dict[tuple[str, str], Validator] = {}
         for name in list(self.policies):
             self._compile(name)
+
+    def _check_unique(self, class_name: str) -> None:
+        """Have a class be unavailable whose unique key would be of what no method takes, or of a secret, which the key
+        would let others guess.
+        """
+        described = self.classes[class_name]
+        for name in self.policies[class_name].unique:
+            takers = [
+                method
+                for method, one in described["methods"].items()
+                if one["names"] is None or name in one["names"]
+            ]
+            if any(name in self.sensitive(class_name, method, (name,)) for method in takers):
+                why = f"unique lists {name}, which is a secret: who knows the key could guess it"
+            elif not takers:
+                why = f"unique lists {name}, and no method has such a parameter"
+            else:
+                continue
+            self.classes[class_name] = {**described, "unavailable": why, "traceback": None}
 
     def _compile(self, class_name: str) -> None:
         """Have a validator for each method; a class that brings a schema which is none is unavailable."""

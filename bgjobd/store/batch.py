@@ -14,6 +14,7 @@ from bgjob.errors import GroupNotFoundError, JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.job import AttemptKey, Call, Job
+from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
 from bgjobd.store.rows import checked, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
@@ -58,6 +59,7 @@ class Needs:
     last_id: bool = False
     retried: list[int] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
+    unique: list[UniqueKey] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class Gathered:
 
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
-    `next_expiry` when the first of the new jobs expires.
+    `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -90,6 +92,7 @@ class Gathered:
     forgiven: set[int] = field(default_factory=set)
     reviving: set[int] = field(default_factory=set)
     next_expiry: float = math.inf
+    holdings: dict[UniqueKey, Holding | None] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -168,6 +171,7 @@ class Batch(Gathered):
         self.forgiven |= overlay.forgiven
         self.reviving |= overlay.reviving
         self.next_expiry = min(self.next_expiry, overlay.next_expiry)
+        self.holdings |= overlay.holdings
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -233,6 +237,10 @@ class Overlay(Gathered):
     def try_job(self, job_id: int) -> Job | None:
         """The same; None where it was not loaded."""
         return self.jobs.get(job_id) or self.batch.jobs.get(job_id)
+
+    def holding(self, key: UniqueKey) -> Holding | None:
+        """Who is stored to hold the key now, as far as that was loaded."""
+        return self.holdings[key] if key in self.holdings else self.batch.holdings.get(key)
 
     def group(self, group_id: int) -> Group:
         """The group as it stands now, but for what it counts. Raises GroupNotFoundError."""

@@ -27,6 +27,7 @@ from bgjobd.core.facts import (
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
+    Replaced,
     RetryRequested,
     SlotGranted,
     Submitted,
@@ -36,6 +37,8 @@ from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import MISSING, Result, mentions, taken
+from bgjobd.core.unique import Verdict, bounded
+from bgjobd.store import uniques
 from bgjobd.store.batch import CANCEL, Batch, Keyed, Needs, Overlay, Unsettled
 from bgjobd.store.items import (
     AttemptNotes,
@@ -63,6 +66,7 @@ from bgjobd.store.rows import (
     new_attempt_row,
     noted_row,
     progress_of,
+    replaced_row,
     row_of_new,
     row_of_new_tied,
     started_row,
@@ -95,15 +99,20 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
             case Submission(jobs):
-                needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
-                needs.last_id = True
+                _note_jobs(jobs, needs)
             case Flow(jobs):
                 needs.flows.append(item)
-                needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
-                needs.last_id = True
+                _note_jobs(jobs, needs)
             case GroupCancelled():
                 needs.flows.append(Flow((), item.submitter, seals=(item.id,)))
     return needs
+
+
+def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
+    """What has to be known for these to be stored."""
+    needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
+    needs.unique += [key for job in jobs if (key := uniques.wanted_by(job)) is not None]
+    needs.last_id = True
 
 
 def settle(item: Item, batch: Batch) -> Any:
@@ -202,11 +211,39 @@ def _store_each(
             stored.append(Stored(known, created=False))
             on_known(fact, known)
             continue
+        held = _try_held(fact, by, overlay, index)
+        if held is not None:
+            stored.append(held)
+            continue
         job = store(fact)
         if key is not None:
             own[key] = fact.numbered(job.id, by.job)
             overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)
         stored.append(Stored(job.id, created=True))
+
+
+def _try_held(fact: Submitted, by: Submitter, overlay: Overlay, index: int) -> Stored | None:
+    """The job that holds the unique key of the request, which may take its place. Raises DuplicateError."""
+    judged = uniques.judged(fact, by, overlay, index)
+    if judged is None:
+        return None
+    found, job_id = judged
+    if found is Verdict.REPLACES:
+        _replace(job_id, fact, by, overlay)
+    return Stored(job_id, created=False, replaced=found is Verdict.REPLACES)
+
+
+def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> None:
+    """Raises QueueFullError, where it would wait in another queue."""
+    before = overlay.job(job_id)
+    if fact.queue != before.queue:
+        _check_room(fact.queue, overlay)
+    at_latest = None if fact.unique is None else fact.unique.at_latest
+    at = bounded(fact.scheduled_at, before.created_at, at_latest)
+    after = apply_fact(job_id, Replaced(fact, at), overlay)
+    overlay.write(Kind.REPLACED_JOB, replaced_row(after, fact.digest))
+    overlay.expire_at(after.expires_at)
+    uniques.take(fact, job_id, by, overlay)
 
 
 def store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay: Overlay) -> Job:
@@ -245,7 +282,7 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     fact = fact.numbered(overlay.last_id, by.job)
     job = state_machine.advance(None, fact, overlay.batch.now)
     given = job, fact.digest, overlay.batch.now, by
-    if fact.place is None and job.expires_at is None:
+    if fact.place is None and fact.unique is None and job.expires_at is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:
         overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
@@ -253,6 +290,7 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     overlay.changed.append(job)
     overlay.move(None, job)
     overlay.expire_at(job.expires_at)
+    uniques.take(fact, job.id, by, overlay)
     _tell(None, fact, job, overlay)
     return job
 
@@ -306,7 +344,7 @@ def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
     if fact.anyway:
         return _retry_anyway(job, failed, fact, overlay)
     if job.failed_before == 0 or not failed:
-        return apply_fact(job_id, fact, overlay)
+        return _run_again(job_id, fact, overlay)
     if any(not _is_retried(node, overlay) for node in failed):
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
     overlay.reviving.add(job_id)
@@ -324,7 +362,7 @@ def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overla
 
 def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
     """What it comes after, and ended badly, counts as met: a value of that is null."""
-    after = apply_fact(job.id, replace(fact, forgiven=len(failed)), overlay)
+    after = _run_again(job.id, replace(fact, forgiven=len(failed)), overlay)
     if failed:
         overlay.write(Kind.FORGIVEN_EDGES, {"job_id": job.id})
         overlay.forgiven.add(job.id)
@@ -338,6 +376,12 @@ def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
     """The job with what it takes of this node."""
     values = taken(job.takes or "{}", node, result, job.call.parameters, overlay.batch.max_parameters)
     return apply_fact(job.id, ValuesTaken(*values), overlay)
+
+
+def _run_again(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
+    after = apply_fact(job_id, fact, overlay)
+    uniques.take_again(after, overlay)
+    return after
 
 
 def _is_retried(node: Node, overlay: Overlay) -> bool:
@@ -367,6 +411,7 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+    uniques.release(before, fact, after, overlay)
     if after.status.is_final:
         if not before.status.is_final:
             overlay.ended.append(after)
@@ -400,12 +445,17 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         if isinstance(fact, _OF_TIES):
             overlay.write(Kind.TIED_JOB, ties_of(after))
         overlay.jobs[after.id] = after
-        if after.status is not before.status or after.is_blocked != before.is_blocked:
+        if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)
     if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
         overlay.changed.append(after)
     _tell(before, fact, after, overlay)
     return after
+
+
+def _is_elsewhere(before: Job, after: Job) -> bool:
+    """Whether it is counted in another place, though its status is the same."""
+    return after.queue != before.queue or after.is_blocked != before.is_blocked
 
 
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)

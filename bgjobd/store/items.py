@@ -406,10 +406,11 @@ class SetBack:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A submitted job's id, and whether this submission made it."""
+    """A submitted job's id, and whether this submission made it, or took the place of the one that did."""
 
     id: int
     created: bool
+    replaced: bool = False
 
 
 class StoredFlow(NamedTuple):

@@ -23,6 +23,7 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
+from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import (
     backfills,
@@ -33,8 +34,9 @@ from bgjobd.store import (
     release,
     schedules,
     statements,
+    uniques,
 )
-from bgjobd.store.batch import Batch, Keyed
+from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
     Backfill,
@@ -73,6 +75,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
         Kind.TIED_JOB: statements.UPDATE_TIES,
+        Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
+        Kind.TAKEN_KEY: statements.TAKE_KEY,
+        Kind.RELEASED_KEY: statements.RELEASE_KEY,
         Kind.NEW_EDGE: statements.INSERT_EDGE,
         Kind.MOVED_EDGE: statements.MOVE_EDGE,
         Kind.FORGIVEN_EDGES: statements.FORGIVE_EDGES,
@@ -280,6 +285,20 @@ class Ledger:
             dependencies.load(self._execute, needs.flows, known, batch)
         if needs.retried:
             batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
+        batch.holdings = self._holdings(needs)
+        holders = [one.job_id for one in batch.holdings.values() if one is not None]
+        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", holders)}
+
+    def _holdings(self, needs: Needs) -> dict[UniqueKey, Holding | None]:
+        """Who holds the unique keys that are asked for, and those of jobs that are to run again."""
+        found: dict[UniqueKey, Holding | None] = {}
+        if needs.unique:
+            asked = {"keys": json.dumps(needs.unique)}
+            found |= uniques.holdings(self._execute, statements.SELECT_HOLDINGS, asked)
+        if needs.retried:
+            asked = {"ids": json.dumps(needs.retried)}
+            found |= uniques.holdings(self._execute, statements.SELECT_HOLDINGS_OF_JOBS, asked)
+        return found
 
     def _keyed(self, keys: Sequence[str]) -> dict[str, Keyed]:
         """The jobs that have these idempotency keys."""

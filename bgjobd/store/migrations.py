@@ -232,6 +232,18 @@ _DEPENDENCIES: Final = (
 )
 
 
+def _add_unique_keys(database: SqliteDatabase) -> None:
+    """Which job holds a key that no two may have."""
+    database.execute_sql(
+        'CREATE TABLE "unique_keys" ("class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, '
+        '"key" VARCHAR(255) NOT NULL, "job_id" INTEGER NOT NULL, "held_until" VARCHAR(255), '
+        'PRIMARY KEY ("class_name", "method_name", "key")) WITHOUT ROWID'
+    )
+    database.execute_sql("CREATE INDEX unique_keys_of ON unique_keys (job_id)")
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "unique_key" VARCHAR(255)')
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "unique_while" VARCHAR(255)')
+
+
 def _add_expiry(database: SqliteDatabase) -> None:
     """By when a job is to have got a slot."""
     database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "expires_at" VARCHAR(255)')
@@ -253,6 +265,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_schedules,
     _add_dependencies,
     _add_expiry,
+    _add_unique_keys,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

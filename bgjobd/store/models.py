@@ -65,6 +65,8 @@ class BackgroundJob(Model):
     group_id = IntegerField(null=True)
     takes = TextField(null=True)
     expires_at = CharField(null=True)
+    unique_key = CharField(null=True)
+    unique_while = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -230,6 +232,21 @@ class Consequence(Model):
         without_rowid = True
 
 
+class UniqueKey(Model):
+    """Which job holds a key of a class and method: by where it stands, and until `held_until` whatever became of it."""
+
+    class_name = CharField()
+    method_name = CharField()
+    key = CharField()
+    job_id = IntegerField()
+    held_until = CharField(null=True)
+
+    class Meta:
+        table_name = "unique_keys"
+        primary_key = CompositeKey("class_name", "method_name", "key")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -250,5 +267,6 @@ MODELS: Final[tuple[type[Model], ...]] = (
     JobDependency,
     JobGroup,
     Consequence,
+    UniqueKey,
     Property,
 )

@@ -110,7 +110,7 @@ _ENTRIES_AT_ONCE: Final = 1000
 _WAITING: Final = (1, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before", "unique_while"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
 
+from bgjob.codec import to_json
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import (
     MOST_CHARACTERS,
@@ -35,7 +36,7 @@ from bgjobd.core.edges import (
 from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved
 from bgjobd.core.job import Job
 from bgjobd.core.taking import Result, mentions, result_of
-from bgjobd.store import decisions, placing, statements
+from bgjobd.store import decisions, placing, statements, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
@@ -292,10 +293,28 @@ class Release:
             overlay.write(Kind.NEW_EDGE, edge)
             overlay.write(Kind.MOVED_EDGE, edge)  # it may have come after that before
             return
+        if job.status.is_final:
+            moved = replace(moved, kept_by=self._kept_by(job, overlay))
         after = decisions.apply_fact(job.id, moved, overlay)
-        is_revived = job.status.is_final and not after.status.is_final
-        if is_revived and job.group_id is not None and self._is_unwanted(job.group_id):
+        if not job.status.is_final or after.status.is_final:
+            return
+        uniques.take_again(after, overlay)
+        if job.group_id is not None and self._is_unwanted(job.group_id):
             decisions.apply_fact(job.id, CancelRequested(), overlay)
+
+    def _kept_by(self, job: Job, overlay: Overlay) -> int | None:
+        """Who holds the unique key of a cancelled job by now."""
+        key = uniques.key_of(job)
+        if key is None:
+            return None
+        self._batch.holdings |= uniques.holdings(
+            self._execute, statements.SELECT_HOLDINGS, {"keys": to_json([key])}
+        )
+        holding = overlay.holding(key)
+        if holding is not None:
+            self._load([holding.job_id])
+        holding = uniques.holder_of(key, overlay)
+        return None if holding is None or holding.job_id == job.id else holding.job_id
 
     def _is_unwanted(self, group_id: int) -> bool:
         """Whether somebody has cancelled this group, or one that it is in."""

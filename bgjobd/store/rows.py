@@ -6,12 +6,13 @@ import json
 from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status
+from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
+from bgjobd.core.unique import UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import Row
@@ -26,7 +27,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
-    group_id, takes, expires_at, attempt, progress, outcome = values[30:]
+    group_id, takes, expires_at, unique_key, unique_while, attempt, progress, outcome = values[30:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -57,6 +58,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         group_id=group_id,
         takes=takes,
         expires_at=instant(expires_at),
+        unique_key=unique_key,
+        unique_while=None if unique_while is None else UniqueWhile(unique_while),
         updated_at=from_text(updated_at),
     )
 
@@ -108,7 +111,11 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
 
 def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The same with these."""
-    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id}
+    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id, **_key_of(job)}
+
+
+def _key_of(job: Job) -> Row:
+    return {"unique_key": job.unique_key, "unique_while": job.unique_while}
 
 
 def ties_of(job: Job) -> Row:
@@ -123,6 +130,35 @@ def ties_of(job: Job) -> Row:
         "takes": job.takes,
         "expires_at": text_of(job.expires_at),
     }
+
+
+def replaced_row(job: Job, digest: str | None) -> Row:
+    """The columns that another request with the same unique key has changed, beside those that facts change."""
+    return {
+        "id": job.id,
+        "parameters": job.call.parameters,
+        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
+        "queue": job.queue,
+        "priority": job.priority,
+        "timeout": job.timeout,
+        "max_retries": job.policy.max_retries,
+        "retry_delay": job.policy.retry_delay,
+        "backoff": job.policy.backoff,
+        "max_retry_delay": job.policy.max_retry_delay,
+        "expires_at": text_of(job.expires_at),
+        "unique_while": job.unique_while,
+        "request_digest": digest,
+    }
+
+
+def key_row(key: UniqueKey, job_id: int, held_until: float | None) -> Row:
+    """The whole row that says who holds a unique key."""
+    return {**key._asdict(), "job_id": job_id, "held_until": text_of(held_until)}
+
+
+def released_row(key: UniqueKey, job_id: int, now: float) -> Row:
+    """What tells the row of a unique key that this job holds, if it holds it no longer than until now."""
+    return {**key._asdict(), "job_id": job_id, "now": to_text(now)}
 
 
 def edge_row(job_id: int, node: Node, standing: Standing) -> Row:

@@ -82,6 +82,7 @@ JOB_COLUMNS: Final = (
     *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
     *("crashes", "schedule", "occurrence"),
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
+    *("unique_key", "unique_while"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -94,6 +95,7 @@ MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
+    **dict.fromkeys(("unique_key", "unique_while")),
 }
 """What a job that has no ties to others, nor to a time, has in the columns of these; most have none, and pay for none."""
 
@@ -375,6 +377,37 @@ UPDATE_TIES: Final = _compiled(
             )
         }
     ).where(BackgroundJob.id == _p("id"))
+)
+UPDATE_REPLACED: Final = _compiled(
+    BackgroundJob.update(
+        {
+            getattr(BackgroundJob, name): _p(name)
+            for name in (
+                *("parameters", "sensitive", "queue", "priority", "timeout", "max_retries", "retry_delay"),
+                *("backoff", "max_retry_delay", "expires_at", "unique_while", "request_digest"),
+            )
+        }
+    ).where(BackgroundJob.id == _p("id"))
+)
+TAKE_KEY: Final = """
+    INSERT OR REPLACE INTO unique_keys VALUES (:class_name, :method_name, :key, :job_id, :held_until)
+"""
+RELEASE_KEY: Final = """
+    DELETE FROM unique_keys WHERE class_name = :class_name AND method_name = :method_name AND key = :key
+        AND job_id = :job_id AND (held_until IS NULL OR held_until <= :now)
+"""
+_HOLDINGS: Final = """
+    SELECT u.class_name, u.method_name, u.key, u.job_id, u.held_until, j.submitted_uid
+    FROM {wanted} CROSS JOIN unique_keys AS u ON {same} LEFT JOIN background_jobs AS j ON j.id = u.job_id
+"""
+SELECT_HOLDINGS: Final = _HOLDINGS.format(
+    wanted="json_each(:keys) AS w",
+    same="u.class_name = json_extract(w.value, '$[0]') AND u.method_name = json_extract(w.value, '$[1]') "
+    "AND u.key = json_extract(w.value, '$[2]')",
+)
+SELECT_HOLDINGS_OF_JOBS: Final = _HOLDINGS.format(
+    wanted="json_each(:ids) AS w CROSS JOIN background_jobs AS o ON o.id = w.value AND o.unique_key IS NOT NULL",
+    same="u.class_name = o.class_name AND u.method_name = o.method_name AND u.key = o.unique_key",
 )
 MAKE_READY: Final = _compiled(
     BackgroundJob.update({BackgroundJob.ready: SQL("1")}).where(

@@ -77,7 +77,9 @@ class Options(TypedDict, total=False):
 
     `at` has an offset; `idempotency_key`: the same key and request give the same job. `after`: jobs and groups that it
     comes after, handles or ids of jobs; `if_failed` of these: "cancel", "run", "wait". `group`: that it is a member of.
-    A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled.
+    A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled. Of a class and method one job at a
+    time holds a `unique_key`, `unique_while` it is "unfinished" or "pending", or `unique_for` some time; another submit
+    with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds).
     """
 
     delay: float | timedelta | None
@@ -94,6 +96,11 @@ class Options(TypedDict, total=False):
     group: Predecessor | int | Mapping[str, Any] | None
     expires_in: float | timedelta | None
     expires_at: str | datetime | None
+    unique_key: str | None
+    unique_while: str | None
+    unique_for: float | timedelta | None
+    if_held: str | None
+    at_latest: float | timedelta | None
 
 
 def job_of(

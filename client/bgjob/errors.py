@@ -276,6 +276,13 @@ class BehindFailedError(RequestError):
         return {**self.parameters, "named": before if before.startswith("group ") else f"job {before}"}
 
 
+class DuplicateError(RequestError):
+    """Another job, `id`, holds the unique key; `index` is which of the jobs of a request asked for it."""
+
+    error_name = f"{INTERFACE}.Duplicate"
+    template = "job {id} holds this unique key"
+
+
 class InvalidStateError(RequestError):
     """The job's status does not allow what was asked."""
 

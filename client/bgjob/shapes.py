@@ -29,7 +29,7 @@ SHAPES: Final[Mapping[str, str]] = {
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
-        "takes: ?object, expires_at: ?moment, attempts: []Attempt"
+        "takes: ?object, expires_at: ?moment, unique_key: ?string, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
@@ -45,7 +45,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
-        "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unenforced: []string"
+        "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",

@@ -57,6 +57,21 @@ class IfFailed(StrEnum):
     WAIT = "wait"
 
 
+class UniqueWhile(StrEnum):
+    """Until when a job holds its unique key: until it ends, or until its first attempt starts."""
+
+    UNFINISHED = "unfinished"
+    PENDING = "pending"
+
+
+class IfHeld(StrEnum):
+    """What becomes of a submit whose unique key another job holds: it gets that, is refused, or takes its place."""
+
+    RETURN = "return"
+    REFUSE = "refuse"
+    REPLACE = "replace"
+
+
 EXPIRED: Final = "expired"
 """What a cancelled job is called that had not started in time: so its error begins."""
 

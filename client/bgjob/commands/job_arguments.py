@@ -77,11 +77,39 @@ def _add_start(of_job: Options) -> None:
         metavar="TIME",
         help="cancelled unless it starts within this time",
     )
+    _add_unique(of_job)
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
     completion.asking_for(queue, "queues")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
+    )
+
+
+def _add_unique(of_job: Options) -> None:
+    of_job.add_argument(
+        "--unique-key",
+        metavar="KEY",
+        help="one job of the method at a time has it; another gets that one's id",
+    )
+    of_job.add_argument(
+        "--unique-while",
+        choices=[word.value for word in UniqueWhile],
+        help="it has it until it ends, or until its first attempt",
+    )
+    of_job.add_argument(
+        "--unique-for", type=values.seconds, metavar="TIME", help="it has it for this long at least"
+    )
+    of_job.add_argument(
+        "--if-held",
+        choices=[word.value for word in IfHeld],
+        help="get the id of who has it, be refused, or take its place",
+    )
+    of_job.add_argument(
+        "--at-latest",
+        type=values.seconds,
+        metavar="TIME",
+        help="how long it may be put off by being replaced",
     )
 
 

@@ -1,0 +1,80 @@
+"""Which job holds a unique key, for how long, and what that means to the next one that asks for it; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import NamedTuple
+
+from bgjob.words import IfHeld, Status, UniqueWhile
+from bgjobd.core.job import Job
+
+
+class UniqueKey(NamedTuple):
+    """A key, which counts within its class and method."""
+
+    class_name: str
+    method_name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """What a request says of its key: `held_for` at least so many seconds from the submit; `at_latest` after the first
+    submit the job is to start, however often it was replaced.
+    """
+
+    key: str
+    holds_while: UniqueWhile = UniqueWhile.UNFINISHED
+    held_for: float | None = None
+    if_held: IfHeld = IfHeld.RETURN
+    at_latest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Who holds a key as it is stored: beside what its status says until `held_until`, None where that says all."""
+
+    job_id: int
+    held_until: float | None = None
+    submitted_uid: int | None = None
+
+
+class Verdict(StrEnum):
+    """What becomes of a submit whose key somebody holds."""
+
+    RETURNED = auto()
+    REFUSED = auto()
+    REPLACES = auto()
+
+
+def is_held(holding: Holding, job: Job | None, now: float) -> bool:
+    """Whether a stored row still says so; `job` is None where that is deleted."""
+    if holding.held_until is not None and holding.held_until > now:
+        return True
+    if job is None or job.status.is_final:
+        return False
+    # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
+    return holding.held_until is None or job.unique_while is UniqueWhile.UNFINISHED or job.attempt == 0
+
+
+def verdict(unique: Unique, holder: Job | None, may_replace: bool) -> Verdict:
+    """Of a submit whose key is held; one that has had an attempt, or has ended, is never replaced."""
+    match unique.if_held:
+        case IfHeld.REFUSE:
+            return Verdict.REFUSED
+        case IfHeld.REPLACE if may_replace and holder is not None and is_replaceable(holder):
+            return Verdict.REPLACES
+        case _:
+            return Verdict.RETURNED
+
+
+def is_replaceable(job: Job) -> bool:
+    return job.status is Status.PENDING and job.attempt == 0 and job.takes is None
+
+
+def bounded(scheduled_at: float | None, created_at: float, at_latest: float | None) -> float | None:
+    """When a replaced job is to start, so that a steady stream cannot put it off for ever."""
+    if scheduled_at is None or at_latest is None:
+        return scheduled_at
+    return min(scheduled_at, created_at + at_latest)

@@ -1,0 +1,99 @@
+"""What the items of a transaction come to where jobs have unique keys: taken, held by another, released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bgjob.errors import DuplicateError
+from bgjob.words import UniqueWhile
+from bgjobd.core.facts import AttemptStarted, Fact, Submitted
+from bgjobd.core.job import Job
+from bgjobd.core.unique import Holding, UniqueKey, Verdict, is_held, verdict
+from bgjobd.store.batch import Overlay
+from bgjobd.store.items import Submitter
+from bgjobd.store.rows import instant, key_row, released_row
+from bgjobd.store.statements import Execute
+from bgjobd.store.written import Kind
+
+
+def holdings(execute: Execute, statement: str, values: Mapping[str, str]) -> dict[UniqueKey, Holding | None]:
+    """Who is stored to hold the keys that one of the statements of holdings asks for."""
+    return {
+        UniqueKey(*row[:3]): Holding(job_id, instant(held_until), uid)
+        for *row, job_id, held_until, uid in execute(statement, values).fetchall()
+    }
+
+
+def key_of(job: Job) -> UniqueKey | None:
+    if job.unique_key is None:
+        return None
+    return UniqueKey(job.call.class_name, job.call.method_name, job.unique_key)
+
+
+def wanted_by(fact: Submitted) -> UniqueKey | None:
+    """The key that a request is to have for itself."""
+    if fact.unique is None:
+        return None
+    return UniqueKey(fact.call.class_name, fact.call.method_name, fact.unique.key)
+
+
+def holder_of(key: UniqueKey, overlay: Overlay) -> Holding | None:
+    """Who holds the key now."""
+    holding = overlay.holding(key)
+    if holding is None or not is_held(holding, overlay.try_job(holding.job_id), overlay.batch.now):
+        return None
+    return holding
+
+
+def judged(fact: Submitted, by: Submitter, overlay: Overlay, index: int) -> tuple[Verdict, int] | None:
+    """What becomes of a request, and who holds its key; None where it makes a job. Raises DuplicateError."""
+    key = wanted_by(fact)
+    holding = None if key is None else holder_of(key, overlay)
+    if holding is None or fact.unique is None:
+        return None
+    is_own = by.uid is not None and (by.may_manage or holding.submitted_uid == by.uid)
+    found = verdict(fact.unique, overlay.try_job(holding.job_id), is_own and fact.ties is None)
+    if found is Verdict.REFUSED:
+        raise DuplicateError(id=holding.job_id, index=index)
+    return found, holding.job_id
+
+
+def take(fact: Submitted, job_id: int, by: Submitter, overlay: Overlay) -> None:
+    """Have the job hold the key that the request asks for, if any."""
+    key = wanted_by(fact)
+    if key is not None and fact.unique is not None:
+        held_for = fact.unique.held_for
+        until = None if held_for is None else overlay.batch.now + held_for
+        _hold(key, Holding(job_id, until, by.uid), overlay)
+
+
+def take_again(job: Job, overlay: Overlay) -> None:
+    """Have a job that is to run again hold its key. Raises DuplicateError where another does."""
+    key = key_of(job)
+    if key is None:
+        return
+    holding = holder_of(key, overlay)
+    if holding is not None and holding.job_id != job.id:
+        raise DuplicateError(id=holding.job_id)
+    if holding is None:
+        _hold(key, Holding(job.id), overlay)
+
+
+def _hold(key: UniqueKey, holding: Holding, overlay: Overlay) -> None:
+    overlay.holdings[key] = holding
+    overlay.write(Kind.TAKEN_KEY, key_row(key, holding.job_id, holding.held_until))
+
+
+def release(before: Job, fact: Fact, after: Job, overlay: Overlay) -> None:
+    """Have a job that has ended, or whose first attempt has started, hold its key no more, but for a set time."""
+    key = key_of(before)
+    if key is None:
+        return
+    has_ended = after.status.is_final and not before.status.is_final
+    has_started = isinstance(fact, AttemptStarted) and before.unique_while is UniqueWhile.PENDING
+    if not (has_ended or has_started):
+        return
+    now, holding = overlay.batch.now, overlay.holding(key)
+    overlay.write(Kind.RELEASED_KEY, released_row(key, before.id, now))
+    if holding is not None and holding.job_id == before.id and (holding.held_until or 0.0) <= now:
+        overlay.holdings[key] = None

@@ -1,0 +1,160 @@
+"""Unique keys: who holds one, until when, and what a second submit, a retry or a revival comes to meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bgjob.errors import DuplicateError
+from bgjob.words import IfHeld, Status, UniqueWhile
+from bgjobd.core.edges import Mentioned, Of, Ties
+from bgjobd.core.facts import Submitted
+from bgjobd.core.planner import Lanes
+from bgjobd.core.unique import Unique
+from bgjobd.store.items import Flow, Stored, Submission, Submitter
+from tests.store.samples import (
+    COMPLETED,
+    FAILED,
+    NOW,
+    SUBMITTER,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    starts,
+)
+
+OTHER = Submitter(uid=1002, gid=1002, pid=1)
+
+
+def one(key: str = "k", parameters: Any = None, **given: Any) -> Submitted:
+    names = ("holds_while", "held_for", "if_held", "at_latest")
+    unique = Unique(key, **{name: given.pop(name) for name in names if name in given})
+    return asked(unique=unique, parameters=parameters or {}, **given)
+
+
+def submit(store: Store, fact: Submitted, by: Submitter = SUBMITTER) -> Stored | Exception:
+    answer = store.answer(Submission((fact,), by))
+    return answer if isinstance(answer, Exception) else answer[0]
+
+
+def hold(store: Store, how: str, **given: Any) -> int:
+    """A job with the key, at a place of its life."""
+    stored = submit(store, one(**given))
+    assert isinstance(stored, Stored)
+    if how == "pending":
+        return stored.id
+    if how == "cancelled":
+        store.commit(cancels(stored.id))
+        return stored.id
+    store.claim(Lanes(1))
+    store.commit(starts(stored.id))
+    if how in ("completed", "retrying"):
+        store.commit(ends(stored.id, COMPLETED if how == "completed" else FAILED))
+    return stored.id
+
+
+@pytest.mark.parametrize(
+    ("holds_while", "holds"),
+    [
+        (UniqueWhile.UNFINISHED, {"pending", "running", "retrying"}),
+        (UniqueWhile.PENDING, {"pending"}),
+    ],
+)
+@pytest.mark.parametrize("how", ["pending", "running", "retrying", "completed", "cancelled"])
+@pytest.mark.parametrize("if_held", IfHeld)
+def test_who_holds_the_key_decides_what_a_second_submit_comes_to(
+    store: Store, holds_while: UniqueWhile, holds: set[str], how: str, if_held: IfHeld
+) -> None:
+    first = hold(store, how, holds_while=holds_while)
+    second = submit(store, one(if_held=if_held, parameters={"n": 2}))
+    if how not in holds:
+        assert second == Stored(first + 1, created=True)
+    elif if_held is IfHeld.REFUSE:
+        assert isinstance(second, DuplicateError)
+        assert second.parameters == {"id": first, "index": 0}
+    else:
+        is_replaced = if_held is IfHeld.REPLACE and how == "pending"
+        assert second == Stored(first, created=False, replaced=is_replaced)
+        assert (store.job(first)["parameters"] == '{"n":2}') == is_replaced
+
+
+def test_keys_count_within_a_method_and_two_of_one_transaction_are_one_job(store: Store) -> None:
+    jobs = (one(), one(), one("other"), one(method="else"))
+    answer = store.answer(Submission(jobs, SUBMITTER))
+    assert [stored.id for stored in answer] == [1, 1, 2, 3]
+    assert [stored.created for stored in answer] == [True, False, True, True]
+
+
+def test_a_key_is_held_for_a_time_whatever_becomes_of_the_job_and_that_is_never_replaced(
+    store: Store,
+) -> None:
+    first = hold(store, "completed", held_for=3600.0)
+    store.now = NOW + 3599
+    assert submit(store, one(if_held=IfHeld.REPLACE)) == Stored(first, created=False)
+    store.now = NOW + 3600
+    assert submit(store, one()) == Stored(2, created=True)
+
+
+def test_a_debounce_begins_anew_and_is_bounded(store: Store) -> None:
+    first = one(scheduled_at=NOW + 10, if_held=IfHeld.REPLACE, at_latest=25.0)
+    submit(store, first)
+    for later, at in ((5, NOW + 15), (20, NOW + 25)):
+        store.now = NOW + later
+        again = one(
+            scheduled_at=store.now + 10, if_held=IfHeld.REPLACE, at_latest=25.0, queue="mail", priority=3
+        )
+        assert submit(store, again) == Stored(1, created=False, replaced=True)
+        assert store.job(1)["scheduled_at"] == f"2024-12-04T14:32:{int(at - NOW) - 7:02}.000000Z"
+    assert (store.job(1)["queue"], store.job(1)["priority"]) == ("mail", 3)
+    store.now = NOW + 25
+    assert [claim.job.id for claim in store.commit(lanes=Lanes(1, {"mail": None})).claims] == [1]
+
+
+@pytest.mark.parametrize(
+    ("by", "is_replaced"),
+    [(OTHER, False), (Submitter(1002, 1, 1, may_manage=True), True), (Submitter(None, None, None), False)],
+)
+def test_another_users_job_is_replaced_by_who_may_manage_alone(
+    store: Store, by: Submitter, is_replaced: bool
+) -> None:
+    submit(store, one())
+    assert submit(store, one(if_held=IfHeld.REPLACE), by) == Stored(1, created=False, replaced=is_replaced)
+
+
+def test_a_retry_by_a_person_takes_the_key_again_unless_another_has_it(store: Store) -> None:
+    first = hold(store, "cancelled")
+    second = submit(store, one())
+    refused = store.answer(retries(first))
+    assert isinstance(refused, DuplicateError)
+    assert refused.parameters == {"id": 2}
+    assert store.job(first)["status"] == Status.CANCELLED
+    store.commit(cancels(2))
+    store.commit(retries(first))
+    assert submit(store, one()) == Stored(first, created=False)
+    assert second == Stored(2, created=True)
+
+
+def test_what_a_workflow_would_revive_stays_cancelled_where_another_has_its_key(store: Store) -> None:
+    first = Mentioned(Of.JOB, 0)
+    store.answer(Flow((asked(), one("a", ties=Ties((first,))), one("b", ties=Ties((first,)))), SUBMITTER))
+    store.commit(cancels(1))
+    assert [store.job(id)["status"] for id in (2, 3)] == ["cancelled", "cancelled"]
+    submit(store, one("a"))
+    committed = store.commit(retries(1))
+    assert [store.job(id)["status"] for id in (2, 3)] == ["cancelled", "pending"]
+    assert [line.message for line in committed.lines if line.job_id == 2] == [
+        "Background job stays cancelled: job 4 has its unique key"
+    ]
+    assert submit(store, one("b")) == Stored(3, created=False)
+
+
+def test_a_refused_request_leaves_no_key(store: Store) -> None:
+    submit(store, one("held"))
+    jobs = (one("new"), one("held", if_held=IfHeld.REFUSE))
+    assert isinstance(store.answer(Submission(jobs, SUBMITTER)), DuplicateError)
+    assert submit(store, one("new")) == Stored(2, created=True)
+    rows = store.database.execute_sql("SELECT key, job_id FROM unique_keys ORDER BY key").fetchall()
+    assert rows == [("held", 1), ("new", 2)]
