@@ -12,6 +12,9 @@ from bgjobd.core.unique import Unique
 BESIDE_CALL: Final = "="
 """What a digest begins with that is of what a request asks for beside its call; the calls themselves are compared."""
 
+REPLACED: Final = "~"
+"""The digest of a job that another request has replaced: whoever repeats the first one, by its key, still gets it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:

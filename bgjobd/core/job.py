@@ -98,6 +98,10 @@ class Job:
         """Whether the job's time has come."""
         return self.scheduled_at is None or self.scheduled_at <= now
 
+    def has_expired(self, now: float) -> bool:
+        """Whether it should have got a slot by now, and has had none."""
+        return self.expires_at is not None and self.expires_at <= now and self.started_at is None
+
     @property
     def is_blocked(self) -> bool:
         """Whether the job waits for others."""

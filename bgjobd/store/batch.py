@@ -16,7 +16,7 @@ from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
-from bgjobd.store.rows import checked, sealed_row
+from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.written import Kind, Row, Written
 
@@ -180,6 +180,9 @@ class Batch(Gathered):
         by_kind: dict[Kind, list[Row]] = {}
         for kind, row in self.rows:
             by_kind.setdefault(kind, []).append(row)
+            if kind is Kind.TAKEN_KEY:  # what was released before is written after it
+                released = by_kind.get(Kind.RELEASED_KEY, [])
+                released[:] = [one for one in released if not is_of_same_key(one, row)]
         self.rows.clear()
         in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
         self.written.append(in_order)
@@ -237,6 +240,10 @@ class Overlay(Gathered):
     def try_job(self, job_id: int) -> Job | None:
         """The same; None where it was not loaded."""
         return self.jobs.get(job_id) or self.batch.jobs.get(job_id)
+
+    def keyed_as(self, key: str) -> Keyed | None:
+        """The job that has the idempotency key now."""
+        return self.keyed.get(key) or self.batch.keyed.get(key)
 
     def holding(self, key: UniqueKey) -> Holding | None:
         """Who is stored to hold the key now, as far as that was loaded."""

@@ -20,6 +20,7 @@ from bgjobd.core import state_machine
 from bgjobd.core.edges import Fate, Node, Of, Standing, Ties
 from bgjobd.core.facts import (
     BESIDE_CALL,
+    REPLACED,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
@@ -205,7 +206,7 @@ def _store_each(
     own: dict[str, Submitted] = {}
     for index, fact in enumerate(jobs):
         key = fact.idempotency_key
-        earlier = None if key is None else own.get(key) or overlay.batch.keyed.get(key)
+        earlier = None if key is None else own.get(key) or overlay.keyed_as(key)
         known = known_id(fact, earlier, by.uid, f"jobs.{index}.options.idempotency_key")
         if known is not None:
             stored.append(Stored(known, created=False))
@@ -241,7 +242,10 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     at_latest = None if fact.unique is None else fact.unique.at_latest
     at = bounded(fact.scheduled_at, before.created_at, at_latest)
     after = apply_fact(job_id, Replaced(fact, at), overlay)
-    overlay.write(Kind.REPLACED_JOB, replaced_row(after, fact.digest))
+    overlay.write(Kind.REPLACED_JOB, replaced_row(after))
+    known = None if before.idempotency_key is None else overlay.keyed_as(before.idempotency_key)
+    if known is not None and before.idempotency_key is not None:
+        overlay.keyed[before.idempotency_key] = known._replace(digest=REPLACED)
     overlay.expire_at(after.expires_at)
     uniques.take(fact, job_id, by, overlay)
 
@@ -321,8 +325,10 @@ def known_id(fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None
 def _is_same_request(earlier: Keyed | Submitted, fact: Submitted) -> bool:
     """By their digests, which may leave out what they call; by that alone where these are none, or of two kinds.
 
-    So it is where a job was stored by an earlier version.
+    So it is where a job was stored by an earlier version. Of one that was replaced nobody knows it any more.
     """
+    if earlier.digest == REPLACED:
+        return True
     kinds = {_has_call(digest) for digest in (earlier.digest, fact.digest)}
     is_same_call = kinds == {True} or earlier.call == fact.call
     return is_same_call and (len(kinds) > 1 or earlier.digest == fact.digest)
@@ -444,6 +450,8 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
         if isinstance(fact, _OF_TIES):
             overlay.write(Kind.TIED_JOB, ties_of(after))
+            if before.status.is_final and not after.status.is_final:
+                overlay.expire_at(after.expires_at)
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)

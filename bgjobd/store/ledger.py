@@ -145,6 +145,7 @@ class Ledger:
                 has_consequences = self._release(batch)
                 next_due = self._grant_slots(lanes, batch)
                 lines = self._store_entries(batch)
+                next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
             self._commit()
         except BaseException:
@@ -356,6 +357,7 @@ class Ledger:
         next_expiry = min(self._next_expiry, batch.next_expiry)
         if next_expiry > batch.now:
             return next_expiry
+        batch.next_expiry = math.inf  # what has come in is in the file
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
         ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
@@ -376,7 +378,10 @@ class Ledger:
 
     def _grant_slots(self, lanes: Lanes, batch: Batch) -> float | None:
         """Claim for every free slot; answers when to look again."""
-        jobs, next_due = Slots(self._execute, lanes, batch.now).granted()
+        found, next_due = Slots(self._execute, lanes, batch.now).granted()
+        jobs = [
+            job for job in found if not job.has_expired(batch.now)
+        ]  # those left have their turn to end next
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
             self._store(batch)

@@ -307,11 +307,12 @@ class Release:
         key = uniques.key_of(job)
         if key is None:
             return None
-        self._batch.holdings |= uniques.holdings(
-            self._execute, statements.SELECT_HOLDINGS, {"keys": to_json([key])}
-        )
+        if key not in self._batch.holdings:  # else it is known how that stands, which may not be written yet
+            asked = {"keys": to_json([key])}
+            found = uniques.holdings(self._execute, statements.SELECT_HOLDINGS, asked)
+            self._batch.holdings |= {key: None, **found}
         holding = overlay.holding(key)
-        if holding is not None:
+        if holding is not None and overlay.try_job(holding.job_id) is None:
             self._load([holding.job_id])
         holding = uniques.holder_of(key, overlay)
         return None if holding is None or holding.job_id == job.id else holding.job_id

@@ -9,7 +9,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
-from bgjobd.core.facts import AttemptEnded, AttemptStarted
+from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
@@ -132,7 +132,7 @@ def ties_of(job: Job) -> Row:
     }
 
 
-def replaced_row(job: Job, digest: str | None) -> Row:
+def replaced_row(job: Job) -> Row:
     """The columns that another request with the same unique key has changed, beside those that facts change."""
     return {
         "id": job.id,
@@ -147,7 +147,7 @@ def replaced_row(job: Job, digest: str | None) -> Row:
         "max_retry_delay": job.policy.max_retry_delay,
         "expires_at": text_of(job.expires_at),
         "unique_while": job.unique_while,
-        "request_digest": digest,
+        "request_digest": REPLACED,
     }
 
 
@@ -159,6 +159,11 @@ def key_row(key: UniqueKey, job_id: int, held_until: float | None) -> Row:
 def released_row(key: UniqueKey, job_id: int, now: float) -> Row:
     """What tells the row of a unique key that this job holds, if it holds it no longer than until now."""
     return {**key._asdict(), "job_id": job_id, "now": to_text(now)}
+
+
+def is_of_same_key(one: Row, other: Row) -> bool:
+    """Whether two rows about a unique key are of the same one, and of the same job."""
+    return all(one[name] == other[name] for name in ("class_name", "method_name", "key", "job_id"))
 
 
 def edge_row(job_id: int, node: Node, standing: Standing) -> Row:

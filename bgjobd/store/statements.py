@@ -97,7 +97,7 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while")),
 }
-"""What a job that has no ties to others, nor to a time, has in the columns of these; most have none, and pay for none."""
+"""What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
 
 REAL_COLUMNS: Final = frozenset(
     field.name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bgjob.errors import DuplicateError
-from bgjob.words import UniqueWhile
-from bgjobd.core.facts import AttemptStarted, Fact, Submitted
+from bgjob.words import Outcome, UniqueWhile
+from bgjobd.core.facts import AttemptEnded, AttemptStarted, Fact, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Holding, UniqueKey, Verdict, is_held, verdict
 from bgjobd.store.batch import Overlay
@@ -90,10 +90,16 @@ def release(before: Job, fact: Fact, after: Job, overlay: Overlay) -> None:
     if key is None:
         return
     has_ended = after.status.is_final and not before.status.is_final
-    has_started = isinstance(fact, AttemptStarted) and before.unique_while is UniqueWhile.PENDING
-    if not (has_ended or has_started):
+    if not (has_ended or (before.unique_while is UniqueWhile.PENDING and _has_begun(fact))):
         return
     now, holding = overlay.batch.now, overlay.holding(key)
     overlay.write(Kind.RELEASED_KEY, released_row(key, before.id, now))
     if holding is not None and holding.job_id == before.id and (holding.held_until or 0.0) <= now:
         overlay.holdings[key] = None
+
+
+def _has_begun(fact: Fact) -> bool:
+    """Whether an attempt has started: of some nothing is seen but how they ended."""
+    if isinstance(fact, AttemptEnded):
+        return fact.ending.outcome is not Outcome.NOT_STARTED
+    return isinstance(fact, AttemptStarted)

@@ -6,7 +6,18 @@ from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import Mentioned, Of, Ties
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import Flow, QueuePaused
-from tests.store.samples import FAILED, NOW, SUBMITTER, Store, asked, ends, retries, starts
+from tests.store.samples import (
+    FAILED,
+    NOW,
+    SUBMITTER,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    starts,
+    submission,
+)
 
 
 def status(store: Store, job_id: int) -> str:
@@ -74,3 +85,23 @@ def test_of_very_many_that_expire_some_end_at_once_and_the_next_transaction_is_d
     ended = [store.commit(lanes=Lanes(0)) for _ in range(3)]
     assert [len(one.ended) for one in ended] == [100, 100, 50]
     assert [one.next_due for one in ended] == [NOW + 10, NOW + 10, None]
+
+
+def test_of_more_than_end_at_once_none_starts_after_its_time(store: Store) -> None:
+    store.submit(*[asked(expires_at=NOW + 10) for _ in range(150)])
+    store.now = NOW + 10
+    committed = store.commit(lanes=Lanes(200))
+    assert (len(committed.ended), committed.claims, committed.next_due) == (100, (), NOW + 10)
+    assert len(store.commit(lanes=Lanes(200)).ended) == 50
+
+
+def test_what_a_workflow_has_revived_expires_as_well(store: Store) -> None:
+    store.answer(Flow((asked(), asked(ties=Ties((Mentioned(Of.JOB, 0),)), expires_at=NOW + 10)), SUBMITTER))
+    store.commit(cancels(1))
+    store.now = NOW + 5
+    assert store.commit(submission(asked(expires_at=NOW + 6))).next_due == NOW + 6
+    store.now = NOW + 7
+    assert store.commit(lanes=Lanes(0)).next_due is None
+    assert store.commit(retries(1)).next_due == NOW + 10
+    store.now = NOW + 10
+    assert [job.id for job in store.commit(lanes=Lanes(0)).ended] == [2]

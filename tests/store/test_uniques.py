@@ -8,14 +8,16 @@ import pytest
 
 from bgjob.errors import DuplicateError
 from bgjob.words import IfHeld, Status, UniqueWhile
-from bgjobd.core.edges import Mentioned, Of, Ties
+from bgjobd.core.edges import Mentioned, Node, Of, Ties
 from bgjobd.core.facts import Submitted
+from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store.items import Flow, Stored, Submission, Submitter
 from tests.store.samples import (
     COMPLETED,
     FAILED,
+    LOST,
     NOW,
     SUBMITTER,
     Store,
@@ -156,5 +158,50 @@ def test_a_refused_request_leaves_no_key(store: Store) -> None:
     jobs = (one("new"), one("held", if_held=IfHeld.REFUSE))
     assert isinstance(store.answer(Submission(jobs, SUBMITTER)), DuplicateError)
     assert submit(store, one("new")) == Stored(2, created=True)
-    rows = store.database.execute_sql("SELECT key, job_id FROM unique_keys ORDER BY key").fetchall()
-    assert rows == [("held", 1), ("new", 2)]
+    assert keys(store) == [("held", 1), ("new", 2)]
+
+
+def keys(store: Store) -> list[tuple[str, int]]:
+    """Who is stored to hold which key."""
+    return store.database.execute_sql("SELECT key, job_id FROM unique_keys ORDER BY key").fetchall()
+
+
+def test_a_key_that_is_released_and_taken_again_in_one_transaction_is_held(store: Store) -> None:
+    first = hold(store, "pending")
+    store.commit(cancels(first), retries(first))
+    assert keys(store) == [("k", first)]
+    store.commit(cancels(first), retries(first), cancels(first))
+    assert keys(store) == []
+
+
+def test_of_two_that_one_end_revives_the_first_has_their_key(store: Store) -> None:
+    store.answer(Flow((asked(), one(ties=Ties((Mentioned(Of.JOB, 0),)))), SUBMITTER))
+    store.commit(cancels(1))
+    store.answer(Flow((one(ties=Ties((Node(Of.JOB, 1),))),), SUBMITTER))
+    store.commit(retries(1))
+    assert [store.job(id)["status"] for id in (2, 3)] == ["pending", "cancelled"]
+    assert keys(store) == [("k", 2)]
+
+
+def test_an_attempt_of_which_nothing_but_the_end_is_seen_has_begun_as_well(store: Store) -> None:
+    first = hold(store, "pending", holds_while=UniqueWhile.PENDING)
+    store.claim(Lanes(1))
+    store.commit(ends(first, Ending.not_started("no room"), number=1))
+    assert keys(store) == [("k", first)]
+    store.now = NOW + 60
+    store.claim(Lanes(1))
+    store.commit(ends(first, LOST, number=2))
+    assert keys(store) == []
+
+
+def test_the_request_that_made_a_job_is_known_by_its_idempotency_key_though_another_has_replaced_it(
+    store: Store,
+) -> None:
+    first = one(idempotency_key="first", digest="1", parameters={"n": 1})
+    again = one(if_held=IfHeld.REPLACE, digest="2", parameters={"n": 2})
+    answer = store.answer(Submission((first, again), SUBMITTER))
+    assert [(stored.id, stored.replaced) for stored in answer] == [(1, False), (1, True)]
+    assert submit(store, first) == Stored(1, created=False)
+    assert store.job(1)["parameters"] == '{"n":2}'
+    together = Submission((again,), SUBMITTER), Submission((first,), SUBMITTER)
+    assert [answer[0].id for answer in store.commit(*together).answers] == [1, 1]

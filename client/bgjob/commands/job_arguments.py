@@ -7,7 +7,7 @@ from typing import Final
 
 from bgjob.commands import completion, follow, look, manage, pages, submit, values
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
-from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed
+from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, UniqueWhile
 
 
 def _add_run(commands: Commands) -> None:
