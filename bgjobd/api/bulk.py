@@ -12,9 +12,10 @@ from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import SubmitMany, UnnamedJob
+from bgjobd.api.schemas import Options, SubmitMany, UnnamedJob
 from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
 from bgjobd.api.ties import Names
+from bgjobd.api.unique import unique_of
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host.pacing import Pace
@@ -38,7 +39,7 @@ async def submit_many(grants: Grants, daemon: Daemon, given: SubmitMany, caller:
     common, keys = _common(given), given.keys
     _check_shapes(each, keys)
     if await _has_unique_keys(daemon, common):
-        return await submissions.submit_each(grants, daemon, given, _one_by_one(common, each, keys), caller)
+        return await _submit_one_by_one(grants, daemon, given, _one_by_one(common, each, keys), caller)
     async with caller.turn:
         bulk = await _bulk(daemon, common, each, keys, submissions.submitter(caller, grants))
     ids: tuple[int, ...] = await daemon.record(bulk)
@@ -73,7 +74,7 @@ def _common(given: SubmitMany) -> UnnamedJob:
     )
 
 
-async def _has_unique_keys(daemon: Daemon, common: NewJob) -> bool:
+async def _has_unique_keys(daemon: Daemon, common: UnnamedJob) -> bool:
     """Whether each job has to be looked at by itself."""
     if common.options is not None and common.options.unique_key is not None:
         return True
@@ -81,7 +82,27 @@ async def _has_unique_keys(daemon: Daemon, common: NewJob) -> bool:
     return policy is not None and bool(policy.unique)
 
 
-def _one_by_one(common: NewJob, each: list[Any], keys: list[str] | None) -> list[JsonObject]:
+async def _submit_one_by_one(
+    grants: Grants, daemon: Daemon, given: SubmitMany, jobs: list[Any], caller: Caller
+) -> JsonObject:
+    try:
+        return await submissions.submit_each(grants, daemon, given, jobs, caller)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(parameter=_place_in_bulk(error.parameters["parameter"])) from None
+    except InvalidParametersError as error:
+        problems = [
+            {**one, "path": one["path"].replace("jobs", "each", 1)} for one in error.parameters["problems"]
+        ]
+        raise InvalidParametersError(problems=problems) from None
+
+
+def _place_in_bulk(parameter: str) -> str:
+    """Where a request in bulk has what stands there in one that lists each job."""
+    _, index, name = parameter.split(".", 2)
+    return f"keys.{index}" if name == "options.idempotency_key" else name
+
+
+def _one_by_one(common: UnnamedJob, each: list[Any], keys: list[str] | None) -> list[JsonObject]:
     """The jobs of a bulk as a request has them that lists each."""
     options = {} if common.options is None else common.options.model_dump(exclude_none=True)
     fields: JsonObject = {"class_name": common.class_name, "method_name": common.method_name}
@@ -129,7 +150,9 @@ async def _bulk(
     submissions.check_names(class_name, method_name, daemon.limits.max_name)
     catalogue = await daemon.current_catalogue.catalogue()
     check = catalogue.checker(class_name, method_name)
-    ties = None if common.options is None else Names().ties(common.options)
+    options = common.options or Options()
+    unique_of(options, catalogue.policies[class_name], {})  # for its refusals: no job here has a key
+    ties = Names().ties(options)
     fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name), ties=ties)
     sensitive = _sensitive(catalogue, class_name, method_name)
     digest_of, beside_call = digester(common), digest_beside_call(common)

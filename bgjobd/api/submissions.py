@@ -57,7 +57,7 @@ async def submit(grants: Grants, daemon: Daemon, given: Submit, caller: Caller) 
         (stored,) = await _store(daemon, [fact], submitter(caller, grants))
     except (InvalidParameterError, DuplicateError) as error:
         raise _of_the_only(error) from None
-    return {"id": stored.id, "created": stored.created, "replaced": stored.replaced}
+    return {"id": stored.id, "created": stored.created} | ({"replaced": True} if stored.replaced else {})
 
 
 def _of_the_only(error: InvalidParameterError | DuplicateError) -> InvalidParameterError | DuplicateError:
@@ -83,11 +83,10 @@ async def submit_each(
 
 
 def _told(stored: tuple[Stored, ...]) -> JsonObject:
-    return {
-        "ids": [one.id for one in stored],
-        "created": [one.created for one in stored],
-        "replaced": [one.replaced for one in stored],
-    }
+    told: JsonObject = {"ids": [one.id for one in stored], "created": [one.created for one in stored]}
+    if any(one.replaced for one in stored):
+        told["replaced"] = [one.replaced for one in stored]
+    return told
 
 
 def _check_takes(facts: list[Submitted], caller: Caller, grants: Grants) -> None:
@@ -196,7 +195,10 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, name
     digest = await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
-    unique = unique_of(job.options or _NO_OPTIONS, catalogue.policies[job.class_name], parameters)
+    policy = catalogue.policies[job.class_name]
+    unique = unique_of(
+        job.options or _NO_OPTIONS, policy, {} if set(taken) & set(policy.unique) else parameters
+    )
     return fact_of(daemon, catalogue, job, call, digest, ties, unique)
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Final
-
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.words import IfHeld, UniqueWhile
@@ -13,14 +9,10 @@ from bgjobd.api.schemas import Options
 from bgjobd.config.policy import Policy
 from bgjobd.core.unique import Unique
 
-_canonical: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
 
 def unique_of(options: Options, policy: Policy, parameters: JsonObject) -> Unique | None:
     """None for a job without a key. Raises InvalidParameterError for what means nothing without one."""
-    key = options.unique_key
-    if key is None and any(name in parameters for name in policy.unique):
-        key = derived(policy.unique, parameters)
+    key = options.unique_key or policy.unique_key(parameters)
     if key is None:
         for name in ("unique_while", "unique_for", "if_held", "at_latest"):
             if getattr(options, name) is not None:
@@ -35,9 +27,3 @@ def unique_of(options: Options, policy: Policy, parameters: JsonObject) -> Uniqu
         IfHeld(options.if_held or IfHeld.RETURN),
         options.at_latest,
     )
-
-
-def derived(names: tuple[str, ...], parameters: JsonObject) -> str:
-    """The key that these parameters' values are: a digest of 16 bytes of their canonical JSON."""
-    values = [parameters.get(name) for name in names]
-    return hashlib.blake2b(_canonical(values).encode(), digest_size=16).hexdigest()

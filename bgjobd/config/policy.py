@@ -13,6 +13,7 @@ from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import ValidationContext
 from bgjobd.core.job import RetryPolicy
+from bgjobd.core.unique import derived
 from bgjobd.core.verdict import NO_CAPS, Caps
 from bgjobd.forkserver.class_rules import ATTRIBUTES
 
@@ -55,6 +56,12 @@ class Policy:
     sensitive: frozenset[str]
     unique: tuple[str, ...] = ()
     caps: Caps = NO_CAPS
+
+    def unique_key(self, parameters: Mapping[str, Any]) -> str | None:
+        """The key of a job whose caller gives none; None for one that has none of the parameters."""
+        if not any(name in parameters for name in self.unique):
+            return None
+        return derived([parameters.get(name) for name in self.unique])
 
     def terms(
         self,

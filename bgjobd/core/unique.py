@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bgjob.words import IfHeld, Status, UniqueWhile
 from bgjobd.core.job import Job
@@ -38,6 +41,18 @@ class Holding:
     job_id: int
     held_until: float | None = None
     submitted_uid: int | None = None
+
+
+_canonical: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def derived(values: Sequence[Any]) -> str:
+    """The key that parameters' values are: a digest of 16 bytes of their canonical JSON.
+
+    >>> derived([{"b": 1, "a": [None]}]) == derived([{"a": [None], "b": 1}])
+    True
+    """
+    return hashlib.blake2b(_canonical(values).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 class Verdict(StrEnum):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from bgjob.codec import to_json
 from bgjob.errors import DuplicateError
 from bgjob.words import Outcome, UniqueWhile
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, Fact, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Holding, UniqueKey, Verdict, is_held, verdict
-from bgjobd.store.batch import Overlay
+from bgjobd.store import statements
+from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Submitter
-from bgjobd.store.rows import instant, key_row, released_row
+from bgjobd.store.rows import instant, job_from_row, key_row, released_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 
@@ -22,6 +24,31 @@ def holdings(execute: Execute, statement: str, values: Mapping[str, str]) -> dic
         UniqueKey(*row[:3]): Holding(job_id, instant(held_until), uid)
         for *row, job_id, held_until, uid in execute(statement, values).fetchall()
     }
+
+
+def load(execute: Execute, facts: Sequence[Submitted], batch: Batch) -> None:
+    """Have who holds the keys of these requests at hand, and those jobs."""
+    keys = [key for fact in facts if (key := wanted_by(fact)) is not None]
+    if not keys:
+        return
+    batch.holdings = holdings(execute, statements.SELECT_HOLDINGS, {"keys": to_json(keys)})
+    ids = to_json([one.job_id for one in batch.holdings.values() if one is not None])
+    found = execute(statements.SELECT_JOBS, {"ids": ids}).fetchall()
+    batch.jobs |= {row[0]: job_from_row(row) for row in found}
+
+
+def try_holder_id(fact: Submitted, overlay: Overlay) -> int | None:
+    """Who holds the key of a request now."""
+    key = wanted_by(fact)
+    holding = None if key is None else holder_of(key, overlay)
+    return None if holding is None else holding.job_id
+
+
+def check_free(fact: Submitted, overlay: Overlay) -> None:
+    """Raises DuplicateError where another job holds the key of a request that cannot do with that one."""
+    holder = try_holder_id(fact, overlay)
+    if holder is not None:
+        raise DuplicateError(id=holder)
 
 
 def key_of(job: Job) -> UniqueKey | None:

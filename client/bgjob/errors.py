@@ -280,7 +280,12 @@ class DuplicateError(RequestError):
     """Another job, `id`, holds the unique key; `index` is which of the jobs of a request asked for it."""
 
     error_name = f"{INTERFACE}.Duplicate"
-    template = "job {id} holds this unique key"
+    template = "job {id} holds {which}"
+
+    def _told(self) -> dict[str, Any]:
+        index = self.parameters.get("index")
+        which = "this unique key" if index is None else f"the unique key of jobs.{index}"
+        return {**self.parameters, "which": which}
 
 
 class InvalidStateError(RequestError):
@@ -403,6 +408,11 @@ _WANTED = {
     "options.expires_at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "key": f"an idempotency key of {_LENGTHS} characters is wanted, and no `id` beside it",
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
+    "options.unique_key": f"a text of {_LENGTHS} characters is wanted",
+    "options.unique_while": "unfinished or pending is wanted, beside a unique key",
+    "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
+    "options.if_held": "return, refuse or replace is wanted, beside a unique key",
+    "options.at_latest": "seconds from 0 on are wanted, 100 years at most, beside a unique key and if_held = replace",
     "options.after": "what is older is wanted: an id, a group, or a ref that stands before it",
     "options.if_failed": "cancel, run or wait is wanted, beside `after` or `take`, without which it means nothing",
     "options.take": "parameters that are not given are wanted, each from a job or group by `of`",

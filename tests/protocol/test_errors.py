@@ -15,6 +15,7 @@ from bgjob.errors import (
     BehindFailedError,
     BgjobError,
     DaemonUnavailableError,
+    DuplicateError,
     InvalidParameterError,
     InvalidParametersError,
     JobCancelledError,
@@ -27,7 +28,7 @@ from bgjob.errors import (
     WaitTimeoutError,
     from_reply,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff, IfFailed
+from bgjob.words import INTERFACE, SERVICE, Backoff, IfFailed, IfHeld, UniqueWhile
 from bgjobd.api import introspection, schemas
 from tests.protocol import idl
 
@@ -35,6 +36,7 @@ SAMPLES: dict[str, Any] = {
     "string": "some text",
     "int": 7,
     "?bool": True,
+    "?int": 3,
     "?string": None,
     "[]Problem": [{"path": "to", "message": "is missing"}, {"path": "", "message": "too many"}],
 }
@@ -70,7 +72,8 @@ def test_every_class_stands_for_an_error_that_the_daemon_describes() -> None:
 
 
 _IN_WORDS = {
-    error.error_name for error in (BehindFailedError, InvalidParametersError, JobNotFoundError, TooLargeError)
+    error.error_name
+    for error in (BehindFailedError, DuplicateError, InvalidParametersError, JobNotFoundError, TooLargeError)
 }
 """Errors that tell their parameters by words of their own."""
 
@@ -246,6 +249,12 @@ def test_a_refused_option_is_told_with_what_it_takes() -> None:
         ("options.retry_delay", "seconds from 0 on are wanted, 100 years", [0, CENTURY], [-1, CENTURY + 1]),
         ("options.backoff", " or ".join(Backoff), [one.value for one in Backoff], ["linear"]),
         ("options.idempotency_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
+        ("options.unique_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
+        ("options.unique_while", " or ".join(UniqueWhile), [one.value for one in UniqueWhile], ["running"]),
+        ("options.unique_for", "seconds above 0 are wanted, 100 years", [0.001, CENTURY], [0, CENTURY + 1]),
+        ("options.if_held", "return, refuse or replace", [one.value for one in IfHeld], ["revive"]),
+        ("options.at_latest", "seconds from 0 on are wanted, 100 years", [0, CENTURY], [-1, CENTURY + 1]),
+        ("options.expires_in", "seconds above 0 are wanted, 100 years", [0.001, CENTURY], [0, CENTURY + 1]),
         ("options.after", "a ref that stands before it", [[], [{"id": 1}]], [{"id": 1}, 5]),
         ("options.if_failed", "cancel, run or wait", [one.value for one in IfFailed], ["ignore", 5]),
         ("options.take", "each from a job or group", [{}, {"a": {"of": {"id": 1}}}], [[], 5]),
