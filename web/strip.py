@@ -107,10 +107,14 @@ def told_of(occurrence: Told) -> str:
     """What became of it, in words: "job 12 completed", "3 skipped: missed"."""
     if occurrence["verdict"] == "skipped":
         many = f"{occurrence['count']:,} " if occurrence["count"] > 1 else ""
-        why = f"job {occurrence['job_id']} had not ended" if occurrence["job_id"] else occurrence["reason"]
+        reason = str(occurrence["reason"])
+        why = _OF_ANOTHER.get(reason, reason).format(occurrence["job_id"])
         return f"{many}skipped: {why}"
     how = "" if occurrence["verdict"] == "submitted" else f", {how_of(occurrence)}"
     return f"job {occurrence['job_id']} {occurrence['status'] or 'deleted'}{how}"
+
+
+_OF_ANOTHER: Final = {"overlap": "job {} had not ended", "held": "job {} had its unique key"}
 
 
 def how_of(occurrence: Told) -> str:

@@ -17,7 +17,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "refused": "bad",
     "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
     "info": "news", "running": "news", "sealed": "news",
-    "retrying": "warm", "not_started": "warm", "snoozed": "warm", "paused": "warm",
+    "retrying": "warm", "not_started": "warm", "snoozed": "warm", "expired": "warm", "paused": "warm",
     "open": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""

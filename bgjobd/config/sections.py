@@ -328,6 +328,16 @@ class ClassPolicy(Section):
     _is_known = field_validator("queue")(_known_queue)
     _is_within_cap = field_validator("max_retries")(_retries_within_cap)
 
+    @field_validator("sensitive")
+    @classmethod
+    def _keeps_secrets_out_of_keys(
+        cls, value: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        both = sorted(set(value or ()) & set(info.data.get("unique") or ()))
+        if both:
+            raise ValueError(f"must not name {both[0]}, which unique does: who knows the key could guess it")
+        return value
+
     @field_validator("retry_on")
     @classmethod
     def _agrees_about_lost(
@@ -376,6 +386,10 @@ class Schedule(Section):
     """Between two attempts."""
     backoff: Backoff | None = None
     """How that time grows."""
+    unique_key: values.Key | None = None
+    """An occurrence is skipped while another job of the method has this key."""
+    expires_in: values.Duration | None = None
+    """A job that has not started so long after its time is cancelled."""
 
     _is_known = field_validator("queue")(_known_queue)
     _is_within_cap = field_validator("max_retries")(_retries_within_cap)

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from bgjob.codec import to_json
-from bgjob.words import INT_MAX, INT_MIN, Outcome
+from bgjob.words import INT_MAX, INT_MIN, KEY_LENGTHS, Outcome
 from bgjobd.config.cron_expressions import fields_of
 
 LONGEST_SOCKET_PATH: Final = 107  # bytes: the kernel's sun_path has 108, with the final NUL
@@ -219,6 +219,12 @@ def _executable(value: str, info: ValidationInfo) -> str:
     return str(_place(value, info)) if "/" in value or not value else _text(value)
 
 
+def _key(value: str) -> str:
+    if len(value) not in KEY_LENGTHS:
+        raise ValueError(f"must have {KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]} characters, not {len(value)}")
+    return value
+
+
 def _text(value: str) -> str:
     if not value or "\0" in value:
         raise ValueError(f"must be text that is not empty and has no NUL, not {shown(value)}")
@@ -375,6 +381,7 @@ Address = Annotated[TcpAddress | UnixAddress, PlainValidator(_address)]
 Executable = Annotated[str, AfterValidator(_executable)]
 
 Text = Annotated[str, AfterValidator(_text)]
+Key = Annotated[str, AfterValidator(_key)]
 ClassPath = Annotated[str, AfterValidator(_class_path)]
 FunctionPath = Annotated[str, AfterValidator(_function_path)]
 MethodName = Annotated[str, AfterValidator(_public_name)]

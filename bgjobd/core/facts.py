@@ -37,6 +37,7 @@ class Submitted:
     place: Place | None = None  # among those, which the ledger finds
     expires_at: float | None = None
     unique: Unique | None = None
+    expires_in: float | None = None  # instead of expires_at, from when it may start
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -58,6 +59,7 @@ class Submitted:
             self.place,
             self.expires_at,
             self.unique,
+            self.expires_in,
         )
 
 

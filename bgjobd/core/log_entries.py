@@ -50,7 +50,7 @@ def progress_message(fraction: float, message: str) -> str:
 def skip_entry(name: str, skipped: Skipped) -> Entry:
     """What tells of occurrences of the schedule of this name that became no job."""
     is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)
-    why = f"job {skipped.job_id} has not ended" if skipped.reason is Reason.OVERLAP else skipped.reason.value
+    why = _OF_ANOTHER.get(skipped.reason, skipped.reason.value).format(skipped.job_id)
     span = skipped.span
     if span.count == 1:
         which = f"occurrence {_moment(span.at)}"
@@ -59,6 +59,11 @@ def skip_entry(name: str, skipped: Skipped) -> Entry:
     return Entry(
         EntryType.FAILURE if is_failure else EntryType.INFO, f"schedule {name}: {which} skipped: {why}"
     )
+
+
+_OF_ANOTHER: Final[Mapping[Reason, str]] = MappingProxyType(
+    {Reason.OVERLAP: "job {} has not ended", Reason.HELD: "job {} has its unique key"}
+)
 
 
 def left_behind(count: int, names: Sequence[str]) -> str:

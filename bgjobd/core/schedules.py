@@ -48,6 +48,7 @@ class Reason(StrEnum):
     PAUSED = "paused"
     REFUSED = "refused"
     QUEUE_FULL = "queue full"
+    HELD = "held"
     CHANGED = "changed"
 
 
@@ -100,7 +101,7 @@ class Unfinished:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How the schedule stands: `unfinished` in the order of ids, `room` in the queue (None: without limit; below 0:
-    more wait than may). `next_id` is what the next job gets.
+    more wait than may). `next_id` is what the next job gets. `held_by` has the unique key of its jobs, which `has_key`.
     """
 
     next_id: int
@@ -108,11 +109,15 @@ class Standing:
     is_refused: bool = False
     unfinished: tuple[Unfinished, ...] = ()
     room: int | None = None
+    has_key: bool = False
+    held_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Occurrences in a row that become no job, for one reason; of `overlap`, `job_id` is the one that has not ended."""
+    """Occurrences in a row that become no job, for one reason; of `overlap`, `job_id` is the one that has not ended, of
+    `held` the one that has their unique key.
+    """
 
     span: Span
     reason: Reason
@@ -264,6 +269,8 @@ def _verdict(at: float, rules: Rules, standing: Standing, now: float, is_newest:
         return Skipped(Span(at, at), reason)
     waits_in_a_row = is_missed and rules.missed is Missed.RUN_ALL
     verdict = _beside_others(at, rules.overlap, standing, waits_in_a_row)
+    if isinstance(verdict, Wanted) and _is_held(standing, verdict):
+        return Skipped(Span(at, at), Reason.HELD, standing.held_by)
     room = _room_after(standing, verdict) if isinstance(verdict, Wanted) else None
     return verdict if room is None or room > 0 else Skipped(Span(at, at), Reason.QUEUE_FULL)
 
@@ -296,6 +303,13 @@ def _beside_others(at: float, overlap: Overlap, standing: Standing, waits_in_a_r
             return Skipped(Span(at, at), Reason.OVERLAP, standing.unfinished[0].id)
 
 
+def _is_held(standing: Standing, wanted: Wanted) -> bool:
+    """Whether another job keeps the unique key; one that is pending and cancelled for it gives it up."""
+    running = [one.id for one in standing.unfinished if one.is_running]
+    is_given_up = standing.held_by in wanted.cancels and standing.held_by not in running
+    return standing.held_by is not None and not is_given_up
+
+
 def _room_after(standing: Standing, wanted: Wanted) -> int | None:
     """How many jobs the queue would still take when those that wait in it and are cancelled have left it."""
     if standing.room is None:
@@ -317,6 +331,7 @@ def _with_job(standing: Standing, wanted: Wanted) -> Standing:
         next_id=standing.next_id + 1,
         unfinished=(*left, Unfinished(wanted.id, is_blocked=wanted.after is not None)),
         room=None if room is None else room - 1,
+        held_by=wanted.id if standing.has_key else None,
     )
 
 

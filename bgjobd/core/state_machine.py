@@ -214,7 +214,9 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         if_failed=place.if_failed,
         group_id=place.group_id,
         takes=place.takes,
-        expires_at=fact.expires_at,
+        expires_at=fact.expires_at
+        if fact.expires_in is None
+        else (fact.scheduled_at or now) + fact.expires_in,
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
     )

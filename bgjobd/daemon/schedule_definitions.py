@@ -15,6 +15,7 @@ from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of
+from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import terms_of
 from bgjobd.host.pacing import Pace
@@ -29,9 +30,11 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     if len(text.encode()) > config.socket.max_parameters:
         raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
     sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
+    policy = catalogue.policies[class_name]
+    key = schedule.unique_key or policy.unique_key(schedule.parameters)
     terms = terms_of(
         config,
-        catalogue.policies[class_name],
+        policy,
         queue=schedule.queue,
         priority=schedule.priority,
         timeout=schedule.timeout,
@@ -47,6 +50,8 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
         queue=terms.queue,
         priority=terms.priority,
         timeout=terms.timeout,
+        unique=None if key is None else Unique(key),
+        expires_in=schedule.expires_in,
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from bgjob.errors import PermissionDeniedError
 from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import decisions, statements
+from bgjobd.store import decisions, statements, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
@@ -63,7 +64,11 @@ def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] 
     if not _is_as_it_was(execute, item):
         return None
     batch.last_id = statements.last_id(execute)
+    uniques.load(execute, [item.job], batch)
     overlay = Overlay.over(batch)
+    if item.job.unique is not None and len(item.wanted) > 1:
+        raise PermissionDeniedError(reason="of jobs with a unique key one occurrence at a time is backfilled")
+    uniques.check_free(item.job, overlay)
     ids = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
     for row in item.left:
         overlay.write(

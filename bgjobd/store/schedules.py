@@ -32,7 +32,7 @@ from bgjobd.core.schedules import (
     left_at,
 )
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import decisions, statements
+from bgjobd.store import decisions, statements, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import (
     Dealt,
@@ -79,6 +79,7 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
+    uniques.load(execute, [one.job for one in item.schedules if one.job is not None], batch)
     batch.last_id = statements.last_id(execute)
     return tuple(
         [
@@ -140,6 +141,8 @@ def _standing(
         is_refused=job is None,
         unfinished=tuple(unfinished),
         room=None if job is None or limit is None else limit - overlay.waiting_in(job.queue),
+        has_key=job is not None and job.unique is not None,
+        held_by=None if job is None else uniques.try_holder_id(job, overlay),
     )
 
 
@@ -247,7 +250,9 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
     check_there(execute, item.name)
     batch.last_id = statements.last_id(execute)
+    uniques.load(execute, [item.job], batch)
     overlay = Overlay.over(batch)
+    uniques.check_free(item.job, overlay)
     at = _free(execute, item.name, batch.now)
     job = decisions.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
     row = occurrence_row(item.name, Wanted(at, job.id), batch.now) | {"verdict": Became.ASKED}

@@ -249,6 +249,13 @@ ONE, SOME = Span(AT, AT), Span(AT, AT + 3600, 61)
             ),
         ),
         (
+            Skipped(ONE, Reason.HELD, 12),
+            Entry(
+                EntryType.INFO,
+                "schedule nightly: occurrence 2023-11-14 22:13:20 UTC skipped: job 12 has its unique key",
+            ),
+        ),
+        (
             Skipped(SOME, Reason.MISSED),
             Entry(
                 EntryType.INFO,

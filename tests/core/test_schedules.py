@@ -136,6 +136,21 @@ def test_a_queue_takes_as_many_as_it_has_room_for() -> None:
     assert verdicts == [Wanted(NOW - 2, 7), Skipped(Span(NOW - 1, NOW, 2), Reason.QUEUE_FULL)]
 
 
+def test_the_first_that_becomes_a_job_holds_their_unique_key_for_the_next_ones() -> None:
+    standing = Standing(7, has_key=True)
+    verdicts = decide(Due(None, (NOW - 2, NOW - 1, NOW), NOW), Rules(overlap=Overlap.ALLOW), standing, NOW)
+    assert verdicts == [Wanted(NOW - 2, 7), Skipped(Span(NOW - 1, NOW, 2), Reason.HELD, 7)]
+
+
+@pytest.mark.parametrize(("holder", "is_held"), [(Unfinished(5), False), (RUNS, True), (Unfinished(6), True)])
+def test_a_pending_job_that_is_cancelled_for_the_next_gives_it_the_unique_key(
+    holder: Unfinished, is_held: bool
+) -> None:
+    standing = Standing(7, unfinished=(holder,), has_key=True, held_by=5)
+    (verdict,) = decide(Due(None, (NOW,), NOW), Rules(overlap=Overlap.CANCEL), standing, NOW)
+    assert (verdict == Skipped(Span(NOW, NOW), Reason.HELD, 5)) is is_held
+
+
 def test_a_skip_names_the_job_that_has_not_ended() -> None:
     verdicts = decide(Due(None, (NOW - 1, NOW), NOW), Rules(), Standing(7, unfinished=(RUNS,)), NOW)
     assert verdicts == [Skipped(Span(NOW - 1, NOW, 2), Reason.OVERLAP, 5)]

@@ -225,6 +225,7 @@ user = "www-data"
 group = "33"
 writable = ["/srv/mail"]
 umask = "022"
+unique = ["recipient"]
 sensitive = ["password"]
 slots = 1
 retry_on = ["failed", "timed_out"]
@@ -384,6 +385,12 @@ BAD_VALUES = [
         'approved."a.B".retry_on',
         "must not name lost where retry_lost = false",
     ),
+    (
+        "[approved]\n'a.B' = { unique = ['token'], sensitive = ['token'] }",
+        'approved."a.B".sensitive',
+        "must not name token, which unique does",
+    ),
+    ("[approved]\n'a.B' = { unique = [] }", 'approved."a.B".unique', "must name at least one"),
     ("[approved]\n'a.B' = { writable = ['mail'] }", 'approved."a.B".writable[0]', "must be an absolute path"),
     ("[approved]\n'a.B' = { user = '@ops' }", 'approved."a.B".user', "must be a name or a number in quotes"),
     ("[approved]\n'a.B' = { user = 33 }", 'approved."a.B".user', "must be text, not 33"),

@@ -299,6 +299,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Address: "address",
     values.Executable: "path or name",
     values.Text: "text",
+    values.Key: "text of 1 to 255 characters",
     values.MethodName: "name",
     values.FunctionPath: "name with its module",
     values.Account: "name or number",

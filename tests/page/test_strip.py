@@ -78,6 +78,7 @@ def shown(told: dict[str, Any]) -> list[tuple[float, float, str]]:
         ({"verdict": "asked"}, "completed", "job 12 completed, asked for"),
         ({"verdict": "backfilled", "status": "running"}, "running", "job 12 running, backfilled"),
         ({"verdict": "skipped", "reason": "overlap"}, "skipped", "skipped: job 12 had not ended"),
+        ({"verdict": "skipped", "reason": "held"}, "skipped", "skipped: job 12 had its unique key"),
         ({"verdict": "skipped", "reason": "missed", "job_id": None}, "skipped", "skipped: missed"),
         ({"verdict": "skipped", "reason": "refused", "job_id": None}, "refused", "skipped: refused"),
         ({"verdict": "skipped", "reason": "queue full", "job_id": None}, "refused", "skipped: queue full"),

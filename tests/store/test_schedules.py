@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from bgjob.errors import ScheduleNotFoundError
+from bgjob.errors import DuplicateError, PermissionDeniedError, ScheduleNotFoundError
 from bgjob.words import Status
 from bgjobd.core.calendar import Every
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Due, Missed, Overlap, Rules, Span, due, left_of
+from bgjobd.core.unique import Unique
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import backfills
 from bgjobd.store.items import (
@@ -239,6 +240,33 @@ def test_a_full_queue_is_a_reason(nightly: Store) -> None:
     nightly.now = FIRST + 60
     nightly.commit(what_is_due(nightly), lanes=lanes)
     assert rows(nightly) == [(0, 0, 1, "submitted", None, 1), (1, 1, 1, "skipped", "queue full", None)]
+
+
+KEYED = asked(unique=Unique("k"), expires_in=30.0)
+
+
+def test_an_occurrence_whose_unique_key_is_held_is_skipped_until_that_is_released(nightly: Store) -> None:
+    nightly.submit(asked(unique=Unique("k")))
+    nightly.now = FIRST
+    deal(nightly, job=KEYED)
+    assert rows(nightly) == [(0, 0, 1, "skipped", "held", 1)]
+    assert isinstance(nightly.answer(OccurrenceAsked(NIGHTLY, KEYED, DAEMON)), DuplicateError)
+    nightly.commit(cancels(1))
+    nightly.now += 120
+    deal(nightly, job=KEYED)
+    assert rows(nightly)[1:] == [(1, 1, 1, "submitted", None, 2), (2, 2, 1, "skipped", "held", 2)]
+    assert nightly.job(2)["expires_at"] == to_text(nightly.now + 30)
+
+
+def test_of_jobs_with_a_unique_key_one_occurrence_at_a_time_is_backfilled(nightly: Store) -> None:
+    nightly.now = FIRST + 120
+    deal(nightly, job=None)
+    several = replace(backfill(nightly, FIRST, FIRST + 60), job=KEYED)
+    assert isinstance(nightly.answer(several), PermissionDeniedError)
+    assert nightly.answer(replace(backfill(nightly, FIRST, FIRST), job=KEYED)) == (1,)
+    again = replace(backfill(nightly, FIRST + 60, FIRST + 60), job=KEYED)
+    assert isinstance(nightly.answer(again), DuplicateError)
+    assert nightly.count("background_jobs") == 1
 
 
 def test_the_place_of_one_that_is_cancelled_is_no_place_in_another_queue(nightly: Store) -> None:

@@ -175,6 +175,8 @@ def _became(occurrence: Mapping[str, Any]) -> str:
 def _why(occurrence: Mapping[str, Any]) -> str:
     if occurrence["reason"] == "overlap":
         return f"job {occurrence['job_id']} has not ended"
+    if occurrence["reason"] == "held":
+        return f"job {occurrence['job_id']} has its unique key"
     return occurrence["reason"] or ""
 
 
