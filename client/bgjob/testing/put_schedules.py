@@ -27,8 +27,11 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Of each key the default first."""
 
-_SPANS: Final = ("every", "late", "jitter", "timeout", "retry_delay")
-_OPTIONS: Final = ("queue", "priority", "timeout", "max_retries", "retry_delay", "backoff")
+_SPANS: Final = ("every", "late", "jitter", "timeout", "retry_delay", "expires_in")
+_OPTIONS: Final = (
+    *("queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"),
+    *("unique_key", "expires_in"),
+)
 KEYS: Final = frozenset(
     (*("job", "parameters", "cron", "zone", "starting", "missed_limit"), *_WORDS, *_SPANS, *_OPTIONS)
 )

@@ -13,6 +13,7 @@ from bgjob import calls, codec
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
+    DuplicateError,
     IdempotencyConflictError,
     InvalidParameterError,
     InvalidParametersError,
@@ -32,6 +33,7 @@ from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
 from bgjob.testing.ties import Names, NewGroup, Node
+from bgjob.testing.uniques import Earlier, Uniques, replace
 from bgjob.words import INTERFACE, SERVICE, Outcome, Status
 
 MAX_SNOOZES: Final = 5
@@ -66,6 +68,7 @@ class Recorder:
         self._rows: dict[int, JsonObject] = {}
         self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
         self._flows = Flows(self._rows)
+        self._uniques = Uniques()
         self._claimed: set[int] = set()
         self._lock = threading.Lock()
         groups = GroupAnswers(self._flows, self._lock, self._proceed, self._retry_jobs)
@@ -156,15 +159,19 @@ class Recorder:
         except InvalidParameterError as error:
             parameter = error.parameters["parameter"]
             raise InvalidParameterError(parameter=parameter.removeprefix("jobs.0.")) from None
-        ((row, is_new),) = stored.jobs
+        except DuplicateError as error:
+            raise DuplicateError(id=error.parameters["id"]) from None
+        (one,) = stored.jobs
         self._proceed(stored.free)
-        return {"id": row["id"], "created": is_new}
+        return {"id": one.row["id"], "created": one.created} | ({"replaced": True} if one.replaced else {})
 
     def _submit_of_schedule(self, wanted: Submission) -> JsonObject:
         stored = self._store([wanted])
-        ((row, _),) = stored.jobs
+        (one,) = stored.jobs
+        if not one.created:
+            raise DuplicateError(id=one.row["id"])
         self._proceed(stored.free)
-        return row
+        return one.row
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
         names = Names()
@@ -179,7 +186,11 @@ class Recorder:
         ]
         stored = self._store(wanted, key, groups, given.get("seal") or ())
         self._proceed(stored.free)
-        return {"ids": [row["id"] for row, _ in stored.jobs], "groups": stored.groups}
+        told: JsonObject = {"ids": [one.row["id"] for one in stored.jobs], "groups": stored.groups}
+        told["created"] = [one.created for one in stored.jobs]
+        if any(one.replaced for one in stored.jobs):
+            told["replaced"] = [one.replaced for one in stored.jobs]
+        return told
 
     def _get(self, given: JsonObject) -> JsonObject:
         listing.check_page(given)
@@ -243,10 +254,11 @@ class Recorder:
         with self._lock:
             rows = self._rows_in(ids, (Status.FAILED, Status.CANCELLED))
             again = [row for row in rows if anyway or not self._flows.is_kept(row, ids)]
+            self._uniques.take_again(again)
             for row in again:
                 row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
                 row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
-                row.update(cancelled_after=None)
+                row.update(cancelled_after=None, expires_at=None)
                 self._flows.put_back(row, anyway)
             freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
         self._proceed([*again, *freed])
@@ -305,24 +317,30 @@ class Recorder:
         """All of it, or, where a key stands for another request or a tie is refused, nothing. `key_place` is where the
         request has each one's key.
         """
-        stored: list[tuple[JsonObject, bool]] = []
+        stored: list[_StoredJob] = []
         new: dict[int, tuple[JsonObject, Submission]] = {}
         by_key: dict[str, tuple[JsonObject, Submission]] = {}
-        with self._lock:
+        with self._lock, self._uniques.all_or_none():
             last_id = len(self._rows)
             placing = Placing(self._flows, groups, last_id)
             for index, one in enumerate(wanted):
                 known = self._try_known(key_place.format(index), one, by_key)
-                row = one.row(last_id + len(new) + 1) if known is None else known
-                stored.append((row, known is None))
-                if known is not None:
-                    placing.know(index, row["id"], row["group_id"])
+                earlier = self._uniques.try_held(one, index) if known is None else Earlier(known)
+                if earlier is not None:
+                    stored.append(_StoredJob(earlier.row, created=False, replaced=earlier.is_replaced))
+                    placing.know(index, earlier.row["id"], earlier.row["group_id"])
                     continue
+                row = one.row(last_id + len(new) + 1)
+                stored.append(_StoredJob(row))
+                self._uniques.take(one, row)
                 new[row["id"]] = row, one._replace(ties=placing.place(index, row["id"], one.ties))
                 by_key |= {} if one.key is None else {one.key: (row, one)}
             ids = placing.groups(seal)
             placing.commit()
             self._by_key |= by_key
+            for one, of_it in zip(wanted, stored, strict=True):
+                if of_it.replaced:
+                    self._replace(of_it.row, one)
             return _Stored(stored, ids, self._take_in(new, [*ids, *seal], seal))
 
     def _take_in(
@@ -337,6 +355,11 @@ class Recorder:
         for group_id in seal:
             free += self._flows.seal(group_id)
         return free + self._flows.tell(*[Node("group", group_id) for group_id in groups])
+
+    def _replace(self, row: JsonObject, by: Submission) -> None:
+        replace(row, by)
+        self._uniques.take(by, row)
+        self.jobs.replace(SubmittedJob(row, by.told_options))
 
     def _try_known(
         self, place: str, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
@@ -379,10 +402,18 @@ class Recorder:
         return rows
 
 
-class _Stored(NamedTuple):
-    """The jobs, and whether each is a new one; the groups' ids; and which may run now, the new ones first."""
+class _StoredJob(NamedTuple):
+    """Whether it is a new one, or what was asked for has taken the place of what it was."""
 
-    jobs: list[tuple[JsonObject, bool]]
+    row: JsonObject
+    created: bool = True
+    replaced: bool = False
+
+
+class _Stored(NamedTuple):
+    """The jobs; the groups' ids; and which may run now, the new ones first."""
+
+    jobs: list[_StoredJob]
     groups: list[int]
     free: list[JsonObject]
 

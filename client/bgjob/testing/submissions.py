@@ -16,7 +16,7 @@ from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
 from bgjob.keys import is_made_here
 from bgjob.testing.ties import Ties
-from bgjob.words import KEY_LENGTHS, Backoff, IfFailed, Status
+from bgjob.words import KEY_LENGTHS, Backoff, IfFailed, IfHeld, Status, UniqueWhile
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -54,6 +54,12 @@ class Submission(NamedTuple):
         return self.options.get("idempotency_key")
 
     @property
+    def unique_key(self) -> tuple[str, str, str] | None:
+        """Which counts within class and method; the classes' own keys are a daemon's configuration."""
+        key = self.options.get("unique_key")
+        return None if key is None else (self.given["class_name"], self.given["method_name"], key)
+
+    @property
     def callers_options(self) -> JsonObject:
         """Those that the caller gave, without the key that every submit has."""
         is_callers = self.key is None or not is_made_here(self.key)
@@ -82,7 +88,8 @@ class Submission(NamedTuple):
 
     def row(self, job_id: int) -> JsonObject:
         """The job as it is stored; what nobody says is a daemon's default."""
-        options, now = self.policy | self.options, instant()
+        options, at = self.policy | self.options, time.time()
+        now = instant(at)
         timeout = options.get("timeout")
         return {
             "id": job_id,
@@ -98,8 +105,9 @@ class Submission(NamedTuple):
             "queue": options.get("queue", "default"),
             "priority": options.get("priority", 0),
             "timeout": None if timeout is None else float(timeout),
-            "scheduled_at": _scheduled_at(options),
-            "expires_at": _expires_at(options),
+            "scheduled_at": _scheduled_at(options, at),
+            "expires_at": _expires_at(options, at),
+            "unique_key": options.get("unique_key"),
             "created_at": now,
             "updated_at": now,
             "idempotency_key": self.key,
@@ -171,6 +179,7 @@ def check_meaning(options: JsonObject) -> None:
     if at is not None and try_seconds(at) is None:
         raise InvalidParameterError(parameter="options.at")
     _check_expiry(options)
+    _check_unique(options)
 
 
 def _check_expiry(options: JsonObject) -> None:
@@ -179,15 +188,28 @@ def _check_expiry(options: JsonObject) -> None:
         raise InvalidParameterError(parameter="options.expires_in")
     if by is not None and try_seconds(by) is None:
         raise InvalidParameterError(parameter="options.expires_at")
-    starts, ends = _scheduled_at(options), _expires_at(options)
+    now = time.time()
+    starts, ends = _scheduled_at(options, now), _expires_at(options, now)
     if starts is not None and ends is not None and starts >= ends:
         raise InvalidParameterError(parameter=f"options.{'delay' if options.get('at') is None else 'at'}")
 
 
-def _expires_at(options: JsonObject) -> str | None:
+def _check_unique(options: JsonObject) -> None:
+    has_key = options.get("unique_key") is not None
+    odd = [name for name in _BESIDE_KEY if not has_key and options.get(name) is not None]
+    if not odd and options.get("at_latest") is not None and options.get("if_held") != IfHeld.REPLACE:
+        odd = ["at_latest"]
+    if odd:
+        raise InvalidParameterError(parameter=f"options.{odd[0]}")
+
+
+_BESIDE_KEY: Final = ("unique_while", "unique_for", "if_held", "at_latest")
+
+
+def _expires_at(options: JsonObject, now: float) -> str | None:
     if options.get("expires_at") is not None:
         return instant(try_seconds(options["expires_at"]))
-    return instant(time.time() + options["expires_in"]) if options.get("expires_in") else None
+    return instant(now + options["expires_in"]) if options.get("expires_in") else None
 
 
 def instant(seconds: float | None = None) -> str:
@@ -196,10 +218,10 @@ def instant(seconds: float | None = None) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _scheduled_at(options: JsonObject) -> str | None:
+def _scheduled_at(options: JsonObject, now: float) -> str | None:
     if options.get("at") is not None:
         return instant(try_seconds(options["at"]))
-    return instant(time.time() + options["delay"]) if options.get("delay") else None
+    return instant(now + options["delay"]) if options.get("delay") else None
 
 
 def try_seconds(text: str) -> float | None:
@@ -263,6 +285,11 @@ _OPTIONS: Final[_Fields] = {
     "group": _is_object,
     "expires_in": lambda value: is_seconds(value) and value > 0,
     "expires_at": _is_text,
+    "unique_key": lambda value: _is_text(value) and len(value) in KEY_LENGTHS,
+    "unique_while": lambda value: value in tuple(UniqueWhile),
+    "unique_for": lambda value: is_seconds(value) and value > 0,
+    "if_held": lambda value: value in tuple(IfHeld),
+    "at_latest": is_seconds,
 }
 
 

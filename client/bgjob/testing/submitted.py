@@ -81,6 +81,10 @@ class Jobs(Sequence[SubmittedJob]):
         name = calls.class_name_of(class_name)
         return [job for job in self if job.class_name == name and method_name in (None, job.method_name)]
 
+    def replace(self, job: SubmittedJob) -> None:
+        """Have it in the place of the one with its id."""
+        self._jobs = [job if one.id == job.id else one for one in self._jobs]
+
     def append(self, job: SubmittedJob) -> None:
         self._jobs.append(job)
 
