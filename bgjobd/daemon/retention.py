@@ -19,10 +19,12 @@ from bgjobd.store.items import (
     Deletion,
     GroupTrimming,
     Item,
+    KeyTrimming,
     OccurrenceTrimming,
     TimeLeapt,
     Trimmed,
     TrimmedGroups,
+    TrimmedKeys,
     TrimmedOccurrences,
     Trimming,
 )
@@ -218,7 +220,7 @@ class Retention:
     async def _delete_old(self) -> bool:
         """Whether anything was old that could go."""
         kept, now = self._kept(), self._now()
-        jobs = entries = occurrences = groups = 0
+        jobs = entries = occurrences = groups = keys = 0
         try:
             for status, age in ages(kept).items():
                 place: Place | None = FIRST
@@ -234,11 +236,12 @@ class Retention:
             if kept.completed is not None:
                 groups = await self._trim_groups(now - kept.completed)
                 occurrences = await self._trim_occurrences(now - kept.completed)
+            keys = await self._trim_keys()
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
                 self._say(EntryType.INFO, f"deleted after their time: {told}")
-        return bool(jobs or entries or occurrences or groups)
+        return bool(jobs or entries or occurrences or groups or keys)
 
     async def _trim_groups(self, before: float) -> int:
         """Delete the groups from before that time that have no members; how many."""
@@ -249,6 +252,17 @@ class Retention:
             groups += trimmed.groups
             if trimmed.next is None:
                 return groups
+            after = trimmed.next
+
+    async def _trim_keys(self) -> int:
+        """Delete the rows of unique keys that nobody holds any more; how many."""
+        rows, after = 0, KeyTrimming().after
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedKeys = await self._record(KeyTrimming(after))
+            rows += trimmed.rows
+            if trimmed.next is None:
+                return rows
             after = trimmed.next
 
     async def _trim_occurrences(self, before: float) -> int:
@@ -286,7 +300,7 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
 
 
 def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
-    """When the first job, log entry, group without members or occurrence is old."""
+    """When the first job, log entry, group without members, occurrence or passed unique key is old."""
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
     ]
@@ -295,6 +309,8 @@ def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | 
     if kept.completed is not None:
         oldests = (reader.old.oldest_group(), reader.old.oldest_occurrence())
         due += [oldest + kept.completed for oldest in oldests if oldest is not None]
+    if (until := reader.old.oldest_key()) is not None:
+        due.append(until)
     return min(due, default=None)
 
 

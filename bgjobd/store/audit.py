@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob.words import FINAL, Outcome, Status
+from bgjob.words import EXPIRED, FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.host.clock import from_text
-from bgjobd.store import audit_of_ties
+from bgjobd.store import audit_of_keys, audit_of_ties
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -154,7 +154,8 @@ _OF_JOBS: Final = (
     ),
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),
     (
-        "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL",
+        "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL "
+        f"AND NOT (j.expires_at IS NOT NULL AND coalesce(j.error, '') GLOB '{EXPIRED}: *')",
         "it is cancelled, and nobody asked for that",
     ),
     ("j.retry_count < 0", "its retry_count is below 0"),
@@ -298,6 +299,7 @@ class Audit:
                 for (job_id,) in self._ask(_REUSABLE_ID)
             ),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_ties.odd_edges(self._ask, _MOST)),
+            *(Oddity(job_id, None, told) for job_id, told in audit_of_keys.odd_keys(self._ask, _MOST)),
         )
 
     def odd_groups(self) -> tuple[OddGroup, ...]:

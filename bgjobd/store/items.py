@@ -187,6 +187,10 @@ class Trimming:
     after: int = 0
 
 
+KeyPlace = tuple[str, str, str, str]
+"""Until when a unique key was held, and the key."""
+
+
 @dataclass(frozen=True, slots=True)
 class OccurrenceTrimming:
     """Of some schedules behind the name `after` delete the rows of occurrences from before that time.
@@ -207,6 +211,15 @@ class GroupTrimming:
 
     before: float
     after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTrimming:
+    """Look at some of the unique keys whose time has passed, behind a place, and delete the rows of those that nobody
+    holds any more. Answered by TrimmedKeys.
+    """
+
+    after: KeyPlace = ("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +365,7 @@ Item = (
     | Trimming
     | OccurrenceTrimming
     | GroupTrimming
+    | KeyTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -452,6 +466,14 @@ class TrimmedGroups:
 
     groups: int
     next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedKeys:
+    """How many rows are gone; `next` is the place to go on behind, None where the last was looked at."""
+
+    rows: int
+    next: KeyPlace | None
 
 
 @dataclass(frozen=True, slots=True)

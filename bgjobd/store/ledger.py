@@ -47,6 +47,7 @@ from bgjobd.store.items import (
     Flow,
     GroupTrimming,
     Item,
+    KeyTrimming,
     LogLine,
     LostUpdateError,
     OccurrenceAsked,
@@ -96,7 +97,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 _SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming),
 )
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
@@ -246,13 +247,17 @@ class Ledger:
             case TimeLeapt():
                 execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
             case Deletion():
-                return deletions.delete(execute, item, batch)
+                deleted = deletions.delete(execute, item, batch)
+                uniques.forget(execute, deleted.jobs, batch.now)
+                return deleted
             case Trimming():
                 return deletions.trim(execute, item, batch.now)
             case OccurrenceTrimming():
                 return deletions.trim_occurrences(execute, item)
             case GroupTrimming():
                 return deletions.trim_groups(execute, item, batch)
+            case KeyTrimming():
+                return uniques.trim(execute, item, batch.now)
             case SchedulesDefined():
                 return schedules.define(execute, item, batch.now)
             case SchedulesSetBack():

@@ -240,6 +240,9 @@ def _add_unique_keys(database: SqliteDatabase) -> None:
         'PRIMARY KEY ("class_name", "method_name", "key")) WITHOUT ROWID'
     )
     database.execute_sql("CREATE INDEX unique_keys_of ON unique_keys (job_id)")
+    database.execute_sql(
+        "CREATE INDEX unique_keys_until ON unique_keys (held_until) WHERE held_until IS NOT NULL"
+    )
     database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "unique_key" VARCHAR(255)')
     database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "unique_while" VARCHAR(255)')
 

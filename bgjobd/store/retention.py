@@ -13,6 +13,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
+from bgjobd.store.uniques import OLDEST_PASSED
 
 # What is old, by the index of ends: (status, finished_at), and the id as in every index.
 OLDEST_END: Final = """
@@ -95,6 +96,11 @@ class OldRows:
     def oldest_group(self) -> float | None:
         """When the first group ended that has no members; None where there is none."""
         return instant(self._database.execute_sql(_OLDEST_GROUP).fetchone()[0])
+
+    def oldest_key(self) -> float | None:
+        """Until when the first unique key was held that nobody holds by now, or will; None where there is none."""
+        row = self._database.execute_sql(OLDEST_PASSED).fetchone()
+        return None if row is None else instant(row[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bgjob.codec import to_json
 from bgjob.errors import DuplicateError
@@ -10,9 +11,10 @@ from bgjob.words import Outcome, UniqueWhile
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, Fact, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Holding, UniqueKey, Verdict, is_held, verdict
+from bgjobd.host.clock import to_text
 from bgjobd.store import statements
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import Submitter
+from bgjobd.store.items import KeyTrimming, Submitter, TrimmedKeys
 from bgjobd.store.rows import instant, job_from_row, key_row, released_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
@@ -130,3 +132,47 @@ def _has_begun(fact: Fact) -> bool:
     if isinstance(fact, AttemptEnded):
         return fact.ending.outcome is not Outcome.NOT_STARTED
     return isinstance(fact, AttemptStarted)
+
+
+# What is deleted
+
+
+_AT_ONCE: Final = 500
+"""Rows that one item looks at."""
+
+# A job that was deleted had ended.
+OLDEST_PASSED: Final = """
+    SELECT held_until FROM unique_keys AS u INDEXED BY unique_keys_until
+    WHERE held_until IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM background_jobs AS j WHERE j.id = u.job_id AND j.finished_at IS NULL)
+    ORDER BY held_until LIMIT 1
+"""
+SELECT_PASSED: Final = """
+    SELECT held_until, class_name, method_name, key, EXISTS (
+        SELECT 1 FROM background_jobs AS j WHERE j.id = u.job_id AND j.finished_at IS NULL)
+    FROM unique_keys AS u INDEXED BY unique_keys_until
+    WHERE held_until IS NOT NULL AND held_until <= :now
+        AND (held_until, class_name, method_name, key) > (:at, :class_name, :method_name, :key)
+    ORDER BY held_until, class_name, method_name, key LIMIT :count
+"""
+_DELETE_PASSED: Final = "DELETE FROM unique_keys WHERE class_name = ? AND method_name = ? AND key = ?"
+FORGET_OF_JOBS: Final = """
+    DELETE FROM unique_keys WHERE job_id IN (SELECT value FROM json_each(:ids))
+        AND (held_until IS NULL OR held_until <= :now)
+"""
+
+
+def forget(execute: Execute, job_ids: Sequence[int], now: float) -> None:
+    """Have jobs that are deleted hold no keys, but for those whose time has not passed."""
+    if job_ids:
+        execute(FORGET_OF_JOBS, {"ids": to_json(job_ids), "now": to_text(now)})
+
+
+def trim(execute: Execute, trimming: KeyTrimming, now: float) -> TrimmedKeys:
+    """Those whose job has not ended are held as long as that lasts."""
+    given = dict(zip(("at", "class_name", "method_name", "key"), trimming.after, strict=True))
+    found = execute(SELECT_PASSED, {**given, "now": to_text(now), "count": _AT_ONCE}).fetchall()
+    gone = [key for _, *key, is_held in found if not is_held]
+    for key in gone:
+        execute(_DELETE_PASSED, key)
+    return TrimmedKeys(len(gone), found[-1][:4] if len(found) == _AT_ONCE else None)

@@ -183,6 +183,24 @@ CONTRADICTIONS = [
         "UPDATE sqlite_sequence SET seq = 3",
         "job 4: the counter of ids is behind it: its id could be given again",
     ),
+    (
+        f"{JOBS} cancel_requested_at = NULL, expires_at = created_at, error = 'expired: not started by …' WHERE id = 4",
+    ),
+    (
+        "INSERT INTO unique_keys SELECT class_name, method_name, 'k', id, NULL FROM background_jobs WHERE id = 1",
+        "job 1: a row says that it holds the unique key k, which is not its own",
+        "job 1: it is completed, and still holds the unique key k",
+    ),
+    (
+        "INSERT INTO unique_keys VALUES ('a.B', 'run', 'k', 9, NULL)",
+        "job 9: it is not there, and still holds the unique key k",
+    ),
+    ("INSERT INTO unique_keys VALUES ('a.B', 'run', 'k', 9, '2099-01-01T00:00:00.000000Z')",),
+    (
+        f"{JOBS} status = 'pending', finished_at = NULL, error = NULL, result = NULL, unique_key = 'k', "
+        "unique_while = 'unfinished' WHERE id = 4",
+        "job 4: its unique key is k, and it does not hold it",
+    ),
 ]
 
 

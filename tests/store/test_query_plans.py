@@ -15,6 +15,7 @@ from bgjobd.store import (
     retention,
     statements,
     tally,
+    uniques,
     usage,
 )
 from bgjobd.store import reader as reads
@@ -39,6 +40,9 @@ HOT = {
     "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_NOTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_ENDED": "PRIMARY KEY",
+    "SELECT_EXPIRED": "jobs_expiring (expires_at>? AND expires_at<?)",
+    "SELECT_NEXT_EXPIRY": "jobs_expiring",
+    "UPDATE_REPLACED": "INTEGER PRIMARY KEY",
     "SELECT_DELETABLE": "INTEGER PRIMARY KEY",
     "SELECT_NUMBERS": "PRIMARY KEY",
     "DELETE_ENTRIES": "COVERING INDEX logs_job (job_id=?)",
@@ -372,3 +376,25 @@ def test_the_books_walk_once_through_edges_and_groups_and_find_the_rest_by_keys(
         steps = plan(store, statement)
         scans = [step for step in steps if re.match(r"SCAN [djp]\b", step)]
         assert scans == walked or all("jobs_of_group" in step for step in scans), steps
+
+
+@pytest.mark.parametrize("statistics", [None, "10000000 10000000"], ids=["no statistics", "millions"])
+def test_a_unique_key_is_found_by_itself_by_its_job_or_by_its_time(
+    store: Store, statistics: str | None
+) -> None:
+    if statistics is not None:
+        store.database.execute_sql("ANALYZE")
+        store.database.execute_sql("INSERT INTO sqlite_stat1 VALUES ('unique_keys', NULL, ?)", (statistics,))
+    key = "PRIMARY KEY (class_name=? AND method_name=? AND key=?)"
+    for statement, found_by in {
+        statements.SELECT_HOLDINGS: key,
+        statements.SELECT_HOLDINGS_OF_JOBS: key,
+        statements.RELEASE_KEY: key,
+        uniques.FORGET_OF_JOBS: "unique_keys_of (job_id=?)",
+        uniques.SELECT_PASSED: "unique_keys_until ((held_until,class_name,method_name,key)>(?,?,?,?)",
+        uniques.OLDEST_PASSED: "unique_keys_until",
+    }.items():
+        steps = plan(store, statement)
+        of_keys = [step for step in steps if re.match(r"(SCAN|SEARCH) (u|unique_keys)\b", step)]
+        assert [found_by in step for step in of_keys] == [True], steps
+        assert "TEMP B-TREE" not in "\n".join(steps), steps

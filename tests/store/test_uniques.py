@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,7 +14,16 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
-from bgjobd.store.items import Flow, Stored, Submission, Submitter
+from bgjobd.store.items import (
+    Deletion,
+    Flow,
+    KeyTrimming,
+    Stored,
+    Submission,
+    Submitter,
+    TrimmedKeys,
+)
+from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -205,3 +215,40 @@ def test_the_request_that_made_a_job_is_known_by_its_idempotency_key_though_anot
     assert store.job(1)["parameters"] == '{"n":2}'
     together = Submission((again,), SUBMITTER), Submission((first,), SUBMITTER)
     assert [answer[0].id for answer in store.commit(*together).answers] == [1, 1]
+
+
+def test_a_job_that_is_deleted_takes_its_key_along_unless_that_is_held_for_longer(store: Store) -> None:
+    for key, held_for in (("none", None), ("short", 10.0), ("long", 3600.0)):
+        store.commit(cancels(hold(store, "pending", key=key, held_for=held_for)))
+    store.submit(asked())  # which has the newest entry
+    store.now = NOW + 10
+    assert keys(store) == [("long", 3), ("short", 2)]
+    store.answer(Deletion((1, 2, 3), 10**9))
+    assert keys(store) == [("long", 3)]
+    assert submit(store, one("long")) == Stored(3, created=False)
+    assert submit(store, one("short")) == Stored(5, created=True)
+
+
+def test_keys_whose_time_has_passed_go_but_for_those_of_jobs_that_have_not_ended(store: Store) -> None:
+    store.commit(cancels(hold(store, "pending", key="ended", held_for=10.0)))
+    hold(store, "pending", key="waits", held_for=10.0)
+    store.commit(cancels(hold(store, "pending", key="later", held_for=20.0)))
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.old.oldest_key() == NOW + 10
+        store.now = NOW + 10
+        assert store.answer(KeyTrimming()) == TrimmedKeys(1, None)
+        assert keys(store) == [("later", 3), ("waits", 2)]
+        assert reader.old.oldest_key() == NOW + 20
+    store.commit(cancels(2))
+    assert keys(store) == [("later", 3)]
+
+
+def test_very_many_keys_go_a_part_at_a_time(store: Store) -> None:
+    made = [one(f"{number:03}", held_for=10.0) for number in range(600)]
+    store.answer(Submission(tuple(made), SUBMITTER))
+    store.commit(cancels(*range(1, 551)))
+    store.now = NOW + 10
+    first = store.answer(KeyTrimming())
+    assert (first.rows, first.next[3]) == (500, "499")
+    assert store.answer(KeyTrimming(first.next)) == TrimmedKeys(50, None)
+    assert len(keys(store)) == 50
