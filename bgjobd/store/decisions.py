@@ -112,7 +112,7 @@ def needs_of(items: Sequence[Item]) -> Needs:
 def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
     """What has to be known for these to be stored."""
     needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
-    needs.unique += [key for job in jobs if (key := uniques.wanted_by(job)) is not None]
+    needs.unique += uniques.wanted_by_each(jobs)
     needs.last_id = True
 
 
@@ -212,7 +212,7 @@ def _store_each(
             stored.append(Stored(known, created=False))
             on_known(fact, known)
             continue
-        held = _try_held(fact, by, overlay, index)
+        held = None if fact.unique is None else _try_held(fact, by, overlay, index)
         if held is not None:
             stored.append(held)
             continue
@@ -293,8 +293,10 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     overlay.jobs[job.id] = job
     overlay.changed.append(job)
     overlay.move(None, job)
-    overlay.expire_at(job.expires_at)
-    uniques.take(fact, job.id, by, overlay)
+    if job.expires_at is not None:
+        overlay.expire_at(job.expires_at)
+    if fact.unique is not None:
+        uniques.take(fact, job.id, by, overlay)
     _tell(None, fact, job, overlay)
     return job
 
@@ -417,7 +419,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
-    uniques.release(before, fact, after, overlay)
+    if before.unique_key is not None:
+        uniques.release(before, fact, after, overlay)
     if after.status.is_final:
         if not before.status.is_final:
             overlay.ended.append(after)

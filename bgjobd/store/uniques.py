@@ -30,7 +30,7 @@ def holdings(execute: Execute, statement: str, values: Mapping[str, str]) -> dic
 
 def load(execute: Execute, facts: Sequence[Submitted], batch: Batch) -> None:
     """Have who holds the keys of these requests at hand, and those jobs."""
-    keys = [key for fact in facts if (key := wanted_by(fact)) is not None]
+    keys = wanted_by_each(facts)
     if not keys:
         return
     batch.holdings = holdings(execute, statements.SELECT_HOLDINGS, {"keys": to_json(keys)})
@@ -64,6 +64,12 @@ def wanted_by(fact: Submitted) -> UniqueKey | None:
     if fact.unique is None:
         return None
     return UniqueKey(fact.call.class_name, fact.call.method_name, fact.unique.key)
+
+
+def wanted_by_each(facts: Sequence[Submitted]) -> list[UniqueKey]:
+    """Those of several requests; most have none."""
+    keyed = [fact for fact in facts if fact.unique is not None]
+    return [key for fact in keyed if (key := wanted_by(fact)) is not None]
 
 
 def holder_of(key: UniqueKey, overlay: Overlay) -> Holding | None:
