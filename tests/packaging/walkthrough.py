@@ -43,6 +43,7 @@ PAGES = [
                 "alternatives",
                 "schedules",
                 "workflows",
+                "keys",
             ),
         )
     ),
