@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, Final
 
 from bgjob.words import Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.masking import masked_text
@@ -90,6 +92,13 @@ class Job:
     unique_while: UniqueWhile | None = None
     updated_at: float = field(default=0.0, compare=False)
 
+    def changed(self, **values: Any) -> Job:
+        """The same with some other values; dataclasses.replace takes twice as long."""
+        own = list(_values_of(self))
+        for name, value in values.items():
+            own[_PLACES[name]] = value
+        return Job(*own)
+
     @property
     def class_name(self) -> str:
         return self.call.class_name
@@ -116,6 +125,11 @@ class Job:
     def attempts_allowed(self) -> int:
         """How many attempts the job gets in all, should each one end badly."""
         return self.attempt + max(0, self.policy.max_retries - self.retry_count)
+
+
+_NAMES: Final = tuple(one.name for one in fields(Job))
+_PLACES: Final = {name: place for place, name in enumerate(_NAMES)}
+_values_of: Final = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

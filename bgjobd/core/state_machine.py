@@ -278,7 +278,7 @@ def _values_taken(job: Job, fact: ValuesTaken, status: Status, now: float, jitte
 
 
 def _changed(job: Job, now: float, **changes: Any) -> Job:
-    return replace(job, updated_at=now, **changes)
+    return job.changed(updated_at=now, **changes)
 
 
 def _ended(job: Job, fact: AttemptEnded, now: float, **changes: Any) -> Job:

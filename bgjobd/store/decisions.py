@@ -111,8 +111,11 @@ def needs_of(items: Sequence[Item]) -> Needs:
 
 def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
     """What has to be known for these to be stored."""
-    needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
-    needs.unique += uniques.wanted_by_each(jobs)
+    for job in jobs:
+        if job.idempotency_key is not None:
+            needs.keyed.append(job.idempotency_key)
+        if job.unique is not None:
+            needs.unique += uniques.wanted_by_each([job])
     needs.last_id = True
 
 

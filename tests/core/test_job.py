@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.words import Outcome
-from bgjobd.core.job import Call, Ending
+from bgjob.words import Outcome, Status
+from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked
 from tests.core.samples import CALL, FAILED, NEVER_AGAIN, seeded
 
@@ -109,6 +109,15 @@ def test_an_attempt_that_was_stopped_keeps_all_evidence_of_how_it_ended() -> Non
         delay=7.5,
     )
     assert Ending.cancelled(Ending.exited(3)).exit_code == 3
+
+
+def test_a_changed_job_is_what_dataclasses_make_of_it() -> None:
+    job = Job(7, CALL, Status.RUNNING, queue="mail", attempt=2, updated_at=5.0)
+    values = {"status": Status.PENDING, "unique_key": "k", "updated_at": 6.0}
+    made = job.changed(**values)
+    assert [getattr(made, one.name) for one in fields(Job)] == [
+        getattr(replace(job, **values), one.name) for one in fields(Job)
+    ]
 
 
 def test_an_attempt_that_was_stopped_has_no_result() -> None:
