@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -81,6 +81,8 @@ class TaskOptions:
     retry_delay: float | None = None
     timeout: float | None = UNSET
     on_commit: str | None = UNSET
+    unique_key: str | None = None
+    expires_in: float | timedelta | None = None
 
 
 class TaskBackend:
@@ -138,7 +140,9 @@ class TaskBackend:
         with self._refusals():
             job = await async_client(self.daemon).run_background_job(**made.job)
         with suppress(errors.BgjobError):  # as below
-            created_at = (await job.refresh())["created_at"]
+            snapshot = await job.refresh()
+            created_at = snapshot["created_at"]
+            _take_id(made, snapshot)
         self._send_enqueued(made.result, created_at)
         return made.result
 
@@ -171,6 +175,8 @@ class TaskBackend:
             "timeout": self._of(task, "timeout", None),
             "max_retries": self._of(task, "max_retries", 0),
             "retry_delay": getattr(task, "retry_delay", None),
+            "unique_key": getattr(task, "unique_key", None),
+            "expires_in": getattr(task, "expires_in", None),
         }
         return _Submission(wanted, options, result)
 
@@ -183,6 +189,7 @@ class TaskBackend:
     def _submit(self, made: _Submission) -> None:
         with self._refusals():
             job = client(self.daemon).run_background_job(**made.job)
+        _take_id_of_holder(made, job)
         self._send_enqueued(made.result, _try_created_at(job))
 
     def _put_in_outbox(self, made: _Submission) -> None:
@@ -400,6 +407,19 @@ def _aware(instant: datetime) -> datetime:
 
 
 # What became of a job
+
+
+def _take_id_of_holder(made: _Submission, job: Any) -> None:
+    """Have the result be that of the job which holds the task's unique key, if that is another's."""
+    if made.options["unique_key"] is not None:
+        with suppress(errors.BgjobError):  # as below
+            _take_id(made, job.refresh())
+
+
+def _take_id(made: _Submission, snapshot: JsonObject) -> None:
+    key = snapshot.get("idempotency_key")
+    if made.options["unique_key"] is not None and key is not None:
+        object.__setattr__(made.result, "id", key)
 
 
 def _try_created_at(job: Job) -> str | None:

@@ -64,6 +64,15 @@ class Results(unittest.TestCase):
         self.assertEqual((job["queue"], job["priority"], job["max_retries"]), ("mail", 10, 0))
         self.assertEqual(job["parameters"], {"user_id": 7})
 
+    def test_a_task_whose_unique_key_is_held_has_the_result_of_the_holder(self) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        one = replace(tasks.welcome, unique_key="welcome", expires_in=7200.0).using(run_after=later)
+        first, second = one.enqueue(user_id=1), one.enqueue(user_id=2)
+        third = async_to_sync(one.aenqueue)(user_id=3)
+        self.assertEqual((second.id, third.id), (first.id, first.id))
+        self.assertEqual(tasks.welcome.get_result(second.id).kwargs, {"user_id": 1})
+        Client().get(key=first.id).cancel()
+
     def test_values_become_what_the_annotations_say(self) -> None:
         self.assertEqual(ended(tasks.day.enqueue("2026-11-28")).return_value, "28 November")
         with self.assertRaisesRegex(InvalidTask, "on: ") as refused:
