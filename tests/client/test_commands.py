@@ -451,6 +451,18 @@ def test_nothing_found_is_said(commands: Commands) -> None:
 # One job
 
 
+def test_a_job_with_a_unique_key_and_a_time_to_start_by_tells_both(commands: Commands) -> None:
+    words = ("shop.Work::quiet", "--unique-key", "k", "--unique-while", "pending", "--unique-for", "1s")
+    replacing = ("--if-held", "replace", "--at-latest", "2h", "--delay", "3h", "--expires", "4h")
+    job_id = commands.submitted(*words, "--delay", "1h")
+    assert commands.submitted(*words, *replacing) == job_id
+    told = commands.run("show", str(job_id)).stdout
+    assert re.search(r"^unique +k$", told, re.MULTILINE), told
+    assert re.search(r"^scheduled .*in 2 h", told, re.MULTILINE), told
+    assert re.search(r"^expires .*in 4 h", told, re.MULTILINE), told
+    commands.run("cancel", str(job_id))
+
+
 def test_show_tells_what_became_of_each_attempt(commands: Commands) -> None:
     job_id = commands.ended("shop.Mail::send", "-p", "to=nobody", "--max-retries", "1")
     told = commands.run("show", str(job_id), "--logs").stdout

@@ -552,6 +552,19 @@ def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_retrying_or_s
     assert '<span class="badge grey">Pending</span>' in shown.ask(address).body.decode()
 
 
+def test_a_job_tells_its_unique_key_and_by_when_it_is_to_start_until_it_has(shown: OnePage) -> None:
+    job = shown.samples["job"]
+    job |= {"status": "pending", "finished_at": None, "started_at": None, "attempts": []}
+    job |= {"unique_key": "<b>7</b>", "expires_at": "2999-01-01T00:00:00.000000Z"}
+    body = shown.ask("/jobs/1").body.decode()
+    assert "Unique key <code>&lt;b&gt;7&lt;/b&gt;</code>" in body
+    assert "<b>Expires</b>" in body
+    job |= {"status": "cancelled", "finished_at": WHEN, "error": "expired: not started by 2999"}
+    body = shown.ask("/jobs/1").body.decode()
+    assert "<b>Expires</b>" not in body
+    assert '<span class="badge warm">Expired</span>' in body
+
+
 @pytest.mark.parametrize("status", ["pending", "running"])
 def test_a_job_says_what_it_waits_for_until_it_has_ended(shown: OnePage, status: str) -> None:
     assert "Job 1 waits" not in shown.read("/jobs/1").text
