@@ -26,6 +26,9 @@ from tests.support import eventually
 
 PROBE = "probes.Probe"
 KEYED = """
+from pydantic import SecretStr
+
+
 class Keyed:
     def sync(self, customer: int, note: str = ""):
         return customer
@@ -35,7 +38,7 @@ class Keyed:
 
 
 class Secretive:
-    def send(self, token: str):
+    def send(self, token: SecretStr):
         return None
 
 
@@ -47,7 +50,7 @@ CONFIG = """
 [approved."keyed.Keyed"]
 unique = ["customer"]
 [approved."keyed.Secretive"]
-sensitive = ["*"]
+unique = ["token"]
 [approved."keyed.Astray"]
 unique = ["custommer"]
 [queues.default]
@@ -235,9 +238,13 @@ def test_a_class_makes_keys_of_parameters_and_the_callers_own_comes_first(client
     assert [one["path"] for one in refused.value.parameters["problems"]] == ["each/1/customer"]
 
 
-def test_a_class_whose_key_would_be_of_what_no_method_takes_is_unavailable(client: Client) -> None:
+def test_a_class_whose_key_would_be_of_a_secret_or_of_what_no_method_takes_is_unavailable(
+    client: Client,
+) -> None:
     with pytest.raises(ClassUnavailableError, match="unique lists custommer, and no method has such"):
         client.run_background_job("keyed.Astray", "run", {"customer": 1})
+    with pytest.raises(ClassUnavailableError, match="unique lists token, which is a secret"):
+        client.run_background_job("keyed.Secretive", "send", {"token": "x"})
 
 
 # Expiry
