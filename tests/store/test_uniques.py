@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from typing import Any
 
@@ -14,9 +15,11 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
+from bgjobd.store import audit_of_keys
 from bgjobd.store.items import (
     Deletion,
     Flow,
+    Item,
     KeyTrimming,
     Stored,
     Submission,
@@ -252,3 +255,48 @@ def test_very_many_keys_go_a_part_at_a_time(store: Store) -> None:
     assert (first.rows, first.next[3]) == (500, "499")
     assert store.answer(KeyTrimming(first.next)) == TrimmedKeys(50, None)
     assert len(keys(store)) == 50
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_in_whatever_order_each_key_has_one_holder_and_the_books_say_so(
+    store: Store, seed: int
+) -> None:
+    chance = random.Random(seed)
+    for _ in range(60):
+        store.now += chance.choice((0.0, 0.0, 7.0))
+        store.commit(*[deed(store, chance) for _ in range(chance.randint(1, 4))], lanes=Lanes(2))
+        odd = list(audit_of_keys.odd_keys(lambda sql: store.database.execute_sql(sql).fetchall(), 100))
+        assert odd == []
+        twice = store.database.execute_sql(
+            "SELECT unique_key FROM background_jobs WHERE finished_at IS NULL AND unique_while = 'unfinished' "
+            "GROUP BY unique_key HAVING count(*) > 1"
+        ).fetchall()
+        assert twice == []
+
+
+def deed(store: Store, chance: random.Random) -> Item:
+    """Something that may be asked for, or happen to an attempt that runs."""
+    running = store.database.execute_sql(
+        "SELECT j.id, max(a.number), a.started_at FROM background_jobs AS j JOIN job_attempts AS a "
+        "ON a.job_id = j.id WHERE j.status = 'running' GROUP BY j.id"
+    ).fetchall()
+    (count,) = store.database.execute_sql("SELECT count(*) FROM background_jobs").fetchone()
+    job_id = chance.randint(1, count + 1)
+    match chance.randint(0, 5):
+        case 0 | 1 if running:
+            job_id, number, _ = chance.choice(running)
+            ending = chance.choice((COMPLETED, FAILED, LOST, Ending.not_started("no room")))
+            return chance.choice((starts(job_id, number), ends(job_id, ending, number)))
+        case 2:
+            return cancels(job_id)
+        case 3:
+            return retries(job_id)
+        case _:
+            given = {
+                "holds_while": chance.choice(list(UniqueWhile)),
+                "held_for": chance.choice((None, None, 10.0)),
+                "if_held": chance.choice(list(IfHeld)),
+            }
+            after = Ties((Node(Of.JOB, job_id),)) if job_id <= count and chance.random() < 0.3 else None
+            fact = one(chance.choice("ab"), ties=after, **given)
+            return Submission((fact,), SUBMITTER) if after is None else Flow((fact,), SUBMITTER)
