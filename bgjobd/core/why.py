@@ -461,7 +461,7 @@ def _failed(known: Known, now: float) -> str:
 def _cancelled(known: Known, now: float) -> str:
     job = known.job
     when = f"was cancelled at {_since(job.finished_at, now)}"
-    if (job.error or "").startswith(EXPIRED):
+    if job.started_at is None and (job.error or "").startswith(f"{EXPIRED}: "):
         return f"expired at {_since(job.expires_at, now)}: it had not started"
     if job.cancelled_after is not None:
         cause = (job.error or "").removeprefix("cancelled: ")

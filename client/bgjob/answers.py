@@ -173,8 +173,9 @@ def failure_of(job: JsonObject) -> JobError | None:
 
 
 def has_expired(job: Mapping[str, Any]) -> bool:
-    """Whether the job was cancelled because it had not started in time."""
-    return job["status"] == Status.CANCELLED and str(job.get("error") or "").startswith(f"{EXPIRED}: ")
+    """Whether the job was cancelled because it had not started in time; errors of attempts may begin like that, too."""
+    told = str(job.get("error") or "").startswith(f"{EXPIRED}: ")
+    return told and job["status"] == Status.CANCELLED and job.get("started_at") is None
 
 
 # Shapes

@@ -11,6 +11,7 @@ from bgjob import text
 
 NOON = 1_700_000_000.0
 AT_NOON = "2023-11-14T22:13:20.000000Z"
+LATE = "expired: not started by 2023-11-14T22:13:20.000000Z"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,8 @@ def _job(
         (_job("running", 7, 1), NOON, "running", "7/9"),
         (_job("failed", 4, 3), NOON, "failed", "4"),
         (_job("completed", 1, 0), NOON, "completed", "1"),
+        (_job("cancelled", 0, 0, error=LATE), NOON, "expired", "0"),
+        (_job("cancelled", 1, 0, error=LATE, started_at=AT_NOON), NOON, "cancelled", "1"),
     ],
 )
 def test_a_job_stands_where_its_status_time_and_attempts_say(
