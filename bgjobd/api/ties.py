@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.results import is_pointer
 from bgjob.words import MAX_EDGES, IfFailed
 from bgjobd.api import schemas
 from bgjobd.core.edges import MOST_ENCLOSING, Mentioned, NewGroup, Node, Of, Take, Ties
-from bgjobd.core.pointer import is_pointer
 
 
 @dataclass(slots=True)

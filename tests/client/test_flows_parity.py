@@ -159,6 +159,43 @@ def what_cannot_be_taken_is_said(client: Client) -> Any:
 
 
 @alike
+def null_has_nothing_in_it_and_what_is_nested_too_deep_is_passed_to_nobody(client: Client) -> Any:
+    deep = [job(f"{MODULE}.Plain", "nest", {"depth": depth}) for depth in (30, 40)]
+    of, pages = [echo(None), *deep], group(*deep)
+    taking = [job(f"{MODULE}.Plain", "echo", {"value": result_of(one, "rows")}) for one in of]
+    whole = [job(f"{MODULE}.Plain", "echo", {"value": result_of(one)}) for one in (*deep, pages)]
+    return told(play(client, *of, pages, *taking, *whole))
+
+
+@alike
+def a_group_passes_no_more_on_than_the_result_of_one_job_may_take(client: Client) -> Any:
+    pages = group(job(f"{MODULE}.Large", "text", {"size": size}) for size in (700_000, 400_000))
+    submitted = play(client, pages, job(f"{MODULE}.Plain", "echo", {"value": result_of(pages, 2)}))
+    last = submitted.jobs[-1].refresh()
+    return placed([last["status"], last["error"]], submitted)
+
+
+@alike
+def who_is_retried_anyway_gets_null(client: Client) -> Any:
+    first = bad()
+    submitted = play(client, first, job(f"{MODULE}.Plain", "echo", {"value": result_of(first, "rows")}))
+    submitted.jobs[1].retry(anyway=True)
+    at_rest(submitted)
+    return told(submitted)
+
+
+@alike
+def a_retry_of_a_group_counts_what_runs_again(client: Client) -> Any:
+    outside = bad()
+    flaked, inner = flaky(2), group(flaky(2))
+    pages = group(flaked, echo(1, after=[flaked]), echo(2, after=[outside]), inner, echo(3, after=[inner]))
+    submitted = play(client, outside, pages)
+    retried = submitted[pages].retry()
+    at_rest(submitted)
+    return retried, told(submitted)
+
+
+@alike
 def failures_go_their_ways(client: Client) -> Any:
     first = bad()
     cancelled = echo(after=[first])
