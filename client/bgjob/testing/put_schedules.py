@@ -18,6 +18,7 @@ from bgjob.errors import (
     ScheduleNotFoundError,
 )
 from bgjob.testing import submissions
+from bgjob.testing.fields import check_job
 from bgjob.testing.submissions import Submission, instant
 
 _PAGE: Final = 50
@@ -135,7 +136,7 @@ class PutSchedules:
         spans = {name: try_span(options[name]) for name in _SPANS if name in options}
         job = {**names, "parameters": definition.get("parameters") or {}, "options": options | spans}
         try:
-            submissions.check_shape(job)
+            check_job(job)
             return self._checked(job)
         except InvalidParameterError as error:
             key = error.parameters["parameter"].removeprefix("options.")

@@ -21,7 +21,7 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
 )
-from bgjob.testing import listing, submissions
+from bgjob.testing import fields, listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
@@ -96,6 +96,7 @@ class Recorder:
         answer = self._answers.get(received.method)
         if answer is None:
             raise NotAnsweredError(received.method)
+        fields.check_ids(received.parameters)
         return copied(answer(received.parameters))
 
     def stream(self, request: Request) -> Iterable[JsonObject]:
@@ -145,7 +146,7 @@ class Recorder:
 
     def _submit(self, given: JsonObject) -> JsonObject:
         job = {name: value for name, value in given.items() if name != "check_only"}
-        submissions.check_shape(job)
+        fields.check_job(job)
         if job.get("ref") is not None:
             raise InvalidParameterError(parameter="ref")
         wanted = self._checked(job, Names())
@@ -167,13 +168,14 @@ class Recorder:
         return row
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
+        fields.check_many(given)
         names = Names()
-        groups = names.groups(given.get("groups") or [])
+        groups = [names.group(one, place) for place, one in enumerate(given.get("groups") or [])]
         is_bulk = given.get("each") is not None
         jobs = submissions.one_by_one(given) if is_bulk else given.get("jobs") or []
         name, key = ("each", "keys.{}") if is_bulk else ("jobs", "jobs.{}.options.idempotency_key")
         for index, job in enumerate(jobs):
-            submissions.check_shape(job, f"{name}.{index}.")
+            fields.check_job(job, f"{name}.{index}.")
         wanted = [
             self._checked_one_of_many(f"{name}.{index}", job, names, index) for index, job in enumerate(jobs)
         ]
