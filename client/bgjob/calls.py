@@ -57,16 +57,22 @@ class Call(NamedTuple, Generic[T]):
         return Request(self.method, self.parameters)
 
     def keyed(self, error: E) -> E:
-        """The error, with the keys of the jobs that this submits, in order."""
+        """The error, with the keys of the jobs that this submits, in order; a request of a file has any shape."""
         jobs = self.parameters.get("jobs", [self.parameters])
-        each = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        each = [_try_key(job) for job in jobs] if isinstance(jobs, list) else []
         keys = self.parameters.get("keys", each)
-        error.idempotency_keys = tuple([key for key in keys if key is not None])
+        listed = keys if isinstance(keys, list) else []
+        error.idempotency_keys = tuple([key for key in listed if isinstance(key, str)])
         return error
 
     def answer(self, reply: Reply) -> T:
         """What the reply means. Raises the error that it is."""
         return self.parse(answers.checked(reply))
+
+
+def _try_key(job: Any) -> Any:
+    options = job.get("options") if isinstance(job, dict) else None
+    return options.get("idempotency_key") if isinstance(options, dict) else None
 
 
 # The methods
@@ -150,8 +156,12 @@ def submit_flow(jobs: list[JsonObject], groups: list[JsonObject], seal: list[int
 def place_of_job(error: BgjobError) -> int | None:
     """Which of the jobs of a request an error is about, where it tells."""
     told = getattr(error, "parameters", {})
-    problems = told.get("problems") or [{}]
-    found = _OF_A_JOB.match(str(told.get("parameter") or problems[0].get("path")))
+    match told.get("problems"):
+        case [{"path": path}, *_]:
+            named = path
+        case _:
+            named = told.get("parameter")
+    found = _OF_A_JOB.match(str(named))
     return None if found is None else int(found[1])
 
 
@@ -326,7 +336,7 @@ def cancel_group(group_id: int) -> Call[None]:
 
 def retry_group(group_id: int) -> Call[int]:
     """Not repeated, as the retry of a job; how many members run again."""
-    return _call("RetryGroup", lambda reply: answers.field(reply, "retried", int), False, id=group_id)
+    return _call("RetryGroup", lambda reply: answers.shaped(reply, "retried", "count"), False, id=group_id)
 
 
 def graph(job_id: int, limit: int | None) -> Call[Graph]:

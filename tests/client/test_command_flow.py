@@ -92,6 +92,18 @@ def test_what_has_not_its_shape_is_left_to_the_daemon(tmp_path: Path) -> None:
         assert asked_of(ran(tmp_path, json.dumps(flow), stores)[1]) == flow
 
 
+@pytest.mark.parametrize(
+    "flow", [{"jobs": [{"options": 5}]}, {"jobs": {"a": 1}}, {"jobs": 5}, {"jobs": [5]}, {"keys": 5}]
+)
+def test_a_refusal_of_what_has_not_its_shape_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flow: JsonObject
+) -> None:
+    refusal = Reply({"parameter": "jobs"}, error="org.varlink.service.InvalidParameter").to_bytes()
+    code, _ = ran(tmp_path, json.dumps(flow), lambda line, _: line.send(refusal))
+    assert code == 77
+    assert "invalid value for jobs" in capsys.readouterr().err
+
+
 # What is wrong
 
 
@@ -225,6 +237,14 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
         (f"{OURS}.GroupSealed", {"id": 9}, "group 9 is sealed"),
         (f"{OURS}.QueueFull", {"queue": "mail", "limit": 5}, "queue mail is full"),
         (f"{OURS}.InvalidParameters", {"problems": 5}, "the parameters do not fit the method"),
+        (f"{OURS}.InvalidParameters", {"problems": [1]}, "the parameters do not fit the method"),
+        (
+            f"{OURS}.InvalidParameters",
+            {"problems": [{"path": "jobs/" + "9" * 5000}]},
+            "line 3, column 11, jobs.99",
+        ),
+        (f"{OURS}.InvalidParameters", {"problems": [{"path": "a/"}]}, "line 1, column 1, a: None"),
+        (f"{OURS}.InvalidParameters", {"problems": [{"path": "/"}]}, "line 1, column 1: None"),
     ],
 )
 def test_what_a_daemon_refuses_is_said_with_line_column_and_key(

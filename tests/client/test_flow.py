@@ -16,7 +16,13 @@ import bgjob.testing
 from bgjob import Client, Draft, Step, TooLargeError, call, calls, chain, flow_requests, group, job, result_of
 from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError, ProtocolError, QueueFullError
+from bgjob.errors import (
+    IdempotencyConflictError,
+    InvalidParameterError,
+    InvalidParametersError,
+    ProtocolError,
+    QueueFullError,
+)
 from bgjob.flow import Flow
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
@@ -489,6 +495,12 @@ def test_an_error_tells_which_step_it_is_about() -> None:
     with pytest.raises(InvalidParameterError) as error:
         made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
     assert error.value.__notes__ == ["jobs.1 is <Draft 'b', of myapp.jobs.Report::b>"]
+
+
+@pytest.mark.parametrize("told", [5, [1], [[]], [{}], [{"path": 7}], [{"path": "jobs/" + "9" * 5000}]])
+def test_an_error_of_any_shape_is_about_no_step(told: Any) -> None:
+    assert calls.place_of_job(InvalidParametersError(problems=told)) is None
+    assert calls.place_of_job(InvalidParametersError(problems=[{"path": "jobs/1/x"}, 5])) == 1
 
 
 def key(one: JsonObject) -> str:
