@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
 
 from bgjob import calls, predecessors, typed
-from bgjob.layout import GroupStep, JobStep, Layout, PlacedGroup, PlacedJob, Places, Step
+from bgjob.layout import GroupStep, JobStep, Laying, Layout, Place, PlacedGroup, PlacedJob, Places, Step
 from bgjob.predecessors import ResultOf, result_of
 from bgjob.shared_client import shared_client
 from bgjob.typed import P, R, TypedCall
@@ -134,15 +134,14 @@ class Draft(JobStep[R]):
         asked = (*self._call, self._retry_count)
         return (client or shared_client()).run_background_job(*asked, **self._options)
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _placed(self) -> PlacedJob:
         given, taken = predecessors.split(self._call.parameters)
         options: dict[str, Any] = {**self._options}
         after = tuple(options.pop("after", None) or ())
         fields = calls.job_of(
             self._call.class_name, self._call.method_name, given, self._retry_count, options
         )
-        made = PlacedJob(self, self._name, fields, after, taken)
-        return (layout.put_job(made, before, within),)
+        return PlacedJob(self, self._name, fields, after, taken)
 
     def _places(self, layout: Layout) -> Places:
         return layout.place_of(self)
@@ -185,16 +184,16 @@ class Chain(_Steps):
         inner = (one._steps if isinstance(one, Chain) and one._has_jobs else (one,) for one in steps)
         super().__init__(tuple(step for several in inner for step in several))
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         if not self._has_jobs:
             layout.pass_by(self, before)
         for step in self._steps:
-            before = step._lay(layout, before, within)
+            before = yield step, before, within
         return before
 
     def _places(self, layout: Layout) -> Places:
         last = next((step for step in reversed(self._steps) if step._has_jobs), None)
-        return layout.place_of(self) if last is None else last._places(layout)
+        return layout.place_of(self) if last is None else layout.places(last)
 
 
 class Group(_Steps, GroupStep):
@@ -209,10 +208,10 @@ class Group(_Steps, GroupStep):
         named = "" if self._fields["name"] is None else f" {self._fields['name']!r},"
         return f"<Group{named} of {len(self._steps)}>"
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         placed = layout.put_group(self, self._fields, within)
         for step in self._steps:
-            step._lay(layout, before, placed)
+            yield step, before, placed
         return (placed,) if self._has_jobs else layout.pass_by(self, before)
 
     def _places(self, layout: Layout) -> Places:
@@ -226,16 +225,18 @@ class Flow(_Steps):
         """This and other steps in one request, side by side."""
         return Flow((*self._steps, *_steps(steps)))
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         if not self._has_jobs:
             layout.pass_by(self, before)
-        after = [place for step in self._steps for place in step._lay(layout, before, within)]
-        return tuple(dict.fromkeys(after))
+        after: dict[Place, None] = {}
+        for step in self._steps:
+            after |= dict.fromkeys((yield step, before, within))
+        return tuple(after)
 
     def _places(self, layout: Layout) -> Places:
         if not self._has_jobs:
             return layout.place_of(self)
-        places = [place for step in self._steps for place in step._places(layout)]
+        places = [place for step in self._steps for place in layout.places(step)]
         return tuple(dict.fromkeys(places))
 
 

@@ -26,7 +26,7 @@ from bgjob.errors import (
 from bgjob.flow import Flow
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
-from bgjob.words import MAX_FRAME
+from bgjob.words import MAX_EDGES, MAX_FRAME, MAX_PREDECESSORS
 from tests.client.jobs_of_tests import Plain
 
 REPORT = "myapp.jobs.Report"
@@ -145,6 +145,48 @@ def test_a_chain_of_thousands_made_one_by_one_has_an_order() -> None:
 
 
 # What has no order
+
+
+def test_a_flow_that_a_loop_has_made_has_an_order_however_deep_its_steps_are() -> None:
+    flow: Step = draft("a")
+    for number in range(1000):
+        flow = chain(flow.and_(job(REPORT, "page")), job(REPORT, "page", name=str(number)))
+    jobs = {one["ref"]: one["options"] for one in asked(flow)["jobs"] if "ref" in one}
+    assert [ref for ref in jobs if not ref.startswith("#")] == ["a", *map(str, range(1000))]
+    assert jobs["999"]["after"][0] == {"ref": "998"}
+    assert len(jobs["999"]["after"]) == 2
+
+
+def test_a_step_that_stands_in_many_others_is_laid_once() -> None:
+    flow: Step = draft("a")
+    for number in range(40):
+        flow = chain(flow, group(job(REPORT, "x"))).and_(chain(flow, draft(f"y{number}")))
+    last = draft("last", after=[flow])
+    jobs = asked(flow, last)["jobs"]
+    assert len(jobs) == 82
+    (after,) = [one["options"]["after"] for one in jobs if one.get("ref") == "last"]
+    assert [*after[0], after[1]] == ["group_ref", {"ref": "y39"}]
+
+
+@pytest.mark.parametrize(
+    ("flow", "limit"),
+    [
+        (lambda: chain(side_by_side(1000), side_by_side(1000)), MAX_EDGES),
+        (lambda: chain(side_by_side(1001), group(draft("last"))), MAX_PREDECESSORS),
+    ],
+)
+def test_what_comes_after_more_than_a_daemon_takes_is_too_large_at_once(
+    flow: Callable[[], Step], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_requests, "frame_of", None)  # nothing is written out
+    with pytest.raises(TooLargeError) as error:
+        asked(flow())
+    assert error.value.parameters["limit"] == limit
+    assert "Draft" in error.value.__notes__[0]
+
+
+def side_by_side(count: int) -> Step:
+    return draft("a").and_([job(REPORT, "page") for _ in range(1, count)])
 
 
 def test_a_circle_is_named_with_its_jobs() -> None:
