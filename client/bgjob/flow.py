@@ -6,11 +6,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
 
 from bgjob import calls, predecessors, typed
+from bgjob.errors import InvalidParametersError
 from bgjob.layout import GroupStep, JobStep, Laying, Layout, Place, PlacedGroup, PlacedJob, Places, Step
 from bgjob.predecessors import ResultOf, result_of
 from bgjob.shared_client import shared_client
 from bgjob.typed import P, R, TypedCall
-from bgjob.words import IfFailed
+from bgjob.values import TOO_DEEP
+from bgjob.words import MAX_DEPTH, IfFailed
 
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncJob, AsyncSubmitted
@@ -264,15 +266,20 @@ def _checked_options(options: Options) -> Options:
 
 
 def _check_parameters(parameters: Any) -> None:
-    """Raises TypeError for a result in any other place than as the value of a parameter."""
+    """Raises TypeError for a result in any other place than as the value of a parameter, InvalidParametersError for
+    what is nested too deeply, such as a list in itself.
+    """
     given, _taken = predecessors.split(parameters)
     level = [given]
-    while level:
+    for _ in range(MAX_DEPTH):
         found = next((one for one in level if isinstance(one, ResultOf)), None)
         if found is not None:
             raise TypeError(f"{found!r} is the value of a parameter, and no part of one")
-        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, _INNER))
-        level = [part for parts in inner for part in parts]
+        once = {id(one): one for one in level if isinstance(one, _INNER)}.values()
+        level = [part for one in once for part in (one.values() if isinstance(one, dict) else one)]
+        if not level:
+            return
+    raise InvalidParametersError(problems=[{"path": "", "message": TOO_DEEP}])
 
 
 _INNER = (dict, list, tuple, set, frozenset)

@@ -339,6 +339,17 @@ def test_what_no_daemon_is_asked_for_is_a_mistake_at_once(made: Callable[[], Any
         made()
 
 
+def test_parameters_that_are_nested_too_deeply_are_a_mistake_at_once() -> None:
+    in_itself: list[Any] = []
+    in_itself.append(in_itself)
+    shared: Any = []
+    for _ in range(40):
+        shared = [shared, shared]
+    for value in (in_itself, shared):
+        with pytest.raises(InvalidParametersError, match="nested deeper than 32"):
+            draft("a", {"x": value})
+
+
 def test_a_draft_keeps_what_it_was_given() -> None:
     after = iter([12])
     first = job(Plain, "echo", {"value": 1}, 2, after=after, if_failed="wait", queue="mail", name="first")
