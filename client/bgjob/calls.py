@@ -177,7 +177,7 @@ def submission(
     parameters, taken = predecessors.split(job.get("parameters"))
     if taken:
         options["take"] = {**options.get("take", {}), **taken}
-    plain = {name: _PLAIN.get(name, _plain)(value) for name, value in options.items()}
+    plain = {name: _PLAIN.get(name, plain_time)(value) for name, value in options.items()}
     names = {"class_name": class_or_none(job.get("class_name")), "parameters": parameters}
     return {**given(job), **given(names), "options": plain}
 
@@ -202,7 +202,7 @@ _PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
 """The options that name other jobs and groups."""
 
 
-def _plain(value: Any) -> Any:
+def plain_time(value: Any) -> Any:
     """A point in time or a time span of `datetime`, which nobody here imports, as the daemon takes it."""
     if hasattr(value, "isoformat"):
         return value.isoformat()
@@ -243,7 +243,7 @@ def list_jobs(
         class_name=class_or_none(class_name),
         method_name=method_name,
         search=search,
-        since=_plain(since),
+        since=plain_time(since),
         before=before,
         before_at=before.at if isinstance(before, Key) else None,
         limit=limit,
@@ -389,7 +389,7 @@ def delete_schedule(name: str) -> Call[None]:
 
 def occurrences(name: str, before: str | datetime | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:
     """What became of a schedule's occurrences, newest first."""
-    return _call("Occurrences", answers.occurrences, name=name, before=_plain(before), limit=limit)
+    return _call("Occurrences", answers.occurrences, name=name, before=plain_time(before), limit=limit)
 
 
 def run_schedule(name: str) -> Call[int]:
@@ -418,9 +418,9 @@ def backfill(
         answers.backfilled,
         check_only,
         name=name,
-        since=_plain(since),
-        until=_plain(until),
-        spread=_plain(spread),
+        since=plain_time(since),
+        until=plain_time(until),
+        spread=plain_time(spread),
         check_only=check_only or None,
     )._replace(needs_code=True)
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
 
-from bgjob import calls, predecessors, typed
-from bgjob.errors import InvalidParametersError
+from bgjob import calls, draft_checks, predecessors, typed
 from bgjob.layout import GroupStep, JobStep, Laying, Layout, Place, PlacedGroup, PlacedJob, Places, Step
-from bgjob.predecessors import ResultOf, result_of
+from bgjob.predecessors import result_of
 from bgjob.shared_client import shared_client
 from bgjob.typed import P, R, TypedCall
-from bgjob.values import TOO_DEEP
-from bgjob.words import MAX_DEPTH, IfFailed
 
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncJob, AsyncSubmitted
@@ -43,6 +40,7 @@ def job(*args: Any, **kwargs: Any) -> Draft[Any]:
     Raises TypeError and ValueError for what no daemon is asked for.
     """
     if args and callable(args[0]) and not isinstance(args[0], type):
+        typed.check_own(args[0], kwargs, ("name", *calls.Options.__annotations__))
         return Draft(typed.of_method(args[0], args[1:], kwargs))
     return _by_names(*args, **kwargs)
 
@@ -74,6 +72,7 @@ def group(
     """Steps side by side, which a daemon counts as one group: what comes after it comes after all of them. One that is
     `open` takes members until somebody seals it.
     """
+    draft_checks.check_group(name, idempotency_key, open)
     return Group(_steps(steps), {"name": name, "idempotency_key": idempotency_key, "open": open})
 
 
@@ -109,13 +108,17 @@ class Draft(JobStep[R]):
         super().__init__()
         self._call = call
         self._retry_count = retry_count
-        self._name = _checked_name(name)
-        self._options: Options = _checked_options(options or {})
-        _check_parameters(call.parameters)
+        self._name = draft_checks.checked_name(name)
+        self._options: Options = draft_checks.checked_options(call, retry_count, options or {})
+        draft_checks.check_parameters(call.parameters)
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f" {self._name!r},"
-        return f"<Draft{named} of {self._call.class_name}::{self._call.method_name}>"
+        return f"<Draft{named} of {self._call.class_name}::{self._call.method_name}{self._call.shortened}>"
+
+    def named(self, name: str) -> Draft[R]:
+        """The same with a name, which errors tell, and `bgjob flow` as its ref."""
+        return Draft(self._call, self._options, self._retry_count, name)
 
     def options(self, **options: Unpack[Options]) -> Draft[R]:
         """The same with these options, which are those of `run_background_job`, besides its own."""
@@ -240,46 +243,3 @@ class Flow(_Steps):
             return layout.place_of(self)
         places = [place for step in self._steps for place in layout.places(step)]
         return tuple(dict.fromkeys(places))
-
-
-# What can be seen of a draft before anybody is asked
-
-
-def _checked_name(name: str | None) -> str | None:
-    if name is not None and (not 1 <= len(name) <= 64 or name.startswith("#")):
-        raise ValueError(f"the name of a job has 1 to 64 characters, and begins with no #, unlike {name!r}")
-    return name
-
-
-def _checked_options(options: Options) -> Options:
-    """The same, `after` as a tuple. Raises TypeError, ValueError."""
-    checked: Options = {**options}
-    after = options.get("after")
-    if after is not None:
-        checked["after"] = predecessors.checked(after)
-    if options.get("if_failed") not in (None, *IfFailed):
-        raise ValueError(f"if_failed is one of {', '.join(IfFailed)}, not {options['if_failed']!r}")
-    group = options.get("group")
-    if group is not None:
-        predecessors.in_group(group)
-    return checked
-
-
-def _check_parameters(parameters: Any) -> None:
-    """Raises TypeError for a result in any other place than as the value of a parameter, InvalidParametersError for
-    what is nested too deeply, such as a list in itself.
-    """
-    given, _taken = predecessors.split(parameters)
-    level = [given]
-    for _ in range(MAX_DEPTH):
-        found = next((one for one in level if isinstance(one, ResultOf)), None)
-        if found is not None:
-            raise TypeError(f"{found!r} is the value of a parameter, and no part of one")
-        once = {id(one): one for one in level if isinstance(one, _INNER)}.values()
-        level = [part for one in once for part in (one.values() if isinstance(one, dict) else one)]
-        if not level:
-            return
-    raise InvalidParametersError(problems=[{"path": "", "message": TOO_DEEP}])
-
-
-_INNER = (dict, list, tuple, set, frozenset)

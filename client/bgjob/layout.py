@@ -213,7 +213,10 @@ class Layout:
         own = [target for one in job.own_after for target in self._targets(one)]
         job.after = list(dict.fromkeys([*job.before, *own]))
         job.sources = {name: self._source(result.source) for name, result in job.taken.items()}
-        if job.targets and job.fields["options"].get("delay") is not None:
+        options = job.fields["options"]
+        if not job.targets and options.get("if_failed") is not None and not (job.own_after or self._passed):
+            raise ValueError(f"{job.step!r} comes after nothing, so that if_failed means nothing")
+        if job.targets and options.get("delay") is not None:
             raise ValueError(
                 f"{job.step!r} has a delay and comes after others: from when on it is, nobody can say"
             )

@@ -328,6 +328,37 @@ def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], An
         lambda: draft("a", group=draft("b")),
         lambda: job(REPORT, "a", name="#1"),
         lambda: job(REPORT, "a", name="x" * 65),
+        lambda: draft("a", colour=1),
+        lambda: draft("a", take={}),
+        lambda: draft("a", delay=-1),
+        lambda: draft("a", delay=1, at="2027-01-01T00:00:00Z"),
+        lambda: draft("a", delay=1, after=[12]),
+        lambda: draft("a", priority="high"),
+        lambda: draft("a", queue=5),
+        lambda: draft("a", idempotency_key=""),
+        lambda: job(REPORT, "a", retry_count=-1),
+        lambda: job("a b", "a"),
+        lambda: job(REPORT, "a.b"),
+        lambda: job(REPORT, "a", name=5),  # type: ignore[call-overload]
+        lambda: job(REPORT, "a", name="\ud800"),
+        lambda: draft("a", after=[0]),
+        lambda: draft("a", after=[10**30]),
+        lambda: draft("a", after=[10**5000]),
+        lambda: draft("a", after=[{}]),
+        lambda: draft("a", after=[{"id": 1, "group": 2}]),
+        lambda: draft("a", after=[{"id": "1"}]),
+        lambda: draft("a", after=[{"ref": 1}]),
+        lambda: draft("a", {"x": result_of(-1)}),
+        lambda: draft("a", group="x"),
+        lambda: draft("a", group=0),
+        lambda: draft("a", group={"group": 1}),
+        lambda: group(name=5),  # type: ignore[arg-type]
+        lambda: group(name="x" * 256),
+        lambda: group(idempotency_key=""),
+        lambda: group(open="yes"),  # type: ignore[arg-type]
+        lambda: job(Plain.later, 1, name="x"),
+        lambda: job(Plain.later, 1, after=[12]),
+        lambda: asked(chain(draft("a", if_failed="run"), draft("b"))),
         lambda: chain("a.B"),  # type: ignore[arg-type]
         lambda: group(12),  # type: ignore[arg-type]
         lambda: job(),  # type: ignore[call-overload]
@@ -348,6 +379,18 @@ def test_parameters_that_are_nested_too_deeply_are_a_mistake_at_once() -> None:
     for value in (in_itself, shared):
         with pytest.raises(InvalidParametersError, match="nested deeper than 32"):
             draft("a", {"x": value})
+
+
+def test_a_draft_of_a_typed_call_gets_a_name_and_is_told_by_it_and_by_its_numbers() -> None:
+    first = job(Plain.echo, value=1).named("first")
+    later = first.options(after=[12])
+    assert asked(later)["jobs"][0]["ref"] == "first"
+    assert repr(later) == "<Draft 'first', of tests.client.jobs_of_tests.Plain::echo(value=1)>"
+    assert (
+        repr(job(Plain.echo, value="secret")) == "<Draft of tests.client.jobs_of_tests.Plain::echo(value=…)>"
+    )
+    many = {f"number{number}": 10**5000 for number in range(1000)}
+    assert len(repr(draft("a", many))) < 130
 
 
 def test_a_draft_keeps_what_it_was_given() -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from bgjob import calls, codec
+from bgjob import calls, codec, submission_rules
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
@@ -145,7 +145,7 @@ class Recorder:
 
     def _submit(self, given: JsonObject) -> JsonObject:
         job = {name: value for name, value in given.items() if name != "check_only"}
-        submissions.check_shape(job)
+        submission_rules.check_shape(job)
         if job.get("ref") is not None:
             raise InvalidParameterError(parameter="ref")
         wanted = self._checked(job, Names())
@@ -173,7 +173,7 @@ class Recorder:
         jobs = submissions.one_by_one(given) if is_bulk else given.get("jobs") or []
         name, key = ("each", "keys.{}") if is_bulk else ("jobs", "jobs.{}.options.idempotency_key")
         for index, job in enumerate(jobs):
-            submissions.check_shape(job, f"{name}.{index}.")
+            submission_rules.check_shape(job, f"{name}.{index}.")
         wanted = [
             self._checked_one_of_many(f"{name}.{index}", job, names, index) for index, job in enumerate(jobs)
         ]
