@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidNameError, InvalidParameterError
+from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
 from bgjob.words import KEY_LENGTHS, Backoff, IfFailed
 
@@ -31,6 +31,23 @@ def check_names(class_name: str, method_name: str) -> None:
     ):
         if len(value) > _MAX_NAME or not grammar.fullmatch(value):
             raise InvalidNameError(field=field, value=value[:_MAX_NAME])
+
+
+def of_one(
+    place: str, error: InvalidParameterError | InvalidParametersError | TooLargeError
+) -> InvalidParameterError | InvalidParametersError | TooLargeError:
+    """The refusal of one job of many, with its place in the request: `jobs.3`."""
+    if isinstance(error, InvalidParameterError):
+        return InvalidParameterError(parameter=f"{place}.{error.parameters['parameter']}".rstrip("."))
+    if isinstance(error, TooLargeError):
+        own = error.parameters.get("parameter", "" if place.startswith("each.") else "parameters")
+        named = own if own == "jobs" else f"{place}.{own}".rstrip(".")
+        return TooLargeError(**error.parameters | {"parameter": named})
+    problems = [
+        {**problem, "path": f"{place.replace('.', '/')}/{problem['path']}".rstrip("/")}
+        for problem in error.parameters["problems"]
+    ]
+    return InvalidParametersError(problems=problems)
 
 
 def is_seconds(value: Any) -> bool:

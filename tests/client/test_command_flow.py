@@ -233,6 +233,11 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
             {"id": 5},
             "line 10, column 61, jobs.1.options.after.2.group: there is no group",
         ),
+        (
+            f"{OURS}.TooLarge",
+            {"limit": 65536, "size": 70000, "parameter": "jobs.1.parameters"},
+            "line 7, column 21: jobs.1.parameters: 70000 bytes, the limit is 65536",
+        ),
         (f"{OURS}.GroupSealed", {"id": 6}, "line 15, column 12, seal.0: group 6 is sealed"),
         (f"{OURS}.GroupSealed", {"id": 9}, "group 9 is sealed"),
         (f"{OURS}.QueueFull", {"queue": "mail", "limit": 5}, "queue mail is full"),

@@ -591,6 +591,7 @@ def test_an_error_tells_which_step_it_is_about() -> None:
     with pytest.raises(InvalidParameterError) as error:
         made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
     assert error.value.__notes__ == ["jobs.1 is <Draft 'b', of myapp.jobs.Report::b>"]
+    assert calls.place_of_job(TooLargeError(limit=65536, size=70000, parameter="jobs.1.parameters")) == 1
 
 
 @pytest.mark.parametrize("told", [5, [1], [[]], [{}], [{"path": 7}], [{"path": "jobs/" + "9" * 5000}]])

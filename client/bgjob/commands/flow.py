@@ -27,6 +27,7 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
     RequestError,
+    TooLargeError,
 )
 from bgjob.keys import new_keys
 from bgjob.words import INTERFACE, MAX_DEPTH
@@ -167,7 +168,7 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
     if isinstance(error, InvalidParametersError):
         return [_line(found, read, path, message) for path, message in _problems(error)]
     path: Path = ()
-    if isinstance(error, InvalidParameterError):
+    if isinstance(error, InvalidParameterError | TooLargeError):
         path = _path(str(error.parameters.get("parameter", "")), ".")
         if reason := _reason(path, found):
             return [_line(found, read, path, f"invalid value for {dotted(path)}: {reason}")]

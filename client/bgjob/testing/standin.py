@@ -20,6 +20,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    TooLargeError,
 )
 from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
@@ -285,15 +286,8 @@ class Recorder:
             wanted = self._checked(given, names)
             names.name_job(given, index)
             return wanted
-        except InvalidParameterError as error:
-            parameter = error.parameters["parameter"]
-            raise InvalidParameterError(parameter=f"{place}.{parameter}") from None
-        except InvalidParametersError as error:
-            at = place.replace(".", "/")
-            problems = [
-                {**one, "path": f"{at}/{one['path']}".rstrip("/")} for one in error.parameters["problems"]
-            ]
-            raise InvalidParametersError(problems=problems) from None
+        except (InvalidParameterError, InvalidParametersError, TooLargeError) as error:
+            raise submission_rules.of_one(place, error) from None
 
     def _store(
         self,
