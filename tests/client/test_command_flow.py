@@ -124,6 +124,7 @@ def _nested(count: int) -> str:
             '{"jobs":\n [{"id": 123456789012345678901}]}',
             "line 2, column 10, jobs.0.id: an integer is beyond 64 bit",
         ),
+        ('{"jobs":\n %s}' % ("9" * 5000), "line 2, column 2, jobs: an integer is beyond 64 bit"),
         ('{"jobs":\n [{"id": NaN}]}', "line 2, column 10, jobs.0.id: NaN is no JSON number"),
         ('{"jobs":\n [1e999]}', "line 2, column 3, jobs.0: 1e999 is no JSON number"),
         ('{"jobs":\n ["\\ud800"]}', "line 2, column 3, jobs.0: a text holds a lone surrogate"),
