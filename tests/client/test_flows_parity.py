@@ -341,6 +341,7 @@ def bulk(client: Client, **more: Any) -> tuple[str, Any]:
 def jobs_that_name_others_in_no_shape_of_a_daemon_are_refused(client: Client) -> Any:
     return [
         many(client, {"ref": 5}),
+        many(client, {}, {"options": {"after": [{"id": 1}] * 1001}}),
         many(client, {"options": {"group": {"id": 1, "ref": "g"}}}),
         many(client, {"options": {"group": {"of": 1}}}),
         *[
@@ -380,6 +381,7 @@ def groups_in_no_shape_of_a_daemon_are_refused(client: Client) -> Any:
         bulk(client, groups=[{"ref": "g"}]),
         bulk(client, seal=[1]),
         bulk(client, jobs=[]),
+        bulk(client, **dict.fromkeys(("class_name", "method_name", "each", "keys")), jobs=[5]),
         bulk(client, options={"group": {"id": 0}}),
         many(client, seal=[0]),
         refusal(lambda: client.group(0)),

@@ -10,19 +10,16 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import codec
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
+from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.keys import is_made_here
-from bgjob.testing.fields import check_job, is_key
+from bgjob.submission_rules import check_names, check_shape, is_key
 from bgjob.testing.ties import Ties
 from bgjob.words import Backoff, Status
 
-CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_RETRIES_CAP: Final = 100
 MAX_PARAMETERS: Final = 64 * 1024
 """Bytes of them as JSON."""
 
-_MAX_NAME: Final = 255
 _MAX_SCHEDULE_NAME: Final = 128
 _PART_OF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -120,7 +117,7 @@ _NOT_YET: Final = (
 def one_by_one(given: JsonObject) -> list[JsonObject]:
     """The jobs of a submission in bulk. Raises InvalidParameterError for what is asked of all, and for keys."""
     common = {name: given.get(name) for name in ("class_name", "method_name", "retry_count", "options")}
-    check_job(common)
+    check_shape(common)
     for name in ("after", "take"):
         if (common["options"] or {}).get(name) is not None:
             raise InvalidParameterError(parameter=f"options.{name}")
@@ -136,10 +133,7 @@ def one_by_one(given: JsonObject) -> list[JsonObject]:
 
 def check_names_and_size(given: JsonObject) -> None:
     """Raises InvalidNameError, TooLargeError."""
-    for field, grammar in (("class_name", CLASS_NAME), ("method_name", METHOD_NAME)):
-        value = given[field]
-        if len(value) > _MAX_NAME or not grammar.fullmatch(value):
-            raise InvalidNameError(field=field, value=value[:_MAX_NAME])
+    check_names(given["class_name"], given["method_name"])
     size = len(codec.to_json(given.get("parameters") or {}).encode())
     if size > MAX_PARAMETERS:
         raise TooLargeError(limit=MAX_PARAMETERS, size=size)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.results import is_pointer
-from bgjob.testing.fields import MOST_PREDECESSORS, check_new_group
+from bgjob.submission_rules import check_new_group
+from bgjob.words import MAX_PREDECESSORS
 
 
 class Node(NamedTuple):
@@ -102,8 +103,8 @@ class Names:
         group = options.get("group")
         ties = Ties(tuple(after), takes, None if group is None else self._group(group, "options.group"))
         count = len(ties.predecessors)
-        if count > MOST_PREDECESSORS:
-            raise TooLargeError(limit=MOST_PREDECESSORS, size=count, parameter="options.after")
+        if count > MAX_PREDECESSORS:
+            raise TooLargeError(limit=MAX_PREDECESSORS, size=count, parameter="options.after")
         for name, is_wrong in (("delay", count > 0), ("if_failed", count == 0)):
             if is_wrong and options.get(name) is not None:
                 raise InvalidParameterError(parameter=f"options.{name}")

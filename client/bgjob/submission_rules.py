@@ -1,19 +1,20 @@
-"""The shapes of what a submission says: which fields there are, and which values each takes, by a daemon's rules; what
-they mean stays out.
-"""
+"""What a submission may say by itself: types, ranges and names; for whoever is to see it before a daemon does."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
-from bgjob.words import KEY_LENGTHS, Backoff, IfFailed
+from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed
 
-MOST_PREDECESSORS: Final = 1000
+CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_NAME: Final = 255
 
 
 def check_many(given: JsonObject) -> None:
@@ -30,7 +31,7 @@ def check_many(given: JsonObject) -> None:
             raise InvalidParameterError(parameter=name)
 
 
-def check_job(given: Any, place: str = "") -> None:
+def check_shape(given: Any, place: str = "") -> None:
     """Raises InvalidParameterError for an unknown field or option, a wrong type, a value out of range; TooLargeError
     for too many that it comes after.
     """
@@ -38,8 +39,8 @@ def check_job(given: Any, place: str = "") -> None:
     options = given.get("options") or {}
     _check_fields(options, _OPTIONS, f"{place}options.")
     after = options.get("after") or ()
-    if len(after) > MOST_PREDECESSORS:
-        raise TooLargeError(limit=MOST_PREDECESSORS, size=len(after), parameter="options.after")
+    if len(after) > MAX_PREDECESSORS:
+        raise TooLargeError(limit=MAX_PREDECESSORS, size=len(after), parameter=f"{place}options.after")
     for number, one in enumerate(after):
         _check_object(one, _PREDECESSOR, f"{place}options.after.{number}.")
     for name, one in (options.get("take") or {}).items():
@@ -52,6 +53,33 @@ def check_new_group(given: Any, place: str) -> None:
     """Raises InvalidParameterError."""
     _check_object(given, _NEW_GROUP, place)
     _check_fields(given.get("group") or {}, _IN_GROUP, f"{place}group.")
+
+
+def check_names(class_name: str, method_name: str) -> None:
+    """Raises InvalidNameError for a name that could not name anything."""
+    for field, value, grammar in (
+        ("class_name", class_name, CLASS_NAME),
+        ("method_name", method_name, METHOD_NAME),
+    ):
+        if len(value) > _MAX_NAME or not grammar.fullmatch(value):
+            raise InvalidNameError(field=field, value=value[:_MAX_NAME])
+
+
+def of_one(
+    place: str, error: InvalidParameterError | InvalidParametersError | TooLargeError
+) -> InvalidParameterError | InvalidParametersError | TooLargeError:
+    """The refusal of one job of many, with its place in the request: `jobs.3`."""
+    if isinstance(error, InvalidParameterError):
+        return InvalidParameterError(parameter=f"{place}.{error.parameters['parameter']}".rstrip("."))
+    if isinstance(error, TooLargeError):
+        own = error.parameters.get("parameter", "" if place.startswith("each.") else "parameters")
+        named = own if own == "jobs" else f"{place}.{own}".rstrip(".")
+        return TooLargeError(**error.parameters | {"parameter": named})
+    problems = [
+        {**problem, "path": f"{place.replace('.', '/')}/{problem['path']}".rstrip("/")}
+        for problem in error.parameters["problems"]
+    ]
+    return InvalidParametersError(problems=problems)
 
 
 def check_ids(given: JsonObject) -> None:
