@@ -261,6 +261,14 @@ def test_what_a_daemon_refuses_is_said_with_line_column_and_key(
     assert capsys.readouterr().err.startswith(f"bgjob: {told}")
 
 
+def test_a_refusal_without_a_place_is_told_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = Reply({"parameter": ""}, error="org.varlink.service.InvalidParameter").to_bytes()
+    assert ran(tmp_path, '{"ref": "a"}', lambda line, _: line.send(refusal))[0] == 77
+    assert capsys.readouterr().err.startswith("bgjob: invalid value for ")
+
+
 def test_where_the_answer_is_lost_it_is_said_that_the_jobs_may_be_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,7 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
     path: Path = ()
     if isinstance(error, InvalidParameterError | TooLargeError):
         path = _path(str(error.parameters.get("parameter", "")), ".")
-        if reason := _reason(path, found):
+        if path and (reason := _reason(path, found)):
             return [_line(found, read, path, f"invalid value for {dotted(path)}: {reason}")]
     elif type(error) in _SIGNS:
         is_meant = _SIGNS[type(error)]
