@@ -108,7 +108,7 @@ def _of_job(job: Told, now: float) -> _Said:
 
 
 def _of_group(group: Told) -> _Said:
-    word, number, name = group["state"], group["id"], shown(group["name"] or "")
+    word, number, name = shown(group["state"]), group["id"], shown(group["name"] or "")
     title = f"Group {number}, {word}: {members_told(group)}. {name}"
     return _Said(word, f"Group {number}", f"{group['completed']:,} of {group['total']:,} {name}", title)
 

@@ -27,6 +27,9 @@ _MARGIN: Final = 4
 _DEEPEST: Final = 200
 """How far below the top a column begins at most: of a tall one next to a short one the begin of both is seen."""
 
+_MOST_STEPS: Final = 4_000
+"""Between columns; nobody could follow more, and anybody who may submit could ask for many times as many."""
+
 _SWEEPS: Final = (True, False, True, False, True)
 """Through the columns, forward or back: each by the places in the one that was gone through before it."""
 
@@ -62,18 +65,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """In columns, from the left to the right and from the top down."""
+    """In columns, from the left to the right and from the top down.
+
+    `is_crowded`: there would be more lines than anybody could follow, so there are none.
+    """
 
     width: int
     height: int
     columns: tuple[tuple[Placed, ...], ...]
     lines: tuple[Line, ...]
+    is_crowded: bool
 
 
 def picture_of(graph: Graph) -> Picture:
     """The graph, laid out; the same for the same graph, however it stands."""
     column = _columns(graph)
-    steps = _steps(graph, column)
+    found = _try_steps(graph, column)
+    steps = found or {}
     order = _ordered(column, steps)
     middles = _middles(order, column)
     leading: defaultdict[Key, list[Arrow]] = defaultdict(list)
@@ -91,6 +99,7 @@ def picture_of(graph: Graph) -> Picture:
         round(max(middles.values(), default=0.0) + HEIGHT / 2 + _MARGIN),
         tuple(map(tuple, placed)),
         tuple(_lines(column, steps, middles)),
+        found is None,
     )
 
 
@@ -111,8 +120,10 @@ def _columns(graph: Graph) -> dict[Key, int]:
     return column
 
 
-def _steps(graph: Graph, column: Mapping[Key, int]) -> _Steps:
-    """From column to column, and how each stands; arrows from one node go together as far as they can."""
+def _try_steps(graph: Graph, column: Mapping[Key, int]) -> _Steps | None:
+    """From column to column, and how each stands; arrows from one node go together as far as they can. None where they
+    are too many.
+    """
     steps: _Steps = {}
     for arrow in graph.arrows:
         begin, end = column[arrow.before], column[arrow.after]
@@ -122,6 +133,8 @@ def _steps(graph: Graph, column: Mapping[Key, int]) -> _Steps:
             if _rank(steps.get(step)) >= _rank(arrow.standing):
                 break  # another arrow goes the rest of the way
             steps[step], to = arrow.standing, step[0]
+        if len(steps) > _MOST_STEPS:
+            return None
     return steps
 
 

@@ -113,7 +113,8 @@ class GroupViews:
     def graph(self, request: Request, job_id: int) -> Response:
         """What a job comes after and what comes after it, and so on."""
         found = self._client.graph(job_id, limit=_MOST_DRAWN)
-        return self._shown(request, "graph.html", {"job_id": job_id, **found._asdict()})
+        values = {"job_id": job_id, **found._asdict(), "jobs": found.jobs[:_MOST_DRAWN]}
+        return self._shown(request, "graph.html", values)
 
     def neighbours(self, job_id: int) -> dict[str, Any]:
         """What a job comes after itself, and what comes after that.

@@ -40,7 +40,7 @@ def colour(word: str) -> str:
 
 def spoken(word: str) -> str:
     """As people write it."""
-    return word.replace("_", " ").capitalize()
+    return str(shown(word.replace("_", " ").capitalize()))
 
 
 def pretty(value: Any) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError, InvalidParametersError
+from bgjob.errors import InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.keys import is_made_here
+from bgjob.submission_rules import of_one
 from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Options, SubmitMany, UnnamedJob
-from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
+from bgjobd.api.submissions import checked_text, digest_beside_call, digester, text_in_order
 from bgjobd.api.ties import Names
 from bgjobd.api.unique import unique_of
 from bgjobd.core.job import Call
@@ -172,7 +173,7 @@ async def _bulk(
                 digest = digest_of(await text_in_order(parameters, text))
             rows.append(BulkRow(text, sensitive(parameters), key, digest))
             each[index] = None  # as values they are many times as large, and nobody asks for them any more
-    except InvalidParametersError as error:
+    except (InvalidParametersError, TooLargeError) as error:
         raise of_one(f"each.{index}", error) from None
     return BulkSubmission(fact, tuple(rows), by)
 

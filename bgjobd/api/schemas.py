@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
-from bgjob.words import KEY_LENGTHS
+from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS
 from bgjobd.config.values import LONGEST_DURATION
 
 MAX_PAGE: Final = 1000
@@ -17,9 +17,6 @@ MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
 MAX_OCCURRENCES: Final = 100
 """That are to come, of each schedule."""
-
-MOST_PREDECESSORS: Final = 1000
-"""So many others a job may come after."""
 
 _MOST_NAMES: Final = 100
 """More than any method has parameters, or any object in one has names."""
@@ -303,8 +300,8 @@ _OBJECTS: Final = ("options", "group")
 def _try_crowd(value: Any, path: str) -> str | None:
     """Where below an object has more names than any may have. Raises TooLargeError for too many predecessors."""
     if isinstance(value, list) and path == "options.after":
-        if len(value) > MOST_PREDECESSORS:
-            raise TooLargeError(limit=MOST_PREDECESSORS, size=len(value), parameter=path)
+        if len(value) > MAX_PREDECESSORS:
+            raise TooLargeError(limit=MAX_PREDECESSORS, size=len(value), parameter=path)
         items: Iterable[tuple[Any, Any]] = enumerate(value)
     elif isinstance(value, dict):
         if len(value) > _MOST_NAMES:

@@ -20,6 +20,7 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.keys import is_made_here
+from bgjob.submission_rules import of_one
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
@@ -157,7 +158,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any], names: Names) -> lis
             facts.append(await _submitted(daemon, catalogue, job, names))
             names.name(job.ref, index)
             given[index] = None  # as values they are many times as large, and nobody asks for them any more
-    except (InvalidParameterError, InvalidParametersError) as error:
+    except (InvalidParameterError, InvalidParametersError, TooLargeError) as error:
         raise of_one(f"jobs.{index}", error) from None
     return facts
 
@@ -166,19 +167,6 @@ def _checked_item(shape: type[_I], fields: Any) -> _I:
     if not isinstance(fields, dict):
         raise InvalidParameterError(parameter="")
     return checked(shape, fields)
-
-
-def of_one(
-    place: str, error: InvalidParameterError | InvalidParametersError
-) -> InvalidParameterError | InvalidParametersError:
-    """The refusal of one job of many, with its place in the request: `jobs.3`."""
-    if isinstance(error, InvalidParameterError):
-        return InvalidParameterError(parameter=f"{place}.{error.parameters['parameter']}".rstrip("."))
-    problems = [
-        {**problem, "path": f"{place.replace('.', '/')}/{problem['path']}".rstrip("/")}
-        for problem in error.parameters["problems"]
-    ]
-    return InvalidParametersError(problems=problems)
 
 
 _NO_OPTIONS: Final = Options()

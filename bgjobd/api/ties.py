@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bgjob.errors import InvalidParameterError, TooLargeError
-from bgjob.words import MAX_EDGES, IfFailed
+from bgjob.results import is_pointer
+from bgjob.words import MAX_EDGES, MAX_PREDECESSORS, IfFailed
 from bgjobd.api import schemas
 from bgjobd.core.edges import MOST_ENCLOSING, Mentioned, NewGroup, Node, Of, Take, Ties
-from bgjobd.core.pointer import is_pointer
 
 
 @dataclass(slots=True)
@@ -73,8 +73,8 @@ class Names:
         return ties
 
     def _count(self, edges: int) -> None:
-        if edges > schemas.MOST_PREDECESSORS:
-            raise TooLargeError(limit=schemas.MOST_PREDECESSORS, size=edges, parameter="options.after")
+        if edges > MAX_PREDECESSORS:
+            raise TooLargeError(limit=MAX_PREDECESSORS, size=edges, parameter="options.after")
         self.edges += edges
         if self.edges > MAX_EDGES:
             raise TooLargeError(limit=MAX_EDGES, size=self.edges, parameter="jobs")

@@ -12,10 +12,6 @@ from bgjob.words import IfFailed, Status
 MOST_ENCLOSING: Final = 8
 """How many groups may enclose a job: its own, the one that this is in, and so on."""
 
-MOST_RESULTS: Final = 1000
-MOST_CHARACTERS: Final = 1024 * 1024
-"""Of so many members at most the results are passed on, and so much of them as the result of one job may take."""
-
 
 class Of(StrEnum):
     """What a job comes after."""

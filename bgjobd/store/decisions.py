@@ -15,6 +15,7 @@ from bgjob.errors import (
     QueueFullError,
     RequestError,
 )
+from bgjob.results import MISSING, Result
 from bgjob.words import EntryType, IfFailed, Outcome, Status
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Fate, Node, Of, Standing, Ties
@@ -37,7 +38,7 @@ from bgjobd.core.facts import (
 from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
-from bgjobd.core.taking import MISSING, Result, mentions, taken
+from bgjobd.core.taking import mentions, taken
 from bgjobd.core.unique import Verdict, bounded
 from bgjobd.store import uniques
 from bgjobd.store.batch import CANCEL, Batch, Keyed, Needs, Overlay, Unsettled

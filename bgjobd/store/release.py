@@ -16,10 +16,9 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from bgjob.codec import to_json
+from bgjob.results import MOST_RESULTS, NoResultsError, Result, Room, result_of
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import (
-    MOST_CHARACTERS,
-    MOST_RESULTS,
     MOVED,
     TAKING,
     Change,
@@ -35,7 +34,7 @@ from bgjobd.core.edges import (
 )
 from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved
 from bgjobd.core.job import Job
-from bgjobd.core.taking import Result, mentions, result_of
+from bgjobd.core.taking import mentions
 from bgjobd.store import decisions, placing, statements, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.dependencies import groups_by_id
@@ -352,25 +351,25 @@ class Release:
 
     def _results(self, group_id: int) -> Result:
         try:
-            return Result(self._values(group_id, _Room()))
-        except _NoResultsError as error:
+            return Result(self._values(group_id, Room()))
+        except NoResultsError as error:
             return Result(problem=str(error))
 
-    def _values(self, group_id: int, room: _Room) -> list[Any]:
-        """Those of the jobs that are members, then for each group that is one its own. Raises _NoResultsError."""
+    def _values(self, group_id: int, room: Room) -> list[Any]:
+        """Those of the jobs that are members, then for each group that is one its own. Raises NoResultsError."""
         values: list[Any] = []
         for (text,) in self._execute(_SELECT_RESULTS, {"id": group_id}):
             room.take(text)
             found = result_of(text)
             if found.problem is not None:
-                raise _NoResultsError(found.problem)
+                raise NoResultsError(found.problem)
             values.append(found.value)
         for (id,) in self._execute(_SELECT_NESTED, {"id": group_id}).fetchmany(MOST_RESULTS + 1):
             room.take(None)
             values.append(self._values(id, room))
         (total,) = self._execute(_SELECT_TOTAL, {"id": group_id}).fetchone() or (0,)
         if len(values) < total:
-            raise _NoResultsError("of the group's members some are deleted, and their results with them")
+            raise NoResultsError("of the group's members some are deleted, and their results with them")
         return values
 
 
@@ -382,26 +381,3 @@ class _End:
     fate: Fate
     result: str | None = None
     taken: Result | None = None
-
-
-@dataclass(slots=True)
-class _Room:
-    """What may still be passed on of a group, with the members of the groups in it."""
-
-    members: int = MOST_RESULTS
-    characters: int = MOST_CHARACTERS
-
-    def take(self, result: str | None) -> None:
-        """Make room for another one. Raises _NoResultsError."""
-        self.members -= 1
-        self.characters -= 0 if result is None else len(result)
-        if self.members < 0:
-            raise _NoResultsError(f"a group of more than {MOST_RESULTS:,} members passes no results on")
-        if self.characters < 0:
-            raise _NoResultsError(
-                f"the members' results take more than {MOST_CHARACTERS:,} characters; pass paths, not files"
-            )
-
-
-class _NoResultsError(Exception):
-    """Why those of a group are passed on to nobody."""

@@ -57,16 +57,22 @@ class Call(NamedTuple, Generic[T]):
         return Request(self.method, self.parameters)
 
     def keyed(self, error: E) -> E:
-        """The error, with the keys of the jobs that this submits, in order."""
+        """The error, with the keys of the jobs that this submits, in order; a request of a file has any shape."""
         jobs = self.parameters.get("jobs", [self.parameters])
-        each = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        each = [_try_key(job) for job in jobs] if isinstance(jobs, list) else []
         keys = self.parameters.get("keys", each)
-        error.idempotency_keys = tuple([key for key in keys if key is not None])
+        listed = keys if isinstance(keys, list) else []
+        error.idempotency_keys = tuple([key for key in listed if isinstance(key, str)])
         return error
 
     def answer(self, reply: Reply) -> T:
         """What the reply means. Raises the error that it is."""
         return self.parse(answers.checked(reply))
+
+
+def _try_key(job: Any) -> Any:
+    options = job.get("options") if isinstance(job, dict) else None
+    return options.get("idempotency_key") if isinstance(options, dict) else None
 
 
 # The methods
@@ -160,8 +166,12 @@ def submit_flow(jobs: list[JsonObject], groups: list[JsonObject], seal: list[int
 def place_of_job(error: BgjobError) -> int | None:
     """Which of the jobs of a request an error is about, where it tells."""
     told = getattr(error, "parameters", {})
-    problems = told.get("problems") or [{}]
-    found = _OF_A_JOB.match(str(told.get("parameter") or problems[0].get("path")))
+    match told.get("problems"):
+        case [{"path": path}, *_]:
+            named = path
+        case _:
+            named = told.get("parameter")
+    found = _OF_A_JOB.match(str(named))
     return None if found is None else int(found[1])
 
 
@@ -177,7 +187,7 @@ def submission(
     parameters, taken = predecessors.split(job.get("parameters"))
     if taken:
         options["take"] = {**options.get("take", {}), **taken}
-    plain = {name: _PLAIN.get(name, _plain)(value) for name, value in options.items()}
+    plain = {name: _PLAIN.get(name, plain_time)(value) for name, value in options.items()}
     names = {"class_name": class_or_none(job.get("class_name")), "parameters": parameters}
     return {**given(job), **given(names), "options": plain}
 
@@ -202,7 +212,7 @@ _PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
 """The options that name other jobs and groups."""
 
 
-def _plain(value: Any) -> Any:
+def plain_time(value: Any) -> Any:
     """A point in time or a time span of `datetime`, which nobody here imports, as the daemon takes it."""
     if hasattr(value, "isoformat"):
         return value.isoformat()
@@ -243,7 +253,7 @@ def list_jobs(
         class_name=class_or_none(class_name),
         method_name=method_name,
         search=search,
-        since=_plain(since),
+        since=plain_time(since),
         before=before,
         before_at=before.at if isinstance(before, Key) else None,
         limit=limit,
@@ -336,7 +346,7 @@ def cancel_group(group_id: int) -> Call[None]:
 
 def retry_group(group_id: int) -> Call[int]:
     """Not repeated, as the retry of a job; how many members run again."""
-    return _call("RetryGroup", lambda reply: answers.field(reply, "retried", int), False, id=group_id)
+    return _call("RetryGroup", lambda reply: answers.shaped(reply, "retried", "count"), False, id=group_id)
 
 
 def graph(job_id: int, limit: int | None) -> Call[Graph]:
@@ -389,7 +399,7 @@ def delete_schedule(name: str) -> Call[None]:
 
 def occurrences(name: str, before: str | datetime | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:
     """What became of a schedule's occurrences, newest first."""
-    return _call("Occurrences", answers.occurrences, name=name, before=_plain(before), limit=limit)
+    return _call("Occurrences", answers.occurrences, name=name, before=plain_time(before), limit=limit)
 
 
 def run_schedule(name: str) -> Call[int]:
@@ -418,9 +428,9 @@ def backfill(
         answers.backfilled,
         check_only,
         name=name,
-        since=_plain(since),
-        until=_plain(until),
-        spread=_plain(spread),
+        since=plain_time(since),
+        until=plain_time(until),
+        spread=plain_time(spread),
         check_only=check_only or None,
     )._replace(needs_code=True)
 

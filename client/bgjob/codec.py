@@ -116,7 +116,7 @@ ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separator
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     """The request in a frame. Raises ProtocolError, or IntegerOutOfRangeError where a reply is possible."""
-    request = request_of(_parse(frame, _bounded_int))
+    request = request_of(_parse(frame, bounded_int))
     has_escapes = b"\\u" in frame
     if has_escapes:
         _check_text((request.method,))
@@ -151,7 +151,7 @@ def parse_parameters(frame: bytes, max_depth: int = MAX_DEPTH) -> JsonObject:
 
     Raises ProtocolError, or InvalidParameterError for an integer beyond 64 bit.
     """
-    parameters = _parse(frame, _bounded_int)
+    parameters = _parse(frame, bounded_int)
     oversized = _check(parameters, max_depth, b"\\u" in frame)
     if oversized is not None:
         raise InvalidParameterError(parameter=oversized)
@@ -212,12 +212,13 @@ def _refuse_constant(text: str) -> NoReturn:
 _ParseConstant = Callable[[str], Any]
 
 
-def _bounded_int(text: str) -> int:
+def bounded_int(text: str) -> int:
+    """The number; of more digits than 64 bit have, one that is out of range as well."""
     # 19 digits and a sign hold every 64 bit integer; longer texts are quadratic to convert, and out of range anyhow.
     return int(text) if len(text) <= 20 else INT_MAX + 1
 
 
-def loads(text: str, parse_constant: _ParseConstant, parse_int: Callable[[str], int] = _bounded_int) -> Any:
+def loads(text: str, parse_constant: _ParseConstant, parse_int: Callable[[str], int] = bounded_int) -> Any:
     """The value, with no key twice, and what the function makes of NaN and the infinities. Raises ValueError."""
     return json.loads(text, object_pairs_hook=unique, parse_constant=parse_constant, parse_int=parse_int)
 

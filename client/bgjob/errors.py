@@ -213,16 +213,21 @@ class InvalidParametersError(RequestError, ValueError):
 
 
 class TooLargeError(RequestError, ValueError):
-    """The job's parameters are larger than the limit (bytes), or `parameter` names more predecessors than it may."""
+    """The parameters are larger than the limit (bytes), those of one job of many by `parameter`, or that names more
+    predecessors than it may.
+    """
 
     error_name = f"{INTERFACE}.TooLarge"
     template = "{what}, the limit is {limit}"
 
     def _told(self) -> dict[str, Any]:
         parameter, size = self.parameters.get("parameter"), self.parameters.get("size", "?")
-        what = (
-            f"the parameters take {size} bytes" if parameter is None else f"{parameter}: {size} predecessors"
-        )
+        if parameter is None:
+            what = f"the parameters take {size} bytes"
+        elif str(parameter).endswith(".parameters") or str(parameter).startswith("each."):
+            what = f"{parameter}: {size} bytes"
+        else:
+            what = f"{parameter}: {size} predecessors"
         return {**self.parameters, "what": what}
 
 

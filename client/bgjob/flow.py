@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
 
-from bgjob import calls, predecessors, typed
-from bgjob.layout import GroupStep, JobStep, Layout, PlacedGroup, PlacedJob, Places, Step
-from bgjob.predecessors import ResultOf, result_of
+from bgjob import calls, draft_checks, predecessors, typed
+from bgjob.layout import GroupStep, JobStep, Laying, Layout, Place, PlacedGroup, PlacedJob, Places, Step
+from bgjob.predecessors import result_of
 from bgjob.shared_client import shared_client
 from bgjob.typed import P, R, TypedCall
-from bgjob.words import IfFailed
 
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncJob, AsyncSubmitted
@@ -41,6 +40,7 @@ def job(*args: Any, **kwargs: Any) -> Draft[Any]:
     Raises TypeError and ValueError for what no daemon is asked for.
     """
     if args and callable(args[0]) and not isinstance(args[0], type):
+        typed.check_own(args[0], kwargs, ("name", *calls.Options.__annotations__))
         return Draft(typed.of_method(args[0], args[1:], kwargs))
     return _by_names(*args, **kwargs)
 
@@ -72,6 +72,7 @@ def group(
     """Steps side by side, which a daemon counts as one group: what comes after it comes after all of them. One that is
     `open` takes members until somebody seals it.
     """
+    draft_checks.check_group(name, idempotency_key, open)
     return Group(_steps(steps), {"name": name, "idempotency_key": idempotency_key, "open": open})
 
 
@@ -107,13 +108,17 @@ class Draft(JobStep[R]):
         super().__init__()
         self._call = call
         self._retry_count = retry_count
-        self._name = _checked_name(name)
-        self._options: Options = _checked_options(options or {})
-        _check_parameters(call.parameters)
+        self._name = draft_checks.checked_name(name)
+        self._options: Options = draft_checks.checked_options(call, retry_count, options or {})
+        draft_checks.check_parameters(call.parameters)
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f" {self._name!r},"
-        return f"<Draft{named} of {self._call.class_name}::{self._call.method_name}>"
+        return f"<Draft{named} of {self._call.class_name}::{self._call.method_name}{self._call.shortened}>"
+
+    def named(self, name: str) -> Draft[R]:
+        """The same with a name, which errors tell, and `bgjob flow` as its ref."""
+        return Draft(self._call, self._options, self._retry_count, name)
 
     def options(self, **options: Unpack[Options]) -> Draft[R]:
         """The same with these options, which are those of `run_background_job`, besides its own."""
@@ -134,15 +139,14 @@ class Draft(JobStep[R]):
         asked = (*self._call, self._retry_count)
         return (client or shared_client()).run_background_job(*asked, **self._options)
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _placed(self) -> PlacedJob:
         given, taken = predecessors.split(self._call.parameters)
         options: dict[str, Any] = {**self._options}
         after = tuple(options.pop("after", None) or ())
         fields = calls.job_of(
             self._call.class_name, self._call.method_name, given, self._retry_count, options
         )
-        made = PlacedJob(self, self._name, fields, after, taken)
-        return (layout.put_job(made, before, within),)
+        return PlacedJob(self, self._name, fields, after, taken)
 
     def _places(self, layout: Layout) -> Places:
         return layout.place_of(self)
@@ -185,16 +189,16 @@ class Chain(_Steps):
         inner = (one._steps if isinstance(one, Chain) and one._has_jobs else (one,) for one in steps)
         super().__init__(tuple(step for several in inner for step in several))
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         if not self._has_jobs:
             layout.pass_by(self, before)
         for step in self._steps:
-            before = step._lay(layout, before, within)
+            before = yield step, before, within
         return before
 
     def _places(self, layout: Layout) -> Places:
         last = next((step for step in reversed(self._steps) if step._has_jobs), None)
-        return layout.place_of(self) if last is None else last._places(layout)
+        return layout.place_of(self) if last is None else layout.places(last)
 
 
 class Group(_Steps, GroupStep):
@@ -209,10 +213,10 @@ class Group(_Steps, GroupStep):
         named = "" if self._fields["name"] is None else f" {self._fields['name']!r},"
         return f"<Group{named} of {len(self._steps)}>"
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         placed = layout.put_group(self, self._fields, within)
         for step in self._steps:
-            step._lay(layout, before, placed)
+            yield step, before, placed
         return (placed,) if self._has_jobs else layout.pass_by(self, before)
 
     def _places(self, layout: Layout) -> Places:
@@ -226,52 +230,16 @@ class Flow(_Steps):
         """This and other steps in one request, side by side."""
         return Flow((*self._steps, *_steps(steps)))
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
         if not self._has_jobs:
             layout.pass_by(self, before)
-        after = [place for step in self._steps for place in step._lay(layout, before, within)]
-        return tuple(dict.fromkeys(after))
+        after: dict[Place, None] = {}
+        for step in self._steps:
+            after |= dict.fromkeys((yield step, before, within))
+        return tuple(after)
 
     def _places(self, layout: Layout) -> Places:
         if not self._has_jobs:
             return layout.place_of(self)
-        places = [place for step in self._steps for place in step._places(layout)]
+        places = [place for step in self._steps for place in layout.places(step)]
         return tuple(dict.fromkeys(places))
-
-
-# What can be seen of a draft before anybody is asked
-
-
-def _checked_name(name: str | None) -> str | None:
-    if name is not None and (not 1 <= len(name) <= 64 or name.startswith("#")):
-        raise ValueError(f"the name of a job has 1 to 64 characters, and begins with no #, unlike {name!r}")
-    return name
-
-
-def _checked_options(options: Options) -> Options:
-    """The same, `after` as a tuple. Raises TypeError, ValueError."""
-    checked: Options = {**options}
-    after = options.get("after")
-    if after is not None:
-        checked["after"] = predecessors.checked(after)
-    if options.get("if_failed") not in (None, *IfFailed):
-        raise ValueError(f"if_failed is one of {', '.join(IfFailed)}, not {options['if_failed']!r}")
-    group = options.get("group")
-    if group is not None:
-        predecessors.in_group(group)
-    return checked
-
-
-def _check_parameters(parameters: Any) -> None:
-    """Raises TypeError for a result in any other place than as the value of a parameter."""
-    given, _taken = predecessors.split(parameters)
-    level = [given]
-    while level:
-        found = next((one for one in level if isinstance(one, ResultOf)), None)
-        if found is not None:
-            raise TypeError(f"{found!r} is the value of a parameter, and no part of one")
-        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, _INNER))
-        level = [part for parts in inner for part in parts]
-
-
-_INNER = (dict, list, tuple, set, frozenset)

@@ -52,7 +52,7 @@ def asking(
     `keys_left` are of those before that have ended in an error, and `clock` goes forward only. Raises ValueError for
     what has no order, TooLargeError for what fits in no request.
     """
-    layout = Layout(steps)
+    layout = Layout(steps, group_id is not None)
     keys = keys_left.try_take(clock()) or new_keys(len(layout.jobs) + len(layout.groups))
     is_done = False
     try:

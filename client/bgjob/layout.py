@@ -5,16 +5,17 @@ What people make steps with is in `flow`, what is asked of a daemon in `flow_req
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, Final, Generic, TypeAlias
 
 from bgjob.codec import JsonObject
+from bgjob.errors import TooLargeError
 from bgjob.keys import KeysLeft
 from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf, named
 from bgjob.typed import R
-from bgjob.words import MAX_GROUP_DEPTH
+from bgjob.words import MAX_EDGES, MAX_GROUP_DEPTH, MAX_PREDECESSORS
 
 
 class Step(Predecessor):
@@ -27,8 +28,10 @@ class Step(Predecessor):
     def __init__(self) -> None:
         self._keys_left = KeysLeft()
 
-    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
-        """Take its place behind what is before it, in a group; what the next step comes after."""
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Laying:
+        """Take its place behind what is before it, in a group, and ask for that of each step in it; what the next step
+        comes after.
+        """
         raise NotImplementedError
 
     def _places(self, layout: Layout) -> Places:
@@ -40,6 +43,10 @@ class JobStep(Step, Generic[R]):
     """A step that becomes a job; R is what its method returns."""
 
     _has_result = True
+
+    def _placed(self) -> PlacedJob:
+        """The job, which has no place yet."""
+        raise NotImplementedError
 
 
 class GroupStep(Step):
@@ -92,22 +99,30 @@ class PlacedJob:
 
 Place: TypeAlias = PlacedJob | PlacedGroup
 Places: TypeAlias = tuple[Place, ...]
+Part: TypeAlias = tuple[Step, Places, PlacedGroup | None]
+"""A step, what it comes after, and the group that it is in."""
+Laying: TypeAlias = Generator[Part, Places, Places]
 Target: TypeAlias = Place | tuple[str, Any]
 """What a job comes after: in the flow, or stored already, by a word of the socket and its id."""
 
 
 class Layout:
-    """The jobs and groups of a flow, those of several steps side by side. Raises ValueError for what has no order, and
-    for what is in two groups.
+    """The jobs and groups of a flow, those of several steps side by side, which may all be in a group that is there.
+
+    Raises ValueError for what has no order, and for what is in two groups; TooLargeError for jobs that come after more
+    than a daemon takes.
     """
 
-    def __init__(self, steps: Iterable[Step]) -> None:
+    def __init__(self, steps: Iterable[Step], are_in_group: bool = False) -> None:
         self._laid: list[Place] = []
         self._jobs: dict[Step, PlacedJob] = {}
         self._groups: dict[Step, PlacedGroup] = {}
         self._passed: dict[Step, dict[Place, None]] = {}
-        for step in steps:
-            step._lay(self, (), None)
+        self._after: dict[Part, Places] = {}
+        self._places: dict[Step, Places] = {}
+        self._lay(steps)
+        if not are_in_group:
+            _check_edges(self._jobs.values())
         for job in self._jobs.values():
             self._name_targets(job)
         self.groups: list[PlacedGroup] = []
@@ -121,14 +136,40 @@ class Layout:
 
     # How steps take their places
 
-    def put_job(self, made: PlacedJob, before: Places, within: PlacedGroup | None) -> PlacedJob:
+    def _lay(self, steps: Iterable[Step]) -> None:
+        """Each once where it is the same, however many others it stands in. A loop makes steps that are nested deeper
+        than functions can be.
+        """
+        under_way: list[tuple[Part | None, Laying]] = [(None, _side_by_side(steps))]
+        places: Any = None
+        while under_way:
+            of, laying = under_way[-1]
+            try:
+                part = laying.send(places)
+            except StopIteration as ended:
+                under_way.pop()
+                places = ended.value
+                if of is not None:
+                    self._after[of] = places
+                continue
+            step, before, within = part
+            places = self._after.get(part)
+            if isinstance(step, JobStep):
+                places = places or (self._put_job(step, before, within),)
+                self._after[part] = places
+            elif places is None:
+                under_way.append((part, step._lay(self, before, within)))
+
+    def _put_job(self, step: JobStep[Any], before: Places, within: PlacedGroup | None) -> PlacedJob:
         """The job of a step, which may have been put before."""
-        job = self._jobs.get(made.step)
+        job = self._jobs.get(step)
         if job is None:
-            job = self._jobs[made.step] = made
+            job = self._jobs[step] = step._placed()
             self._laid.append(job)
         _enter(job, within)
         job.before |= dict.fromkeys(before)
+        if len(job.before) > MAX_PREDECESSORS:
+            raise _too_many(job, "options.after", len(job.before), MAX_PREDECESSORS)
         return job
 
     def put_group(self, step: Step, fields: JsonObject, within: PlacedGroup | None) -> PlacedGroup:
@@ -149,6 +190,12 @@ class Layout:
         self._passed.setdefault(step, {}).update(dict.fromkeys(before))
         return before
 
+    def places(self, step: Step) -> Places:
+        """What a job comes after that comes after the step, which has been laid."""
+        if step not in self._places:
+            self._places[step] = step._places(self)
+        return self._places[step]
+
     def place_of(self, step: Step) -> Places:
         """Raises ValueError for a step that has none."""
         if step in self._passed:
@@ -166,13 +213,16 @@ class Layout:
         own = [target for one in job.own_after for target in self._targets(one)]
         job.after = list(dict.fromkeys([*job.before, *own]))
         job.sources = {name: self._source(result.source) for name, result in job.taken.items()}
-        if job.targets and job.fields["options"].get("delay") is not None:
+        options = job.fields["options"]
+        if not job.targets and options.get("if_failed") is not None and not (job.own_after or self._passed):
+            raise ValueError(f"{job.step!r} comes after nothing, so that if_failed means nothing")
+        if job.targets and options.get("delay") is not None:
             raise ValueError(
                 f"{job.step!r} has a delay and comes after others: from when on it is, nobody can say"
             )
 
     def _targets(self, one: AnyPredecessor) -> tuple[Target, ...]:
-        return one._places(self) if isinstance(one, Step) else (_stored(one),)
+        return self.places(one) if isinstance(one, Step) else (_stored(one),)
 
     def _source(self, one: AnyPredecessor) -> Target:
         """The group itself, also where it is empty: its results are none."""
@@ -180,6 +230,27 @@ class Layout:
             return self._groups[one]
         (source,) = self._targets(one)
         return source
+
+
+def _side_by_side(steps: Iterable[Step]) -> Laying:
+    for step in steps:
+        yield step, (), None
+    return ()
+
+
+def _check_edges(jobs: Iterable[PlacedJob]) -> None:
+    """Raises TooLargeError where jobs of no group, which go in one request, come after too many."""
+    size = 0
+    for job in jobs:
+        size += 0 if job.within else len(job.before)
+        if size > MAX_EDGES:
+            raise _too_many(job, "jobs", size, MAX_EDGES)
+
+
+def _too_many(job: PlacedJob, parameter: str, size: int, limit: int) -> TooLargeError:
+    error = TooLargeError(limit=limit, size=size, parameter=parameter)
+    error.add_note(f"with {job.step!r}")
+    return error
 
 
 def _stored(one: AnyPredecessor) -> Target:

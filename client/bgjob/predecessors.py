@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
 from bgjob.codec import JsonObject
+from bgjob.words import INT_MAX
 
 _IN_A_POINTER: Final = str.maketrans({"~": "~0", "/": "~1"})
 
@@ -52,7 +53,42 @@ def result_of(source: AnyPredecessor, *path: str | int) -> Any:
 
 
 def checked(after: Iterable[AnyPredecessor]) -> tuple[AnyPredecessor, ...]:
-    """The same. Raises TypeError for what no job can come after."""
+    """The same. Raises TypeError and ValueError for what no job can come after."""
+    given = _listed(after)
+    for one in given:
+        if isinstance(one, Mapping):
+            _check_named(one, ("id", "ref", "group", "group_ref"))
+        elif isinstance(one, int):
+            _check_id(one)
+    return given
+
+
+def check_group(group: AnyPredecessor) -> None:
+    """Raises TypeError and ValueError for what no job can be a member of."""
+    if isinstance(group, Mapping):
+        _check_named(group, ("id", "ref"))
+    else:
+        _check_id(in_group(group)["id"])
+
+
+def _check_named(one: Mapping[str, Any], words: tuple[str, ...]) -> None:
+    if len(one) != 1 or not one.keys() <= {*words}:
+        raise ValueError(f"one of {', '.join(words)} says which, not {one!r}")
+    ((word, value),) = one.items()
+    if word in ("id", "group"):
+        _check_id(value)
+    elif not isinstance(value, str):
+        raise TypeError(f"a {word} is a text, not {value!r}")
+
+
+def _check_id(id: Any) -> None:
+    if not isinstance(id, int) or isinstance(id, bool):
+        raise TypeError(f"an id is a whole number, not {id!r}")
+    if not 1 <= id <= INT_MAX:
+        raise ValueError("an id is a whole number from 1 on, of 64 bit at most")
+
+
+def _listed(after: Iterable[AnyPredecessor]) -> tuple[AnyPredecessor, ...]:
     if isinstance(after, Predecessor | Mapping | str | int):
         raise TypeError(f"after is a list of what the job comes after, not {after!r}")
     given: tuple[Any, ...] = tuple(after)
@@ -63,7 +99,7 @@ def checked(after: Iterable[AnyPredecessor]) -> tuple[AnyPredecessor, ...]:
 
 
 def all_named(after: Iterable[AnyPredecessor]) -> list[JsonObject]:
-    return [named(one) for one in checked(after)]
+    return [named(one) for one in _listed(after)]
 
 
 def named(one: AnyPredecessor) -> JsonObject:

@@ -153,6 +153,7 @@ _PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
     "any": lambda value: True,
     "bool": lambda value: type(value) is bool,
     "int": lambda value: type(value) is int and INT_MIN <= value <= INT_MAX,
+    "count": lambda value: type(value) is int and 0 <= value <= INT_MAX,
     "float": lambda value: type(value) in (int, float) and -INT_MAX <= value <= INT_MAX,  # sums stay finite
     "object": lambda value: type(value) is dict,
     "status": lambda value: isinstance(value, str) and value in _STATUSES,

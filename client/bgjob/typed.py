@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec
 
 from bgjob.codec import JsonObject
 from bgjob.jobs import CONTEXT
+from bgjob.words import INT_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     # A type checker has it, nobody installs it: `default` is of Python 3.13.
     from typing_extensions import TypeVar
@@ -24,6 +25,7 @@ else:
 P = ParamSpec("P")
 
 _HAS_PLACES: Final = 0x04  # inspect.CO_VARARGS
+_TOLD: Final = 60
 _WHOLE: Final = ("params", "parameters")
 
 
@@ -33,6 +35,20 @@ class TypedCall(NamedTuple):
     class_name: str
     method_name: str
     parameters: JsonObject
+
+    @property
+    def shortened(self) -> str:
+        """The parameters, of which numbers are told alone: a text may be a secret, and this goes to logs."""
+        given: Any = self.parameters  # of one that takes all as one mapping it is whatever becomes a mapping
+        if not isinstance(given, dict) or not given:
+            return ""
+        told = ", ".join([f"{name}={_number_of(value)}" for name, value in given.items()])
+        return f"({told})" if len(told) <= _TOLD else f"({told[:_TOLD]}…)"
+
+
+def _number_of(value: Any) -> str:
+    is_number = type(value) in (bool, int, float) and -INT_MAX <= value <= INT_MAX
+    return str(value) if is_number else "…"
 
 
 def of_method(method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypedCall:
@@ -46,6 +62,20 @@ def of_method(method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     if _is_static(function):
         raise TypeError(f"{function.__qualname__} is a static method, which no job can be; leave self to it")
     return TypedCall(f"{function.__module__}.{class_name}", name, _parameters(function, args, kwargs))
+
+
+def check_own(method: Callable[..., Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises TypeError for what is not the method's own, and is meant for the draft of the call."""
+    meant = [name for name in names if name in kwargs]
+    if not meant:
+        return
+    from bgjob.class_rules import own_parameters
+
+    own = own_parameters(_importable(method))
+    for name in meant:
+        if not any(one.name == name or one.kind is one.VAR_KEYWORD for one in own):
+            gives = f".named({kwargs[name]!r})" if name == "name" else f".options({name}=…)"
+            raise TypeError(f"{method.__qualname__} takes no {name}; {gives} gives it to the draft")
 
 
 def of_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypedCall:

@@ -16,6 +16,8 @@ MAX_JOBS: Final = 10_000
 """How many jobs a request may have."""
 MAX_EDGES: Final = 20_000
 """How many others all jobs of a request may come after."""
+MAX_PREDECESSORS: Final = 1000
+"""How many others a job may come after."""
 MAX_GROUP_DEPTH: Final = 8
 """How many groups may be in one another."""
 

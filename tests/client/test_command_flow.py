@@ -92,6 +92,18 @@ def test_what_has_not_its_shape_is_left_to_the_daemon(tmp_path: Path) -> None:
         assert asked_of(ran(tmp_path, json.dumps(flow), stores)[1]) == flow
 
 
+@pytest.mark.parametrize(
+    "flow", [{"jobs": [{"options": 5}]}, {"jobs": {"a": 1}}, {"jobs": 5}, {"jobs": [5]}, {"keys": 5}]
+)
+def test_a_refusal_of_what_has_not_its_shape_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flow: JsonObject
+) -> None:
+    refusal = Reply({"parameter": "jobs"}, error="org.varlink.service.InvalidParameter").to_bytes()
+    code, _ = ran(tmp_path, json.dumps(flow), lambda line, _: line.send(refusal))
+    assert code == 77
+    assert "invalid value for jobs" in capsys.readouterr().err
+
+
 # What is wrong
 
 
@@ -112,6 +124,7 @@ def _nested(count: int) -> str:
             '{"jobs":\n [{"id": 123456789012345678901}]}',
             "line 2, column 10, jobs.0.id: an integer is beyond 64 bit",
         ),
+        ('{"jobs":\n %s}' % ("9" * 5000), "line 2, column 2, jobs: an integer is beyond 64 bit"),
         ('{"jobs":\n [{"id": NaN}]}', "line 2, column 10, jobs.0.id: NaN is no JSON number"),
         ('{"jobs":\n [1e999]}', "line 2, column 3, jobs.0: 1e999 is no JSON number"),
         ('{"jobs":\n ["\\ud800"]}', "line 2, column 3, jobs.0: a text holds a lone surrogate"),
@@ -221,10 +234,23 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
             {"id": 5},
             "line 10, column 61, jobs.1.options.after.2.group: there is no group",
         ),
+        (
+            f"{OURS}.TooLarge",
+            {"limit": 65536, "size": 70000, "parameter": "jobs.1.parameters"},
+            "line 7, column 21: jobs.1.parameters: 70000 bytes, the limit is 65536",
+        ),
         (f"{OURS}.GroupSealed", {"id": 6}, "line 15, column 12, seal.0: group 6 is sealed"),
         (f"{OURS}.GroupSealed", {"id": 9}, "group 9 is sealed"),
         (f"{OURS}.QueueFull", {"queue": "mail", "limit": 5}, "queue mail is full"),
         (f"{OURS}.InvalidParameters", {"problems": 5}, "the parameters do not fit the method"),
+        (f"{OURS}.InvalidParameters", {"problems": [1]}, "the parameters do not fit the method"),
+        (
+            f"{OURS}.InvalidParameters",
+            {"problems": [{"path": "jobs/" + "9" * 5000}]},
+            "line 3, column 11, jobs.99",
+        ),
+        (f"{OURS}.InvalidParameters", {"problems": [{"path": "a/"}]}, "line 1, column 1, a: None"),
+        (f"{OURS}.InvalidParameters", {"problems": [{"path": "/"}]}, "line 1, column 1: None"),
     ],
 )
 def test_what_a_daemon_refuses_is_said_with_line_column_and_key(
@@ -233,6 +259,14 @@ def test_what_a_daemon_refuses_is_said_with_line_column_and_key(
     code, _ = ran(tmp_path, FLOW, lambda line, _: line.send(Reply(parameters, error=error).to_bytes()))
     assert code in (4, 75, 77)
     assert capsys.readouterr().err.startswith(f"bgjob: {told}")
+
+
+def test_a_refusal_without_a_place_is_told_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = Reply({"parameter": ""}, error="org.varlink.service.InvalidParameter").to_bytes()
+    assert ran(tmp_path, '{"ref": "a"}', lambda line, _: line.send(refusal))[0] == 77
+    assert capsys.readouterr().err.startswith("bgjob: invalid value for ")
 
 
 def test_where_the_answer_is_lost_it_is_said_that_the_jobs_may_be_stored(

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bgjob import command, errors
+from bgjob import calls, command, errors
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.commands.problems import code_of, explained
+from bgjob.errors import ProtocolError
 from tests.client.scripted import STANDING, WHEN, Line, ScriptedDaemon, group, method_of, summary, whole
 from tests.client.test_graph_tree import blocked, edge, job
 from tests.fuzz.commands import shown_by
@@ -188,6 +189,8 @@ def test_what_is_asked_of_a_group_is_said_before_how_it_stands(
 def test_a_program_reads_how_many_members_are_retried() -> None:
     reply = {"retried": 2, "group": group(5)}
     assert '"retried": 2' in shown_by("group 5 --retry --json", Reply(reply))
+    with pytest.raises(ProtocolError):
+        calls.retry_group(5).parse({"retried": -1})
 
 
 def test_a_retry_of_a_group_none_of_which_failed_says_what_helps_and_ends_with_1(

@@ -940,7 +940,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("run", "shop.Mail::send", "--parameters", "{"), "no parameters in the argument: "),
         (("run", "shop.Mail::send", "--parameters", '{"to": NaN}'), "NaN is no JSON number"),
         (("run", "shop.Mail::send", "--parameters", '{"to": 1, "to": 2}'), "a key twice"),
-        (("run", "shop.Mail::send", "--parameters", '{"a": %s}' % ("9" * 5000)), "4300"),
+        (("run", "shop.Mail::send", "--parameters", '{"a": %s}' % ("9" * 5000)), "beyond 64 bit"),
         (("run", "shop.Mail::send", "--parameters", "[]"), "are a JSON object"),
         (("run", "shop.Mail::send", "--parameters", '{"\\u0000": 1}'), "NUL"),
         (("run", "shop.Mail::send", "--parameters", "[" * 100_000), "nested too deeply"),

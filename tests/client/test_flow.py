@@ -16,11 +16,17 @@ import bgjob.testing
 from bgjob import Client, Draft, Step, TooLargeError, call, calls, chain, flow_requests, group, job, result_of
 from bgjob.calls import check_frame
 from bgjob.codec import JsonObject
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError, ProtocolError, QueueFullError
+from bgjob.errors import (
+    IdempotencyConflictError,
+    InvalidParameterError,
+    InvalidParametersError,
+    ProtocolError,
+    QueueFullError,
+)
 from bgjob.flow import Flow
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
-from bgjob.words import MAX_FRAME
+from bgjob.words import MAX_EDGES, MAX_FRAME, MAX_PREDECESSORS
 from tests.client.jobs_of_tests import Plain
 
 REPORT = "myapp.jobs.Report"
@@ -139,6 +145,48 @@ def test_a_chain_of_thousands_made_one_by_one_has_an_order() -> None:
 
 
 # What has no order
+
+
+def test_a_flow_that_a_loop_has_made_has_an_order_however_deep_its_steps_are() -> None:
+    flow: Step = draft("a")
+    for number in range(1000):
+        flow = chain(flow.and_(job(REPORT, "page")), job(REPORT, "page", name=str(number)))
+    jobs = {one["ref"]: one["options"] for one in asked(flow)["jobs"] if "ref" in one}
+    assert [ref for ref in jobs if not ref.startswith("#")] == ["a", *map(str, range(1000))]
+    assert jobs["999"]["after"][0] == {"ref": "998"}
+    assert len(jobs["999"]["after"]) == 2
+
+
+def test_a_step_that_stands_in_many_others_is_laid_once() -> None:
+    flow: Step = draft("a")
+    for number in range(40):
+        flow = chain(flow, group(job(REPORT, "x"))).and_(chain(flow, draft(f"y{number}")))
+    last = draft("last", after=[flow])
+    jobs = asked(flow, last)["jobs"]
+    assert len(jobs) == 82
+    (after,) = [one["options"]["after"] for one in jobs if one.get("ref") == "last"]
+    assert [*after[0], after[1]] == ["group_ref", {"ref": "y39"}]
+
+
+@pytest.mark.parametrize(
+    ("flow", "limit"),
+    [
+        (lambda: chain(side_by_side(1000), side_by_side(1000)), MAX_EDGES),
+        (lambda: chain(side_by_side(1001), group(draft("last"))), MAX_PREDECESSORS),
+    ],
+)
+def test_what_comes_after_more_than_a_daemon_takes_is_too_large_at_once(
+    flow: Callable[[], Step], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_requests, "frame_of", None)  # nothing is written out
+    with pytest.raises(TooLargeError) as error:
+        asked(flow())
+    assert error.value.parameters["limit"] == limit
+    assert "Draft" in error.value.__notes__[0]
+
+
+def side_by_side(count: int) -> Step:
+    return draft("a").and_([job(REPORT, "page") for _ in range(1, count)])
 
 
 def test_a_circle_is_named_with_its_jobs() -> None:
@@ -280,6 +328,37 @@ def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], An
         lambda: draft("a", group=draft("b")),
         lambda: job(REPORT, "a", name="#1"),
         lambda: job(REPORT, "a", name="x" * 65),
+        lambda: draft("a", colour=1),
+        lambda: draft("a", take={}),
+        lambda: draft("a", delay=-1),
+        lambda: draft("a", delay=1, at="2027-01-01T00:00:00Z"),
+        lambda: draft("a", delay=1, after=[12]),
+        lambda: draft("a", priority="high"),
+        lambda: draft("a", queue=5),
+        lambda: draft("a", idempotency_key=""),
+        lambda: job(REPORT, "a", retry_count=-1),
+        lambda: job("a b", "a"),
+        lambda: job(REPORT, "a.b"),
+        lambda: job(REPORT, "a", name=5),  # type: ignore[call-overload]
+        lambda: job(REPORT, "a", name="\ud800"),
+        lambda: draft("a", after=[0]),
+        lambda: draft("a", after=[10**30]),
+        lambda: draft("a", after=[10**5000]),
+        lambda: draft("a", after=[{}]),
+        lambda: draft("a", after=[{"id": 1, "group": 2}]),
+        lambda: draft("a", after=[{"id": "1"}]),
+        lambda: draft("a", after=[{"ref": 1}]),
+        lambda: draft("a", {"x": result_of(-1)}),
+        lambda: draft("a", group="x"),
+        lambda: draft("a", group=0),
+        lambda: draft("a", group={"group": 1}),
+        lambda: group(name=5),  # type: ignore[arg-type]
+        lambda: group(name="x" * 256),
+        lambda: group(idempotency_key=""),
+        lambda: group(open="yes"),  # type: ignore[arg-type]
+        lambda: job(Plain.later, 1, name="x"),
+        lambda: job(Plain.later, 1, after=[12]),
+        lambda: asked(chain(draft("a", if_failed="run"), draft("b"))),
         lambda: chain("a.B"),  # type: ignore[arg-type]
         lambda: group(12),  # type: ignore[arg-type]
         lambda: job(),  # type: ignore[call-overload]
@@ -289,6 +368,29 @@ def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], An
 def test_what_no_daemon_is_asked_for_is_a_mistake_at_once(made: Callable[[], Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         made()
+
+
+def test_parameters_that_are_nested_too_deeply_are_a_mistake_at_once() -> None:
+    in_itself: list[Any] = []
+    in_itself.append(in_itself)
+    shared: Any = []
+    for _ in range(40):
+        shared = [shared, shared]
+    for value in (in_itself, shared):
+        with pytest.raises(InvalidParametersError, match="nested deeper than 32"):
+            draft("a", {"x": value})
+
+
+def test_a_draft_of_a_typed_call_gets_a_name_and_is_told_by_it_and_by_its_numbers() -> None:
+    first = job(Plain.echo, value=1).named("first")
+    later = first.options(after=[12])
+    assert asked(later)["jobs"][0]["ref"] == "first"
+    assert repr(later) == "<Draft 'first', of tests.client.jobs_of_tests.Plain::echo(value=1)>"
+    assert (
+        repr(job(Plain.echo, value="secret")) == "<Draft of tests.client.jobs_of_tests.Plain::echo(value=…)>"
+    )
+    many = {f"number{number}": 10**5000 for number in range(1000)}
+    assert len(repr(draft("a", many))) < 130
 
 
 def test_a_draft_keeps_what_it_was_given() -> None:
@@ -489,6 +591,13 @@ def test_an_error_tells_which_step_it_is_about() -> None:
     with pytest.raises(InvalidParameterError) as error:
         made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
     assert error.value.__notes__ == ["jobs.1 is <Draft 'b', of myapp.jobs.Report::b>"]
+    assert calls.place_of_job(TooLargeError(limit=65536, size=70000, parameter="jobs.1.parameters")) == 1
+
+
+@pytest.mark.parametrize("told", [5, [1], [[]], [{}], [{"path": 7}], [{"path": "jobs/" + "9" * 5000}]])
+def test_an_error_of_any_shape_is_about_no_step(told: Any) -> None:
+    assert calls.place_of_job(InvalidParametersError(problems=told)) is None
+    assert calls.place_of_job(InvalidParametersError(problems=[{"path": "jobs/1/x"}, 5])) == 1
 
 
 def key(one: JsonObject) -> str:

@@ -159,6 +159,43 @@ def what_cannot_be_taken_is_said(client: Client) -> Any:
 
 
 @alike
+def null_has_nothing_in_it_and_what_is_nested_too_deep_is_passed_to_nobody(client: Client) -> Any:
+    deep = [job(f"{MODULE}.Plain", "nest", {"depth": depth}) for depth in (30, 40)]
+    of, pages = [echo(None), *deep], group(*deep)
+    taking = [job(f"{MODULE}.Plain", "echo", {"value": result_of(one, "rows")}) for one in of]
+    whole = [job(f"{MODULE}.Plain", "echo", {"value": result_of(one)}) for one in (*deep, pages)]
+    return told(play(client, *of, pages, *taking, *whole))
+
+
+@alike
+def a_group_passes_no_more_on_than_the_result_of_one_job_may_take(client: Client) -> Any:
+    pages = group(job(f"{MODULE}.Large", "text", {"size": size}) for size in (700_000, 400_000))
+    submitted = play(client, pages, job(f"{MODULE}.Plain", "echo", {"value": result_of(pages, 2)}))
+    last = submitted.jobs[-1].refresh()
+    return placed([last["status"], last["error"]], submitted)
+
+
+@alike
+def who_is_retried_anyway_gets_null(client: Client) -> Any:
+    first = bad()
+    submitted = play(client, first, job(f"{MODULE}.Plain", "echo", {"value": result_of(first, "rows")}))
+    submitted.jobs[1].retry(anyway=True)
+    at_rest(submitted)
+    return told(submitted)
+
+
+@alike
+def a_retry_of_a_group_counts_what_runs_again(client: Client) -> Any:
+    outside = bad()
+    flaked, inner = flaky(2), group(flaky(2))
+    pages = group(flaked, echo(1, after=[flaked]), echo(2, after=[outside]), inner, echo(3, after=[inner]))
+    submitted = play(client, outside, pages)
+    retried = submitted[pages].retry()
+    at_rest(submitted)
+    return retried, told(submitted)
+
+
+@alike
 def failures_go_their_ways(client: Client) -> Any:
     first = bad()
     cancelled = echo(after=[first])
@@ -283,6 +320,76 @@ def a_graph_has_what_hangs_together(client: Client) -> Any:
     )
 
 
+def many(client: Client, *jobs: dict[str, Any], **more: Any) -> tuple[str, Any]:
+    """How a request for these is refused."""
+    call = bgjob.calls.submit_flow(
+        [{"class_name": f"{MODULE}.Plain", "method_name": "echo", **one} for one in jobs],
+        more.get("groups", []),
+        more.get("seal", []),
+    )
+    return refusal(lambda: client._call(call))
+
+
+def bulk(client: Client, **more: Any) -> tuple[str, Any]:
+    """How one is refused that has what it must not have beside `each`."""
+    named = {"class_name": f"{MODULE}.Plain", "method_name": "echo", "each": [{}], "keys": ["k"]}
+    call = bgjob.calls.submit_flow([], [], [])
+    return refusal(lambda: client._call(call._replace(parameters=named | more)))
+
+
+@alike
+def jobs_that_name_others_in_no_shape_of_a_daemon_are_refused(client: Client) -> Any:
+    return [
+        many(client, {"ref": 5}),
+        many(client, {}, {"options": {"after": [{"id": 1}] * 1001}}),
+        many(client, {"options": {"group": {"id": 1, "ref": "g"}}}),
+        many(client, {"options": {"group": {"of": 1}}}),
+        *[
+            many(client, {"options": {"after": [one]}})
+            for one in (5, {"id": 0}, {"group": -1}, {"ref": "x" * 65}, {"job": 1})
+        ],
+        *[
+            many(client, {"options": {"take": {"value": one}}})
+            for one in (
+                *(5, {}, {"of": 5}, {"of": {"id": 0}}, {"of": {"id": 1}, "pointer": "/" + "x" * 1024}),
+                {"of": {"id": 1}, "path": ""},
+            )
+        ],
+        many(
+            client,
+            {"options": {"group": {"ref": "g"}}},
+            {"options": {"group": {"ref": "g"}, "take": {"value": {"of": {"group_ref": "g"}}}}},
+            groups=[{"ref": "g"}],
+        ),
+    ]
+
+
+@alike
+def groups_in_no_shape_of_a_daemon_are_refused(client: Client) -> Any:
+    return [
+        many(client, groups=[5]),
+        many(client, groups=5),
+        many(client, groups=[{"ref": "g" * 65}]),
+        many(client, groups=[{"ref": "g", "name": "g" * 300}]),
+        many(client, groups=[{"ref": "g", "open": 1}]),
+        many(client, groups=[{"ref": "g", "opne": True}]),
+        many(client, groups=[{"ref": "g", "group": 5}]),
+        many(client, groups=[{"ref": "g", "group": {"id": 0}}]),
+        many(client, groups=[{"ref": "g", "group": {"name": "h"}}]),
+        many(client, groups=[{"ref": "g", "idempotency_key": ""}]),
+        many(client, groups=[{"ref": one, "idempotency_key": "k"} for one in "gh"]),
+        bulk(client, groups=[{"ref": "g"}]),
+        bulk(client, seal=[1]),
+        bulk(client, jobs=[]),
+        bulk(client, **dict.fromkeys(("class_name", "method_name", "each", "keys")), jobs=[5]),
+        bulk(client, options={"group": {"id": 0}}),
+        many(client, seal=[0]),
+        refusal(lambda: client.group(0)),
+        refusal(lambda: client.get(-1)),
+        refusal(lambda: client.retry(0)),
+    ]
+
+
 @alike
 def what_no_daemon_takes_is_refused(client: Client) -> Any:
     good = play(client, group(echo(1), open=True))
@@ -291,14 +398,6 @@ def what_no_daemon_takes_is_refused(client: Client) -> Any:
 
     def submit(parameters: Any = None, **options: Any) -> tuple[str, Any]:
         return refusal(lambda: client.run_background_job(f"{MODULE}.Plain", "echo", parameters, **options))
-
-    def many(*jobs: dict[str, Any], **more: Any) -> tuple[str, Any]:
-        call = bgjob.calls.submit_flow(
-            [{"class_name": f"{MODULE}.Plain", "method_name": "echo", **one} for one in jobs],
-            more.get("groups", []),
-            more.get("seal", []),
-        )
-        return refusal(lambda: client._call(call))
 
     far = 10**9
     found = [
@@ -315,19 +414,21 @@ def what_no_daemon_takes_is_refused(client: Client) -> Any:
         submit({"other": result_of(far)}),
         submit({"value": result_of(far)}),
         submit(group={"ref": "a"}),
-        many({"ref": "a"}, {"ref": "a"}),
-        many({"ref": ""}),
-        many({"options": {"after": [{"ref": "b"}]}}, {"ref": "b"}),
-        many({"options": {"take": {"value": {"of": {"id": first.id}, "pointer": "x"}}}}),
-        many({"options": {"take": {"value": {"of": {}}}}}),
-        many({"parameters": {"value": 1}, "options": {"take": {"value": {"of": {"id": first.id}}}}}),
-        many(groups=[{"ref": "g"}, {"ref": "g"}]),
-        many(groups=[{"ref": "g", "group": {"ref": "h"}}, {"ref": "h"}]),
-        many(groups=[{"ref": "g", "group": {"id": far}}]),
-        many(groups=[{}]),
-        many(seal=[far]),
-        many({"options": {"group": {"ref": "g"}, "after": [{"group_ref": "g"}]}}, groups=[{"ref": "g"}]),
-        many({"options": {"after": [{"id": 1}] * 3}}, {"options": {"after": 3}}),
+        many(client, {"ref": "a"}, {"ref": "a"}),
+        many(client, {"ref": ""}),
+        many(client, {"options": {"after": [{"ref": "b"}]}}, {"ref": "b"}),
+        many(client, {"options": {"take": {"value": {"of": {"id": first.id}, "pointer": "x"}}}}),
+        many(client, {"options": {"take": {"value": {"of": {}}}}}),
+        many(client, {"parameters": {"value": 1}, "options": {"take": {"value": {"of": {"id": first.id}}}}}),
+        many(client, groups=[{"ref": "g"}, {"ref": "g"}]),
+        many(client, groups=[{"ref": "g", "group": {"ref": "h"}}, {"ref": "h"}]),
+        many(client, groups=[{"ref": "g", "group": {"id": far}}]),
+        many(client, groups=[{}]),
+        many(client, seal=[far]),
+        many(
+            client, {"options": {"group": {"ref": "g"}, "after": [{"group_ref": "g"}]}}, groups=[{"ref": "g"}]
+        ),
+        many(client, {"options": {"after": [{"id": 1}] * 3}}, {"options": {"after": 3}}),
         refusal(lambda: handle.add(echo(after=newer.jobs))),
         refusal(lambda: client.group(far)),
         refusal(lambda: JobGroup(client, far).wait()),

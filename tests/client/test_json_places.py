@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob.commands.json_places import Path, dotted, places, where
+from bgjob.words import INT_MAX, INT_MIN
 
 TEXT = """{
   "jobs": [ {"ref" : "a"},
@@ -51,7 +52,7 @@ def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
 
 
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers(INT_MIN, INT_MAX) | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )

@@ -139,7 +139,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),
     "graph": ({"jobs": [summary(1, "failed", error="no", group_id=5), summary(2, is_blocked=True)], "groups": [_GROUP],
                "edges": [_EDGE], "is_whole": False}, ("graph 1",)),
-    "group": ({"group": _GROUP, "retried": 1}, ("group 1", "group 1 --retry", "group 1 -w")),
+    "group": ({"group": _GROUP, "groups": [_GROUP], "next": None, "retried": 1},
+              ("group 1", "group 1 --retry", "group 1 -w", "group")),
     "job after others": (
         {
             "Get": {"job": whole(2, is_blocked=True, if_failed="wait", waits_for=1, cancelled_after="1", group_id=5,

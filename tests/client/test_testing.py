@@ -35,9 +35,10 @@ from bgjob import (
     aio,
     as_completed,
     run_background_job,
+    submission_rules,
     wait,
 )
-from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError, submissions
+from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError
 from bgjob.testing.arguments import InvalidParameters
 from bgjob.testing.error_texts import path_of
 from bgjobd.api import submissions as daemons
@@ -355,8 +356,8 @@ def test_only_approved_classes_run_where_some_are_named() -> None:
 
 
 def test_the_grammar_of_names_is_the_daemons() -> None:
-    assert submissions.CLASS_NAME == daemons._CLASS_NAME
-    assert submissions.METHOD_NAME == daemons._METHOD_NAME
+    assert submission_rules.CLASS_NAME == daemons._CLASS_NAME
+    assert submission_rules.METHOD_NAME == daemons._METHOD_NAME
 
 
 def test_one_bad_job_of_many_stores_none(jobs: Jobs) -> None:

@@ -209,7 +209,7 @@ def test_a_call_works_as_a_plain_one_too() -> None:
 def test_a_draft_is_submitted_with_its_options_and_does_not_change() -> None:
     draft = bgjob.call(Plain.echo, value=1)
     later = draft.options(queue="mail", priority=3).options(priority=5)
-    assert repr(later) == f"<Draft of {jobs_of_tests.__name__}.Plain::echo>"
+    assert repr(later) == f"<Draft of {jobs_of_tests.__name__}.Plain::echo(value=1)>"
     with bgjob.testing.recorded() as jobs, Client("/nowhere") as client:
         assert [draft.submit().id, later.submit().id, later.submit(client).id] == [1, 2, 3]
         assert bgjob.call_function(told, DAY).options(delay=60).submit().id == 4

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob.codec import to_json
+from bgjob.results import MISSING, TOO_DEEP, Result, is_too_deep, result_of
 from bgjobd.core.edges import Node, Of
-from bgjobd.core.taking import MISSING, TOO_DEEP, Result, as_text, is_too_deep, result_of, sources, taken
+from bgjobd.core.taking import as_text, sources, taken
 from tests.core.samples import seeded
 
 JOB, GROUP = Node(Of.JOB, 12), Node(Of.GROUP, 12)

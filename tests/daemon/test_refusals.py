@@ -478,6 +478,12 @@ JOBS = [
                 InvalidParametersError,
                 {"problems": [{"path": "each/1/number", "message": ANY}]},
             ),
+            (
+                "parameters that are too large",
+                in_bulk({}, {"value": "x" * (65537 - len('{"value":""}'))}),
+                TooLargeError,
+                {"limit": 65536, "size": 65537, "parameter": "each.1"},
+            ),
         )
     ),
     Refusal(
@@ -581,13 +587,13 @@ TIES = [
     ties("a seal that is none", at("seal.1"), seal=[2, 0]),
     ties(
         "1,001 predecessors",
-        {"limit": 1000, "size": 1001, "parameter": "options.after"},
+        {"limit": 1000, "size": 1001, "parameter": "jobs.0.options.after"},
         submit(after=[{"id": 1}] * 1001),
         error=TooLargeError.error_name,
     ),
     ties(
         "1,001 predecessors, one of them but to take of",
-        {"limit": 1000, "size": 1001, "parameter": "options.after"},
+        {"limit": 1000, "size": 1001, "parameter": "jobs.0.options.after"},
         submit(after=[{"id": n} for n in range(2, 1002)], take=VALUE),
         error=TooLargeError.error_name,
     ),
@@ -596,6 +602,13 @@ TIES = [
         {"limit": 20_000, "size": 20_001, "parameter": "jobs"},
         *[submit(after=[{"id": n} for n in range(1, 1001)])] * 20,
         submit(after=[{"id": 1}]),
+        error=TooLargeError.error_name,
+    ),
+    ties(
+        "parameters of 64 KiB and a byte, of one of two",
+        {"limit": 65536, "size": 65537, "parameter": "jobs.1.parameters"},
+        submit(),
+        submit() | {"parameters": {"value": "x" * (65537 - len('{"value":""}'))}},
         error=TooLargeError.error_name,
     ),
     ties("a delay beside after", at("jobs.0.options.delay"), submit(after=[{"id": 1}], delay=1)),

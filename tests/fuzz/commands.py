@@ -29,6 +29,7 @@ T = TypeVar("T")
 _MOST_ASKED: Final = 4
 
 FLOW: Final = Path(__file__).with_name("flow.json")
+MISSHAPEN_FLOW: Final = Path(__file__).with_name("misshapen_flow.json")
 
 WORDS: Final = (
     "run a.B::c",
@@ -47,6 +48,7 @@ WORDS: Final = (
     "cancel 1",
     "retry 1",
     f"flow {FLOW}",
+    f"flow {MISSHAPEN_FLOW}",
     "graph 1",
     "group",
     "group 1",
@@ -86,6 +88,8 @@ class Told(Client):
             return call.answer(self._reply_to(call.method))
         except ShuttingDownError:
             raise _EnoughError from None
+        except BgjobError as error:
+            raise call.keyed(error) from None
 
     def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         return self._call(call)

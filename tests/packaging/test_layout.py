@@ -63,7 +63,7 @@ DATABASE = ["peewee", "playhouse", "sqlite3", "_sqlite3", "apsw"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
-WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts"]
+WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results"]
 OF_DJANGO = [
     "bgjob.django",
     "bgjob.django_tasks",

@@ -140,6 +140,22 @@ def test_where_several_arrows_are_one_line_the_gravest_is_shown(
     assert [line.standing for line in found.lines if line.x > 4 + WIDTH and line.y == line.to_y][-1] == shown
 
 
+@pytest.mark.parametrize(
+    ("edges", "is_crowded"),
+    [
+        ([(before, after) for after in range(2, 51) for before in range(1, after)], False),
+        ([(before, after) for after in range(2, 201) for before in range(1, after)], True),
+        ([pair for after in range(2, 200) for pair in ((after - 1, after), (after, 200))], True),
+    ],
+)
+def test_more_lines_than_anybody_could_follow_are_not_drawn(
+    edges: list[tuple[int, int]], is_crowded: bool
+) -> None:
+    found = picture_of(graph(edges))
+    assert (found.is_crowded, found.lines == ()) == (is_crowded, is_crowded)
+    assert len(found.columns) == max(after for _, after in edges)
+
+
 def test_what_is_not_told_has_no_arrow() -> None:
     found = graph([], [job(1, group_id=5)])
     assert found.arrows == ()

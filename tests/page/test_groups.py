@@ -381,6 +381,23 @@ def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:
     assert "Failed:" not in words(grouping.read("/jobs/1/graph"))
 
 
+def test_of_a_graph_with_too_many_lines_there_is_the_list_alone(grouping: Grouping) -> None:
+    numbers = range(1, 101)
+    edges = [edge(before, after) for after in numbers for before in range(1, after)]
+    grouping.samples["graph"] |= {"jobs": [*map(job, numbers)], "groups": [], "edges": edges}
+    text = grouping.read("/jobs/1/graph")
+    assert "<svg" not in text.partition("<h1")[2]
+    assert "There are too many lines for a picture. As a list Step 1" in words(text)
+    assert "Step 100" in words(text)
+
+
+def test_a_daemon_that_tells_more_jobs_than_it_was_asked_for_makes_no_larger_picture(
+    grouping: Grouping,
+) -> None:
+    grouping.samples["graph"] |= {"jobs": [*map(job, range(1, 301))], "groups": [], "edges": []}
+    assert grouping.read("/jobs/1/graph").count('class="node ') == 200
+
+
 def test_programs_are_told_the_graph_as_the_daemon_tells_it(grouping: Grouping) -> None:
     told = grouping.told("/jobs/1/graph")
     assert {name: told[name] for name in ("edges", "is_whole")} == {

@@ -350,6 +350,23 @@ def test_what_would_turn_a_text_or_set_a_terminal_is_shown_and_not_obeyed(
         assert AS_SHOWN in Read(answer.partition('id="output"')[2]).text
 
 
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("/groups", ("group", "state")),
+        ("/groups/5", ("group", "state")),
+        ("/jobs/1/graph", ("graph", "groups", 0, "state")),
+    ],
+)
+def test_a_word_that_no_daemon_has_for_how_something_stands_is_shown_and_not_obeyed(
+    shown: OnePage, address: str, path: tuple[Any, ...]
+) -> None:
+    put(shown.samples, path, SETS_THE_TERMINAL)
+    answer = shown.ask(address).body.decode()
+    assert not set(answer) & set("\x1b\r\u202e\u2066\x9b")
+    assert AS_SHOWN.capitalize() in answer
+
+
 def test_a_search_is_sent_again_as_it_was_typed(shown: OnePage) -> None:
     shown.samples["entries"] = []
     read = shown.read("/", q="a\u202eb")

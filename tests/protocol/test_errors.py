@@ -110,6 +110,9 @@ def test_a_request_with_too_many_predecessors_is_not_told_of_bytes() -> None:
     )
     told = str(TooLargeError(limit=1000, size=1001, parameter="options.after"))
     assert told == "options.after: 1001 predecessors, the limit is 1000"
+    for place in ("jobs.3.parameters", "each.3"):
+        told = str(TooLargeError(limit=65536, size=65537, parameter=place))
+        assert told == f"{place}: 65537 bytes, the limit is 65536"
 
 
 def test_a_job_behind_what_failed_is_told_with_what_to_retry_first() -> None:

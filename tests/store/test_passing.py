@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from bgjob import results
 from bgjob.codec import to_json
-from bgjobd.core import taking
-from bgjobd.core.edges import MOST_CHARACTERS, MOST_RESULTS, Mentioned, NewGroup, Of, Take, Ties
+from bgjob.results import MOST_CHARACTERS, MOST_RESULTS
+from bgjobd.core.edges import Mentioned, NewGroup, Of, Take, Ties
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import release
@@ -93,8 +94,8 @@ def test_what_many_take_is_read_once(store: Store, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_value_is_measured_once_for_all_who_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    result, measured = taking.Result({"rows": "x" * 1000}), []
-    monkeypatch.setattr(taking, "_size", lambda value: measured.append(value) or len(to_json(value)))
+    result, measured = results.Result({"rows": "x" * 1000}), []
+    monkeypatch.setattr(results, "_size", lambda value: measured.append(value) or len(to_json(value)))
     for _ in range(3):
         result.at("/rows")
     assert measured == ["x" * 1000]

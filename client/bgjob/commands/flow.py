@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,7 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
     RequestError,
+    TooLargeError,
 )
 from bgjob.keys import new_keys
 from bgjob.words import INTERFACE, MAX_DEPTH
@@ -166,9 +168,9 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
     if isinstance(error, InvalidParametersError):
         return [_line(found, read, path, message) for path, message in _problems(error)]
     path: Path = ()
-    if isinstance(error, InvalidParameterError):
+    if isinstance(error, InvalidParameterError | TooLargeError):
         path = _path(str(error.parameters.get("parameter", "")), ".")
-        if reason := _reason(path, found):
+        if path and (reason := _reason(path, found)):
             return [_line(found, read, path, f"invalid value for {dotted(path)}: {reason}")]
     elif type(error) in _SIGNS:
         is_meant = _SIGNS[type(error)]
@@ -206,16 +208,20 @@ def _problems(error: InvalidParametersError) -> Iterator[tuple[Path, str]]:
     """Each problem of a job's parameters: a daemon names it within these, `jobs/3/rows/0`."""
     listed = error.parameters.get("problems")
     for problem in listed if isinstance(listed, list) else []:
+        if not isinstance(problem, dict):
+            continue
         named, message = str(problem.get("path", "")), str(problem.get("message"))
-        if "/" in named:
-            of, index, *inside = _path(named, "/")
-            yield (of, index, *(("parameters",) if of == "jobs" else ()), *inside), message
-        else:
-            yield _path(named, "."), message
+        path = _path(named, "/" if "/" in named else ".")
+        if "/" in named and path[:1] == ("jobs",):
+            path = (*path[:2], "parameters", *path[2:])
+        yield path, message
 
 
 def _path(named: str, separator: str) -> Path:
-    return tuple(int(step) if step.isdecimal() else step for step in named.split(separator) if step)
+    return tuple(int(step) if _PLACE.fullmatch(step) else step for step in named.split(separator) if step)
+
+
+_PLACE: Final = re.compile("[0-9]{1,9}")
 
 
 _Sign = Callable[[Place, list[Place], Mapping[str, Any]], bool]

@@ -7,15 +7,19 @@ import re
 from collections.abc import Generator
 from typing import Any, Final, NamedTuple
 
+from bgjob import codec
+
 Path = tuple[str | int, ...]
 """Keys, and places in lists, from the outside to the inside."""
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_DECODER: Final = json.JSONDecoder()
+_DECODER: Final = json.JSONDecoder(parse_int=codec.bounded_int)
 
 
 class Place(NamedTuple):
-    """A value at character `at` of the text; of an object or a list the value is left out."""
+    """A value at character `at` of the text; of an object or a list the value is left out, and of an integer beyond 64
+    bit it is another one.
+    """
 
     path: Path
     at: int

@@ -78,7 +78,13 @@ def _place(text: str) -> str:
 def from_json(text: str) -> Any:
     """The value, as the socket takes it: finite numbers only, no key twice. Raises ValueError."""
     try:
-        return json.loads(text, object_pairs_hook=codec.unique, parse_constant=_refused, parse_float=_finite)
+        return json.loads(
+            text,
+            object_pairs_hook=codec.unique,
+            parse_constant=_refused,
+            parse_float=_finite,
+            parse_int=codec.bounded_int,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -9,11 +9,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import (
     BehindFailedError,
     GroupNotFoundError,
 )
+from bgjob.results import MISSING, NoResultsError, Result, Room, result_of
 from bgjob.testing import taking
 from bgjob.testing.submissions import instant
 from bgjob.testing.ties import NewGroup, Node, Ties
@@ -166,7 +167,7 @@ class Flows:
         if stood in ("met", stands):
             return
         edges[node] = stands
-        if stands == "met":
+        if stands == "met" and taking.is_taken(row, node):
             taking.take(row, node, self._result(node))
         self._count(row)
         is_failed = "failed" in edges.values() and row["if_failed"] == IfFailed.CANCEL
@@ -180,15 +181,31 @@ class Flows:
         row["waits_for"] = sum(stands != "met" for stands in self.edges[row["id"]].values())
         _look_whether_blocked(row)
 
-    def _result(self, node: Node) -> Any:
+    def _result(self, node: Node) -> Result:
+        """What there is to take of a job, or of a group: a daemon reads it as JSON, and so nobody else holds it."""
         if node.of == "job":
-            row = self.rows[node.id]
-            return row["result"] if row["status"] == Status.COMPLETED else None
-        members = self._members[node.id]
-        if len(members) > taking.MOST_RESULTS:
-            told = f"a group of more than {taking.MOST_RESULTS:,} members passes no results on"
-            return taking.NothingToTakeError(told)
-        return [self._result(one) for one in sorted(members, key=lambda one: (one.of == "group", one.id))]
+            return result_of(self._result_text(node))
+        try:
+            return Result(self._results(node.id, Room()))
+        except NoResultsError as error:
+            return Result(problem=str(error))
+
+    def _results(self, group_id: int, room: Room) -> list[Any]:
+        """Those of the jobs that are members, then for each group that is one its own. Raises NoResultsError."""
+        values: list[Any] = []
+        for node in sorted(self._members[group_id], key=lambda one: (one.of == "group", one.id)):
+            text = self._result_text(node) if node.of == "job" else None
+            room.take(text)
+            found = result_of(text)
+            if found.problem is not None:
+                raise NoResultsError(found.problem)
+            values.append(found.value if node.of == "job" else self._results(node.id, room))
+        return values
+
+    def _result_text(self, node: Node) -> str | None:
+        """As JSON; None where the job did not complete."""
+        row = self.rows[node.id]
+        return to_json(row["result"]) if row["status"] == Status.COMPLETED else None
 
     # What people ask for
 
@@ -204,8 +221,10 @@ class Flows:
         raise BehindFailedError(id=row["id"], before=row["cancelled_after"] or _before(failed[0]))
 
     def put_back(self, row: JsonObject, anyway: bool) -> None:
-        """Have a job wait that is to run again, for what failed no more where it is to run anyway."""
-        self.edges[row["id"]].update(dict.fromkeys(self._failed_before(row) if anyway else (), "met"))
+        """Have a job wait that is to run again, for what failed no more where it is to run anyway: that gives null."""
+        for node in self._failed_before(row) if anyway else ():
+            self.edges[row["id"]][node] = "met"
+            taking.take(row, node, MISSING)
         self._count(row)
 
     def try_open_before(self, row: JsonObject) -> str | None:
@@ -234,14 +253,25 @@ class Flows:
         freed = self.tell(*self._members[group_id])
         return freed + self.seal(group_id)
 
-    def retryable(self, group_id: int) -> Iterator[JsonObject]:
-        """The members that failed, or were cancelled for what did. Raises GroupNotFoundError."""
+    def failed_members(self, group_id: int, again: set[str]) -> list[int]:
+        """Those that failed, of the groups in it too; `again` gets all that a retry of these has run again, by name.
+
+        Raises GroupNotFoundError.
+        """
         self.group(group_id)
-        for node in self._members[group_id]:
+        failed: list[int] = []
+        members = sorted(self._members[group_id], key=lambda one: (one.of == "job", one.id))
+        for node in members:
             if node.of == "group":
-                yield from self.retryable(node.id)
-            elif self.rows[node.id]["status"] == Status.FAILED or self.rows[node.id]["cancelled_after"]:
-                yield self.rows[node.id]
+                of_nested = self.failed_members(node.id, again)
+                again |= {node.named} if of_nested else set()
+                failed += of_nested
+                continue
+            row = self.rows[node.id]
+            failed += [node.id] if row["status"] == Status.FAILED else []
+            if row["status"] == Status.FAILED or row["cancelled_after"] in again:
+                again.add(str(node.id))
+        return failed
 
 
 def cancel(row: JsonObject) -> None:

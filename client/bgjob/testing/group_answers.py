@@ -79,12 +79,12 @@ class GroupAnswers:
         return {}
 
     def _retry(self, given: JsonObject) -> JsonObject:
+        again: set[str] = set()
         with self._lock:
-            rows = list(self._flows.retryable(given["id"]))
-            failed = [row["id"] for row in rows if row["cancelled_after"] is None]
+            failed = self._flows.failed_members(given["id"], again)
         if failed:
             self._retry_jobs(failed)
-        return {"retried": len(rows)}
+        return {"retried": sum(name.isdecimal() for name in again)}
 
     def _graph(self, given: JsonObject) -> JsonObject:
         limit = given.get("limit", _GRAPH)

@@ -27,9 +27,9 @@ class Placing:
         nodes = list(map(self._node, ties.predecessors))  # whose groups are older than the job's own
         group = None if ties.group is None else Node("group", self._open_group(ties.group))
         enclosing = list(self._enclosing(None if group is None else group.id))
-        for place, node in enumerate(nodes):
+        for asked, node in zip(ties.predecessors, nodes, strict=True):
             if not self._is_in_order(node, enclosing):
-                raise InvalidParameterError(parameter=f"jobs.{index}.options.after.{place}")
+                raise InvalidParameterError(parameter=f"jobs.{index}.options.{ties.path_of(asked)}")
         takes = {name: take._replace(of=self._node(take.of)) for name, take in ties.takes.items()}
         self.know(index, job_id, None if group is None else group.id)
         self._last_id = job_id

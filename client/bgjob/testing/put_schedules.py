@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from bgjob import submission_rules
 from bgjob.amounts import span_text, try_span
 from bgjob.codec import JsonObject
 from bgjob.errors import (
@@ -138,7 +139,7 @@ class PutSchedules:
         spans = {name: try_span(options[name]) for name in _SPANS if name in options}
         job = {**names, "parameters": definition.get("parameters") or {}, "options": options | spans}
         try:
-            submissions.check_shape(job)
+            submission_rules.check_shape(job)
             return self._checked(job)
         except InvalidParameterError as error:
             key = error.parameters["parameter"].removeprefix("options.")

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from bgjob import calls, codec
+from bgjob import calls, codec, submission_rules
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
@@ -21,6 +21,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    TooLargeError,
 )
 from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
@@ -99,6 +100,7 @@ class Recorder:
         answer = self._answers.get(received.method)
         if answer is None:
             raise NotAnsweredError(received.method)
+        submission_rules.check_ids(received.parameters)
         return copied(answer(received.parameters))
 
     def stream(self, request: Request) -> Iterable[JsonObject]:
@@ -148,7 +150,7 @@ class Recorder:
 
     def _submit(self, given: JsonObject) -> JsonObject:
         job = {name: value for name, value in given.items() if name != "check_only"}
-        submissions.check_shape(job)
+        submission_rules.check_shape(job)
         if job.get("ref") is not None:
             raise InvalidParameterError(parameter="ref")
         wanted = self._checked(job, Names())
@@ -174,13 +176,14 @@ class Recorder:
         return one.row
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
+        submission_rules.check_many(given)
         names = Names()
-        groups = names.groups(given.get("groups") or [])
+        groups = [names.group(one, place) for place, one in enumerate(given.get("groups") or [])]
         is_bulk = given.get("each") is not None
         jobs = submissions.one_by_one(given) if is_bulk else given.get("jobs") or []
         name, key = ("each", "keys.{}") if is_bulk else ("jobs", "jobs.{}.options.idempotency_key")
         for index, job in enumerate(jobs):
-            submissions.check_shape(job, f"{name}.{index}.")
+            submission_rules.check_shape(job, f"{name}.{index}.")
         wanted = [
             self._checked_one_of_many(f"{name}.{index}", job, names, index) for index, job in enumerate(jobs)
         ]
@@ -297,15 +300,8 @@ class Recorder:
             wanted = self._checked(given, names)
             names.name_job(given, index)
             return wanted
-        except InvalidParameterError as error:
-            parameter = error.parameters["parameter"]
-            raise InvalidParameterError(parameter=f"{place}.{parameter}") from None
-        except InvalidParametersError as error:
-            at = place.replace(".", "/")
-            problems = [
-                {**one, "path": f"{at}/{one['path']}".rstrip("/")} for one in error.parameters["problems"]
-            ]
-            raise InvalidParametersError(problems=problems) from None
+        except (InvalidParameterError, InvalidParametersError, TooLargeError) as error:
+            raise submission_rules.of_one(place, error) from None
 
     def _store(
         self,

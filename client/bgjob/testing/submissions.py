@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bgjob import codec
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
-from bgjob.jobs import LONGEST_DELAY
+from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.keys import is_made_here
+from bgjob.submission_rules import check_names, check_shape, is_key
 from bgjob.testing.ties import Ties
-from bgjob.words import KEY_LENGTHS, Backoff, IfFailed, IfHeld, Status, UniqueWhile
+from bgjob.words import Backoff, IfHeld, Status
 
-CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_RETRIES_CAP: Final = 100
 MAX_PARAMETERS: Final = 64 * 1024
 """Bytes of them as JSON."""
 
-_MAX_NAME: Final = 255
 _MAX_SCHEDULE_NAME: Final = 128
 _PART_OF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -136,7 +131,7 @@ def one_by_one(given: JsonObject) -> list[JsonObject]:
         if (common["options"] or {}).get(name) is not None:
             raise InvalidParameterError(parameter=f"options.{name}")
     for place, key in enumerate(given["keys"]):
-        if not _OPTIONS["idempotency_key"](key):
+        if not is_key(key):
             raise InvalidParameterError(parameter=f"keys.{place}")
     check_meaning(common["options"] or {})
     return [
@@ -145,18 +140,9 @@ def one_by_one(given: JsonObject) -> list[JsonObject]:
     ]
 
 
-def check_shape(given: JsonObject, place: str = "") -> None:
-    """Raises InvalidParameterError for an unknown field or option, a wrong type, a value out of range."""
-    _check_fields(given, _FIELDS, place)
-    _check_fields(given.get("options") or {}, _OPTIONS, f"{place}options.")
-
-
 def check_names_and_size(given: JsonObject) -> None:
     """Raises InvalidNameError, TooLargeError."""
-    for field, grammar in (("class_name", CLASS_NAME), ("method_name", METHOD_NAME)):
-        value = given[field]
-        if len(value) > _MAX_NAME or not grammar.fullmatch(value):
-            raise InvalidNameError(field=field, value=value[:_MAX_NAME])
+    check_names(given["class_name"], given["method_name"])
     size = len(codec.to_json(given.get("parameters") or {}).encode())
     if size > MAX_PARAMETERS:
         raise TooLargeError(limit=MAX_PARAMETERS, size=size)
@@ -231,72 +217,3 @@ def try_seconds(text: str) -> float | None:
         return None if at.tzinfo is None else at.timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-# The shape
-
-
-def is_seconds(value: Any) -> bool:
-    """Whether it is a delay: a number from 0 to a hundred years."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= LONGEST_DELAY
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return _is_integer(value) and value >= 0
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-_Fields = Mapping[str, Callable[[Any], bool]]
-
-_FIELDS: Final[_Fields] = {
-    "class_name": _is_text,
-    "method_name": _is_text,
-    "parameters": _is_object,
-    "retry_count": _is_count,
-    "options": _is_object,
-    "ref": _is_text,
-}
-_REQUIRED: Final = ("class_name", "method_name")
-_OPTIONS: Final[_Fields] = {
-    "delay": is_seconds,
-    "at": _is_text,
-    "priority": _is_integer,
-    "queue": _is_text,
-    "timeout": lambda value: is_seconds(value) and value > 0,
-    "max_retries": _is_count,
-    "retry_delay": is_seconds,
-    "backoff": lambda value: value in tuple(Backoff),
-    "idempotency_key": lambda value: _is_text(value) and len(value) in KEY_LENGTHS,
-    "after": lambda value: isinstance(value, list),
-    "if_failed": lambda value: value in tuple(IfFailed),
-    "take": _is_object,
-    "group": _is_object,
-    "expires_in": lambda value: is_seconds(value) and value > 0,
-    "expires_at": _is_text,
-    "unique_key": lambda value: _is_text(value) and len(value) in KEY_LENGTHS,
-    "unique_while": lambda value: value in tuple(UniqueWhile),
-    "unique_for": lambda value: is_seconds(value) and value > 0,
-    "if_held": lambda value: value in tuple(IfHeld),
-    "at_latest": is_seconds,
-}
-
-
-def _check_fields(given: JsonObject, known: _Fields, place: str) -> None:
-    for name in (*known, *given):
-        value = given.get(name)
-        is_missing = value is None and name in _REQUIRED
-        is_odd = name not in known or (value is not None and not known[name](value))
-        if is_missing or is_odd:
-            raise InvalidParameterError(parameter=f"{place}{name}")

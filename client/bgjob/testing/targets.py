@@ -17,7 +17,8 @@ from bgjob.class_rules import HOOKS, attributes, constructor_contexts, own_funct
 from bgjob.codec import JsonObject
 from bgjob.errors import ClassUnavailableError
 from bgjob.module_rules import own_functions_of, own_tasks
-from bgjob.testing.submissions import MAX_RETRIES_CAP, is_seconds
+from bgjob.submission_rules import is_seconds
+from bgjob.testing.submissions import MAX_RETRIES_CAP
 from bgjob.words import Backoff
 
 

@@ -4,16 +4,14 @@ who that is, and what becomes of it, is in `flows`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
-
-MOST_OF_A_JOB: Final = 1000
-
-_POINTER: Final = re.compile(r"(?:/(?:[^~]|~[01])*)?")
+from bgjob.results import is_pointer
+from bgjob.submission_rules import check_new_group
+from bgjob.words import MAX_PREDECESSORS
 
 
 class Node(NamedTuple):
@@ -52,6 +50,12 @@ class Ties(NamedTuple):
         """All that it comes after, each once."""
         return list(dict.fromkeys([*self.after, *(take.of for take in self.takes.values())]))
 
+    def path_of(self, predecessor: Node) -> str:
+        """Where the options name it."""
+        if predecessor in self.after:
+            return f"after.{self.after.index(predecessor)}"
+        return next(f"take.{name}.of" for name, take in self.takes.items() if take.of == predecessor)
+
 
 class NewGroup(NamedTuple):
     """A group that a request makes."""
@@ -68,20 +72,27 @@ class Names:
     def __init__(self) -> None:
         self._jobs: dict[str, int] = {}
         self._groups: dict[str, int] = {}
+        self._keys: set[str | None] = set()
 
-    def groups(self, given: list[JsonObject]) -> list[NewGroup]:
-        """The groups of the request. Raises InvalidParameterError."""
-        made = []
-        for place, one in enumerate(given):
-            parent = None if one.get("group") is None else self._group(one["group"], f"groups.{place}.group")
-            _name(self._groups, one.get("ref"), place, f"groups.{place}.ref")
-            made.append(NewGroup(one.get("name"), bool(one.get("open")), parent, one.get("idempotency_key")))
-        return made
+    def group(self, given: Any, place: int) -> NewGroup:
+        """The next group of the request. Raises InvalidParameterError."""
+        check_new_group(given, f"groups.{place}.")
+        if given["ref"] in self._groups:
+            raise InvalidParameterError(parameter=f"groups.{place}.ref")
+        parent = None if given.get("group") is None else self._group(given["group"], f"groups.{place}.group")
+        key = given.get("idempotency_key")
+        if key is not None and key in self._keys:
+            raise InvalidParameterError(parameter=f"groups.{place}.idempotency_key")
+        self._keys.add(key)
+        self._groups[given["ref"]] = place
+        return NewGroup(given.get("name"), bool(given.get("open")), parent, key)
 
     def name_job(self, given: JsonObject, place: int) -> None:
         """Raises InvalidParameterError."""
+        if given.get("ref") in self._jobs:
+            raise InvalidParameterError(parameter="ref")
         if given.get("ref") is not None:
-            _name(self._jobs, given["ref"], place, "ref")
+            self._jobs[given["ref"]] = place
 
     def ties(self, options: JsonObject) -> Ties:
         """What the options say. Raises InvalidParameterError, TooLargeError."""
@@ -92,22 +103,21 @@ class Names:
         group = options.get("group")
         ties = Ties(tuple(after), takes, None if group is None else self._group(group, "options.group"))
         count = len(ties.predecessors)
-        if count > MOST_OF_A_JOB:
-            raise TooLargeError(limit=MOST_OF_A_JOB, size=count, parameter="options.after")
+        if count > MAX_PREDECESSORS:
+            raise TooLargeError(limit=MAX_PREDECESSORS, size=count, parameter="options.after")
         for name, is_wrong in (("delay", count > 0), ("if_failed", count == 0)):
             if is_wrong and options.get(name) is not None:
                 raise InvalidParameterError(parameter=f"options.{name}")
         return ties
 
-    def _take(self, name: str, given: Any) -> Take:
-        place = f"options.take.{name}"
-        of, pointer = (given.get("of"), given.get("pointer")) if isinstance(given, dict) else (None, None)
-        node = self._node(of, f"{place}.of")
-        if pointer is not None and not (isinstance(pointer, str) and _POINTER.fullmatch(pointer)):
+    def _take(self, name: str, given: JsonObject) -> Take:
+        place, pointer = f"options.take.{name}", given.get("pointer") or ""
+        node = self._node(given["of"], f"{place}.of")
+        if not is_pointer(pointer):
             raise InvalidParameterError(parameter=f"{place}.pointer")
-        return Take(node, pointer or "")
+        return Take(node, pointer)
 
-    def _node(self, given: Any, place: str) -> Node:
+    def _node(self, given: JsonObject, place: str) -> Node:
         match _only(given):
             case "id", int() as job_id:
                 return Node("job", job_id)
@@ -120,7 +130,7 @@ class Names:
             case _:
                 raise InvalidParameterError(parameter=place)
 
-    def _group(self, given: Any, place: str) -> Node:
+    def _group(self, given: JsonObject, place: str) -> Node:
         match _only(given):
             case "id", int() as group_id:
                 return Node("group", group_id)
@@ -130,17 +140,7 @@ class Names:
                 raise InvalidParameterError(parameter=place)
 
 
-def _only(given: Any) -> tuple[str, Any] | None:
+def _only(given: JsonObject) -> tuple[str, Any] | None:
     """The only key that has a value, and that."""
-    told = (
-        [(name, value) for name, value in given.items() if value is not None]
-        if isinstance(given, dict)
-        else []
-    )
-    return told[0] if len(told) == 1 and not isinstance(told[0][1], bool) else None
-
-
-def _name(names: dict[str, int], ref: Any, number: int, place: str) -> None:
-    if not isinstance(ref, str) or not 1 <= len(ref) <= 64 or ref in names:
-        raise InvalidParameterError(parameter=place)
-    names[ref] = number
+    told = [(name, value) for name, value in given.items() if value is not None]
+    return told[0] if len(told) == 1 else None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core.pointer import LeadsNowhereError, followed, is_pointer
+from bgjob.results import LeadsNowhereError, followed, is_pointer
 from tests.core.samples import seeded
 
 OF_THE_RFC = {
