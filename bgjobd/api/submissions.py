@@ -30,7 +30,7 @@ from bgjobd.api.unique import unique_of
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
-from bgjobd.core.unique import Unique
+from bgjobd.core.unique import Unique, bounded
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import terms_of
 from bgjobd.host import json_portions
@@ -230,7 +230,7 @@ def fact_of(
         queue=terms.queue,
         priority=terms.priority,
         timeout=terms.timeout,
-        scheduled_at=scheduled_at,
+        scheduled_at=scheduled_at if unique is None else bounded(scheduled_at, now, unique.at_latest),
         expires_at=_expires_at(options, scheduled_at, now),
         idempotency_key=options.idempotency_key,
         digest=digest,

@@ -228,7 +228,14 @@ _NOWHERE: Final = Place()
 def _predecessor_moved(
     job: Job, fact: PredecessorMoved | PredecessorDeleted, status: Status, now: float, jitter: float
 ) -> Job:
-    return _changed(job, now, **_counts(job, fact))
+    after = _changed(job, now, **_counts(job, fact))
+    if isinstance(fact, PredecessorDeleted) or fact.kept_by is None:
+        return after
+    return replace(after, cancelled_after=None, error=f"cancelled: job {fact.kept_by} {HAS_KEY}")
+
+
+HAS_KEY: Final = "has its unique key"
+"""How the error of a job ends that stays cancelled, for another has taken its key meanwhile."""
 
 
 def _counts(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Any, Final, NamedTuple
 
-from bgjob.words import IfHeld, Status, UniqueWhile
+from bgjob.words import IfHeld, Outcome, Status, UniqueWhile
 from bgjobd.core.job import Job
 
 
@@ -67,10 +67,11 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
     """Whether a stored row still says so; `job` is None where that is deleted."""
     if holding.held_until is not None and holding.held_until > now:
         return True
-    if job is None or job.status.is_final:
+    if job is None or job.status.is_final or job.has_expired(now):
         return False
     # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
-    return holding.held_until is None or job.unique_while is UniqueWhile.UNFINISHED or job.attempt == 0
+    has_begun = job.attempt > 0 and job.outcome is not Outcome.NOT_STARTED
+    return holding.held_until is None or job.unique_while is UniqueWhile.UNFINISHED or not has_begun
 
 
 def verdict(unique: Unique, holder: Job | None, may_replace: bool) -> Verdict:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bgjob.words import EXPIRED, FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
+from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
 from bgjobd.store import audit_of_keys, audit_of_ties
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
@@ -155,7 +156,8 @@ _OF_JOBS: Final = (
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),
     (
         "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL "
-        f"AND NOT (j.expires_at IS NOT NULL AND coalesce(j.error, '') GLOB '{EXPIRED}: *')",
+        f"AND NOT (j.expires_at IS NOT NULL AND coalesce(j.error, '') GLOB '{EXPIRED}: *') "
+        f"AND NOT (j.unique_key IS NOT NULL AND coalesce(j.error, '') GLOB 'cancelled: job * {HAS_KEY}')",
         "it is cancelled, and nobody asked for that",
     ),
     ("j.retry_count < 0", "its retry_count is below 0"),

@@ -349,7 +349,9 @@ def _has_call(digest: str | None) -> bool | None:
 
 
 def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
-    """The job after that; what has kept it has to be retried before it, if not `anyway`. Raises BehindFailedError."""
+    """The job after that; what has kept it has to be retried before it, if not `anyway`. Raises BehindFailedError, and
+    DuplicateError where another has its unique key by now.
+    """
     job = overlay.job(job_id)
     is_forgiven = job_id in overlay.forgiven or job_id in overlay.batch.forgiven
     failed = [] if is_forgiven else overlay.batch.failed_edges.get(job_id, [])
@@ -359,6 +361,7 @@ def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
         return _run_again(job_id, fact, overlay)
     if any(not _is_retried(node, overlay) for node in failed):
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
+    uniques.check_own(job, overlay)
     overlay.reviving.add(job_id)
     return job if job.cancelled_after is not None else _retry_behind(job, failed, fact, overlay)
 
@@ -369,7 +372,7 @@ def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overla
         overlay.write(Kind.MOVED_EDGE, edge_row(job.id, node, Standing.OPEN))
         moved = PredecessorMoved(node, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
         apply_fact(job.id, moved, overlay)
-    return apply_fact(job.id, fact, overlay)
+    return _run_again(job.id, fact, overlay)
 
 
 def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:

@@ -74,9 +74,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_GROUP: statements.INSERT_GROUP,
         Kind.NEW_JOB: statements.INSERT_JOB,
         Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
+        Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
         Kind.TIED_JOB: statements.UPDATE_TIES,
-        Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
         Kind.TAKEN_KEY: statements.TAKE_KEY,
         Kind.RELEASED_KEY: statements.RELEASE_KEY,
         Kind.NEW_EDGE: statements.INSERT_EDGE,
@@ -141,8 +141,8 @@ class Ledger:
                 max_parameters=lanes.max_parameters,
             )
             with as_peewees_own:
-                answers = self._settle(items, batch)
                 next_expiry = self._expire(batch)
+                answers = self._settle(items, batch)
                 has_consequences = self._release(batch)
                 next_due = self._grant_slots(lanes, batch)
                 lines = self._store_entries(batch)
@@ -286,12 +286,13 @@ class Ledger:
         batch.keyed = self._keyed(needs.keyed)
         if needs.last_id:
             batch.last_id = statements.last_id(self._execute)
+        batch.holdings = self._holdings(needs)
         if needs.flows:
             known = [keyed.id for keyed in batch.keyed.values()]
+            known += [one.job_id for one in batch.holdings.values() if one is not None]
             dependencies.load(self._execute, needs.flows, known, batch)
         if needs.retried:
             batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
-        batch.holdings = self._holdings(needs)
         holders = [one.job_id for one in batch.holdings.values() if one is not None]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", holders)}
 
@@ -357,12 +358,9 @@ class Ledger:
 
     def _expire(self, batch: Batch) -> float:
         """End what has not started in time, some at once; answers when the next does. Most look nowhere."""
-        if self._next_expiry is None:
-            self._next_expiry = self._read_next_expiry()
-        next_expiry = min(self._next_expiry, batch.next_expiry)
+        next_expiry = self._read_next_expiry() if self._next_expiry is None else self._next_expiry
         if next_expiry > batch.now:
             return next_expiry
-        batch.next_expiry = math.inf  # what has come in is in the file
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
         ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
@@ -384,9 +382,8 @@ class Ledger:
     def _grant_slots(self, lanes: Lanes, batch: Batch) -> float | None:
         """Claim for every free slot; answers when to look again."""
         found, next_due = Slots(self._execute, lanes, batch.now).granted()
-        jobs = [
-            job for job in found if not job.has_expired(batch.now)
-        ]  # those left have their turn to end next
+        # Those that are left out have their turn to end next.
+        jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
             self._store(batch)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from bgjob.codec import to_json
 from bgjob.results import MOST_RESULTS, NoResultsError, Result, Room, result_of
 from bgjob.words import IfFailed, Status
+from bgjobd.core import state_machine
 from bgjobd.core.edges import (
     MOVED,
     TAKING,
@@ -34,6 +35,7 @@ from bgjobd.core.edges import (
 )
 from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved
 from bgjobd.core.job import Job
+from bgjobd.core.state_machine import Happening
 from bgjobd.core.taking import mentions
 from bgjobd.store import decisions, placing, statements, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
@@ -292,7 +294,7 @@ class Release:
             overlay.write(Kind.NEW_EDGE, edge)
             overlay.write(Kind.MOVED_EDGE, edge)  # it may have come after that before
             return
-        if job.status.is_final:
+        if state_machine.classify(job, moved) is Happening.REVIVED:
             moved = replace(moved, kept_by=self._kept_by(job, overlay))
         after = decisions.apply_fact(job.id, moved, overlay)
         if not job.status.is_final or after.status.is_final:

@@ -99,19 +99,28 @@ def take(fact: Submitted, job_id: int, by: Submitter, overlay: Overlay) -> None:
     if key is not None and fact.unique is not None:
         held_for = fact.unique.held_for
         until = None if held_for is None else overlay.batch.now + held_for
-        _hold(key, Holding(job_id, until, by.uid), overlay)
+        before = overlay.holding(key)
+        if before is not None and before.job_id == job_id:  # whose place another request takes
+            times = [at for at in (until, before.held_until) if at is not None]
+            _hold(key, Holding(job_id, max(times, default=None), before.submitted_uid), overlay)
+        else:
+            _hold(key, Holding(job_id, until, by.uid), overlay)
 
 
 def take_again(job: Job, overlay: Overlay) -> None:
     """Have a job that is to run again hold its key. Raises DuplicateError where another does."""
     key = key_of(job)
-    if key is None:
-        return
-    holding = holder_of(key, overlay)
+    if key is not None and check_own(job, overlay) is None:
+        _hold(key, Holding(job.id), overlay)
+
+
+def check_own(job: Job, overlay: Overlay) -> Holding | None:
+    """What the job holds of its key by now. Raises DuplicateError where another has it."""
+    key = key_of(job)
+    holding = None if key is None else holder_of(key, overlay)
     if holding is not None and holding.job_id != job.id:
         raise DuplicateError(id=holding.job_id)
-    if holding is None:
-        _hold(key, Holding(job.id), overlay)
+    return holding
 
 
 def _hold(key: UniqueKey, holding: Holding, overlay: Overlay) -> None:

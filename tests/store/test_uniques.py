@@ -10,7 +10,7 @@ import pytest
 
 from bgjob.errors import DuplicateError
 from bgjob.words import IfHeld, Status, UniqueWhile
-from bgjobd.core.edges import Mentioned, Node, Of, Ties
+from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Ties
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
@@ -300,3 +300,87 @@ def deed(store: Store, chance: random.Random) -> Item:
             after = Ties((Node(Of.JOB, job_id),)) if job_id <= count and chance.random() < 0.3 else None
             fact = one(chance.choice("ab"), ties=after, **given)
             return Submission((fact,), SUBMITTER) if after is None else Flow((fact,), SUBMITTER)
+
+
+# What else may come in the same transaction, or in its stead
+
+
+def behind(*keys: str) -> Flow:
+    """A job, and after it one with each of these keys."""
+    return Flow((asked(), *[one(key, ties=Ties((Mentioned(Of.JOB, 0),))) for key in keys]), SUBMITTER)
+
+
+def test_a_job_that_is_retried_together_with_what_kept_it_takes_its_key_again(store: Store) -> None:
+    store.answer(behind("k"))
+    store.commit(cancels(2))
+    store.commit(cancels(1))
+    store.commit(retries(1, 2))
+    assert store.job(2)["status"] == Status.PENDING
+    assert submit(store, one()) == Stored(2, created=False)
+
+
+def test_a_retry_together_with_what_kept_it_is_refused_where_another_has_the_key(store: Store) -> None:
+    store.answer(behind("k"))
+    store.commit(cancels(1))
+    submit(store, one())
+    refused = store.answer(retries(1, 2))
+    assert isinstance(refused, DuplicateError)
+    assert [store.job(id)["status"] for id in (1, 2)] == ["cancelled", "cancelled"]
+
+
+def test_what_was_kept_once_stays_so_when_the_key_is_free_again(store: Store) -> None:
+    store.answer(behind("k"))
+    store.commit(cancels(1))
+    submit(store, one())
+    store.commit(retries(1))
+    assert (store.job(2)["error"], store.job(2)["cancelled_after"]) == (
+        "cancelled: job 3 has its unique key",
+        None,
+    )
+    store.commit(cancels(3))
+    store.claim(Lanes(1))
+    store.commit(starts(1), ends(1, COMPLETED))
+    assert store.job(2)["status"] == Status.CANCELLED
+
+
+def test_a_flow_with_a_held_key_has_the_holder_in_its_stead_also_where_that_is_in_a_group(
+    store: Store,
+) -> None:
+    group = Mentioned(Of.GROUP, 0)
+    jobs = (one(ties=Ties(group=group)), asked(ties=Ties((Mentioned(Of.JOB, 0),))))
+    flow = Flow(jobs, SUBMITTER, (NewGroup(),))
+    first, again = store.answer(flow), store.answer(flow)
+    assert [one.id for one in first.jobs] == [1, 2]
+    assert [one.id for one in again.jobs] == [1, 3]
+
+
+def test_a_replaced_job_that_is_cancelled_and_retried_at_once_does_not_expire(store: Store) -> None:
+    submit(store, one())
+    again = one(if_held=IfHeld.REPLACE, expires_at=NOW + 10)
+    store.commit(Submission((again,), SUBMITTER), cancels(1), retries(1))
+    assert store.job(1)["expires_at"] is None
+
+
+def test_a_key_whose_holder_expires_now_is_free(store: Store) -> None:
+    submit(store, one(expires_at=NOW + 10))
+    store.now = NOW + 10
+    assert submit(store, one()) == Stored(2, created=True)
+    assert store.job(1)["status"] == Status.CANCELLED
+
+
+def test_an_attempt_that_did_not_start_leaves_the_key_held(store: Store) -> None:
+    submit(store, one(holds_while=UniqueWhile.PENDING, held_for=5.0))
+    store.claim(Lanes(1))
+    store.commit(ends(1, Ending.not_started("no memory")))
+    store.now = NOW + 6
+    assert submit(store, one()) == Stored(1, created=False)
+
+
+def test_a_replacement_neither_shortens_the_time_nor_changes_whose_the_key_is(store: Store) -> None:
+    submit(store, one(held_for=3600.0))
+    managing = Submitter(OTHER.uid, 1, 1, may_manage=True)
+    replacing = one(if_held=IfHeld.REPLACE, held_for=5.0)
+    store.commit(Submission((replacing,), managing), Submission((replacing,), SUBMITTER))
+    store.commit(cancels(1))
+    store.now = NOW + 3599
+    assert submit(store, one()) == Stored(1, created=False)
