@@ -23,6 +23,7 @@ from bgjob import (
     Job,
     JobCancelledError,
     JobContext,
+    JobExpiredError,
     JobFailedError,
     JobGroup,
     Outcome,
@@ -135,6 +136,8 @@ def use_job(job: Job) -> None:
     job.retry()
     try:
         job.result(timeout=30)
+    except JobExpiredError as error:
+        assert_type(error.job, Json)
     except (JobFailedError, JobCancelledError) as error:
         assert_type(error.job, Json)
     except RequestError as error:
@@ -171,6 +174,7 @@ def use_errors(
     except (bgjob.NotApprovedError, bgjob.MethodNotApprovedError, bgjob.PermissionDeniedError) as error:
         assert_type(error.filename, Any)  # of PermissionError
     except (
+        bgjob.DuplicateError,
         bgjob.InvalidNameError,
         bgjob.InvalidParameterError,
         bgjob.InvalidParametersError,

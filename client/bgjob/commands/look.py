@@ -164,7 +164,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "schedule", _schedule(job, now)
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
     yield "retries", _retries(job)
-    yield "unique", text.one_line(job["unique_key"] or "")
+    yield "unique", text.one_line(job.get("unique_key") or "")
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
 
 
@@ -172,7 +172,7 @@ def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "submitted", text.moment(job["created_at"], now) + _submitter(job)
     yield "scheduled", text.moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
     is_to_start = job["status"] == Status.PENDING and job["started_at"] is None
-    yield "expires", text.moment(job["expires_at"], now) if is_to_start else ""
+    yield "expires", text.moment(job.get("expires_at"), now) if is_to_start else ""
     yield "started", text.moment(job["started_at"], now)
     yield "finished", text.moment(job["finished_at"], now)
 
