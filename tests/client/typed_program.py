@@ -174,7 +174,6 @@ def use_errors(
     except (bgjob.NotApprovedError, bgjob.MethodNotApprovedError, bgjob.PermissionDeniedError) as error:
         assert_type(error.filename, Any)  # of PermissionError
     except (
-        bgjob.DuplicateError,
         bgjob.InvalidNameError,
         bgjob.InvalidParameterError,
         bgjob.InvalidParametersError,
@@ -194,6 +193,7 @@ def use_errors(
         bgjob.BehindFailedError,
         bgjob.ClassUnavailableError,
         bgjob.GroupSealedError,
+        bgjob.DuplicateError,
         bgjob.IdempotencyConflictError,
         bgjob.InvalidStateError,
         bgjob.ReloadFailedError,
