@@ -39,6 +39,20 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
     return answer
 
 
+def remove_tree(directory: Path) -> None:
+    """Remove it with all that is in it; its owner may remove some of that at the same time."""
+
+    def is_gone(function: Any, path: str, told: Any) -> None:
+        error = told[1] if isinstance(told, tuple) else told
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(directory, onexc=is_gone)
+    else:
+        shutil.rmtree(directory, onerror=is_gone)
+
+
 def total(ask: Callable[..., Page[Any]], **filters: Any) -> int:
     """How many there are, of `count` at most; a daemon that had no time to look tells none, and is asked again."""
     return eventually(lambda: [one for one in [ask(**filters).total] if one is not None])[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.spool_files import MARKER
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import leased
-from tests.support import eventually
+from tests.support import eventually, remove_tree
 
 PROBE = "probes.Probe"
 
@@ -156,7 +155,7 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
             )
             attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
             if is_made_again:
-                shutil.rmtree(running.spool)
+                remove_tree(running.spool)
                 client.run_background_job(PROBE, "echo").wait(20)
         server = running.fork_server()
         running.stop(signal.SIGKILL if is_made_again else signal.SIGTERM)
@@ -166,7 +165,7 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
             os.kill(attempt, signal.SIGKILL)
             eventually(lambda: not is_alive(server))
         if not is_made_again:
-            shutil.rmtree(running.spool)
+            remove_tree(running.spool)
         running.start()
         with running.client() as client:
             if is_known and not is_alive_still:
@@ -195,7 +194,7 @@ def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fo
             running.start()
         with running.client() as client:
             client.run_background_job(PROBE, "echo").wait(20)
-            shutil.rmtree(running.spool)
+            remove_tree(running.spool)
             client.run_background_job(PROBE, "echo").wait(20)
             server = running.fork_server()
             os.kill(server, signal.SIGKILL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +20,7 @@ from bgjob.errors import JobNotFoundError
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
-from tests.support import archived, directory_for_all, eventually
+from tests.support import archived, directory_for_all, eventually, remove_tree
 
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
@@ -639,7 +638,7 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path, is_later_
         (running.database.parent / name).unlink(missing_ok=True)
     running.database.write_bytes((tmp_path / "copy.db").read_bytes())
     if is_later_boot:
-        shutil.rmtree(running.spool)
+        remove_tree(running.spool)
         with sqlite3.connect(running.database) as connection:
             connection.execute("UPDATE job_attempts SET boot_id = 'another'")
         connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import fill, full_disk, needs_root, pid_of, small_disk
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
-from tests.support import eventually
+from tests.support import eventually, remove_tree
 
 pytestmark = needs_root
 
@@ -336,7 +335,7 @@ def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for
         job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
         mode = removed.stat().st_mode
-        shutil.rmtree(removed)
+        remove_tree(removed)
         said = client.run_background_job("probes.Probe", "say", {"text": "again"})
         assert said.wait(20)["retry_count"] == 0
         assert removed.stat().st_mode == mode
@@ -366,7 +365,7 @@ def test_a_fork_server_that_came_up_while_the_spool_was_made_again_takes_it_up(t
         gate.touch()
         os.kill(pid_of(running), signal.SIGHUP)
         eventually(loading.exists)
-        shutil.rmtree(running.spool)
+        remove_tree(running.spool)
         assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
         gate.unlink()
         eventually(lambda: any("reloaded: code version" in line for line in running.lines()))
@@ -387,12 +386,12 @@ def test_a_directory_that_was_removed_is_made_again_where_there_is_no_fork_serve
     with roomy.client() as client:
         client.classes()
         server = roomy.fork_server()
-        shutil.rmtree(removed)
+        remove_tree(removed)
         with pytest.raises(ReloadFailedError):
             client.reload()
         eventually(removed.exists)
         client.reload()
-        shutil.rmtree(removed)
+        remove_tree(removed)
         ends = _count_ends(roomy)
         for pid in eventually(roomy.children):  # the one that was drained may be there still
             os.kill(pid, signal.SIGKILL)
