@@ -374,10 +374,10 @@ class Ledger:
 
     def _release(self, batch: Batch) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
-        if self._has_consequences is None:
-            self._has_consequences = release.has_consequences(self._execute)
-        follows = release.Release(self._execute, batch, lambda: self._store(batch))
-        return follows.settle(self._has_consequences)
+        has_more = self._has_consequences
+        if has_more is None:
+            has_more = release.has_consequences(self._execute)
+        return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
     def _grant_slots(self, lanes: Lanes, batch: Batch) -> float | None:
         """Claim for every free slot; answers when to look again."""

@@ -101,12 +101,6 @@ def has_consequences(execute: Execute) -> bool:
     return bool(execute(_HAS_CONSEQUENCES).fetchone()[0])
 
 
-def _by_turns(*queues: Iterable[Unsettled]) -> Iterator[Unsettled]:
-    """The first of each, then the second of each, and so on."""
-    for several in zip_longest(*queues):
-        yield from (one for one in several if one is not None)
-
-
 class Release:
     """Settles what comes after what has ended, or is to run again; `write` has the batch's rows written."""
 
@@ -237,9 +231,8 @@ class Release:
                 overlay = Overlay.over(self._batch)
                 overlay.seal(placing.sealed(groups[id], self._batch.now, is_cancelled=True))
                 self._batch.take_in(overlay)
-            self._waiting.append(
-                Unsettled(CANCEL, id)
-            )  # also of one that was: members may have been retried since
+            # Also of one that was: members may have been retried since.
+            self._waiting.append(Unsettled(CANCEL, id))
         if len(nested) == count:
             self._waiting.append(one._replace(done_to=nested[-1]))
 
@@ -383,3 +376,9 @@ class _End:
     fate: Fate
     result: str | None = None
     taken: Result | None = None
+
+
+def _by_turns(*queues: Iterable[Unsettled]) -> Iterator[Unsettled]:
+    """The first of each, then the second of each, and so on."""
+    for several in zip_longest(*queues):
+        yield from (one for one in several if one is not None)

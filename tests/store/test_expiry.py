@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
+import pytest
+from peewee import DatabaseError
+
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import Mentioned, Of, Ties
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Flow, QueuePaused
+from bgjobd.store.items import Flow, Look, QueuePaused
+from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
+    BOOT,
     FAILED,
+    NO_SLOTS,
     NOW,
     SUBMITTER,
     Store,
     asked,
     cancels,
     ends,
+    overhear,
     retries,
     starts,
     submission,
@@ -105,3 +115,24 @@ def test_what_a_workflow_has_revived_expires_as_well(store: Store) -> None:
     assert store.commit(retries(1)).next_due == NOW + 10
     store.now = NOW + 10
     assert [job.id for job in store.commit(lanes=Lanes(0)).ended] == [2]
+
+
+def test_a_first_transaction_that_fails_leaves_known_what_expires(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.submit(asked(expires_at=NOW + 10))
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    trouble = [full]
+
+    def before(sql: str) -> None:
+        if sql == "COMMIT" and trouble:
+            raise trouble.pop()
+
+    overhear(store.database, before)
+    anew = Ledger(store.database, BOOT, lambda: 1.0)
+    with pytest.raises(DatabaseError):
+        anew.commit([cancels(1)], NO_SLOTS, NOW)
+    committed = anew.commit([Look()], NO_SLOTS, NOW)
+    assert committed.next_due == NOW + 10
+    assert [job.id for job in anew.commit([Look()], NO_SLOTS, NOW + 10).ended] == [1]
+    store.close()
