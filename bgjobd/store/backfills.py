@@ -11,7 +11,7 @@ from typing import Final
 from bgjob.errors import PermissionDeniedError
 from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import decisions, statements, uniques
+from bgjobd.store import statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
@@ -94,7 +94,7 @@ def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
 
 def _submit(item: Backfill, at: float, start_at: float | None, overlay: Overlay) -> int:
     fact = replace(item.job, schedule=item.name, occurrence=at, scheduled_at=start_at)
-    job = decisions.store_new(fact, item.submitter, overlay)
+    job = submitting.store_new(fact, item.submitter, overlay)
     row = occurrence_row(item.name, Wanted(at, job.id), overlay.batch.now)
     overlay.write(Kind.OCCURRENCES, row | {"verdict": Became.BACKFILLED})
     return job.id

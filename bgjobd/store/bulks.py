@@ -13,11 +13,11 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.log_entries import entries
 from bgjobd.core.masking import masked_text
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.decisions import known_id
 from bgjobd.store.items import BulkRow, BulkSubmission, Flow, LogLine, StoredBulk, Submitter
 from bgjobd.store.placing import Placing
 from bgjobd.store.rows import checked, log_row, row_of_new_tied
 from bgjobd.store.snapshots import rest_of
+from bgjobd.store.submitting import known_id
 from bgjobd.store.written import Row
 
 _AT_ONCE: Final = 1000

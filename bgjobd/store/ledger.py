@@ -26,6 +26,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import (
+    applying,
     backfills,
     bulks,
     decisions,
@@ -364,7 +365,7 @@ class Ledger:
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
         ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
-        decisions.expire(ids, batch)
+        applying.expire(ids, batch)
         self._store(batch)
         return self._read_next_expiry()
 

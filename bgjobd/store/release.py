@@ -37,7 +37,7 @@ from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMo
 from bgjobd.core.job import Job
 from bgjobd.core.state_machine import Happening
 from bgjobd.core.taking import mentions
-from bgjobd.store import decisions, placing, statements, uniques
+from bgjobd.store import applying, placing, statements, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
@@ -214,7 +214,7 @@ class Release:
         for id in ids:
             overlay = Overlay.over(self._batch)
             if overlay.job(id).cancel_requested_at is None:
-                decisions.apply_fact(id, CancelRequested(), overlay)
+                applying.apply_fact(id, CancelRequested(), overlay)
             self._batch.take_in(overlay)
         is_all = len(ids) < count
         self._waiting.append(Unsettled(CANCEL_NESTED, one.id) if is_all else one._replace(done_to=ids[-1]))
@@ -271,12 +271,12 @@ class Release:
             overlay.write(Kind.MOVED_EDGE, edge_row(job_id, end.node, after))
         has_ended = end.fate not in (Fate.UNFINISHED, Fate.DELETED)
         if has_ended and after is Standing.MET and job.status in TAKING and mentions(job.takes, end.node):
-            job = decisions.take_values(job, end.node, self._result(end), overlay)
+            job = applying.take_values(job, end.node, self._result(end), overlay)
         if job.status not in MOVED:
             return
         if is_for_good(end.fate, after, if_failed):
             (failed,) = self._execute(_COUNT_FAILED, {"id": job_id}).fetchone()
-            decisions.apply_fact(job_id, PredecessorDeleted(end.node, max(1, failed)), overlay)
+            applying.apply_fact(job_id, PredecessorDeleted(end.node, max(1, failed)), overlay)
         elif after is not stored:
             self._move(job, PredecessorMoved(end.node, stored, after, end.fate), overlay)
 
@@ -289,12 +289,12 @@ class Release:
             return
         if state_machine.classify(job, moved) is Happening.REVIVED:
             moved = replace(moved, kept_by=self._kept_by(job, overlay))
-        after = decisions.apply_fact(job.id, moved, overlay)
+        after = applying.apply_fact(job.id, moved, overlay)
         if not job.status.is_final or after.status.is_final:
             return
         uniques.take_again(after, overlay)
         if job.group_id is not None and self._is_unwanted(job.group_id):
-            decisions.apply_fact(job.id, CancelRequested(), overlay)
+            applying.apply_fact(job.id, CancelRequested(), overlay)
 
     def _kept_by(self, job: Job, overlay: Overlay) -> int | None:
         """Who holds the unique key of a cancelled job by now."""

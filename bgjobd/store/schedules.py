@@ -32,7 +32,7 @@ from bgjobd.core.schedules import (
     left_at,
 )
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import decisions, statements, uniques
+from bgjobd.store import applying, decisions, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import (
     Dealt,
@@ -150,7 +150,7 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
     if schedule.job is None:
         raise ValueError(f"schedule {schedule.name} has no job that could be submitted")
     for job_id in wanted.cancels:
-        decisions.apply_fact(job_id, CancelRequested(), overlay)
+        applying.apply_fact(job_id, CancelRequested(), overlay)
     later = jitter_of(schedule.name, wanted.at, schedule.jitter) if schedule.jitter else 0.0
     fact = replace(
         schedule.job,
@@ -160,7 +160,7 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
         place=None if wanted.after is None else Place(waits_for=1, if_failed=IfFailed.RUN),
     )
     by = submitter if schedule.uid is None else Submitter(schedule.uid, None, None)
-    job = decisions.store_new(fact, by, overlay)
+    job = submitting.store_new(fact, by, overlay)
     if wanted.after is not None:
         overlay.write(Kind.NEW_EDGE, edge_row(job.id, Node(Of.JOB, wanted.after), edges.Standing.OPEN))
 
@@ -254,7 +254,7 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     overlay = Overlay.over(batch)
     uniques.check_free(item.job, overlay)
     at = _free(execute, item.name, batch.now)
-    job = decisions.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
+    job = submitting.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
     row = occurrence_row(item.name, Wanted(at, job.id), batch.now) | {"verdict": Became.ASKED}
     overlay.write(Kind.OCCURRENCES, row)
     batch.take_in(overlay)

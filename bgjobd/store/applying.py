@@ -1,0 +1,179 @@
+"""What a fact makes of a job that is stored, a retry and its causes too, and the rows that this comes to; no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from bgjob.errors import BehindFailedError, InvalidStateError
+from bgjob.results import MISSING, Result
+from bgjob.words import Outcome
+from bgjobd.core import state_machine
+from bgjobd.core.edges import Fate, Node, Of, Standing
+from bgjobd.core.facts import (
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    Expired,
+    Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
+    RetryRequested,
+    ValuesTaken,
+)
+from bgjobd.core.job import Job
+from bgjobd.core.retry import delay_before_start
+from bgjobd.core.taking import mentions, taken
+from bgjobd.store import noting, uniques
+from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.items import EndedAttempt
+from bgjobd.store.rows import changes_of, edge_row, ended_row, started_row, ties_of
+from bgjobd.store.written import Kind
+
+
+def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
+    """The job after the fact, and all that follows from that. Raises InvalidStateError."""
+    before = overlay.job(job_id)
+    if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
+        raise InvalidStateError(id=job_id, status=before.status)
+    fact = _backed_off(job_id, fact, overlay.batch)
+    after = advance(before, fact, overlay)
+    if isinstance(fact, AttemptStarted):
+        overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
+    elif isinstance(fact, AttemptEnded):
+        overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
+        overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+    if before.unique_key is not None:
+        uniques.release(before, fact, after, overlay)
+    if after.status.is_final:
+        if not before.status.is_final:
+            overlay.ended.append(after)
+    elif isinstance(fact, CancelRequested):
+        overlay.stops.append(after)
+    return after
+
+
+def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
+    """The job with what it takes of this node."""
+    values = taken(job.takes or "{}", node, result, job.call.parameters, overlay.batch.max_parameters)
+    return apply_fact(job.id, ValuesTaken(*values), overlay)
+
+
+def expire(job_ids: Sequence[int], batch: Batch) -> None:
+    """End these jobs, whose time is up."""
+    overlay = Overlay.over(batch)
+    for job_id in job_ids:
+        apply_fact(job_id, Expired(), overlay)
+    batch.take_in(overlay)
+
+
+def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
+    """The job after the fact, its rows and what is told of it; what the fact means to others is left to the caller."""
+    batch = overlay.batch
+    changed = state_machine.advance(before, fact, batch.now, batch.jitter())
+    is_changed = changed != before
+    after = changed if is_changed else before
+    if is_changed:
+        overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
+        if isinstance(fact, _OF_TIES):
+            overlay.write(Kind.TIED_JOB, ties_of(after))
+            if before.status.is_final and not after.status.is_final:
+                overlay.expire_at(after.expires_at)
+        overlay.jobs[after.id] = after
+        if after.status is not before.status or _is_elsewhere(before, after):
+            overlay.move(before, after)
+    if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
+        overlay.changed.append(after)
+    noting.tell(before, fact, after, overlay)
+    return after
+
+
+_OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
+"""What changes a job's ties, and nothing else does."""
+
+
+def _is_elsewhere(before: Job, after: Job) -> bool:
+    """Whether it is counted in another place, though its status is the same."""
+    return after.queue != before.queue or after.is_blocked != before.is_blocked
+
+
+def is_to_back_off(fact: Fact) -> bool:
+    """Whether an attempt could not start, and nobody says how long the next one is to wait."""
+    if not isinstance(fact, AttemptEnded) or fact.ending.outcome is not Outcome.NOT_STARTED:
+        return False
+    return fact.ending.delay is None and fact.ending.crash is None
+
+
+def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:
+    """The fact as it came; where its attempt is to back off, with a longer delay the more have come before it."""
+    if not isinstance(fact, AttemptEnded) or not is_to_back_off(fact):
+        return fact
+    in_a_row = fact.number - batch.last_begun.get(job_id, 0)
+    return replace(fact, ending=replace(fact.ending, delay=delay_before_start(in_a_row, batch.jitter())))
+
+
+def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:
+    ended_at = min(fact.at, now)  # a job may have written its journal by itself
+    started_at = ended_at if before.started_at is None else before.started_at
+    return EndedAttempt(
+        before.call.class_name,
+        fact.ending.outcome,
+        max(0.0, ended_at - started_at),  # the clock may have been set back
+        is_retried=after.retry_count > before.retry_count,
+    )
+
+
+# Retries
+
+
+def retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
+    """The job after the retry; what has kept it has to be retried before it, if not `anyway`. Raises BehindFailedError,
+    and DuplicateError where another has its unique key by now.
+    """
+    job = overlay.job(job_id)
+    is_forgiven = job_id in overlay.forgiven or job_id in overlay.batch.forgiven
+    failed = [] if is_forgiven else overlay.batch.failed_edges.get(job_id, [])
+    if fact.anyway:
+        return _retry_anyway(job, failed, fact, overlay)
+    if job.failed_before == 0 or not failed:
+        return _run_again(job_id, fact, overlay)
+    if any(not _is_retried(node, overlay) for node in failed):
+        raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
+    uniques.check_own(job, overlay)
+    overlay.reviving.add(job_id)
+    return job if job.cancelled_after is not None else _retry_behind(job, failed, fact, overlay)
+
+
+def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
+    """The same of a job that a person had cancelled: it waits again for these, which are to run again, too."""
+    for node in failed:
+        overlay.write(Kind.MOVED_EDGE, edge_row(job.id, node, Standing.OPEN))
+        moved = PredecessorMoved(node, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
+        apply_fact(job.id, moved, overlay)
+    return _run_again(job.id, fact, overlay)
+
+
+def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
+    """What it comes after, and ended badly, counts as met: a value of that is null."""
+    after = _run_again(job.id, replace(fact, forgiven=len(failed)), overlay)
+    if failed:
+        overlay.write(Kind.FORGIVEN_EDGES, {"job_id": job.id})
+        overlay.forgiven.add(job.id)
+    for node in failed:
+        if mentions(after.takes, node):
+            after = take_values(after, node, MISSING, overlay)
+    return after
+
+
+def _run_again(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
+    after = apply_fact(job_id, fact, overlay)
+    uniques.take_again(after, overlay)
+    return after
+
+
+def _is_retried(node: Node, overlay: Overlay) -> bool:
+    """Whether it is to run again by now, or will once what it comes after itself does."""
+    job = overlay.try_job(node.id) if node.of is Of.JOB else None
+    is_reviving = node.id in overlay.reviving or node.id in overlay.batch.reviving
+    return job is not None and (not job.status.is_final or is_reviving)

@@ -1,0 +1,89 @@
+"""What goes into a job's log: what a fact tells of it, and what its attempts tell of themselves; no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bgjob.codec import to_json
+from bgjob.words import EntryType, Status
+from bgjobd.core.facts import Fact
+from bgjobd.core.job import Job
+from bgjobd.core.log_entries import entries, progress_message
+from bgjobd.store.batch import Overlay
+from bgjobd.store.items import AttemptNotes, Note
+from bgjobd.store.rows import noted_row, progress_of
+from bgjobd.store.snapshots import snapshot
+from bgjobd.store.sql_functions import held
+from bgjobd.store.written import Kind
+
+
+def tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:
+    """Tell what the fact has made of the job; `before` is None where it has made it."""
+    running = before if before is not None and before.status is Status.RUNNING else after
+    for entry in entries(before, fact, after):
+        context = snapshot(after) if entry.with_job else None
+        line = entry.type, entry.message, context, entry.is_passing
+        log(overlay, running, after.attempt or None, overlay.batch.now, *line)
+
+
+def log(
+    overlay: Overlay,
+    job: Job,
+    attempt: int | None,
+    at: float,
+    type: EntryType,
+    message: str,
+    context: str | None = None,
+    is_passing: bool = False,
+) -> None:
+    """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
+    allowed = job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None
+    call, text = job.call, _storable(message)
+    overlay.entries.append(
+        (at, type, text, job.id, attempt, call.class_name, call.method_name, context, allowed, is_passing)
+    )
+
+
+def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
+    """Log what the attempt has told since, and keep how far it is. Raises ValueError where nobody knows the attempt."""
+    job, key, now = overlay.job(item.job_id), (item.job_id, item.number), overlay.batch.now
+    noted = overlay.noted_of(key)
+    if noted is None:
+        raise ValueError(f"job {item.job_id} has no attempt {item.number} that could tell anything")
+    notes = [_held(note, now) for note in item.notes[max(0, noted - item.first) :]]
+    if not notes:
+        return
+    for note in notes:
+        log(overlay, job, item.number, note.at, note.type, _message_of(note))
+    progress = _latest_progress(notes)
+    overlay.noted[key] = item.first + len(item.notes)
+    overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
+    if progress is not None:
+        after = replace(job, progress=progress) if item.number == job.attempt else job
+        overlay.jobs[job.id] = after
+        overlay.changed.append(after)
+
+
+def _held(note: Note, now: float) -> Note:
+    """The note as it can be stored: a job may have written its journal by itself."""
+    at = note.at if note.at == note.at else now
+    fraction = note.progress
+    if fraction is not None:
+        fraction = float(min(max(fraction, 0.0), 1.0)) if fraction == fraction else 0.0
+    return Note(held(at), note.type, _storable(note.message), fraction)
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced: one bad message would cost its neighbours the transaction."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _message_of(note: Note) -> str:
+    return note.message if note.progress is None else progress_message(note.progress, note.message)
+
+
+def _latest_progress(notes: Sequence[Note]) -> str | None:
+    """The latest that the notes tell of how far the attempt is, as JSON text."""
+    with_progress = [note for note in notes if note.progress is not None]
+    return to_json(progress_of(with_progress[-1])) if with_progress else None
