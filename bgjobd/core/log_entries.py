@@ -42,6 +42,11 @@ def group_ended(group: Group) -> str:
     return f"group {group.id}{f' ({group.name})' if group.name else ''} ended: {told}"
 
 
+def pause_ended(queue: str) -> str:
+    """The line of the daemon that tells of a queue that goes on by itself."""
+    return f"queue {queue} is resumed: its pause is over"
+
+
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
     return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")

@@ -70,8 +70,9 @@ class Keeper:
 class OnFile:
     """What the file says of a job, of one moment.
 
-    Of a pending one also since when its queue is paused, how many that are due go before it in its queue (MOST_AHEAD
-    or more where it is that), which jobs hold slots, and what it comes after that keeps it, where it is blocked.
+    Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
+    queue (MOST_AHEAD or more where it is that), which jobs hold slots, and what it comes after that keeps it, where it
+    is blocked.
     """
 
     job: Job
@@ -80,6 +81,7 @@ class OnFile:
     ahead: int = 0
     running: tuple[RunningJob, ...] = ()
     keeper: Keeper | None = None
+    resumes_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +255,12 @@ def _its_queue_is_unknown(known: Known, now: float) -> str | None:
 
 
 def _its_queue_is_paused(known: Known, now: float) -> str | None:
-    queue, paused_at = known.job.queue, known.on_file.paused_at
+    queue, paused_at, resumes_at = known.job.queue, known.on_file.paused_at, known.on_file.resumes_at
     if paused_at is None:
         return None
-    return (
-        f"waits: queue {queue} is paused since {_when(paused_at, now)}; `bgjob resume {queue}` lets it go on"
-    )
+    if resumes_at is None:
+        return f"waits: queue {queue} is paused since {_when(paused_at, now)}; `bgjob resume {queue}` lets it go on"
+    return f"waits: queue {queue} is paused until {_when(resumes_at, now)}; `bgjob resume {queue}` lets it go on before"
 
 
 def _its_class_is_full(known: Known, now: float) -> str | None:

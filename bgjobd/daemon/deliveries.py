@@ -8,7 +8,7 @@ from typing import Any
 
 from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey
-from bgjobd.core.log_entries import group_ended
+from bgjobd.core.log_entries import group_ended, pause_ended
 from bgjobd.core.verdict import StopReason
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
@@ -104,6 +104,8 @@ class Deliveries:
         self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
         for group in committed.groups:
             self._say(EntryType.INFO, group_ended(group))
+        for queue in committed.resumed:
+            self._say(EntryType.INFO, pause_ended(queue))
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
 

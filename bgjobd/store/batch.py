@@ -120,7 +120,7 @@ class Batch(Gathered):
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried come
     after that ended badly; `grown` is how many members groups got in bulk. Parameters have `max_parameters` bytes at
     most. `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`,
-    beside the `bulks`.
+    beside the `bulks`. `resumed` are the queues whose pause is over.
     """
 
     now: float
@@ -138,6 +138,7 @@ class Batch(Gathered):
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
 
     def join(self, bulk: StoredBulk) -> None:
         """Take in the jobs of a bulk, which are written."""
@@ -215,6 +216,7 @@ class Batch(Gathered):
             self.has_unseen_changes,
             tuple(self.bulks),
             tuple(self.ended_groups),
+            tuple(self.resumed),
         )
 
 

@@ -136,9 +136,11 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
     now = to_text(time.time())
     with database.transaction("IMMEDIATE"):
         database.execute_sql(
-            "INSERT OR IGNORE INTO queues SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
+            "INSERT OR IGNORE INTO queues (name, paused_at) "
+            "SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
             (now,),
         )
+        database.execute_sql("UPDATE queues SET resumes_at = NULL")
         database.execute_sql("UPDATE schedules SET paused_at = coalesce(paused_at, ?)", (now,))
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)

@@ -141,9 +141,12 @@ class AttemptNotes:
 
 @dataclass(frozen=True, slots=True)
 class QueuePaused:
-    """Grant no slots to a queue until it is resumed. Answered by None."""
+    """Grant no slots to a queue until it is resumed, or until `resumes_at`, in place of an earlier such time. Answered
+    by None.
+    """
 
     queue: str
+    resumes_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,7 +569,7 @@ class Committed:
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
     `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
-    `groups` have ended.
+    `groups` have ended; of the queues that `resumed` the pause is over.
     """
 
     answers: tuple[Any, ...]
@@ -582,6 +585,7 @@ class Committed:
     has_unseen_changes: bool = False
     bulks: tuple[StoredBulk, ...] = ()
     groups: tuple[Group, ...] = ()
+    resumed: tuple[str, ...] = ()
 
 
 class LostUpdateError(Exception):

@@ -66,7 +66,7 @@ from bgjobd.store.items import (
     Trimming,
 )
 from bgjobd.store.rows import job_from_row, log_row
-from bgjobd.store.slots import Slots
+from bgjobd.store.slots import Slots, end_pauses
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
 
@@ -155,7 +155,7 @@ class Ledger:
                 self._execute("ROLLBACK")
             raise
         self._tally, self._has_consequences, self._next_expiry = tally, has_consequences, next_expiry
-        due = now if has_consequences else min(next_expiry, math.inf if next_due is None else next_due)
+        due = now if has_consequences else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
     def _commit(self) -> None:
@@ -237,8 +237,9 @@ class Ledger:
         execute, now = self._execute, to_text(batch.now)
         batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
         match item:
-            case QueuePaused(queue):
-                execute(statements.PAUSE_QUEUE, {"name": queue, "now": now})
+            case QueuePaused(queue, at):
+                resumes_at = None if at is None else to_text(at)
+                execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
             case QueueResumed(queue):
                 execute(statements.RESUME_QUEUE, {"name": queue})
             case ClockJumped(delta):
@@ -380,12 +381,13 @@ class Ledger:
             has_more = release.has_consequences(self._execute)
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
-    def _grant_slots(self, lanes: Lanes, batch: Batch) -> float | None:
-        """Claim for every free slot; answers when to look again."""
+    def _grant_slots(self, lanes: Lanes, batch: Batch) -> float:
+        """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
+        batch.resumed, next_resume = end_pauses(self._execute, batch.now)
         found, next_due = Slots(self._execute, lanes, batch.now).granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
             self._store(batch)
-        return next_due
+        return next_resume if next_due is None else min(next_resume, next_due)

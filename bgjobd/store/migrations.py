@@ -256,6 +256,11 @@ def _add_expiry(database: SqliteDatabase) -> None:
     )
 
 
+def _tell_end_of_pause(database: SqliteDatabase) -> None:
+    """When a paused queue goes on by itself."""
+    database.execute_sql('ALTER TABLE "queues" ADD COLUMN "resumes_at" VARCHAR(255)')
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -269,6 +274,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_dependencies,
     _add_expiry,
     _add_unique_keys,
+    _tell_end_of_pause,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

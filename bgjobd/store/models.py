@@ -130,10 +130,11 @@ class JobLog(Model):
 
 
 class Queue(Model):
-    """A queue that was paused; one without a row is open."""
+    """A queue that was paused, until it `resumes_at` or for good; one without a row is open."""
 
     name = CharField(primary_key=True)
     paused_at = CharField()
+    resumes_at = CharField(null=True)
 
     class Meta:
         table_name = "queues"

@@ -162,7 +162,7 @@ class Reader:
 
     def queues(self) -> set[str]:
         """The queues that have jobs which have not ended, or that are paused."""
-        return self.paused() | {
+        return self.paused().keys() | {
             name for statement in _QUEUES for (name,) in self._database.execute_sql(statement).fetchall()
         }
 
@@ -193,9 +193,9 @@ class Reader:
         """
         return occurrences.page(self._database.connection(), name, before, limit)
 
-    def paused(self) -> set[str]:
-        """The queues that are paused."""
-        return {name for (name,) in self._database.execute_sql(statements.SELECT_PAUSED).fetchall()}
+    def paused(self) -> dict[str, str | None]:
+        """The queues that are paused, with when each goes on by itself, as it is stored, or None."""
+        return dict(self._database.execute_sql(statements.SELECT_PAUSED).fetchall())
 
     def oldest_pending(self, now: float) -> str | None:
         """Since when the job waits for a slot that has waited longest, as it is stored; None where none waits.
@@ -393,7 +393,8 @@ class Reader:
         )
 
     def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-        paused = self._dicts(statements.SELECT_PAUSED_AT, {"name": job.queue})
+        pause = self._database.execute_sql(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
+        paused_at, resumes_at = pause or (None, None)
         place = {"queue": job.queue, "priority": job.priority, "id": job.id}
         bounds = {"now": to_text(now), "most": MOST_AHEAD}
         (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
@@ -401,10 +402,11 @@ class Reader:
         return OnFile(
             job,
             latest,
-            instant(paused[0]["paused_at"]) if paused else None,
+            instant(paused_at),
             ahead,
             tuple(RunningJob(*row) for row in running),
             self._try_keeper(job),
+            instant(resumes_at),
         )
 
     def _try_keeper(self, job: Job) -> Keeper | None:

@@ -1,7 +1,8 @@
-"""The jobs that get the free slots, which claims them: looked for in the file as a transaction has it."""
+"""The queues whose pause is over, and the jobs that get the free slots: in the file as a transaction has it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,20 @@ READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
 
 
+def end_pauses(execute: Callable[..., Any], now: float) -> tuple[list[str], float]:
+    """The queues whose pause is over, which are open from here on; and when the next one's is, `inf` for never."""
+    next_end = _next_end_of_pause(execute)
+    if next_end > now:
+        return [], next_end
+    over = execute(statements.END_PAUSES, {"now": to_text(now)}).fetchall()
+    return sorted(name for (name,) in over), _next_end_of_pause(execute)
+
+
+def _next_end_of_pause(execute: Callable[..., Any]) -> float:
+    (at,) = execute(statements.SELECT_NEXT_RESUME).fetchone()
+    return math.inf if at is None else from_text(at)
+
+
 @dataclass(slots=True)
 class Slots:
     """Looks for the jobs to start; `execute` runs a statement, with its values, in the transaction that is open."""
@@ -33,7 +48,7 @@ class Slots:
         free = planner.free_slots(self.lanes, running)
         if free == 0:
             return [], None
-        paused = [name for (name,) in self.execute(statements.SELECT_PAUSED).fetchall()]
+        paused = [name for name, _ in self.execute(statements.SELECT_PAUSED).fetchall()]
         places = planner.free_by_queue(self.lanes, running, paused)
         due = self._make_ready()
         return self._chosen(free, places), None if due is None else from_text(due)

@@ -278,10 +278,15 @@ SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
 SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")
 )
-SELECT_PAUSED_AT: Final = "SELECT paused_at FROM queues WHERE name = :name"
-SELECT_PAUSED: Final = "SELECT name FROM queues"
-PAUSE_QUEUE: Final = "INSERT OR IGNORE INTO queues (name, paused_at) VALUES (:name, :now)"
+SELECT_PAUSE: Final = "SELECT paused_at, resumes_at FROM queues WHERE name = :name"
+SELECT_PAUSED: Final = "SELECT name, resumes_at FROM queues"
+SELECT_NEXT_RESUME: Final = "SELECT min(resumes_at) FROM queues"
+PAUSE_QUEUE: Final = """
+    INSERT INTO queues (name, paused_at, resumes_at) VALUES (:name, :now, :resumes_at)
+    ON CONFLICT (name) DO UPDATE SET resumes_at = excluded.resumes_at
+"""
 RESUME_QUEUE: Final = "DELETE FROM queues WHERE name = :name"
+END_PAUSES: Final = "DELETE FROM queues WHERE resumes_at <= :now RETURNING name"
 LEAPT_AT: Final = "leapt_at"
 """The property that tells when a daemon last saw time leap ahead."""
 

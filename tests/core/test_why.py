@@ -183,6 +183,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits: queue mail is paused since 14:28:33 UTC, 3 min ago; `bgjob resume mail` lets it go on",
     ),
     (
+        replace(WAITS_BEHIND, resumes_at=NOW + 600),
+        {"lanes": ALL["lanes"]},
+        "waits: queue mail is paused until 14:41:53 UTC, in 10 min; `bgjob resume mail` lets it go on before",
+    ),
+    (
         replace(WAITS_BEHIND, paused_at=None),
         {"lanes": ALL["lanes"], "why_held": "they hold 2 GiB"},
         "waits: no job of its class starts: they hold 2 GiB",

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +120,60 @@ def test_a_pause_outlives_the_ledger(store: Store) -> None:
     store.close()
     store.open()
     assert claimed(store, Lanes(1)) == []
+
+
+def test_a_pause_that_is_over_grants_slots_in_the_transaction_that_finds_it_so(store: Store) -> None:
+    store.submit(asked(), asked(queue="mail"))
+    lanes = Lanes(5, {"default": None, "mail": None})
+    committed = store.commit(QueuePaused("default", NOW + 60), QueuePaused("mail", NOW + 90), lanes=lanes)
+    assert (committed.claims, committed.next_due, committed.resumed) == ((), NOW + 60, ())
+    store.close()
+    store.open()  # nobody runs while it ends
+    store.now = NOW + 75
+    committed = store.commit(Look(), lanes=lanes)
+    assert ([claim.job.id for claim in committed.claims], committed.resumed) == ([1], ("default",))
+    assert committed.next_due == NOW + 90
+    store.now = NOW + 90
+    committed = store.commit(Look(), lanes=lanes)
+    assert ([claim.job.id for claim in committed.claims], committed.resumed) == ([2], ("mail",))
+    assert (committed.next_due, store.commit(Look(), lanes=lanes).resumed) == (None, ())
+
+
+def test_a_pause_that_is_over_is_so_though_no_slot_is_free_and_the_clock_is_set_back(store: Store) -> None:
+    store.submit(asked())
+    assert store.commit(QueuePaused("default", NOW + 60)).next_due == NOW + 60
+    store.now = NOW + 61
+    committed = store.commit(Look(), lanes=NO_SLOTS)
+    assert (committed.resumed, committed.next_due) == (("default",), None)
+    store.now = NOW
+    assert [claim.job.id for claim in store.commit(ClockJumped(-61.0), lanes=Lanes(1)).claims] == [1]
+
+
+@pytest.mark.parametrize(
+    ("second", "next_due"),
+    [
+        (QueuePaused("default", NOW + 90), NOW + 90),
+        (QueuePaused("default"), None),
+        (QueueResumed("default"), None),
+    ],
+    ids=["longer", "without end", "resumed"],
+)
+def test_a_second_pause_replaces_when_the_first_ends(
+    store: Store, second: QueuePaused | QueueResumed, next_due: float | None
+) -> None:
+    store.commit(QueuePaused("default", NOW + 60))
+    store.now += 1
+    assert store.commit(second).next_due == next_due
+    store.now = NOW + 60
+    assert store.commit(Look()).resumed == ()
+
+
+def test_while_a_queue_is_paused_its_end_is_wall_time_whatever_the_clock_does(store: Store) -> None:
+    store.commit(QueuePaused("default", NOW + 60))
+    store.now = NOW - 3600
+    assert store.commit(ClockJumped(-3600.0)).next_due == NOW + 60
+    store.now = NOW + 3600
+    assert store.commit(ClockJumped(7200.0)).resumed == ("default",)
 
 
 def test_a_job_of_a_queue_that_is_no_more_waits(store: Store) -> None:

@@ -65,7 +65,9 @@ def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
     assert last_entry + 1 == next
 
 
-def test_the_schedules_of_a_restored_backup_are_paused(tmp_path: Path) -> None:
+def test_the_schedules_of_a_restored_backup_are_paused_and_no_queue_of_it_goes_on_by_itself(
+    tmp_path: Path,
+) -> None:
     prepare(tmp_path)
     before = "2026-11-25T12:00:00.000000Z"
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
@@ -73,9 +75,11 @@ def test_the_schedules_of_a_restored_backup_are_paused(tmp_path: Path) -> None:
             "INSERT INTO schedules (name, definition, since, cursor, paused_at) VALUES (?, '{}', ?, ?, ?)",
             [("hourly", before, before, None), ("nightly", before, before, before)],
         )
+        connection.execute("INSERT INTO queues VALUES ('mail', ?, ?)", (before, before))
         connection.execute("INSERT INTO properties VALUES ('copied_at', '')")
         connection.commit()
     assert prepare(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        assert connection.execute("SELECT * FROM queues").fetchall() == [("mail", before, None)]
         paused = dict(connection.execute("SELECT name, paused_at FROM schedules"))
     assert paused["hourly"] > paused["nightly"] == before

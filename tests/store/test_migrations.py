@@ -253,6 +253,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},
+        "queues": {"resumes_at": None},
     }
     assert all(before[table] for table in new)
     assert after == before | {table: [row | more for row in before[table]] for table, more in new.items()}

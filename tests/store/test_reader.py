@@ -162,12 +162,12 @@ def test_counts_are_those_of_each_status_that_has_jobs(store: Store, reader: Rea
 
 
 def test_queues_are_those_with_open_jobs_or_a_pause(store: Store, reader: Reader) -> None:
-    assert reader.queues() == reader.paused() == set()
+    assert (reader.queues(), reader.paused()) == (set(), {})
     store.run_one(queue="mail")
     store.submit(asked(queue="mail"), asked(queue="late", scheduled_at=NOW + 9), asked(queue="over"))
-    store.commit(cancels(4), QueuePaused("mail"), QueuePaused("video"))
+    store.commit(cancels(4), QueuePaused("mail"), QueuePaused("video", NOW + 60))
     assert reader.queues() == {"mail", "late", "video"}
-    assert reader.paused() == {"mail", "video"}
+    assert reader.paused() == {"mail": None, "video": text(NOW + 60)}
 
 
 def test_the_oldest_pending_job_is_the_one_that_has_been_due_for_longest(
@@ -280,7 +280,7 @@ def test_a_waiting_job_has_all_that_bears_on_it_and_an_ended_one_no_more_than_it
     store: Store, reader: Reader
 ) -> None:
     holder = store.run_one(class_name="other.Class")
-    store.commit(QueuePaused("default"))
+    store.commit(QueuePaused("default", NOW + 600))
     store.now += 60
     retried = store.run_one(queue="mail")
     store.commit(starts(retried), ends(retried, Ending.failed("ValueError", "no", delay=30), at=NOW + 61))
@@ -288,6 +288,7 @@ def test_a_waiting_job_has_all_that_bears_on_it_and_an_ended_one_no_more_than_it
     waiting, retrying = reader.on_file(job_id, NOW), reader.on_file(retried, NOW)
     assert waiting is not None
     assert (waiting.job.id, waiting.latest, waiting.paused_at) == (job_id, None, NOW)
+    assert waiting.resumes_at == NOW + 600
     assert waiting.running == (RunningJob(holder, "default", "other.Class"),)
     assert retrying is not None
     ending = Ending.failed("ValueError", "no")
