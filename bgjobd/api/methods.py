@@ -30,7 +30,7 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
-from bgjobd.api.submissions import stored_instant, submit, try_instant
+from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
@@ -141,10 +141,16 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
         }
 
 
-async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueuePaused(_known_queue(daemon, given.queue)))
-    say_who(daemon, f"pause of queue {given.queue}", caller)
-    return {}
+async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObject:
+    queue, now = _known_queue(daemon, given.queue), daemon.clock.now()
+    at = in_or_at(given.resumes_in, given.resumes_at, now, "resumes")
+    if at is not None and at <= now:
+        raise InvalidParameterError(parameter="resumes_at")
+    await daemon.record(QueuePaused(queue, at))
+    resumes_at = None if at is None else to_text(at)
+    until = "" if resumes_at is None else f" until {resumes_at}"
+    say_who(daemon, f"pause of queue {queue}{until}", caller)
+    return {"resumes_at": resumes_at}
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
@@ -269,7 +275,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Prune": (schemas.Prune, prune),
     "PruneLogs": (schemas.PruneLogs, prune_logs),
     "Reload": (Nothing, reload),
-    "Pause": (QueueName, pause),
+    "Pause": (schemas.Pause, pause),
     "Resume": (QueueName, resume),
     "List": (schemas.List, list_jobs),
     "Logs": (schemas.Logs, logs),

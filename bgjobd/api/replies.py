@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -170,9 +170,11 @@ def fork_server_reply(daemon: Daemon) -> JsonObject:
 
 
 def queues_reply(
-    daemon: Daemon, tally: Tally, paused: Collection[str], oldest: Mapping[str, str]
+    daemon: Daemon, tally: Tally, paused: Mapping[str, str | None], oldest: Mapping[str, str]
 ) -> list[JsonObject]:
-    """What Stats tells of each queue. `oldest` has since when the first of its pending jobs waits."""
+    """What Stats tells of each queue. `paused` has those that are, and until when; `oldest` since when the first of its
+    pending jobs waits.
+    """
     return [
         {
             "name": name,
@@ -180,6 +182,7 @@ def queues_reply(
             "pending": tally.of_queue(name, Status.PENDING),
             "running": tally.of_queue(name, Status.RUNNING),
             "paused": name in paused,
+            "resumes_at": paused.get(name),
             "max_pending": daemon.lanes.max_pending[name],
             "blocked": tally.blocked_of(name),
             "oldest_pending": oldest.get(name),

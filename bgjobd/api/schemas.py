@@ -183,6 +183,11 @@ class QueueName(Input):
     queue: str
 
 
+class Pause(QueueName):
+    resumes_in: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
+    resumes_at: str | None = None
+
+
 class Schedules(Input):
     next: Annotated[int, Field(ge=0, le=MAX_OCCURRENCES)] | None = None
     name: str | None = None

@@ -391,17 +391,22 @@ def _scheduled_at(options: Options, now: float) -> float | None:
 
 def _expires_at(options: Options, scheduled_at: float | None, now: float) -> float | None:
     """By when it is to start; one that is to start later is refused."""
-    if options.expires_at is None:
-        at = None if options.expires_in is None else now + options.expires_in
-    elif options.expires_in is not None:
-        raise InvalidParameterError(parameter="options.expires_in")
-    else:
-        at = try_instant(options.expires_at)
-        if at is None:
-            raise InvalidParameterError(parameter="options.expires_at")
+    at = in_or_at(options.expires_in, options.expires_at, now, "options.expires")
     if at is not None and scheduled_at is not None and scheduled_at >= at:
         raise InvalidParameterError(parameter="options.at" if options.at is not None else "options.delay")
     return at
+
+
+def in_or_at(seconds: float | None, at: str | None, now: float, name: str) -> float | None:
+    """The moment that is given by one of the two, `NAME_in` or `NAME_at`. Raises InvalidParameterError."""
+    if at is None:
+        return None if seconds is None else now + seconds
+    if seconds is not None:
+        raise InvalidParameterError(parameter=f"{name}_in")
+    moment = try_instant(at)
+    if moment is None:
+        raise InvalidParameterError(parameter=f"{name}_at")
+    return moment
 
 
 def try_instant(text: str) -> float | None:

@@ -188,7 +188,7 @@ def _remarks(seen: Gathered) -> Iterator[str]:
     if seen.stats is not None:
         for queue in seen.stats["queues"]:
             if queue["paused"]:
-                yield f"queue {queue['name']} is paused; `bgjob resume {queue['name']}` goes on with it"
+                yield _paused(queue, seen.now)
         waited = _waited(seen)
         if waited is not None and waited > _LONG:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
@@ -202,6 +202,12 @@ def _remarks(seen: Gathered) -> Iterator[str]:
             yield f"nobody is seen to hold the lock in {seen.state_dir}: the daemon may serve another directory"
     if seen.is_synchronised is False:
         yield "nobody keeps the clock right (NTP)"
+
+
+def _paused(queue: Mapping[str, Any], now: float) -> str:
+    name, at = queue["name"], queue.get("resumes_at")  # which daemons before it did not tell
+    until, before = ("", "") if at is None else (f" until {text.moment(at, now)}", " before")
+    return f"queue {name} is paused{until}; `bgjob resume {name}` goes on with it{before}"
 
 
 def _waited(seen: Gathered) -> float | None:
@@ -251,9 +257,9 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "code", loaded
     yield "slots", f"{sum(queue['running'] for queue in stats['queues'])} of {stats['slots']} in use"
     for index, queue in enumerate(stats["queues"]):
-        paused = ", paused" if queue["paused"] else ""
-        message = f"{queue['name']}: {queue['pending']} pending, {queue['running']} running{paused}"
-        yield "" if index else "queues", message
+        counts = f"{queue['pending']} pending, {queue['running']} running"
+        paused = text.paused(queue, seen.now)
+        yield "" if index else "queues", f"{queue['name']}: {counts}{paused and f', {paused}'}"
     waited = _waited(seen)
     if waited is not None:
         yield "waiting", f"the oldest job that is due, for {text.about(waited)}"

@@ -300,6 +300,11 @@ def maybe_int(reply: JsonObject, name: str) -> int | None:
     return None if reply.get(name) is None else field(reply, name, int)
 
 
+def resumes_at(reply: JsonObject) -> str | None:
+    """What daemons that know no such time say nothing of."""
+    return None if reply.get("resumes_at") is None else shaped(reply, "resumes_at", "moment")
+
+
 def output(reply: JsonObject) -> OutputRead:
     try:
         data = b64decode(field(reply, "data", str), validate=True)

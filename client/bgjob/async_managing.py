@@ -112,9 +112,17 @@ class ManagingClient(CallingClient):
         """
         return await self._call(calls.prune_logs(before, after))
 
-    async def pause(self, queue: str = "default") -> None:
-        """Start no more jobs of a queue."""
-        await self._call(calls.pause(queue))
+    async def pause(
+        self,
+        queue: str = "default",
+        *,
+        resumes_in: float | timedelta | None = None,
+        resumes_at: str | datetime | None = None,
+    ) -> str | None:
+        """Start no more jobs of a queue until it is resumed, or for so many seconds, or until an instant, by itself;
+        that instant, a UTC text, or None. Of one that is paused already this replaces when it ends.
+        """
+        return await self._call(calls.pause(queue, resumes_in, resumes_at))
 
     async def resume(self, queue: str = "default") -> None:
         """Start jobs of a queue again."""

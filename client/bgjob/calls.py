@@ -376,8 +376,12 @@ def prune_logs(before: str, after: int) -> Call[tuple[int, int | None]]:
     )
 
 
-def pause(queue: str) -> Call[None]:
-    return _call("Pause", answers.nothing, queue=queue)
+def pause(
+    queue: str, resumes_in: float | timedelta | None = None, resumes_at: str | datetime | None = None
+) -> Call[str | None]:
+    """When it goes on by itself, as that is stored, or None."""
+    until = {"resumes_in": plain_time(resumes_in), "resumes_at": plain_time(resumes_at)}
+    return _call("Pause", answers.resumes_at, queue=queue, **until)
 
 
 def resume(queue: str) -> Call[None]:

@@ -405,6 +405,8 @@ _WANTED = {
     "options.priority": "a whole number is wanted",
     "options.queue": "the name of a queue is wanted that the daemon has",
     "queue": "the name of a queue is wanted that the daemon has",
+    "resumes_in": "seconds above 0 are wanted, 100 years at most, and no `resumes_at` beside them",
+    "resumes_at": "a date and time to come is wanted, with its offset, such as 2024-12-04T14:31:53Z",
     "options.timeout": "seconds above 0 are wanted, 100 years at most",
     "options.max_retries": "a whole number from 0 on is wanted, at most the daemon's [retry] cap",
     "options.retry_delay": "seconds from 0 on are wanted, 100 years at most",

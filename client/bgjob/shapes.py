@@ -50,7 +50,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
     "QueueStats": (
-        "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment, blocked: ?int"
+        "name: string, pending: int, running: int, slots: ?int, paused: bool, "
+        "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment"
     ),
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "

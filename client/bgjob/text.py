@@ -133,6 +133,14 @@ def moment(text: str | None, now: float) -> str:
     return "" if text is None else f"{date(text)} UTC ({when(text, now)})"
 
 
+def paused(queue: Mapping[str, Any], now: float) -> str:
+    """Whether a queue is paused, and until when: `paused, resumes in 10 min`; empty where it is not."""
+    if not queue["paused"]:
+        return ""
+    at = queue.get("resumes_at")  # daemons before it did not tell
+    return "paused" if at is None else f"paused, resumes {when(at, now)}"
+
+
 def about(seconds: float) -> str:
     """A time span that is past in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
     return about_text(seconds)

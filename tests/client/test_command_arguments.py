@@ -44,6 +44,16 @@ def test_two_hyphens_end_the_options() -> None:
     assert arguments.parse(["cancel", "--", "1"]).ids == [1]
 
 
+def test_a_pause_has_one_end_or_none(capsys: pytest.CaptureFixture[str]) -> None:
+    given = arguments.parse(["pause", "mail", "--for", "10m"])
+    assert (given.queue, given.resumes_in, given.resumes_at) == ("mail", 600.0, None)
+    given = arguments.parse(["pause", "--until", "2026-12-01T08:00Z"])
+    assert (given.queue, given.resumes_in, given.resumes_at) == ("default", None, "2026-12-01T08:00:00+00:00")
+    with pytest.raises(SystemExit):
+        arguments.parse(["pause", "--for", "10m", "--until", "2026-12-01T08:00Z"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """There it is an hour later than UTC, until the night of 29 March 2026, and again from 25 October on."""

@@ -345,7 +345,7 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     assert commands.json("stats")["version"]
     assert set(commands.json("top", "--once")) == {"stats", "attempts", "failed"}
     assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
-    assert commands.json("pause", "mail") == {"queue": "mail"}
+    assert commands.json("pause", "mail") == {"queue": "mail", "resumes_at": None}
     waiting = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
     assert commands.json("cancel", str(waiting)) == {"ids": [waiting]}
     assert commands.json("retry", str(waiting)) == {"ids": [waiting]}
@@ -865,6 +865,11 @@ def test_closed_descriptors_do_no_harm(commands: Commands, closed: str, code: in
 def test_a_paused_queue_says_so(commands: Commands) -> None:
     assert "`bgjob resume mail`" in commands.run("pause", "mail").stderr
     assert re.search(r"^mail .* paused$", commands.run("stats").stdout, re.M)
+    told = commands.run("pause", "mail", "--for", "10m").stderr
+    assert re.search(
+        r"mail is paused until .* UTC \(in 10 min\); `bgjob resume mail` lets its jobs start before", told
+    )
+    assert re.search(r"^mail .* paused, resumes in 10 min$", commands.run("stats").stdout, re.M)
     commands.run("resume", "mail")
     assert "paused" not in commands.run("stats").stdout
 

@@ -53,6 +53,7 @@ _QUEUE: Final = {
     "paused": True,
     "oldest_pending": _WHEN,
     "blocked": 1,
+    "resumes_at": _WHEN,
 }
 
 _OCCURRENCE: Final = {

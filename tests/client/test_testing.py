@@ -7,6 +7,7 @@ import json
 import threading
 import unittest
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -472,6 +473,26 @@ def test_the_innermost_answers_and_the_daemon_does_again_afterwards() -> None:
 @bgjob.testing.recorded()
 def test_it_works_as_a_decorator() -> None:
     assert run_background_job("a.B", "c").id == 1
+
+
+def test_a_pause_tells_when_it_ends_and_refuses_an_end_that_is_none() -> None:
+    with bgjob.testing.recorded():
+        client = Client()
+        assert client.pause("mail") is None
+        assert client.pause("mail", resumes_at="2999-12-04T15:31:53+01:00") == "2999-12-04T14:31:53.000000Z"
+        before = datetime.now(UTC)
+        until = client.pause("mail", resumes_in=timedelta(minutes=10))
+        assert 600 <= (datetime.fromisoformat(until or "") - before).total_seconds() < 660
+        for wrong in (
+            {"resumes_in": 0},
+            {"resumes_in": "10m"},
+            {"resumes_in": 5, "resumes_at": "2999-12-04T14:31:53Z"},
+            {"resumes_at": "2999-12-04T14:31:53"},
+            {"resumes_at": "2024-12-04T14:31:53Z"},
+        ):
+            with pytest.raises(InvalidParameterError) as caught:
+                client.pause("mail", **wrong)  # type: ignore[arg-type]  # that is what is tried
+            assert caught.value.parameters == {"parameter": next(iter(wrong))}
 
 
 class TestWithUnittest(unittest.TestCase):

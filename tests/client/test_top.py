@@ -158,7 +158,10 @@ def test_a_screen_has_all_that_there_is() -> None:
     seen = scene(
         attempts,
         [failed(7)],
-        [queue("default") | {"oldest_pending": at(200)}, queue("mail", paused=True)],
+        [
+            queue("default") | {"oldest_pending": at(200)},
+            queue("mail", paused=True) | {"resumes_at": at(-600)},
+        ],
         {(12, 1): 42.4},
         rates=Rates(31.0, 0.5),
     )
@@ -168,7 +171,7 @@ def test_a_screen_has_all_that_there_is() -> None:
         "",
         "QUEUE    PENDING  RUNNING  SLOTS  OLDEST",
         "default        2        1    all   3 min",
-        "mail           2        1    all          paused",
+        "mail           2        1    all          paused, resumes in 10 min",
         "",
         "JOB  WHAT             NO    AGE  CPU   TIME  MEMORY  PROGRESS       QUEUE   PID",
         " 12  shop.Mail::send   1  2 min  42%  1.5 s  31 MiB  25% a quarter  mail   4012",

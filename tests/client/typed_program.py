@@ -101,7 +101,7 @@ def use_client() -> None:
         assert_type(client.watch(queue="mail"), Following[Json])
         client.cancel(1, 2)
         client.retry(3)
-        client.pause("mail")
+        assert_type(client.pause("mail", resumes_in=timedelta(minutes=10)), str | None)
         client.resume()
         assert_type(client.schedules(next=5), list[Json])
         occurrences = client.occurrences("nightly", limit=20)

@@ -261,6 +261,20 @@ def test_a_paused_queue_starts_nothing_and_a_waiting_job_can_be_cancelled(client
     assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
 
 
+def test_a_pause_that_has_an_end_is_over_by_itself_and_the_log_says_so(
+    client: Client, running: RunningDaemon
+) -> None:
+    client.pause(resumes_in=3600)
+    until = client.pause(resumes_in=0.3)
+    job = client.run_background_job(PROBE, "echo", {"value": 1})
+    assert job.result(20) == 1
+    assert until is not None
+    assert job.snapshot["started_at"] >= until
+    who = f"requested by uid {os.getuid()} (pid {os.getpid()})"
+    wanted = [f"pause of queue default until {until} {who}", "queue default is resumed: its pause is over"]
+    eventually(lambda: told_of_daemon(running)[-2:] == wanted)
+
+
 def test_the_log_tells_who_cancelled_retried_paused_and_resumed(
     client: Client, running: RunningDaemon
 ) -> None:

@@ -246,6 +246,16 @@ INVALID = [
         )
     ),
     *(
+        invalid(f"Pause {what}", next(iter(until)), {"queue": "default", **until}, "Pause")
+        for what, until in {
+            "for no time": {"resumes_in": 0},
+            "for longer than there are dates": {"resumes_in": 1e10},
+            "until a time without its offset": {"resumes_at": "2999-12-04T14:31:53"},
+            "until a time that is past": {"resumes_at": "2024-12-04T14:31:53Z"},
+            "for a time and until one": {"resumes_in": 5, "resumes_at": "2999-12-04T14:31:53Z"},
+        }.items()
+    ),
+    *(
         refusal
         for method in ("Pause", "Resume")
         for refusal in (
@@ -732,7 +742,7 @@ def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
         "Retry": lambda: client.retry(*given["ids"]),
         "Prune": lambda: client.prune(given["ids"], given["last_entry"]),
         "PruneLogs": lambda: client.prune_logs(given["before"], given["after"]),
-        "Pause": lambda: client.pause(given["queue"]),
+        "Pause": lambda: client.pause(**given),
         "Resume": lambda: client.resume(given["queue"]),
     }
     return calls[method]()

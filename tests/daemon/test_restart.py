@@ -70,13 +70,19 @@ def test_the_next_daemon_waits_for_attempts_that_still_run(tmp_path: Path, numbe
 def test_sigterm_ends_the_daemon_with_0_while_callers_wait(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         with running.client() as client:
-            client.pause()
+            until = client.pause(resumes_in=3600)
             job = client.run_background_job(PROBE, "echo")
         assert running.stop() == 0
         running.start()
         with running.client() as client:
             assert client.get(job.id).snapshot["status"] == "pending"
-            client.resume()
+            assert [queue["resumes_at"] for queue in client.stats()["queues"]] == [until]
+        assert running.stop() == 0
+        _change(
+            running, "UPDATE queues SET resumes_at = '2024-12-04T14:31:53.000000Z'"
+        )  # it is over meanwhile
+        running.start()
+        with running.client() as client:
             job = client.get(job.id)
             assert job.wait(20)["status"] == "completed"
 

@@ -53,6 +53,7 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                     "max_pending": 100_000,
                     "blocked": 0,
                     "oldest_pending": stats["oldest_pending"],
+                    "resumes_at": None,
                 }
             ]
             assert "last hour: 1 completed, 1 failed; the oldest pending" in commands.run("stats").stdout

@@ -44,6 +44,7 @@ STATS: dict[str, Any] = {
         {"name": "mail", "slots": 1, "pending": 0, "running": 1, "paused": True},
     ],
 }
+PAUSED = STATS["queues"][1] | {"resumes_at": "2025-11-25T16:10:00.000000Z"}
 SEEN = Gathered(
     now=NOW,
     socket="/run/bgjobd.sock",
@@ -124,6 +125,10 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
     ("seen", "remark"),
     [
         (SEEN, "queue mail is paused; `bgjob resume mail` goes on with it"),
+        (
+            replace(SEEN, stats=STATS | {"queues": [PAUSED]}),
+            "mail is paused until 2025-11-25 16:10:00 UTC (in 10 min); `bgjob resume mail` goes on with it before",
+        ),
         (replace(SEEN, is_synchronised=False), "nobody keeps the clock right"),
         (
             replace(SEEN, stats=STATS | {"reload_failure": "a.B is unavailable"}),

@@ -308,7 +308,7 @@ SAMPLES: dict[str, Any] = {
               "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
-                          "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1}],
+                          "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, quote
 import pytest
 
 from bgjob.codec import Request as Asked
+from bgjobd.host.clock import to_text
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.graph import JOB, Graph
@@ -726,6 +728,13 @@ def test_who_searches_for_a_number_is_led_to_the_job_first(shown: OnePage, addre
 
 def test_a_queue_tells_how_many_jobs_may_wait_in_it(shown: OnePage) -> None:
     assert "1 of 100,000" in " ".join(shown.read("/system").text.split())
+
+
+def test_a_queue_that_goes_on_by_itself_says_when(shown: OnePage) -> None:
+    later = to_text(time.time() + 630)
+    shown.samples["stats"]["queues"][0] |= {"paused": True, "resumes_at": later}
+    assert "default is paused, resumes in 10 minutes, 1 waits" in shown.read("/").text
+    assert "Paused, resumes in 10 minutes" in shown.read("/system").text
 
 
 def test_the_fork_servers_are_told(shown: OnePage) -> None:

@@ -97,7 +97,7 @@ def queue_columns(
         Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
         Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
         *([Column("OLDEST", waits, is_number=True)] if any(waits) else []),
-        Column("", ["paused" if queue["paused"] else "" for queue in queues]),
+        Column("", [text.paused(queue, now) for queue in queues]),
     ]
 
 

@@ -53,7 +53,32 @@ def _add_reload(commands: Commands) -> None:
 
 
 def _add_pause(commands: Commands) -> None:
-    _add_queue(added(commands, "pause", manage.pause, "bgjob pause mail", hint=_QUEUES))
+    command = added(
+        commands,
+        "pause",
+        manage.pause,
+        "bgjob pause mail",
+        "bgjob pause mail --for 10m",
+        "bgjob pause mail --until 'tomorrow 08:00'",
+        hint=_QUEUES,
+        more="Of a queue that is paused already this replaces when it goes on by itself.",
+    )
+    _add_queue(command)
+    until = command.add_mutually_exclusive_group()
+    until.add_argument(
+        "--for",
+        dest="resumes_in",
+        type=values.seconds,
+        metavar="TIME",
+        help="it goes on by itself after this time",
+    )
+    until.add_argument(
+        "--until",
+        dest="resumes_at",
+        type=values.start,
+        metavar="WHEN",
+        help="it goes on by itself then: 08:00, 2026-12-04T14:31:53Z; local time where no offset is given",
+    )
 
 
 def _add_resume(commands: Commands) -> None:

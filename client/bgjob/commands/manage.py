@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -25,14 +26,25 @@ def retry(client: Client, given: argparse.Namespace) -> int:
 
 def pause(client: Client, given: argparse.Namespace) -> int:
     """Start no more jobs of a queue; those that run go on."""
-    return _ask_of_queue(
-        client.pause, given, f"is paused; `bgjob resume {given.queue}` lets its jobs start again"
-    )
+    until = client.pause(given.queue, resumes_in=given.resumes_in, resumes_at=given.resumes_at)
+    if given.json:
+        screen.tell_json({"queue": given.queue, "resumes_at": until})
+    elif until is None:
+        screen.say(f"queue {given.queue} is paused; `bgjob resume {given.queue}` lets its jobs start again")
+    else:
+        told = f"is paused until {text.moment(until, time.time())}"
+        screen.say(f"queue {given.queue} {told}; `bgjob resume {given.queue}` lets its jobs start before")
+    return OK
 
 
 def resume(client: Client, given: argparse.Namespace) -> int:
     """Start the jobs of a paused queue again."""
-    return _ask_of_queue(client.resume, given, "is not paused")
+    client.resume(given.queue)
+    if given.json:
+        screen.tell_json({"queue": given.queue})
+    else:
+        screen.say(f"queue {given.queue} is not paused")
+    return OK
 
 
 def reload(client: Client, given: argparse.Namespace) -> int:
@@ -64,13 +76,4 @@ def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str,
     names = " ".join(map(str, ids))
     are = f"job {names} is" if len(ids) == 1 else f"jobs {names} are"
     screen.say(f"{are} {told}{more}; `bgjob wait {names}` waits for the end")
-    return OK
-
-
-def _ask_of_queue(ask: Callable[[str], None], given: argparse.Namespace, told: str) -> int:
-    ask(given.queue)
-    if given.json:
-        screen.tell_json({"queue": given.queue})
-    else:
-        screen.say(f"queue {given.queue} {told}")
     return OK

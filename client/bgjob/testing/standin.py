@@ -83,7 +83,7 @@ class Recorder:
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
-            f"{INTERFACE}.Pause": lambda given: {},
+            f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
             **groups.answers,
             **{

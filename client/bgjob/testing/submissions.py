@@ -12,7 +12,7 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.keys import is_made_here
-from bgjob.submission_rules import check_names, check_shape, is_key
+from bgjob.submission_rules import check_names, check_shape, is_key, is_seconds
 from bgjob.testing.ties import Ties
 from bgjob.words import Backoff, IfHeld, Status
 
@@ -196,6 +196,20 @@ def _expires_at(options: JsonObject, now: float) -> str | None:
     if options.get("expires_at") is not None:
         return instant(try_seconds(options["expires_at"]))
     return instant(now + options["expires_in"]) if options.get("expires_in") else None
+
+
+def try_end_of_pause(given: JsonObject) -> str | None:
+    """When a queue goes on by itself; None where that is left open. Raises InvalidParameterError."""
+    now = time.time()
+    seconds, at = given.get("resumes_in"), given.get("resumes_at")
+    if seconds is not None and (at is not None or not is_seconds(seconds) or seconds <= 0):
+        raise InvalidParameterError(parameter="resumes_in")
+    if at is None:
+        return None if seconds is None else instant(now + seconds)
+    moment = try_seconds(at) if isinstance(at, str) else None
+    if moment is None or moment <= now:
+        raise InvalidParameterError(parameter="resumes_at")
+    return instant(moment)
 
 
 def instant(seconds: float | None = None) -> str:
