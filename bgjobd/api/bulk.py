@@ -12,11 +12,12 @@ from bgjob.submission_rules import of_one
 from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
 from bgjobd.api.access import Grants
+from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Options, SubmitMany, UnnamedJob
 from bgjobd.api.submissions import checked_text, digest_beside_call, digester, text_in_order
 from bgjobd.api.ties import Names
-from bgjobd.api.unique import unique_of
+from bgjobd.core.gate import Share
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host.pacing import Pace
@@ -39,7 +40,7 @@ async def submit_many(grants: Grants, daemon: Daemon, given: SubmitMany, caller:
     _refuse_all_but(given, _WITH_EACH)
     common, keys = _common(given), given.keys
     _check_shapes(each, keys)
-    if await _has_unique_keys(daemon, common):
+    if await _has_keys(daemon, common):
         return await _submit_one_by_one(grants, daemon, given, _one_by_one(common, each, keys), caller)
     async with caller.turn:
         bulk = await _bulk(daemon, common, each, keys, submissions.submitter(caller, grants))
@@ -75,12 +76,17 @@ def _common(given: SubmitMany) -> UnnamedJob:
     )
 
 
-async def _has_unique_keys(daemon: Daemon, common: UnnamedJob) -> bool:
-    """Whether each job has to be looked at by itself."""
-    if common.options is not None and common.options.unique_key is not None:
+async def _has_keys(daemon: Daemon, common: UnnamedJob) -> bool:
+    """Whether each job has to be looked at by itself: it may have a key, or take turns with others."""
+    options = common.options or Options()
+    if options.unique_key is not None or options.key is not None:
         return True
     policy = (await daemon.current_catalogue.catalogue()).policies.get(common.class_name)
-    return policy is not None and bool(policy.unique)
+    if policy is None:
+        return False
+    rules = (daemon.lanes.keys or {}).get(options.queue or policy.queue)
+    takes_turns = rules is not None and rules.share is not Share.NONE
+    return takes_turns or bool(policy.unique) or policy.key is not None
 
 
 async def _submit_one_by_one(

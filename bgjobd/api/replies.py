@@ -15,6 +15,7 @@ from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
+from bgjobd.core.gate import NO_RULES
 from bgjobd.core.masking import masked, masked_text
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogLine
@@ -144,6 +145,9 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "stop_grace": policy.stop_grace,
         "sensitive": sorted(policy.sensitive),
         "unique": list(policy.unique) or None,
+        "key": policy.key,
+        "rate": None if policy.rate is None else str(policy.rate),
+        "throttle": policy.throttle,
     }
 
 
@@ -185,10 +189,22 @@ def queues_reply(
             "resumes_at": paused.get(name),
             "max_pending": daemon.lanes.max_pending[name],
             "blocked": tally.blocked_of(name),
+            **_of_keys(daemon, tally, name),
             "oldest_pending": oldest.get(name),
         }
         for name, slots in sorted(daemon.lanes.queues.items())
     ]
+
+
+def _of_keys(daemon: Daemon, tally: Tally, queue: str) -> JsonObject:
+    """What a queue says of keys, and how many wait for that."""
+    rules = (daemon.lanes.keys or {}).get(queue, NO_RULES)
+    return {
+        "slots_per_key": rules.slots,
+        "rate_per_key": None if rules.rate is None else str(rules.rate),
+        "share": rules.share,
+        "behind": tally.behind_of(queue),
+    }
 
 
 async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:

@@ -87,6 +87,7 @@ class Options(Input):
     unique_for: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
     if_held: Literal["return", "refuse", "replace"] | None = None
     at_latest: Seconds | None = None
+    key: Key | None = None
 
 
 class UnnamedJob(Input):

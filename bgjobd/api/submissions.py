@@ -23,16 +23,16 @@ from bgjob.keys import is_made_here
 from bgjob.submission_rules import of_one
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants, Right
+from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
-from bgjobd.api.unique import unique_of
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.unique import Unique, bounded
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.terms import terms_of
+from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import Pace, let_others, paced
@@ -183,11 +183,10 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, name
     digest = await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
-    policy = catalogue.policies[job.class_name]
-    unique = unique_of(
-        job.options or _NO_OPTIONS, policy, {} if set(taken) & set(policy.unique) else parameters
-    )
-    return fact_of(daemon, catalogue, job, call, digest, ties, unique)
+    policy, options = catalogue.policies[job.class_name], job.options or _NO_OPTIONS
+    unique = unique_of(options, policy, {} if set(taken) & set(policy.unique) else parameters)
+    key = options.key or key_of(policy, {} if policy.key in taken else parameters, sensitive)
+    return fact_of(daemon, catalogue, job, call, digest, ties, unique, key)
 
 
 async def _digest_of(job: UnnamedJob, parameters: JsonObject, text: str) -> str | None:
@@ -207,6 +206,7 @@ def fact_of(
     digest: str | None = None,
     ties: Ties | None = None,
     unique: Unique | None = None,
+    key: str | None = None,
 ) -> Submitted:
     """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
     options = job.options or _NO_OPTIONS
@@ -236,6 +236,7 @@ def fact_of(
         digest=digest,
         ties=ties,
         unique=unique,
+        key=key,
     )
 
 

@@ -13,6 +13,7 @@ from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import ValidationContext
 from bgjobd.core.job import RetryPolicy
+from bgjobd.core.rates import Rate
 from bgjobd.core.unique import derived
 from bgjobd.core.verdict import NO_CAPS, Caps
 from bgjobd.forkserver.class_rules import ATTRIBUTES
@@ -40,7 +41,7 @@ class Policy:
     """One class's: delays and limits in seconds, `max_output` and `work_limit` in bytes; `slots` is None where it has
     no own limit.
 
-    `retry_on` is None where every bad outcome may be retried.
+    `retry_on` is None where every bad outcome may be retried. `throttle`: its jobs may keep others from starting.
     """
 
     retry: RetryPolicy
@@ -55,6 +56,9 @@ class Policy:
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
     unique: tuple[str, ...] = ()
+    key: str | None = None
+    rate: Rate | None = None
+    throttle: bool = True
     caps: Caps = NO_CAPS
 
     def unique_key(self, parameters: Mapping[str, Any]) -> str | None:
@@ -119,6 +123,9 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         retry_on=None if own.retry_on is None else frozenset(own.retry_on),
         sensitive=frozenset(own.sensitive or ()),
         unique=own.unique or (),
+        key=own.key,
+        rate=own.rate,
+        throttle=first(own.throttle, True),
     )
 
 

@@ -28,6 +28,7 @@ from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd.config import values
 from bgjobd.config.values import ValidationContext, around, shown
 from bgjobd.core.calendar import Cron, Every
+from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 
@@ -189,6 +190,17 @@ class Queue(Section):
     """Attempts of this queue at once; `default` is always there."""
     max_pending: values.Count = 100_000
     """Pending jobs, from which on the queue is full."""
+    slots_per_key: values.Count | None = None
+    """Attempts at once of jobs with the same key; else no limit."""
+    rate_per_key: values.Rate | None = None
+    """How often they start, such as `"10/1s"` or `"100/1m burst 20"`; else no limit."""
+    share: Share = Share.NONE
+    """Who takes turns among jobs of equal priority: nobody, keys or users (`none`, `key` or `user`)."""
+
+    @property
+    def key_rules(self) -> KeyRules:
+        """What it says of keys."""
+        return KeyRules(self.slots_per_key, self.rate_per_key, self.share)
 
 
 class Log(Section):
@@ -270,6 +282,10 @@ class ClassPolicy(Section):
     """For callers that say nothing, higher goes first; else 0."""
     slots: values.Count | None = None
     """Attempts of this class at once, however many queues they come from."""
+    rate: values.Rate | None = None
+    """How often they start, such as `"100/1m"` or `"100/1m burst 20"`; else no limit."""
+    key: values.Text | None = None
+    """The parameter whose value is a job's key, where its caller gives none."""
 
     max_retries: values.Whole | None = None
     """Before the class attribute and `[retry]`."""
@@ -283,6 +299,8 @@ class ClassPolicy(Section):
     """Whether an attempt whose end nobody saw is retried; else it is."""
     retry_on: tuple[values.RetriableOutcome, ...] | None = None
     """The outcomes that are retried; else all that are bad."""
+    throttle: StrictBool | None = None
+    """Whether its jobs may keep others from starting, by `Throttled`; else they may."""
 
     exit_grace: values.Delay | None = None
     """Before `[app]`: for what ends with an attempt, after its outcome."""
@@ -390,6 +408,8 @@ class Schedule(Section):
     """An occurrence is skipped while another job of the method has this key."""
     expires_in: values.Duration | None = None
     """A job that has not started so long after its time is cancelled."""
+    key: values.Key | None = None
+    """What the job shares with others of its queue; else the parameter that its class names."""
 
     _is_known = field_validator("queue")(_known_queue)
     _is_within_cap = field_validator("max_retries")(_retries_within_cap)

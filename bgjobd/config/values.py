@@ -24,6 +24,7 @@ from pydantic import (
 from bgjob.codec import to_json
 from bgjob.words import INT_MAX, INT_MIN, KEY_LENGTHS, Outcome
 from bgjobd.config.cron_expressions import fields_of
+from bgjobd.core.rates import Rate as RateOfStarts
 
 LONGEST_SOCKET_PATH: Final = 107  # bytes: the kernel's sun_path has 108, with the final NUL
 LONGEST_DURATION: Final = 36_500 * 86_400.0  # a hundred years; far below what overflows a datetime
@@ -38,6 +39,11 @@ _SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _TIME_UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,19})\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|[smhdw]?)", re.ASCII)
+_RATE: Final = re.compile(
+    r"([0-9]{1,9})\s*/\s*([0-9]{0,12}(?:\.[0-9]{1,9})?\s*(?:ms|[smhdw]?))(?:\s+burst\s+([0-9]{1,9}))?",
+    re.ASCII,
+)
+_MOST_STARTS: Final = 10_000  # a second
 _UMASK: Final = re.compile(r"0?[0-7]{3}")
 _QUEUE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT: Final = re.compile(r"[^\s@:,/][^\s:,/]*")
@@ -138,6 +144,23 @@ def duration(value: object) -> float:
     if seconds == 0:
         raise ValueError(f"must be a time above 0, not {shown(value)}")
     return seconds
+
+
+def _rate(value: object) -> RateOfStarts:
+    if isinstance(value, RateOfStarts):
+        return value
+    written = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if written is None:
+        raise ValueError(f'must be a rate such as "100/1m" or "100/1m burst 20", not {shown(value)}')
+    period = written[2] if written[2][:1].isdigit() else f"1{written[2]}"
+    count, burst = int(written[1]), int(written[3] or 1)
+    rate = RateOfStarts(count, duration(period), burst) if count else None
+    if rate is None or not 1 <= burst <= count or count > rate.period * _MOST_STARTS:
+        raise ValueError(
+            f"must be a rate above 0 and of at most {_MOST_STARTS:,} a second, with a burst from 1 to the "
+            f"number of starts, not {shown(value)}"
+        )
+    return rate
 
 
 def _umask(value: object) -> int:
@@ -371,6 +394,7 @@ Size = Annotated[int, BeforeValidator(size)]
 Delay = Annotated[float, BeforeValidator(delay)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Cores = Annotated[float, BeforeValidator(_cores)]
+Rate = Annotated[RateOfStarts, PlainValidator(_rate), PlainSerializer(str, when_used="json")]
 Umask = Annotated[int, BeforeValidator(_umask)]
 FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 

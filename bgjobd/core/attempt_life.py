@@ -49,6 +49,7 @@ from bgjobd.core.verdict import (
     Caps,
     StopReason,
     by_limit,
+    settle_throttle,
     unbegun,
     verdict,
     without_spool,
@@ -142,12 +143,14 @@ class AttemptLife(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EndTerms:
-    """What a class's policy and the job say of an attempt's end; `timeout` in seconds."""
+    """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one."""
 
     timeout: float | None = None
     caps: Caps = NO_CAPS
     retry_lost: bool = True
     retry_on: Collection[Outcome] | None = None
+    may_throttle: bool = True
+    has_key: bool = True
 
 
 class IllegalSightError(Exception):
@@ -477,6 +480,7 @@ def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: En
     fact = seen if isinstance(seen, AttemptEnded) else AttemptEnded(life.number, seen, now)
     ending = by_limit(fact, terms.caps, life.stop_reason)
     ending = verdict(ending, life.stop_reason, terms.timeout, terms.retry_lost, terms.retry_on)
+    ending = settle_throttle(ending, terms.may_throttle, terms.has_key)
     return fact if ending is fact.ending else replace(fact, ending=ending)
 
 

@@ -38,6 +38,7 @@ class Submitted:
     expires_at: float | None = None
     unique: Unique | None = None
     expires_in: float | None = None  # instead of expires_at, from when it may start
+    key: str | None = None  # which it shares with others of its queue
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -60,6 +61,7 @@ class Submitted:
             self.expires_at,
             self.unique,
             self.expires_in,
+            self.key,
         )
 
 

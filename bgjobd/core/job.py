@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Final
 
-from bgjob.words import Backoff, IfFailed, Outcome, Status, UniqueWhile
+from bgjob.words import LONGEST_THROTTLE, Backoff, IfFailed, Outcome, Status, Throttle, UniqueWhile
 from bgjobd.core.masking import masked_text
 
 AttemptKey = tuple[int, int]
@@ -57,6 +57,9 @@ class Job:
     Of the edges to what it comes after `waits_for` are not met, and for `failed_before` of these it is cancelled, which
     `cancelled_after` names one of ("12", "group 5"). `takes` is as the column has it, JSON text. One that has got no
     slot by `expires_at` is cancelled. It holds its `unique_key`, if any, `unique_while` it stands so.
+
+    `key` is what it shares with others of its queue, that limits how many of them may run at once: where these have all
+    places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
     """
 
     id: int
@@ -90,6 +93,9 @@ class Job:
     expires_at: float | None = None
     unique_key: str | None = None
     unique_while: UniqueWhile | None = None
+    key: str | None = None
+    turn: int = 0
+    is_behind: bool = False
     updated_at: float = field(default=0.0, compare=False)
 
     def changed(self, **values: Any) -> Job:
@@ -149,7 +155,8 @@ class Ending:
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
     `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
     `crash` tells how the fork server ended by itself that was to start it ("signal 11"); perhaps over this start.
-    `error_class` is the type of an exception with its module, where that is known.
+    `error_class` is the type of an exception with its module, where that is known. `throttles` is whom it keeps from
+    starting for `delay`, beside its job: JOB nobody, for its class may not; None where it did not ask for others.
     """
 
     outcome: Outcome
@@ -164,6 +171,7 @@ class Ending:
     spends_retry: bool = True
     crash: str | None = None
     error_class: str | None = None
+    throttles: Throttle | None = None
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -221,6 +229,12 @@ class Ending:
         return cls(Outcome.SNOOZED, delay=delay, spends_retry=False)
 
     @classmethod
+    def throttled(cls, delay: float, of: Throttle) -> Ending:
+        """A snooze of at most an hour that others of its class or key share; of JOB, or of no time, nobody does."""
+        is_shared = of is not Throttle.JOB and delay > 0
+        return replace(cls.snoozed(min(delay, LONGEST_THROTTLE)), throttles=of if is_shared else None)
+
+    @classmethod
     def exceeded(cls, outcome: Outcome, evidence: str, beneath: Ending) -> Ending:
         """An attempt that met a limit; `beneath` is how it ended over that."""
         return cls._by_other_cause(outcome, evidence, beneath)
@@ -237,11 +251,11 @@ class Ending:
 
     @classmethod
     def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
-        """The ending beneath under the name of what caused it; its evidence stays, a result does not."""
+        """The ending beneath under another cause; its evidence stays, a result and whom it holds do not."""
         if beneath.error_type is not None:
             detail = f": {beneath.error_message}" if beneath.error_message else ""
             why = f"{why} ({beneath.error_type}{detail})"
-        return replace(beneath, outcome=outcome, error_message=why, result=None)
+        return replace(beneath, outcome=outcome, error_message=why, result=None, throttles=None)
 
     @property
     def error(self) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType, Outcome
+from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
 from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, Submitted
 from bgjobd.core.job import Job
@@ -170,7 +170,20 @@ def _quarantined(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ..
 
 
 def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
-    return (Entry(EntryType.INFO, f"Background job snoozed until {_clock(after.scheduled_at)}"),)
+    at = _clock(after.scheduled_at)
+    if fact.ending.throttles is None:
+        return (Entry(EntryType.INFO, f"Background job snoozed until {at}"),)
+    whom = _HELD[fact.ending.throttles].format(at)
+    return (Entry(EntryType.INFO, f"Background job throttled for {fact.ending.delay:.12g} s: {whom}"),)
+
+
+_HELD: Final[Mapping[Throttle, str]] = MappingProxyType(
+    {
+        Throttle.CLASS: "no other of its class starts until {}",
+        Throttle.KEY: "no other of its key starts until {}",
+        Throttle.JOB: "it alone, until {}, for its class may hold no others (throttle = false)",
+    }
+)
 
 
 def _cancel_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:

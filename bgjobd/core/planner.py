@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol, TypeVar
+
+from bgjobd.core.gate import KeyRules
+from bgjobd.core.rates import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +19,8 @@ class Lanes:
 
     `classes` are the slots of the classes that have a limit, in whatever queues their jobs are; `max_pending` is how
     many jobs may be pending in a queue for another to be taken in, `max_parameters` how many bytes a job's may take.
+    `keys` is what the queues say of keys that say anything, None where that is not known, and so nothing is changed;
+    `rates` are those of classes.
     """
 
     slots: int
@@ -20,6 +28,8 @@ class Lanes:
     classes: Mapping[str, int] = field(default_factory=dict)
     max_pending: Mapping[str, int] = field(default_factory=dict)
     max_parameters: int = 64 * 1024
+    keys: Mapping[str, KeyRules] | None = None
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
     def closed(self) -> Lanes:
         """The same lanes with no slot to give, as while draining."""
@@ -41,6 +51,8 @@ class Waiting(Protocol):
     def class_name(self) -> str: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def turn(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Candidate:
     queue: str
     class_name: str
     priority: int
+    turn: int = 0
 
 
 def may_go(crashes: int, on_the_way: int, has_suspect: bool) -> bool:
@@ -82,9 +95,14 @@ def free_by_queue(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str
     return {queue: count for queue, count in places.items() if count > 0}
 
 
-def free_by_class(lanes: Lanes, running: Mapping[str, int]) -> dict[str, int]:
-    """How many more attempts each class with a limit could start, 0 where it is full; `running` is by class."""
-    return {name: max(0, slots - running.get(name, 0)) for name, slots in lanes.classes.items()}
+def free_by_class(
+    lanes: Lanes, running: Mapping[str, int], tokens: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """How many more attempts each class with a limit could start, 0 where it is full; `running` is by class, and so
+    are the `tokens` of those with a rate.
+    """
+    free = {name: max(0, slots - running.get(name, 0)) for name, slots in lanes.classes.items()}
+    return free | {name: min(number, free.get(name, number)) for name, number in (tokens or {}).items()}
 
 
 def choose(
@@ -92,12 +110,13 @@ def choose(
 ) -> list[W]:
     """The jobs to start now: higher priority first, then the older, each within its queue's places and its class's.
 
-    `free` is the number of slots left in all, `places` what free_by_queue() gave, `of_classes` what free_by_class()
-    gave: a class that it lacks has no limit.
+    In a queue whose jobs take turns the turn comes before the age; between queues it tells nothing. `free` is the
+    number of slots left in all, `places` what free_by_queue() gave, `of_classes` what free_by_class() gave: a class
+    that it lacks has no limit.
     """
     left, left_of_classes = dict(places), dict(of_classes or {})
     chosen: list[W] = []
-    for job in sorted(waiting, key=lambda job: (-job.priority, job.id)):
+    for job in _in_order(waiting):
         if len(chosen) >= free:
             break
         if left.get(job.queue, 0) > 0 and left_of_classes.get(job.class_name, 1) > 0:
@@ -106,3 +125,10 @@ def choose(
                 left_of_classes[job.class_name] -= 1
             chosen.append(job)
     return chosen
+
+
+def _in_order(waiting: Iterable[W]) -> Iterable[W]:
+    """Of each queue in its own order, the heads of which are compared."""
+    by_turn = sorted(waiting, key=lambda job: (job.queue, -job.priority, job.turn, job.id))
+    queues = [list(jobs) for _, jobs in groupby(by_turn, attrgetter("queue"))]
+    return merge(*queues, key=lambda job: (-job.priority, job.id))

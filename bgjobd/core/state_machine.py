@@ -219,6 +219,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         else (fact.scheduled_at or now) + fact.expires_in,
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
+        key=fact.key,
     )
 
 
@@ -367,6 +368,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         scheduled_at=fact.scheduled_at,
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
+        key=by.key,
     )
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from bgjob.amounts import size_text
-from bgjob.words import Outcome
+from bgjob.words import Outcome, Throttle
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.retry import is_retriable
@@ -165,3 +165,21 @@ def verdict(
             pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
     return ending if may_retry == ending.may_retry else replace(ending, may_retry=may_retry)
+
+
+def settle_throttle(ending: Ending, may_throttle: bool, has_key: bool) -> Ending:
+    """The ending with whom it may keep from starting: of a class that may hold no others nobody but its own job.
+
+    Who asks for its key and has none has failed: another attempt would ask for the same.
+    """
+    if ending.throttles is Throttle.KEY and not has_key:
+        failed = Ending.failed(
+            "Throttled",
+            'of = "key", and the job has no key',
+            may_retry=False,
+            error_class="bgjob.jobs.Throttled",
+        )
+        return replace(failed, exit_code=ending.exit_code, signal=ending.signal)
+    if ending.throttles is None or may_throttle:
+        return ending
+    return replace(ending, throttles=Throttle.JOB)

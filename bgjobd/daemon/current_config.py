@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config, Queue
+from bgjobd.core.gate import KeyRules
 from bgjobd.core.planner import Lanes
 from bgjobd.supervisor.limits import Enforcement
 
@@ -54,6 +55,8 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
         classes,
         {name: queue.max_pending for name, queue in queues.items()},
         config.socket.max_parameters,
+        {name: rules for name, queue in queues.items() if (rules := queue.key_rules) != KeyRules()},
+        {name: policy.rate for name, policy in config.approved.items() if policy.rate is not None},
     )
 
 

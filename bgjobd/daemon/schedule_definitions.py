@@ -17,7 +17,7 @@ from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of
 from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.terms import terms_of
+from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.host.pacing import Pace
 from bgjobd.store.items import ScheduleDefined, StoredSchedule
 
@@ -52,6 +52,7 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
         timeout=terms.timeout,
         unique=None if key is None else Unique(key),
         expires_in=schedule.expires_in,
+        key=schedule.key or key_of(policy, schedule.parameters, sensitive),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypedDict, Unpack
 
-from bgjob.errors import InvalidParameterError
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError, InvalidParametersError
+from bgjob.words import KEY_LENGTHS
 from bgjobd.config.policy import AboveCapError, Policy, Terms
 from bgjobd.config.sections import Config
+from bgjobd.core.unique import derived
 
 
 class Asked(TypedDict):
@@ -29,3 +33,20 @@ def terms_of(config: Config, policy: Policy, **asked: Unpack[Asked]) -> Terms:
     if terms.queue not in config.queues:
         raise InvalidParameterError(parameter="options.queue")
     return terms
+
+
+def key_of(policy: Policy, parameters: JsonObject, sensitive: Collection[str]) -> str | None:
+    """The key that a parameter holds of a job whose caller gives none; a digest of what nobody is shown.
+
+    Raises InvalidParametersError where that is no text, of a length that keys have, and no integer.
+    """
+    name = policy.key
+    if name is None or parameters.get(name) is None:
+        return None
+    value = parameters[name]
+    if type(value) not in (str, int) or len(str(value)) not in KEY_LENGTHS:
+        message = (
+            f"is the key of the job, and has to be an integer, or text of 1 to {KEY_LENGTHS[-1]} characters"
+        )
+        raise InvalidParametersError(problems=[{"path": name, "message": message}])
+    return derived([value]) if name in sensitive else str(value)

@@ -188,9 +188,12 @@ def failed(
     )
 
 
-def snoozed(pid: int, delay: float) -> bytes:
-    """The line of an `outcome` record for a method that asked for another attempt later."""
-    return _line({"type": "outcome", "outcome": "snoozed", "pid": pid, "delay": delay})
+def snoozed(pid: int, delay: float, throttles: str | None = None) -> bytes:
+    """The line of an `outcome` record for a method that asked for another attempt later; `throttles` says whom it keeps
+    from starting until then, "class", "key" or "job", where it asked for that.
+    """
+    more = {} if throttles is None else {"throttles": throttles}
+    return _line({"type": "outcome", "outcome": "snoozed", "pid": pid, "delay": delay, **more})
 
 
 def exiting(pid: int, code: int) -> bytes:
@@ -563,7 +566,9 @@ _USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, outpu
 _USAGE_NAMES = {field.name for field in _USAGE_FIELDS}
 _EXCEEDED_FIELDS = _fields(limit=str, used=int, most=int)
 
-_MORE_FIELDS = _fields(strays=int, oom_kills=int, own_cpu=_NUMBER, error_class=(str, NoneType))
+_MORE_FIELDS = _fields(
+    strays=int, oom_kills=int, own_cpu=_NUMBER, error_class=(str, NoneType), throttles=(str, NoneType)
+)
 """What an exit record may have, or an outcome, and those of older versions have not."""
 
 

@@ -61,6 +61,15 @@ def _is_a(error: BaseException, name: str) -> bool:
     return isinstance(known, type) and issubclass(type(error), known)
 
 
+def _throttles(error: BaseException) -> str | None:
+    """Whom a Throttled keeps from starting; None for any other error, and for a word that is none."""
+    of = error.of if _is_a(error, "Throttled") else None  # type: ignore[attr-defined]  # it has one
+    return of if of in _THROTTLES else None
+
+
+_THROTTLES = ("class", "key", "job")
+
+
 def outcome_of_result(result: Any) -> bytes:
     """The record of a method that returned. Raises InvalidResult."""
     text = "null" if result is None else _result_text(result)  # None: without waking the encoder
@@ -70,7 +79,7 @@ def outcome_of_result(result: Any) -> bytes:
 def outcome_of_error(error: BaseException, order: Order, delay: float | None, sandbox: Sandbox) -> bytes:
     """The record of a method that raised; `delay` is what the class's own hook, or the error, asks for, in seconds."""
     if _is_a(error, "Snooze") and delay is not None:
-        return journals.snoozed(os.getpid(), delay)
+        return journals.snoozed(os.getpid(), delay, _throttles(error))
     hint, exceeded = sandbox.hint(error), sandbox.exceeded(error)
     text = text_of(error) if hint is None else f"{text_of(error)} ({hint})"
     path = path_of(type(error))

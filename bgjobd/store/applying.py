@@ -8,7 +8,7 @@ from typing import Final
 
 from bgjob.errors import BehindFailedError, InvalidStateError
 from bgjob.results import MISSING, Result
-from bgjob.words import Outcome
+from bgjob.words import Outcome, Status, Throttle
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Fate, Node, Of, Standing
 from bgjobd.core.facts import (
@@ -23,6 +23,7 @@ from bgjobd.core.facts import (
     ValuesTaken,
 )
 from bgjobd.core.job import Job
+from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.store import noting, uniques
@@ -44,6 +45,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+        if fact.ending.throttles is not None and after.status is Status.PENDING:
+            _hold_others(after, fact.ending.throttles, overlay)
     if before.unique_key is not None:
         uniques.release(before, fact, after, overlay)
     if after.status.is_final:
@@ -52,6 +55,21 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, CancelRequested):
         overlay.stops.append(after)
     return after
+
+
+def _hold_others(job: Job, whom: Throttle, overlay: Overlay) -> None:
+    """Have no other of its class, or key, start before the job does, which another side has told to come later."""
+    until = job.scheduled_at
+    if whom is Throttle.CLASS:
+        scope = scope_of_class(job.class_name)
+    elif whom is Throttle.KEY and job.key is not None:
+        scope = scope_of_key(job.queue, job.key)
+        overlay.touched.add((job.queue, job.key))
+    else:
+        return
+    if until is not None:
+        overlay.holds[scope] = until
+        overlay.write(Kind.HELD_SCOPE, {"scope": scope, "held_until": until, "held_by": job.id})
 
 
 def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
@@ -73,7 +91,7 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
     batch = overlay.batch
     changed = state_machine.advance(before, fact, batch.now, batch.jitter())
     is_changed = changed != before
-    after = changed if is_changed else before
+    after = overlay.at_gate(before, changed) if is_changed else before
     if is_changed:
         overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
         if isinstance(fact, _OF_TIES):
@@ -95,7 +113,11 @@ _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryReque
 
 def _is_elsewhere(before: Job, after: Job) -> bool:
     """Whether it is counted in another place, though its status is the same."""
-    return after.queue != before.queue or after.is_blocked != before.is_blocked
+    return (
+        after.queue != before.queue
+        or after.is_blocked != before.is_blocked
+        or after.is_behind != before.is_behind
+    )
 
 
 def is_to_back_off(fact: Fact) -> bool:

@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple
 from bgjob.errors import GroupNotFoundError, JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.edges import Fate, Group, Node
+from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import AttemptKey, Call, Job
+from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
@@ -37,6 +39,16 @@ class Unsettled(NamedTuple):
     of: str
     id: int
     done_to: int = 0
+
+
+class Arrival(NamedTuple):
+    """A job that has come in where jobs take turns, and has no turn yet; `has_begun`: it has had an attempt."""
+
+    id: int
+    queue: str
+    key: str | None
+    priority: int
+    has_begun: bool
 
 
 class Keyed(NamedTuple):
@@ -68,7 +80,9 @@ class Gathered:
 
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
-    `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys.
+    `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
+    each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `holds` until
+    when some classes and keys are held, by their scopes.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -93,6 +107,9 @@ class Gathered:
     reviving: set[int] = field(default_factory=set)
     next_expiry: float = math.inf
     holdings: dict[UniqueKey, Holding | None] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
+    touched: set[tuple[str, str]] = field(default_factory=set)
+    holds: dict[str, float] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -103,7 +120,7 @@ class Gathered:
         """Have the row written. Raises ValueError and OverflowError where the file cannot hold it."""
         self.rows.append((kind, checked(row)))
 
-    def move(self, before: Job | Countable | None, after: Job | None) -> None:
+    def move(self, before: Job | Countable | None, after: Job | Countable | None) -> None:
         """Note a change of status, or that a pending job waits for others, or no more."""
         self.moves.append((before, after))
         if before is not None and before.status is Status.PENDING:
@@ -117,10 +134,11 @@ class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
 
     `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `stands` is what has
-    become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried come
-    after that ended badly; `grown` is how many members groups got in bulk. Parameters have `max_parameters` bytes at
-    most. `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`,
-    beside the `bulks`. `resumed` are the queues whose pause is over.
+    become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
+    come after that ended badly; `grown` is how many members groups got in bulk. Parameters have `max_parameters`
+    bytes at most. `rules` is what queues say of keys, `rates` of classes how often they may start; `placed` says of
+    jobs whether they are behind their key by now. `written` are the rows that have been written, which are all that
+    have changed unless `has_unseen_changes`, beside the `bulks`. `resumed` are the queues whose pause is over.
     """
 
     now: float
@@ -128,6 +146,8 @@ class Batch(Gathered):
     tally: Tally
     max_pending: Mapping[str, int]
     max_parameters: int
+    rules: Mapping[str, KeyRules] = field(default_factory=dict)
+    rates: Mapping[str, Rate] = field(default_factory=dict)
     last_id: int = 0
     last_group_id: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
@@ -139,6 +159,29 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    placed: dict[int, bool] = field(default_factory=dict)
+
+    def is_limited(self, queue: str, key: str | None) -> bool:
+        """Whether jobs of this key may have to wait for each other."""
+        if key is None:
+            return False
+        rules = self.rules.get(queue)
+        return (rules is not None and rules.is_limited) or scope_of_key(queue, key) in self.holds
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether anything waits for a time that is kept beside the jobs."""
+        return bool(self.rules or self.rates or self.holds)
+
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether jobs may wait for those with their key."""
+        return bool(self.rules or self.holds or self.tally.behind)
+
+    def takes_turns(self, queue: str) -> bool:
+        """Whether keys take turns in the queue."""
+        rules = self.rules.get(queue)
+        return rules is not None and rules.share is not Share.NONE
 
     def join(self, bulk: StoredBulk) -> None:
         """Take in the jobs of a bulk, which are written."""
@@ -173,6 +216,10 @@ class Batch(Gathered):
         self.reviving |= overlay.reviving
         self.next_expiry = min(self.next_expiry, overlay.next_expiry)
         self.holdings |= overlay.holdings
+        self.arrivals += overlay.arrivals
+        self.touched |= overlay.touched
+        for scope, until in overlay.holds.items():
+            self.holds[scope] = max(until, self.holds.get(scope, 0.0))
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -209,7 +256,7 @@ class Batch(Gathered):
             tuple([job for job in self.stops if job.id not in ended]),
             lines,
             next_due,
-            tuple(self.changed),
+            tuple([self._as_placed(job) for job in self.changed] if self.placed else self.changed),
             tally,
             tuple(self.attempts),
             tuple(self.written),
@@ -218,6 +265,10 @@ class Batch(Gathered):
             tuple(self.ended_groups),
             tuple(self.resumed),
         )
+
+    def _as_placed(self, job: Job) -> Job:
+        is_behind = self.placed.get(job.id, job.is_behind) and job.status is Status.PENDING
+        return job if is_behind == job.is_behind else job.changed(is_behind=is_behind)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,3 +334,28 @@ class Overlay(Gathered):
     def waiting_in(self, queue: str) -> int:
         """How many jobs are pending in a queue by now."""
         return self.batch.waiting_in(queue) + self.pending.get(queue, 0)
+
+    def at_gate(self, before: Job | None, after: Job) -> Job:
+        """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at."""
+        batch = self.batch
+        if after.key is None and not batch.rules and (before is None or before.key is None):
+            return after
+        if before is not None and before.key is not None and after.status is not Status.RUNNING:
+            self.touched.add((before.queue, before.key))
+        is_in = after.status is Status.PENDING and not after.is_blocked and after.is_due(batch.now)
+        takes_turns = is_in and batch.takes_turns(after.queue)
+        is_limited = is_in and batch.is_limited(after.queue, after.key)
+        if takes_turns and _has_come_in(before, after):
+            place = after.queue, after.key, after.priority, after.started_at is not None
+            self.arrivals.append(Arrival(after.id, *place))
+        if is_limited and after.key is not None:
+            self.touched.add((after.queue, after.key))
+        is_behind = is_limited or takes_turns
+        return after if after.is_behind == is_behind else after.changed(is_behind=is_behind)
+
+
+def _has_come_in(before: Job | None, after: Job) -> bool:
+    """Whether it is to have a turn anew."""
+    if before is None or before.status is not Status.PENDING or before.is_blocked or before.turn == 0:
+        return True
+    return (before.queue, before.key, before.priority) != (after.queue, after.key, after.priority)

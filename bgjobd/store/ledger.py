@@ -26,12 +26,14 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import (
+    adoption,
     applying,
     backfills,
     bulks,
     decisions,
     deletions,
     dependencies,
+    rates,
     release,
     schedules,
     statements,
@@ -39,6 +41,7 @@ from bgjobd.store import (
 )
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
+from bgjobd.store.gate import Gate
 from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
@@ -91,6 +94,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NOTED_ATTEMPT: statements.UPDATE_ATTEMPT_NOTED,
         Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
         Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
+        Kind.HELD_SCOPE: rates.HOLD,
     }
 )
 """What writes the rows of each kind, in this order."""
@@ -122,6 +126,8 @@ class Ledger:
         self._tally: Tally | None = None
         self._has_consequences: bool | None = None
         self._next_expiry: float | None = None
+        self._holds: dict[str, float] = {}
+        self._adopted = adoption.Adopted()
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -134,18 +140,25 @@ class Ledger:
                 self._execute("BEGIN IMMEDIATE")
             if self._tally is None:
                 self._tally = counted(self._database, now)
+                self._holds = rates.holds(self._execute)
+                self._adopted = adoption.stored(self._execute)
             batch = Batch(
                 now=now,
                 jitter=self._jitter,
                 tally=self._tally,
                 max_pending=lanes.max_pending,
                 max_parameters=lanes.max_parameters,
+                rules=lanes.keys or {},
+                rates=lanes.rates,
+                holds=dict(self._holds),
             )
             with as_peewees_own:
                 next_expiry = self._expire(batch)
                 answers = self._settle(items, batch)
                 has_consequences = self._release(batch)
-                next_due = self._grant_slots(lanes, batch)
+                gate = Gate(self._execute, batch)
+                adopted = adoption.adopt(self._execute, gate, lanes.keys, self._adopted)
+                next_due = self._grant_slots(lanes, batch, gate)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
@@ -155,7 +168,10 @@ class Ledger:
                 self._execute("ROLLBACK")
             raise
         self._tally, self._has_consequences, self._next_expiry = tally, has_consequences, next_expiry
-        due = now if has_consequences else min(next_expiry, next_due)
+        self._holds = {scope: until for scope, until in batch.holds.items() if until > now}
+        self._adopted = adopted
+        has_more = has_consequences or not adopted.is_whole
+        due = now if has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
     def _commit(self) -> None:
@@ -244,8 +260,13 @@ class Ledger:
                 execute(statements.RESUME_QUEUE, {"name": queue})
             case ClockJumped(delta):
                 execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
+                if batch.has_rates:
+                    rates.shift(execute, delta)
+                    batch.holds = rates.holds(execute)
             case DaemonStarted():
                 execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
+                if batch.has_rates:
+                    rates.bound(execute, batch)
             case TimeLeapt():
                 execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
             case Deletion():
@@ -381,13 +402,17 @@ class Ledger:
             has_more = release.has_consequences(self._execute)
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
-    def _grant_slots(self, lanes: Lanes, batch: Batch) -> float:
+    def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
         batch.resumed, next_resume = end_pauses(self._execute, batch.now)
-        found, next_due = Slots(self._execute, lanes, batch.now).granted()
+        gate.settle()
+        slots = Slots(self._execute, lanes, batch, gate)
+        found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
             self._store(batch)
-        return next_resume if next_due is None else min(next_resume, next_due)
+            rates.spend(self._execute, jobs, batch)
+            gate.take_note(jobs)
+        return min(next_resume, slots.next_due())

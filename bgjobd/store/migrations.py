@@ -261,6 +261,41 @@ def _tell_end_of_pause(database: SqliteDatabase) -> None:
     database.execute_sql('ALTER TABLE "queues" ADD COLUMN "resumes_at" VARCHAR(255)')
 
 
+def _add_keys(database: SqliteDatabase) -> None:
+    """How many jobs of a key may run at once, how often they start, and who takes turns."""
+    for statement in _KEYS:
+        database.execute_sql(" ".join(statement.split()))
+
+
+_KEYS: Final = (
+    'ALTER TABLE "background_jobs" ADD COLUMN "key" VARCHAR(255)',
+    'ALTER TABLE "background_jobs" ADD COLUMN "turn" INTEGER NOT NULL DEFAULT 0',
+    'ALTER TABLE "background_jobs" ADD COLUMN "waits_until" VARCHAR(255)',
+    """
+    CREATE TABLE "rates" ("scope" VARCHAR(255) NOT NULL PRIMARY KEY, "full_at" REAL NOT NULL, "held_until" REAL,
+        "held_by" INTEGER) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "queue_turns" ("queue" VARCHAR(255) NOT NULL, "priority" INTEGER NOT NULL, "turn" INTEGER NOT NULL,
+        PRIMARY KEY ("queue", "priority")) WITHOUT ROWID
+    """,
+    "DROP INDEX jobs_ready",
+    "DROP INDEX jobs_of_class",
+    "CREATE INDEX jobs_ready ON background_jobs (queue, priority DESC, turn, id) "
+    "WHERE status = 'pending' AND ready = 1",
+    "CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, turn, id) "
+    "WHERE status = 'pending' AND ready = 1",
+    "CREATE INDEX jobs_key_running ON background_jobs (queue, key) WHERE status = 'running' AND key IS NOT NULL",
+    "CREATE INDEX jobs_key_ready ON background_jobs (queue, key, priority DESC, turn, id) "
+    "WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL",
+    "CREATE INDEX jobs_behind ON background_jobs (queue, key, priority DESC, turn, id) "
+    "WHERE status = 'pending' AND ready = 3",
+    "CREATE INDEX jobs_due_behind ON background_jobs (waits_until) "
+    "WHERE status = 'pending' AND ready = 3 AND waits_until IS NOT NULL",
+    "CREATE INDEX jobs_turns ON background_jobs (queue, key, priority, turn) WHERE status = 'pending' AND turn > 0",
+)
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -275,6 +310,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_expiry,
     _add_unique_keys,
     _tell_end_of_pause,
+    _add_keys,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -16,14 +16,20 @@ from peewee import (
     TextField,
 )
 
+BLOCKED: Final = 2
+BEHIND: Final = 3
+"""`ready` of a pending job that waits for others, or for those with its key; 0 is for its time, 1 for a slot."""
+
 
 class BackgroundJob(Model):
-    """One job; its id is never used again. `ready` says what a pending one waits for: 0 its time, 1 a slot, 2 others.
+    """One job; its id is never used again. `ready` says what a pending one waits for: 0 its time, 1 a slot, 2 others, 3
+    those with the same `key`, or their rate: the first of these `waits_until` then.
 
     `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
     `crashes` counts the attempts in a row, up to the latest, that ended what ran them. `submitted_by_job` is the job
     whose attempt submitted this one, `occurrence` for when a `schedule` has. `waits_for` of its edges are not met, for
     `failed_before` of these it is cancelled, `cancelled_after` names one; `takes` is JSON, what of results it takes.
+    `turn` is when it is the turn of a job among those of equal priority.
     """
 
     id = AutoField()
@@ -67,6 +73,9 @@ class BackgroundJob(Model):
     expires_at = CharField(null=True)
     unique_key = CharField(null=True)
     unique_while = CharField(null=True)
+    key = CharField(null=True)
+    turn = IntegerField(constraints=[SQL("DEFAULT 0")])
+    waits_until = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -248,6 +257,34 @@ class UniqueKey(Model):
         without_rowid = True
 
 
+class Rate(Model):
+    """A bucket of starts, of a class ("class:NAME") or a key ("key:QUEUE:KEY"): `full_at`, in seconds since the epoch,
+    it would be full again. Nothing of it starts before `held_until`, as the job `held_by` has asked.
+    """
+
+    scope = CharField(primary_key=True)
+    full_at = FloatField()
+    held_until = FloatField(null=True)
+    held_by = IntegerField(null=True)
+
+    class Meta:
+        table_name = "rates"
+        without_rowid = True
+
+
+class QueueTurn(Model):
+    """The greatest turn of a queue's jobs of a priority that was claimed so far."""
+
+    queue = CharField()
+    priority = IntegerField()
+    turn = IntegerField()
+
+    class Meta:
+        table_name = "queue_turns"
+        primary_key = CompositeKey("queue", "priority")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -269,5 +306,7 @@ MODELS: Final[tuple[type[Model], ...]] = (
     JobGroup,
     Consequence,
     UniqueKey,
+    Rate,
+    QueueTurn,
     Property,
 )

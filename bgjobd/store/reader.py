@@ -22,11 +22,12 @@ from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow, StoredSchedule
+from bgjobd.store.models import BEHIND, BLOCKED
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
-from bgjobd.store.rows import BLOCKED, instant, job_from_row
+from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
 
@@ -36,6 +37,7 @@ _QUEUES: Final = tuple(
         "status = 'pending' AND ready = 1",
         "status = 'pending' AND ready = 0",
         f"status = 'pending' AND finished_at IS NULL AND ready = {BLOCKED}",
+        f"status = 'pending' AND ready = {BEHIND}",
         "status = 'running'",
     )
 )
@@ -81,7 +83,7 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
             SELECT min(since) FROM (
                 SELECT {_DUE_SINCE} AS since FROM background_jobs INDEXED BY jobs_ready
                 WHERE status = 'pending' AND ready = 1 AND queue = levels.queue AND priority = levels.priority
-                ORDER BY id LIMIT :count
+                ORDER BY turn, id LIMIT :count
             )
         ) AS since
         FROM levels WHERE levels.priority IS NOT NULL
@@ -107,10 +109,12 @@ _LONGEST_MESSAGE: Final = 200
 
 _ENTRIES_AT_ONCE: Final = 1000
 
-_WAITING: Final = (1, 0, BLOCKED)
+_WAITING: Final = (1, BEHIND, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before", "unique_while"})
+_HIDDEN: Final = frozenset(
+    {"ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +336,7 @@ class Reader:
         """The attempts whose end is not recorded, each with what its job says of it.
 
         Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
-        cancel_requested_at.
+        cancel_requested_at, key.
         """
         return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
 
@@ -340,7 +344,7 @@ class Reader:
         return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)
 
     def pending(self) -> Generator[PendingJob]:
-        """Those that are due, then those that wait for their time, then for another job.
+        """Those that are due, then those behind their key, those that wait for their time, and for another job.
 
         To be closed: it holds on to what the file was.
         """
@@ -395,7 +399,7 @@ class Reader:
     def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
         pause = self._database.execute_sql(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
         paused_at, resumes_at = pause or (None, None)
-        place = {"queue": job.queue, "priority": job.priority, "id": job.id}
+        place = {"queue": job.queue, "priority": job.priority, "turn": job.turn, "id": job.id}
         bounds = {"now": to_text(now), "most": MOST_AHEAD}
         (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
         running = self._database.execute_sql(statements.SELECT_RUNNING).fetchall()
@@ -441,6 +445,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     """The job of this row, whose keys are all columns, as callers may see it."""
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
+    columns["is_behind"] = row["ready"] == BEHIND
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
     return StoredJob(columns, attempts, next)

@@ -42,6 +42,7 @@ from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
 from bgjobd.store.statements import Execute
+from bgjobd.store.tally import Countable
 from bgjobd.store.written import Kind
 
 AT_ONCE: Final = 100
@@ -148,8 +149,8 @@ class Release:
         self._seen = len(self._batch.moves)
         ids = []
         for before, after in moves:
-            if after is None:
-                continue
+            if after is None or isinstance(after, Countable):
+                continue  # who is behind a key tells nobody
             was, fate = None if before is None else fate_of(before.status), fate_of(after.status)
             if was is fate:
                 continue

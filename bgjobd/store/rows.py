@@ -15,10 +15,8 @@ from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
+from bgjobd.store.models import BEHIND, BLOCKED
 from bgjobd.store.written import Row
-
-BLOCKED: Final = 2
-"""`ready` of a pending job that waits for others; 0 is for its time, 1 for a slot."""
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
@@ -27,7 +25,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
-    group_id, takes, expires_at, unique_key, unique_while, attempt, progress, outcome = values[30:]
+    group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
+    attempt, progress, outcome = values[38:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -60,6 +59,9 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         expires_at=instant(expires_at),
         unique_key=unique_key,
         unique_while=None if unique_while is None else UniqueWhile(unique_while),
+        key=key,
+        turn=turn,
+        is_behind=ready == BEHIND,
         updated_at=from_text(updated_at),
     )
 
@@ -77,9 +79,15 @@ def changes_of(job: Job, now: float) -> Row:
         "cancel_requested_at": text_of(job.cancel_requested_at),
         "result": job.result,
         "error": job.error,
-        "ready": BLOCKED if job.is_blocked else int(job.is_due(now)),
+        "ready": _ready(job, now),
         "crashes": job.crashes,
     }
+
+
+def _ready(job: Job, now: float) -> int:
+    if job.is_behind:
+        return BEHIND
+    return BLOCKED if job.is_blocked else int(job.is_due(now))
 
 
 def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
@@ -111,11 +119,12 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
 
 def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The same with these."""
-    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id, **_key_of(job)}
+    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id, **_keys_of(job)}
 
 
-def _key_of(job: Job) -> Row:
-    return {"unique_key": job.unique_key, "unique_while": job.unique_while}
+def _keys_of(job: Job) -> Row:
+    keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
+    return {**keys, "turn": job.turn, "waits_until": None}
 
 
 def ties_of(job: Job) -> Row:
@@ -147,6 +156,7 @@ def replaced_row(job: Job) -> Row:
         "max_retry_delay": job.policy.max_retry_delay,
         "expires_at": text_of(job.expires_at),
         "unique_while": job.unique_while,
+        "key": job.key,
         "request_digest": REPLACED,
     }
 

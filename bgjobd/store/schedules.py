@@ -47,7 +47,8 @@ from bgjobd.store.items import (
     StoredSchedule,
     Submitter,
 )
-from bgjobd.store.rows import BLOCKED, edge_row, instant, job_from_row, occurrence_row
+from bgjobd.store.models import BLOCKED
+from bgjobd.store.rows import edge_row, instant, job_from_row, occurrence_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 

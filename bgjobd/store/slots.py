@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from bgjob.codec import to_json
+from bgjob.words import Status
 from bgjobd.core import planner
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements
+from bgjobd.store import rates, statements
+from bgjobd.store.batch import Arrival, Batch
+from bgjobd.store.gate import Gate
+from bgjobd.store.models import BEHIND
 from bgjobd.store.rows import job_from_row
+from bgjobd.store.statements import Execute
+from bgjobd.store.tally import Countable
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
 
 
-def end_pauses(execute: Callable[..., Any], now: float) -> tuple[list[str], float]:
+def end_pauses(execute: Execute, now: float) -> tuple[list[str], float]:
     """The queues whose pause is over, which are open from here on; and when the next one's is, `inf` for never."""
     next_end = _next_end_of_pause(execute)
     if next_end > now:
@@ -29,49 +34,86 @@ def end_pauses(execute: Callable[..., Any], now: float) -> tuple[list[str], floa
     return sorted(name for (name,) in over), _next_end_of_pause(execute)
 
 
-def _next_end_of_pause(execute: Callable[..., Any]) -> float:
+def _next_end_of_pause(execute: Execute) -> float:
     (at,) = execute(statements.SELECT_NEXT_RESUME).fetchone()
     return math.inf if at is None else from_text(at)
 
 
-@dataclass(slots=True)
 class Slots:
     """Looks for the jobs to start; `execute` runs a statement, with its values, in the transaction that is open."""
 
-    execute: Callable[..., Any]
-    lanes: Lanes
-    now: float
+    def __init__(self, execute: Execute, lanes: Lanes, batch: Batch, gate: Gate) -> None:
+        self._execute = execute
+        self._lanes = lanes
+        self._batch = batch
+        self._gate = gate
+        self._places: dict[str, int] | None = None
+        self._due: str | None = None
 
-    def granted(self) -> tuple[list[Job], float | None]:
-        """The jobs to start now, and when to look again. None: an end or a submit comes first anyhow."""
-        running = dict(self.execute(statements.COUNT_RUNNING).fetchall())
-        free = planner.free_slots(self.lanes, running)
+    def granted(self) -> list[Job]:
+        """The jobs to start now."""
+        running = dict(self._execute(statements.COUNT_RUNNING).fetchall())
+        free = planner.free_slots(self._lanes, running)
         if free == 0:
-            return [], None
-        paused = [name for name, _ in self.execute(statements.SELECT_PAUSED).fetchall()]
-        places = planner.free_by_queue(self.lanes, running, paused)
-        due = self._make_ready()
-        return self._chosen(free, places), None if due is None else from_text(due)
+            return []
+        paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
+        self._places = planner.free_by_queue(self._lanes, running, paused)
+        self._due = self._make_ready()
+        return self._chosen(free, self._places)
+
+    def next_due(self) -> float:
+        """When to look again, once the claims are stored; never where an end or a submit comes first anyhow."""
+        if self._places is None:
+            return math.inf
+        times = [] if self._due is None else [from_text(self._due)]
+        if self._batch.may_be_behind:
+            at = self._gate.next_due()
+            times += [] if at is None else [at]
+        if self._batch.rates or self._batch.holds:
+            at = rates.next_of_classes(self._execute, self._places, self._batch)
+            times += [] if at is None else [at]
+        return min(times, default=math.inf)
 
     def _make_ready(self) -> str | None:
         """Have those wait for slots alone whose time has come; answers when the next one's comes."""
-        now = to_text(self.now)
+        now = to_text(self._batch.now)
         due = self._next_due()
         if due is None or due > now:
             return due
-        self.execute(statements.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
+        if self._batch.rules or self._batch.holds:
+            self._take_in(now)
+        else:
+            self._execute(statements.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
         return self._next_due()
 
+    def _take_in(self, now: str) -> None:
+        """The same where some have to wait for those with their key, or for their turn."""
+        batch = self._batch
+        limited = [queue for queue, rules in batch.rules.items() if rules.is_limited]
+        shared = [queue for queue in batch.rules if batch.takes_turns(queue)]
+        given = {"limited": to_json(limited), "shared": to_json(shared), "held": to_json(list(batch.holds))}
+        asked = {**given, "now": now, "count": READY_AT_ONCE}
+        behind = self._execute(statements.MAKE_READY_OR_BEHIND, asked).fetchall()
+        for _, id, queue, key, priority, has_begun in sorted(row[1:] for row in behind if row[0] == BEHIND):
+            places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (False, True)]
+            batch.move(*places)
+            if queue in shared:
+                batch.arrivals.append(Arrival(id, queue, key, priority, bool(has_begun)))
+            if batch.is_limited(queue, key):
+                batch.touched.add((queue, key))
+        self._gate.settle()
+
     def _next_due(self) -> str | None:
-        due: str | None = self.execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        due: str | None = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
         return due
 
     def _chosen(self, free: int, places: Mapping[str, int]) -> list[Job]:
-        if not self.lanes.classes:
+        tokens = rates.of_classes(self._execute, self._batch)
+        if not (self._lanes.classes or tokens):
             waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
             return planner.choose(free, places, waiting)
-        running = Counter(class_name for _, _, class_name in self.execute(statements.SELECT_RUNNING))
-        of_classes = planner.free_by_class(self.lanes, running)
+        running = Counter(class_name for _, _, class_name in self._execute(statements.SELECT_RUNNING))
+        of_classes = planner.free_by_class(self._lanes, running, tokens)
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
 
@@ -81,22 +123,22 @@ class Slots:
             wanted = {"queue": queue, "class_name": class_name}
             most = min(count, of_classes.get(class_name, count))
             if most > 0:
-                found = self.execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
-                yield from (Candidate(id, queue, class_name, priority) for id, priority in found)
+                found = self._execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
+                yield from (Candidate(id, queue, class_name, *order) for id, *order in found)
 
     def _ready_classes(self, queue: str) -> Iterator[str]:
         """The classes that have jobs in the queue which are due, each found without a look at the jobs of another."""
         wanted = {"queue": queue, "class_name": ""}
-        while row := self.execute(statements.SELECT_NEXT_READY_CLASS, wanted).fetchone():
+        while row := self._execute(statements.SELECT_NEXT_READY_CLASS, wanted).fetchone():
             (wanted["class_name"],) = row
             yield row[0]
 
     def _ready(self, queue: str, count: int) -> list[Job]:
-        rows = self.execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+        rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
         return [job_from_row(row) for row in rows]
 
     def _jobs(self, ids: list[int]) -> list[Job]:
         """These jobs, in this order."""
-        rows = self.execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
+        rows = self._execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
         jobs = {job.id: job for job in map(job_from_row, rows)}
         return [jobs[id] for id in ids]

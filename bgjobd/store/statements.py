@@ -13,6 +13,7 @@ from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import (
+    BEHIND,
     BackgroundJob,
     Consequence,
     JobAttempt,
@@ -82,7 +83,7 @@ JOB_COLUMNS: Final = (
     *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
     *("crashes", "schedule", "occurrence"),
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
-    *("unique_key", "unique_while"),
+    *("unique_key", "unique_while", "key", "turn", "ready"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -95,7 +96,8 @@ MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
-    **dict.fromkeys(("unique_key", "unique_while")),
+    **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until")),
+    "turn": 0,
 }
 """What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
 
@@ -185,14 +187,14 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
 )
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
-    .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.id)
+    .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.turn, BackgroundJob.id)
     .limit(_p("count"))
 )
 # By name, for jobs_ready would serve as well, and have each commit read all that waits of a class without a slot.
 SELECT_READY_OF_CLASS: Final = """
-    SELECT id, priority FROM background_jobs INDEXED BY jobs_of_class
+    SELECT id, priority, turn FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name
-    ORDER BY priority DESC, id LIMIT :count
+    ORDER BY priority DESC, turn, id LIMIT :count
 """
 SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
@@ -210,14 +212,18 @@ COUNT_RUNNING: Final = _compiled(
 SELECT_RUNNING: Final = """
     SELECT id, queue, class_name FROM background_jobs INDEXED BY jobs_running WHERE status = 'running'
 """
-# Two ranges of an index that ends in the order of slots, and those that no free slot has made ready yet.
+# Three ranges of an index that ends in the order of slots, and those that no free slot has made ready yet.
 COUNT_AHEAD: Final = """
     SELECT count(*) FROM (
         SELECT id FROM background_jobs INDEXED BY jobs_ready
         WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority > :priority
         UNION ALL
         SELECT id FROM background_jobs INDEXED BY jobs_ready
-        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND id < :id
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND turn < :turn
+        UNION ALL
+        SELECT id FROM background_jobs INDEXED BY jobs_ready
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND turn = :turn
+            AND id < :id
         UNION ALL
         SELECT id FROM (
             SELECT id, queue, priority FROM background_jobs INDEXED BY jobs_scheduled
@@ -273,7 +279,7 @@ def _open_attempts(of_attempt: Sequence[str], of_job: Sequence[str]) -> str:
 
 SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
-    ("class_name", "timeout", "cancel_requested_at"),
+    ("class_name", "timeout", "cancel_requested_at", "key"),
 )
 SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")
@@ -389,7 +395,7 @@ UPDATE_REPLACED: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("parameters", "sensitive", "queue", "priority", "timeout", "max_retries", "retry_delay"),
-                *("backoff", "max_retry_delay", "expires_at", "unique_while", "request_digest"),
+                *("backoff", "max_retry_delay", "expires_at", "unique_while", "request_digest", "key"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))
@@ -424,6 +430,18 @@ MAKE_READY: Final = _compiled(
         )
     )
 )
+MAKE_READY_OR_BEHIND: Final = f"""
+    UPDATE background_jobs SET ready = CASE
+        WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
+        WHEN key IS NULL THEN 1
+        WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
+        WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
+        ELSE 1 END
+    WHERE id IN (
+        SELECT id FROM background_jobs INDEXED BY jobs_scheduled
+        WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count)
+    RETURNING ready, scheduled_at, id, queue, key, priority, started_at IS NOT NULL
+"""
 SHIFT_RETRIES: Final = _compiled(
     BackgroundJob.update(
         {

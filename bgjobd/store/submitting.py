@@ -11,6 +11,7 @@ from bgjob.words import IfFailed
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Standing, Ties
 from bgjobd.core.facts import BESIDE_CALL, REPLACED, CancelRequested, PredecessorMoved, Replaced, Submitted
+from bgjobd.core.gate import Share
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Verdict, bounded
 from bgjobd.store import noting, uniques
@@ -112,7 +113,7 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
         _check_room(fact.queue, overlay)
     at_latest = None if fact.unique is None else fact.unique.at_latest
     at = bounded(fact.scheduled_at, before.created_at, at_latest)
-    after = apply_fact(job_id, Replaced(fact, at), overlay)
+    after = apply_fact(job_id, Replaced(_shared(fact, by, overlay), at), overlay)
     overlay.write(Kind.REPLACED_JOB, replaced_row(after))
     known = None if before.idempotency_key is None else overlay.keyed_as(before.idempotency_key)
     if known is not None and before.idempotency_key is not None:
@@ -125,10 +126,10 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     """The job that is made of the fact, under the next id. Raises QueueFullError."""
     _check_room(fact.queue, overlay)
     overlay.last_id += 1
-    fact = fact.numbered(overlay.last_id, by.job)
-    job = state_machine.advance(None, fact, overlay.batch.now)
+    fact = _shared(fact.numbered(overlay.last_id, by.job), by, overlay)
+    job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
     given = job, fact.digest, overlay.batch.now, by
-    if fact.place is None and fact.unique is None and job.expires_at is None:
+    if fact.place is None and fact.unique is None and job.expires_at is None and job.key is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:
         overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
@@ -141,6 +142,14 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
         uniques.take(fact, job.id, by, overlay)
     noting.tell(None, fact, job, overlay)
     return job
+
+
+def _shared(fact: Submitted, by: Submitter, overlay: Overlay) -> Submitted:
+    """The same; where users take turns the key is who asks, whatever was given: else one could take more turns."""
+    rules = overlay.batch.rules.get(fact.queue)
+    if rules is None or rules.share is not Share.USER:
+        return fact
+    return replace(fact, key=None if by.uid is None else str(by.uid))
 
 
 def _store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay: Overlay) -> Job:

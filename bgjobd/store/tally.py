@@ -17,6 +17,7 @@ from bgjob.codec import to_json
 from bgjob.words import FINAL, Status
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
+from bgjobd.store.models import BEHIND, BLOCKED
 from bgjobd.store.sql_functions import held
 
 MINUTES: Final = 60
@@ -33,13 +34,14 @@ class Countable(NamedTuple):
     queue: str
     finished_at: float | None
     is_blocked: bool = False
+    is_behind: bool = False
 
 
-Move = tuple[Job | Countable | None, Job | None]
+Move = tuple[Job | Countable | None, Job | Countable | None]
 """A job before and after a change that counts; None before it was submitted, and after it was deleted."""
 
-_Place = tuple[Status, str | None, bool]
-"""A status, with the queue of a job that has not ended, and whether it is blocked."""
+_Place = tuple[Status, str | None, int]
+"""A status, with the queue of a job that has not ended, and BLOCKED or BEHIND where it is that, else 0."""
 
 _End = tuple[str, Status]
 """In which minute a job ended, as a stored instant begins, and how."""
@@ -82,16 +84,25 @@ class Tally:
 
     def of_queue(self, queue: str, status: Status) -> int:
         """How many jobs of a queue stand in a status that is no end."""
-        return self.places.get((status, queue, False), 0) + self.places.get((status, queue, True), 0)
+        return sum(self.places.get((status, queue, kept), 0) for kept in (0, BLOCKED, BEHIND))
 
     def blocked_of(self, queue: str) -> int:
         """How many jobs of a queue wait for others; they are pending, too."""
-        return self.places.get((Status.PENDING, queue, True), 0)
+        return self.places.get((Status.PENDING, queue, BLOCKED), 0)
+
+    def behind_of(self, queue: str) -> int:
+        """How many wait for those with the same key; they are pending, too."""
+        return self.places.get((Status.PENDING, queue, BEHIND), 0)
+
+    @property
+    def behind(self) -> int:
+        """The same of all queues."""
+        return sum(number for (_, _, kept), number in self.places.items() if kept == BEHIND)
 
     @property
     def blocked(self) -> int:
         """The same of all queues."""
-        return sum(number for (_, _, is_blocked), number in self.places.items() if is_blocked)
+        return sum(number for (_, _, kept), number in self.places.items() if kept == BLOCKED)
 
     def minutes(self, now: float) -> list[dict[str, Any]]:
         """The last 60 minutes, the one of `now` among them, oldest first: `at`, `completed`, `failed`."""
@@ -106,7 +117,8 @@ class Tally:
 
 
 def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dict[_End, int]) -> None:
-    place = (job.status, None if job.status.is_final else job.queue, job.is_blocked)
+    kept = BLOCKED if job.is_blocked else BEHIND if job.is_behind else 0
+    place = (job.status, None if job.status.is_final else job.queue, kept)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:
         end = (to_text(job.finished_at)[:_WRITTEN], job.status)
@@ -135,8 +147,10 @@ _COUNT_OPEN: Final = (
     "WHERE status = 'pending' AND ready = 1 GROUP BY queue",
     "SELECT 'pending', queue, 0, count(*) FROM background_jobs INDEXED BY jobs_scheduled "
     "WHERE status = 'pending' AND ready = 0 GROUP BY queue",
-    "SELECT 'pending', queue, 1, count(*) FROM background_jobs INDEXED BY jobs_pending "
-    "WHERE status = 'pending' AND finished_at IS NULL AND ready = 2 GROUP BY queue",
+    f"SELECT 'pending', queue, {BLOCKED}, count(*) FROM background_jobs INDEXED BY jobs_pending "
+    f"WHERE status = 'pending' AND finished_at IS NULL AND ready = {BLOCKED} GROUP BY queue",
+    f"SELECT 'pending', queue, {BEHIND}, count(*) FROM background_jobs INDEXED BY jobs_behind "
+    f"WHERE status = 'pending' AND ready = {BEHIND} GROUP BY queue",
 )
 COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
 COUNT_ENDS: Final = """
@@ -158,8 +172,8 @@ def counted(database: SqliteDatabase, now: float) -> Tally:
     """The tally of all that is in the file."""
     places: dict[_Place, int] = {}
     for statement in COUNT_PLACES:
-        for status, queue, is_blocked, number in database.execute_sql(statement).fetchall():
-            place = (Status(status), queue, bool(is_blocked))
+        for status, queue, kept, number in database.execute_sql(statement).fetchall():
+            place = (Status(status), queue, kept)
             places[place] = places.get(place, 0) + number
     minutes = [begin[:_WRITTEN] for begin in _last_minutes(now)]
     statuses = to_json(_TOLD)

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     NOTED_ATTEMPT = auto()
     OCCURRENCES = auto()
     DEALT_SCHEDULE = auto()
+    HELD_SCOPE = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

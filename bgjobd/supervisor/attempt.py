@@ -48,9 +48,11 @@ class Attempt:
         timeout: float | None,
         life: AttemptLife,
         mark: str | None = None,
+        *,
+        has_key: bool = False,
     ) -> None:
         self._around, self.key, self.class_name = around, key, class_name
-        self._token, self._timeout = token, timeout
+        self._token, self._timeout, self._has_key = token, timeout, has_key
         self.life, self.mark = life, mark
         self.server: ForkServer | None = None
         self.is_fenced = False
@@ -72,16 +74,17 @@ class Attempt:
         """One that is to be started."""
         job = claim.job
         life = AttemptLife(job.attempt)
-        return cls(
-            around, (job.id, job.attempt), claim.token, job.call.class_name, job.timeout, life, mark=""
-        )
+        of_job = job.call.class_name, job.timeout, life
+        has_key = job.key is not None
+        return cls(around, (job.id, job.attempt), claim.token, *of_job, mark="", has_key=has_key)
 
     @classmethod
     def left_behind(cls, around: AttemptSurroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
         """One of an earlier daemon, as the database has it."""
         key = row["job_id"], row["number"]
         life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)
-        attempt = cls(around, key, row["token"], row["class_name"], row["timeout"], life)
+        of_job, has_key = (row["class_name"], row["timeout"]), row["key"] is not None
+        attempt = cls(around, key, row["token"], *of_job, life, has_key=has_key)
         attempt._news.pid = row["pid"]
         attempt._news.began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
         return attempt
@@ -108,7 +111,14 @@ class Attempt:
 
     def _terms(self) -> EndTerms:
         policy = self._around.policy(self.class_name)
-        return EndTerms(self._timeout, policy.caps, policy.retry_lost, policy.retry_on)
+        return EndTerms(
+            self._timeout,
+            policy.caps,
+            policy.retry_lost,
+            policy.retry_on,
+            may_throttle=policy.throttle,
+            has_key=self._has_key,
+        )
 
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
-from bgjob.words import EntryType, Outcome
+from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.attempt_sights import EndSeen, ProcessVanished
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
@@ -162,7 +162,8 @@ def _failed(record: journals.Record) -> Ending:
 
 
 def _snoozed(record: journals.Record) -> Ending:
-    return Ending.snoozed(_delay(record["delay"]))
+    delay, of = _delay(record["delay"]), _THROTTLES.get(record.get("throttles"))
+    return Ending.snoozed(delay) if of is None else Ending.throttled(delay, of)
 
 
 def _exited(record: journals.Record) -> Ending:
@@ -196,6 +197,9 @@ def _note(record: journals.Record) -> Note:
 
 _EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EXCEEDED}
 """What exceeding a limit comes to, where the attempt's process itself met it."""
+
+_THROTTLES: Final[dict[str | None, Throttle]] = {word.value: word for word in Throttle}
+"""Any other word holds nobody: it may be one of a version to come, or a job's own."""
 
 _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "completed": _completed,

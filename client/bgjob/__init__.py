@@ -37,7 +37,7 @@ from bgjob.errors import (
     TooManyConnectionsError,
     WaitTimeoutError,
 )
-from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze
+from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze, Throttled
 from bgjob.words import Backoff, IfFailed, Outcome, Status
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ __all__ = [
     "Step",
     "StorageUnavailableError",
     "Submitted",
+    "Throttled",
     "TooLargeError",
     "TooManyConnectionsError",
     "WaitTimeoutError",

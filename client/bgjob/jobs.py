@@ -6,7 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from bgjob.words import LONGEST_THROTTLE, Throttle
 
 if TYPE_CHECKING:
     import logging  # imported by those who log: every page of memory makes a fork dearer
@@ -38,6 +40,29 @@ class Snooze(Exception):
 
     def __str__(self) -> str:
         return f"snoozed for {self.delay:g} s"
+
+
+class Throttled(Snooze):
+    """Raised by a job that another side has told to come later, as by status 429: a Snooze of `retry_after` seconds,
+    and until then no other job starts of its "class", or of its "key", as `of` says; "job" holds itself alone.
+
+    More than an hour is an hour, after which the next attempt learns the rest. Raises ValueError for no time.
+    """
+
+    def __init__(self, retry_after: float = 60.0, of: Literal["class", "key", "job"] = "class") -> None:
+        super().__init__(retry_after)
+        if self.delay == 0.0:
+            raise ValueError("nobody is throttled for 0 seconds; Snooze(0) starts another attempt at once")
+        if of not in _THROTTLES:
+            raise ValueError(f"of is one of {', '.join(_THROTTLES)}, not {of!r}")
+        self.delay = min(self.delay, LONGEST_THROTTLE)
+        self.of = of
+
+    def __str__(self) -> str:
+        return f"throttled for {self.delay:g} s"
+
+
+_THROTTLES: Final = tuple(word.value for word in Throttle)
 
 
 class AttemptError(Exception):

@@ -74,6 +74,17 @@ class IfHeld(StrEnum):
     REPLACE = "replace"
 
 
+class Throttle(StrEnum):
+    """Whom an attempt keeps from starting told to come later: other jobs of its class, of its key, or none."""
+
+    CLASS = "class"
+    KEY = "key"
+    JOB = "job"
+
+
+LONGEST_THROTTLE: Final = 3600.0
+"""For how many seconds others are kept from starting at once, at most."""
+
 EXPIRED: Final = "expired"
 """What a cancelled job is called that had not started in time: so its error begins."""
 

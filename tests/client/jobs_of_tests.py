@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, SecretStr
 
-from bgjob import AttemptError, Client, Fail, JobContext, Retry, Snooze, job, run_background_job
+from bgjob import AttemptError, Client, Fail, JobContext, Retry, Snooze, Throttled, job, run_background_job
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -293,6 +293,11 @@ class Raising:
         if context.attempt < 3:
             raise Snooze(0.01)
         raise ValueError(context.attempt)
+
+    def be_throttled(self, context: JobContext, of: Any = "class") -> Any:
+        if context.attempt < 3:
+            raise Throttled(0.01, of)
+        return context.attempt
 
     def fail_and_snooze(self, context: JobContext) -> Any:
         if context.attempt == 1:

@@ -206,6 +206,7 @@ def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
             errors.unreachable("/x", OSError(2, "gone")),
         ),
         *(JobNotFoundError(id=3), bgjob.JobFailedError({"id": 1, "error": "E: x"}), ProtocolError("no JSON")),
+        *(bgjob.Throttled(5.0), bgjob.Throttled(7200.0, "key"), bgjob.Throttled(of="job")),
         *(bgjob.Snooze(5.0), bgjob.Retry("why", delay=3.0), bgjob.Fail("why"), WaitTimeoutError("late")),
         bgjob.AttemptError("failed", "ValueError", "x", None),
     ],
@@ -215,6 +216,25 @@ def test_an_error_survives_the_way_to_another_process(error: Exception) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
     assert vars(error).items() <= vars(copy).items()
+
+
+def test_a_throttled_job_says_for_how_long_and_for_whom() -> None:
+    error = bgjob.Throttled()
+    assert (error.delay, error.of, str(error)) == (60.0, "class", "throttled for 60 s")
+    assert bgjob.Throttled(3601, of="key").delay == 3600.0
+    assert isinstance(error, bgjob.Snooze)  # what knows no Throttled takes it for that
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, -1, "60", None, True, float("nan"), float("inf")])
+def test_a_job_is_throttled_for_some_time(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="seconds"):
+        bgjob.Throttled(seconds)
+
+
+@pytest.mark.parametrize("of", ["queue", "", None, ["class"]])
+def test_a_job_throttles_its_class_its_key_or_itself(of: Any) -> None:
+    with pytest.raises(ValueError, match="of is one of class, key, job, not"):
+        bgjob.Throttled(60, of=of)
 
 
 def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> None:

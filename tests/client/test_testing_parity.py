@@ -138,6 +138,8 @@ CASES = [
     Case("a job asks for a retry", "Raising::retry_soon"),
     Case("a job asks for a retry and has none", "Raising::retry_soon", {}, 1),
     Case("a job snoozes and fails", "Raising::snooze_and_fail"),
+    Case("a job is throttled", "Raising::be_throttled"),
+    Case("a job without a key is throttled by it", "Raising::be_throttled", {"of": "key"}),
     Case("a job fails and snoozes", "Raising::fail_and_snooze"),
     Case("an error has no text", "Raising::without_text"),
     Case("an error is of a nested class", "Raising::its_own"),

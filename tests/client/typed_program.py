@@ -33,6 +33,7 @@ from bgjob import (
     Retry,
     Snooze,
     Status,
+    Throttled,
     WaitTimeoutError,
     aio,
     as_completed,
@@ -58,6 +59,8 @@ class Email:
             raise Retry("not now", delay=3.0)
         if not to:
             raise Fail("nobody")
+        if self._context.attempt == 1:
+            raise Throttled(retry_after=60, of="class")
         raise Snooze(1.5)
 
     def failed(self, error: bgjob.AttemptError) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from hypothesis import settings
 
-from bgjob.words import Outcome, Status
+from bgjob.words import Outcome, Status, Throttle
 from bgjobd.core.facts import AttemptEnded, Submitted
 from bgjobd.core.job import Call, Ending, Job, RetryPolicy
 
@@ -23,6 +23,7 @@ INTERRUPTED: Final = Ending.lost("the container was restarted", spends_retry=Fal
 NOT_STARTED: Final = Ending.not_started("no memory")
 CRASHED: Final = Ending.crashed_at_start("signal 11")
 SNOOZED: Final = Ending.snoozed(60.0)
+THROTTLED: Final = Ending.throttled(60.0, Throttle.CLASS)
 STOPPED: Final = Ending.cancelled(Ending.signalled(15))
 
 BAD_ENDINGS: Final = (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.words import Outcome
+from bgjob.words import Outcome, Throttle
 from bgjobd.core.attempt_life import (
     TABLE,
     Act,
@@ -179,6 +179,19 @@ def test_an_end_gets_the_name_of_what_caused_it() -> None:
         after(RUNNING, StopRequested(StopReason.TIMED_OUT)), EndSeen(TERM), NOW, lambda: EndTerms(60.0)
     )
     assert life.ending == Ending.timed_out(60.0, TERM.ending)
+
+
+def test_whom_an_attempt_keeps_from_starting_is_its_classs_to_say_and_its_keys() -> None:
+    def ending(of: Throttle, **said: bool) -> Ending | None:
+        seen = EndSeen(AttemptEnded(3, Ending.throttled(60.0, of), NOW))
+        return advance(RUNNING, seen, NOW, lambda: EndTerms(**said))[0].ending
+
+    assert ending(Throttle.CLASS) == Ending.throttled(60.0, Throttle.CLASS)
+    held = ending(Throttle.CLASS, may_throttle=False)
+    assert held == replace(Ending.snoozed(60.0), throttles=Throttle.JOB)
+    failed = ending(Throttle.KEY, has_key=False)
+    assert failed is not None
+    assert failed.outcome is Outcome.FAILED
 
 
 def test_an_attempt_that_completes_though_it_was_told_to_stop_has_completed() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.words import Backoff, IfFailed, Outcome, Status
+from bgjob.words import Backoff, IfFailed, Outcome, Status, Throttle
 from bgjobd.core.edges import Fate, Node, Of, Place, Standing, settled
 from bgjobd.core.facts import (
     AttemptEnded,
@@ -204,6 +204,7 @@ endings = st.one_of(
     st.just(CRASHED),
     st.builds(lambda delay: replace(FAILED, delay=delay), delays),
     st.builds(Ending.snoozed, delays),
+    st.builds(Ending.throttled, delays, st.sampled_from(Throttle)),
 )
 ended = endings.map(end)
 granted = st.just(FEW_FACTS[0])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgjob.words import EntryType, Status
+from bgjob.words import EntryType, Status, Throttle
 from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
 from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.log_entries import Entry, entries, progress_message, skip_entry
@@ -133,6 +133,21 @@ def test_an_attempt_that_could_not_start_is_told_as_a_failure_that_cost_no_retry
 def test_a_snooze_tells_until_when() -> None:
     assert told(running(), ends(running(), SNOOZED)) == [
         (EntryType.INFO, "Background job snoozed until 14:32:53")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("throttles", "whom"),
+    [
+        (Throttle.CLASS, "no other of its class starts until 14:32:53"),
+        (Throttle.KEY, "no other of its key starts until 14:32:53"),
+        (Throttle.JOB, "it alone, until 14:32:53, for its class may hold no others (throttle = false)"),
+    ],
+)
+def test_a_throttled_attempt_tells_whom_it_holds_and_until_when(throttles: Throttle, whom: str) -> None:
+    ending = replace(SNOOZED, throttles=throttles)
+    assert told(running(), ends(running(), ending)) == [
+        (EntryType.INFO, f"Background job throttled for 60 s: {whom}")
     ]
 
 

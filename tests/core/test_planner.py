@@ -19,6 +19,7 @@ class Waiting:
     queue: str = "default"
     priority: int = 0
     class_name: str = "Plain"
+    turn: int = 0
 
     @property
     def order(self) -> tuple[int, int]:

@@ -37,6 +37,7 @@ from tests.core.samples import (
     NOW,
     SNOOZED,
     STOPPED,
+    THROTTLED,
     ended,
     ends,
     pending,
@@ -217,10 +218,13 @@ def test_an_attempt_that_did_not_begin_for_another_reason_neither_clears_the_job
     assert advance(before, ends(before, NOT_STARTED), NOW).crashes == 2
 
 
+@pytest.mark.parametrize("ending", [SNOOZED, THROTTLED], ids=["snoozed", "throttled"])
 @pytest.mark.parametrize("retry_count", [0, 3])
-def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(retry_count: int) -> None:
+def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(
+    retry_count: int, ending: Ending
+) -> None:
     before = running(retry_count=retry_count)
-    assert advance(before, ends(before, SNOOZED), NOW) == replace(
+    assert advance(before, ends(before, ending), NOW) == replace(
         before, status=Status.PENDING, outcome=Outcome.SNOOZED, scheduled_at=NOW + 60
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgjob.words import Outcome
+from bgjob.words import Outcome, Throttle
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import (
@@ -17,6 +17,7 @@ from bgjobd.core.verdict import (
     Life,
     StopReason,
     by_limit,
+    settle_throttle,
     unbegun,
     verdict,
     without_spool,
@@ -88,6 +89,51 @@ def test_what_the_daemons_own_stop_ended_spends_no_retry_and_comes_back(name: st
 
 def test_a_job_that_wants_no_other_attempt_gets_none_after_a_stop_either() -> None:
     assert not verdict(Ending.failed("Fail", "no", may_retry=False), StopReason.SHUTDOWN, None).may_retry
+
+
+# Whom it keeps from starting
+
+OF_CLASS, OF_KEY = Ending.throttled(60.0, Throttle.CLASS), Ending.throttled(60.0, Throttle.KEY)
+
+
+@pytest.mark.parametrize("of", [Throttle.CLASS, Throttle.KEY])
+def test_a_throttled_attempt_is_a_snooze_that_others_share_for_an_hour_at_most(of: Throttle) -> None:
+    assert Ending.throttled(60.0, of) == replace(Ending.snoozed(60.0), throttles=of)
+    assert Ending.throttled(3600.5, of) == replace(Ending.snoozed(3600.0), throttles=of)
+
+
+def test_nobody_shares_a_snooze_of_the_job_alone_or_of_no_time() -> None:
+    assert Ending.throttled(3601.0, Throttle.JOB) == Ending.snoozed(3600.0)
+    assert Ending.throttled(0.0, Throttle.CLASS) == Ending.snoozed(0.0)
+
+
+@pytest.mark.parametrize("ending", [OF_CLASS, OF_KEY], ids=lambda ending: ending.throttles)
+def test_a_class_that_may_hold_no_others_holds_the_job_alone(ending: Ending) -> None:
+    assert settle_throttle(ending, may_throttle=True, has_key=True) is ending
+    assert settle_throttle(ending, may_throttle=False, has_key=True) == replace(
+        ending, throttles=Throttle.JOB
+    )
+
+
+@pytest.mark.parametrize("may_throttle", [True, False])
+def test_a_job_without_a_key_that_asks_to_hold_others_of_its_key_has_failed_for_good(
+    may_throttle: bool,
+) -> None:
+    failed = settle_throttle(replace(OF_KEY, exit_code=1), may_throttle, has_key=False)
+    assert failed.error == 'Throttled: of = "key", and the job has no key'
+    assert (failed.outcome, failed.exit_code, failed.may_retry) == (Outcome.FAILED, 1, False)
+    assert (failed.spends_retry, failed.delay, failed.throttles) == (True, None, None)
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=lambda ending: ending.outcome)
+def test_an_ending_that_holds_nobody_stays_as_it_is(ending: Ending) -> None:
+    assert settle_throttle(ending, may_throttle=False, has_key=False) is ending
+
+
+def test_an_attempt_that_was_cancelled_holds_nobody_and_one_whose_time_was_up_does() -> None:
+    assert verdict(OF_CLASS, StopReason.CANCELLED, None).throttles is None
+    assert verdict(OF_CLASS, StopReason.TIMED_OUT, 5.0) == OF_CLASS
+    assert verdict(OF_CLASS, StopReason.SHUTDOWN, 5.0) == OF_CLASS
 
 
 # What an earlier daemon left

@@ -226,6 +226,7 @@ group = "33"
 writable = ["/srv/mail"]
 umask = "022"
 unique = ["recipient"]
+throttle = false
 sensitive = ["password"]
 slots = 1
 retry_on = ["failed", "timed_out"]
@@ -390,6 +391,7 @@ BAD_VALUES = [
         'approved."a.B".sensitive',
         "must not name token, which unique does",
     ),
+    ("[approved]\n'a.B' = { throttle = 'no' }", 'approved."a.B".throttle', "must be true or false"),
     ("[approved]\n'a.B' = { unique = [] }", 'approved."a.B".unique', "must name at least one"),
     ("[approved]\n'a.B' = { writable = ['mail'] }", 'approved."a.B".writable[0]', "must be an absolute path"),
     ("[approved]\n'a.B' = { user = '@ops' }", 'approved."a.B".user', "must be a name or a number in quotes"),

@@ -44,8 +44,15 @@ class Asking:
     def snooze_badly(self):
         raise bgjob.Snooze("tomorrow")
 
+    def be_throttled(self, retry_after, of):
+        raise bgjob.Throttled(retry_after, of)
+
     def fail(self):
         raise ValueError("no recipient")
+
+
+class Polite(Asking):
+    """May hold no others."""
 
 
 class Eager(Asking):
@@ -101,7 +108,7 @@ class HookFails(Hooked):
         raise LookupError("nobody to tell")
 '''
 NAMES = ("Asking", "Eager", "Wrong", "Beyond", "Hooked", "HookFails")
-SETTINGS = "\n".join(f'"asking.{name}" = {{}}' for name in NAMES)
+SETTINGS = "\n".join(f'"asking.{name}" = {{}}' for name in NAMES) + '\n"asking.Polite" = { throttle = false }'
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +190,33 @@ def test_a_snooze_without_a_number_is_the_jobs_own_mistake(client: Client) -> No
         job.result(20)
 
 
+@pytest.mark.parametrize(
+    ("name", "retry_after", "of", "delay", "message"),
+    [
+        ("Asking", 500, "class", 500, "throttled for 500 s: no other of its class starts until"),
+        ("Asking", 7200, "class", 3600, "throttled for 3600 s: no other of its class starts until"),
+        ("Asking", 500, "job", 500, "snoozed until"),
+        ("Polite", 500, "class", 500, "throttled for 500 s: it alone, until"),
+    ],
+)
+def test_a_job_that_is_throttled_waits_as_a_snoozed_one_and_its_log_tells_who_waits_with_it(
+    client: Client, name: str, retry_after: float, of: str, delay: float, message: str
+) -> None:
+    parameters = {"retry_after": retry_after, "of": of}
+    handle = client.run_background_job(f"asking.{name}", "be_throttled", parameters, max_retries=0)
+    job = waiting(handle)
+    assert delay - 1 < delay_of(job) < delay + 1
+    assert (job["attempts"][0]["outcome"], job["attempts"][0]["spends_retry"]) == ("snoozed", False)
+    assert any(entry["message"].startswith(f"Background job {message} ") for entry in handle.logs().items)
+
+
+def test_a_job_without_a_key_that_asks_to_hold_others_of_its_key_fails(client: Client) -> None:
+    job = client.run_background_job("asking.Asking", "be_throttled", {"retry_after": 60, "of": "key"})
+    with pytest.raises(JobFailedError, match='Throttled: of = "key", and the job has no key'):
+        job.result(20)
+    assert [attempt["outcome"] for attempt in job.snapshot["attempts"]] == ["failed"]
+
+
 # What its class, the configuration and the caller say
 
 
@@ -238,9 +272,11 @@ def test_classes_tells_the_policy_of_each(client: Client) -> None:
         "max_retry_delay": 7.5,
         "retry_lost": True,
         "retry_on": None,
+        "throttle": True,
     }
     assert {name: policies["asking.Eager"][name] for name in expected} == expected
     assert policies["asking.Wrong"] is None
+    assert policies["asking.Polite"]["throttle"] is False
 
 
 def test_only_the_outcomes_of_retry_on_are_retried(tmp_path: Path) -> None:

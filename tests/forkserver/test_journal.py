@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bgjob.words import Outcome
+from bgjob.words import Outcome, Throttle
+from bgjobd.core.job import Ending
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import journal as journals
 from bgjobd.supervisor import journal_facts
@@ -86,6 +87,43 @@ def test_a_file_whose_name_is_none_that_an_attempt_has_is_none_of_an_attempt(nam
 
 def outcome_of(line: bytes) -> journals.Record | None:
     return journals.parse(STARTED + b"\n" + line + b"\n" + journals.exited(7, 1.0, 0, None)).outcome
+
+
+def ending_of(line: bytes) -> Ending | None:
+    return journal_facts.left_in(journals.Journal(outcome=outcome_of(line)))
+
+
+@pytest.mark.parametrize("word", Throttle)
+def test_whom_a_snooze_keeps_from_starting_is_told_as_it_was_asked(word: Throttle) -> None:
+    assert ending_of(journals.snoozed(7, 60.0, word)) == Ending.throttled(60.0, word)
+    assert ending_of(journals.snoozed(7, 60.0)) == Ending.snoozed(60.0)
+
+
+@pytest.mark.parametrize("delay", [3600.5, 2**53, 36_500 * 86_400])
+def test_a_job_that_writes_its_journal_by_itself_keeps_others_from_starting_for_an_hour_at_most(
+    delay: float,
+) -> None:
+    assert ending_of(journals.snoozed(7, delay, "class")) == Ending.throttled(3600.0, Throttle.CLASS)
+
+
+@pytest.mark.parametrize("delay", [0, -0.5, -(2**53)])
+def test_a_hold_of_no_time_holds_nobody(delay: float) -> None:
+    assert ending_of(journals.snoozed(7, delay, "class")) == Ending.snoozed(0.0)
+
+
+@pytest.mark.parametrize("word", ["", "CLASS", "queue", "class:myapp.Other", "\ud800"])
+def test_a_word_that_names_nobody_holds_nobody(word: str) -> None:
+    assert ending_of(journals.snoozed(7, 60.0, word)) == Ending.snoozed(60.0)
+
+
+@pytest.mark.parametrize("delay", [float("nan"), float("inf"), 2**53 + 2, True, None, "60", [60]])
+def test_a_snooze_without_a_time_is_no_outcome(delay: Any) -> None:
+    assert outcome_of(journals.snoozed(7, delay, "class")) is None
+
+
+@pytest.mark.parametrize("word", [True, 1, ["class"], {"class": 1}])
+def test_a_snooze_that_holds_what_is_no_word_is_no_outcome(word: Any) -> None:
+    assert outcome_of(journals.snoozed(7, 60.0, word)) is None
 
 
 def test_a_long_result_stays_the_text_that_it_is() -> None:

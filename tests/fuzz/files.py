@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bgjob.codec import to_json
 from bgjob.errors import InvalidNameError
-from bgjob.words import INT_MAX
+from bgjob.words import INT_MAX, LONGEST_THROTTLE
 from bgjobd.api.submissions import check_names
 from bgjobd.config import values as units
 from bgjobd.config.loading import load
@@ -112,6 +112,7 @@ def _check_ending(ending: Ending) -> None:
     told = asdict(ending)
     to_json(told).encode()
     assert all(-INT_MAX <= value <= INT_MAX for value in told.values() if isinstance(value, int)), ending
+    assert ending.throttles is None or 0 < (ending.delay or 0) <= LONGEST_THROTTLE, ending
 
 
 def _check_notes(descriptor: int, found: journals.Journal, data: bytes) -> None:

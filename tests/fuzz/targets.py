@@ -79,7 +79,7 @@ _JOURNAL = (
     *_JSON, b'\n', b'\n{"v":1,"type":"', b'started"', b'fenced"', b'outcome"', b'exit"', b'log"',
     b'progress"', b'"pid":1', b'"at":', b'"code":', b'"signal":', b'"usage":', b'"exceeded":', b'"delay":',
     b'"result":', b'"limit":', b'"used":', b'"most":', b'"fraction":', b'"own_cpu":', b'"strays":',
-    b'"error_class":',
+    b'"error_class":', b'"throttles":', b'"class"',
     b'!symlink ', b'!directory', b'!fifo', b'!sparse ', b'/dev/zero', b'/etc/passwd',
 )  # fmt: skip
 _TOML = (

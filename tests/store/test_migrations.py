@@ -31,7 +31,7 @@ COLUMNS = {
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
-        expires_at unique_key unique_while
+        expires_at unique_key unique_while key turn waits_until
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -48,6 +48,8 @@ COLUMNS = {
     """,
     "consequences": "of id done_to",
     "unique_keys": "class_name method_name key job_id held_until",
+    "rates": "scope full_at held_until held_by",
+    "queue_turns": "queue priority turn",
 }
 """The columns that are a contract with users."""
 
@@ -249,6 +251,9 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "takes": None,
             "expires_at": None,
             "unique_key": None,
+            "key": None,
+            "turn": 0,
+            "waits_until": None,
             "unique_while": None,
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},

@@ -121,7 +121,9 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "schedule": None,
         "occurrence": None,
         "group_id": None,
+        "key": None,
         "is_blocked": False,
+        "is_behind": False,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
     assert reader.summary(job_id) == expected

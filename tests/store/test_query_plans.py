@@ -7,10 +7,13 @@ import re
 import pytest
 
 from bgjobd.store import (
+    adoption,
     audit_of_ties,
     deletions,
     dependencies,
+    gate,
     graphs,
+    rates,
     release,
     retention,
     statements,
@@ -270,7 +273,8 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
     on_jobs = [step for step in plan(store, statements.COUNT_AHEAD) if "background_jobs" in step]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
         "jobs_ready (queue=? AND priority>?)",
-        "jobs_ready (queue=? AND priority=? AND id<?)",
+        "jobs_ready (queue=? AND priority=? AND turn<?)",
+        "jobs_ready (queue=? AND priority=? AND turn=? AND id<?)",
         "jobs_scheduled (scheduled_at<?)",
     ]
 
@@ -299,6 +303,46 @@ def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_prior
         "jobs_ready (queue=? AND priority=?)",
         "jobs_scheduled (scheduled_at<?)",
     ]
+
+
+# Keys
+
+OF_KEYS = {
+    "running of a key": (gate.COUNT_KEY_RUNNING, "INDEX jobs_key_running (queue=? AND key=?)"),
+    "ready of a key": (gate.COUNT_KEY_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "last ready": (gate.SELECT_LAST_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "all ready": (gate.PUT_ALL_BEHIND, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "first behind": (gate.SELECT_FIRST_BEHIND, "jobs_behind (queue=? AND key=?)"),
+    "promoted": (gate.PROMOTE, "INTEGER PRIMARY KEY"),
+    "put behind": (gate.PUT_BEHIND, "INTEGER PRIMARY KEY"),
+    "a wait": (gate.SET_WAIT, "INTEGER PRIMARY KEY"),
+    "due behind": (gate.SELECT_DUE_BEHIND, "jobs_due_behind (waits_until>? AND waits_until<?)"),
+    "next behind": (gate.SELECT_NEXT_BEHIND, "INDEX jobs_due_behind"),
+    "latest turn": (
+        gate.SELECT_LATEST_TURN,
+        "INDEX jobs_turns (queue=? AND key=? AND priority=? AND turn>?)",
+    ),
+    "turn of a queue": (gate.SELECT_QUEUE_TURN, "PRIMARY KEY (queue=? AND priority=?)"),
+    "a turn": (gate.SET_TURN, "INTEGER PRIMARY KEY"),
+    "next key": (adoption.SELECT_NEXT_KEY, "INDEX jobs_behind (queue=? AND key>?)"),
+    "turns that end": (adoption.TAKE_TURNS_AWAY, "jobs_turns (queue=?)"),
+    "buckets": (rates.SELECT_BUCKETS, "PRIMARY KEY (scope=?)"),
+    "of a queue": (rates.BOUND_OF_QUEUE, "PRIMARY KEY (scope>? AND scope<?)"),
+    "waiting of a class": (rates.IS_WAITING, "INDEX jobs_of_class (queue=? AND class_name=?)"),
+    "shifted behind": (rates.SHIFT_BEHIND, "jobs_due_behind (waits_until>?)"),
+    "asked anew": (rates.ASK_BEHIND_ANEW, "jobs_due_behind (waits_until>?)"),
+    "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
+}
+"""Each statement about keys, and what it finds its rows by."""
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_what_is_done_for_keys_is_found_by_its_index(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    for name, (statement, index) in OF_KEYS.items():
+        text = "\n".join(plan(store, statement))
+        assert index in text, f"{name}:\n{text}"
+        assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
 
 
 # Edges and groups

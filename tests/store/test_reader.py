@@ -55,10 +55,8 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     store.commit(starts(job_id, 2, pid=4712), ends(job_id, COMPLETED, 2, usage=USAGE))
     job = reader.job(job_id)
     assert job is not None
-    assert set(job.columns) == {*COLUMNS["background_jobs"].split(), "is_blocked"} - {
-        "failed_before",
-        "unique_while",
-    }
+    hidden = {"failed_before", "unique_while", "waits_until"}
+    assert set(job.columns) == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind"} - hidden
     assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
     assert (job.columns["parameters"], job.columns["result"]) == ('{"to":"user@example.com"}', '{"sent":1}')
     assert job.next is None
@@ -249,7 +247,7 @@ def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reade
     one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
     assert set(one) == {
         *("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
-        *("class_name", "timeout", "cancel_requested_at"),
+        *("class_name", "timeout", "cancel_requested_at", "key"),
     }
     assert (one["job_id"], one["timeout"], one["cancel_requested_at"]) == (bounded, 2.5, None)
     assert (other["job_id"], other["timeout"], other["cancel_requested_at"]) == (free, None, text(NOW))

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import answers, codec
 from bgjob.codec import JsonObject
-from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
+from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze, Throttled
 from bgjob.module_rules import is_by_place, try_caller
 from bgjob.testing import taking
 from bgjob.testing.arguments import InvalidParameters, arguments
@@ -140,6 +140,8 @@ def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, ma
         made = _made(target, context)
         return _Ending(Outcome.COMPLETED, 0, _as_result(_returned(target, made, row, context)))
     except Snooze as error:
+        if isinstance(error, Throttled) and error.of == "key" and row.get("key") is None:
+            return _WITHOUT_KEY
         return _Ending(Outcome.SNOOZED, 1) if may_snooze else _failed(_too_often(error))
     except _JOBS_OWN as error:
         if made is not None and "retry_delay" in target.functions:
@@ -181,6 +183,16 @@ def _failed(error: BaseException) -> _Ending:
 
 
 _FINAL: Final = (Fail, InvalidParameters, InvalidResult, SnoozedTooOften)
+
+
+_WITHOUT_KEY: Final = _Ending(
+    Outcome.FAILED,
+    1,
+    error_type="Throttled",
+    error_message='of = "key", and the job has no key',
+    may_retry=False,
+    error_class="bgjob.jobs.Throttled",
+)
 
 
 def _too_often(error: Snooze) -> SnoozedTooOften:

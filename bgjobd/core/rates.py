@@ -1,0 +1,77 @@
+"""How often attempts may start: evenly, or some at once after a rest; numbers alone, no clock.
+
+A bucket holds `burst` tokens and gets one each interval; a start takes one. What is known of it is one number, when it
+would be full again: the generic cell rate algorithm, in its form of virtual scheduling (ITU-T I.371, annex A).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+_ROUNDING: Final = 1e-6
+"""Seconds by which an instant may have been rounded, as a column keeps it."""
+
+_UNITS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` starts in `period` seconds, `burst` of them at once after a rest: in any t seconds no more than
+    burst + t × count / period.
+    """
+
+    count: int
+    period: float
+    burst: int = 1
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one token to the next."""
+        return self.period / self.count
+
+    def __str__(self) -> str:
+        length, unit = next((one for one in _UNITS if self.period >= one[0]), _UNITS[-1])
+        often = f"{self.count:,} in {self.period / length:.12g} {unit}"
+        return often if self.burst == 1 else f"{often}, {self.burst:,} of them at once"
+
+    def next_at(self, full_at: float) -> float:
+        """From when on an attempt may start, of a bucket that is full at that time.
+
+        >>> Rate(10, 1.0, burst=3).next_at(100.0)
+        99.8
+        """
+        return full_at - (self.burst - 1) * self.interval
+
+    def tokens(self, full_at: float, now: float) -> int:
+        """How many may start at once now.
+
+        >>> rate = Rate(10, 1.0, burst=3)
+        >>> [rate.tokens(full_at, 100.0) for full_at in (0.0, 100.05, 100.1, 100.15, 100.3)]
+        [3, 2, 2, 1, 0]
+        """
+        rest = now - self.next_at(max(now, full_at)) + _ROUNDING
+        return 0 if rest < 0 else min(self.burst, math.floor(rest / self.interval) + 1)
+
+    def after(self, full_at: float, starts: int, now: float) -> float:
+        """When the bucket would be full again, once so many have started.
+
+        >>> Rate(10, 1.0).after(0.0, 1, 100.0)
+        100.1
+        """
+        return max(now, full_at) + starts * self.interval
+
+    def held(self, full_at: float, now: float) -> float:
+        """The same of a bucket that cannot be: no further ahead than an empty one's."""
+        return min(full_at, now + self.burst * self.interval)
+
+
+def scope_of_class(class_name: str) -> str:
+    """By what name the bucket of a class is stored."""
+    return f"class:{class_name}"
+
+
+def scope_of_key(queue: str, key: str) -> str:
+    """The same of a key in a queue, whose name has no colon."""
+    return f"key:{queue}:{key}"

@@ -1,0 +1,98 @@
+"""Brings the keys that wait to what their queues say of them by now: after a start or a reload, some at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Any, Final
+
+from bgjob.codec import to_json
+from bgjobd.core.gate import NO_RULES, KeyRules, Share
+from bgjobd.store import statements
+from bgjobd.store.gate import AT_ONCE, Gate
+from bgjobd.store.models import BEHIND
+from bgjobd.store.statements import Execute
+
+_PROPERTY: Final = "key_rules"
+
+SELECT_NEXT_KEY: Final = f"""
+    SELECT min(key) FROM (
+        SELECT key FROM (
+            SELECT key FROM background_jobs INDEXED BY jobs_key_ready
+            WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL AND queue = :queue AND key > :key
+            ORDER BY key LIMIT 1)
+        UNION ALL
+        SELECT key FROM (
+            SELECT key FROM background_jobs INDEXED BY jobs_behind
+            WHERE status = 'pending' AND ready = {BEHIND} AND queue = :queue AND key > :key ORDER BY key LIMIT 1))
+"""
+TAKE_TURNS_AWAY: Final = """
+    UPDATE background_jobs SET turn = 0 WHERE id IN (
+        SELECT id FROM background_jobs INDEXED BY jobs_turns
+        WHERE status = 'pending' AND turn > 0 AND queue = :queue LIMIT :count)
+"""
+FORGET_TURNS: Final = "DELETE FROM queue_turns WHERE queue = :queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The rules by queue, as they are stored, that all keys which wait are settled for; where that `is_whole`.
+
+    Else it goes on behind this `key`.
+    """
+
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+    is_whole: bool = True
+
+
+def stored(execute: Execute) -> Adopted:
+    """What they were settled for last."""
+    found = execute(statements.SELECT_PROPERTY, {"name": _PROPERTY}).fetchone()
+    return Adopted() if found is None else Adopted(json.loads(found[0]))
+
+
+def adopt(execute: Execute, gate: Gate, wanted: Mapping[str, KeyRules] | None, adopted: Adopted) -> Adopted:
+    """Settle some more keys of the first queue whose rules are others by now; None: that is not known."""
+    if wanted is None:
+        return adopted
+    told = {queue: _told(rules) for queue, rules in wanted.items()}
+    if told == adopted.rules:
+        return adopted
+    changed = [
+        queue for queue in sorted({*told, *adopted.rules}) if told.get(queue) != adopted.rules.get(queue)
+    ]
+    queue = changed[0]
+    is_done, key = _go_through(execute, gate, queue, adopted.key)
+    is_done &= wanted.get(queue, NO_RULES).share is not Share.NONE or _end_turns(execute, queue)
+    if not is_done:
+        return Adopted(adopted.rules, key, is_whole=False)
+    rules = {name: one for name, one in {**adopted.rules, queue: told.get(queue)}.items() if one is not None}
+    execute(statements.SET_PROPERTY, {"name": _PROPERTY, "value": to_json(rules)})
+    return Adopted(rules, is_whole=len(changed) == 1)
+
+
+def _told(rules: KeyRules) -> list[Any]:
+    rate = None if rules.rate is None else list(astuple(rules.rate))
+    return [rules.slots, rate, rules.share.value]
+
+
+def _go_through(execute: Execute, gate: Gate, queue: str, key: str) -> tuple[bool, str]:
+    """Whether all keys of the queue are settled, and up to which they are."""
+    for _ in range(AT_ONCE):
+        found = execute(SELECT_NEXT_KEY, {"queue": queue, "key": key}).fetchone()[0]
+        if found is None:
+            return True, ""
+        if not gate.settle_key(queue, found):
+            break
+        key = found
+    return False, key
+
+
+def _end_turns(execute: Execute, queue: str) -> bool:
+    """Have what waits in a queue that shares no more go by age again; whether that is done."""
+    if execute(TAKE_TURNS_AWAY, {"queue": queue, "count": AT_ONCE}).rowcount == AT_ONCE:
+        return False
+    execute(FORGET_TURNS, {"queue": queue})
+    return True

@@ -1,0 +1,151 @@
+"""The buckets that starts of classes and of keys are drawn from, as a transaction has them; and who holds them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from bgjob.codec import to_json
+from bgjobd.core.gate import KeyRules
+from bgjobd.core.job import Job
+from bgjobd.core.rates import Rate, scope_of_class, scope_of_key
+from bgjobd.host.clock import to_text
+from bgjobd.store.batch import Batch
+from bgjobd.store.models import BEHIND
+from bgjobd.store.statements import Execute
+
+SELECT_BUCKETS: Final = (
+    "SELECT scope, full_at FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
+)
+SELECT_HOLDS: Final = "SELECT scope, held_until FROM rates WHERE held_until IS NOT NULL"
+FILL: Final = """
+    INSERT INTO rates (scope, full_at) VALUES (:scope, :full_at)
+    ON CONFLICT (scope) DO UPDATE SET full_at = :full_at
+"""
+HOLD: Final = """
+    INSERT INTO rates VALUES (:scope, 0, :held_until, :held_by)
+    ON CONFLICT (scope) DO UPDATE SET held_until = :held_until, held_by = :held_by
+    WHERE held_until IS NULL OR held_until < :held_until
+"""
+IS_WAITING: Final = """
+    SELECT EXISTS (SELECT 1 FROM background_jobs INDEXED BY jobs_of_class
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name)
+"""
+SHIFT: Final = "UPDATE rates SET full_at = full_at + :seconds, held_until = held_until + :seconds"
+SHIFT_BEHIND: Final = f"""
+    UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = shifted(waits_until, :seconds)
+    WHERE status = 'pending' AND ready = {BEHIND} AND waits_until IS NOT NULL
+"""
+ASK_BEHIND_ANEW: Final = f"""
+    UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = :now
+    WHERE status = 'pending' AND ready = {BEHIND} AND waits_until IS NOT NULL AND waits_until > :now
+"""
+BOUND: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope = :scope"
+BOUND_OF_QUEUE: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope > :scope AND scope < :end"
+TRIM: Final = """
+    DELETE FROM rates WHERE full_at <= :now AND (held_until IS NULL OR held_until <= :now)
+"""
+
+
+def holds(execute: Execute) -> dict[str, float]:
+    """Until when some scopes are held, of those that have been."""
+    return dict(execute(SELECT_HOLDS).fetchall())
+
+
+def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple[float | None, int | None]:
+    """When the next job of a key may be ready, None where nothing but places keeps it, and how many may start now."""
+    opens_at, tokens, now = 0.0, None, batch.now
+    if rules.rate is not None:
+        full_at = _buckets(execute, [scope]).get(scope, 0.0)
+        tokens = rules.rate.tokens(full_at, now)
+        opens_at = 0.0 if tokens else rules.rate.next_at(full_at)
+    held_until = batch.holds.get(scope, 0.0)
+    if held_until > now:
+        opens_at, tokens = max(opens_at, held_until), 0
+    return opens_at or None, tokens
+
+
+def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
+    """How many attempts may start now of each class with a rate, and of those that are held."""
+    full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
+    tokens = {
+        name: rate.tokens(full.get(scope_of_class(name), 0.0), batch.now)
+        for name, rate in batch.rates.items()
+    }
+    return tokens | dict.fromkeys(_held_classes(batch.holds, batch.now), 0)
+
+
+def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
+    """Draw the starts of these jobs from the buckets of their classes and keys."""
+    drawn = Counter[tuple[str, Rate]]()
+    for job in jobs:
+        rate = batch.rates.get(job.class_name)
+        if rate is not None:
+            drawn[scope_of_class(job.class_name), rate] += 1
+        rules = None if job.key is None else batch.rules.get(job.queue)
+        if rules is not None and rules.rate is not None and job.key is not None:
+            drawn[scope_of_key(job.queue, job.key), rules.rate] += 1
+    if not drawn:
+        return
+    full = _buckets(execute, [scope for scope, _ in drawn])
+    for (scope, rate), starts in drawn.items():
+        execute(FILL, {"scope": scope, "full_at": rate.after(full.get(scope, 0.0), starts, batch.now)})
+
+
+def next_of_classes(execute: Execute, queues: Collection[str], batch: Batch) -> float | None:
+    """When the next attempt may start of a class that has none to start now, where one of its jobs waits for that."""
+    full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
+    times = {name: rate.next_at(full.get(scope_of_class(name), 0.0)) for name, rate in batch.rates.items()}
+    for name, until in _held_classes(batch.holds, batch.now).items():
+        times[name] = max(times.get(name, 0.0), until)
+    waiting = [at for name, at in times.items() if at > batch.now and _is_waiting(execute, name, queues)]
+    return min(waiting, default=None)
+
+
+def shift(execute: Execute, seconds: float) -> None:
+    """The clock was set: what was to be in ten seconds still is."""
+    execute(SHIFT, {"seconds": seconds})
+    execute(SHIFT_BEHIND, {"seconds": seconds})
+
+
+def bound(execute: Execute, batch: Batch) -> None:
+    """The clock may have been set while nobody ran: no bucket is emptier than one can be, and keys are asked anew."""
+    now = batch.now
+    for name, rate in batch.rates.items():
+        execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})
+    for queue, rules in batch.rules.items():
+        if rules.rate is not None:
+            first = scope_of_key(queue, "")
+            most = rules.rate.held(now + _AHEAD, now)
+            execute(BOUND_OF_QUEUE, {"scope": first, "end": f"{first[:-1]};", "most": most})
+    execute(ASK_BEHIND_ANEW, {"now": to_text(now)})
+
+
+_AHEAD: Final = 1e9
+
+
+def trim(execute: Execute, now: float) -> int:
+    """Delete the rows that say nothing any more; how many that were."""
+    count: int = execute(TRIM, {"now": now}).rowcount
+    return count
+
+
+def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:
+    return dict(execute(SELECT_BUCKETS, {"scopes": to_json(list(scopes))}).fetchall())
+
+
+def _held_classes(holds: Mapping[str, float], now: float) -> dict[str, float]:
+    """Until when, by the class's name."""
+    prefix = scope_of_class("")
+    return {
+        scope.removeprefix(prefix): until
+        for scope, until in holds.items()
+        if until > now and scope.startswith(prefix)
+    }
+
+
+def _is_waiting(execute: Execute, class_name: str, queues: Collection[str]) -> bool:
+    return any(
+        execute(IS_WAITING, {"queue": queue, "class_name": class_name}).fetchone()[0] for queue in queues
+    )

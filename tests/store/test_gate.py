@@ -1,0 +1,332 @@
+"""How many jobs of a key have a place, in whose turn they go, and how often they start."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.words import Throttle
+from bgjobd.core.facts import ClockJumped
+from bgjobd.core.gate import KeyRules, Share
+from bgjobd.core.job import Ending
+from bgjobd.core.planner import Lanes
+from bgjobd.core.rates import Rate
+from bgjobd.store.items import DaemonStarted, Look
+from bgjobd.store.tally import counted
+from tests.store.samples import (
+    COMPLETED,
+    FAILED,
+    NO_SLOTS,
+    NOW,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    submission,
+)
+
+ONE = Lanes(100, keys={"default": KeyRules(slots=1)})
+TWO = Lanes(100, keys={"default": KeyRules(slots=2)})
+PLAIN = Lanes(100, keys={})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+def submit(store: Store, lanes: Lanes, *keys: str | None, **given: Any) -> list[int]:
+    """One job for each key, with no slot to give."""
+    jobs = [asked(key=key, **given) for key in keys]
+    (stored,) = store.commit(submission(*jobs), lanes=lanes.closed()).answers
+    return [one.id for one in stored]
+
+
+def readies(store: Store) -> dict[int, int]:
+    return {
+        row["id"]: row["ready"]
+        for row in store.rows("SELECT id, ready FROM background_jobs WHERE status = 'pending'")
+    }
+
+
+def claimed(store: Store, lanes: Lanes) -> list[int]:
+    return [claim.job.id for claim in store.claim(lanes)]
+
+
+def test_so_many_jobs_of_a_key_have_a_place_and_the_first_behind_takes_that_of_one_that_ends(
+    store: Store,
+) -> None:
+    ids = submit(store, ONE, "a", "a", "a", "b", None)
+    assert readies(store) == {1: 1, 2: 3, 3: 3, 4: 1, 5: 1}
+    assert claimed(store, ONE) == [1, 4, 5]
+    committed = store.commit(ends(ids[0], COMPLETED), lanes=ONE)
+    assert [claim.job.id for claim in committed.claims] == [2]
+    assert readies(store) == {3: 3}
+
+
+def test_one_that_waits_for_its_retry_has_no_place(store: Store) -> None:
+    submit(store, ONE, "a", "a")
+    assert claimed(store, ONE) == [1]
+    store.commit(ends(1, FAILED), lanes=ONE)
+    assert readies(store) == {1: 0}  # the other runs
+    store.now += 3600
+    assert claimed(store, ONE) == []
+    assert readies(store) == {1: 3}
+    store.commit(ends(2, COMPLETED), lanes=ONE)
+    assert store.job(1)["status"] == "running"
+
+
+def test_a_cancel_gives_the_place_away(store: Store) -> None:
+    submit(store, ONE, "a", "a", "a")
+    store.commit(cancels(1, 2), lanes=ONE.closed())
+    assert readies(store) == {3: 1}
+
+
+def test_an_urgent_job_changes_with_one_of_its_key_that_has_a_place_and_no_slot(store: Store) -> None:
+    submit(store, ONE, "a", "a")
+    submit(store, ONE, "a", priority=5)
+    assert readies(store) == {1: 3, 2: 3, 3: 1}
+
+
+def test_one_that_runs_keeps_its_place(store: Store) -> None:
+    submit(store, ONE, "a")
+    assert claimed(store, ONE) == [1]
+    submit(store, ONE, "a", priority=5)
+    assert readies(store) == {2: 3}
+
+
+def test_a_limit_of_another_queue_is_none_of_this_one(store: Store) -> None:
+    submit(store, ONE, "a", "a", queue="mail")
+    assert readies(store) == {1: 1, 2: 1}
+
+
+def test_a_person_who_retries_a_job_has_it_wait_behind_its_key(store: Store) -> None:
+    submit(store, ONE, "a", "a")
+    store.commit(cancels(1), lanes=ONE.closed())
+    assert claimed(store, ONE) == [2]
+    store.commit(retries(1), lanes=ONE)
+    assert readies(store) == {1: 3}
+
+
+def test_another_limit_is_carried_out_some_at_a_time_also_across_a_restart(store: Store) -> None:
+    submit(store, PLAIN, *["a"] * 3, *["b"] * 3)
+    assert set(readies(store).values()) == {1}
+    store.close()
+    store.open()
+    store.commit(Look(), lanes=ONE.closed())
+    assert readies(store) == {1: 1, 2: 3, 3: 3, 4: 1, 5: 3, 6: 3}
+    store.commit(Look(), lanes=TWO.closed())
+    assert readies(store) == {1: 1, 2: 1, 3: 3, 4: 1, 5: 1, 6: 3}
+    store.commit(Look(), lanes=PLAIN.closed())
+    assert set(readies(store).values()) == {1}
+    assert store.commit(Look(), lanes=PLAIN.closed()).next_due is None
+
+
+def test_a_command_that_knows_of_no_limits_changes_none(store: Store) -> None:
+    submit(store, ONE, "a", "a")
+    store.commit(Look(), lanes=NO_SLOTS)
+    assert readies(store) == {1: 1, 2: 3}
+
+
+# Shares
+
+
+SHARED = Lanes(1, keys={"default": KeyRules(share=Share.KEY)})
+
+
+def order(store: Store, lanes: Lanes, count: int) -> list[str]:
+    keys = []
+    for _ in range(count):
+        (claim,) = store.claim(lanes)
+        keys.append(claim.job.key or "-")
+        store.commit(ends(claim.job.id, COMPLETED), lanes=lanes.closed())
+    return keys
+
+
+def test_keys_take_turns(store: Store) -> None:
+    submit(store, SHARED, *["a"] * 5)
+    assert order(store, SHARED, 2) == ["a", "a"]
+    submit(store, SHARED, "b", "b")
+    assert order(store, SHARED, 5) == ["a", "b", "a", "b", "a"]
+
+
+def test_a_retry_comes_at_the_next_round(store: Store) -> None:
+    submit(store, SHARED, *["a"] * 4, *["b"] * 4)
+    (claim,) = store.claim(SHARED)
+    store.commit(ends(claim.job.id, FAILED), lanes=SHARED.closed())
+    assert order(store, SHARED, 3) == ["b", "a", "b"]
+    store.now += 3600
+    assert store.claim(SHARED)[0].job.id == claim.job.id
+
+
+def test_each_priority_has_its_turns(store: Store) -> None:
+    submit(store, SHARED, *["a"] * 3)
+    submit(store, SHARED, "b", "a", priority=5)
+    assert [row["turn"] for row in store.rows("SELECT turn FROM background_jobs ORDER BY id")] == [
+        1,
+        2,
+        3,
+        1,
+        1,
+    ]
+
+
+def test_users_take_turns_whatever_key_they_give(store: Store) -> None:
+    lanes = Lanes(1, keys={"default": KeyRules(share=Share.USER)})
+    submit(store, lanes, "a", "b")
+    assert {row["key"] for row in store.rows("SELECT key FROM background_jobs")} == {"1000"}
+
+
+def test_jobs_of_a_queue_that_shares_no_more_go_by_age_again(store: Store) -> None:
+    submit(store, SHARED, *["a"] * 3)
+    store.commit(Look(), lanes=PLAIN.closed())
+    assert {row["turn"] for row in store.rows("SELECT turn FROM background_jobs")} == {0}
+    assert store.count("queue_turns") == 0
+
+
+# Rates
+
+
+SLOW = Lanes(100, keys={"default": KeyRules(rate=Rate(10, 1.0))})
+OF_CLASS = Lanes(100, keys={}, rates={"myapp.jobs.ExampleJob": Rate(10, 1.0, burst=2)})
+
+
+def test_a_key_starts_no_oftener_than_its_rate(store: Store) -> None:
+    submit(store, SLOW, "a", "a", "a", "b")
+    committed = store.commit(Look(), lanes=SLOW)
+    assert [claim.job.id for claim in committed.claims] == [1, 4]
+    assert readies(store) == {2: 3, 3: 3}
+    assert committed.next_due == pytest.approx(NOW + 0.1)
+    store.now = committed.next_due or 0.0
+    assert claimed(store, SLOW) == [2]
+
+
+def test_a_class_starts_no_oftener_than_its_rate_and_at_once_after_a_rest(store: Store) -> None:
+    submit(store, OF_CLASS, *[None] * 4)
+    committed = store.commit(Look(), lanes=OF_CLASS)
+    assert [claim.job.id for claim in committed.claims] == [1, 2]
+    assert committed.next_due == pytest.approx(NOW + 0.1)
+    store.now = committed.next_due or 0.0
+    assert claimed(store, OF_CLASS) == [3]
+    store.now += 0.1
+    last = store.commit(Look(), lanes=OF_CLASS)
+    assert [claim.job.id for claim in last.claims] == [4]
+    assert last.next_due is None
+
+
+def test_a_restart_knows_what_has_started(store: Store) -> None:
+    submit(store, OF_CLASS, *[None] * 3)
+    assert claimed(store, OF_CLASS) == [1, 2]
+    store.close()
+    store.open()
+    assert claimed(store, OF_CLASS) == []
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_clock_that_was_set_stops_nobody_and_has_none_burst(
+    store: Store, seconds: float, is_seen: bool
+) -> None:
+    submit(store, OF_CLASS, *["a"] * 4)
+    submit(store, SLOW, *["a"] * 3, queue="default", class_name="myapp.jobs.Other")
+    both = Lanes(100, keys=SLOW.keys, rates=OF_CLASS.rates)
+    store.commit(Look(), lanes=both)
+    store.now += seconds
+    committed = store.commit(ClockJumped(seconds) if is_seen else DaemonStarted(), lanes=both)
+    limit = 1 if seconds > 0 and not is_seen else 0
+    assert len(committed.claims) <= limit
+    assert (committed.next_due or math.inf) <= store.now + 0.2
+
+
+# Histories
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_never_more_places_than_allowed_and_never_a_free_one_with_a_job_behind(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    store = Store(tmp_path)
+    lanes = Lanes(3, keys={"default": KeyRules(slots=2, share=chance.choice(list(Share)))})
+    for _ in range(400):
+        store.now += chance.random()
+        running = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'running'")]
+        pending = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'pending'")]
+        ended = [
+            row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE finished_at IS NOT NULL")
+        ]
+        match chance.randrange(6):
+            case 0 | 1:
+                given = {
+                    "priority": chance.randrange(3),
+                    "scheduled_at": chance.choice([None, store.now + 2]),
+                }
+                submit(store, lanes, *[chance.choice("abc") for _ in range(chance.randrange(4))], **given)
+            case 2 | 3 if running:
+                id = chance.choice(running)
+                number = len(store.attempts(id))
+                store.commit(ends(id, chance.choice([COMPLETED, FAILED]), number), lanes=lanes)
+            case 4 if pending:
+                store.commit(cancels(chance.choice(pending)), lanes=lanes)
+            case 5 if ended:
+                store.commit(retries(chance.choice(ended)), lanes=lanes)
+            case _:
+                store.commit(Look(), lanes=lanes)
+        check(store, 2)
+    store.close()
+
+
+def check(store: Store, slots: int) -> None:
+    rows = store.rows("SELECT key, status, ready FROM background_jobs WHERE status IN ('running', 'pending')")
+    places = Counter(row["key"] for row in rows if row["status"] == "running" or row["ready"] == 1)
+    behind = {row["key"] for row in rows if row["status"] == "pending" and row["ready"] == 3}
+    assert all(count <= slots for key, count in places.items() if key is not None)
+    assert all(places[key] == slots for key in behind)
+    assert Counter(store.commit(Look()).tally.places) == Counter(counted(store.database, store.now).places)
+
+
+# Told by the other side
+
+
+@pytest.mark.parametrize("whom", [Throttle.CLASS, Throttle.KEY])
+def test_a_job_that_was_told_to_come_later_holds_the_others_of_its_class_or_key(
+    store: Store, whom: Throttle
+) -> None:
+    submit(store, PLAIN, "a", "a")
+    other = {"class_name": "myapp.jobs.Other"} if whom is Throttle.CLASS else {}
+    submit(store, PLAIN, "b", **other)
+    one = Lanes(1, keys={})
+    assert claimed(store, one) == [1]
+    committed = store.commit(ends(1, Ending.throttled(60, whom)), lanes=PLAIN)
+    assert [claim.job.id for claim in committed.claims] == [3]
+    assert committed.next_due == NOW + 60
+    (held,) = store.rows("SELECT held_until, held_by FROM rates WHERE held_until IS NOT NULL")
+    assert held == {"held_until": NOW + 60, "held_by": 1}
+    store.close()
+    store.open()
+    submit(store, PLAIN, "a")
+    assert claimed(store, PLAIN) == []
+    store.now += 60
+    assert claimed(store, PLAIN) == [1, 2, 4]
+
+
+def test_a_hold_is_never_shortened_and_moves_with_the_clock(store: Store) -> None:
+    submit(store, PLAIN, "a", "a", "a")
+    assert claimed(store, Lanes(2, keys={})) == [1, 2]
+    store.commit(ends(1, Ending.throttled(60, Throttle.CLASS)), lanes=PLAIN)
+    store.commit(ends(2, Ending.throttled(10, Throttle.CLASS)), lanes=PLAIN)
+    store.now -= 3600
+    store.commit(ClockJumped(-3600), lanes=PLAIN)
+    store.now += 59
+    assert claimed(store, PLAIN) == []
+    store.now += 1
+    assert claimed(store, PLAIN) == [1, 2, 3]
