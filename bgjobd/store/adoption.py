@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjobd.core.gate import NO_RULES, KeyRules, Share
+from bgjobd.core.rates import Rate
 from bgjobd.store import statements
 from bgjobd.store.gate import AT_ONCE, Gate
-from bgjobd.store.models import BEHIND
 from bgjobd.store.statements import Execute
+from bgjobd.store.written import BEHIND
 
 _PROPERTY: Final = "key_rules"
 
@@ -45,6 +46,14 @@ class Adopted:
     rules: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
     is_whole: bool = True
+
+    @property
+    def known_rules(self) -> dict[str, KeyRules]:
+        """The rules as values."""
+        return {
+            queue: KeyRules(slots, None if rate is None else Rate(*rate), Share(share))
+            for queue, (slots, rate, share) in self.rules.items()
+        }
 
 
 def stored(execute: Execute) -> Adopted:

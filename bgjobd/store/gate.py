@@ -16,9 +16,9 @@ from bgjobd.core.rates import scope_of_key
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import rates
 from bgjobd.store.batch import Arrival, Batch
-from bgjobd.store.models import BEHIND
 from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
+from bgjobd.store.written import BEHIND
 
 AT_ONCE: Final = 500
 """Keys whose time has come, and jobs of one key, that one transaction deals with; the rest follows in the next."""

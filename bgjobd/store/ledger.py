@@ -1,7 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `backfills`, `deletions`, `release`, `schedules` and `slots` the only SQL that writes. What is decided stands in
-memory until all of it is stored, each kind of row in one go; so an item that is refused costs its neighbours nothing.
+With `adoption`, `backfills`, `deletions`, `gate`, `rates`, `release`, `schedules`, `slots` and `sweeps` the only SQL
+that writes. What is decided stands in memory until all of it is stored, each kind of row in one go; so an item that is
+refused costs its neighbours nothing.
 Nothing here is remembered between transactions but what is derived from the file.
 """
 
@@ -13,6 +14,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
@@ -31,7 +33,6 @@ from bgjobd.store import (
     backfills,
     bulks,
     decisions,
-    deletions,
     dependencies,
     rates,
     release,
@@ -39,6 +40,7 @@ from bgjobd.store import (
     statements,
     uniques,
 )
+from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.gate import Gate
@@ -46,30 +48,17 @@ from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
     Committed,
-    DaemonStarted,
-    Deletion,
     Flow,
-    GroupTrimming,
     Item,
-    KeyTrimming,
     LogLine,
     LostUpdateError,
     OccurrenceAsked,
     OccurrencesDue,
-    OccurrenceTrimming,
-    QueuePaused,
-    QueueResumed,
-    ScheduleDeleted,
-    SchedulePaused,
     SchedulePut,
-    ScheduleResumed,
-    SchedulesDefined,
-    SchedulesSetBack,
-    TimeLeapt,
-    Trimming,
 )
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots, end_pauses
+from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
 
@@ -99,18 +88,27 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 )
 """What writes the rows of each kind, in this order."""
 
-_SWEEPS: Final = (
-    *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
-    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming),
-)
-"""The items that a statement of their own carries out, on whatever rows it finds."""
-
-_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
+_APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
 """The items before which all that came earlier is written."""
 
 
 _EXPIRED_AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the file between two transactions, so that each need not read it anew."""
+
+    tally: Tally
+    has_consequences: bool
+    next_expiry: float
+    holds: Mapping[str, float]
+    adopted: Adopted
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something is left to do for the next transaction, though nothing comes."""
+        return self.has_consequences or not self.adopted.is_whole
 
 
 class Ledger:
@@ -123,11 +121,7 @@ class Ledger:
         self._executemany: Callable[..., Any] = database.connection().executemany
         self._boot_id = boot_id
         self._jitter = jitter
-        self._tally: Tally | None = None
-        self._has_consequences: bool | None = None
-        self._next_expiry: float | None = None
-        self._holds: dict[str, float] = {}
-        self._adopted = adoption.Adopted()
+        self._known: _Known | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -138,26 +132,14 @@ class Ledger:
         try:
             with as_peewees_own:
                 self._execute("BEGIN IMMEDIATE")
-            if self._tally is None:
-                self._tally = counted(self._database, now)
-                self._holds = rates.holds(self._execute)
-                self._adopted = adoption.stored(self._execute)
-            batch = Batch(
-                now=now,
-                jitter=self._jitter,
-                tally=self._tally,
-                max_pending=lanes.max_pending,
-                max_parameters=lanes.max_parameters,
-                rules=lanes.keys or {},
-                rates=lanes.rates,
-                holds=dict(self._holds),
-            )
             with as_peewees_own:
-                next_expiry = self._expire(batch)
+                known = self._known or self._read(now)
+                batch = self._begin(known, lanes, now)
+                next_expiry = self._expire(batch, known.next_expiry)
                 answers = self._settle(items, batch)
-                has_consequences = self._release(batch)
+                has_consequences = self._release(batch, known.has_consequences)
                 gate = Gate(self._execute, batch)
-                adopted = adoption.adopt(self._execute, gate, lanes.keys, self._adopted)
+                adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
@@ -167,12 +149,32 @@ class Ledger:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        self._tally, self._has_consequences, self._next_expiry = tally, has_consequences, next_expiry
-        self._holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._adopted = adopted
-        has_more = has_consequences or not adopted.is_whole
-        due = now if has_more else min(next_expiry, next_due)
+        holds = {scope: until for scope, until in batch.holds.items() if until > now}
+        self._known = _Known(tally, has_consequences, next_expiry, holds, adopted)
+        due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
+
+    def _read(self, now: float) -> _Known:
+        """What is known of the file before the first transaction."""
+        return _Known(
+            counted(self._database, now),
+            release.has_consequences(self._execute),
+            self._read_next_expiry(),
+            rates.holds(self._execute),
+            adoption.stored(self._execute),
+        )
+
+    def _begin(self, known: _Known, lanes: Lanes, now: float) -> Batch:
+        return Batch(
+            now=now,
+            jitter=self._jitter,
+            tally=known.tally,
+            max_pending=lanes.max_pending,
+            max_parameters=lanes.max_parameters,
+            rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
+            rates=lanes.rates,
+            holds=dict(known.holds),
+        )
 
     def _commit(self) -> None:
         try:
@@ -211,8 +213,8 @@ class Ledger:
         return tuple(answers)
 
     def _settle_apart(self, item: Item, batch: Batch) -> Any:
-        if isinstance(item, _SWEEPS):
-            return self._sweep(item, batch)
+        if isinstance(item, SWEEPS):
+            return sweep(self._execute, item, batch)
         try:
             answer = self._decide_apart(item, batch)
         except decisions.REFUSALS as error:
@@ -248,50 +250,6 @@ class Ledger:
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)
         return ids
-
-    def _sweep(self, item: Item, batch: Batch) -> Any:
-        execute, now = self._execute, to_text(batch.now)
-        batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
-        match item:
-            case QueuePaused(queue, at):
-                resumes_at = None if at is None else to_text(at)
-                execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
-            case QueueResumed(queue):
-                execute(statements.RESUME_QUEUE, {"name": queue})
-            case ClockJumped(delta):
-                execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
-                if batch.has_rates:
-                    rates.shift(execute, delta)
-                    batch.holds = rates.holds(execute)
-            case DaemonStarted():
-                execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
-                if batch.has_rates:
-                    rates.bound(execute, batch)
-            case TimeLeapt():
-                execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
-            case Deletion():
-                deleted = deletions.delete(execute, item, batch)
-                uniques.forget(execute, deleted.jobs, batch.now)
-                return deleted
-            case Trimming():
-                return deletions.trim(execute, item, batch.now)
-            case OccurrenceTrimming():
-                return deletions.trim_occurrences(execute, item)
-            case GroupTrimming():
-                return deletions.trim_groups(execute, item, batch)
-            case KeyTrimming():
-                return uniques.trim(execute, item, batch.now)
-            case SchedulesDefined():
-                return schedules.define(execute, item, batch.now)
-            case SchedulesSetBack():
-                return schedules.set_back(execute, item, batch.now)
-            case SchedulePaused(name):
-                execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
-            case ScheduleDeleted(name):
-                return schedules.delete(execute, name, batch.now)
-            case ScheduleResumed(name):
-                execute(schedules.RESUME_SCHEDULE, {"name": name})
-        return None
 
     # Load
 
@@ -379,9 +337,8 @@ class Ledger:
 
     # What follows
 
-    def _expire(self, batch: Batch) -> float:
+    def _expire(self, batch: Batch, next_expiry: float) -> float:
         """End what has not started in time, some at once; answers when the next does. Most look nowhere."""
-        next_expiry = self._read_next_expiry() if self._next_expiry is None else self._next_expiry
         if next_expiry > batch.now:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
@@ -395,11 +352,8 @@ class Ledger:
         (at,) = self._execute(statements.SELECT_NEXT_EXPIRY).fetchone()
         return math.inf if at is None else from_text(at)
 
-    def _release(self, batch: Batch) -> bool:
+    def _release(self, batch: Batch, has_more: bool) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
-        has_more = self._has_consequences
-        if has_more is None:
-            has_more = release.has_consequences(self._execute)
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate) -> float:

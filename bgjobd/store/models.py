@@ -16,10 +16,6 @@ from peewee import (
     TextField,
 )
 
-BLOCKED: Final = 2
-BEHIND: Final = 3
-"""`ready` of a pending job that waits for others, or for those with its key; 0 is for its time, 1 for a slot."""
-
 
 class BackgroundJob(Model):
     """One job; its id is never used again. `ready` says what a pending one waits for: 0 its time, 1 a slot, 2 others, 3

@@ -34,7 +34,7 @@ from bgjob.words import (
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
-from bgjobd.store import models
+from bgjobd.store import written
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.rows import text_of
 
@@ -311,8 +311,8 @@ _ANY_JOB: Final = _jobs_by("NOT INDEXED", "true")
 _IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
 _NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 0")
 _READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
-_BLOCKED: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {models.BLOCKED}")
-_BEHIND: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {models.BEHIND}")
+_BLOCKED: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {written.BLOCKED}")
+_BEHIND: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {written.BEHIND}")
 _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         Status.PENDING: (_READY, _NOT_READY, _BLOCKED, _BEHIND),
@@ -350,7 +350,7 @@ _OF_SCHEDULE: Final = _jobs_by(
 _OF_GROUP: Final = _jobs_by("INDEXED BY jobs_of_group", "j.group_id = :group AND j.group_id IS NOT NULL")
 """The same of a group's members."""
 
-_IS_BLOCKED: Final = f"j.ready = {models.BLOCKED}"
+_IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
 _IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -572,8 +572,8 @@ def _summary(row: tuple[Any, ...]) -> JsonObject:
     *columns, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
-        "is_blocked": ready == models.BLOCKED,
-        "is_behind": ready == models.BEHIND,
+        "is_blocked": ready == written.BLOCKED,
+        "is_behind": ready == written.BEHIND,
         "attempt": attempt or 0,
         "outcome": outcome,
         "progress": parsed(progress),

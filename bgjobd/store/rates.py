@@ -12,8 +12,8 @@ from bgjobd.core.job import Job
 from bgjobd.core.rates import Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
-from bgjobd.store.models import BEHIND
 from bgjobd.store.statements import Execute
+from bgjobd.store.written import BEHIND
 
 SELECT_BUCKETS: Final = (
     "SELECT scope, full_at FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"

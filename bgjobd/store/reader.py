@@ -22,7 +22,6 @@ from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow, StoredSchedule
-from bgjobd.store.models import BEHIND, BLOCKED
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
@@ -30,6 +29,7 @@ from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
+from bgjobd.store.written import BEHIND, BLOCKED
 
 _QUEUES: Final = tuple(
     f"SELECT DISTINCT queue FROM background_jobs WHERE {condition}"

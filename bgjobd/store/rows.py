@@ -15,8 +15,7 @@ from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
-from bgjobd.store.models import BEHIND, BLOCKED
-from bgjobd.store.written import Row
+from bgjobd.store.written import BEHIND, BLOCKED, Row
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:

@@ -47,10 +47,9 @@ from bgjobd.store.items import (
     StoredSchedule,
     Submitter,
 )
-from bgjobd.store.models import BLOCKED
 from bgjobd.store.rows import edge_row, instant, job_from_row, occurrence_row
 from bgjobd.store.statements import Execute
-from bgjobd.store.written import Kind
+from bgjobd.store.written import BLOCKED, Kind
 
 
 @dataclass(frozen=True, slots=True)

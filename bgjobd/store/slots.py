@@ -16,10 +16,10 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import rates, statements
 from bgjobd.store.batch import Arrival, Batch
 from bgjobd.store.gate import Gate
-from bgjobd.store.models import BEHIND
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
+from bgjobd.store.written import BEHIND
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""

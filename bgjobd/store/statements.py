@@ -13,7 +13,6 @@ from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import (
-    BEHIND,
     BackgroundJob,
     Consequence,
     JobAttempt,
@@ -22,6 +21,7 @@ from bgjobd.store.models import (
     JobLog,
     ScheduleOccurrence,
 )
+from bgjobd.store.written import BEHIND
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""

@@ -17,8 +17,8 @@ from bgjob.codec import to_json
 from bgjob.words import FINAL, Status
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
-from bgjobd.store.models import BEHIND, BLOCKED
 from bgjobd.store.sql_functions import held
+from bgjobd.store.written import BEHIND, BLOCKED
 
 MINUTES: Final = 60
 

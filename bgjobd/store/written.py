@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum, auto
-from typing import Any
+from typing import Any, Final
 
 Row = dict[str, Any]
+
+BLOCKED: Final = 2
+BEHIND: Final = 3
+"""`ready` of a pending job that waits for others, or for those with its key; 0 is for its time, 1 for a slot."""
 
 
 class Kind(StrEnum):

@@ -330,3 +330,11 @@ def test_a_hold_is_never_shortened_and_moves_with_the_clock(store: Store) -> Non
     assert claimed(store, PLAIN) == []
     store.now += 1
     assert claimed(store, PLAIN) == [1, 2, 3]
+
+
+def test_a_command_that_knows_of_no_limits_leaves_no_place_free_and_gives_no_more(store: Store) -> None:
+    submit(store, ONE, "a", expires_at=NOW + 1)
+    submit(store, ONE, "a", "a")
+    store.now += 2
+    store.commit(Look(), lanes=NO_SLOTS)
+    assert readies(store) == {2: 1, 3: 3}

@@ -1,0 +1,80 @@
+"""The items that a statement of their own carries out, on whatever rows it finds: pauses, clocks, what is deleted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bgjobd.core.facts import ClockJumped
+from bgjobd.host.clock import to_text
+from bgjobd.store import deletions, rates, schedules, statements, uniques
+from bgjobd.store.batch import Batch
+from bgjobd.store.items import (
+    DaemonStarted,
+    Deletion,
+    GroupTrimming,
+    Item,
+    KeyTrimming,
+    OccurrenceTrimming,
+    QueuePaused,
+    QueueResumed,
+    ScheduleDeleted,
+    SchedulePaused,
+    ScheduleResumed,
+    SchedulesDefined,
+    SchedulesSetBack,
+    TimeLeapt,
+    Trimming,
+)
+from bgjobd.store.statements import Execute
+
+SWEEPS: Final = (
+    *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
+    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming),
+)
+
+
+def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
+    """The answer to one of SWEEPS, which is carried out."""
+    now = to_text(batch.now)
+    batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
+    match item:
+        case QueuePaused(queue, at):
+            resumes_at = None if at is None else to_text(at)
+            execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
+        case QueueResumed(queue):
+            execute(statements.RESUME_QUEUE, {"name": queue})
+        case ClockJumped(delta):
+            execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
+            if batch.has_rates:
+                rates.shift(execute, delta)
+                batch.holds = rates.holds(execute)
+        case DaemonStarted():
+            execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
+            if batch.has_rates:
+                rates.bound(execute, batch)
+        case TimeLeapt():
+            execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
+        case Deletion():
+            deleted = deletions.delete(execute, item, batch)
+            uniques.forget(execute, deleted.jobs, batch.now)
+            return deleted
+        case Trimming():
+            return deletions.trim(execute, item, batch.now)
+        case OccurrenceTrimming():
+            return deletions.trim_occurrences(execute, item)
+        case GroupTrimming():
+            return deletions.trim_groups(execute, item, batch)
+        case KeyTrimming():
+            return uniques.trim(execute, item, batch.now)
+        case SchedulesDefined():
+            return schedules.define(execute, item, batch.now)
+        case SchedulesSetBack():
+            return schedules.set_back(execute, item, batch.now)
+        case SchedulePaused(name):
+            execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
+        case ScheduleDeleted(name):
+            return schedules.delete(execute, name, batch.now)
+        case ScheduleResumed(name):
+            execute(schedules.RESUME_SCHEDULE, {"name": name})
+    return None
