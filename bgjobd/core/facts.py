@@ -115,7 +115,8 @@ class AttemptEnded:
     """The attempt is over, however it went, at wall time `at`; `usage` is None where nobody saw it.
 
     `oom_kills` is how many of its processes the kernel has killed for their memory; `own_cpu` the seconds of CPU time
-    that its process alone has spent, told where it may have been killed for them.
+    that its process alone has spent, told where it may have been killed for them. `has_advanced`: it has
+    finished a step.
     """
 
     number: int
@@ -124,6 +125,7 @@ class AttemptEnded:
     usage: Usage | None = None
     oom_kills: int = 0
     own_cpu: float | None = None
+    has_advanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

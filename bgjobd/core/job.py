@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgjob.words import LONGEST_THROTTLE, Backoff, IfFailed, Outcome, Status, Throttle, UniqueWhile
 from bgjobd.core.masking import masked_text
@@ -46,6 +46,23 @@ class Call:
         return masked_text(self.parameters, self.sensitive)
 
 
+MOST_STEPS: Final = 1000
+MOST_STEP_BYTES: Final = 1024 * 1024
+"""How many steps a job may have, and what their results may take."""
+
+
+class Done(NamedTuple):
+    """What of a job is finished: so many steps, whose results take so many bytes; all of it forgotten `life` times.
+
+    What it had spent of its retries when it was submitted counts where an attempt has got on.
+    """
+
+    steps: int = 0
+    step_bytes: int = 0
+    life: int = 0
+    retry_count_at_submit: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
@@ -60,6 +77,7 @@ class Job:
 
     `key` is what it shares with others of its queue, that limits how many of them may run at once: where these have all
     places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
+    `done` is what its attempts have finished, None where that is nothing.
     """
 
     id: int
@@ -96,6 +114,7 @@ class Job:
     key: str | None = None
     turn: int = 0
     is_behind: bool = False
+    done: Done | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     def changed(self, **values: Any) -> Job:
@@ -126,6 +145,11 @@ class Job:
     def is_waiting_for_retry(self) -> bool:
         """Whether the job has been attempted and waits for the next time."""
         return self.status is Status.PENDING and self.attempt > 0 and self.scheduled_at is not None
+
+    @property
+    def is_to_carry(self) -> bool:
+        """Whether its next attempt is given what those before it have finished."""
+        return self.done is not None and self.done.steps > 0
 
     @property
     def attempts_allowed(self) -> int:

@@ -113,6 +113,8 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
         raise IllegalFactError(job, fact)
     if job is not None and job.waits_for and isinstance(fact, SlotGranted):
         raise IllegalFactError(job, fact)
+    if job is not None and isinstance(fact, AttemptEnded) and fact.has_advanced:
+        job = _set_back(job)
     happening = classify(job, fact)
     status = TABLE.get((job.status if job else None, happening))
     if status is None:
@@ -121,6 +123,11 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
     if after.waits_for < 0 or after.failed_before < 0:
         raise IllegalFactError(job, fact)
     return after
+
+
+def _set_back(job: Job) -> Job:
+    """The job with the retries that it had when it was submitted: so many are tried in a row without getting on."""
+    return replace(job, retry_count=0 if job.done is None else job.done.retry_count_at_submit)
 
 
 def is_allowed(job: Job, fact: CancelRequested | RetryRequested) -> bool:
@@ -395,6 +402,7 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         failed_before=0,
         cancelled_after=None,
         expires_at=None,
+        done=None if job.done is None else job.done._replace(retry_count_at_submit=0),
     )
 
 

@@ -28,6 +28,7 @@ from .reaping import output_bytes
 from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
+from .steps import StepKeeper, open_carry
 from .title import SPARE
 
 
@@ -51,12 +52,24 @@ class _Recorder:
     on, for the end, while there is other room, and ENDING bytes never.
     """
 
-    def __init__(self, journal: int, order: Order, spool_path: str) -> None:
-        self._journal = journal
+    def __init__(self, begun: _Begun, order: Order, spool_path: str) -> None:
+        self._journal = begun.journal
         self._spool_path = spool_path
-        self._file = os.fstat(journal)
+        self._file = os.fstat(begun.journal)
         self._order = order
+        self._carry = begun.carry
         self.notes = NotesRecorder(order, self._append)
+
+    def keeper(self) -> StepKeeper:
+        """Where the attempt's steps are kept."""
+        return StepKeeper(self._order, self._carry, self._append, self._is_own)
+
+    def _is_own(self) -> bool:
+        """Whether the journal is still open."""
+        try:
+            return os.path.samestat(os.fstat(self._journal), self._file)
+        except OSError:
+            return False
 
     def end(self, line: bytes) -> None:
         """Record the outcome. Where there is no room, in short; a result waits for some, or for the attempt's end."""
@@ -199,12 +212,11 @@ def _run(order: Order, setting: Setting) -> NoReturn:
             order = order.read(order.unread)
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
-            journal, output = begun
             setting.show_title(order.title)
-            _become_attempt(output, place, setting.complaints)
+            _become_attempt(begun.output, place, setting.complaints)
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
-            recorder = _Recorder(journal, order, place.spool_path)
+            recorder = _Recorder(begun, order, place.spool_path)
             code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
@@ -217,8 +229,16 @@ def _run(order: Order, setting: Setting) -> NoReturn:
         os._exit(code)
 
 
-def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> tuple[int, int] | None:
-    """The journal and the output of the attempt, whose start is proved by that; None where somebody else was first.
+class _Begun(NamedTuple):
+    """What an attempt has open whose start is proved: its journal, its output, and what is carried over to it."""
+
+    journal: int
+    output: int
+    carry: int | None
+
+
+def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> _Begun | None:
+    """What the attempt has open, whose start is proved by that; None where somebody else was first.
 
     What it is to write into is made before the proof: an attempt that cannot write does not start, and costs its job
     nothing. Raises UnwritableError.
@@ -229,6 +249,7 @@ def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> tuple[
         what = "work"
         sandbox.make_directory(order.directory)
         has_directory, what = True, "spool"
+        carry = open_carry(place.spool, order)
         journal = _prove_start(order, place, since)
     except OSError as error:
         _clear_away(order, place, sandbox, has_directory)
@@ -236,7 +257,7 @@ def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> tuple[
     if journal is None:
         _clear_away(order, place, sandbox, has_directory)
         return None
-    return journal, output
+    return _Begun(journal, output, carry)
 
 
 def _open_output(order: Order, place: Place) -> int:
@@ -357,6 +378,8 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
             made[
                 0
             ].occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
+            if order.kind == journals.ATTEMPT:
+                made[0]._keeper = recorder.keeper()
             signal.signal(signal.SIGTERM, made[0].on_stop)
         return made[0]
 

@@ -32,7 +32,8 @@ MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
 # The last progress; that entries are left out, how many; that prints are lost; that it waits.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 5
+# Of each step that it began, and that it is done.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 5 + 2 * 1000
 MAX_NOTED = 1024 * 1024
 
 RESERVE = 16 * 1024
@@ -48,6 +49,9 @@ ATTEMPT, HOOK, ON_FAILURE = "journal", "hook", "on_failure"
 """The kinds of journals: an attempt's, that of its class's `failed` hook, that of the function for all classes."""
 
 HOOKS = (HOOK, ON_FAILURE)
+
+CARRY = "carry"
+"""The kind of the file that tells an attempt what those before it have finished."""
 
 _SHORT = 4 * 1024
 _SHORT_NAME = 100
@@ -73,7 +77,9 @@ _LONGEST_GAP = 64
 """Of a long record that is no result: how many texts it has, and how much stands between them."""
 
 _MAX_HEAD = 64 * 1024
-_MAX_PART = 4 * 1024 * 1024
+_MAX_PART = 8 * 1024 * 1024
+_LONGEST_NOTE = 2 * MAX_RESULT + 4096
+"""Bytes of a record whose text is a result: as a text in a text each quote takes two."""
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
@@ -204,6 +210,19 @@ def exiting(pid: int, code: int) -> bytes:
 def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
     """The line of a `log` or `progress` record: what the job itself tells while it runs."""
     return _line({"type": kind, "pid": pid, "at": at, "message": message[:MAX_TEXT], **more})
+
+
+def began(pid: int, at: float, name: str) -> bytes:
+    """The line of a `began` record: this step of the job runs now."""
+    return _line({"type": "began", "pid": pid, "at": at, "name": name})
+
+
+def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes:
+    """The line of a `step` record: this one is done. Its `result` is JSON text, so that a record is flat if long."""
+    record = {"v": VERSION, "type": "step", "pid": pid, "at": at, "name": name, "is_awaited": is_awaited}
+    return (
+        json.dumps({**record, "result": result}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    )
 
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
@@ -394,7 +413,7 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
             return Part((), offset, has_more=False)
         text, size = os.pread(descriptor, _PORTION, offset), _PORTION
         if len(text) == size and b"\n" not in text:
-            text, size = os.pread(descriptor, MAX_NOTED, offset), MAX_NOTED
+            text, size = os.pread(descriptor, _LONGEST_NOTE, offset), _LONGEST_NOTE
     finally:
         os.close(descriptor)
     whole = text if len(text) == size and b"\n" not in text else text[: text.rfind(b"\n") + 1]
@@ -415,7 +434,7 @@ def parse(text: bytes) -> Journal:
     for line in _lines(text):
         kind = _kind(line)
         may_have_notes = may_have_notes or kind in _NOTES
-        if kind is None or kind in found or kind in ("log", "progress"):
+        if kind is None or kind in found or kind in ("log", "progress", "began", "step"):
             continue
         if kind == "exit":
             exits.append(line)
@@ -498,7 +517,7 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_NOTES = ("log", "progress", "waiting")
+_NOTES = ("log", "progress", "waiting", "began", "step")
 
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
@@ -551,6 +570,8 @@ _FIELDS = {
     "log": _fields(pid=int, at=_NUMBER, message=str, level=str),
     "progress": _fields(pid=int, at=_NUMBER, message=str, fraction=_NUMBER),
     "waiting": _fields(pid=int, at=_NUMBER, message=str, size=int),
+    "began": _fields(pid=int, at=_NUMBER, name=str),
+    "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

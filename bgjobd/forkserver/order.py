@@ -25,7 +25,8 @@ class Place(NamedTuple):
 class Order(NamedTuple):
     """What the daemon asked for: which attempt, and what it runs; `error` is what a hook is told, `kind` that of its
     journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with,
-    `occurrence` the time that a schedule submitted it for.
+    `occurrence` the time that a schedule submitted it for. `seed` is what the tokens of its steps are made of;
+    `carries`: what earlier attempts have finished is in the spool.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -44,6 +45,8 @@ class Order(NamedTuple):
     key: str | None = None
     kind: str = journals.ATTEMPT
     occurrence: str | None = None
+    seed: str = ""
+    carries: bool = False
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -64,6 +67,8 @@ class Order(NamedTuple):
             message["key"],
             message.get("kind", journals.ATTEMPT if message["error"] is None else journals.HOOK),
             message["occurrence"],
+            message.get("seed", ""),
+            message.get("carries", False),
         )
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 5
+VERSION = 6
 
 
 def encode(message: Message) -> bytes:

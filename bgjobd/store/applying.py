@@ -38,7 +38,7 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     before = overlay.job(job_id)
     if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
         raise InvalidStateError(id=job_id, status=before.status)
-    fact = _backed_off(job_id, fact, overlay.batch)
+    fact = _with_steps(job_id, _backed_off(job_id, fact, overlay.batch), overlay)
     after = advance(before, fact, overlay)
     if isinstance(fact, AttemptStarted):
         overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
@@ -133,6 +133,13 @@ def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:
         return fact
     in_a_row = fact.number - batch.last_begun.get(job_id, 0)
     return replace(fact, ending=replace(fact.ending, delay=delay_before_start(in_a_row, batch.jitter())))
+
+
+def _with_steps(job_id: int, fact: Fact, overlay: Overlay) -> Fact:
+    """The fact, with that its attempt has got on where it ended badly all the same."""
+    if not isinstance(fact, AttemptEnded) or fact.ending.outcome is Outcome.COMPLETED:
+        return fact
+    return replace(fact, has_advanced=True) if overlay.has_advanced((job_id, fact.number)) else fact
 
 
 def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:

@@ -51,6 +51,13 @@ class Arrival(NamedTuple):
     has_begun: bool
 
 
+class StoredStep(NamedTuple):
+    """A step: the attempt that began or finished it, and in which place it was finished, None until it is."""
+
+    attempt: int
+    number: int | None
+
+
 class Keyed(NamedTuple):
     """A job as its idempotency key tells it apart."""
 
@@ -72,6 +79,9 @@ class Needs:
     retried: list[int] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
     unique: list[UniqueKey] = field(default_factory=list)
+    stepped: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -110,6 +120,7 @@ class Gathered:
     arrivals: list[Arrival] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
     holds: dict[str, float] = field(default_factory=dict)
+    steps: dict[int, dict[str, StoredStep]] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -158,6 +169,7 @@ class Batch(Gathered):
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
+    no_results: set[str] = field(default_factory=set)
     resumed: list[str] = field(default_factory=list)
     placed: dict[int, bool] = field(default_factory=dict)
 
@@ -218,6 +230,7 @@ class Batch(Gathered):
         self.holdings |= overlay.holdings
         self.arrivals += overlay.arrivals
         self.touched |= overlay.touched
+        self.steps |= overlay.steps
         for scope, until in overlay.holds.items():
             self.holds[scope] = max(until, self.holds.get(scope, 0.0))
         for queue, count in overlay.pending.items():
@@ -334,6 +347,17 @@ class Overlay(Gathered):
     def waiting_in(self, queue: str) -> int:
         """How many jobs are pending in a queue by now."""
         return self.batch.waiting_in(queue) + self.pending.get(queue, 0)
+
+    def steps_of(self, job_id: int) -> dict[str, StoredStep]:
+        """The steps of the job by name, to be changed."""
+        if job_id not in self.steps:
+            self.steps[job_id] = dict(self.batch.steps.get(job_id, {}))
+        return self.steps[job_id]
+
+    def has_advanced(self, key: AttemptKey) -> bool:
+        """Whether the attempt has finished a step of its own."""
+        known = self.steps.get(key[0]) or self.batch.steps.get(key[0], {})
+        return any(step.attempt == key[1] and step.number is not None for step in known.values())
 
     def at_gate(self, before: Job | None, after: Job) -> Job:
         """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at."""

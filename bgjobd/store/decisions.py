@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.errors import RequestError
+from bgjob.words import Outcome
 from bgjobd.core import state_machine
-from bgjobd.core.facts import RetryRequested, SlotGranted, Submitted
+from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, Submitted
 from bgjobd.core.job import Job
 from bgjobd.store import applying, noting, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
@@ -22,6 +23,7 @@ from bgjobd.store.items import (
     Look,
     Noted,
     Ping,
+    StepNote,
     Submission,
 )
 from bgjobd.store.rows import new_attempt_row
@@ -38,6 +40,8 @@ def needs_of(items: Sequence[Item]) -> Needs:
         match item:
             case JobFact(job_id, fact):
                 needs.jobs.append(job_id)
+                if isinstance(fact, AttemptEnded) and fact.ending.outcome is not Outcome.COMPLETED:
+                    needs.ended.append(job_id)
                 if applying.is_to_back_off(fact):
                     needs.last_begun.append(job_id)
             case JobRequests(job_ids, fact):
@@ -49,6 +53,7 @@ def needs_of(items: Sequence[Item]) -> Needs:
             case AttemptNotes(job_id, number):
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
+                _note_steps(item, needs)
             case Submission(jobs):
                 _note_jobs(jobs, needs)
             case Flow(jobs):
@@ -57,6 +62,13 @@ def needs_of(items: Sequence[Item]) -> Needs:
             case GroupCancelled():
                 needs.flows.append(Flow((), item.submitter, seals=(item.id,)))
     return needs
+
+
+def _note_steps(item: AttemptNotes, needs: Needs) -> None:
+    results = [note.result for note in item.notes if isinstance(note, StepNote)]
+    if results:
+        needs.stepped.append(item.job_id)
+        needs.results += [result for result in results if result is not None]
 
 
 def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
@@ -80,13 +92,15 @@ def settle(item: Item, batch: Batch) -> Any:
     return answer
 
 
-def claim(jobs: Sequence[Job], tokens: Sequence[str], boot_id: str, batch: Batch) -> None:
-    """Grant a slot to each of these jobs, whose attempt gets the token."""
+def claim(
+    jobs: Sequence[Job], tokens: Sequence[str], boot_id: str, batch: Batch, carried: Mapping[int, str]
+) -> None:
+    """Grant a slot to each of these jobs, whose attempt gets the token, and what those before it have finished."""
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed = applying.advance(job, SlotGranted(), overlay)
         overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
-        overlay.claims.append(Claim(claimed, token, _waited(job, batch.now)))
+        overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
     batch.take_in(overlay)
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bgjob.words import Status
 from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements
+from bgjobd.store import statements, steps
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.items import (
     Deleted,
@@ -76,6 +76,7 @@ class _Deletable(NamedTuple):
     stood: Countable
     has_edges: bool
     group_id: int | None
+    carries: bool
     is_before_others: bool
 
 
@@ -88,9 +89,9 @@ def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | N
     found = execute(statements.SELECT_DELETABLE, {"id": job_id, "last_entry": last_entry}).fetchone()
     if found is None:
         return None
-    status, queue, finished_at, if_failed, group_id, is_before_others = found
+    status, queue, finished_at, if_failed, group_id, carries, is_before_others = found
     stood = Countable(Status(status), queue, from_text(finished_at))
-    return _Deletable(stood, if_failed is not None, group_id, bool(is_before_others))
+    return _Deletable(stood, if_failed is not None, group_id, bool(carries), bool(is_before_others))
 
 
 def _delete_entries(execute: Execute, job_id: int) -> int:
@@ -105,6 +106,8 @@ def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) 
     execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
     if found.has_edges:
         execute(statements.DELETE_EDGES, {"job_id": job_id})
+    if found.carries:
+        execute(steps.DELETE_STEPS, {"job_id": job_id})
     if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
     if found.is_before_others and expected is not Status.COMPLETED:

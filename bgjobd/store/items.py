@@ -127,6 +127,16 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class StepNote:
+    """A step of the job's has begun in an attempt, or is done: then `result` is its JSON text."""
+
+    at: float
+    name: str
+    result: str | None = None
+    is_awaited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptNotes:
     """The notes `first`, `first + 1`, … of an attempt's journal, counted from 0. Answered by None.
 
@@ -136,7 +146,7 @@ class AttemptNotes:
     job_id: int
     number: int
     first: int
-    notes: tuple[Note, ...]
+    notes: tuple[Note | StepNote, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,11 +491,15 @@ class TrimmedKeys:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job whose next attempt is to start now; the claim is committed. It was due for `waited` seconds."""
+    """A job whose next attempt is to start now; the claim is committed. It was due for `waited` seconds.
+
+    `carry` is what those before it have finished, as JSON text; None where they have nothing.
+    """
 
     job: Job
     token: str
     waited: float = 0.0
+    carry: str | None = None
 
 
 class EndedAttempt(NamedTuple):

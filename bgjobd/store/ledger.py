@@ -38,6 +38,7 @@ from bgjobd.store import (
     release,
     schedules,
     statements,
+    steps,
     uniques,
 )
 from bgjobd.store.adoption import Adopted
@@ -84,6 +85,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
         Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
         Kind.HELD_SCOPE: rates.HOLD,
+        Kind.BEGUN_STEP: steps.BEGIN_STEP,
+        Kind.FINISHED_STEP: steps.FINISH_STEP,
+        Kind.COUNTED_STEPS: steps.COUNT_STEPS,
     }
 )
 """What writes the rows of each kind, in this order."""
@@ -276,6 +280,13 @@ class Ledger:
             batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
         holders = [one.job_id for one in batch.holdings.values() if one is not None]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", holders)}
+        stepped = [
+            *needs.stepped,
+            *(id for id in needs.ended if id in batch.jobs and batch.jobs[id].is_to_carry),
+        ]
+        if stepped:
+            batch.steps = steps.of_jobs(self._execute, stepped)
+            batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
 
     def _holdings(self, needs: Needs) -> dict[UniqueKey, Holding | None]:
         """Who holds the unique keys that are asked for, and those of jobs that are to run again."""
@@ -365,7 +376,9 @@ class Ledger:
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
-            decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
+            tokens = [secrets.token_hex(8) for _ in jobs]
+            carried = {job.id: steps.carried(self._execute, job.id) for job in jobs if job.is_to_carry}
+            decisions.claim(jobs, tokens, self._boot_id, batch, carried)
             self._store(batch)
             rates.spend(self._execute, jobs, batch)
             gate.take_note(jobs)

@@ -296,6 +296,19 @@ _KEYS: Final = (
 )
 
 
+def _add_steps(database: SqliteDatabase) -> None:
+    """What of a job is done, so that its next attempt goes on behind it."""
+    for name in ("carries", "steps", "step_bytes", "life", "retry_count_at_submit"):
+        database.execute_sql(f'ALTER TABLE "background_jobs" ADD COLUMN "{name}" INTEGER NOT NULL DEFAULT 0')
+    database.execute_sql(
+        'CREATE TABLE "job_steps" ("job_id" INTEGER NOT NULL, "kind" VARCHAR(255) NOT NULL, '
+        '"name" VARCHAR(255) NOT NULL, "turn" INTEGER NOT NULL, "number" INTEGER, "attempt" INTEGER NOT NULL, '
+        '"tries" INTEGER NOT NULL, "began_at" VARCHAR(255) NOT NULL, "finished_at" VARCHAR(255), '
+        '"until" VARCHAR(255), "result" TEXT, "is_awaited" INTEGER NOT NULL, "timed_out" INTEGER NOT NULL, '
+        '"unused_in" INTEGER, "by_uid" INTEGER, PRIMARY KEY ("job_id", "kind", "name", "turn")) WITHOUT ROWID'
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -311,6 +324,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_unique_keys,
     _tell_end_of_pause,
     _add_keys,
+    _add_steps,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -25,7 +25,8 @@ class BackgroundJob(Model):
     `crashes` counts the attempts in a row, up to the latest, that ended what ran them. `submitted_by_job` is the job
     whose attempt submitted this one, `occurrence` for when a `schedule` has. `waits_for` of its edges are not met, for
     `failed_before` of these it is cancelled, `cancelled_after` names one; `takes` is JSON, what of results it takes.
-    `turn` is when it is the turn of a job among those of equal priority.
+    `turn` is when it is the turn of a job among those of equal priority. So many `steps` are finished, whose results
+    take `step_bytes`; `carries`: the next attempt is given some. `life` counts the times that all of it was forgotten.
     """
 
     id = AutoField()
@@ -72,6 +73,11 @@ class BackgroundJob(Model):
     key = CharField(null=True)
     turn = IntegerField(constraints=[SQL("DEFAULT 0")])
     waits_until = CharField(null=True)
+    carries = IntegerField(constraints=[SQL("DEFAULT 0")])
+    steps = IntegerField(constraints=[SQL("DEFAULT 0")])
+    step_bytes = IntegerField(constraints=[SQL("DEFAULT 0")])
+    life = IntegerField(constraints=[SQL("DEFAULT 0")])
+    retry_count_at_submit = IntegerField(constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "background_jobs"
@@ -253,6 +259,33 @@ class UniqueKey(Model):
         without_rowid = True
 
 
+class JobStep(Model):
+    """A step of a job: `number` is in which place it was finished, null until then; `attempt` began it last, or
+    finished it, `tries` is how many began it. `result` is JSON text; `by_uid`, who has said that it took effect.
+    """
+
+    job_id = IntegerField()
+    kind = CharField()
+    name = CharField()
+    turn = IntegerField()
+    number = IntegerField(null=True)
+    attempt = IntegerField()
+    tries = IntegerField()
+    began_at = CharField()
+    finished_at = CharField(null=True)
+    until = CharField(null=True)
+    result = TextField(null=True)
+    is_awaited = BooleanField()
+    timed_out = BooleanField()
+    unused_in = IntegerField(null=True)
+    by_uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "job_steps"
+        primary_key = CompositeKey("job_id", "kind", "name", "turn")
+        without_rowid = True
+
+
 class Rate(Model):
     """A bucket of starts, of a class ("class:NAME") or a key ("key:QUEUE:KEY"): `full_at`, in seconds since the epoch,
     it would be full again. Nothing of it starts before `held_until`, as the job `held_by` has asked.
@@ -302,6 +335,7 @@ MODELS: Final[tuple[type[Model], ...]] = (
     JobGroup,
     Consequence,
     UniqueKey,
+    JobStep,
     Rate,
     QueueTurn,
     Property,

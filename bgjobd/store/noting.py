@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Status
 from bgjobd.core.facts import Fact
-from bgjobd.core.job import Job
+from bgjobd.core.job import MOST_STEP_BYTES, MOST_STEPS, Done, Job
 from bgjobd.core.log_entries import entries, progress_message
-from bgjobd.store.batch import Overlay
-from bgjobd.store.items import AttemptNotes, Note
-from bgjobd.store.rows import noted_row, progress_of
+from bgjobd.store.batch import Overlay, StoredStep
+from bgjobd.store.items import AttemptNotes, Note, StepNote
+from bgjobd.store.rows import done_row, finished_step_row, noted_row, progress_of, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import Kind
@@ -51,18 +52,59 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     noted = overlay.noted_of(key)
     if noted is None:
         raise ValueError(f"job {item.job_id} has no attempt {item.number} that could tell anything")
-    notes = [_held(note, now) for note in item.notes[max(0, noted - item.first) :]]
-    if not notes:
+    told = item.notes[max(0, noted - item.first) :]
+    if not told:
         return
+    _record_steps(job, item.number, [note for note in told if isinstance(note, StepNote)], overlay)
+    notes = [_held(note, now) for note in told if isinstance(note, Note)]
     for note in notes:
         log(overlay, job, item.number, note.at, note.type, _message_of(note))
     progress = _latest_progress(notes)
     overlay.noted[key] = item.first + len(item.notes)
     overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
     if progress is not None:
+        job = overlay.job(job.id)
         after = replace(job, progress=progress) if item.number == job.attempt else job
         overlay.jobs[job.id] = after
         overlay.changed.append(after)
+
+
+def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Overlay) -> None:
+    """Keep which steps have begun, and what came of those that are done; what is too much nobody keeps."""
+    if not notes:
+        return
+    known, done = overlay.steps_of(job.id), job.done or Done()
+    for note in notes:
+        before = known.get(note.name)
+        if not _can_keep(note, before, len(known), overlay):
+            continue
+        note = replace(note, at=held(note.at))
+        if note.result is None:
+            known[note.name] = StoredStep(attempt, None)
+            overlay.write(Kind.BEGUN_STEP, step_row(job.id, attempt, note))
+            continue
+        size = len(note.result.encode())
+        if done.step_bytes + size > MOST_STEP_BYTES:
+            continue
+        done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
+        known[note.name] = StoredStep(attempt, done.steps)
+        overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, done.steps, note))
+    if done != job.done:
+        overlay.jobs[job.id] = replace(job, done=done)
+        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, done))
+        overlay.changed.append(overlay.jobs[job.id])
+
+
+def _can_keep(note: StepNote, before: StoredStep | None, count: int, overlay: Overlay) -> bool:
+    """Whether it is a step as an attempt makes them: a job may have written its journal by itself."""
+    if before is not None and before.number is not None:
+        return False
+    if before is None and count >= MOST_STEPS:
+        return False
+    return 1 <= len(note.name) <= _LONGEST_NAME and note.result not in overlay.batch.no_results
+
+
+_LONGEST_NAME: Final = 255
 
 
 def _held(note: Note, now: float) -> Note:

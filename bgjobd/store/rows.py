@@ -10,11 +10,11 @@ from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
 from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
-from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
+from bgjobd.core.job import AttemptKey, Call, Done, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import LogLine, Note, Submitter
+from bgjobd.store.items import LogLine, Note, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, Row
 
 
@@ -25,7 +25,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    attempt, progress, outcome = values[38:]
+    *done, attempt, progress, outcome = values[38:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -61,6 +61,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         key=key,
         turn=turn,
         is_behind=ready == BEHIND,
+        done=Done(*done) if any(done) else None,
         updated_at=from_text(updated_at),
     )
 
@@ -102,6 +103,7 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
         "queue": job.queue,
         "priority": job.priority,
         "timeout": job.timeout,
+        "retry_count_at_submit": job.retry_count,
         "created_at": to_text(job.created_at),
         "idempotency_key": job.idempotency_key,
         "submitted_uid": by.uid,
@@ -118,12 +120,16 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
 
 def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The same with these."""
-    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id, **_keys_of(job)}
+    own = {"group_id": job.group_id, **_keys_of(job), "retry_count_at_submit": job.retry_count}
+    return {**row_of_new(job, digest, now, by), **ties_of(job), **own}
 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, "turn": job.turn, "waits_until": None}
+    return {**keys, "turn": job.turn, "waits_until": None, **_NOTHING_DONE}
+
+
+_NOTHING_DONE: Final = dict.fromkeys(("carries", "steps", "step_bytes", "life"), 0)
 
 
 def ties_of(job: Job) -> Row:
@@ -137,6 +143,7 @@ def ties_of(job: Job) -> Row:
         "parameters": job.call.parameters,
         "takes": job.takes,
         "expires_at": text_of(job.expires_at),
+        "retry_count_at_submit": 0 if job.done is None else job.done.retry_count_at_submit,
     }
 
 
@@ -301,6 +308,27 @@ def log_row(line: LogLine) -> Row:
         "folded": folded(line.message),
         "attempts_allowed": line.attempts_allowed,
     }
+
+
+def step_row(job_id: int, attempt: int, note: StepNote) -> Row:
+    """The columns of a step that has begun in this attempt."""
+    return {"job_id": job_id, "name": note.name, "attempt": attempt, "began_at": to_text(note.at)}
+
+
+def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) -> Row:
+    """Those of one that is done, in this place."""
+    own = {
+        "number": number,
+        "finished_at": to_text(note.at),
+        "result": note.result,
+        "is_awaited": note.is_awaited,
+    }
+    return {"job_id": job_id, "name": note.name, "attempt": attempt, **own}
+
+
+def done_row(job_id: int, done: Done) -> Row:
+    """What is counted of a job's steps."""
+    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes}
 
 
 def occurrence_row(name: str, verdict: Verdict, now: float) -> Row:

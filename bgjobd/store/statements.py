@@ -84,6 +84,7 @@ JOB_COLUMNS: Final = (
     *("crashes", "schedule", "occurrence"),
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
+    *("steps", "step_bytes", "life", "retry_count_at_submit"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -97,7 +98,7 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until")),
-    "turn": 0,
+    **dict.fromkeys(("turn", "carries", "steps", "step_bytes", "life"), 0),
 }
 """What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
 
@@ -323,6 +324,7 @@ SELECT_DELETABLE: Final = _compiled(
         BackgroundJob.finished_at,
         BackgroundJob.if_failed,
         BackgroundJob.group_id,
+        BackgroundJob.carries,
         _IS_BEFORE_OTHERS.alias("is_before_others"),
     ).where(
         (BackgroundJob.id == _p("id"))
@@ -384,7 +386,7 @@ UPDATE_TIES: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("waits_for", "failed_before", "if_failed", "cancelled_after", "parameters", "takes"),
-                "expires_at",
+                *("expires_at", "retry_count_at_submit"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))

@@ -36,6 +36,9 @@ class Kind(StrEnum):
     OCCURRENCES = auto()
     DEALT_SCHEDULE = auto()
     HELD_SCOPE = auto()
+    BEGUN_STEP = auto()
+    FINISHED_STEP = auto()
+    COUNTED_STEPS = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

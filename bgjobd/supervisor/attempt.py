@@ -144,11 +144,18 @@ class Attempt:
     # Start
 
     def _ask(self, claim: Claim, server: ForkServer) -> None:
+        if claim.carry is not None:
+            try:
+                self._around.spool.write_carry(self.key, claim.carry)
+            except OSError as error:
+                self.see(seen.StartRefused(f"what it carries over finds no room: {error.strerror}"))
+                return
         self.server, self.mark, self._news.code_version = server, server.mark, server.code_version
         self.process.server_pid = server.pid
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
-        server.start(order(claim, self._around.policy(self.class_name).sensitive))
+        database_id = self._around.spool.database_id
+        server.start(order(claim, self._around.policy(self.class_name).sensitive, database_id))
 
     def _who_owes_start(self) -> ForkServer | None:
         try:

@@ -74,11 +74,12 @@ class AttemptStart:
             self._around.starts.leave(self._start)
 
 
-def order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
+def order(claim: Claim, sensitive: frozenset[str], database_id: str) -> dict[str, Any]:
     """What the fork server is asked; `sensitive` are the names that are secrets by now, the job knows those of when it
     was submitted.
     """
     job = claim.job
+    life = 0 if job.done is None else job.done.life
     return {
         "job": job.id,
         "number": job.attempt,
@@ -91,4 +92,6 @@ def order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
         "error": None,
         "key": job.idempotency_key,
         "occurrence": None if job.occurrence is None else to_text(job.occurrence),
+        "seed": f"{database_id} {job.id} {life}",
+        "carries": claim.carry is not None,
     }

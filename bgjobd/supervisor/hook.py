@@ -20,7 +20,7 @@ from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import HOOK, HOOKS, ON_FAILURE, Journal
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import let_others
-from bgjobd.store.items import Noted
+from bgjobd.store.items import Note, Noted
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
@@ -247,7 +247,8 @@ class Hook:
                 await asyncio.sleep(PAUSE)
                 continue
             for note in found:
-                self._around.outbox.hold(Noted(*self.key, note.type, note.message))
+                if isinstance(note, Note):  # a hook has no steps
+                    self._around.outbox.hold(Noted(*self.key, note.type, note.message))
             is_read = not reader.has_more
             if not is_read:
                 await let_others()

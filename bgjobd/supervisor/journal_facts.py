@@ -19,7 +19,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
-from bgjobd.store.items import Note
+from bgjobd.store.items import Note, StepNote
 
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
@@ -180,12 +180,31 @@ def _storable(text: str) -> str:
     return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
 
 
-def notes(records: Iterable[journals.Record]) -> tuple[Note, ...]:
-    """What an attempt has told of itself, for the job's log."""
+def _step_note(record: journals.Record) -> StepNote:
+    name, result = _storable(record["name"]), record.get("result")
+    is_awaited = record.get("is_awaited", False)
+    return StepNote(record["at"], name, None if result is None else _storable_whole(result), is_awaited)
+
+
+def _storable_whole(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def notes(records: Iterable[journals.Record]) -> tuple[Note | StepNote, ...]:
+    """What an attempt has told of itself, for the job's log, and of its steps."""
     return tuple(map(_note, records))
 
 
-def _note(record: journals.Record) -> Note:
+def _note(record: journals.Record) -> Note | StepNote:
+    if record["type"] in ("began", "step"):
+        name, result = _storable(record["name"]), record.get("result")
+        return StepNote(
+            record["at"],
+            name,
+            None if result is None else _storable_whole(result),
+            record.get("is_awaited", False),
+        )
     is_progress = record["type"] == "progress"
     return Note(
         at=record["at"],

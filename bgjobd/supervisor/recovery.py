@@ -45,6 +45,8 @@ def recover(
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:
         spool.remove_bereft(key)
+    for key in set(spool.carries()) - is_open:
+        spool.remove_carry(key)
     work.tidy(attempts.directories() | hooks.directories())
 
 

@@ -69,7 +69,8 @@ def watch(directory: Path, changes: flags) -> INotify:
 class Spool:
     """The directory of journals, on tmpfs: it ends with the machine's boot, or its container, as processes do.
 
-    `servers` are the fork servers that it keeps, `fences` those against their starts.
+    `database_id` is of the database that it belongs to, `servers` are the fork servers that it keeps, `fences` those
+    against their starts.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -77,7 +78,8 @@ class Spool:
         self.servers = KeptForkServers(self.files)
         self.fences = Fences(self.files, self.servers)
         self._inotify = watch(directory, _WATCHED)
-        self._database_id = word_in(self.files.descriptor, MARKER)
+        self.database_id = word_in(self.files.descriptor, MARKER)
+        self._carries = set(self.files.keys(journals.CARRY))
 
     def close(self) -> None:
         self._inotify.close()
@@ -100,27 +102,33 @@ class Spool:
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool is this database's; one in which nothing tells belongs to nobody."""
-        return self._database_id == database_id
+        return self.database_id == database_id
 
     def give_to(self, database_id: str, bereft: Iterable[AttemptKey] = ()) -> None:
         """Make the spool this database's, without the journals of another, which may have been those of `bereft`.
 
         As where it is made again, a later daemon is told of these before it takes the spool for its own.
         """
-        for key in {*self.journals(), *self.files.keys(*HOOKS), *self.stops(), *self.bereft()}:
+        for key in {
+            *self.journals(),
+            *self.files.keys(*HOOKS),
+            *self.stops(),
+            *self.bereft(),
+            *self.carries(),
+        }:
             self.remove(key)
             self.remove_stop(key)
             self.remove_bereft(key)
             for kind in HOOKS:
                 self.remove_hook(key, kind)
         self.servers.remove_earlier()
-        self._database_id = database_id
+        self.database_id = database_id
         self._mark_as_own(bereft)
 
     def _mark_as_own(self, bereft: Iterable[AttemptKey]) -> None:
         for key in bereft:
             self.files.put(journals.file_name(*key, BEREFT), b"")
-        self.files.put(MARKER, self._database_id.encode())
+        self.files.put(MARKER, self.database_id.encode())
 
     # What is in it
 
@@ -201,6 +209,7 @@ class Spool:
         """
         self.fences.keep_no_longer(key)
         self.files.remove(journals.file_name(*key))
+        self.remove_carry(key)
 
     def remove_hook(self, key: AttemptKey, kind: str) -> None:
         """Remove the journal of a hook that has ended."""
@@ -211,6 +220,21 @@ class Spool:
     def write_stop(self, key: AttemptKey, reason: StopReason) -> None:
         """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
         self.files.put(journals.file_name(*key, STOP), f"{reason}\n".encode(), is_for_attempts=True)
+
+    def write_carry(self, key: AttemptKey, text: str) -> None:
+        """Leave what those before it have finished for the attempt. Raises OSError."""
+        self._carries.add(key)
+        self.files.put(journals.file_name(*key, journals.CARRY), text.encode())
+
+    def remove_carry(self, key: AttemptKey) -> None:
+        """Remove what was left for an attempt."""
+        if key in self._carries:
+            self._carries.discard(key)
+            self.files.remove(journals.file_name(*key, journals.CARRY))
+
+    def carries(self) -> list[AttemptKey]:
+        """The attempts that were left such a file."""
+        return list(self._carries)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
         """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgjob.words import LONGEST_THROTTLE, Throttle
 
 if TYPE_CHECKING:
     import logging  # imported by those who log: every page of memory makes a fork dearer
+    from typing import ParamSpec, TypeVar
+
+    from bgjob.steps import Keeper, Steps
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 LONGEST_DELAY: Final = 36_500 * 86_400.0
 
@@ -65,6 +71,14 @@ class Throttled(Snooze):
 _THROTTLES: Final = tuple(word.value for word in Throttle)
 
 
+class StepError(Fail):
+    """A step that cannot be: its name came before in this attempt, or there are too many. It is never retried."""
+
+
+class InvalidResult(Fail):
+    """A step has returned what JSON cannot hold, or too much of it. It is never retried, for the step is done."""
+
+
 class AttemptError(Exception):
     """How a job's last attempt ended, as its `failed` hook is told.
 
@@ -111,6 +125,8 @@ class JobContext:
         self._stop_file = stop_file
         self._is_stopping = False
         self._logger: logging.Logger | None = None
+        self._keeper: Keeper | None = None
+        self._steps: Steps | None = None
 
     @property
     def remaining(self) -> float | None:
@@ -139,6 +155,37 @@ class JobContext:
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction!r}")
         self._record({"type": "progress", "fraction": float(fraction), "message": str(message)})
+
+    def step(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function once for the job, and keep what it returns: a later attempt gets that, and does not run it.
+
+        The result is as JSON makes it, in the first run too; of an `async` function it is awaited. The name, 1 to 255
+        characters, tells the step from others of the job, whatever their order; what raises is tried again. Raises
+        StepError for a name that came before in this attempt, and for the 1,001st; InvalidResult for what JSON cannot
+        hold, and where the results of all steps take more than 1 MiB. Neither is retried.
+
+        A process that dies between what the function does and its record has it run again: hand on `token(name)`.
+        """
+        result: R = self._steps_of_job().run(name, function, args, kwargs)
+        return result
+
+    @property
+    def steps(self) -> Mapping[str, Any]:
+        """The results of the steps that are finished, by name; read-only."""
+        return self._steps_of_job()
+
+    def token(self, name: str) -> str:
+        """32 hexadecimal digits, the same in each attempt: a key by which others know that it is the same step."""
+        return self._steps_of_job().token(name)
+
+    def _steps_of_job(self) -> Steps:
+        if self._steps is None:
+            from bgjob.steps import Steps  # by those who have some: every page of memory makes a fork dearer
+
+            if self._keeper is None:
+                raise StepError("there are steps in attempts only, of a daemon that knows them")
+            self._steps = Steps(self._keeper)
+        return self._steps
 
     @property
     def logger(self) -> logging.Logger:

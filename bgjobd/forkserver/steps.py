@@ -1,0 +1,81 @@
+"""Where an attempt's steps are kept: what earlier ones have finished comes in a file, its own go into its journal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from . import journal as journals
+
+if TYPE_CHECKING:
+    from .order import Order
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 2.0
+
+
+class StepKeeper:
+    """One attempt's. `carry` is the open file that it was given, None where nothing is carried over; `append` puts a
+    record at the end of its journal, and leaves so many bytes for others; `is_own` tells whether that is still open.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        carry: int | None,
+        append: Callable[[bytes, int], None],
+        is_own: Callable[[], bool],
+    ) -> None:
+        self._seed = order.seed
+        self._carry = carry
+        self._append = append
+        self._is_own = is_own
+
+    def carried(self) -> Mapping[str, tuple[str, bool]]:
+        """By name the results of finished steps, as JSON text, and whether their functions had to be awaited."""
+        if self._carry is None:
+            return {}
+        steps: list[Any] = json.loads(_whole(self._carry))["steps"]
+        return {name: (result, bool(is_awaited)) for name, result, is_awaited in steps}
+
+    def token(self, name: str) -> str:
+        return hashlib.sha256(f"step\0{self._seed}\0{name}".encode()).hexdigest()[:32]
+
+    def began(self, name: str) -> None:
+        """Raises OSError where the job has closed its journal: what the step does could not be kept."""
+        if not self._is_own():
+            raise OSError("the attempt has closed its journal, and no step can be kept")
+        with suppress(OSError):  # that it ran is not needed
+            self._append(journals.began(os.getpid(), time.time(), name), journals.RESERVE)
+
+    def finished(self, name: str, result: str, is_awaited: bool) -> None:
+        """Where there is no room it waits for some, as long as the attempt may live: the step is done."""
+        line = journals.step(os.getpid(), time.time(), name, result, is_awaited)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._append(line, journals.ENDING)
+            except OSError as error:
+                if error.errno not in journals.NO_ROOM:
+                    raise
+            else:
+                return
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def open_carry(spool: int, order: Order) -> int | None:
+    """What earlier attempts have finished, where the order says that there is any. Raises OSError."""
+    if not order.carries:
+        return None
+    name = journals.file_name(order.job, order.number, journals.CARRY)
+    return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=spool)
+
+
+def _whole(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)

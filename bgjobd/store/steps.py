@@ -1,0 +1,59 @@
+"""The steps of jobs as they are stored: what a transaction reads of them, and what the next attempt is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bgjob.codec import to_json
+from bgjobd.store.batch import StoredStep
+from bgjobd.store.statements import Execute
+
+STEP: Final = "step"
+"""The kind of a row that is of a step."""
+
+SELECT_NAMES: Final = """
+    SELECT s.job_id, s.name, s.attempt, s.number FROM json_each(:ids) AS wanted CROSS JOIN job_steps AS s
+    ON s.job_id = wanted.value
+"""
+SELECT_FINISHED: Final = """
+    SELECT name, result, is_awaited FROM job_steps
+    WHERE job_id = :id AND kind = 'step' AND number IS NOT NULL ORDER BY number
+"""
+BEGIN_STEP: Final = """
+    INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out)
+    VALUES (:job_id, 'step', :name, 1, :attempt, 1, :began_at, 0, 0)
+    ON CONFLICT (job_id, kind, name, turn) DO UPDATE
+    SET attempt = :attempt, tries = tries + 1, began_at = :began_at WHERE number IS NULL
+"""
+FINISH_STEP: Final = """
+    INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out,
+        number, finished_at, result)
+    VALUES (:job_id, 'step', :name, 1, :attempt, 1, :finished_at, :is_awaited, 0, :number, :finished_at, :result)
+    ON CONFLICT (job_id, kind, name, turn) DO UPDATE
+    SET attempt = :attempt, number = :number, finished_at = :finished_at, result = :result, is_awaited = :is_awaited
+    WHERE number IS NULL
+"""
+COUNT_STEPS: Final = (
+    "UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, carries = 1 WHERE id = :id"
+)
+DELETE_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"
+
+
+def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, dict[str, StoredStep]]:
+    """The steps of these jobs by name, as far as the rules need them."""
+    found: dict[int, dict[str, StoredStep]] = {job_id: {} for job_id in job_ids}
+    for job_id, name, attempt, number in execute(SELECT_NAMES, {"ids": to_json(list(job_ids))}).fetchall():
+        found[job_id][name] = StoredStep(attempt, number)
+    return found
+
+
+def carried(execute: Execute, job_id: int) -> str:
+    """What the job's next attempt is given of those before it, as JSON text."""
+    rows = execute(SELECT_FINISHED, {"id": job_id}).fetchall()
+    return to_json({"steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows]})
+
+
+def is_json(execute: Execute, text: str) -> bool:
+    """Whether the text is JSON: a job may have written it by itself. Without a value made of it, however long."""
+    return bool(execute("SELECT json_valid(?)", (text,)).fetchone()[0])

@@ -1,0 +1,165 @@
+"""Steps of a job: each runs once for the job, however many attempts that takes; where it is kept is told elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from bgjob.jobs import InvalidResult, StepError
+
+MOST_STEPS: Final = 1000
+"""Names that a job may have."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""What the results of all steps of a job may take, as JSON."""
+
+_MOST_LEVELS: Final = 100
+_LONGEST_NAME: Final = 255
+
+Carried = Mapping[str, tuple[str, bool]]
+"""What is known of finished steps: by name the result as JSON text, and whether the function had to be awaited."""
+
+
+class Keeper(Protocol):
+    """Where steps are kept."""
+
+    def carried(self) -> Carried:
+        """What earlier attempts have finished, in order."""
+
+    def token(self, name: str) -> str:
+        """The same 32 hexadecimal digits in each attempt of the job."""
+
+    def began(self, name: str) -> None:
+        """Keep that the step runs. Raises OSError where nothing can be kept any more."""
+
+    def finished(self, name: str, result: str, is_awaited: bool) -> None:
+        """Keep its result, for good; waits where there is no room."""
+
+
+class Steps(Mapping[str, Any]):
+    """One attempt's; as a mapping the results of those that are finished, by name, each time a copy."""
+
+    def __init__(self, keeper: Keeper, why_not: str | None = None) -> None:
+        self._keeper = keeper
+        self._why_not = why_not
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._came: set[str] = set()
+        self._known: dict[str, tuple[str, bool]] | None = None
+        self._begun = 0
+        self._bytes = 0
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self._finished()[name][0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._finished()))
+
+    def __len__(self) -> int:
+        return len(self._finished())
+
+    @property
+    def unused(self) -> list[str]:
+        """The names of finished steps that this attempt has not come to."""
+        return [name for name in self._finished() if name not in self._came]
+
+    def token(self, name: str) -> str:
+        self._check_name(name)
+        return self._keeper.token(name)
+
+    def run(
+        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What the function returns, as JSON makes it, from this attempt or an earlier one. Raises StepError, and
+        InvalidResult where JSON cannot hold it.
+        """
+        known = self._come_to(name)
+        if known is not None:
+            text, is_awaited = known
+            value = json.loads(text)
+            return _at_once(value) if is_awaited or inspect.iscoroutinefunction(function) else value
+        self._keeper.began(name)
+        result = function(*args, **kwargs)
+        return self._awaited(name, result) if inspect.isawaitable(result) else self._keep(name, result, False)
+
+    async def _awaited(self, name: str, result: Awaitable[Any]) -> Any:
+        return self._keep(name, await result, True)
+
+    def _keep(self, name: str, result: Any, is_awaited: bool) -> Any:
+        self._check_process()
+        text = _json(name, result)
+        with self._lock:
+            size = len(text.encode())
+            if self._bytes + size > MOST_BYTES:
+                raise InvalidResult(
+                    f"step {name!r} is done, and its result of {size} bytes finds no room: the results of all "
+                    f"steps of a job take {MOST_BYTES} bytes at most"
+                )
+            self._bytes += size
+        self._keeper.finished(name, text, is_awaited)
+        self._finished()[name] = text, is_awaited
+        return json.loads(text)
+
+    def _come_to(self, name: str) -> tuple[str, bool] | None:
+        """What is known of the step that is come to now."""
+        self._check_name(name)
+        self._check_process()
+        with self._lock:
+            known = self._finished()
+            if name in self._came:
+                raise StepError(f"step {name!r} came before in this attempt: each needs a name of its own")
+            if name not in known and len(known) + self._begun >= MOST_STEPS:
+                raise StepError(f"a job has {MOST_STEPS} steps at most; step {name!r} would be one more")
+            self._came.add(name)
+            if name not in known:
+                self._begun += 1
+            return known.get(name)
+
+    def _finished(self) -> dict[str, tuple[str, bool]]:
+        if self._known is None:
+            self._known = dict(self._keeper.carried())
+            self._bytes = sum([len(text.encode()) for text, _ in self._known.values()])
+        return self._known
+
+    def _check_name(self, name: str) -> None:
+        if not 1 <= len(name) <= _LONGEST_NAME:
+            raise StepError(f"a step's name is a text of 1 to {_LONGEST_NAME} characters, not {name!r:.60}")
+
+    def _check_process(self) -> None:
+        if self._why_not is not None:
+            raise StepError(self._why_not)
+        if os.getpid() != self._pid:
+            raise StepError("a copy of the attempt's process, that it has forked, has no steps")
+
+
+def _json(name: str, result: Any) -> str:
+    """The result as JSON text. Raises InvalidResult."""
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+        if _depth(result) > _MOST_LEVELS:
+            raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidResult(f"step {name!r} is done, and its result is no JSON: {error}") from None
+    return text
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level := [item for one in level for item in _items(one)]:
+        depth += 1
+    return depth
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+async def _at_once(value: Any) -> Any:
+    return value
