@@ -36,6 +36,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Retry": Right.MANAGE,
     "RetryGroup": Right.MANAGE,
     "SealGroup": Right.SUBMIT,
+    "Signal": Right.SUBMIT,
     "CancelGroup": Right.SUBMIT,
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,

@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, streams
+from bgjobd.api import groups, schedules, schemas, signals, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
@@ -265,6 +265,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
+    "Signal": (schemas.Signal, signals.signal),
     "Group": (schemas.GroupId, groups.group),
     "Groups": (schemas.Groups, groups.groups),
     "WaitGroup": (schemas.WaitGroup, groups.wait_group),
@@ -302,7 +303,7 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 }
 
 
-_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "SealGroup", "CancelGroup"})
+_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "SealGroup", "CancelGroup", "Signal"})
 """The methods that ask what else the caller may do: they get the grants first."""
 
 _HELD: Final = frozenset({"Wait", "WaitGroup"})

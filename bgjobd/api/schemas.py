@@ -147,6 +147,12 @@ class JobIds(Input):
     ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
 
 
+class Signal(OneJob):
+    name: Key
+    payload: Any = None
+    signal_key: Key | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
 

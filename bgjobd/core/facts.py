@@ -142,6 +142,14 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalSent:
+    """The signal came that the job waits for; `uid` is who sent it, None where nobody knows, or it was there before."""
+
+    name: str
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """A caller wants the job not to run, or to stop."""
 
@@ -171,6 +179,7 @@ Fact = (
     | AttemptEnded
     | Replaced
     | Expired
+    | SignalSent
     | CancelRequested
     | RetryRequested
     | ClockJumped

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.words import LONGEST_THROTTLE, Backoff, IfFailed, Outcome, Status, Throttle, UniqueWhile
 from bgjobd.core.masking import masked_text
+from bgjobd.core.waiting import Wait
 
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -54,13 +55,15 @@ MOST_STEP_BYTES: Final = 1024 * 1024
 class Done(NamedTuple):
     """What of a job is finished: so many steps, whose results take so many bytes; all of it forgotten `life` times.
 
-    What it had spent of its retries when it was submitted counts where an attempt has got on.
+    What it had spent of its retries when it was submitted counts where an attempt has got on. It may be `waiting_on`
+    time ("sleep 3"), or a signal ("signal packed").
     """
 
     steps: int = 0
     step_bytes: int = 0
     life: int = 0
     retry_count_at_submit: int = 0
+    waiting_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Job:
 
     `key` is what it shares with others of its queue, that limits how many of them may run at once: where these have all
     places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
-    `done` is what its attempts have finished, None where that is nothing.
+    `done` is what its attempts have finished, None where that is nothing; it `is_waiting` for a signal to come.
     """
 
     id: int
@@ -114,6 +117,7 @@ class Job:
     key: str | None = None
     turn: int = 0
     is_behind: bool = False
+    is_waiting: bool = False
     done: Done | None = None
     updated_at: float = field(default=0.0, compare=False)
 
@@ -149,7 +153,7 @@ class Job:
     @property
     def is_to_carry(self) -> bool:
         """Whether its next attempt is given what those before it have finished."""
-        return self.done is not None and self.done.steps > 0
+        return self.done is not None and (self.done.steps > 0 or self.done.waiting_on is not None)
 
     @property
     def attempts_allowed(self) -> int:
@@ -196,6 +200,8 @@ class Ending:
     crash: str | None = None
     error_class: str | None = None
     throttles: Throttle | None = None
+    wait: Wait | None = None
+    until: float | None = None
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -259,6 +265,11 @@ class Ending:
         return replace(cls.snoozed(min(delay, LONGEST_THROTTLE)), throttles=of if is_shared else None)
 
     @classmethod
+    def suspended(cls, wait: Wait, delay: float | None, until: float | None = None) -> Ending:
+        """An attempt that ended to wait, for so many seconds or until then; None: for as long as it takes."""
+        return cls(Outcome.SUSPENDED, delay=delay, spends_retry=False, wait=wait, until=until)
+
+    @classmethod
     def exceeded(cls, outcome: Outcome, evidence: str, beneath: Ending) -> Ending:
         """An attempt that met a limit; `beneath` is how it ended over that."""
         return cls._by_other_cause(outcome, evidence, beneath)
@@ -279,7 +290,7 @@ class Ending:
         if beneath.error_type is not None:
             detail = f": {beneath.error_message}" if beneath.error_message else ""
             why = f"{why} ({beneath.error_type}{detail})"
-        return replace(beneath, outcome=outcome, error_message=why, result=None, throttles=None)
+        return replace(beneath, outcome=outcome, error_message=why, result=None, throttles=None, wait=None)
 
     @property
     def error(self) -> str:

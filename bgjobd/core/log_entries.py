@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
-from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, Submitted
+from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, SignalSent, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
+from bgjobd.core.waiting import signal_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,20 @@ def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.INFO, f"Background job throttled for {fact.ending.delay:.12g} s: {whom}"),)
 
 
+def _suspended(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    waiting_on = "" if after.done is None else after.done.waiting_on or ""
+    name = signal_of(waiting_on)
+    if name is None:
+        return (Entry(EntryType.INFO, f"Background job sleeps until {_clock(after.scheduled_at)}"),)
+    until = "" if after.scheduled_at is None else f" until {_clock(after.scheduled_at)}"
+    return (Entry(EntryType.INFO, f"Background job waits for signal {name}{until}"),)
+
+
+def _signal_sent(fact: SignalSent, before: Job, after: Job) -> tuple[Entry, ...]:
+    by = "" if fact.uid is None else f" from uid {fact.uid}"
+    return (Entry(EntryType.INFO, f"Background job got signal {fact.name}{by}"),)
+
+
 _HELD: Final[Mapping[Throttle, str]] = MappingProxyType(
     {
         Throttle.CLASS: "no other of its class starts until {}",
@@ -215,6 +230,8 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.QUARANTINED: _quarantined,
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
+        Happening.SUSPENDED: _suspended,
+        Happening.SIGNAL_SENT: _signal_sent,
         Happening.STOPPED: _stopped,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,

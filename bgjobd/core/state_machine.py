@@ -26,11 +26,12 @@ from bgjobd.core.facts import (
     PredecessorMoved,
     Replaced,
     RetryRequested,
+    SignalSent,
     SlotGranted,
     Submitted,
     ValuesTaken,
 )
-from bgjobd.core.job import Ending, Job
+from bgjobd.core.job import Done, Ending, Job
 from bgjobd.core.retry import (
     crashes_after,
     delay_before_retry,
@@ -38,6 +39,7 @@ from bgjobd.core.retry import (
     has_retries_left,
     is_quarantined,
 )
+from bgjobd.core.waiting import WaitKind
 
 
 class IllegalFactError(Exception):
@@ -67,6 +69,8 @@ class Happening(StrEnum):
     QUARANTINED = "starts in a row ended their fork servers"
     INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
+    SUSPENDED = "attempt ended to wait"
+    SIGNAL_SENT = "signal came"
     STOPPED = "attempt ended after cancel was requested"
     REPLACED = "replaced"
     EXPIRED = "not started in time"
@@ -96,6 +100,8 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.RUNNING, Happening.QUARANTINED): Status.FAILED,
         (Status.RUNNING, Happening.INTERRUPTED): Status.PENDING,
         (Status.RUNNING, Happening.SNOOZED): Status.PENDING,
+        (Status.RUNNING, Happening.SUSPENDED): Status.PENDING,
+        (Status.PENDING, Happening.SIGNAL_SENT): Status.PENDING,
         (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
         (Status.FAILED, Happening.RETRY_REQUESTED): Status.PENDING,
         (Status.CANCELLED, Happening.RETRY_REQUESTED): Status.PENDING,
@@ -154,6 +160,7 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         ValuesTaken: Happening.VALUES_TAKEN,
         Replaced: Happening.REPLACED,
         Expired: Happening.EXPIRED,
+        SignalSent: Happening.SIGNAL_SENT,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
         AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
@@ -175,6 +182,8 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
         return Happening.NOT_STARTED
     if ending.outcome is Outcome.SNOOZED:
         return Happening.SNOOZED
+    if ending.outcome is Outcome.SUSPENDED:
+        return Happening.SUSPENDED
     if ending.may_retry and not ending.spends_retry and job.policy.max_retries > 0:
         # Not for whom no retry was asked at all: one attempt begins, and no more.
         return Happening.INTERRUPTED
@@ -342,6 +351,25 @@ def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: 
     return _ended(job, fact, now, status=status, scheduled_at=now + delay, crashes=crashes)
 
 
+def _suspended(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    ending, wait = fact.ending, fact.ending.wait
+    until = ending.until if ending.delay is None else now + ending.delay
+    return _ended(
+        job,
+        fact,
+        now,
+        status=status,
+        scheduled_at=until,
+        crashes=0,
+        done=(job.done or Done())._replace(waiting_on=str(wait)),
+        is_waiting=wait is not None and wait.kind is WaitKind.SIGNAL,
+    )
+
+
+def _signal_sent(job: Job, fact: SignalSent, status: Status, now: float, jitter: float) -> Job:
+    return _changed(job, now, scheduled_at=None, is_waiting=False)
+
+
 def _quarantined(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
     error = f"quarantined: {crashes} starts in a row ended their fork server ({fact.ending.crash})"
@@ -358,7 +386,8 @@ def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: f
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
     wanted_at = job.cancel_requested_at if job.cancel_requested_at is not None else now
     finished_at = now if status.is_final else None
-    return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
+    changes: dict[str, Any] = {"cancel_requested_at": wanted_at, "finished_at": finished_at}
+    return _changed(job, now, status=status, is_waiting=False, **changes)
 
 
 def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: float) -> Job:
@@ -426,6 +455,8 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.QUARANTINED: _quarantined,
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _put_back,
+        Happening.SUSPENDED: _suspended,
+        Happening.SIGNAL_SENT: _signal_sent,
         Happening.STOPPED: _stopped,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,

@@ -58,11 +58,12 @@ class _Recorder:
         self._file = os.fstat(begun.journal)
         self._order = order
         self._carry = begun.carry
+        self._has_ended = False
         self.notes = NotesRecorder(order, self._append)
 
     def keeper(self) -> StepKeeper:
         """Where the attempt's steps are kept."""
-        return StepKeeper(self._order, self._carry, self._append, self._is_own)
+        return StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
 
     def _is_own(self) -> bool:
         """Whether the journal is still open."""
@@ -72,7 +73,10 @@ class _Recorder:
             return False
 
     def end(self, line: bytes) -> None:
-        """Record the outcome. Where there is no room, in short; a result waits for some, or for the attempt's end."""
+        """Record the outcome, the first one. Without room in short; a result waits for some, or for the attempt's end."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         try:
             self._append(line, journals.EXIT)
         except OSError as error:
@@ -86,6 +90,8 @@ class _Recorder:
 
     def end_by_exit(self, code: int) -> None:
         """Record that the job ends its process; where there is no room, the exit code tells."""
+        if self._has_ended:
+            return
         with suppress(OSError):
             self._append(journals.exiting(os.getpid(), code), journals.EXIT)
 

@@ -202,6 +202,12 @@ def snoozed(pid: int, delay: float, throttles: str | None = None) -> bytes:
     return _line({"type": "outcome", "outcome": "snoozed", "pid": pid, "delay": delay, **more})
 
 
+def suspended(pid: int, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> bytes:
+    """The line of an `outcome` record for a method that sleeps, or waits: for what, how many seconds or until when."""
+    wait = {"kind": kind, "name": name, "turn": turn, "delay": delay, "until": until}
+    return _line({"type": "outcome", "outcome": "suspended", "pid": pid, **wait})
+
+
 def exiting(pid: int, code: int) -> bytes:
     """The line of an `outcome` record for a method that ends its process, by sys.exit."""
     return _line({"type": "outcome", "outcome": "exited", "pid": pid, "exit_code": code})
@@ -528,6 +534,8 @@ _RANGES = {
     "strays": (0, 2**22),
     "oom_kills": (0, 2**22),
     "exit_code": (0, 255),
+    "turn": (1, 1000),
+    "until": (0.0, 253_402_300_799.0),
     "own_cpu": (0.0, _LARGEST),
     "max_rss": (0, _LARGEST),
     "cpu_user": (0.0, _LARGEST),
@@ -580,6 +588,9 @@ _OUTCOME_FIELDS = {
     ),
     "snoozed": _fields(delay=_NUMBER),
     "exited": _fields(exit_code=int),
+    "suspended": _fields(
+        kind=str, name=str, turn=int, delay=(int, float, NoneType), until=(int, float, NoneType)
+    ),
 }
 _USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, output_bytes=int)
 """What each kind of record, of outcome, and usage must have: the job could have written anything."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ _LONGEST_PAUSE = 2.0
 
 class StepKeeper:
     """One attempt's. `carry` is the open file that it was given, None where nothing is carried over; `append` puts a
-    record at the end of its journal, and leaves so many bytes for others; `is_own` tells whether that is still open.
+    record at the end of its journal, and leaves so many bytes for others; `is_own` tells whether that is still open,
+    `end` records the outcome.
     """
 
     def __init__(
@@ -30,18 +31,35 @@ class StepKeeper:
         carry: int | None,
         append: Callable[[bytes, int], None],
         is_own: Callable[[], bool],
+        end: Callable[[bytes], None],
     ) -> None:
         self._seed = order.seed
         self._carry = carry
         self._append = append
         self._is_own = is_own
+        self._end = end
 
-    def carried(self) -> Mapping[str, tuple[str, bool]]:
-        """By name the results of finished steps, as JSON text, and whether their functions had to be awaited."""
+    def carried(
+        self,
+    ) -> tuple[dict[str, tuple[str, bool]], dict[tuple[str, str, int], tuple[str | None, bool]]]:
+        """By name the results of finished steps, as JSON text, and whether their functions had to be awaited; by kind,
+        name and turn what came of waits, and whether that was too late.
+        """
         if self._carry is None:
-            return {}
-        steps: list[Any] = json.loads(_whole(self._carry))["steps"]
-        return {name: (result, bool(is_awaited)) for name, result, is_awaited in steps}
+            return {}, {}
+        carry: dict[str, list[Any]] = json.loads(_whole(self._carry))
+        steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry["steps"]}
+        waits = {
+            (kind, name, turn): (result, bool(is_late))
+            for kind, name, turn, result, is_late in carry["waits"]
+        }
+        return steps, waits
+
+    def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
+        """Record the outcome. Raises OSError where the job has closed its journal."""
+        if not self._is_own():
+            raise OSError("the attempt has closed its journal, and cannot wait")
+        self._end(journals.suspended(os.getpid(), kind, name, turn, delay, until))
 
     def token(self, name: str) -> str:
         return hashlib.sha256(f"step\0{self._seed}\0{name}".encode()).hexdigest()[:32]

@@ -20,16 +20,18 @@ from bgjobd.core.facts import (
     PredecessorDeleted,
     PredecessorMoved,
     RetryRequested,
+    SignalSent,
     ValuesTaken,
 )
-from bgjobd.core.job import Job
+from bgjobd.core.job import Done, Job
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
+from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import EndedAttempt
-from bgjobd.store.rows import changes_of, edge_row, ended_row, started_row, ties_of
+from bgjobd.store.rows import changes_of, done_row, edge_row, ended_row, started_row, ties_of, wait_row
 from bgjobd.store.written import Kind
 
 
@@ -45,6 +47,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+        if fact.ending.wait is not None and after.status is Status.PENDING:
+            after = _open_wait(after, fact, fact.ending.wait, overlay)
         if fact.ending.throttles is not None and after.status is Status.PENDING:
             _hold_others(after, fact.ending.throttles, overlay)
     if before.unique_key is not None:
@@ -52,8 +56,30 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     if after.status.is_final:
         if not before.status.is_final:
             overlay.ended.append(after)
+            if after.done is not None and after.done.waiting_on is not None:
+                after = _drop_wait(after, after.done, overlay)
     elif isinstance(fact, CancelRequested):
         overlay.stops.append(after)
+    return after
+
+
+def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:
+    """Keep what the job waits for; a signal that is there already wakes it at once."""
+    overlay.write(Kind.OPENED_WAIT, wait_row(job, fact.number, wait, overlay.batch.now))
+    if job.done is not None:
+        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done))
+    if wait.kind is not WaitKind.SIGNAL:
+        return job
+    is_there = any(one.name == wait.name and one.is_untaken for one in overlay.signals_of(job.id))
+    return apply_fact(job.id, SignalSent(wait.name), overlay) if is_there else job
+
+
+def _drop_wait(job: Job, done: Done, overlay: Overlay) -> Job:
+    """The job, which has ended, waits for nothing any more."""
+    after = replace(job, done=done._replace(waiting_on=None))
+    overlay.jobs[job.id] = after
+    overlay.write(Kind.DROPPED_WAIT, {"job_id": job.id})
+    overlay.write(Kind.COUNTED_STEPS, done_row(job.id, after.done or Done()))
     return after
 
 
@@ -117,6 +143,7 @@ def _is_elsewhere(before: Job, after: Job) -> bool:
         after.queue != before.queue
         or after.is_blocked != before.is_blocked
         or after.is_behind != before.is_behind
+        or after.is_waiting != before.is_waiting
     )
 
 

@@ -51,6 +51,16 @@ class Arrival(NamedTuple):
     has_begun: bool
 
 
+class SentSignal(NamedTuple):
+    """A signal that a job was sent; `size` in characters."""
+
+    number: int
+    name: str
+    key: str | None
+    is_untaken: bool
+    size: int
+
+
 class StoredStep(NamedTuple):
     """A step: the attempt that began or finished it, and in which place it was finished, None until it is."""
 
@@ -82,6 +92,8 @@ class Needs:
     stepped: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
+    signalled: list[int] = field(default_factory=list)
+    signalled_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -121,6 +133,7 @@ class Gathered:
     touched: set[tuple[str, str]] = field(default_factory=set)
     holds: dict[str, float] = field(default_factory=dict)
     steps: dict[int, dict[str, StoredStep]] = field(default_factory=dict)
+    signals: dict[int, list[SentSignal]] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -134,9 +147,9 @@ class Gathered:
     def move(self, before: Job | Countable | None, after: Job | Countable | None) -> None:
         """Note a change of status, or that a pending job waits for others, or no more."""
         self.moves.append((before, after))
-        if before is not None and before.status is Status.PENDING:
+        if before is not None and before.status is Status.PENDING and not before.is_waiting:
             self.pending[before.queue] = self.pending.get(before.queue, 0) - 1
-        if after is not None and after.status is Status.PENDING:
+        if after is not None and after.status is Status.PENDING and not after.is_waiting:
             self.pending[after.queue] = self.pending.get(after.queue, 0) + 1
 
 
@@ -170,6 +183,7 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     no_results: set[str] = field(default_factory=set)
+    owners: dict[int, int | None] = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
     placed: dict[int, bool] = field(default_factory=dict)
 
@@ -231,6 +245,7 @@ class Batch(Gathered):
         self.arrivals += overlay.arrivals
         self.touched |= overlay.touched
         self.steps |= overlay.steps
+        self.signals |= overlay.signals
         for scope, until in overlay.holds.items():
             self.holds[scope] = max(until, self.holds.get(scope, 0.0))
         for queue, count in overlay.pending.items():
@@ -255,7 +270,8 @@ class Batch(Gathered):
 
     def waiting_in(self, queue: str) -> int:
         """How many jobs are pending in a queue by now."""
-        return self.tally.of_queue(queue, Status.PENDING) + self.pending.get(queue, 0)
+        pending = self.tally.of_queue(queue, Status.PENDING) - self.tally.waiting_of(queue)
+        return pending + self.pending.get(queue, 0)
 
     def committed(
         self, answers: tuple[Any, ...], lines: tuple[LogLine, ...], next_due: float | None, tally: Tally
@@ -354,6 +370,12 @@ class Overlay(Gathered):
             self.steps[job_id] = dict(self.batch.steps.get(job_id, {}))
         return self.steps[job_id]
 
+    def signals_of(self, job_id: int) -> list[SentSignal]:
+        """What the job was sent, in order; to be changed."""
+        if job_id not in self.signals:
+            self.signals[job_id] = list(self.batch.signals.get(job_id, []))
+        return self.signals[job_id]
+
     def has_advanced(self, key: AttemptKey) -> bool:
         """Whether the attempt has finished a step of its own."""
         known = self.steps.get(key[0]) or self.batch.steps.get(key[0], {})
@@ -366,7 +388,8 @@ class Overlay(Gathered):
             return after
         if before is not None and before.key is not None and after.status is not Status.RUNNING:
             self.touched.add((before.queue, before.key))
-        is_in = after.status is Status.PENDING and not after.is_blocked and after.is_due(batch.now)
+        is_kept = after.is_blocked or after.is_waiting
+        is_in = after.status is Status.PENDING and not is_kept and after.is_due(batch.now)
         takes_turns = is_in and batch.takes_turns(after.queue)
         is_limited = is_in and batch.is_limited(after.queue, after.key)
         if takes_turns and _has_come_in(before, after):

@@ -10,7 +10,7 @@ from bgjob.words import Outcome
 from bgjobd.core import state_machine
 from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import applying, noting, submitting, uniques
+from bgjobd.store import applying, noting, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.items import (
     AttemptNotes,
@@ -23,10 +23,11 @@ from bgjobd.store.items import (
     Look,
     Noted,
     Ping,
+    Signal,
     StepNote,
     Submission,
 )
-from bgjobd.store.rows import new_attempt_row
+from bgjobd.store.rows import done_row, new_attempt_row
 from bgjobd.store.written import Kind
 
 REFUSALS: Final = (RequestError, state_machine.IllegalFactError, ValueError, OverflowError)
@@ -42,6 +43,8 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs.append(job_id)
                 if isinstance(fact, AttemptEnded) and fact.ending.outcome is not Outcome.COMPLETED:
                     needs.ended.append(job_id)
+                    if fact.ending.wait is not None:
+                        needs.signalled.append(job_id)
                 if applying.is_to_back_off(fact):
                     needs.last_begun.append(job_id)
             case JobRequests(job_ids, fact):
@@ -50,6 +53,10 @@ def needs_of(items: Sequence[Item]) -> Needs:
                     needs.retried += job_ids
             case Noted(job_id):
                 needs.jobs.append(job_id)
+            case Signal(job_id, key):
+                needs.jobs += [] if job_id is None else [job_id]
+                needs.signalled += [] if job_id is None else [job_id]
+                needs.signalled_keys += [] if key is None else [key]
             case AttemptNotes(job_id, number):
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
@@ -99,6 +106,8 @@ def claim(
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed = applying.advance(job, SlotGranted(), overlay)
+        if job.done is not None:
+            overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done))
         overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
         overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
     batch.take_in(overlay)
@@ -123,6 +132,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return submitting.submit(item, overlay)
         case Flow():
             return submitting.submit_flow(item, overlay)
+        case Signal():
+            return signalling.send(item, overlay)
         case GroupCancelled():
             submitting.cancel_group(item, overlay)
         case Noted(job_id, attempt, type, message):

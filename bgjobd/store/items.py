@@ -107,6 +107,21 @@ class JobRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """Send a signal to the job of this id, or idempotency key. Answered by the job's id, and whether it is a new one.
+
+    `payload` is JSON text, `signal_key` tells it from others: one that is known is sent once.
+    """
+
+    job_id: int | None
+    key: str | None
+    name: str
+    payload: str
+    signal_key: str | None
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something worth an entry in a job's log that changes nothing about the job. Answered by None."""
 
@@ -367,6 +382,7 @@ Item = (
     | GroupCancelled
     | JobFact
     | JobRequests
+    | Signal
     | Noted
     | AttemptNotes
     | QueuePaused

@@ -40,6 +40,7 @@ from bgjobd.store import (
     statements,
     steps,
     uniques,
+    waits,
 )
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
@@ -88,6 +89,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.BEGUN_STEP: steps.BEGIN_STEP,
         Kind.FINISHED_STEP: steps.FINISH_STEP,
         Kind.COUNTED_STEPS: steps.COUNT_STEPS,
+        Kind.OPENED_WAIT: waits.OPEN_WAIT,
+        Kind.DROPPED_WAIT: waits.DROP_WAIT,
+        Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
     }
 )
 """What writes the rows of each kind, in this order."""
@@ -268,7 +272,7 @@ class Ledger:
             (job_id, number): noted
             for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
         }
-        batch.keyed = self._keyed(needs.keyed)
+        batch.keyed = self._keyed([*needs.keyed, *needs.signalled_keys])
         if needs.last_id:
             batch.last_id = statements.last_id(self._execute)
         batch.holdings = self._holdings(needs)
@@ -284,9 +288,22 @@ class Ledger:
             *needs.stepped,
             *(id for id in needs.ended if id in batch.jobs and batch.jobs[id].is_to_carry),
         ]
+        signalled = [
+            *needs.signalled,
+            *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
+        ]
+        if signalled:
+            self._load_signals(signalled, batch)
         if stepped:
             batch.steps = steps.of_jobs(self._execute, stepped)
             batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
+
+    def _load_signals(self, job_ids: Sequence[int], batch: Batch) -> None:
+        """Have these jobs at hand, whose they are, and what they were sent."""
+        found = self._of(statements.SELECT_JOBS, "ids", job_ids)
+        batch.jobs |= {row[0]: job_from_row(row) for row in found}
+        batch.owners = dict(self._of(waits.SELECT_OWNERS, "ids", job_ids))
+        batch.signals = waits.signals_of(self._execute, job_ids)
 
     def _holdings(self, needs: Needs) -> dict[UniqueKey, Holding | None]:
         """Who holds the unique keys that are asked for, and those of jobs that are to run again."""
@@ -376,6 +393,7 @@ class Ledger:
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
+            jobs = [waits.settle(self._execute, job, batch.now) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
             carried = {job.id: steps.carried(self._execute, job.id) for job in jobs if job.is_to_carry}
             decisions.claim(jobs, tokens, self._boot_id, batch, carried)

@@ -307,6 +307,17 @@ def _add_steps(database: SqliteDatabase) -> None:
         '"until" VARCHAR(255), "result" TEXT, "is_awaited" INTEGER NOT NULL, "timed_out" INTEGER NOT NULL, '
         '"unused_in" INTEGER, "by_uid" INTEGER, PRIMARY KEY ("job_id", "kind", "name", "turn")) WITHOUT ROWID'
     )
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "waiting_on" VARCHAR(255)')
+    database.execute_sql(
+        'CREATE TABLE "job_signals" ("job_id" INTEGER NOT NULL, "number" INTEGER NOT NULL, '
+        '"name" VARCHAR(255) NOT NULL, "payload" TEXT, "key" VARCHAR(255), "sent_at" VARCHAR(255) NOT NULL, '
+        '"uid" INTEGER, "taken_by" VARCHAR(255), PRIMARY KEY ("job_id", "number")) WITHOUT ROWID'
+    )
+    database.execute_sql("CREATE UNIQUE INDEX signals_key ON job_signals (job_id, key) WHERE key IS NOT NULL")
+    database.execute_sql(
+        "CREATE INDEX jobs_waiting ON background_jobs (scheduled_at) "
+        "WHERE status = 'pending' AND ready = 4 AND scheduled_at IS NOT NULL"
+    )
 
 
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (

@@ -78,6 +78,7 @@ class BackgroundJob(Model):
     step_bytes = IntegerField(constraints=[SQL("DEFAULT 0")])
     life = IntegerField(constraints=[SQL("DEFAULT 0")])
     retry_count_at_submit = IntegerField(constraints=[SQL("DEFAULT 0")])
+    waiting_on = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -286,6 +287,24 @@ class JobStep(Model):
         without_rowid = True
 
 
+class JobSignal(Model):
+    """A signal that was sent to a job, as JSON text; `taken_by` is the wait that it was for ("packed 2")."""
+
+    job_id = IntegerField()
+    number = IntegerField()
+    name = CharField()
+    payload = TextField(null=True)
+    key = CharField(null=True)
+    sent_at = CharField()
+    uid = IntegerField(null=True)
+    taken_by = CharField(null=True)
+
+    class Meta:
+        table_name = "job_signals"
+        primary_key = CompositeKey("job_id", "number")
+        without_rowid = True
+
+
 class Rate(Model):
     """A bucket of starts, of a class ("class:NAME") or a key ("key:QUEUE:KEY"): `full_at`, in seconds since the epoch,
     it would be full again. Nothing of it starts before `held_until`, as the job `held_by` has asked.
@@ -336,6 +355,7 @@ MODELS: Final[tuple[type[Model], ...]] = (
     Consequence,
     UniqueKey,
     JobStep,
+    JobSignal,
     Rate,
     QueueTurn,
     Property,

@@ -13,9 +13,10 @@ from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Done, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
+from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, StepNote, Submitter
-from bgjobd.store.written import BEHIND, BLOCKED, Row
+from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
@@ -61,6 +62,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         key=key,
         turn=turn,
         is_behind=ready == BEHIND,
+        is_waiting=ready == WAITING,
         done=Done(*done) if any(done) else None,
         updated_at=from_text(updated_at),
     )
@@ -87,6 +89,8 @@ def changes_of(job: Job, now: float) -> Row:
 def _ready(job: Job, now: float) -> int:
     if job.is_behind:
         return BEHIND
+    if job.is_waiting:
+        return WAITING
     return BLOCKED if job.is_blocked else int(job.is_due(now))
 
 
@@ -126,10 +130,13 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, "turn": job.turn, "waits_until": None, **_NOTHING_DONE}
+    return {**keys, "turn": job.turn, **_NOTHING_DONE}
 
 
-_NOTHING_DONE: Final = dict.fromkeys(("carries", "steps", "step_bytes", "life"), 0)
+_NOTHING_DONE: Final[Row] = {
+    **dict.fromkeys(("carries", "steps", "step_bytes", "life"), 0),
+    **dict.fromkeys(("waits_until", "waiting_on")),
+}
 
 
 def ties_of(job: Job) -> Row:
@@ -328,7 +335,13 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
 
 def done_row(job_id: int, done: Done) -> Row:
     """What is counted of a job's steps."""
-    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes}
+    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, "waiting_on": done.waiting_on}
+
+
+def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:
+    """The columns of a wait that an attempt has ended for."""
+    times = {"now": to_text(now), "until": text_of(job.scheduled_at)}
+    return {"job_id": job.id, "attempt": attempt, **times, **wait._asdict()}
 
 
 def occurrence_row(name: str, verdict: Verdict, now: float) -> Row:

@@ -49,6 +49,7 @@ class Slots:
         self._gate = gate
         self._places: dict[str, int] | None = None
         self._due: str | None = None
+        self._timeout: str | None = None
 
     def granted(self) -> list[Job]:
         """The jobs to start now."""
@@ -65,7 +66,7 @@ class Slots:
         """When to look again, once the claims are stored; never where an end or a submit comes first anyhow."""
         if self._places is None:
             return math.inf
-        times = [] if self._due is None else [from_text(self._due)]
+        times = [from_text(due) for due in (self._due, self._timeout) if due is not None]
         if self._batch.may_be_behind:
             at = self._gate.next_due()
             times += [] if at is None else [at]
@@ -77,6 +78,7 @@ class Slots:
     def _make_ready(self) -> str | None:
         """Have those wait for slots alone whose time has come; answers when the next one's comes."""
         now = to_text(self._batch.now)
+        self._end_waits(now)
         due = self._next_due()
         if due is None or due > now:
             return due
@@ -86,14 +88,28 @@ class Slots:
             self._execute(statements.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
         return self._next_due()
 
-    def _take_in(self, now: str) -> None:
+    def _end_waits(self, now: str) -> None:
+        """The same of those that have waited for a signal for so long as they would."""
+        (due,) = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()
+        if due is not None and due <= now:
+            self._take_in(now, statements.MAKE_READY_AFTER_WAIT, is_waiting=True)
+            (due,) = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()
+        self._timeout = due
+
+    def _take_in(
+        self, now: str, statement: str = statements.MAKE_READY_OR_BEHIND, is_waiting: bool = False
+    ) -> None:
         """The same where some have to wait for those with their key, or for their turn."""
         batch = self._batch
         limited = [queue for queue, rules in batch.rules.items() if rules.is_limited]
         shared = [queue for queue in batch.rules if batch.takes_turns(queue)]
         given = {"limited": to_json(limited), "shared": to_json(shared), "held": to_json(list(batch.holds))}
         asked = {**given, "now": now, "count": READY_AT_ONCE}
-        behind = self._execute(statements.MAKE_READY_OR_BEHIND, asked).fetchall()
+        behind = self._execute(statement, asked).fetchall()
+        if is_waiting:
+            for _, _, _, queue, *_ in behind:
+                waited = Countable(Status.PENDING, queue, None, is_waiting=True)
+                batch.move(waited, Countable(Status.PENDING, queue, None))
         for _, id, queue, key, priority, has_begun in sorted(row[1:] for row in behind if row[0] == BEHIND):
             places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (False, True)]
             batch.move(*places)

@@ -21,7 +21,7 @@ from bgjobd.store.models import (
     JobLog,
     ScheduleOccurrence,
 )
-from bgjobd.store.written import BEHIND
+from bgjobd.store.written import BEHIND, WAITING
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -84,7 +84,7 @@ JOB_COLUMNS: Final = (
     *("crashes", "schedule", "occurrence"),
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
-    *("steps", "step_bytes", "life", "retry_count_at_submit"),
+    *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -97,7 +97,7 @@ MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
-    **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until")),
+    **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
     **dict.fromkeys(("turn", "carries", "steps", "step_bytes", "life"), 0),
 }
 """What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
@@ -118,8 +118,11 @@ _JOBS: Final = BackgroundJob.select(
 )
 _IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
 _IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))
-_IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
-    JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id)
+_IS_UNTIL: Final = SQL("coalesce(waiting_on LIKE 'until %', 0)")
+_IS_WAITING_FOR_RETRY: Final = (
+    _IS_SCHEDULED
+    & fn.EXISTS(JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id))
+    & ~_IS_UNTIL
 )
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
@@ -443,6 +446,27 @@ MAKE_READY_OR_BEHIND: Final = f"""
         SELECT id FROM background_jobs INDEXED BY jobs_scheduled
         WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count)
     RETURNING ready, scheduled_at, id, queue, key, priority, started_at IS NOT NULL
+"""
+MAKE_READY_AFTER_WAIT: Final = f"""
+    UPDATE background_jobs SET ready = CASE
+        WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
+        WHEN key IS NULL THEN 1
+        WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
+        WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
+        ELSE 1 END
+    WHERE id IN (
+        SELECT id FROM background_jobs INDEXED BY jobs_waiting
+        WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL AND scheduled_at <= :now
+        ORDER BY scheduled_at LIMIT :count)
+    RETURNING ready, scheduled_at, id, queue, key, priority, started_at IS NOT NULL
+"""
+SELECT_NEXT_TIMEOUT: Final = f"""
+    SELECT min(scheduled_at) FROM background_jobs INDEXED BY jobs_waiting
+    WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL
+"""
+SHIFT_TIMEOUTS: Final = f"""
+    UPDATE background_jobs INDEXED BY jobs_waiting SET scheduled_at = shifted(scheduled_at, :seconds)
+    WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL
 """
 SHIFT_RETRIES: Final = _compiled(
     BackgroundJob.update(

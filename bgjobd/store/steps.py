@@ -20,6 +20,10 @@ SELECT_FINISHED: Final = """
     SELECT name, result, is_awaited FROM job_steps
     WHERE job_id = :id AND kind = 'step' AND number IS NOT NULL ORDER BY number
 """
+SELECT_SETTLED: Final = """
+    SELECT kind, name, turn, result, timed_out FROM job_steps
+    WHERE job_id = :id AND kind <> 'step' AND number IS NOT NULL ORDER BY number
+"""
 BEGIN_STEP: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out)
     VALUES (:job_id, 'step', :name, 1, :attempt, 1, :began_at, 0, 0)
@@ -34,9 +38,10 @@ FINISH_STEP: Final = """
     SET attempt = :attempt, number = :number, finished_at = :finished_at, result = :result, is_awaited = :is_awaited
     WHERE number IS NULL
 """
-COUNT_STEPS: Final = (
-    "UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, carries = 1 WHERE id = :id"
-)
+COUNT_STEPS: Final = """
+    UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on, carries = 1
+    WHERE id = :id
+"""
 DELETE_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"
 
 
@@ -51,7 +56,13 @@ def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, dict[str, Sto
 def carried(execute: Execute, job_id: int) -> str:
     """What the job's next attempt is given of those before it, as JSON text."""
     rows = execute(SELECT_FINISHED, {"id": job_id}).fetchall()
-    return to_json({"steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows]})
+    waits = execute(SELECT_SETTLED, {"id": job_id}).fetchall()
+    return to_json(
+        {
+            "steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows],
+            "waits": [[*wait, bool(is_late)] for *wait, is_late in waits],
+        }
+    )
 
 
 def is_json(execute: Execute, text: str) -> bool:

@@ -46,6 +46,7 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             execute(statements.RESUME_QUEUE, {"name": queue})
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
+            execute(statements.SHIFT_TIMEOUTS, {"seconds": delta})
             if batch.has_rates:
                 rates.shift(execute, delta)
                 batch.holds = rates.holds(execute)

@@ -18,7 +18,7 @@ from bgjob.words import FINAL, Status
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
 from bgjobd.store.sql_functions import held
-from bgjobd.store.written import BEHIND, BLOCKED
+from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
 MINUTES: Final = 60
 
@@ -35,6 +35,7 @@ class Countable(NamedTuple):
     finished_at: float | None
     is_blocked: bool = False
     is_behind: bool = False
+    is_waiting: bool = False
 
 
 Move = tuple[Job | Countable | None, Job | Countable | None]
@@ -84,7 +85,7 @@ class Tally:
 
     def of_queue(self, queue: str, status: Status) -> int:
         """How many jobs of a queue stand in a status that is no end."""
-        return sum(self.places.get((status, queue, kept), 0) for kept in (0, BLOCKED, BEHIND))
+        return sum(self.places.get((status, queue, kept), 0) for kept in (0, BLOCKED, BEHIND, WAITING))
 
     def blocked_of(self, queue: str) -> int:
         """How many jobs of a queue wait for others; they are pending, too."""
@@ -93,6 +94,15 @@ class Tally:
     def behind_of(self, queue: str) -> int:
         """How many wait for those with the same key; they are pending, too."""
         return self.places.get((Status.PENDING, queue, BEHIND), 0)
+
+    def waiting_of(self, queue: str) -> int:
+        """How many wait for a signal; they are pending, too."""
+        return self.places.get((Status.PENDING, queue, WAITING), 0)
+
+    @property
+    def waiting(self) -> int:
+        """The same of all queues."""
+        return sum(number for (_, _, kept), number in self.places.items() if kept == WAITING)
 
     @property
     def behind(self) -> int:
@@ -117,7 +127,7 @@ class Tally:
 
 
 def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dict[_End, int]) -> None:
-    kept = BLOCKED if job.is_blocked else BEHIND if job.is_behind else 0
+    kept = WAITING if job.is_waiting else BLOCKED if job.is_blocked else BEHIND if job.is_behind else 0
     place = (job.status, None if job.status.is_final else job.queue, kept)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:
@@ -151,6 +161,8 @@ _COUNT_OPEN: Final = (
     f"WHERE status = 'pending' AND finished_at IS NULL AND ready = {BLOCKED} GROUP BY queue",
     f"SELECT 'pending', queue, {BEHIND}, count(*) FROM background_jobs INDEXED BY jobs_behind "
     f"WHERE status = 'pending' AND ready = {BEHIND} GROUP BY queue",
+    f"SELECT 'pending', queue, {WAITING}, count(*) FROM background_jobs INDEXED BY jobs_pending "
+    f"WHERE status = 'pending' AND finished_at IS NULL AND ready = {WAITING} GROUP BY queue",
 )
 COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
 COUNT_ENDS: Final = """

@@ -10,7 +10,10 @@ Row = dict[str, Any]
 
 BLOCKED: Final = 2
 BEHIND: Final = 3
-"""`ready` of a pending job that waits for others, or for those with its key; 0 is for its time, 1 for a slot."""
+WAITING: Final = 4
+"""`ready` of a pending job that waits for others, for those with its key, or for a signal; 0 is for its time, 1 for a
+slot.
+"""
 
 
 class Kind(StrEnum):
@@ -39,6 +42,9 @@ class Kind(StrEnum):
     BEGUN_STEP = auto()
     FINISHED_STEP = auto()
     COUNTED_STEPS = auto()
+    OPENED_WAIT = auto()
+    DROPPED_WAIT = auto()
+    NEW_SIGNAL = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -15,6 +15,7 @@ from bgjobd.core.attempt_sights import EndSeen, ProcessVanished
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Ending, Usage
 from bgjobd.core.verdict import without_room
+from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -166,6 +167,17 @@ def _snoozed(record: journals.Record) -> Ending:
     return Ending.snoozed(delay) if of is None else Ending.throttled(delay, of)
 
 
+def _suspended(record: journals.Record) -> Ending:
+    kind, name = record["kind"], _storable(record["name"])[:_LONGEST_SIGNAL]
+    if kind not in frozenset(WaitKind):
+        return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
+    delay = None if record["delay"] is None else _delay(record["delay"])
+    return Ending.suspended(Wait(WaitKind(kind), name, record["turn"]), delay, record["until"])
+
+
+_LONGEST_SIGNAL: Final = 255
+
+
 def _exited(record: journals.Record) -> Ending:
     return Ending.exited(record["exit_code"])
 
@@ -225,4 +237,5 @@ _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "failed": _failed,
     "snoozed": _snoozed,
     "exited": _exited,
+    "suspended": _suspended,
 }

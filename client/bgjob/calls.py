@@ -7,6 +7,7 @@ asked of streams in `following`, and when it is asked again in `retrying`.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
@@ -317,6 +318,13 @@ def cancel(ids: Sequence[int]) -> Call[None]:
 def retry(ids: Sequence[int], anyway: bool = False) -> Call[None]:
     """Not repeated, as a cancel."""
     return _call("Retry", answers.nothing, False, ids=list(ids), anyway=anyway or None)
+
+
+def signal(job: int | str, name: str, payload: Any, key: str | None) -> Call[bool]:
+    """Whether it is a new one; `job` is an id or an idempotency key. Its own key makes a repeat harmless."""
+    which: JsonObject = {"id": job} if isinstance(job, int) else {"key": job}
+    told = {"name": name, "payload": payload, "signal_key": key or secrets.token_hex(16)}
+    return _call("Signal", lambda reply: answers.shaped(reply, "created", "bool"), **which, **told)
 
 
 def group(group_id: int) -> Call[JsonObject]:

@@ -226,6 +226,13 @@ class Client(GroupingClient):
         if job_ids:
             self._call(calls.retry(job_ids, anyway))
 
+    def signal(self, job: int | str, name: str, payload: Any = None, key: str | None = None) -> bool:
+        """Send a signal to a job, by its id or idempotency key, for its wait of this name; whether it is a new one: one
+        whose `key` the job has got before is not. Raises JobNotFoundError, InvalidStateError where the job has ended,
+        TooManySignalsError, TooLargeError for a payload of more than 64 KiB.
+        """
+        return self._call(calls.signal(job, name, payload, key))
+
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = self._call(calls.group(group_id))

@@ -293,6 +293,13 @@ class DuplicateError(RequestError):
         return {**self.parameters, "which": which}
 
 
+class TooManySignalsError(RequestError):
+    """The job `id` has so many signals that nobody has taken."""
+
+    error_name = f"{INTERFACE}.TooManySignals"
+    template = "job {id} has {limit} signals that nobody has taken"
+
+
 class InvalidStateError(RequestError):
     """The job's status does not allow what was asked."""
 

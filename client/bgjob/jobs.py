@@ -12,6 +12,7 @@ from bgjob.words import LONGEST_THROTTLE, Throttle
 
 if TYPE_CHECKING:
     import logging  # imported by those who log: every page of memory makes a fork dearer
+    from datetime import datetime
     from typing import ParamSpec, TypeVar
 
     from bgjob.steps import Keeper, Steps
@@ -69,6 +70,14 @@ class Throttled(Snooze):
 
 
 _THROTTLES: Final = tuple(word.value for word in Throttle)
+
+
+class Suspended(BaseException):
+    """Ends an attempt that sleeps, or waits for a signal: that is on record by then, so let it pass."""
+
+
+class SignalTimeout(TimeoutError):
+    """The signal that was waited for did not come in time; also in each later attempt."""
 
 
 class StepError(Fail):
@@ -168,6 +177,27 @@ class JobContext:
         """
         result: R = self._steps_of_job().run(name, function, args, kwargs)
         return result
+
+    def sleep(self, seconds: float) -> Any:
+        """End the attempt for so long, up to 100 years, with no process and no slot; once that is over, return at once.
+
+        What follows runs in another attempt, which comes by here again: what is not in a step runs again before it.
+        To be awaited where a loop runs. Raises ValueError; StepError within a step.
+        """
+        return self._steps_of_job().sleep(_seconds(seconds))
+
+    def sleep_until(self, moment: datetime) -> Any:
+        """The same until a moment, which has a time zone."""
+        if moment.tzinfo is None:
+            raise ValueError(f"a moment with its time zone is wanted, not {moment!r}")
+        return self._steps_of_job().sleep_until(moment.timestamp())
+
+    def wait_for(self, name: str, timeout: float | None = None) -> Any:
+        """What the next signal of this name brings, which `bgjob signal` and clients send, with no process and no slot
+        meanwhile; one that came before is taken. To be awaited where a loop runs. Raises SignalTimeout after so many
+        seconds; ValueError, and StepError, as a sleep does.
+        """
+        return self._steps_of_job().wait_for(name, None if timeout is None else _seconds(timeout))
 
     @property
     def steps(self) -> Mapping[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import json
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from bgjob.jobs import InvalidResult, StepError
+from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
 
 MOST_STEPS: Final = 1000
 """Names that a job may have."""
@@ -20,15 +22,21 @@ MOST_BYTES: Final = 1024 * 1024
 _MOST_LEVELS: Final = 100
 _LONGEST_NAME: Final = 255
 
-Carried = Mapping[str, tuple[str, bool]]
+Finished = Mapping[str, tuple[str, bool]]
 """What is known of finished steps: by name the result as JSON text, and whether the function had to be awaited."""
+
+Settled = Mapping[tuple[str, str, int], tuple[str | None, bool]]
+"""What came of waits: by kind, name and turn what a signal has brought, as JSON text, and whether it came too late."""
 
 
 class Keeper(Protocol):
-    """Where steps are kept."""
+    """Where steps and waits are kept."""
 
-    def carried(self) -> Carried:
-        """What earlier attempts have finished, in order."""
+    def carried(self) -> tuple[Finished, Settled]:
+        """What earlier attempts have finished, in order, and what came of their waits."""
+
+    def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
+        """Keep that the attempt ends for so many seconds, or until then, or for a signal of this name."""
 
     def token(self, name: str) -> str:
         """The same 32 hexadecimal digits in each attempt of the job."""
@@ -50,6 +58,9 @@ class Steps(Mapping[str, Any]):
         self._lock = threading.Lock()
         self._came: set[str] = set()
         self._known: dict[str, tuple[str, bool]] | None = None
+        self._settled: Settled = {}
+        self._turns: dict[tuple[str, str], int] = {}
+        self._is_suspended = False
         self._begun = 0
         self._bytes = 0
 
@@ -83,11 +94,62 @@ class Steps(Mapping[str, Any]):
             value = json.loads(text)
             return _at_once(value) if is_awaited or inspect.iscoroutinefunction(function) else value
         self._keeper.began(name)
-        result = function(*args, **kwargs)
+        token = _in_step.set(name)
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            _in_step.reset(token)
         return self._awaited(name, result) if inspect.isawaitable(result) else self._keep(name, result, False)
 
     async def _awaited(self, name: str, result: Awaitable[Any]) -> Any:
-        return self._keep(name, await result, True)
+        token = _in_step.set(name)
+        try:
+            value = await result
+        finally:
+            _in_step.reset(token)
+        return self._keep(name, value, True)
+
+    # Waits
+
+    def sleep(self, seconds: float) -> Any:
+        return self._wait("sleep", "", seconds, None)
+
+    def sleep_until(self, at: float) -> Any:
+        return self._wait("until", "", None, at)
+
+    def wait_for(self, name: str, timeout: float | None) -> Any:
+        self._check_name(name)
+        return self._wait("signal", name, timeout, None)
+
+    def _wait(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
+        if _runs_in_loop():
+            return self._wait_in_loop(kind, name, delay, until)
+        return self._wait_here(kind, name, delay, until)
+
+    async def _wait_in_loop(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
+        return self._wait_here(kind, name, delay, until)
+
+    def _wait_here(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
+        """What came of the wait. Raises Suspended where nothing has yet, once that is on record."""
+        self._check_process()
+        if _in_step.get() is not None:
+            raise StepError(
+                f"step {_in_step.get()!r} cannot sleep or wait: it would run again from its beginning"
+            )
+        with self._lock:
+            known = self._finished()
+            turn = self._turns[kind, name] = self._turns.get((kind, name), 0) + 1
+            settled = self._settled.get((kind, name, turn))
+            if settled is None:
+                if len(known) + len(self._settled) + self._begun >= MOST_STEPS:
+                    raise StepError(f"a job has {MOST_STEPS} steps at most, each wait counts as one")
+                self._keeper.suspend(kind, name, turn, delay, until)
+                self._is_suspended = True
+                raise Suspended
+        text, is_late = settled
+        if is_late:
+            raise SignalTimeout(f"signal {name!r} did not come in time")
+        return None if text is None else json.loads(text)
 
     def _keep(self, name: str, result: Any, is_awaited: bool) -> Any:
         self._check_process()
@@ -121,8 +183,10 @@ class Steps(Mapping[str, Any]):
 
     def _finished(self) -> dict[str, tuple[str, bool]]:
         if self._known is None:
-            self._known = dict(self._keeper.carried())
-            self._bytes = sum([len(text.encode()) for text, _ in self._known.values()])
+            known, self._settled = self._keeper.carried()
+            self._known = dict(known)
+            texts = [text for text, _ in (*known.values(), *self._settled.values()) if text is not None]
+            self._bytes = sum([len(text.encode()) for text in texts])
         return self._known
 
     def _check_name(self, name: str) -> None:
@@ -134,6 +198,17 @@ class Steps(Mapping[str, Any]):
             raise StepError(self._why_not)
         if os.getpid() != self._pid:
             raise StepError("a copy of the attempt's process, that it has forked, has no steps")
+        if self._is_suspended:
+            raise Suspended
+
+
+_in_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("_in_step", default=None)
+
+
+def _runs_in_loop() -> bool:
+    """Whether a loop of asyncio's runs here; asked without importing it."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _json(name: str, result: Any) -> str:

@@ -104,6 +104,7 @@ class Outcome(StrEnum):
     LOST = "lost"
     NOT_STARTED = "not_started"
     SNOOZED = "snoozed"
+    SUSPENDED = "suspended"
 
 
 class Backoff(StrEnum):

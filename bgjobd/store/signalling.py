@@ -1,0 +1,66 @@
+"""What a signal to a job comes to: kept, in order, until a wait takes it; the job that waits for it wakes; no SQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bgjob.errors import (
+    InvalidStateError,
+    JobNotFoundError,
+    PermissionDeniedError,
+    TooLargeError,
+    TooManySignalsError,
+)
+from bgjob.words import Status
+from bgjobd.core.facts import SignalSent
+from bgjobd.core.job import Job
+from bgjobd.host.clock import to_text
+from bgjobd.store.applying import apply_fact
+from bgjobd.store.batch import Overlay, SentSignal
+from bgjobd.store.items import Signal, Submitter
+from bgjobd.store.waits import is_waited_for
+from bgjobd.store.written import Kind
+
+MOST_SIGNALS: Final = 100
+MOST_CHARACTERS: Final = 1024 * 1024
+"""Signals that nobody has taken, and what they may take, of a job."""
+
+
+def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
+    """Raises the refusals: of a job that is not there, has ended, or has too many signals; of who may not."""
+    job = _job_of(item, overlay)
+    _check_owner(job, item.submitter, overlay)
+    sent = overlay.signals_of(job.id)
+    if item.signal_key is not None and any(one.key == item.signal_key for one in sent):
+        return job.id, False
+    if job.status not in (Status.PENDING, Status.RUNNING):
+        raise InvalidStateError(id=job.id, status=job.status)
+    untaken = [one for one in sent if one.is_untaken]
+    if len(untaken) >= MOST_SIGNALS:
+        raise TooManySignalsError(id=job.id, limit=MOST_SIGNALS)
+    size = len(item.payload)
+    if sum(one.size for one in untaken) + size > MOST_CHARACTERS:
+        raise TooLargeError(limit=MOST_CHARACTERS, size=size)
+    number = sent[-1].number + 1 if sent else 1
+    sent.append(SentSignal(number, item.name, item.signal_key, True, size))
+    row = {"job_id": job.id, "number": number, "name": item.name, "payload": item.payload}
+    now, uid = to_text(overlay.batch.now), item.submitter.uid
+    overlay.write(Kind.NEW_SIGNAL, {**row, "key": item.signal_key, "now": now, "uid": uid})
+    if is_waited_for(job, item.name):
+        apply_fact(job.id, SignalSent(item.name, uid), overlay)
+    return job.id, True
+
+
+def _job_of(item: Signal, overlay: Overlay) -> Job:
+    if item.job_id is not None:
+        return overlay.job(item.job_id)
+    keyed = None if item.key is None else overlay.keyed_as(item.key)
+    if keyed is None:
+        raise JobNotFoundError(key=item.key)
+    return overlay.job(keyed.id)
+
+
+def _check_owner(job: Job, by: Submitter, overlay: Overlay) -> None:
+    if by.may_manage or overlay.batch.owners.get(job.id) == by.uid:
+        return
+    raise PermissionDeniedError(reason=f"job {job.id} is another user's; who may manage may send it a signal")
