@@ -74,6 +74,14 @@ class IfHeld(StrEnum):
     REPLACE = "replace"
 
 
+class Removable(StrEnum):
+    """What a job that waits can be without, by the name that Change has for it."""
+
+    AT = "at"
+    EXPIRES_AT = "expires_at"
+    TIMEOUT = "timeout"
+
+
 EXPIRED: Final = "expired"
 """What a cancelled job is called that had not started in time: so its error begins."""
 
