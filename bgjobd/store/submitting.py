@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError
 from bgjob.words import IfFailed
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Standing, Ties
@@ -109,7 +109,7 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     """Raises QueueFullError, where it would wait in another queue."""
     before = overlay.job(job_id)
     if fact.queue != before.queue:
-        _check_room(fact.queue, overlay)
+        overlay.check_room(fact.queue)
     at_latest = None if fact.unique is None else fact.unique.at_latest
     at = bounded(fact.scheduled_at, before.created_at, at_latest)
     after = apply_fact(job_id, Replaced(fact, at), overlay)
@@ -117,13 +117,12 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     known = None if before.idempotency_key is None else overlay.keyed_as(before.idempotency_key)
     if known is not None and before.idempotency_key is not None:
         overlay.keyed[before.idempotency_key] = known._replace(digest=REPLACED)
-    overlay.expire_at(after.expires_at)
     uniques.take(fact, job_id, by, overlay)
 
 
 def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     """The job that is made of the fact, under the next id. Raises QueueFullError."""
-    _check_room(fact.queue, overlay)
+    overlay.check_room(fact.queue)
     overlay.last_id += 1
     fact = fact.numbered(overlay.last_id, by.job)
     job = state_machine.advance(None, fact, overlay.batch.now)
@@ -158,13 +157,6 @@ def _store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay
     if is_unwanted and not overlay.job(job.id).status.is_final:
         apply_fact(job.id, CancelRequested(), overlay)
     return overlay.job(job.id)
-
-
-def _check_room(queue: str, overlay: Overlay) -> None:
-    """Raises QueueFullError where no other job may be pending in the queue."""
-    limit = overlay.batch.max_pending.get(queue)
-    if limit is not None and overlay.waiting_in(queue) >= limit:
-        raise QueueFullError(queue=queue, limit=limit)
 
 
 # What was submitted before
