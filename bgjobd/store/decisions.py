@@ -19,6 +19,7 @@ from bgjobd.store.items import (
     Item,
     JobFact,
     JobRequests,
+    JobsChanged,
     Look,
     Noted,
     Ping,
@@ -44,6 +45,9 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += job_ids
                 if isinstance(fact, RetryRequested):
                     needs.retried += job_ids
+            case JobsChanged(job_ids):
+                needs.jobs += job_ids
+                needs.changed += job_ids
             case Noted(job_id):
                 needs.jobs.append(job_id)
             case AttemptNotes(job_id, number):
@@ -105,6 +109,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return tuple([after[job_id] for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
+        case JobsChanged():
+            return applying.change_each(item, overlay)
         case Submission():
             return submitting.submit(item, overlay)
         case Flow():

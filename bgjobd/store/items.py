@@ -12,6 +12,7 @@ from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    Changed,
     ClockJumped,
     RetryRequested,
     Submitted,
@@ -104,6 +105,15 @@ class JobRequests:
 
     job_ids: tuple[int, ...]
     fact: CancelRequested | RetryRequested
+
+
+@dataclass(frozen=True, slots=True)
+class JobsChanged:
+    """Other terms for jobs that wait, all or none. Answered by a tuple of the ids of those that are not as before."""
+
+    job_ids: tuple[int, ...]
+    fact: Changed
+    submitter: Submitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +367,7 @@ Item = (
     | GroupCancelled
     | JobFact
     | JobRequests
+    | JobsChanged
     | Noted
     | AttemptNotes
     | QueuePaused

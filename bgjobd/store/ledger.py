@@ -68,6 +68,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_JOB: statements.INSERT_JOB,
         Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
         Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
+        Kind.CHANGED_TERMS: statements.UPDATE_TERMS,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
         Kind.TIED_JOB: statements.UPDATE_TIES,
         Kind.TAKEN_KEY: statements.TAKE_KEY,
@@ -267,6 +268,7 @@ class Ledger:
         batch.keyed = self._keyed(needs.keyed)
         if needs.last_id:
             batch.last_id = statements.last_id(self._execute)
+        batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
         if needs.flows:
             known = [keyed.id for keyed in batch.keyed.values()]

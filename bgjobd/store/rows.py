@@ -118,7 +118,8 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
 
 def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The same with these."""
-    return {**row_of_new(job, digest, now, by), **ties_of(job), "group_id": job.group_id, **_keys_of(job)}
+    own = {"group_id": job.group_id, "expires_at": text_of(job.expires_at), **_keys_of(job)}
+    return {**row_of_new(job, digest, now, by), **ties_of(job), **own}
 
 
 def _keys_of(job: Job) -> Row:
@@ -136,26 +137,32 @@ def ties_of(job: Job) -> Row:
         "cancelled_after": job.cancelled_after,
         "parameters": job.call.parameters,
         "takes": job.takes,
-        "expires_at": text_of(job.expires_at),
     }
 
 
-def replaced_row(job: Job) -> Row:
-    """The columns that another request with the same unique key has changed, beside those that facts change."""
+def terms_of(job: Job) -> Row:
+    """The columns that a person can change of a job that waits, beside those that any fact can."""
     return {
         "id": job.id,
-        "parameters": job.call.parameters,
-        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "queue": job.queue,
         "priority": job.priority,
         "timeout": job.timeout,
         "max_retries": job.policy.max_retries,
+        "expires_at": text_of(job.expires_at),
+        "key": job.key,
+    }
+
+
+def replaced_row(job: Job) -> Row:
+    """The columns that another request with the same unique key has changed, beside its terms."""
+    return {
+        "id": job.id,
+        "parameters": job.call.parameters,
+        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "retry_delay": job.policy.retry_delay,
         "backoff": job.policy.backoff,
         "max_retry_delay": job.policy.max_retry_delay,
-        "expires_at": text_of(job.expires_at),
         "unique_while": job.unique_while,
-        "key": job.key,
         "request_digest": REPLACED,
     }
 

@@ -27,7 +27,7 @@ from bgjob.typed import P, R
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bgjob.calls import Options
+    from bgjob.calls import Changes, Options
 
 __all__ = [
     "Client",
@@ -226,6 +226,14 @@ class Client(GroupingClient):
         if job_ids:
             self._call(calls.retry(job_ids, anyway))
 
+    def change(self, *job_ids: int, **changes: Unpack[Changes]) -> None:
+        """Change jobs that have not started, or wait for a retry: one's own, or as who may manage. What is not given
+        stays; None takes `at`, `expires_at` or `timeout` away. Raises JobNotFoundError, PermissionDeniedError,
+        InvalidStateError, InvalidParameterError, QueueFullError; then none of them is changed.
+        """
+        if job_ids:
+            self._call(calls.change(job_ids, changes))
+
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = self._call(calls.group(group_id))
@@ -350,6 +358,12 @@ class Job(Predecessor, Generic[R]):
         BehindFailedError where it comes after what ended badly, unless that is to count as done: `anyway`.
         """
         self._client.retry(self.id, anyway=anyway)
+
+    def change(self, **changes: Unpack[Changes]) -> None:
+        """Change the job, which waits; what is not given stays. None takes `at`, `expires_at` or `timeout` away. Raises
+        InvalidStateError where it runs or has ended, PermissionDeniedError, InvalidParameterError, QueueFullError.
+        """
+        self._client.change(self.id, **changes)
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...
