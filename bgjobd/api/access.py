@@ -32,6 +32,7 @@ class Right(StrEnum):
 RIGHTS: Final[Mapping[str, Right]] = {
     "Submit": Right.SUBMIT,
     "SubmitMany": Right.SUBMIT,
+    "Change": Right.SUBMIT,
     "Cancel": Right.MANAGE,
     "Retry": Right.MANAGE,
     "RetryGroup": Right.MANAGE,

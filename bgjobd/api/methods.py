@@ -14,6 +14,7 @@ from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import groups, schedules, schemas, signals, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
+from bgjobd.api.changes import change
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
 from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
@@ -31,7 +32,7 @@ from bgjobd.api.replies import (
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
 from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
-from bgjobd.api.who_asked import say_who
+from bgjobd.api.who_asked import named_jobs, say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 _PAGE: Final = 50
-_MOST_NAMED: Final = 20
-"""So many jobs of one request a line of the log names."""
 
 
 async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
@@ -120,14 +119,14 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), CancelRequested()))
-    say_who(daemon, f"cancel of {_jobs(ids)}", caller)
+    say_who(daemon, f"cancel of {named_jobs(ids)}", caller)
     return {"ids": ids}
 
 
 async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), RetryRequested(anyway=bool(given.anyway))))
-    say_who(daemon, f"retry of {_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
+    say_who(daemon, f"retry of {named_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
     return {"ids": ids}
 
 
@@ -168,7 +167,7 @@ def _known_queue(daemon: Daemon, queue: str) -> str:
 async def prune(daemon: Daemon, given: schemas.Prune, caller: Caller) -> JsonObject:
     deleted = await daemon.retention.delete(tuple(dict.fromkeys(given.ids)), given.last_entry)
     if deleted.jobs:
-        say_who(daemon, f"deletion of {_jobs(list(deleted.jobs))}", caller)
+        say_who(daemon, f"deletion of {named_jobs(deleted.jobs)}", caller)
     return {"ids": list(deleted.jobs), "entries": deleted.entries}
 
 
@@ -180,12 +179,6 @@ async def prune_logs(daemon: Daemon, given: schemas.PruneLogs, caller: Caller) -
     if trimmed.entries:
         say_who(daemon, f"deletion of {trimmed.entries} log entries from before {given.before}", caller)
     return {"entries": trimmed.entries, "next": trimmed.next}
-
-
-def _jobs(ids: list[int]) -> str:
-    named = ", ".join(map(str, ids[:_MOST_NAMED]))
-    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
-    return f"job{'s' if len(ids) > 1 else ''} {named}{more}"
 
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
@@ -266,6 +259,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
     "Signal": (schemas.Signal, signals.signal),
+    "Change": (schemas.Change, change),
     "Group": (schemas.GroupId, groups.group),
     "Groups": (schemas.Groups, groups.groups),
     "WaitGroup": (schemas.WaitGroup, groups.wait_group),
@@ -303,7 +297,7 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 }
 
 
-_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "SealGroup", "CancelGroup", "Signal"})
+_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "Change", "SealGroup", "CancelGroup", "Signal"})
 """The methods that ask what else the caller may do: they get the grants first."""
 
 _HELD: Final = frozenset({"Wait", "WaitGroup"})

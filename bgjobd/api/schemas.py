@@ -157,6 +157,18 @@ class Retry(JobIds):
     anyway: bool | None = None
 
 
+class Change(JobIds):
+    priority: int | None = None
+    queue: str | None = None
+    at: str | None = None
+    expires_at: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
+    max_retries: Annotated[int, Field(ge=0)] | None = None
+    without: (
+        Annotated[list[Literal["at", "expires_at", "timeout"]], Field(max_length=3, fail_fast=True)] | None
+    ) = None
+
+
 class GroupId(Input):
     id: Id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bgjob.words import Removable
 from bgjobd.core.edges import Fate, Node, Place, Standing, Ties
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 from bgjobd.core.unique import Unique
@@ -137,6 +138,24 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """User `by` gives a job that waits other terms: it keeps those that are None, and is `without` some from now on.
+
+    `key` is what it shares with others of another queue, where that says so itself.
+    """
+
+    by: int | None
+    priority: int | None = None
+    queue: str | None = None
+    scheduled_at: float | None = None
+    expires_at: float | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    without: frozenset[Removable] = frozenset()
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """The job's time is up, and no attempt has been granted a slot."""
 
@@ -178,6 +197,7 @@ Fact = (
     | AttemptStarted
     | AttemptEnded
     | Replaced
+    | Changed
     | Expired
     | SignalSent
     | CancelRequested

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
-from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, SignalSent, Submitted
+from bgjobd.core.facts import (
+    AttemptEnded,
+    Changed,
+    Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
+    SignalSent,
+    Submitted,
+)
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
@@ -201,6 +209,23 @@ _HELD: Final[Mapping[Throttle, str]] = MappingProxyType(
 )
 
 
+def _changed(fact: Changed, before: Job, after: Job) -> tuple[Entry, ...]:
+    """Nothing where all is as it was."""
+    terms = [
+        f"{name} from {tell(of(before))} to {tell(of(after))}"
+        for name, of, tell in _TERMS
+        if of(before) != of(after)
+    ]
+    if not terms:
+        return ()
+    by = "" if fact.by is None else f" by uid {fact.by}"
+    return (Entry(EntryType.INFO, f"Background job changed{by}: {', '.join(terms)}"),)
+
+
+def _or_none(tell: Callable[[float], str]) -> Callable[[float | None], str]:
+    return lambda value: "none" if value is None else tell(value)
+
+
 def _cancel_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
     if after.status.is_final:
         return (Entry(EntryType.INFO, "Background job cancelled"),)
@@ -238,6 +263,7 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.REPLACED: lambda fact, before, after: (
             Entry(EntryType.INFO, "Background job replaced", with_job=True),
         ),
+        Happening.CHANGED: _changed,
         Happening.EXPIRED: lambda fact, before, after: (Entry(EntryType.INFO, "Background job expired"),),
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,
@@ -256,3 +282,14 @@ def _moment(at: float) -> str:
 
 def _clock(at: float | None) -> str:
     return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+_TERMS: Final[Sequence[tuple[str, Callable[[Job], Any], Callable[[Any], str]]]] = (
+    ("priority", lambda job: job.priority, str),
+    ("queue", lambda job: job.queue, str),
+    ("at", lambda job: job.scheduled_at, _or_none(_moment)),
+    ("expires_at", lambda job: job.expires_at, _or_none(_moment)),
+    ("timeout", lambda job: job.timeout, _or_none(lambda seconds: f"{seconds:.12g} s")),
+    ("max_retries", lambda job: job.policy.max_retries, str),
+)
+"""What a change may give a job, by the names that the socket has for it."""

@@ -13,12 +13,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EXPIRED, IfFailed, Outcome, Status
+from bgjob.words import EXPIRED, IfFailed, Outcome, Removable, Status
 from bgjobd.core.edges import Fate, Place, fails_more, waits_more
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    Changed,
     ClockJumped,
     Expired,
     Fact,
@@ -73,6 +74,7 @@ class Happening(StrEnum):
     SIGNAL_SENT = "signal came"
     STOPPED = "attempt ended after cancel was requested"
     REPLACED = "replaced"
+    CHANGED = "changed"
     EXPIRED = "not started in time"
     CANCEL_REQUESTED = "cancel requested"
     RETRY_REQUESTED = "retry requested"
@@ -88,6 +90,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
         (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
         (Status.PENDING, Happening.REPLACED): Status.PENDING,
+        (Status.PENDING, Happening.CHANGED): Status.PENDING,
         (Status.PENDING, Happening.EXPIRED): Status.CANCELLED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
         (Status.RUNNING, Happening.ATTEMPT_STARTED): Status.RUNNING,
@@ -136,9 +139,27 @@ def _set_back(job: Job) -> Job:
     return replace(job, retry_count=0 if job.done is None else job.done.retry_count_at_submit)
 
 
-def is_allowed(job: Job, fact: CancelRequested | RetryRequested) -> bool:
+def is_allowed(job: Job, fact: CancelRequested | RetryRequested | Changed) -> bool:
     """Whether a caller may ask for this now; the answer to a caller is a refusal, not an error of ours."""
     return (job.status, classify(job, fact)) in TABLE
+
+
+def try_misfit(before: Job, after: Job) -> str | None:
+    """Which term of a changed job cannot be, by the socket's name of it; None where all can."""
+    if after.policy != before.policy and after.policy.max_retries < after.retry_count:
+        return "max_retries"
+    if after.expires_at not in (None, before.expires_at) and after.started_at is not None:
+        return "expires_at"  # it counts until the first slot
+    is_moved = (after.scheduled_at, after.expires_at) != (before.scheduled_at, before.expires_at)
+    if not is_moved or after.started_at is not None or not _starts_too_late(after):
+        return None
+    return "at" if after.scheduled_at != before.scheduled_at else "expires_at"
+
+
+def _starts_too_late(job: Job) -> bool:
+    if job.scheduled_at is None or job.expires_at is None:
+        return False
+    return job.scheduled_at >= job.expires_at
 
 
 def classify(job: Job | None, fact: Fact) -> Happening:
@@ -159,6 +180,7 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         PredecessorDeleted: Happening.PREDECESSOR_MOVED,
         ValuesTaken: Happening.VALUES_TAKEN,
         Replaced: Happening.REPLACED,
+        Changed: Happening.CHANGED,
         Expired: Happening.EXPIRED,
         SignalSent: Happening.SIGNAL_SENT,
         SlotGranted: Happening.SLOT_GRANTED,
@@ -408,6 +430,25 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
     )
 
 
+def _terms_changed(job: Job, fact: Changed, status: Status, now: float, jitter: float) -> Job:
+    given = {
+        "priority": fact.priority,
+        "queue": fact.queue,
+        "scheduled_at": fact.scheduled_at,
+        "expires_at": fact.expires_at,
+        "timeout": fact.timeout,
+        "key": fact.key,
+        "policy": None if fact.max_retries is None else replace(job.policy, max_retries=fact.max_retries),
+    }
+    new: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return _changed(job, now, **new | {_REMOVED[one]: None for one in fact.without})
+
+
+_REMOVED: Final[Mapping[Removable, str]] = MappingProxyType(
+    {Removable.AT: "scheduled_at", Removable.EXPIRES_AT: "expires_at", Removable.TIMEOUT: "timeout"}
+)
+
+
 def _expired(job: Job, fact: Expired, status: Status, now: float, jitter: float) -> Job:
     by = "?" if job.expires_at is None else datetime.fromtimestamp(job.expires_at, UTC).strftime(_INSTANT)
     return _changed(job, now, status=status, finished_at=now, error=f"{EXPIRED}: not started by {by}")
@@ -463,6 +504,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.REVIVED: _revived,
         Happening.VALUES_TAKEN: _values_taken,
         Happening.REPLACED: _replaced,
+        Happening.CHANGED: _terms_changed,
         Happening.EXPIRED: _expired,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,

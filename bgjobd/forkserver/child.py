@@ -73,7 +73,7 @@ class _Recorder:
             return False
 
     def end(self, line: bytes) -> None:
-        """Record the outcome, the first one. Without room in short; a result waits for some, or for the attempt's end."""
+        """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
         if self._has_ended:
             return
         self._has_ended = True

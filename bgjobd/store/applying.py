@@ -1,4 +1,6 @@
-"""What a fact makes of a job that is stored, a retry and its causes too, and the rows that this comes to; no SQL."""
+"""What a fact makes of a job that is stored, a change and a retry with its causes too, and the rows that this comes to;
+no SQL.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgjob.errors import BehindFailedError, InvalidStateError
+from bgjob.errors import (
+    BehindFailedError,
+    InvalidParameterError,
+    InvalidStateError,
+    PermissionDeniedError,
+)
 from bgjob.results import MISSING, Result
 from bgjob.words import Outcome, Status, Throttle
 from bgjobd.core import state_machine
@@ -15,10 +22,12 @@ from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    Changed,
     Expired,
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
+    Replaced,
     RetryRequested,
     SignalSent,
     ValuesTaken,
@@ -30,15 +39,24 @@ from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import EndedAttempt
-from bgjobd.store.rows import changes_of, done_row, edge_row, ended_row, started_row, ties_of, wait_row
+from bgjobd.store.items import EndedAttempt, JobsChanged, Submitter
+from bgjobd.store.rows import (
+    changes_of,
+    done_row,
+    edge_row,
+    ended_row,
+    started_row,
+    terms_of,
+    ties_of,
+    wait_row,
+)
 from bgjobd.store.written import Kind
 
 
 def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     """The job after the fact, and all that follows from that. Raises InvalidStateError."""
     before = overlay.job(job_id)
-    if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
+    if isinstance(fact, _ASKED_FOR) and not state_machine.is_allowed(before, fact):
         raise InvalidStateError(id=job_id, status=before.status)
     fact = _with_steps(job_id, _backed_off(job_id, fact, overlay.batch), overlay)
     after = advance(before, fact, overlay)
@@ -61,6 +79,10 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, CancelRequested):
         overlay.stops.append(after)
     return after
+
+
+_ASKED_FOR: Final = (CancelRequested, RetryRequested, Changed)
+"""What a caller is told that it cannot be."""
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:
@@ -124,6 +146,11 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
             overlay.write(Kind.TIED_JOB, ties_of(after))
             if before.status.is_final and not after.status.is_final:
                 overlay.expire_at(after.expires_at)
+        if isinstance(fact, _OF_TERMS):
+            overlay.write(Kind.CHANGED_TERMS, terms_of(after))
+            overlay.expire_at(after.expires_at)
+        if isinstance(fact, RetryRequested) and after.done is not None:
+            overlay.write(Kind.COUNTED_STEPS, done_row(after.id, after.done))
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)
@@ -135,6 +162,9 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
 
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
 """What changes a job's ties, and nothing else does."""
+
+_OF_TERMS: Final = (Replaced, Changed, RetryRequested)
+"""The same of its terms."""
 
 
 def _is_elsewhere(before: Job, after: Job) -> bool:
@@ -178,6 +208,43 @@ def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAtte
         max(0.0, ended_at - started_at),  # the clock may have been set back
         is_retried=after.retry_count > before.retry_count,
     )
+
+
+# Changes
+
+
+def change_each(item: JobsChanged, overlay: Overlay) -> tuple[int, ...]:
+    """The ids of those that are not as before. Raises JobNotFoundError, PermissionDeniedError, InvalidStateError,
+    InvalidParameterError, QueueFullError.
+    """
+    changed = []
+    for job_id in item.job_ids:
+        before = overlay.job(job_id)
+        _check_submitter(before, item.submitter, overlay)
+        if _change(before, item.fact, overlay) != before:
+            changed.append(job_id)
+    return tuple(changed)
+
+
+def _check_submitter(job: Job, by: Submitter, overlay: Overlay) -> None:
+    """Of what came by the named pipe nobody is."""
+    is_own = by.uid is not None and overlay.batch.submitters.get(job.id) == by.uid
+    if not is_own and not by.may_manage:
+        raise PermissionDeniedError(
+            reason=f"job {job.id} is not of uid {by.uid}; who may manage may change it"
+        )
+
+
+def _change(before: Job, fact: Changed, overlay: Overlay) -> Job:
+    if fact.queue not in (None, before.queue) and state_machine.is_allowed(before, fact):
+        overlay.check_room(fact.queue)
+        uid = overlay.batch.submitters.get(before.id)
+        fact = replace(fact, key=overlay.batch.key_in(fact.queue, before.key, uid))
+    after = apply_fact(before.id, fact, overlay)
+    misfit = state_machine.try_misfit(before, after)
+    if misfit is not None:
+        raise InvalidParameterError(parameter=misfit)
+    return after
 
 
 # Retries

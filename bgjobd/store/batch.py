@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from bgjob.errors import GroupNotFoundError, JobNotFoundError
+from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
 from bgjob.words import EntryType, Status
 from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.gate import KeyRules, Share
@@ -87,6 +87,7 @@ class Needs:
     keyed: list[str] = field(default_factory=list)
     last_id: bool = False
     retried: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
     unique: list[UniqueKey] = field(default_factory=list)
     stepped: list[int] = field(default_factory=list)
@@ -159,10 +160,11 @@ class Batch(Gathered):
 
     `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `stands` is what has
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
-    come after that ended badly; `grown` is how many members groups got in bulk. Parameters have `max_parameters`
-    bytes at most. `rules` is what queues say of keys, `rates` of classes how often they may start; `placed` says of
-    jobs whether they are behind their key by now. `written` are the rows that have been written, which are all that
-    have changed unless `has_unseen_changes`, beside the `bulks`. `resumed` are the queues whose pause is over.
+    come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
+    groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
+    classes how often they may start; `placed` says of jobs whether they are behind their key by now. `written` are
+    the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside the `bulks`.
+    `resumed` are the queues whose pause is over.
     """
 
     now: float
@@ -177,13 +179,13 @@ class Batch(Gathered):
     last_begun: dict[int, int] = field(default_factory=dict)
     stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
     failed_edges: dict[int, list[Node]] = field(default_factory=dict)
+    submitters: dict[int, int | None] = field(default_factory=dict)
     grown: dict[int, int] = field(default_factory=dict)
     ended_groups: list[Group] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     no_results: set[str] = field(default_factory=set)
-    owners: dict[int, int | None] = field(default_factory=dict)
     resumed: list[str] = field(default_factory=list)
     placed: dict[int, bool] = field(default_factory=dict)
 
@@ -193,6 +195,15 @@ class Batch(Gathered):
             return False
         rules = self.rules.get(queue)
         return (rules is not None and rules.is_limited) or scope_of_key(queue, key) in self.holds
+
+    def key_in(self, queue: str, key: str | None, uid: int | None) -> str | None:
+        """The key of a user's job in the queue: where users take turns it is the user, whatever was given, else one
+        could take more turns.
+        """
+        rules = self.rules.get(queue)
+        if rules is None or rules.share is not Share.USER:
+            return key
+        return None if uid is None else str(uid)
 
     @property
     def has_rates(self) -> bool:
@@ -363,6 +374,12 @@ class Overlay(Gathered):
     def waiting_in(self, queue: str) -> int:
         """How many jobs are pending in a queue by now."""
         return self.batch.waiting_in(queue) + self.pending.get(queue, 0)
+
+    def check_room(self, queue: str) -> None:
+        """Raises QueueFullError where no other job may be pending in the queue."""
+        limit = self.batch.max_pending.get(queue)
+        if limit is not None and self.waiting_in(queue) >= limit:
+            raise QueueFullError(queue=queue, limit=limit)
 
     def steps_of(self, job_id: int) -> dict[str, StoredStep]:
         """The steps of the job by name, to be changed."""

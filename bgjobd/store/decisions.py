@@ -20,6 +20,7 @@ from bgjobd.store.items import (
     Item,
     JobFact,
     JobRequests,
+    JobsChanged,
     Look,
     Noted,
     Ping,
@@ -51,6 +52,9 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += job_ids
                 if isinstance(fact, RetryRequested):
                     needs.retried += job_ids
+            case JobsChanged(job_ids):
+                needs.jobs += job_ids
+                needs.changed += job_ids
             case Noted(job_id):
                 needs.jobs.append(job_id)
             case Signal(job_id, key):
@@ -128,6 +132,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return tuple([after[job_id] for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
+        case JobsChanged():
+            return applying.change_each(item, overlay)
         case Submission():
             return submitting.submit(item, overlay)
         case Flow():

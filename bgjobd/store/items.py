@@ -12,6 +12,7 @@ from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
+    Changed,
     ClockJumped,
     RetryRequested,
     Submitted,
@@ -118,6 +119,15 @@ class Signal:
     name: str
     payload: str
     signal_key: str | None
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class JobsChanged:
+    """Other terms for jobs that wait, all or none. Answered by a tuple of the ids of those that are not as before."""
+
+    job_ids: tuple[int, ...]
+    fact: Changed
     submitter: Submitter
 
 
@@ -383,6 +393,7 @@ Item = (
     | JobFact
     | JobRequests
     | Signal
+    | JobsChanged
     | Noted
     | AttemptNotes
     | QueuePaused

@@ -70,6 +70,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_JOB: statements.INSERT_JOB,
         Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
         Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
+        Kind.CHANGED_TERMS: statements.UPDATE_TERMS,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
         Kind.TIED_JOB: statements.UPDATE_TIES,
         Kind.TAKEN_KEY: statements.TAKE_KEY,
@@ -275,6 +276,7 @@ class Ledger:
         batch.keyed = self._keyed([*needs.keyed, *needs.signalled_keys])
         if needs.last_id:
             batch.last_id = statements.last_id(self._execute)
+        batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
         if needs.flows:
             known = [keyed.id for keyed in batch.keyed.values()]
@@ -302,7 +304,7 @@ class Ledger:
         """Have these jobs at hand, whose they are, and what they were sent."""
         found = self._of(statements.SELECT_JOBS, "ids", job_ids)
         batch.jobs |= {row[0]: job_from_row(row) for row in found}
-        batch.owners = dict(self._of(waits.SELECT_OWNERS, "ids", job_ids))
+        batch.submitters |= dict(self._of(statements.SELECT_SUBMITTERS, "ids", job_ids))
         batch.signals = waits.signals_of(self._execute, job_ids)
 
     def _holdings(self, needs: Needs) -> dict[UniqueKey, Holding | None]:

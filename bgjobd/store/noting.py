@@ -73,12 +73,12 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
     """Keep which steps have begun, and what came of those that are done; what is too much nobody keeps."""
     if not notes:
         return
-    known, done = overlay.steps_of(job.id), job.done or Done()
+    known, done, is_kept = overlay.steps_of(job.id), job.done or Done(), False
     for note in notes:
         before = known.get(note.name)
         if not _can_keep(note, before, len(known), overlay):
             continue
-        note = replace(note, at=held(note.at))
+        note, is_kept = replace(note, at=held(note.at)), True
         if note.result is None:
             known[note.name] = StoredStep(attempt, None)
             overlay.write(Kind.BEGUN_STEP, step_row(job.id, attempt, note))
@@ -89,7 +89,7 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
         done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
         known[note.name] = StoredStep(attempt, done.steps)
         overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, done.steps, note))
-    if done != job.done:
+    if is_kept:
         overlay.jobs[job.id] = replace(job, done=done)
         overlay.write(Kind.COUNTED_STEPS, done_row(job.id, done))
         overlay.changed.append(overlay.jobs[job.id])

@@ -124,7 +124,7 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
 
 def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The same with these."""
-    own = {"group_id": job.group_id, **_keys_of(job), "retry_count_at_submit": job.retry_count}
+    own = {"group_id": job.group_id, "expires_at": text_of(job.expires_at), **_keys_of(job)}
     return {**row_of_new(job, digest, now, by), **ties_of(job), **own}
 
 
@@ -149,27 +149,32 @@ def ties_of(job: Job) -> Row:
         "cancelled_after": job.cancelled_after,
         "parameters": job.call.parameters,
         "takes": job.takes,
-        "expires_at": text_of(job.expires_at),
-        "retry_count_at_submit": 0 if job.done is None else job.done.retry_count_at_submit,
     }
 
 
-def replaced_row(job: Job) -> Row:
-    """The columns that another request with the same unique key has changed, beside those that facts change."""
+def terms_of(job: Job) -> Row:
+    """The columns that a person can change of a job that waits, beside those that any fact can."""
     return {
         "id": job.id,
-        "parameters": job.call.parameters,
-        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "queue": job.queue,
         "priority": job.priority,
         "timeout": job.timeout,
         "max_retries": job.policy.max_retries,
+        "expires_at": text_of(job.expires_at),
+        "key": job.key,
+    }
+
+
+def replaced_row(job: Job) -> Row:
+    """The columns that another request with the same unique key has changed, beside its terms."""
+    return {
+        "id": job.id,
+        "parameters": job.call.parameters,
+        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "retry_delay": job.policy.retry_delay,
         "backoff": job.policy.backoff,
         "max_retry_delay": job.policy.max_retry_delay,
-        "expires_at": text_of(job.expires_at),
         "unique_while": job.unique_while,
-        "key": job.key,
         "request_digest": REPLACED,
     }
 
@@ -335,7 +340,8 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
 
 def done_row(job_id: int, done: Done) -> Row:
     """What is counted of a job's steps."""
-    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, "waiting_on": done.waiting_on}
+    own = {"waiting_on": done.waiting_on, "retry_count_at_submit": done.retry_count_at_submit}
+    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, **own}
 
 
 def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:

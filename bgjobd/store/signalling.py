@@ -61,6 +61,7 @@ def _job_of(item: Signal, overlay: Overlay) -> Job:
 
 
 def _check_owner(job: Job, by: Submitter, overlay: Overlay) -> None:
-    if by.may_manage or overlay.batch.owners.get(job.id) == by.uid:
+    is_own = by.uid is not None and overlay.batch.submitters.get(job.id) == by.uid
+    if by.may_manage or is_own:
         return
     raise PermissionDeniedError(reason=f"job {job.id} is another user's; who may manage may send it a signal")

@@ -178,6 +178,9 @@ SELECT_JOBS: Final = _compiled(
         BackgroundJob.id == SQL('"wanted"."value"')
     )
 )
+SELECT_SUBMITTERS: Final = """
+    SELECT j.id, j.submitted_uid FROM json_each(:ids) AS wanted CROSS JOIN background_jobs AS j ON j.id = wanted.value
+"""
 SELECT_JOBS_BY_KEY: Final = _compiled(
     BackgroundJob.select(
         BackgroundJob.idempotency_key,
@@ -387,10 +390,7 @@ UPDATE_TIES: Final = _compiled(
     BackgroundJob.update(
         {
             getattr(BackgroundJob, name): _p(name)
-            for name in (
-                *("waits_for", "failed_before", "if_failed", "cancelled_after", "parameters", "takes"),
-                *("expires_at", "retry_count_at_submit"),
-            )
+            for name in ("waits_for", "failed_before", "if_failed", "cancelled_after", "parameters", "takes")
         }
     ).where(BackgroundJob.id == _p("id"))
 )
@@ -399,9 +399,17 @@ UPDATE_REPLACED: Final = _compiled(
         {
             getattr(BackgroundJob, name): _p(name)
             for name in (
-                *("parameters", "sensitive", "queue", "priority", "timeout", "max_retries", "retry_delay"),
-                *("backoff", "max_retry_delay", "expires_at", "unique_while", "request_digest", "key"),
+                *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
+                "request_digest",
             )
+        }
+    ).where(BackgroundJob.id == _p("id"))
+)
+UPDATE_TERMS: Final = _compiled(
+    BackgroundJob.update(
+        {
+            getattr(BackgroundJob, name): _p(name)
+            for name in ("queue", "priority", "timeout", "max_retries", "expires_at", "key")
         }
     ).where(BackgroundJob.id == _p("id"))
 )

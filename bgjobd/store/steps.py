@@ -39,7 +39,8 @@ FINISH_STEP: Final = """
     WHERE number IS NULL
 """
 COUNT_STEPS: Final = """
-    UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on, carries = 1
+    UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on,
+        retry_count_at_submit = :retry_count_at_submit, carries = 1
     WHERE id = :id
 """
 DELETE_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError
 from bgjob.words import IfFailed
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Standing, Ties
 from bgjobd.core.facts import BESIDE_CALL, REPLACED, CancelRequested, PredecessorMoved, Replaced, Submitted
-from bgjobd.core.gate import Share
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Verdict, bounded
 from bgjobd.store import noting, uniques
@@ -110,7 +109,7 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     """Raises QueueFullError, where it would wait in another queue."""
     before = overlay.job(job_id)
     if fact.queue != before.queue:
-        _check_room(fact.queue, overlay)
+        overlay.check_room(fact.queue)
     at_latest = None if fact.unique is None else fact.unique.at_latest
     at = bounded(fact.scheduled_at, before.created_at, at_latest)
     after = apply_fact(job_id, Replaced(_shared(fact, by, overlay), at), overlay)
@@ -118,13 +117,12 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     known = None if before.idempotency_key is None else overlay.keyed_as(before.idempotency_key)
     if known is not None and before.idempotency_key is not None:
         overlay.keyed[before.idempotency_key] = known._replace(digest=REPLACED)
-    overlay.expire_at(after.expires_at)
     uniques.take(fact, job_id, by, overlay)
 
 
 def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     """The job that is made of the fact, under the next id. Raises QueueFullError."""
-    _check_room(fact.queue, overlay)
+    overlay.check_room(fact.queue)
     overlay.last_id += 1
     fact = _shared(fact.numbered(overlay.last_id, by.job), by, overlay)
     job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
@@ -145,11 +143,8 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
 
 
 def _shared(fact: Submitted, by: Submitter, overlay: Overlay) -> Submitted:
-    """The same; where users take turns the key is who asks, whatever was given: else one could take more turns."""
-    rules = overlay.batch.rules.get(fact.queue)
-    if rules is None or rules.share is not Share.USER:
-        return fact
-    return replace(fact, key=None if by.uid is None else str(by.uid))
+    key = overlay.batch.key_in(fact.queue, fact.key, by.uid)
+    return fact if key == fact.key else replace(fact, key=key)
 
 
 def _store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay: Overlay) -> Job:
@@ -167,13 +162,6 @@ def _store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay
     if is_unwanted and not overlay.job(job.id).status.is_final:
         apply_fact(job.id, CancelRequested(), overlay)
     return overlay.job(job.id)
-
-
-def _check_room(queue: str, overlay: Overlay) -> None:
-    """Raises QueueFullError where no other job may be pending in the queue."""
-    limit = overlay.batch.max_pending.get(queue)
-    if limit is not None and overlay.waiting_in(queue) >= limit:
-        raise QueueFullError(queue=queue, limit=limit)
 
 
 # What was submitted before

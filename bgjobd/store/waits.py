@@ -43,9 +43,6 @@ SELECT_SIGNALS: Final = """
     SELECT s.job_id, s.number, s.name, s.key, s.taken_by IS NULL, length(s.payload)
     FROM json_each(:ids) AS wanted CROSS JOIN job_signals AS s ON s.job_id = wanted.value ORDER BY s.number
 """
-SELECT_OWNERS: Final = """
-    SELECT j.id, j.submitted_uid FROM json_each(:ids) AS wanted CROSS JOIN background_jobs AS j ON j.id = wanted.value
-"""
 DELETE_SIGNALS: Final = "DELETE FROM job_signals WHERE job_id = :job_id"
 
 

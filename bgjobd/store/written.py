@@ -23,6 +23,7 @@ class Kind(StrEnum):
     NEW_JOB = auto()
     NEW_TIED_JOB = auto()
     REPLACED_JOB = auto()
+    CHANGED_TERMS = auto()
     CHANGED_JOB = auto()
     TIED_JOB = auto()
     TAKEN_KEY = auto()

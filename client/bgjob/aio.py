@@ -27,7 +27,7 @@ from bgjob.typed import P, R
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bgjob.calls import Options
+    from bgjob.calls import Changes, Options
 
 __all__ = [
     "AsyncClient",
@@ -237,6 +237,14 @@ class AsyncClient(GroupingClient):
         if job_ids:
             await self._call(calls.retry(job_ids, anyway))
 
+    async def change(self, *job_ids: int, **changes: Unpack[Changes]) -> None:
+        """Change jobs that have not started, or wait for a retry: one's own, or as who may manage. What is not given
+        stays; None takes `at`, `expires_at` or `timeout` away. Raises JobNotFoundError, PermissionDeniedError,
+        InvalidStateError, InvalidParameterError, QueueFullError; then none of them is changed.
+        """
+        if job_ids:
+            await self._call(calls.change(job_ids, changes))
+
     async def signal(self, job: int | str, name: str, payload: Any = None, key: str | None = None) -> bool:
         """Send a signal to a job, by its id or idempotency key, for its wait of this name; whether it is a new one: one
         whose `key` the job has got before is not. Raises JobNotFoundError, InvalidStateError where the job has ended,
@@ -365,6 +373,12 @@ class AsyncJob(Predecessor, Generic[R]):
         BehindFailedError where it comes after what ended badly, unless that is to count as done: `anyway`.
         """
         await self._client.retry(self.id, anyway=anyway)
+
+    async def change(self, **changes: Unpack[Changes]) -> None:
+        """Change the job, which waits; what is not given stays. None takes `at`, `expires_at` or `timeout` away. Raises
+        InvalidStateError where it runs or has ended, PermissionDeniedError, InvalidParameterError, QueueFullError.
+        """
+        await self._client.change(self.id, **changes)
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Awaitable[Page[JsonObject]]: ...

@@ -23,7 +23,7 @@ from bgjob.errors import (
 )
 from bgjob.keys import new_keys
 from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf
-from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
+from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE, Removable
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -108,6 +108,19 @@ class Options(TypedDict, total=False):
     unique_for: float | timedelta | None
     if_held: str | None
     at_latest: float | timedelta | None
+
+
+class Changes(TypedDict, total=False):
+    """What may be changed of a job that waits; times as in Options. What is not given stays. None takes a time away:
+    the job starts as soon as it can, does not expire, or runs without a timeout.
+    """
+
+    priority: int
+    queue: str
+    at: str | datetime | None
+    expires_at: str | datetime | None
+    timeout: float | timedelta | None
+    max_retries: int
 
 
 def job_of(
@@ -318,6 +331,18 @@ def cancel(ids: Sequence[int]) -> Call[None]:
 def retry(ids: Sequence[int], anyway: bool = False) -> Call[None]:
     """Not repeated, as a cancel."""
     return _call("Retry", answers.nothing, False, ids=list(ids), anyway=anyway or None)
+
+
+def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
+    """Not repeated: the job may have changed, and started since. Raises TypeError for what no job has."""
+    unknown = [name for name in changes if name not in Changes.__annotations__]
+    if unknown:
+        raise TypeError(
+            f"{unknown[0]!r} of a job cannot be changed; {', '.join(Changes.__annotations__)} can"
+        )
+    without = [name for name, value in changes.items() if value is None and name in tuple(Removable)]
+    plain = {name: plain_time(value) for name, value in changes.items()}
+    return _call("Change", answers.nothing, False, ids=list(ids), without=without or None, **plain)
 
 
 def signal(job: int | str, name: str, payload: Any, key: str | None) -> Call[bool]:

@@ -431,9 +431,13 @@ _WANTED = {
     "options.if_failed": "cancel, run or wait is wanted, beside `after` or `take`, without which it means nothing",
     "options.take": "parameters that are not given are wanted, each from a job or group by `of`",
     "options.group": "a group is wanted that is open, by its id, or by its ref in the same request",
+    "priority": "a whole number is wanted",
+    "at": "a date and time with its offset is wanted, before the job expires",
+    "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
+    "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
 }
-"""What a parameter of Submit takes, or of Get, Pause and Resume; the daemon's error has but its name."""
+"""What a parameter of Submit takes, or of Change, Get, Pause and Resume; the daemon's error has but its name."""
 
 _OF_OTHERS = ("options.after", "options.take", "options.group")
 """What names other jobs, in lists and objects of its own."""

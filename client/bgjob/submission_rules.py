@@ -1,4 +1,4 @@
-"""What a submission may say by itself: types, ranges and names; for whoever is to see it before a daemon does."""
+"""What a submission or a change may say by itself: types, ranges, names; for who is to see it before a daemon does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
-from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed, IfHeld, UniqueWhile
+from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed, IfHeld, Removable, UniqueWhile
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,6 +47,14 @@ def check_shape(given: Any, place: str = "") -> None:
         _check_object(one, _SOURCE, f"{place}options.take.{name}.")
         _check_fields(one["of"], _PREDECESSOR, f"{place}options.take.{name}.of.")
     _check_fields(options.get("group") or {}, _IN_GROUP, f"{place}options.group.")
+
+
+def check_change(given: JsonObject) -> None:
+    """The types and ranges of what Change says. Raises InvalidParameterError."""
+    _check_fields(given, _CHANGE, "")
+    for place, name in enumerate(given.get("without") or ()):
+        if name not in tuple(Removable):
+            raise InvalidParameterError(parameter=f"without.{place}")
 
 
 def check_new_group(given: Any, place: str) -> None:
@@ -187,6 +195,15 @@ _OPTIONS: Final = _Shape(
         "if_held": lambda value: value in tuple(IfHeld),
         "at_latest": is_seconds,
     }
+)
+_CHANGE: Final = _Shape(
+    {
+        "ids": _is_list,
+        **{name: _OPTIONS.fields[name] for name in ("priority", "queue", "at", "expires_at", "timeout")},
+        "max_retries": _is_count,
+        "without": _is_list,
+    },
+    ("ids",),
 )
 _PREDECESSOR: Final = _Shape({"id": is_id, "ref": _is_ref, "group": is_id, "group_ref": _is_ref})
 _SOURCE: Final = _Shape(

@@ -85,6 +85,15 @@ class Throttle(StrEnum):
 LONGEST_THROTTLE: Final = 3600.0
 """For how many seconds others are kept from starting at once, at most."""
 
+
+class Removable(StrEnum):
+    """What a job that waits can be without, by the name that Change has for it."""
+
+    AT = "at"
+    EXPIRES_AT = "expires_at"
+    TIMEOUT = "timeout"
+
+
 EXPIRED: Final = "expired"
 """What a cancelled job is called that had not started in time: so its error begins."""
 

@@ -188,8 +188,8 @@ def test_a_reply_that_is_lost_again_and_again_is_an_error_in_the_end(path: Path,
     assert len(daemon.lines) > 1
 
 
-@pytest.mark.parametrize("method", ["cancel", "retry"])
-def test_a_cancel_or_retry_whose_reply_is_lost_is_not_repeated(
+@pytest.mark.parametrize("method", ["cancel", "retry", "change"])
+def test_a_cancel_retry_or_change_whose_reply_is_lost_is_not_repeated(
     client: Client, serve: Serve, method: str
 ) -> None:
     daemon = serve(lambda line, request: line.hang_up())

@@ -347,6 +347,25 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
     assert commands.json("pause", "mail") == {"queue": "mail", "resumes_at": None}
     waiting = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
+    terms = (
+        "--priority",
+        "5",
+        "--at",
+        "none",
+        "--expires",
+        "1h",
+        "--attempt-timeout",
+        "1m",
+        "--max-retries",
+        "0",
+    )
+    assert commands.json("change", str(waiting), *terms) == {"ids": [waiting]}
+    changed = commands.json("show", str(waiting))
+    assert (changed["priority"], changed["timeout"], changed["max_retries"]) == (5, 60.0, 0)
+    assert changed["expires_at"] > changed["created_at"]
+    commands.run("change", str(waiting), "--expires", "none", "--attempt-timeout", "none")
+    changed = commands.json("show", str(waiting))
+    assert (changed["expires_at"], changed["timeout"], changed["priority"]) == (None, None, 5)
     assert commands.json("cancel", str(waiting)) == {"ids": [waiting]}
     assert commands.json("retry", str(waiting)) == {"ids": [waiting]}
     assert commands.json("resume", "mail") == {"queue": "mail"}
@@ -893,7 +912,7 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
 
 
 COMMANDS = [
-    *("run", "list", "show", "tail", "output", "wait", "cancel", "retry"),
+    *("run", "list", "show", "tail", "output", "wait", "cancel", "retry", "change"),
     *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
     *("schedules", "occurrences", "schedule"),
 ]
@@ -1004,6 +1023,10 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
             ((command, "987654"), 4, "there is no job 987654; `bgjob list`")
             for command in ("show", "output", "wait", "cancel", "retry")
         ),
+        (("change", "987654", "--priority", "5"), 4, "there is no job 987654; `bgjob list`"),
+        (("change", "987654", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
+        (("change", "987654", "--max-retries", "999"), 77, "[retry] cap; see `bgjob change --help`"),
+        (("change", "987654"), 2, "what is to be changed? --priority, --queue, "),
         (("show", "order-18"), 4, "there is no job with the key order-18; `bgjob list`"),
         (("show", "99999999999999999999"), 4, "there is no job with the key 99999999999999999999"),
         (("output", "-f", "987654"), 4, "there is no job 987654"),
@@ -1023,15 +1046,16 @@ def test_what_is_refused_says_why_and_what_next(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("cancel", "jobs that have not ended can be cancelled"),
-        ("retry", "failed and cancelled jobs can run again"),
+        (("cancel",), "jobs that have not ended can be cancelled"),
+        (("retry",), "failed and cancelled jobs can run again"),
+        (("change", "--priority", "5"), "jobs that wait can be changed"),
     ],
 )
-def test_a_job_that_is_completed_can_be_neither_cancelled_nor_run_again(
-    commands: Commands, command: str, told: str
+def test_a_job_that_is_completed_can_be_neither_cancelled_nor_changed_nor_run_again(
+    commands: Commands, command: tuple[str, ...], told: str
 ) -> None:
     job_id = commands.ended("shop.Work::quiet")
-    done = commands.run(command, str(job_id))
+    done = commands.run(*command, str(job_id))
     assert done.returncode == 77
     assert done.stderr == f"bgjob: job {job_id} is completed; only {told}\n"
 

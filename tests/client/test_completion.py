@@ -151,6 +151,7 @@ _ALL = {
     "retry ": "retry 1",
     "cancel ": "cancel 2",
     "cancel 7 ": "cancel 7 2",
+    "change 2 --queue mail-": "change 2 --queue mail-2",
     "group 1 --sea": "group 1 --seal",
     "run probes.Probe::echo --if-failed w": "run probes.Probe::echo --if-failed wait",
 }

@@ -104,6 +104,7 @@ def use_client() -> None:
         assert_type(client.watch(queue="mail"), Following[Json])
         client.cancel(1, 2)
         client.retry(3)
+        client.change(1, 2, priority=5, queue="mail", at=None, timeout=timedelta(minutes=1), max_retries=0)
         assert_type(client.pause("mail", resumes_in=timedelta(minutes=10)), str | None)
         client.resume()
         assert_type(client.schedules(next=5), list[Json])
@@ -137,6 +138,7 @@ def use_job(job: Job) -> None:
     assert_type(next(job.watch()), Json)
     job.cancel()
     job.retry()
+    job.change(expires_at=None)
     try:
         job.result(timeout=30)
     except JobExpiredError as error:
@@ -245,6 +247,7 @@ async def use_coroutines() -> None:
         assert_type(await client.reload(), str)
         await client.cancel(1)
         await client.retry(1)
+        await client.change(1, priority=5)
         await client.pause()
         await client.resume()
         assert_type(
@@ -272,6 +275,7 @@ async def use_coroutines() -> None:
         await client.run_background_job(Email, "send", after=[job, pages])
         await job.cancel()
         await job.retry()
+        await job.change(at="2034-12-04T14:31:53Z")
         print(await job.result(timeout=3.0))
 
 

@@ -6,8 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from bgjob.words import EntryType, Status, Throttle
-from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
+from bgjob.words import EntryType, Removable, Status, Throttle
+from bgjobd.core.facts import (
+    AttemptStarted,
+    CancelRequested,
+    Changed,
+    ClockJumped,
+    Fact,
+    RetryRequested,
+    SlotGranted,
+)
 from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.log_entries import Entry, entries, progress_message, skip_entry
 from bgjobd.core.schedules import Reason, Skipped, Span
@@ -176,6 +184,23 @@ def test_a_retry_by_a_person_is_told() -> None:
     assert told(ended(Status.FAILED), RetryRequested()) == [
         (EntryType.INFO, "Background job retry requested")
     ]
+
+
+def test_a_change_tells_who_has_changed_what_from_what_to_what_and_nothing_where_all_is_as_it_was() -> None:
+    before = pending(timeout=90.0, expires_at=NOW + 60)
+    fact = Changed(1000, 5, "mail", NOW + 10, NOW + 70, max_retries=9, without=frozenset({Removable.TIMEOUT}))
+    assert told(before, fact) == [
+        (
+            EntryType.INFO,
+            "Background job changed by uid 1000: priority from 0 to 5, queue from default to mail, at from none to "
+            "2024-12-04 14:32:03 UTC, expires_at from 2024-12-04 14:32:53 UTC to 2024-12-04 14:33:03 UTC, "
+            "timeout from 90 s to none, max_retries from 3 to 9",
+        )
+    ]
+    assert told(before, Changed(1000, timeout=0.25)) == [
+        (EntryType.INFO, "Background job changed by uid 1000: timeout from 90 s to 0.25 s")
+    ]
+    assert told(before, Changed(1000, priority=0, queue="default", expires_at=NOW + 60)) == []
 
 
 def test_a_clock_jump_tells_nothing_about_the_single_job() -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
 
-from bgjob.words import FINAL, IfFailed, Outcome, Status
+from bgjob.words import FINAL, IfFailed, Outcome, Removable, Status
 from bgjobd.core.edges import Fate, Node, Of, Place, Standing
 from bgjobd.core.facts import (
     AttemptStarted,
     CancelRequested,
+    Changed,
     ClockJumped,
     Fact,
     PredecessorDeleted,
@@ -23,7 +23,7 @@ from bgjobd.core.facts import (
     ValuesTaken,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.state_machine import TABLE, IllegalFactError, advance, is_allowed
+from bgjobd.core.state_machine import TABLE, IllegalFactError, advance, is_allowed, try_misfit
 from tests.core.samples import (
     BAD_ENDINGS,
     CALL,
@@ -305,6 +305,56 @@ def test_a_clock_jump_moves_no_other_pending_job(before: Job) -> None:
     assert advance(before, ClockJumped(3600), NOW + 3600) == before
 
 
+@pytest.mark.parametrize(
+    "before", [pending(), pending(waits_for=1), pending(attempt=1, retry_count=1, scheduled_at=NOW + 5)]
+)
+def test_a_job_that_waits_gets_the_terms_that_are_given_and_keeps_the_others(before: Job) -> None:
+    fact = Changed(1000, priority=5, queue="mail", scheduled_at=NOW + 60, timeout=9.0, max_retries=7)
+    policy = replace(before.policy, max_retries=7)
+    after = replace(before, priority=5, queue="mail", scheduled_at=NOW + 60, timeout=9.0, policy=policy)
+    assert advance(before, fact, NOW) == after
+    assert advance(after, Changed(1000, expires_at=NOW + 90), NOW) == replace(after, expires_at=NOW + 90)
+    assert advance(after, Changed(1000), NOW) == after
+
+
+def test_a_change_takes_times_away() -> None:
+    before = pending(scheduled_at=NOW + 60, expires_at=NOW + 90, timeout=9.0)
+    assert advance(before, Changed(0, without=frozenset(Removable)), NOW) == pending()
+    assert advance(before, Changed(0, without=frozenset({Removable.AT})), NOW) == replace(
+        before, scheduled_at=None
+    )
+
+
+RETRYING = pending(attempt=1, retry_count=2, scheduled_at=NOW + 5, started_at=NOW, expires_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "fact", "misfit"),
+    [
+        (pending(expires_at=NOW + 60), Changed(0, scheduled_at=NOW + 60), "at"),
+        (pending(expires_at=NOW + 60), Changed(0, scheduled_at=NOW + 59), None),
+        (pending(scheduled_at=NOW + 60), Changed(0, expires_at=NOW + 60), "expires_at"),
+        (pending(), Changed(0, scheduled_at=NOW + 60, expires_at=NOW + 60), "at"),
+        (
+            pending(expires_at=NOW),
+            Changed(0, scheduled_at=NOW, without=frozenset({Removable.EXPIRES_AT})),
+            None,
+        ),
+        (RETRYING, Changed(0, scheduled_at=NOW + 60), None),
+        (RETRYING, Changed(0, expires_at=NOW + 60), "expires_at"),
+        (RETRYING, Changed(0, expires_at=NOW), None),
+        (RETRYING, Changed(0, max_retries=1), "max_retries"),
+        (RETRYING, Changed(0, max_retries=2), None),
+        (pending(retry_count=9), Changed(0, max_retries=3), None),
+        (pending(retry_count=9), Changed(0, max_retries=4), "max_retries"),
+    ],
+)
+def test_a_change_leaves_no_job_that_starts_after_its_time_or_has_spent_more_retries_than_it_has(
+    before: Job, fact: Changed, misfit: str | None
+) -> None:
+    assert try_misfit(before, advance(before, fact, NOW)) == misfit
+
+
 # What a job comes after
 
 TWELVE, FIVE = Node(Of.JOB, 12), Node(Of.GROUP, 5)
@@ -468,6 +518,7 @@ FACTS: dict[str, Fact] = {
     "stopped": ends(running(), STOPPED),
     "cancel requested": CancelRequested(),
     "retry requested": RetryRequested(),
+    "changed": Changed(1000, priority=5),
     "clock jumped": ClockJumped(60.0),
     "predecessor completed": PredecessorMoved(Node(Of.JOB, 1), Standing.OPEN, Standing.MET, Fate.COMPLETED),
     "predecessor failed": PredecessorMoved(Node(Of.JOB, 1), Standing.OPEN, Standing.FAILED, Fate.FAILED),
@@ -485,7 +536,7 @@ TIES = {
 
 SEES: dict[Status | None, set[str]] = {
     None: {"submitted"},
-    Status.PENDING: {"slot granted", "cancel requested", "clock jumped", *TIES},
+    Status.PENDING: {"slot granted", "cancel requested", "changed", "clock jumped", *TIES},
     Status.RUNNING: {"started", "cancel requested", *ENDS},
     Status.COMPLETED: set(),
     Status.FAILED: {"retry requested", "values taken"},
@@ -551,18 +602,19 @@ def test_an_illegal_fact_about_no_job_says_so() -> None:
         advance(None, SlotGranted(), NOW)
 
 
-ASKED: list[tuple[Callable[[], CancelRequested | RetryRequested], set[Status]]] = [
-    (CancelRequested, {Status.PENDING, Status.RUNNING}),
-    (RetryRequested, {Status.FAILED, Status.CANCELLED}),
+ASKED: list[tuple[CancelRequested | RetryRequested | Changed, set[Status]]] = [
+    (CancelRequested(), {Status.PENDING, Status.RUNNING}),
+    (RetryRequested(), {Status.FAILED, Status.CANCELLED}),
+    (Changed(1000), {Status.PENDING}),
 ]
 
 
 @pytest.mark.parametrize(("wish", "allowed"), ASKED)
 def test_a_caller_may_ask_exactly_for_what_the_table_has(
-    wish: Callable[[], CancelRequested | RetryRequested], allowed: set[Status]
+    wish: CancelRequested | RetryRequested | Changed, allowed: set[Status]
 ) -> None:
     jobs = [job for job in JOBS.values() if job is not None]
-    assert {job.status for job in jobs if is_allowed(job, wish())} == allowed
+    assert {job.status for job in jobs if is_allowed(job, wish)} == allowed
 
 
 def test_every_outcome_can_end_a_running_job() -> None:

@@ -67,6 +67,7 @@ manage = []
 read = []
 """
 KEY = "a-key-that-was-used"
+TERMS = ("priority", "queue", "at", "expires_at", "timeout", "max_retries")
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,21 @@ INVALID = [
         }.items()
     ),
     *(
+        invalid(f"Change {given}", place, {"ids": [1], **given}, "Change", by_client=place in TERMS)
+        for given, place in (
+            ({"priority": "5"}, "priority"),
+            ({"queue": "nowhere"}, "queue"),
+            ({"at": "2034-12-04T14:31:53"}, "at"),
+            ({"expires_at": ""}, "expires_at"),
+            ({"timeout": 0}, "timeout"),
+            ({"max_retries": 101}, "max_retries"),
+            ({"without": ["queue"]}, "without.0"),
+            ({"without": ["at"], "at": "2034-12-04T14:31:53Z"}, "without.0"),
+            ({"delay": 5}, "delay"),
+            ({"ids": []}, "ids"),
+        )
+    ),
+    *(
         refusal
         for method in ("Pause", "Resume")
         for refusal in (
@@ -429,6 +445,7 @@ JOBS = [
             ("Wait", {"id": 4711}),
             ("Cancel", {"ids": [4711]}),
             ("Retry", {"ids": [4711]}),
+            ("Change", {"ids": [4711]}),
         )
     ),
     *(
@@ -453,7 +470,7 @@ JOBS = [
             InvalidStateError,
             "^job 1 is completed$",
         )
-        for method in ("Cancel", "Retry")
+        for method in ("Cancel", "Retry", "Change")
     ),
     Refusal(
         "several, one of them not approved",
@@ -740,6 +757,7 @@ def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
         "Wait": lambda: client.wait(given.get("id"), given.get("timeout"), key=given.get("key")),
         "Cancel": lambda: client.cancel(*given["ids"]),
         "Retry": lambda: client.retry(*given["ids"]),
+        "Change": lambda: client.change(*given["ids"], **{k: v for k, v in given.items() if k != "ids"}),
         "Prune": lambda: client.prune(given["ids"], given["last_entry"]),
         "PruneLogs": lambda: client.prune_logs(given["before"], given["after"]),
         "Pause": lambda: client.pause(**given),
@@ -919,7 +937,11 @@ MANAGING = [
     ours("Reload"),
 ]
 READING = [ours("Get", id=1), ours("Wait", id=1), ours("Stats"), ours("Classes")]
-SUBMITTING = [ours("Submit", **submit()), ours("SubmitMany", **many(submit()))]
+SUBMITTING = [
+    ours("Submit", **submit()),
+    ours("SubmitMany", **many(submit())),
+    ours("Change", ids=[1], priority=5),
+]
 
 
 @as_root
@@ -968,6 +990,7 @@ def test_who_may_but_submit_takes_no_results_of_others_and_changes_no_groups_of_
         ours("SealGroup", id=2),
         ours("CancelGroup", id=2),
         ours("RetryGroup", id=2),
+        ours("Change", ids=[1], priority=5),
         *(ours(method, id=2) for method in ("Group", "WaitGroup")),
         *(ours("Groups"), ours("Graph", id=1)),
     ]

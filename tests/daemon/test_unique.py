@@ -1,10 +1,12 @@
-"""Unique keys and expiry by a real daemon, and by what stands for one in tests: they answer the same."""
+"""Unique keys, expiry and changes by a real daemon, and by what stands for one in tests: they answer the same."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ from bgjob import (
     DuplicateError,
     InvalidParameterError,
     InvalidParametersError,
+    InvalidStateError,
     Job,
     JobExpiredError,
+    JobNotFoundError,
     text,
 )
 from bgjob.flow import group, job, result_of
@@ -258,6 +262,84 @@ def test_what_has_not_started_in_time_has_expired_wherever_it_is_told(client: Cl
     assert client.why(late.id).startswith(f"job {late.id} expired at ")
     assert late.logs().items[-1]["message"] == "Background job expired"
     assert text.standing(late.refresh(), 0.0) == "expired"
+
+
+# Changes
+
+
+TERMS = ("priority", "queue", "scheduled_at", "expires_at", "timeout", "max_retries")
+NO_TERMS = [
+    ({"priority": "high"}, "priority"),
+    ({"timeout": 0}, "timeout"),
+    ({"max_retries": -1}, "max_retries"),
+    ({"max_retries": 101}, "max_retries"),
+    ({"at": "tomorrow"}, "at"),
+    ({"expires_at": "2099-01-01"}, "expires_at"),
+    ({"expires_at": "2098-01-01T00:00:00Z"}, "expires_at"),
+    ({"at": "2099-02-01T00:00:00Z", "expires_at": "2099-01-01T00:00:00Z"}, "at"),
+]
+
+
+def changed_story(client: Client) -> list[Any]:
+    """What becomes of a job whose terms are changed while it waits."""
+    told: list[Any] = []
+    first, second = submit(client, "changed"), submit(client, "beside")
+
+    def tell() -> None:
+        stands = first.refresh()
+        told.append([stands[name] for name in TERMS])
+
+    new_year = datetime(2099, 1, 1, tzinfo=UTC)
+    first.change(priority=5, timeout=timedelta(minutes=1), max_retries=7, expires_at=new_year)
+    tell()
+    first.change(expires_at=None, timeout=None, at=new_year, queue="default")
+    tell()
+    first.change()
+    first.change(priority=5, queue="default")
+    tell()
+    for given, place in NO_TERMS:
+        with pytest.raises(InvalidParameterError) as invalid:
+            first.change(**given)
+        assert invalid.value.parameters == {"parameter": place}, given
+    with pytest.raises(JobNotFoundError):
+        client.change(first.id, 4711, priority=1)
+    second.cancel()
+    with pytest.raises(InvalidStateError):
+        client.change(first.id, second.id, priority=1)
+    tell()
+    first.change(at=None, queue="later")
+    tell()
+    return told
+
+
+def test_a_job_that_waits_is_changed_by_a_stand_in_as_by_a_daemon(client: Client) -> None:
+    told = changed_story(client)
+    new_year = "2099-01-01T00:00:00.000000Z"
+    assert told == [
+        [5, "later", None, new_year, 60.0, 7],
+        *[[5, "default", new_year, None, None, 7]] * 3,
+        [5, "later", None, None, None, 7],
+    ]
+    with bgjob.testing.recorded():
+        assert changed_story(Client()) == told
+
+
+def test_a_change_is_told_with_who_has_made_it_and_one_to_a_queue_that_there_is_not_is_refused(
+    running: RunningDaemon, client: Client
+) -> None:
+    waiting = submit(client, "told")
+    with pytest.raises(InvalidParameterError, match=r"^invalid value for queue: the name of a queue"):
+        waiting.change(queue="nowhere", priority=3)
+    with pytest.raises(TypeError, match=r"^'delay' of a job cannot be changed; priority, queue, at"):
+        waiting.change(delay=3)  # type: ignore[call-arg]
+    client.change(waiting.id, waiting.id, priority=5)
+    waiting.change(priority=5)
+    uid = os.getuid()
+    told = f"Background job changed by uid {uid}: priority from 0 to 5"
+    assert [entry["message"] for entry in waiting.logs().items][1:] == [told]
+    line = f"change of job {waiting.id} requested by uid {uid} (pid {os.getpid()})"
+    assert eventually(lambda: [one for one in running.lines() if line in one])
+    assert len([one for one in running.lines() if f"change of job {waiting.id} " in one]) == 1
 
 
 # Kills, schedules, the named pipe

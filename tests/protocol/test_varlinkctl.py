@@ -213,6 +213,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Graph": service.call("Graph", id=opening),
         "Wait": service.call("Wait", id=first, timeout=PATIENCE),
         "Get": service.call("Get", id=submitted["id"]),
+        "Change": service.call("Change", ids=[second], priority=5, without=["timeout"]),
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),

@@ -509,8 +509,9 @@ def climbing_calls(climbing: str) -> list[tuple[str, dict[str, Any]]]:
     call = {"class_name": PROBE, "method_name": "echo"}
     return [
         *((method, {"id": f"1{climbing}"}) for method in ("Get", "Output", "Wait", "Why")),
-        *((method, {"ids": [climbing]}) for method in ("Cancel", "Retry")),
+        *((method, {"ids": [climbing]}) for method in ("Cancel", "Retry", "Change")),
         *((method, {"queue": climbing}) for method in ("Pause", "Resume")),
+        ("Change", {"ids": [1], "queue": climbing}),
         ("Output", {"id": 1, "attempt": climbing}),
         ("Logs", {"id": climbing}),
         ("Submit", {**call, "options": {"queue": climbing}}),

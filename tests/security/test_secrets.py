@@ -267,6 +267,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Output": [of_job],
         "Cancel": [{"ids": [job_id]}],
         "Retry": [{"ids": [job_id + 1_000_000]}],
+        "Change": [{"ids": [job_id], "priority": 5}],
         "Prune": [{"ids": [job_id + 1_000_000], "last_entry": 1}],
         "PruneLogs": [{"before": "2001-01-01T00:00:00Z"}],
         "Reload": [{}],

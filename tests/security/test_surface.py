@@ -151,7 +151,7 @@ def needed(method: str) -> dict[str, object]:
         "method_name": "echo",
         "last_entry": 1,
         "before": "2024-12-04T14:31:53Z" if method == "PruneLogs" else None,
-        "timeout": 0,
+        "timeout": 0.001,
         "jobs": [],
     }
     return {name: usual.get(name) for name in JOBS.inputs[method]}

@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 
 from bgjob.words import Throttle
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
-from bgjobd.store.items import DaemonStarted, Look
+from bgjobd.store.items import DaemonStarted, JobsChanged, Look
 from bgjobd.store.tally import counted
 from tests.store.samples import (
     COMPLETED,
     FAILED,
     NO_SLOTS,
     NOW,
+    SUBMITTER,
     Store,
     asked,
     cancels,
@@ -338,3 +339,15 @@ def test_a_command_that_knows_of_no_limits_leaves_no_place_free_and_gives_no_mor
     store.now += 2
     store.commit(Look(), lanes=NO_SLOTS)
     assert readies(store) == {2: 1, 3: 3}
+
+
+def test_a_changed_job_comes_in_anew(store: Store) -> None:
+    lanes = Lanes(1, keys={"default": KeyRules(slots=1), "mail": KeyRules(share=Share.USER)})
+    submit(store, lanes, "a", "a", "b")
+    change = JobsChanged((2,), Changed(SUBMITTER.uid, priority=5), SUBMITTER)
+    store.commit(change, lanes=lanes.closed())
+    assert readies(store) == {1: 3, 2: 1, 3: 1}
+    store.commit(JobsChanged((2,), Changed(SUBMITTER.uid, queue="mail"), SUBMITTER), lanes=lanes.closed())
+    assert readies(store) == {1: 1, 2: 1, 3: 1}
+    moved = store.job(2)
+    assert (moved["key"], moved["turn"]) == (str(SUBMITTER.uid), 1)

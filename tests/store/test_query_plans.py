@@ -46,6 +46,8 @@ HOT = {
     "SELECT_EXPIRED": "jobs_expiring (expires_at>? AND expires_at<?)",
     "SELECT_NEXT_EXPIRY": "jobs_expiring",
     "UPDATE_REPLACED": "INTEGER PRIMARY KEY",
+    "UPDATE_TERMS": "INTEGER PRIMARY KEY",
+    "SELECT_SUBMITTERS": "INTEGER PRIMARY KEY",
     "SELECT_DELETABLE": "INTEGER PRIMARY KEY",
     "SELECT_NUMBERS": "PRIMARY KEY",
     "DELETE_ENTRIES": "COVERING INDEX logs_job (job_id=?)",

@@ -9,7 +9,7 @@ import pytest
 
 from bgjob.codec import to_json
 from bgjob.words import EntryType
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import (
@@ -18,6 +18,7 @@ from bgjobd.store.items import (
     DaemonStarted,
     Deletion,
     Item,
+    JobsChanged,
     Look,
     Note,
     Noted,
@@ -30,6 +31,7 @@ from tests.store.samples import (
     LOST,
     NO_SLOTS,
     STOPPED,
+    SUBMITTER,
     USAGE,
     Store,
     asked,
@@ -135,6 +137,13 @@ def test_a_job_that_is_cancelled_before_it_starts_has_ended(scene: Scene) -> Non
     scene.commit(cancels(1))
     scene.check(1)
     assert scene.recent.has_ended(1)
+
+
+def test_a_job_that_is_changed_is_as_a_query_has_it(scene: Scene) -> None:
+    scene.submit()
+    fact = Changed(1000, 5, "mail", expires_at=scene.store.now + 60, timeout=9, max_retries=0)
+    scene.commit(JobsChanged((1,), fact, SUBMITTER))
+    scene.check(1)
 
 
 def test_several_changes_of_one_transaction_are_all_seen(scene: Scene) -> None:

@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.items import Committed, Deletion, Item, Look
+from bgjobd.store.items import Committed, Deletion, Item, JobsChanged, Look
 from bgjobd.store.tally import MINUTES, Tally, counted
 from tests.store.samples import (
     COMPLETED,
     FAILED,
     NOW,
     STOPPED,
+    SUBMITTER,
     Store,
     asked,
     cancels,
@@ -93,7 +94,7 @@ class Life:
         self.deeds = (
             self.submit, self.submit, self.claim, self.claim, self.complete, self.complete, self.fail, self.fail,
             self.stop, self.cancel, self.retry, self.be_refused, self.wait, self.lose_the_disk, self.start_again,
-            self.set_the_clock, self.delete,
+            self.set_the_clock, self.delete, self.change,
         )  # fmt: skip
 
     def commit(self, *items: Item, slots: int = 0) -> None:
@@ -142,6 +143,13 @@ class Life:
         ids = [id for id, _ in self.some(number, "completed", "failed", "cancelled", "pending")]
         self.commit(submission(asked()), Deletion(tuple(ids), 10**9), slots=number % 2)
 
+    def change(self, number: int) -> None:
+        """Which is refused now and then, for a queue that is full."""
+        ids = [id for id, _ in self.some(number, "pending")]
+        fact = Changed(1000, queue=QUEUES[number % 2], scheduled_at=self.store.now + number - 9)
+        lanes = Lanes(number % 2, dict.fromkeys(QUEUES), max_pending={QUEUES[0]: 4})
+        self.tally = self.store.commit(JobsChanged(tuple(ids), fact, SUBMITTER), lanes=lanes).tally
+
     def be_refused(self, number: int) -> None:
         ids = [id for id, _ in self.some(number, "pending", "running")]
         self.commit(cancels(*ids, 99_999), submission(asked()))
@@ -175,7 +183,7 @@ class Life:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 36)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 17), st.integers(0, 36)), max_size=40))
 def test_the_tally_of_a_commit_is_what_counting_gives(happened: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:
         store = Store(Path(directory))

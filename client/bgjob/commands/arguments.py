@@ -14,6 +14,7 @@ from bgjob.commands import (
     flow_arguments,
     groups,
     job_arguments,
+    manage,
     schedule_arguments,
     schedules,
     submit,
@@ -39,6 +40,10 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
         words.error("--timeout limits the wait and needs -w")
     if arguments.run is groups.group and arguments.id is None and (arguments.action or arguments.wait):
         words.error("what is asked of a group needs its ID")
+    if arguments.run is manage.change and not manage.changes_of(arguments):
+        words.error(
+            "what is to be changed? --priority, --queue, --at, --expires, --attempt-timeout, --max-retries"
+        )
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import Any, Final
 
 from bgjob.commands import completion, follow, look, manage, pages, submit, values
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
@@ -302,6 +302,56 @@ def _add_retry(commands: Commands) -> None:
     )
 
 
+def _add_change(commands: Commands) -> None:
+    command = added(
+        commands,
+        "change",
+        manage.change,
+        "bgjob change 12 --priority 5",
+        "bgjob change 12 13 --queue mail --expires none",
+        more="If one cannot be, none of them is.",
+        hint="only jobs that wait can be changed",
+    )
+    add_ids(command, "open_jobs")
+    terms = command.add_argument_group("what they get")
+    _add_term(terms, "--priority", type=int, metavar="N", help="higher goes first")
+    completion.asking_for(_add_term(terms, "--queue", metavar="QUEUE", help="where they wait"), "queues")
+    _add_times(terms)
+    _add_term(terms, "--max-retries", type=values.count, metavar="N", help="how often to try again")
+
+
+def _add_times(terms: Options) -> None:
+    _add_term(
+        terms,
+        "--at",
+        type=values.new_start,
+        metavar="WHEN",
+        help="not before: 02:00, 'tomorrow 02:00', 2026-12-04T14:31:53Z; none: as soon as it can be",
+    )
+    _add_term(
+        terms,
+        "--expires",
+        dest="expires_at",
+        type=values.new_expiry,
+        metavar="TIME",
+        help="cancelled unless it starts within this time, from now; none: never",
+    )
+    _add_term(
+        terms,
+        "--attempt-timeout",
+        dest="timeout",
+        type=values.new_timeout,
+        metavar="TIME",
+        help="stop an attempt after this time; none: never",
+    )
+
+
+def _add_term(terms: Options, name: str, **given: Any) -> argparse.Action:
+    """What is not given is not in the arguments, for None means something."""
+    action: argparse.Action = terms.add_argument(name, default=argparse.SUPPRESS, **given)
+    return action
+
+
 COMMANDS: Final = (
     _add_run,
     _add_list,
@@ -312,4 +362,5 @@ COMMANDS: Final = (
     _add_wait,
     _add_cancel,
     _add_retry,
+    _add_change,
 )

@@ -1,4 +1,4 @@
-"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `pause`, `resume`, `reload`."""
+"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `change`, `pause`, `resume`, `reload`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from bgjob import text
+from bgjob.calls import Changes
 from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.problems import OK
-from bgjob.errors import BehindFailedError, InvalidStateError, JobNotFoundError
+from bgjob.errors import (
+    BehindFailedError,
+    InvalidParameterError,
+    InvalidStateError,
+    JobNotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+)
 
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
@@ -22,6 +31,16 @@ def cancel(client: Client, given: argparse.Namespace) -> int:
 def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
     return _ask_of_jobs(partial(client.retry, anyway=given.anyway), given, "to run again")
+
+
+def change(client: Client, given: argparse.Namespace) -> int:
+    """Change jobs that have not started, or wait for a retry; what is not given stays as it is."""
+    return _ask_of_jobs(partial(client.change, **changes_of(given)), given, "changed")
+
+
+def changes_of(given: argparse.Namespace) -> dict[str, Any]:
+    """What was given of that, by the client's names."""
+    return {name: getattr(given, name) for name in Changes.__annotations__ if hasattr(given, name)}
 
 
 def pause(client: Client, given: argparse.Namespace) -> int:
@@ -66,7 +85,7 @@ def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str,
     ids = list(dict.fromkeys(given.ids))
     try:
         ask(*ids)
-    except (BehindFailedError, InvalidStateError, JobNotFoundError):
+    except _OF_ONE:
         if len(ids) > 1:  # the error is of one of them
             screen.say(f"none of the {len(ids)} jobs is {told}")
         raise
@@ -77,3 +96,9 @@ def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str,
     are = f"job {names} is" if len(ids) == 1 else f"jobs {names} are"
     screen.say(f"{are} {told}{more}; `bgjob wait {names}` waits for the end")
     return OK
+
+
+_OF_ONE = (
+    *(BehindFailedError, InvalidStateError, JobNotFoundError),
+    *(InvalidParameterError, PermissionDeniedError, QueueFullError),
+)

@@ -89,7 +89,10 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 `cure` retries what it came after, or says how that is done.
 """
 
-_HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {"options.queue": "`bgjob stats` lists the queues"}
+_HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("options.queue", "queue"), "`bgjob stats` lists the queues"),
+    **dict.fromkeys(("at", "expires_at", "max_retries"), "see `bgjob change --help`"),
+}
 """The same for a parameter that another command tells more of than the one that was given it."""
 
 

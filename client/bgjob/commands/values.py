@@ -19,6 +19,9 @@ from bgjob.words import INT_MAX
 
 EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
 
+NONE: Final = "none"
+"""What takes a time away that a job has."""
+
 _MOST_NEXT: Final = 100
 _BYTES: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -120,6 +123,26 @@ def seconds(text: str) -> float:
     if span is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 1.5, 500ms, 5m, 2h or 1d")
     return span
+
+
+def new_timeout(text: str) -> float | None:
+    """Seconds as `seconds` has them; `none` takes a time away."""
+    return None if text == NONE else seconds(text)
+
+
+def new_expiry(text: str) -> datetime | None:
+    """The moment that is so long from now; `none` as before."""
+    if text == NONE:
+        return None
+    try:
+        return datetime.fromtimestamp(time.time() + seconds(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than there are dates") from None
+
+
+def new_start(text: str) -> str | None:
+    """A moment as `start` has it; `none` as before."""
+    return None if text == NONE else start(text)
 
 
 def since(text: str) -> str:

@@ -23,7 +23,7 @@ from bgjob.errors import (
     NotApprovedError,
     TooLargeError,
 )
-from bgjob.testing import listing, submissions
+from bgjob.testing import changes, listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
@@ -80,6 +80,7 @@ class Recorder:
             f"{INTERFACE}.Wait": self._wait,
             f"{INTERFACE}.List": self._list,
             f"{INTERFACE}.Cancel": self._cancel,
+            f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
@@ -266,6 +267,12 @@ class Recorder:
             freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
         self._proceed([*again, *freed])
         return {"ids": ids}
+
+    def _change(self, given: JsonObject) -> JsonObject:
+        terms = changes.new_terms(given)
+        with self._lock:
+            changes.change(self._rows_in(given["ids"], (Status.PENDING,)), terms)
+        return {"ids": list(dict.fromkeys(given["ids"]))}
 
     def _running(self) -> list[JsonObject]:
         """The attempts that run in this process just now, such as the one that asks."""

@@ -125,11 +125,15 @@ class Submitters:
     def _do_something_with(self, client: Client, chance: random.Random, ids: list[int]) -> None:
         if not ids:
             return
-        match chance.choices(("nothing", "wait", "cancel", "retry"), (70, 10, 12, 8))[0]:
+        match chance.choices(("nothing", "wait", "cancel", "change", "retry"), (64, 10, 12, 6, 8))[0]:
             case "wait":
                 self._try(lambda: client.wait(ids[0], 2.0))
             case "cancel":
                 self._try(lambda: client.cancel(ids[-1]))
+            case "change":
+                self._try(
+                    lambda: client.change(ids[0], priority=chance.randint(-2, 2), at=None, expires_at=None)
+                )
             case "retry":
                 self._try(lambda: client.retry(chance.choice(list(self.acknowledged.values()))))
 
