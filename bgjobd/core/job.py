@@ -80,7 +80,8 @@ class Job:
 
     `key` is what it shares with others of its queue, that limits how many of them may run at once: where these have all
     places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
-    `done` is what its attempts have finished, None where that is nothing; it `is_waiting` for a signal to come.
+    `done` is what its attempts have finished, None where that is nothing; it `is_waiting` as long as what it waits for,
+    time or a signal, is to come.
     """
 
     id: int

@@ -40,7 +40,7 @@ from bgjobd.core.retry import (
     has_retries_left,
     is_quarantined,
 )
-from bgjobd.core.waiting import WaitKind
+from bgjobd.core.waiting import WaitKind, moves_with_clock
 
 
 class IllegalFactError(Exception):
@@ -293,6 +293,7 @@ def _cancelled_for(
         now,
         status=status,
         finished_at=now,
+        is_waiting=False,
         cancelled_after=str(fact.node),
         error=f"cancelled: {why_cancelled(fact)}",
         **_counts(job, fact),
@@ -374,6 +375,7 @@ def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: 
 
 
 def _suspended(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    """One without a time that waits for none else goes on at once: a job may have written its journal by itself."""
     ending, wait = fact.ending, fact.ending.wait
     until = ending.until if ending.delay is None else now + ending.delay
     return _ended(
@@ -384,7 +386,7 @@ def _suspended(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
         scheduled_at=until,
         crashes=0,
         done=(job.done or Done())._replace(waiting_on=str(wait)),
-        is_waiting=wait is not None and wait.kind is WaitKind.SIGNAL,
+        is_waiting=until is not None or (wait is not None and wait.kind is WaitKind.SIGNAL),
     )
 
 
@@ -478,6 +480,8 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
 
 def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:
     if not job.is_waiting_for_retry or job.scheduled_at is None:
+        return job
+    if job.done is not None and not moves_with_clock(job.done.waiting_on):
         return job
     return _changed(job, now, scheduled_at=job.scheduled_at + fact.delta)
 

@@ -33,3 +33,8 @@ def signal_of(waiting_on: str) -> str | None:
     """
     kind, _, name = waiting_on.partition(" ")
     return name if kind == WaitKind.SIGNAL else None
+
+
+def moves_with_clock(waiting_on: str | None) -> bool:
+    """Whether the wait is for a span of time, which goes on where a clock is set; an instant is what that shows."""
+    return waiting_on is None or not waiting_on.startswith(f"{WaitKind.UNTIL} ")

@@ -215,6 +215,13 @@ class Batch(Gathered):
         """Whether jobs may wait for those with their key."""
         return bool(self.rules or self.holds or self.tally.behind)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether jobs may wait for time, or a signal, after an attempt."""
+        return self.tally.waiting > 0 or any(
+            after is not None and after.is_waiting for _, after in self.moves
+        )
+
     def takes_turns(self, queue: str) -> bool:
         """Whether keys take turns in the queue."""
         rules = self.rules.get(queue)
@@ -420,6 +427,8 @@ class Overlay(Gathered):
 
 def _has_come_in(before: Job | None, after: Job) -> bool:
     """Whether it is to have a turn anew."""
-    if before is None or before.status is not Status.PENDING or before.is_blocked or before.turn == 0:
+    if before is None or before.status is not Status.PENDING or before.turn == 0:
+        return True
+    if before.is_blocked or before.is_waiting:
         return True
     return (before.queue, before.key, before.priority) != (after.queue, after.key, after.priority)

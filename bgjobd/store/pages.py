@@ -313,9 +313,10 @@ _NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.re
 _READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
 _BLOCKED: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {written.BLOCKED}")
 _BEHIND: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {written.BEHIND}")
+_WAITING: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {written.WAITING}")
 _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        Status.PENDING: (_READY, _NOT_READY, _BLOCKED, _BEHIND),
+        Status.PENDING: (_READY, _NOT_READY, _BLOCKED, _BEHIND, _WAITING),
         SCHEDULED: (_NOT_READY,),
         RETRYING: (_NOT_READY,),
         SNOOZED: (_NOT_READY,),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bgjobd.store.database import FILE_NAME, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.written import WAITING
 
 _LATEST: Final = 1000
 """How many of the newest rows are looked at for a time in the future: ids grow with the time of submission."""
@@ -22,6 +23,7 @@ PENDING: Final = """
 COUNT: Final = (
     "SELECT count(*) FROM background_jobs WHERE status = 'pending' AND finished_at IS NULL AND ready = ?"
 )
+_READY: Final = (1, 0, WAITING)
 _NEWEST: Final = f"""
     SELECT max(max(created_at), max(updated_at))
     FROM (SELECT created_at, updated_at FROM background_jobs ORDER BY id DESC LIMIT {_LATEST})"""
@@ -64,11 +66,11 @@ class Waiting:
 
     def count(self) -> int:
         """How many jobs wait."""
-        return sum(self._ask(COUNT, (ready,))[0][0] for ready in (1, 0))
+        return sum(self._ask(COUNT, (ready,))[0][0] for ready in _READY)
 
     def jobs(self) -> Iterator[PendingJob]:
-        """Those that are due, then those that wait for their time; each by their ids."""
-        for ready in (1, 0):
+        """Those that are due, then those that wait for their time, those last that have begun; each by their ids."""
+        for ready in _READY:
             with errors_named(self._state_dir):
                 yield from (PendingJob(*row) for row in self._database.execute_sql(PENDING, (ready,)))
 

@@ -29,7 +29,7 @@ from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
-from bgjobd.store.written import BEHIND, BLOCKED
+from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
 _QUEUES: Final = tuple(
     f"SELECT DISTINCT queue FROM background_jobs WHERE {condition}"
@@ -38,6 +38,7 @@ _QUEUES: Final = tuple(
         "status = 'pending' AND ready = 0",
         f"status = 'pending' AND finished_at IS NULL AND ready = {BLOCKED}",
         f"status = 'pending' AND ready = {BEHIND}",
+        f"status = 'pending' AND finished_at IS NULL AND ready = {WAITING}",
         "status = 'running'",
     )
 )
@@ -113,7 +114,10 @@ _WAITING: Final = (1, BEHIND, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
 _HIDDEN: Final = frozenset(
-    {"ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"}
+    {
+        *("ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit"),
+    }
 )
 
 

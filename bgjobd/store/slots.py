@@ -19,7 +19,7 @@ from bgjobd.store.gate import Gate
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
-from bgjobd.store.written import BEHIND
+from bgjobd.store.written import BEHIND, BLOCKED
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -89,7 +89,9 @@ class Slots:
         return self._next_due()
 
     def _end_waits(self, now: str) -> None:
-        """The same of those that have waited for a signal for so long as they would."""
+        """The same of those that have slept, or waited for a signal, for so long as they would. Most look nowhere."""
+        if not self._batch.may_wait:
+            return
         (due,) = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()
         if due is not None and due <= now:
             self._take_in(now, statements.MAKE_READY_AFTER_WAIT, is_waiting=True)
@@ -105,14 +107,16 @@ class Slots:
         shared = [queue for queue in batch.rules if batch.takes_turns(queue)]
         given = {"limited": to_json(limited), "shared": to_json(shared), "held": to_json(list(batch.holds))}
         asked = {**given, "now": now, "count": READY_AT_ONCE}
-        behind = self._execute(statement, asked).fetchall()
-        if is_waiting:
-            for _, _, _, queue, *_ in behind:
-                waited = Countable(Status.PENDING, queue, None, is_waiting=True)
-                batch.move(waited, Countable(Status.PENDING, queue, None))
-        for _, id, queue, key, priority, has_begun in sorted(row[1:] for row in behind if row[0] == BEHIND):
-            places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (False, True)]
-            batch.move(*places)
+        found = self._execute(statement, asked).fetchall()
+        for _, id, queue, key, priority, has_begun, ready in sorted(found):
+            stood = Countable(Status.PENDING, queue, None, is_waiting=is_waiting)
+            stands = Countable(
+                Status.PENDING, queue, None, is_blocked=ready == BLOCKED, is_behind=ready == BEHIND
+            )
+            if stands != stood:
+                batch.move(stood, stands)
+            if ready != BEHIND:
+                continue
             if queue in shared:
                 batch.arrivals.append(Arrival(id, queue, key, priority, bool(has_begun)))
             if batch.is_limited(queue, key):

@@ -21,7 +21,7 @@ from bgjobd.store.models import (
     JobLog,
     ScheduleOccurrence,
 )
-from bgjobd.store.written import BEHIND, WAITING
+from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -118,11 +118,8 @@ _JOBS: Final = BackgroundJob.select(
 )
 _IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
 _IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))
-_IS_UNTIL: Final = SQL("coalesce(waiting_on LIKE 'until %', 0)")
-_IS_WAITING_FOR_RETRY: Final = (
-    _IS_SCHEDULED
-    & fn.EXISTS(JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id))
-    & ~_IS_UNTIL
+_IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
+    JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id)
 )
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
@@ -443,38 +440,36 @@ MAKE_READY: Final = _compiled(
         )
     )
 )
-MAKE_READY_OR_BEHIND: Final = f"""
+_MAKE_READY_OR_BEHIND: Final = f"""
     UPDATE background_jobs SET ready = CASE
+        WHEN waits_for > 0 THEN {BLOCKED}
         WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
         WHEN key IS NULL THEN 1
         WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
         WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
         ELSE 1 END
-    WHERE id IN (
-        SELECT id FROM background_jobs INDEXED BY jobs_scheduled
-        WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count)
-    RETURNING ready, scheduled_at, id, queue, key, priority, started_at IS NOT NULL
+    WHERE id IN ({{due}} AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count)
+    RETURNING scheduled_at, id, queue, key, priority, started_at IS NOT NULL, ready
 """
-MAKE_READY_AFTER_WAIT: Final = f"""
-    UPDATE background_jobs SET ready = CASE
-        WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
-        WHEN key IS NULL THEN 1
-        WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
-        WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
-        ELSE 1 END
-    WHERE id IN (
-        SELECT id FROM background_jobs INDEXED BY jobs_waiting
-        WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL AND scheduled_at <= :now
-        ORDER BY scheduled_at LIMIT :count)
-    RETURNING ready, scheduled_at, id, queue, key, priority, started_at IS NOT NULL
+MAKE_READY_OR_BEHIND: Final = _MAKE_READY_OR_BEHIND.format(
+    due="SELECT id FROM background_jobs INDEXED BY jobs_scheduled WHERE status = 'pending' AND ready = 0"
+)
+_WAITS: Final = f"status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL"
+MAKE_READY_AFTER_WAIT: Final = _MAKE_READY_OR_BEHIND.format(
+    due=f"SELECT id FROM background_jobs INDEXED BY jobs_waiting WHERE {_WAITS}"
+)
+SELECT_NEXT_TIMEOUT: Final = (
+    f"SELECT min(scheduled_at) FROM background_jobs INDEXED BY jobs_waiting WHERE {_WAITS}"
+)
+SHIFT_WAITS: Final = f"""
+    UPDATE background_jobs INDEXED BY jobs_waiting
+    SET scheduled_at = shifted(scheduled_at, :seconds), updated_at = :now
+    WHERE {_WAITS} AND waiting_on NOT LIKE 'until %'
 """
-SELECT_NEXT_TIMEOUT: Final = f"""
-    SELECT min(scheduled_at) FROM background_jobs INDEXED BY jobs_waiting
-    WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL
-"""
-SHIFT_TIMEOUTS: Final = f"""
-    UPDATE background_jobs INDEXED BY jobs_waiting SET scheduled_at = shifted(scheduled_at, :seconds)
-    WHERE status = 'pending' AND ready = {WAITING} AND scheduled_at IS NOT NULL
+SHIFT_WAITS_FROM_THE_FUTURE: Final = f"""
+    UPDATE background_jobs INDEXED BY jobs_waiting
+    SET scheduled_at = shifted(scheduled_at, seconds_between(updated_at, :now)), updated_at = :now
+    WHERE {_WAITS} AND waiting_on NOT LIKE 'until %' AND updated_at > :now
 """
 SHIFT_RETRIES: Final = _compiled(
     BackgroundJob.update(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import deletions, rates, schedules, statements, uniques
+from bgjobd.store import deletions, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
 from bgjobd.store.items import (
     DaemonStarted,
@@ -46,12 +46,17 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             execute(statements.RESUME_QUEUE, {"name": queue})
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
-            execute(statements.SHIFT_TIMEOUTS, {"seconds": delta})
+            if batch.may_wait:
+                execute(statements.SHIFT_WAITS, {"seconds": delta, "now": now})
+                execute(waits.FOLLOW_JOBS)
             if batch.has_rates:
                 rates.shift(execute, delta)
                 batch.holds = rates.holds(execute)
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
+            if batch.may_wait:
+                execute(statements.SHIFT_WAITS_FROM_THE_FUTURE, {"now": now})
+                execute(waits.FOLLOW_JOBS)
             if batch.has_rates:
                 rates.bound(execute, batch)
         case TimeLeapt():

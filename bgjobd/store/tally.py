@@ -42,7 +42,7 @@ Move = tuple[Job | Countable | None, Job | Countable | None]
 """A job before and after a change that counts; None before it was submitted, and after it was deleted."""
 
 _Place = tuple[Status, str | None, int]
-"""A status, with the queue of a job that has not ended, and BLOCKED or BEHIND where it is that, else 0."""
+"""A status, with the queue of a job that has not ended, and BLOCKED, BEHIND or WAITING where it is that, else 0."""
 
 _End = tuple[str, Status]
 """In which minute a job ended, as a stored instant begins, and how."""
@@ -96,7 +96,7 @@ class Tally:
         return self.places.get((Status.PENDING, queue, BEHIND), 0)
 
     def waiting_of(self, queue: str) -> int:
-        """How many wait for a signal; they are pending, too."""
+        """How many wait for time, or a signal, after an attempt; they are pending, too."""
         return self.places.get((Status.PENDING, queue, WAITING), 0)
 
     @property

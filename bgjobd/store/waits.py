@@ -15,12 +15,19 @@ from bgjobd.core.waiting import WaitKind, signal_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import SentSignal
 from bgjobd.store.statements import Execute
+from bgjobd.store.written import WAITING
 
 OPEN_WAIT: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, until, is_awaited, timed_out)
     VALUES (:job_id, :kind, :name, :turn, :attempt, 1, :now, :until, 0, 0)
     ON CONFLICT (job_id, kind, name, turn) DO UPDATE
     SET attempt = :attempt, tries = tries + 1, began_at = :now, until = :until WHERE number IS NULL
+"""
+# What is shown of an open wait goes with the job's own time, wherever a clock that was set has moved that.
+FOLLOW_JOBS: Final = f"""
+    UPDATE job_steps SET until = j.scheduled_at FROM background_jobs AS j INDEXED BY jobs_waiting
+    WHERE j.status = 'pending' AND j.ready = {WAITING} AND j.scheduled_at IS NOT NULL
+        AND job_steps.job_id = j.id AND job_steps.kind <> 'step' AND job_steps.number IS NULL
 """
 DROP_WAIT: Final = "DELETE FROM job_steps WHERE job_id = :job_id AND kind <> 'step' AND number IS NULL"
 SELECT_OPEN: Final = """

@@ -11,8 +11,8 @@ Row = dict[str, Any]
 BLOCKED: Final = 2
 BEHIND: Final = 3
 WAITING: Final = 4
-"""`ready` of a pending job that waits for others, for those with its key, or for a signal; 0 is for its time, 1 for a
-slot.
+"""`ready` of a pending job that waits for others, for those with its key, or for what its attempt has ended for, time
+or a signal; 0 is for its time, 1 for a slot.
 """
 
 

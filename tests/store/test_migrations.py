@@ -31,7 +31,8 @@ COLUMNS = {
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
-        expires_at unique_key unique_while key turn waits_until
+        expires_at unique_key unique_while key turn waits_until carries steps step_bytes life
+        retry_count_at_submit waiting_on
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -48,6 +49,11 @@ COLUMNS = {
     """,
     "consequences": "of id done_to",
     "unique_keys": "class_name method_name key job_id held_until",
+    "job_steps": """
+        job_id kind name turn number attempt tries began_at finished_at until result is_awaited timed_out unused_in
+        by_uid
+    """,
+    "job_signals": "job_id number name payload key sent_at uid taken_by",
     "rates": "scope full_at held_until held_by",
     "queue_turns": "queue priority turn",
 }
@@ -255,6 +261,8 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "turn": 0,
             "waits_until": None,
             "unique_while": None,
+            **dict.fromkeys(("carries", "steps", "step_bytes", "life", "retry_count_at_submit"), 0),
+            "waiting_on": None,
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},

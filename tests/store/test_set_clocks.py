@@ -1,4 +1,4 @@
-"""A wall clock that was set, while the daemon ran or while nobody did: what becomes of the retries that wait."""
+"""A wall clock that was set, while the daemon ran or while nobody did: what becomes of retries, sleeps and timeouts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from bgjobd.core.state_machine import advance
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
 from bgjobd.store.items import DaemonStarted, Look
+from bgjobd.store.ledger import Ledger
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.sql_functions import seconds_between, shifted
+from bgjobd.store.written import WAITING
 from tests.core.samples import seeded
 from tests.store.samples import FAILED, NOW, Row, Store, asked, cancels, ends, statements_run_on, text
 
@@ -81,7 +83,8 @@ instants = st.one_of(st.floats(0, 4e9), st.floats(253_402_200_000, 253_402_300_7
 stands = st.fixed_dictionaries(
     {
         "status": st.one_of(st.just(Status.PENDING), st.sampled_from(Status)),
-        "ready": st.integers(0, 1),
+        "ready": st.sampled_from([0, 1, WAITING]),
+        "waiting_on": st.sampled_from(["sleep 1", "signal packed", "until 2"]),
         "scheduled_at": instants,
         "updated_at": instants,
         "attempts": st.integers(0, 2),
@@ -96,14 +99,20 @@ def fill(store: Store, rows: list[Row]) -> None:
     store.database.execute_sql("DELETE FROM job_attempts")
     for job_id, row in zip(store.submit(*(asked() for _ in rows)), rows, strict=True):
         store.database.execute_sql(
-            "UPDATE background_jobs SET status = ?, ready = ?, scheduled_at = ?, updated_at = ? WHERE id = ?",
-            (row["status"], row["ready"], row["scheduled_at"], row["updated_at"], job_id),
+            "UPDATE background_jobs SET status = ?, ready = ?, scheduled_at = ?, updated_at = ?, waiting_on = ? "
+            "WHERE id = ?",
+            (row["status"], row["ready"], row["scheduled_at"], row["updated_at"], _waiting_on(row), job_id),
         )
-        for number in range(1, row["attempts"] + 1):
+        for number in range(1, row["attempts"] + (row["ready"] == WAITING) + 1):
             store.database.execute_sql(
                 "INSERT INTO job_attempts (job_id, number, token, boot_id, outcome) VALUES (?, ?, 't', 'b', 'failed')",
                 (job_id, number),
             )
+    store.ledger = Ledger(store.database, "", lambda: 1.0)  # which counts what waits anew
+
+
+def _waiting_on(row: Row) -> str | None:
+    return row["waiting_on"] if row["ready"] == WAITING else None
 
 
 def jobs(store: Store) -> list[tuple[Job, Row]]:
@@ -115,10 +124,10 @@ def jobs(store: Store) -> list[tuple[Job, Row]]:
 
 def moved(job: Job, row: Row, fact: ClockJumped, now: float) -> Row:
     """The row that the rules of one job make of it; a job that is ready waits for no time any more."""
-    if job.status is not Status.PENDING or row["ready"]:
+    if job.status is not Status.PENDING or row["ready"] == 1:
         return row
     after = advance(job, fact, now)
-    if not job.is_waiting_for_retry:
+    if not job.is_waiting_for_retry or row["waiting_on"] == "until 2":
         assert after == job
         return row
     return row | {"scheduled_at": stored(after.scheduled_at or 0.0), "updated_at": to_text(now)}
