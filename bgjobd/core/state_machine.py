@@ -258,7 +258,12 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
         key=fact.key,
+        done=_nothing_done(fact),
     )
+
+
+def _nothing_done(fact: Submitted) -> Done | None:
+    return Done(retry_count_at_submit=fact.retry_count) if fact.retry_count else None
 
 
 _NOWHERE: Final = Place()
@@ -293,7 +298,6 @@ def _cancelled_for(
         now,
         status=status,
         finished_at=now,
-        is_waiting=False,
         cancelled_after=str(fact.node),
         error=f"cancelled: {why_cancelled(fact)}",
         **_counts(job, fact),
@@ -429,6 +433,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
+        done=_nothing_done(by),
     )
 
 

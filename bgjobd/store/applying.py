@@ -32,7 +32,7 @@ from bgjobd.core.facts import (
     SignalSent,
     ValuesTaken,
 )
-from bgjobd.core.job import Done, Job
+from bgjobd.core.job import MOST_STEPS, Done, Ending, Job
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
@@ -58,7 +58,7 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     before = overlay.job(job_id)
     if isinstance(fact, _ASKED_FOR) and not state_machine.is_allowed(before, fact):
         raise InvalidStateError(id=job_id, status=before.status)
-    fact = _with_steps(job_id, _backed_off(job_id, fact, overlay.batch), overlay)
+    fact = _with_steps(before, _backed_off(job_id, fact, overlay.batch), overlay)
     after = advance(before, fact, overlay)
     if isinstance(fact, AttemptStarted):
         overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
@@ -192,11 +192,25 @@ def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:
     return replace(fact, ending=replace(fact.ending, delay=delay_before_start(in_a_row, batch.jitter())))
 
 
-def _with_steps(job_id: int, fact: Fact, overlay: Overlay) -> Fact:
-    """The fact, with that its attempt has got on where it ended badly all the same."""
+def _with_steps(job: Job, fact: Fact, overlay: Overlay) -> Fact:
+    """The fact, with that its attempt has got on where it ended badly all the same.
+
+    One that waits for what it has waited for already has written its journal by itself: a wait has one outcome.
+    """
     if not isinstance(fact, AttemptEnded) or fact.ending.outcome is Outcome.COMPLETED:
         return fact
-    return replace(fact, has_advanced=True) if overlay.has_advanced((job_id, fact.number)) else fact
+    wait, done = fact.ending.wait, job.done or Done()
+    if wait is not None:
+        known = overlay.steps_of(job.id).get((wait.kind, wait.name, wait.turn))
+        if (known is not None and known.number is not None) or done.steps >= MOST_STEPS:
+            ended = replace(_NO_WAIT, exit_code=fact.ending.exit_code, signal=fact.ending.signal)
+            fact = replace(fact, ending=ended)
+    return replace(fact, has_advanced=True) if overlay.has_advanced((job.id, fact.number)) else fact
+
+
+_NO_WAIT: Final = Ending.failed(
+    "StepError", "it waits for what is settled, or once too often", may_retry=False
+)
 
 
 def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:
@@ -206,7 +220,7 @@ def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAtte
         before.call.class_name,
         fact.ending.outcome,
         max(0.0, ended_at - started_at),  # the clock may have been set back
-        is_retried=after.retry_count > before.retry_count,
+        is_retried=after.status is Status.PENDING and fact.ending.spends_retry,
     )
 
 

@@ -52,7 +52,7 @@ class Arrival(NamedTuple):
 
 
 class SentSignal(NamedTuple):
-    """A signal that a job was sent; `size` in characters."""
+    """A signal that a job was sent; `size` in bytes, 0 where a wait has taken it."""
 
     number: int
     name: str
@@ -62,10 +62,14 @@ class SentSignal(NamedTuple):
 
 
 class StoredStep(NamedTuple):
-    """A step: the attempt that began or finished it, and in which place it was finished, None until it is."""
+    """A step or wait: the attempt that began or finished it, and in which place it was finished, None until it is."""
 
     attempt: int
     number: int | None
+
+
+StoredSteps = dict[tuple[str, str, int], StoredStep]
+"""The steps and waits of a job by kind, name and turn: a step may be named as a signal is."""
 
 
 class Keyed(NamedTuple):
@@ -133,7 +137,7 @@ class Gathered:
     arrivals: list[Arrival] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
     holds: dict[str, float] = field(default_factory=dict)
-    steps: dict[int, dict[str, StoredStep]] = field(default_factory=dict)
+    steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
@@ -388,8 +392,8 @@ class Overlay(Gathered):
         if limit is not None and self.waiting_in(queue) >= limit:
             raise QueueFullError(queue=queue, limit=limit)
 
-    def steps_of(self, job_id: int) -> dict[str, StoredStep]:
-        """The steps of the job by name, to be changed."""
+    def steps_of(self, job_id: int) -> StoredSteps:
+        """The steps and waits of the job, to be changed."""
         if job_id not in self.steps:
             self.steps[job_id] = dict(self.batch.steps.get(job_id, {}))
         return self.steps[job_id]

@@ -75,19 +75,17 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
         return
     known, done, is_kept = overlay.steps_of(job.id), job.done or Done(), False
     for note in notes:
-        before = known.get(note.name)
-        if not _can_keep(note, before, len(known), overlay):
+        key = _STEP, note.name, 1
+        size = 0 if note.result is None else len(note.result.encode())
+        if not _can_keep(note, size, known.get(key), len(known), done, overlay):
             continue
-        note, is_kept = replace(note, at=held(note.at)), True
+        note, is_kept = replace(note, at=_instant(note.at, overlay.batch.now)), True
         if note.result is None:
-            known[note.name] = StoredStep(attempt, None)
+            known[key] = StoredStep(attempt, None)
             overlay.write(Kind.BEGUN_STEP, step_row(job.id, attempt, note))
             continue
-        size = len(note.result.encode())
-        if done.step_bytes + size > MOST_STEP_BYTES:
-            continue
         done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
-        known[note.name] = StoredStep(attempt, done.steps)
+        known[key] = StoredStep(attempt, done.steps)
         overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, done.steps, note))
     if is_kept:
         overlay.jobs[job.id] = replace(job, done=done)
@@ -95,25 +93,39 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
         overlay.changed.append(overlay.jobs[job.id])
 
 
-def _can_keep(note: StepNote, before: StoredStep | None, count: int, overlay: Overlay) -> bool:
-    """Whether it is a step as an attempt makes them: a job may have written its journal by itself."""
+def _can_keep(
+    note: StepNote, size: int, before: StoredStep | None, count: int, done: Done, overlay: Overlay
+) -> bool:
+    """Whether it is a step as an attempt makes them: a job may have written its journal by itself.
+
+    What is done finds its place however many others were begun, by attempts that came no further.
+    """
     if before is not None and before.number is not None:
         return False
-    if before is None and count >= MOST_STEPS:
+    if not 1 <= len(note.name) <= _LONGEST_NAME:
         return False
-    return 1 <= len(note.name) <= _LONGEST_NAME and note.result not in overlay.batch.no_results
+    if note.result is None:
+        return before is not None or count < MOST_STEPS
+    has_room = done.steps < MOST_STEPS and done.step_bytes + size <= MOST_STEP_BYTES
+    return has_room and note.result not in overlay.batch.no_results
 
+
+_STEP: Final = "step"
+"""The kind of a row that is of a step."""
 
 _LONGEST_NAME: Final = 255
 
 
 def _held(note: Note, now: float) -> Note:
     """The note as it can be stored: a job may have written its journal by itself."""
-    at = note.at if note.at == note.at else now
     fraction = note.progress
     if fraction is not None:
         fraction = float(min(max(fraction, 0.0), 1.0)) if fraction == fraction else 0.0
-    return Note(held(at), note.type, _storable(note.message), fraction)
+    return Note(_instant(note.at, now), note.type, _storable(note.message), fraction)
+
+
+def _instant(at: float, now: float) -> float:
+    return held(at) if at == at else now
 
 
 def _storable(text: str) -> str:

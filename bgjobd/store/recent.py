@@ -26,7 +26,9 @@ _OF_CALLERS: Final = ("parameters", "result", "error")
 _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "error_class")
 """The columns that may be large, of a job and of an attempt."""
 
-_OF_JOBS: Final = frozenset({Kind.CHANGED_JOB, Kind.TIED_JOB, Kind.REPLACED_JOB, Kind.CHANGED_TERMS})
+_OF_JOBS: Final = frozenset(
+    {Kind.CHANGED_JOB, Kind.TIED_JOB, Kind.REPLACED_JOB, Kind.CHANGED_TERMS, Kind.COUNTED_STEPS}
+)
 _NOT_OF_KNOWN: Final = (
     frozenset(Kind)
     - _OF_JOBS

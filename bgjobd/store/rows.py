@@ -175,6 +175,7 @@ def replaced_row(job: Job) -> Row:
         "backoff": job.policy.backoff,
         "max_retry_delay": job.policy.max_retry_delay,
         "unique_while": job.unique_while,
+        "retry_count_at_submit": job.retry_count,
         "request_digest": REPLACED,
     }
 
@@ -339,9 +340,9 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
 
 
 def done_row(job_id: int, done: Done) -> Row:
-    """What is counted of a job's steps."""
+    """What is counted of a job's steps; that it has rows of them, or of signals, which are to go with it."""
     own = {"waiting_on": done.waiting_on, "retry_count_at_submit": done.retry_count_at_submit}
-    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, **own}
+    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, "carries": 1, **own}
 
 
 def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:

@@ -21,7 +21,7 @@ from bgjobd.store.models import (
     JobLog,
     ScheduleOccurrence,
 )
-from bgjobd.store.written import BEHIND, BLOCKED, WAITING
+from bgjobd.store.written import BEHIND, WAITING
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -397,7 +397,7 @@ UPDATE_REPLACED: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
-                "request_digest",
+                *("retry_count_at_submit", "request_digest"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))
@@ -442,7 +442,6 @@ MAKE_READY: Final = _compiled(
 )
 _MAKE_READY_OR_BEHIND: Final = f"""
     UPDATE background_jobs SET ready = CASE
-        WHEN waits_for > 0 THEN {BLOCKED}
         WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
         WHEN key IS NULL THEN 1
         WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjobd.store.batch import StoredStep
+from bgjobd.store.batch import StoredStep, StoredSteps
 from bgjobd.store.statements import Execute
 
-STEP: Final = "step"
-"""The kind of a row that is of a step."""
-
 SELECT_NAMES: Final = """
-    SELECT s.job_id, s.name, s.attempt, s.number FROM json_each(:ids) AS wanted CROSS JOIN job_steps AS s
-    ON s.job_id = wanted.value
+    SELECT s.job_id, s.kind, s.name, s.turn, s.attempt, s.number
+    FROM json_each(:ids) AS wanted CROSS JOIN job_steps AS s ON s.job_id = wanted.value
 """
 SELECT_FINISHED: Final = """
     SELECT name, result, is_awaited FROM job_steps
@@ -40,17 +37,17 @@ FINISH_STEP: Final = """
 """
 COUNT_STEPS: Final = """
     UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on,
-        retry_count_at_submit = :retry_count_at_submit, carries = 1
+        retry_count_at_submit = :retry_count_at_submit, carries = :carries
     WHERE id = :id
 """
 DELETE_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"
 
 
-def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, dict[str, StoredStep]]:
-    """The steps of these jobs by name, as far as the rules need them."""
-    found: dict[int, dict[str, StoredStep]] = {job_id: {} for job_id in job_ids}
-    for job_id, name, attempt, number in execute(SELECT_NAMES, {"ids": to_json(list(job_ids))}).fetchall():
-        found[job_id][name] = StoredStep(attempt, number)
+def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, StoredSteps]:
+    """The steps and waits of these jobs, as far as the rules need them."""
+    found: dict[int, StoredSteps] = {job_id: {} for job_id in job_ids}
+    for job_id, kind, name, turn, *step in execute(SELECT_NAMES, {"ids": to_json(list(job_ids))}).fetchall():
+        found[job_id][kind, name, turn] = StoredStep(*step)
     return found
 
 
@@ -67,5 +64,8 @@ def carried(execute: Execute, job_id: int) -> str:
 
 
 def is_json(execute: Execute, text: str) -> bool:
-    """Whether the text is JSON: a job may have written it by itself. Without a value made of it, however long."""
-    return bool(execute("SELECT json_valid(?)", (text,)).fetchone()[0])
+    """Whether the text is JSON: a job may have written it by itself. Without a value made of it, however long.
+
+    SQLite looks no further than to a NUL.
+    """
+    return "\0" not in text and bool(execute("SELECT json_valid(?)", (text,)).fetchone()[0])

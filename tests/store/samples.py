@@ -13,15 +13,20 @@ from bgjob.codec import to_json
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
+from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.host.clock import to_text
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.items import (
+    AttemptNotes,
     Claim,
     Committed,
     Item,
     JobFact,
     JobRequests,
     Look,
+    Note,
+    Signal,
+    StepNote,
     Stored,
     Submission,
     Submitter,
@@ -65,6 +70,37 @@ def ends(
 
 def starts(job_id: int, number: int = 1, pid: int = 4711, at: float = NOW) -> JobFact:
     return JobFact(job_id, AttemptStarted(number, pid, at))
+
+
+def waits(
+    job_id: int,
+    kind: str = "signal",
+    name: str = "packed",
+    turn: int = 1,
+    delay: float | None = None,
+    until: float | None = None,
+    number: int = 1,
+) -> JobFact:
+    """The end of an attempt that sleeps, or waits for a signal."""
+    wait = Wait(WaitKind(kind), name if kind == "signal" else "", turn)
+    return ends(job_id, Ending.suspended(wait, delay, until), number)
+
+
+def signal(job_id: int, name: str = "packed", payload: Any = None, key: str | None = None) -> Signal:
+    return Signal(job_id, None, name, to_json(payload), key, SUBMITTER)
+
+
+def does(job_id: int, *notes: Note | StepNote, number: int = 1, first: int = 0) -> AttemptNotes:
+    """What an attempt tells, from its `first` note on."""
+    return AttemptNotes(job_id, number, first, notes)
+
+
+def begun(name: str, at: float = NOW) -> StepNote:
+    return StepNote(at, name)
+
+
+def done(name: str, result: str = "null", at: float = NOW, is_awaited: bool = False) -> StepNote:
+    return StepNote(at, name, result, is_awaited)
 
 
 def cancels(*job_ids: int) -> JobRequests:
