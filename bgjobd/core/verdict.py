@@ -102,6 +102,9 @@ def unbegun(crash: str | None, is_killed: bool) -> Ending:
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
+_PUT_OFF: Final = frozenset({Outcome.SNOOZED, Outcome.SUSPENDED})
+"""The outcomes of an attempt that its job goes on after, unless it is cancelled."""
+
 _BUS, _KILL, _OF_CPU, _OF_FILE_SIZE = 7, 9, 24, 25
 """SIGBUS, SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
 
@@ -154,7 +157,7 @@ def verdict(
     up. `timeout` is in seconds.
     """
     match stop_reason:
-        case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome is Outcome.SNOOZED:
+        case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome in _PUT_OFF:
             ending = Ending.cancelled(ending)
         case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP and ending.spends_retry:
             ending = Ending.timed_out(timeout or 0.0, ending)

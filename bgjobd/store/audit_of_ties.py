@@ -22,7 +22,7 @@ OF_JOBS: Final = (
         "it is {status}, and still waits for what it comes after",
     ),
     (
-        "(j.ready = 2) <> (j.status = 'pending' AND j.waits_for > 0 AND j.ready <> 4)",
+        "(j.ready = 2) <> (j.status = 'pending' AND j.waits_for > 0)",
         "it is {status}, and its ready does not go with what it waits for",
     ),
     (

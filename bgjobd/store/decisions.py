@@ -28,7 +28,7 @@ from bgjobd.store.items import (
     StepNote,
     Submission,
 )
-from bgjobd.store.rows import done_row, new_attempt_row
+from bgjobd.store.rows import new_attempt_row
 from bgjobd.store.written import Kind
 
 REFUSALS: Final = (RequestError, state_machine.IllegalFactError, ValueError, OverflowError)
@@ -110,8 +110,6 @@ def claim(
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed = applying.advance(job, SlotGranted(), overlay)
-        if job.done is not None:
-            overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done))
         overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
         overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
     batch.take_in(overlay)

@@ -395,7 +395,7 @@ class Ledger:
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
         if jobs:
-            jobs = [waits.settle(self._execute, job, batch.now) for job in jobs]
+            jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
             carried = {job.id: steps.carried(self._execute, job.id) for job in jobs if job.is_to_carry}
             decisions.claim(jobs, tokens, self._boot_id, batch, carried)

@@ -13,23 +13,24 @@ from bgjob.errors import (
 )
 from bgjob.words import Status
 from bgjobd.core.facts import SignalSent
-from bgjobd.core.job import Job
+from bgjobd.core.job import Done, Job
 from bgjobd.host.clock import to_text
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, SentSignal
 from bgjobd.store.items import Signal, Submitter
+from bgjobd.store.rows import done_row
 from bgjobd.store.waits import is_waited_for
 from bgjobd.store.written import Kind
 
 MOST_SIGNALS: Final = 100
-MOST_CHARACTERS: Final = 1024 * 1024
+MOST_BYTES: Final = 1024 * 1024
 """Signals that nobody has taken, and what they may take, of a job."""
 
 
 def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
     """Raises the refusals: of a job that is not there, has ended, or has too many signals; of who may not."""
-    job = _job_of(item, overlay)
-    _check_owner(job, item.submitter, overlay)
+    job, uid = _addressed(item, overlay)
+    _check_owner(job, uid, item.submitter)
     sent = overlay.signals_of(job.id)
     if item.signal_key is not None and any(one.key == item.signal_key for one in sent):
         return job.id, False
@@ -38,30 +39,33 @@ def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
     untaken = [one for one in sent if one.is_untaken]
     if len(untaken) >= MOST_SIGNALS:
         raise TooManySignalsError(id=job.id, limit=MOST_SIGNALS)
-    size = len(item.payload)
-    if sum(one.size for one in untaken) + size > MOST_CHARACTERS:
-        raise TooLargeError(limit=MOST_CHARACTERS, size=size)
+    size = len(item.payload.encode())
+    if sum(one.size for one in untaken) + size > MOST_BYTES:
+        raise TooLargeError(limit=MOST_BYTES, size=size)
+    if not sent:
+        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done or Done()))
     number = sent[-1].number + 1 if sent else 1
     sent.append(SentSignal(number, item.name, item.signal_key, True, size))
     row = {"job_id": job.id, "number": number, "name": item.name, "payload": item.payload}
-    now, uid = to_text(overlay.batch.now), item.submitter.uid
-    overlay.write(Kind.NEW_SIGNAL, {**row, "key": item.signal_key, "now": now, "uid": uid})
+    by = {"now": to_text(overlay.batch.now), "uid": item.submitter.uid}
+    overlay.write(Kind.NEW_SIGNAL, {**row, "key": item.signal_key, **by})
     if is_waited_for(job, item.name):
-        apply_fact(job.id, SignalSent(item.name, uid), overlay)
+        apply_fact(job.id, SignalSent(item.name, item.submitter.uid), overlay)
     return job.id, True
 
 
-def _job_of(item: Signal, overlay: Overlay) -> Job:
+def _addressed(item: Signal, overlay: Overlay) -> tuple[Job, int | None]:
+    """The job that it is sent to, and who has submitted that."""
     if item.job_id is not None:
-        return overlay.job(item.job_id)
+        return overlay.job(item.job_id), overlay.batch.submitters.get(item.job_id)
     keyed = None if item.key is None else overlay.keyed_as(item.key)
     if keyed is None:
         raise JobNotFoundError(key=item.key)
-    return overlay.job(keyed.id)
+    return overlay.job(keyed.id), keyed.submitted_uid
 
 
-def _check_owner(job: Job, by: Submitter, overlay: Overlay) -> None:
-    is_own = by.uid is not None and overlay.batch.submitters.get(job.id) == by.uid
+def _check_owner(job: Job, uid: int | None, by: Submitter) -> None:
+    is_own = by.uid is not None and uid == by.uid
     if by.may_manage or is_own:
         return
     raise PermissionDeniedError(reason=f"job {job.id} is another user's; who may manage may send it a signal")

@@ -19,7 +19,7 @@ from bgjobd.store.gate import Gate
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
-from bgjobd.store.written import BEHIND, BLOCKED
+from bgjobd.store.written import BEHIND
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -110,9 +110,7 @@ class Slots:
         found = self._execute(statement, asked).fetchall()
         for _, id, queue, key, priority, has_begun, ready in sorted(found):
             stood = Countable(Status.PENDING, queue, None, is_waiting=is_waiting)
-            stands = Countable(
-                Status.PENDING, queue, None, is_blocked=ready == BLOCKED, is_behind=ready == BEHIND
-            )
+            stands = Countable(Status.PENDING, queue, None, is_behind=ready == BEHIND)
             if stands != stood:
                 batch.move(stood, stands)
             if ready != BEHIND:

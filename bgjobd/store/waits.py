@@ -13,9 +13,10 @@ from bgjob.codec import to_json
 from bgjobd.core.job import Job
 from bgjobd.core.waiting import WaitKind, signal_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.batch import SentSignal
+from bgjobd.store.batch import Batch, SentSignal
+from bgjobd.store.rows import done_row
 from bgjobd.store.statements import Execute
-from bgjobd.store.written import WAITING
+from bgjobd.store.written import WAITING, Kind
 
 OPEN_WAIT: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, until, is_awaited, timed_out)
@@ -47,7 +48,8 @@ INSERT_SIGNAL: Final = """
     VALUES (:job_id, :number, :name, :payload, :key, :now, :uid)
 """
 SELECT_SIGNALS: Final = """
-    SELECT s.job_id, s.number, s.name, s.key, s.taken_by IS NULL, length(s.payload)
+    SELECT s.job_id, s.number, s.name, s.key, s.taken_by IS NULL,
+        CASE WHEN s.taken_by IS NULL THEN length(CAST(s.payload AS BLOB)) ELSE 0 END
     FROM json_each(:ids) AS wanted CROSS JOIN job_signals AS s ON s.job_id = wanted.value ORDER BY s.number
 """
 DELETE_SIGNALS: Final = "DELETE FROM job_signals WHERE job_id = :job_id"
@@ -61,22 +63,28 @@ def signals_of(execute: Execute, job_ids: Sequence[int]) -> dict[int, list[SentS
     return found
 
 
-def settle(execute: Execute, job: Job, now: float) -> Job:
+def settle(execute: Execute, job: Job, batch: Batch) -> Job:
     """The job whose slot is granted, once what it waited for is a result."""
     done = job.done
     if done is None or done.waiting_on is None:
         return job
+    done = done._replace(waiting_on=None)
     found = execute(SELECT_OPEN, {"id": job.id}).fetchone()
-    if found is None:
-        return job.changed(done=done._replace(waiting_on=None))
-    kind, name, turn = found
-    place = {"id": job.id, "kind": kind, "name": name, "turn": turn}
-    result, timed_out = _outcome(execute, job.id, kind, name, turn)
-    given = {"number": done.steps + 1, "now": to_text(now), "result": result, "timed_out": timed_out}
-    execute(SETTLE, {**place, **given})
-    size = 0 if result is None else len(result.encode())
-    settled = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size, waiting_on=None)
-    return job.changed(done=settled)
+    if found is not None:
+        kind, name, turn = found
+        place = {"id": job.id, "kind": kind, "name": name, "turn": turn}
+        result, timed_out = _outcome(execute, job.id, kind, name, turn)
+        given = {
+            "number": done.steps + 1,
+            "now": to_text(batch.now),
+            "result": result,
+            "timed_out": timed_out,
+        }
+        execute(SETTLE, {**place, **given})
+        size = 0 if result is None else len(result.encode())
+        done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
+    batch.write(Kind.COUNTED_STEPS, done_row(job.id, done))
+    return job.changed(done=done)
 
 
 def _outcome(execute: Execute, job_id: int, kind: str, name: str, turn: int) -> tuple[str | None, bool]:
