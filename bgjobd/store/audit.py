@@ -16,7 +16,7 @@ from bgjob.words import EXPIRED, FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
-from bgjobd.store import audit_of_keys, audit_of_ties
+from bgjobd.store import audit_of_keys, audit_of_steps, audit_of_ties
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -124,7 +124,7 @@ def _words(words: Iterable[str]) -> str:
 
 
 _FINAL: Final = _words(FINAL)
-_SPENDS_NOTHING: Final = _words({Outcome.NOT_STARTED, Outcome.SNOOZED})
+_SPENDS_NOTHING: Final = _words({Outcome.NOT_STARTED, Outcome.SNOOZED, Outcome.SUSPENDED})
 
 # Each: what must not be, and what is said of it. A row is told by the first that holds. `j` is the job, `a` its
 # latest attempt; in the second table `a` is any attempt, `j` its job.
@@ -168,6 +168,7 @@ _OF_JOBS: Final = (
         "it was retried more often than its max_retries allows",
     ),
     *audit_of_ties.OF_JOBS,
+    *audit_of_steps.OF_JOBS,
 )
 
 _OF_ATTEMPTS: Final = (
@@ -302,6 +303,7 @@ class Audit:
             ),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_ties.odd_edges(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_keys.odd_keys(self._ask, _MOST)),
+            *(Oddity(job_id, None, told) for job_id, told in audit_of_steps.odd_steps(self._ask, _MOST)),
         )
 
     def odd_groups(self) -> tuple[OddGroup, ...]:

@@ -1,0 +1,92 @@
+"""What the books say of steps, waits and signals: rows and jobs that contradict each other; the SQL and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+Ask = Callable[[str], list[tuple[Any, ...]]]
+"""Runs a statement on a connection that cannot write."""
+
+OF_JOBS: Final = (
+    ("j.status <> 'pending' AND j.waiting_on IS NOT NULL", "it is {status}, and still waits for something"),
+    (
+        "j.ready = 4 AND (j.status <> 'pending' OR j.waiting_on IS NULL)",
+        "its ready says that it waits, and nothing says for what",
+    ),
+    (
+        "(j.steps <> 0 OR j.step_bytes <> 0 OR j.waiting_on IS NOT NULL) "
+        "AND NOT EXISTS (SELECT 1 FROM job_steps WHERE job_id = j.id)",
+        "it counts steps, or waits, and no row tells of that",
+    ),
+)
+"""Rows of audit._OF_JOBS."""
+
+# A wait as its job's column names it, and as a signal that it has taken does.
+_WAITED: Final = "kind || ' ' || CASE kind WHEN 'signal' THEN name ELSE turn END"
+_ODD_STEPS: Final = f"""
+    SELECT s.job_id, j.id IS NULL, j.carries, j.steps, j.step_bytes, j.waiting_on, s.finished, s.bytes, s.last,
+        s.waited, s.waits
+    FROM (
+        SELECT job_id, count(number) AS finished, coalesce(max(number), 0) AS last,
+            coalesce(sum(length(CAST(result AS BLOB))), 0) AS bytes,
+            sum(kind <> 'step' AND number IS NULL) AS waits,
+            max(CASE WHEN kind <> 'step' AND number IS NULL THEN {_WAITED} END) AS waited
+        FROM job_steps GROUP BY job_id
+    ) AS s LEFT JOIN background_jobs AS j ON j.id = s.job_id
+    WHERE j.id IS NULL OR NOT j.carries OR j.steps <> s.finished OR s.last <> s.finished OR j.step_bytes <> s.bytes
+        OR s.waits > 1 OR s.waited IS NOT j.waiting_on
+    LIMIT {{most}}"""
+_ODD_SIGNALS: Final = """
+    SELECT g.job_id, g.number, g.taken_by, j.id IS NULL, j.carries
+    FROM job_signals AS g LEFT JOIN background_jobs AS j ON j.id = g.job_id
+    WHERE j.id IS NULL OR NOT j.carries OR g.taken_by IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM job_steps AS s WHERE s.job_id = g.job_id AND s.kind = 'signal' AND s.name = g.name
+            AND g.taken_by = s.name || ' ' || s.turn AND s.number IS NOT NULL AND NOT s.timed_out
+            AND s.result IS g.payload)
+    LIMIT {most}"""
+_WITHOUT_SIGNAL: Final = """
+    SELECT s.job_id, s.name || ' ' || s.turn, (
+        SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
+    ) AS signals
+    FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+
+
+def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
+    """Job by job what is wrong with its steps, waits and signals; at most so many of each kind."""
+    for job_id, *row in ask(_ODD_STEPS.format(most=most)):
+        yield job_id, _why_odd(*row)
+    for job_id, number, taken_by, is_left, carries in ask(_ODD_SIGNALS.format(most=most)):
+        if is_left:
+            yield job_id, f"it was sent signal {number}, and there is no such job"
+        elif not carries:
+            yield job_id, f"it was sent signal {number}, which would not be deleted with it"
+        else:
+            yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
+    for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
+        yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
+
+
+def _why_odd(
+    is_left: bool,
+    carries: int,
+    steps: int,
+    step_bytes: int,
+    waiting_on: str | None,
+    finished: int,
+    size: int,
+    last: int,
+    waited: str | None,
+    waits: int,
+) -> str:
+    if is_left:
+        return "it has steps, and there is no such job"
+    if not carries:
+        return "it has steps, which would not be deleted with it"
+    if steps != finished or last != finished:
+        return f"it counts {steps} steps, and has {finished}, the last is number {last}"
+    if step_bytes != size:
+        return f"its steps are said to take {step_bytes} bytes, and take {size}"
+    if waits > 1:
+        return f"it waits for {waits} things at once"
+    return f"it waits for {waiting_on or 'nothing'}, and its open wait is for {waited or 'nothing'}"
