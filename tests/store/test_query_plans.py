@@ -8,6 +8,7 @@ import pytest
 
 from bgjobd.store import (
     adoption,
+    audit_of_steps,
     audit_of_ties,
     deletions,
     dependencies,
@@ -17,9 +18,11 @@ from bgjobd.store import (
     release,
     retention,
     statements,
+    steps,
     tally,
     uniques,
     usage,
+    waits,
 )
 from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
@@ -345,6 +348,62 @@ def test_what_is_done_for_keys_is_found_by_its_index(store: Store, changed: str)
         text = "\n".join(plan(store, statement))
         assert index in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
+
+
+# Steps, waits and signals
+
+OF_STEPS = {
+    "steps of jobs": (steps.SELECT_NAMES, "PRIMARY KEY (job_id=?)"),
+    "finished ones": (steps.SELECT_FINISHED, "PRIMARY KEY (job_id=? AND kind=?)"),
+    "settled waits": (steps.SELECT_SETTLED, "PRIMARY KEY (job_id=?)"),
+    "a count": (steps.COUNT_STEPS, "INTEGER PRIMARY KEY"),
+    "steps that go": (steps.DELETE_STEPS, "PRIMARY KEY (job_id=?)"),
+    "an open wait": (waits.SELECT_OPEN, "PRIMARY KEY (job_id=?)"),
+    "one that goes": (waits.DROP_WAIT, "PRIMARY KEY (job_id=?)"),
+    "a settled one": (waits.SETTLE, "PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)"),
+    "the oldest signal": (waits.SELECT_UNTAKEN, "PRIMARY KEY (job_id=?)"),
+    "a taken one": (waits.TAKE_SIGNAL, "PRIMARY KEY (job_id=? AND number=?)"),
+    "signals of jobs": (waits.SELECT_SIGNALS, "PRIMARY KEY (job_id=?)"),
+    "signals that go": (waits.DELETE_SIGNALS, "PRIMARY KEY (job_id=?)"),
+    "who is due": (statements.MAKE_READY_AFTER_WAIT, "jobs_waiting (scheduled_at>? AND scheduled_at<?)"),
+    "who is due next": (statements.SELECT_NEXT_TIMEOUT, "INDEX jobs_waiting"),
+    "shifted": (statements.SHIFT_WAITS, "INDEX jobs_waiting"),
+    "shifted at a start": (statements.SHIFT_WAITS_FROM_THE_FUTURE, "INDEX jobs_waiting"),
+    "what follows them": (waits.FOLLOW_JOBS, "job_steps USING PRIMARY KEY (job_id=?)"),
+}
+"""Each statement about them, and what it finds its rows by."""
+
+
+@pytest.mark.parametrize("statistics", [None, "10000000 10000000"], ids=["no statistics", "millions"])
+def test_what_is_kept_of_steps_is_found_by_its_job(store: Store, statistics: str | None) -> None:
+    if statistics is not None:
+        store.database.execute_sql("ANALYZE")
+        for table in ("job_steps", "job_signals", "background_jobs"):
+            store.database.execute_sql("INSERT INTO sqlite_stat1 VALUES (?, NULL, ?)", (table, statistics))
+    for name, (statement, index) in OF_STEPS.items():
+        text = "\n".join(plan(store, statement))
+        assert index in text, f"{name}:\n{text}"
+        scans = [step for step in plan(store, statement) if step.startswith("SCAN") and not _is_small(step)]
+        assert not scans or "INDEX jobs_waiting" in scans[0], f"{name}:\n{text}"
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_books_walk_once_through_steps_and_signals(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    store.database.execute_sql(
+        "INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out) "
+        "SELECT id, 'step', 'a', 1, 1, 1, '', 0, 0 FROM background_jobs"
+    )
+    if changed:
+        store.database.execute_sql("ANALYZE")
+    for statement, walked in (
+        (audit_of_steps._ODD_STEPS, ["SCAN job_steps", "SCAN s"]),
+        (audit_of_steps._ODD_SIGNALS, ["SCAN g"]),
+        (audit_of_steps._WITHOUT_SIGNAL, ["SCAN s"]),
+    ):
+        found = plan(store, statement.format(most=100))
+        assert [step for step in found if step.startswith("SCAN")] == walked, found
+        assert not any("TEMP B-TREE" in step for step in found), found
 
 
 # Edges and groups
