@@ -67,6 +67,21 @@ class Rate:
         return min(full_at, now + self.burst * self.interval)
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket as it is stored; nothing starts before `held_until`, as the job `held_by` has asked."""
+
+    full_at: float = 0.0
+    held_until: float | None = None
+    held_by: int | None = None
+
+    def is_held(self, now: float) -> bool:
+        return self.held_until is not None and self.held_until > now
+
+
+FULL: Final = Bucket()
+
+
 def scope_of_class(class_name: str) -> str:
     """By what name the bucket of a class is stored."""
     return f"class:{class_name}"

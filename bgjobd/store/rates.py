@@ -9,7 +9,7 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Job
-from bgjobd.core.rates import Rate, scope_of_class, scope_of_key
+from bgjobd.core.rates import FULL, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
 from bgjobd.store.statements import Execute
@@ -18,6 +18,9 @@ from bgjobd.store.written import BEHIND
 SELECT_BUCKETS: Final = (
     "SELECT scope, full_at FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
 )
+SELECT_WHOLE_BUCKETS: Final = """
+    SELECT scope, full_at, held_until, held_by FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))
+"""
 SELECT_HOLDS: Final = "SELECT scope, held_until FROM rates WHERE held_until IS NOT NULL"
 FILL: Final = """
     INSERT INTO rates (scope, full_at) VALUES (:scope, :full_at)
@@ -46,6 +49,12 @@ BOUND_OF_QUEUE: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE sc
 TRIM: Final = """
     DELETE FROM rates WHERE full_at <= :now AND (held_until IS NULL OR held_until <= :now)
 """
+
+
+def stored(execute: Execute, scopes: Sequence[str]) -> dict[str, Bucket]:
+    """These buckets; of which nothing is stored, they are full."""
+    rows = execute(SELECT_WHOLE_BUCKETS, {"scopes": to_json(scopes)}).fetchall()
+    return dict.fromkeys(scopes, FULL) | {scope: Bucket(*known) for scope, *known in rows}
 
 
 def holds(execute: Execute) -> dict[str, float]:

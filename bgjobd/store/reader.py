@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import Outcome, Status
-from bgjobd.core.edges import Node, Of
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
-from bgjobd.core.why import MOST_AHEAD, Keeper, LatestAttempt, OnFile, RunningJob
+from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, dependencies, graphs, occurrences, pages, schedules, statements, usage
+from bgjobd.store import backfills, graphs, occurrences, pages, schedules, statements, usage, waiting
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
@@ -96,12 +95,6 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
-KEEPER: Final = """
-    SELECT "of", after_id FROM job_dependencies WHERE job_id = :id AND standing <> 1
-    ORDER BY standing DESC, "of" DESC, after_id LIMIT 1
-"""
-
-_SELECT_STATUS: Final = f"SELECT status, ready = {BLOCKED} FROM background_jobs WHERE id = :id"
 ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
@@ -381,7 +374,9 @@ class Reader:
                 return None
             job = job_from_row(row)
             latest = self._latest(job)
-            return self._waiting(job, latest, now) if job.status is Status.PENDING else OnFile(job, latest)
+            if job.status is not Status.PENDING:
+                return OnFile(job, latest)
+            return waiting.on_file(self._database.connection().execute, job, latest, now)
 
     def _latest(self, job: Job) -> LatestAttempt | None:
         rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
@@ -395,37 +390,6 @@ class Reader:
             instant(row["finished_at"]),
             None if row["outcome"] is None else _ending(row),
         )
-
-    def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-        pause = self._database.execute_sql(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
-        paused_at, resumes_at = pause or (None, None)
-        place = {"queue": job.queue, "priority": job.priority, "turn": job.turn, "id": job.id}
-        bounds = {"now": to_text(now), "most": MOST_AHEAD}
-        (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
-        running = self._database.execute_sql(statements.SELECT_RUNNING).fetchall()
-        return OnFile(
-            job,
-            latest,
-            instant(paused_at),
-            ahead,
-            tuple(RunningJob(*row) for row in running),
-            self._try_keeper(job),
-            instant(resumes_at),
-        )
-
-    def _try_keeper(self, job: Job) -> Keeper | None:
-        """What a blocked job waits for; what has ended badly before the rest."""
-        if not job.is_blocked:
-            return None
-        row = self._database.execute_sql(KEEPER, {"id": job.id}).fetchone()
-        if row is None:
-            return None
-        node = Node(Of(row[0]), row[1])
-        if node.of is Of.GROUP:
-            groups = dependencies.groups_by_id(self._database.execute_sql, [node.id])
-            return Keeper(node, group=groups.get(node.id))
-        found = self._database.execute_sql(_SELECT_STATUS, {"id": node.id}).fetchone()
-        return Keeper(node) if found is None else Keeper(node, Status(found[0]), is_blocked=bool(found[1]))
 
     def database_id(self) -> str:
         return str(self._property("database_id"))

@@ -14,7 +14,7 @@ import pytest
 
 from bgjob import AsyncClient, Client, Job
 from bgjob.errors import InvalidStateError, JobNotFoundError
-from bgjobd.core.why import MOST_AHEAD
+from bgjobd.core.on_file import MOST_AHEAD
 from tests.client.test_commands import Commands
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import held_by_another_program

@@ -20,6 +20,7 @@ from bgjobd.store import (
     tally,
     uniques,
     usage,
+    waiting,
 )
 from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
@@ -272,7 +273,7 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
     store: Store, changed: str
 ) -> None:
     attempted_once(store, changed)
-    on_jobs = [step for step in plan(store, statements.COUNT_AHEAD) if "background_jobs" in step]
+    on_jobs = [step for step in plan(store, waiting.COUNT_AHEAD) if "background_jobs" in step]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
         "jobs_ready (queue=? AND priority>?)",
         "jobs_ready (queue=? AND priority=? AND turn<?)",
@@ -333,6 +334,22 @@ OF_KEYS = {
     "waiting of a class": (rates.IS_WAITING, "INDEX jobs_of_class (queue=? AND class_name=?)"),
     "shifted behind": (rates.SHIFT_BEHIND, "jobs_due_behind (waits_until>?)"),
     "asked anew": (rates.ASK_BEHIND_ANEW, "jobs_due_behind (waits_until>?)"),
+    "whole buckets": (rates.SELECT_WHOLE_BUCKETS, "PRIMARY KEY (scope=?)"),
+    "who of a key runs": (waiting.SELECT_KEY_RUNNING, "INDEX jobs_key_running (queue=? AND key=?)"),
+    "who of a key is ready": (waiting.SELECT_KEY_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "before one of a key": (
+        waiting.COUNT_READY_AHEAD,
+        "INDEX jobs_key_ready (queue=? AND key=? AND priority=? AND turn=? AND id<?)",
+    ),
+    "before one behind": (
+        waiting.COUNT_BEHIND_AHEAD,
+        "INDEX jobs_behind (queue=? AND key=? AND priority=? AND turn=? AND id<?)",
+    ),
+    "turn to come": (
+        waiting.SELECT_TURN_TO_COME,
+        "INDEX jobs_turns (queue=? AND key=? AND priority=? AND turn>?)",
+    ),
+    "whether it is ready": (waiting.SELECT_READY, "INTEGER PRIMARY KEY"),
     "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
 }
 """Each statement about keys, and what it finds its rows by."""
