@@ -48,7 +48,10 @@ SHAPES: Final[Mapping[str, str]] = {
         "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
-    "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
+    "Class": (
+        "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string, "
+        "held_until: ?moment, held_by: ?int"
+    ),
     "QueueStats": (
         "name: string, pending: int, running: int, slots: ?int, paused: bool, "
         "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment"

@@ -131,7 +131,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     ),
     "classes": (
         {"classes": [{"name": "a.B", "doc": "One.", "unavailable": None, "policy": _POLICY,
-                      "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}]}]},
+                      "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}],
+                      "held_until": _WHEN, "held_by": 12}]},
         ("classes",),
     ),
     "reloaded": (

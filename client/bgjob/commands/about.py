@@ -27,7 +27,8 @@ def classes(client: Client, given: argparse.Namespace) -> int:
         return OK
     if not found:
         screen.say("no class is approved; list some under [approved] in the daemon's configuration")
-    screen.show("\n".join("".join(line + "\n" for line in _class(one)) for one in found))
+    now = time.time()
+    screen.show("\n".join("".join(line + "\n" for line in _class(one, now)) for one in found))
     return OK
 
 
@@ -137,12 +138,15 @@ def _is_named(name: str, wanted: str) -> bool:
     return name == wanted or name.endswith(f".{wanted}")
 
 
-def _class(described: Mapping[str, Any]) -> Iterator[str]:
+def _class(described: Mapping[str, Any], now: float) -> Iterator[str]:
     yield screen.painted(text.one_line(described["name"]), "bold")
     if described["unavailable"] is not None:
         yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
     if described.get("hint"):
         yield f"  {_indented(described['hint'])}"
+    until = described.get("held_until")  # which daemons before did not tell
+    if until is not None:
+        yield f"  none starts until {text.moment(until, now)}: job {described['held_by']} was told to come later"
     if described["doc"]:
         yield f"  {_indented(described['doc'])}"
     for method in described["methods"]:
