@@ -98,13 +98,17 @@ _EXPIRED_AT_ONCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of the file between two transactions, so that each need not read it anew."""
+    """What is known of the file between two transactions, so that each need not read it anew.
+
+    `limits` of keys and classes are those of the last transaction, None where it had none.
+    """
 
     tally: Tally
     has_consequences: bool
     next_expiry: float
     holds: Mapping[str, float]
     adopted: Adopted
+    limits: tuple[Any, ...] | None = None
 
     @property
     def has_more(self) -> bool:
@@ -136,6 +140,7 @@ class Ledger:
             with as_peewees_own:
                 known = self._known or self._read(now)
                 batch = self._begin(known, lanes, now)
+                limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
                 answers = self._settle(items, batch)
                 has_consequences = self._release(batch, known.has_consequences)
@@ -151,7 +156,7 @@ class Ledger:
                 self._execute("ROLLBACK")
             raise
         holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._known = _Known(tally, has_consequences, next_expiry, holds, adopted)
+        self._known = _Known(tally, has_consequences, next_expiry, holds, adopted, limits)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
@@ -176,6 +181,15 @@ class Ledger:
             rates=lanes.rates,
             holds=dict(known.holds),
         )
+
+    def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
+        """The limits as they are by now; where they are others, no bucket is emptier than one can be."""
+        if lanes.keys is None:
+            return known.limits
+        limits = lanes.keys, lanes.rates
+        if limits != known.limits and batch.has_rates:
+            rates.bound(self._execute, batch)
+        return limits
 
     def _commit(self) -> None:
         try:

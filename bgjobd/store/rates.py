@@ -119,7 +119,9 @@ def shift(execute: Execute, seconds: float) -> None:
 
 
 def bound(execute: Execute, batch: Batch) -> None:
-    """The clock may have been set while nobody ran: no bucket is emptier than one can be, and keys are asked anew."""
+    """The clock may have been set while nobody ran, or the rates: no bucket is emptier than one can be, and keys are
+    asked anew.
+    """
     now = batch.now
     for name, rate in batch.rates.items():
         execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})

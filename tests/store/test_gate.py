@@ -248,6 +248,20 @@ def test_a_clock_that_was_set_stops_nobody_and_has_none_burst(
     assert (committed.next_due or math.inf) <= store.now + 0.2
 
 
+def test_a_rate_that_is_higher_since_a_reload_waits_no_longer_than_its_own_bucket(store: Store) -> None:
+    name = "myapp.jobs.ExampleJob"
+    slow = Lanes(100, keys={"default": KeyRules(rate=Rate(1, 3600.0))}, rates={name: Rate(1, 3600.0)})
+    submit(store, slow, *["a"] * 3)
+    assert claimed(store, slow) == [1]
+    fast = Lanes(100, keys={"default": KeyRules(rate=Rate(10, 1.0))}, rates={name: Rate(5, 1.0)})
+    assert claimed(store, fast) == []
+    found = []
+    for _ in range(2):
+        store.now = store.commit(Look(), lanes=fast).next_due or math.inf
+        found += [(round(store.now - NOW, 3), claimed(store, fast))]
+    assert found == [(0.1, []), (0.2, [2])]  # first that of the key, then that of the class
+
+
 # Histories
 
 
