@@ -146,7 +146,8 @@ def _rules(on_file: OnFile, lanes: Lanes) -> KeyRules:
 
 def _key(on_file: OnFile, rules: KeyRules) -> str:
     key = short(on_file.job.key or "")
-    return f"user {key}" if rules.share is Share.USER else key
+    is_uid = rules.share is Share.USER and key.isdecimal()  # others are of before the queue's last reload
+    return f"user {key}" if is_uid else key
 
 
 def _held(on_file: OnFile, bucket: Bucket, whose: str, now: float) -> str:

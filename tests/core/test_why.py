@@ -385,6 +385,11 @@ def test_users_are_named_as_such() -> None:
     )
 
 
+def test_a_key_of_before_users_took_turns_is_named_as_it_is() -> None:
+    rules = KeyRules(slots=1, share=Share.USER)
+    assert behind(OfKey((3,)), rules).startswith("waits for its key: customer:7 has 1 place")
+
+
 def test_a_key_of_many_lines_is_told_on_one() -> None:
     on_file = OnFile(pending(key="a\nb" + "x" * 250, is_behind=True), of_key=OfKey((3,)))
     sentence = told(on_file, lanes=Lanes(2, keys={"default": KeyRules(slots=1)}))

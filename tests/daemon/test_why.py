@@ -165,7 +165,9 @@ def test_a_job_behind_its_key(asking: Client, tmp_path: Path) -> None:
     second, third = (waits(asking, queue="keyed", key="customer:7", expires_in=9000) for _ in range(2))
     at = clock(third.refresh()["expires_at"])
     taken = f"waits for its key: customer:7 has 1 place in queue keyed, taken by job {first.id}, and "
-    assert why(third) == f"{taken}1 job is before it; it expires at {at}, in 2 h, if it has not started by then"
+    assert (
+        why(third) == f"{taken}1 job is before it; it expires at {at}, in 2 h, if it has not started by then"
+    )
     first.cancel()
     assert second.result(20) == third.result(20) == 1
 
