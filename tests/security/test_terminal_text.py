@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgjob import command, flow
+from bgjob import command, flow, retrying
 from bgjob.codec import Reply, Request
 from bgjob.commands import arguments, waiting_board
 from bgjob.errors import RequestError
@@ -303,6 +303,7 @@ def _hostile_errors() -> Iterator[Reply]:
 
 
 def test_no_refusal_of_a_lying_daemon_does(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.0)  # a place for a connection is not waited for
     for error in _hostile_errors():
         monkeypatch.setattr(liar, "error", error)
         for words in (["show", "1"], ["pause", "mail"], ["run", "a.B::c"]):
