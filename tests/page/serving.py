@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import Request, Response
+from bgjobd.web.render import Renderer
 from bgjobd.web.server import Limits, Server
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
@@ -20,6 +22,12 @@ from tests.client.scripted import Line, ScriptedDaemon
 TOKEN = "a-token-that-is-long-enough-for-it"
 WHEN = "2024-12-04T14:31:53Z"
 COMING = "2040-01-01T01:30:00Z"
+
+
+@cache
+def renderer() -> Renderer:
+    """One for the whole process, which takes a while to compile its templates."""
+    return Renderer()
 
 
 @dataclass(frozen=True)
