@@ -15,6 +15,7 @@ _TRIES = 4
 """Points from a chosen one on, until one is reached: how often a loop waits is not the same at each run."""
 
 
+@pytest.mark.timeout(300)  # of some dozen walks, each of which has 60 s
 @pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 @pytest.mark.parametrize(
     ("role", "start", "step"),
