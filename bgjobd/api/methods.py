@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bgjob import __version__
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import groups, schedules, schemas, streams
@@ -63,6 +63,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
         schedule=given.schedule,
         group=given.group,
+        key=given.key,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -156,6 +157,17 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
     await daemon.record(QueueResumed(_known_queue(daemon, given.queue)))
     say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
+
+
+async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
+    queue = _known_queue(daemon, given.queue)
+
+    def read(reader: Reader) -> Encoded:
+        found, following = reader.keys(queue, given.search, given.after, given.limit or _PAGE)
+        return Encoded(to_json({"keys": found, "next": following}).encode())
+
+    async with caller.turn:
+        return await (daemon.readers.search(read) if given.search else daemon.readers.read(read))
 
 
 def _known_queue(daemon: Daemon, queue: str) -> str:
@@ -277,6 +289,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
+    "Keys": (schemas.Keys, keys),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),

@@ -196,6 +196,12 @@ class QueueName(Input):
     queue: str
 
 
+class Keys(QueueName):
+    search: str | None = None
+    after: Key | None = None
+    limit: Limit | None = None
+
+
 class Pause(QueueName):
     resumes_in: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
     resumes_at: str | None = None
@@ -248,6 +254,7 @@ class List(Input):
     count: Count | None = None
     schedule: str | None = None
     group: Id | None = None
+    key: Key | None = None
 
 
 class Logs(Input):

@@ -296,6 +296,11 @@ _KEYS: Final = (
 )
 
 
+def _index_by_key(database: SqliteDatabase) -> None:
+    """The jobs of a key, whatever became of them."""
+    database.execute_sql("CREATE INDEX jobs_by_key ON background_jobs (key, id) WHERE key IS NOT NULL")
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -311,6 +316,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_unique_keys,
     _tell_end_of_pause,
     _add_keys,
+    _index_by_key,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -16,7 +16,7 @@ from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, graphs, occurrences, pages, schedules, statements, usage, waiting
+from bgjobd.store import backfills, graphs, keys, occurrences, pages, schedules, statements, usage, waiting
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
@@ -266,6 +266,20 @@ class Reader:
         on.
         """
         return graphs.groups(self._database.connection(), state, within, before, limit)
+
+    def keys(
+        self,
+        queue: str,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int = PAGE,
+        budget: float = BUDGET,
+    ) -> tuple[Sequence[JsonObject], str | None]:
+        """How the keys of a queue stand that have `search` in them, in their order, those behind `after`; and where to
+        go on.
+        """
+        with self._database.atomic():  # so that a key is counted as it was found
+            return keys.page(self._database.connection(), queue, search, after or "", limit, budget)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

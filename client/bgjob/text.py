@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
 from bgjob.answers import has_expired
-from bgjob.words import BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
+from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -29,6 +29,8 @@ def standing(job: Mapping[str, Any], now: float) -> str:
         return EXPIRED
     if job["status"] == Status.PENDING and job.get("is_blocked"):
         return BLOCKED
+    if job["status"] == Status.PENDING and job.get("is_behind"):
+        return BEHIND
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
         return str(job["status"])
     number, outcome = _latest_attempt(job)

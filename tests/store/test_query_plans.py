@@ -13,6 +13,7 @@ from bgjobd.store import (
     dependencies,
     gate,
     graphs,
+    keys,
     rates,
     release,
     retention,
@@ -350,6 +351,11 @@ OF_KEYS = {
         "INDEX jobs_turns (queue=? AND key=? AND priority=? AND turn>?)",
     ),
     "whether it is ready": (waiting.SELECT_READY, "INTEGER PRIMARY KEY"),
+    "keys that run": (keys.SELECT_NEXT, "COVERING INDEX jobs_key_running (queue=? AND key>?)"),
+    "keys that are ready": (keys.SELECT_NEXT, "INDEX jobs_key_ready (queue=? AND key>?)"),
+    "keys that wait": (keys.SELECT_NEXT, "COVERING INDEX jobs_behind (queue=? AND key>?)"),
+    "how a key stands": (keys.SELECT_STATE, "COVERING INDEX jobs_behind (queue=? AND key=?)"),
+    "the first behind": (keys.SELECT_STATE, "USING INDEX jobs_behind (queue=? AND key=?)"),
     "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
 }
 """Each statement about keys, and what it finds its rows by."""
