@@ -74,7 +74,7 @@ def adopt(execute: Execute, gate: Gate, wanted: Mapping[str, KeyRules] | None, a
     ]
     queue = changed[0]
     is_done, key = _go_through(execute, gate, queue, adopted.key)
-    is_done &= wanted.get(queue, NO_RULES).share is not Share.NONE or _end_turns(execute, queue)
+    is_done &= wanted.get(queue, NO_RULES).share is not Share.NONE or _end_turns(execute, gate, queue)
     if not is_done:
         return Adopted(adopted.rules, key, is_whole=False)
     rules = {name: one for name, one in {**adopted.rules, queue: told.get(queue)}.items() if one is not None}
@@ -99,8 +99,9 @@ def _go_through(execute: Execute, gate: Gate, queue: str, key: str) -> tuple[boo
     return False, key
 
 
-def _end_turns(execute: Execute, queue: str) -> bool:
+def _end_turns(execute: Execute, gate: Gate, queue: str) -> bool:
     """Have what waits in a queue that shares no more go by age again; whether that is done."""
+    gate.forget_jobs()
     if execute(TAKE_TURNS_AWAY, {"queue": queue, "count": AT_ONCE}).rowcount == AT_ONCE:
         return False
     execute(FORGET_TURNS, {"queue": queue})

@@ -20,7 +20,7 @@ from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
-from bgjobd.store.written import Kind, Row, Written
+from bgjobd.store.written import BEHIND, Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
 """A LogLine without its id, which it gets last of all."""
@@ -138,9 +138,9 @@ class Batch(Gathered):
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
     come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
-    classes how often they may start; `placed` says of jobs whether they are behind their key by now. `written` are
-    the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside the `bulks`.
-    `resumed` are the queues whose pause is over.
+    classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
+    `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
+    the `bulks`. `resumed` are the queues whose pause is over.
     """
 
     now: float
@@ -162,7 +162,7 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
-    placed: dict[int, bool] = field(default_factory=dict)
+    placed: dict[int, Row] = field(default_factory=dict)
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""
@@ -276,10 +276,16 @@ class Batch(Gathered):
             tuple(self.bulks),
             tuple(self.ended_groups),
             tuple(self.resumed),
+            self.placed,
         )
 
+    def place(self, id: int, **columns: Any) -> None:
+        """Note what a statement of its own has made of a job."""
+        self.placed[id] = {**self.placed.get(id, {}), **columns}
+
     def _as_placed(self, job: Job) -> Job:
-        is_behind = self.placed.get(job.id, job.is_behind) and job.status is Status.PENDING
+        ready = self.placed.get(job.id, {}).get("ready", BEHIND if job.is_behind else None)
+        is_behind = ready == BEHIND and job.status is Status.PENDING
         return job if is_behind == job.is_behind else job.changed(is_behind=is_behind)
 
 

@@ -132,8 +132,9 @@ class Gate:
             is_gated = self._batch.is_limited(one.queue, one.key)
             ready = BEHIND if is_gated else 1
             self._execute(SET_TURN, {"id": one.id, "turn": after + 1, "ready": ready})
+            self._batch.place(one.id, turn=after + 1, ready=ready)
             if not is_gated:
-                self._move(one.queue, one.id, is_behind=False)
+                self._move(one.queue, is_behind=False)
 
     def _turn(self, statement: str, one: Arrival) -> int:
         found = self._execute(statement, one._asdict()).fetchone()
@@ -185,21 +186,27 @@ class Gate:
         return None if found is None else Waiting(*found)
 
     def _promote(self, queue: str, id: int) -> None:
-        self._execute(PROMOTE, {"id": id, "now": to_text(self._batch.now)})
-        self._move(queue, id, is_behind=False)
+        now = to_text(self._batch.now)
+        self._execute(PROMOTE, {"id": id, "now": now})
+        self._batch.place(id, ready=1, updated_at=now)
+        self._move(queue, is_behind=False)
         self.has_promoted = True
 
     def _put_behind(self, queue: str, id: int) -> None:
         self._execute(PUT_BEHIND, {"id": id})
-        self._move(queue, id, is_behind=True)
+        self._batch.place(id, ready=BEHIND)
+        self._move(queue, is_behind=True)
 
     def _put_all_behind(self, named: dict[str, str], count: int) -> None:
         self._execute(PUT_ALL_BEHIND, named)
+        self.forget_jobs()
         for _ in range(count):
-            self._move(named["queue"], None, is_behind=True)
+            self._move(named["queue"], is_behind=True)
 
-    def _move(self, queue: str, id: int | None, is_behind: bool) -> None:
+    def forget_jobs(self) -> None:
+        """Tell that jobs have changed which nobody has counted up."""
+        self._batch.has_unseen_changes = True
+
+    def _move(self, queue: str, is_behind: bool) -> None:
         places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (not is_behind, is_behind)]
         self._batch.move(*places)
-        if id is not None:
-            self._batch.placed[id] = is_behind

@@ -97,6 +97,7 @@ class Slots:
         for _, id, queue, key, priority, has_begun in sorted(row[1:] for row in behind if row[0] == BEHIND):
             places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (False, True)]
             batch.move(*places)
+            batch.place(id, ready=BEHIND)
             if queue in shared:
                 batch.arrivals.append(Arrival(id, queue, key, priority, bool(has_begun)))
             if batch.is_limited(queue, key):
