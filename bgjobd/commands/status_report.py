@@ -273,6 +273,9 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "slots", f"{sum(queue['running'] for queue in stats['queues'])} of {stats['slots']} in use"
     for index, queue in enumerate(stats["queues"]):
         counts = f"{queue['pending']} pending, {queue['running']} running"
+        counts += f", {queue['behind']} behind" if queue.get("behind") else ""
+        rules = text.key_rules(queue)
+        counts += f", per key {rules}" if rules else ""
         paused = text.paused(queue, seen.now)
         yield "" if index else "queues", f"{queue['name']}: {counts}{paused and f', {paused}'}"
     waited = _waited(seen)

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from bgjob.codec import JsonObject
+from bgjob.words import MOST_OF_KEY
 from bgjobd.core.case_folding import fold, needle
 from bgjobd.store.written import BEHIND
-
-MOST_COUNTED: Final = 1000
-"""Jobs of a key that are counted of each kind: there may be a million."""
 
 _KINDS: Final = {
     "running": ("jobs_key_running", "status = 'running' AND key IS NOT NULL"),
@@ -67,6 +65,6 @@ def _keys(connection: sqlite3.Connection, queue: str, after: str) -> Iterator[st
 
 
 def _state(connection: sqlite3.Connection, queue: str, key: str) -> JsonObject:
-    given = {"queue": queue, "key": key, "most": MOST_COUNTED}
+    given = {"queue": queue, "key": key, "most": MOST_OF_KEY}
     running, ready, behind, next_at = connection.execute(SELECT_STATE, given).fetchone()
     return {"key": key, "running": running, "ready": ready, "behind": behind, "next_at": next_at}

@@ -85,6 +85,9 @@ class Throttle(StrEnum):
     JOB = "job"
 
 
+MOST_OF_KEY: Final = 1000
+"""How many jobs of a key are counted of each kind, those that run, are ready and behind: there may be a million."""
+
 LONGEST_THROTTLE: Final = 3600.0
 """For how many seconds others are kept from starting at once, at most."""
 

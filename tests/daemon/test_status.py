@@ -50,7 +50,16 @@ STATS: dict[str, Any] = {
     "minutes": [{"at": "2025-11-25T15:59:00.000000Z", "completed": 2, "failed": 1}],
     "oldest_pending": None,
     "queues": [
-        {"name": "default", "slots": None, "pending": 3, "running": 2, "paused": False},
+        {
+            "name": "default",
+            "slots": None,
+            "pending": 3,
+            "running": 2,
+            "paused": False,
+            "slots_per_key": 2,
+            "share": "key",
+            "behind": 1,
+        },
         {"name": "mail", "slots": 1, "pending": 0, "running": 1, "paused": True},
     ],
 }
@@ -184,7 +193,7 @@ def test_the_screen_has_what_a_person_looks_for_first() -> None:
     for line in (
         "socket       /run/bgjobd.sock, answers",
         "slots        3 of 4 in use",
-        "queues       default: 3 pending, 2 running",
+        "queues       default: 3 pending, 2 running, 1 behind, per key 2 slots, turns by key",
         "             mail: 0 pending, 1 running, paused",
         "last hour    2 completed, 1 failed",
         "page         http://127.0.0.1:8377/, answers",

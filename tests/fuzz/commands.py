@@ -57,6 +57,7 @@ WORDS: Final = (
     "top --once",
     "stats",
     "classes",
+    "keys mail",
     "reload",
     "pause",
     "resume",

@@ -110,6 +110,7 @@ TOLD: Final[Mapping[str, Any]] = {
         "is_whole": False,
     },
     "group": _GROUP,
+    "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],
 }
 """All that a daemon answers to the commands, with every field."""
 
@@ -131,6 +132,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
     "classes": ((), ("class",)),
+    "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
     "resume": ((), ()),
@@ -179,6 +181,8 @@ class Liar:
                 line.reply(id=told["id"])
             case "SubmitMany":
                 line.reply(ids=told["ids"], groups=[7])
+            case "Keys":
+                line.reply(keys=told["keys"], next=None)
             case "Graph":
                 line.reply(**told["graph"])
             case "Group" | "WaitGroup":

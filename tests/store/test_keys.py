@@ -83,6 +83,6 @@ def test_a_key_says_when_its_rate_lets_the_next_start(store: Store, reader: Read
 def test_of_very_many_jobs_of_a_key_some_are_counted(
     store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "MOST_COUNTED", 3)
+    monkeypatch.setattr(keys, "MOST_OF_KEY", 3)
     submit(store, *["a"] * 9)
     assert standings(reader) == {"a": (0, 1, 3)}

@@ -14,7 +14,7 @@ from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
-from bgjob.words import BLOCKED, Status
+from bgjob.words import BEHIND, BLOCKED, Status
 
 
 def classes(client: Client, given: argparse.Namespace) -> int:
@@ -62,8 +62,10 @@ def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -
         standing.get("blocked"),
         standing.get("groups_open"),
     )  # which daemons before did not tell
-    if blocked:
-        counts[Status.PENDING] += f" ({blocked} {paint(BLOCKED)})"
+    behind = sum(queue.get("behind") or 0 for queue in standing["queues"])
+    kept = [f"{count} {paint(word)}" for count, word in ((blocked, BLOCKED), (behind, BEHIND)) if count]
+    if kept:
+        counts[Status.PENDING] += f" ({', '.join(kept)})"
     have = "group has" if groups == 1 else "groups have"
     return ", ".join(counts.values()) + (f"; {groups} {have} not ended" if groups else "")
 
@@ -88,16 +90,17 @@ def _wait(standing: Mapping[str, Any], now: float, told: Callable[[float], str] 
 def queue_columns(
     queues: Sequence[Mapping[str, Any]], now: float, told: Callable[[float], str] = text.span
 ) -> list[Column]:
-    """How the queues stand; how many of the pending jobs are blocked, and how long the oldest has waited, if any."""
-    waits = [_wait(queue, now, told) for queue in queues]
-    blocked = [str(queue.get("blocked") or "") for queue in queues]
+    """How the queues stand; what of this there is of few: jobs that are kept, the oldest that waits, rules for keys."""
+    waits, rules = [_wait(queue, now, told) for queue in queues], [text.key_rules(queue) for queue in queues]
+    kept = {name: [str(queue.get(name) or "") for queue in queues] for name in (BLOCKED, BEHIND)}
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
-        *([Column("BLOCKED", blocked, is_number=True)] if any(blocked) else []),
+        *(Column(name.upper(), counts, is_number=True) for name, counts in kept.items() if any(counts)),
         Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
         Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
         *([Column("OLDEST", waits, is_number=True)] if any(waits) else []),
+        *([Column("PER KEY", rules, cut=Cut.END)] if any(rules) else []),
         Column("", [text.paused(queue, now) for queue in queues]),
     ]
 
@@ -183,8 +186,9 @@ def _folded(signature: str) -> str:
 def _policy(policy: Mapping[str, Any]) -> str:
     growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
     limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
+    key = "" if policy["key"] is None else f", key {text.one_line(policy['key'])}"
     retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
     return (
         f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
-        f" {retries} {text.span(policy['retry_delay'])} apart{growth}"
+        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}"
     )

@@ -120,7 +120,8 @@ def columns() -> int | None:
 
 def painted(word: str, style: str | None = None, stream: TextIO | None = None) -> str:
     """The word in the colour of the style, or its own as a status or entry type; on stdout if nothing else is said."""
-    code = _CODES.get(style or _COLOURS.get(word.lower(), ""))
+    own = BEHIND if word.startswith(f"{BEHIND} ") else word.lower()  # it names the key, too
+    code = _CODES.get(style or _COLOURS.get(own, ""))
     return word if code is None or not has_colours(stream or sys.stdout) else f"\x1b[{code}m{word}\x1b[0m"
 
 
