@@ -47,6 +47,7 @@ WORDS: Final = (
     "wait 1",
     "cancel 1",
     "retry 1",
+    "change 1 --priority 5",
     f"flow {FLOW}",
     f"flow {MISSHAPEN_FLOW}",
     "graph 1",

@@ -129,6 +129,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group": (("1",), ("group",)),
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
+    "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
     "classes": ((), ("class",)),
@@ -181,6 +182,8 @@ class Liar:
                 line.reply(id=told["id"])
             case "SubmitMany":
                 line.reply(ids=told["ids"], groups=[7])
+            case "Change":
+                line.reply(ids=[1])
             case "Keys":
                 line.reply(keys=told["keys"], next=None)
             case "Graph":
