@@ -160,10 +160,14 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
 
 
 async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
-    queue = _known_queue(daemon, given.queue)
+    queue, limit = _known_queue(daemon, given.queue), given.limit or _PAGE
+    if given.busiest and (given.search, given.after) != (None, None):
+        raise InvalidParameterError(parameter="busiest")
 
     def read(reader: Reader) -> Encoded:
-        found, following = reader.keys(queue, given.search, given.after, given.limit or _PAGE)
+        if given.busiest:
+            return Encoded(to_json({"keys": reader.busiest_keys(queue, limit), "next": None}).encode())
+        found, following = reader.keys(queue, given.search, given.after, limit)
         return Encoded(to_json({"keys": found, "next": following}).encode())
 
     async with caller.turn:

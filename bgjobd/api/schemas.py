@@ -200,6 +200,7 @@ class Keys(QueueName):
     search: str | None = None
     after: Key | None = None
     limit: Limit | None = None
+    busiest: bool | None = None
 
 
 class Pause(QueueName):

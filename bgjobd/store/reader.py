@@ -105,9 +105,7 @@ _ENTRIES_AT_ONCE: Final = 1000
 _WAITING: Final = (1, BEHIND, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
-_HIDDEN: Final = frozenset(
-    {"ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"}
-)
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +278,11 @@ class Reader:
         """
         with self._database.atomic():  # so that a key is counted as it was found
             return keys.page(self._database.connection(), queue, search, after or "", limit, budget)
+
+    def busiest_keys(self, queue: str, limit: int) -> Sequence[JsonObject]:
+        """How the busiest keys of a queue stand, as far as they can be told in a moment."""
+        with self._database.atomic():
+            return keys.busiest(self._database.connection(), queue, limit)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

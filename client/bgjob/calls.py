@@ -490,10 +490,12 @@ def running() -> Call[list[JsonObject]]:
 
 
 def keys(
-    queue: str, search: str | None, after: str | None, limit: int | None
+    queue: str, search: str | None, after: str | None, limit: int | None, busiest: bool
 ) -> Call[PageBy[JsonObject, str]]:
     """How the keys of a queue stand, in their order."""
-    return _call("Keys", answers.keys, queue=queue, search=search, after=after, limit=limit)
+    return _call(
+        "Keys", answers.keys, queue=queue, search=search, after=after, limit=limit, busiest=busiest or None
+    )
 
 
 def why(job_id: int) -> Call[str]:

@@ -269,6 +269,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Keys", {}, "queue"),
         ("Keys", {"queue": "default", "after": ""}, "after"),
         ("Keys", {"queue": "default", "limit": 1001}, "limit"),
+        ("Keys", {"queue": "default", "busiest": 1}, "busiest"),
         ("List", {"key": "k" * 256}, "key"),
         ("Resume", {"queue": None}, "queue"),
         ("Classes", {"all": True}, "all"),

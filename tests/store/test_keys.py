@@ -80,6 +80,35 @@ def test_a_key_says_when_its_rate_lets_the_next_start(store: Store, reader: Read
     assert told == {"key": "a", "running": 1, "ready": 0, "behind": 1, "next_at": text(store.now + 60)}
 
 
+def test_the_busiest_keys_are_those_with_most_jobs_then_those_with_most_behind(
+    store: Store, reader: Reader
+) -> None:
+    two = Lanes(100, keys={"default": KeyRules(slots=2)})
+    submit(store, *"aabbbccccef", *[None] * 9, lanes=two)
+    store.claim(Lanes(3, keys=two.keys))
+    submit(store, "g", "g", lanes=ONE)
+    found = [one["key"] for one in reader.busiest_keys("default", 6)]
+    assert found == ["c", "b", "g", "a", "e", "f"]
+    assert reader.busiest_keys("default", 1) == reader.busiest_keys("default", 9)[:1]
+    assert reader.busiest_keys("mail", 5) == []
+
+
+@pytest.mark.parametrize("lanes", [ONE, Lanes(100, keys={})])
+def test_of_very_many_keys_the_busiest_are_found_though_they_are_the_last(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch, lanes: Lanes
+) -> None:
+    monkeypatch.setattr(keys, "MOST_FIRST", 10)
+    monkeypatch.setattr(keys, "SAMPLED", 40)
+    others = [f"customer:{number:03}" for number in range(300)]
+    submit(store, "x:runs", lanes=lanes, priority=1)
+    submit(store, *others, *["y:waits"] * 100, *others, lanes=lanes)
+    store.claim(Lanes(1, keys=lanes.keys))
+    found = reader.busiest_keys("default", 1000)
+    told = {one["key"]: (one["running"], one["ready"] + one["behind"]) for one in found}
+    assert (found[0]["key"], told["y:waits"], told["x:runs"]) == ("y:waits", (0, 100), (1, 0))
+    assert len(told) < 302
+
+
 def test_of_very_many_jobs_of_a_key_some_are_counted(
     store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -356,6 +356,9 @@ OF_KEYS = {
     "keys that wait": (keys.SELECT_NEXT, "COVERING INDEX jobs_behind (queue=? AND key>?)"),
     "how a key stands": (keys.SELECT_STATE, "COVERING INDEX jobs_behind (queue=? AND key=?)"),
     "the first behind": (keys.SELECT_STATE, "USING INDEX jobs_behind (queue=? AND key=?)"),
+    "all keys that run": (keys.SELECT_RUNNING, "COVERING INDEX jobs_key_running (queue=? AND key>?)"),
+    "one of many that wait": (keys.SELECT_SAMPLED, "INDEX jobs_pending (ready=? AND rowid>?)"),
+    "its key": (keys.SELECT_SAMPLED, "j USING INTEGER PRIMARY KEY (rowid=?)"),
     "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
 }
 """Each statement about keys, and what it finds its rows by."""
