@@ -199,9 +199,12 @@ async def prune_logs(daemon: Daemon, given: schemas.PruneLogs, caller: Caller) -
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.current_catalogue.catalogue()
+    now = daemon.clock.now()
+    async with caller.turn:
+        held = await daemon.readers.read(lambda reader: reader.held_classes(catalogue.classes, now))
     return {
         "classes": [
-            class_reply(daemon, name, described, catalogue.policies.get(name))
+            class_reply(daemon, name, described, catalogue.policies.get(name), held.get(name))
             for name, described in sorted(catalogue.classes.items())
         ],
         "code_version": catalogue.code_version,

@@ -92,7 +92,7 @@ class Gate:
     def _take_due(self) -> None:
         asked = {"now": to_text(self._batch.now), "count": AT_ONCE}
         for id, queue, key in self._execute(SELECT_DUE_BEHIND, asked).fetchall():
-            self._execute(SET_WAIT, {"id": id, "at": None})
+            self._set_wait(id, None)
             self._batch.touched.add((queue, key))
 
     def next_due(self) -> float | None:
@@ -170,7 +170,7 @@ class Gate:
         else:
             opens_at = self._batch.now
         if first is not None and opens_at is not None and first[1] != to_text(opens_at):
-            self._execute(SET_WAIT, {"id": first[0].id, "at": to_text(opens_at)})
+            self._set_wait(first[0].id, to_text(opens_at))
         return opens_at != self._batch.now
 
     def _count(self, statement: str, named: dict[str, str]) -> int:
@@ -188,9 +188,13 @@ class Gate:
     def _promote(self, queue: str, id: int) -> None:
         now = to_text(self._batch.now)
         self._execute(PROMOTE, {"id": id, "now": now})
-        self._batch.place(id, ready=1, updated_at=now)
+        self._batch.place(id, ready=1, updated_at=now, waits_until=None)
         self._move(queue, is_behind=False)
         self.has_promoted = True
+
+    def _set_wait(self, id: int, at: str | None) -> None:
+        self._execute(SET_WAIT, {"id": id, "at": at})
+        self._batch.place(id, waits_until=at)
 
     def _put_behind(self, queue: str, id: int) -> None:
         self._execute(PUT_BEHIND, {"id": id})

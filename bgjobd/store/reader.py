@@ -15,8 +15,20 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
+from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, graphs, keys, occurrences, pages, schedules, statements, usage, waiting
+from bgjobd.store import (
+    backfills,
+    graphs,
+    keys,
+    occurrences,
+    pages,
+    rates,
+    schedules,
+    statements,
+    usage,
+    waiting,
+)
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
@@ -105,7 +117,7 @@ _ENTRIES_AT_ONCE: Final = 1000
 _WAITING: Final = (1, BEHIND, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before", "unique_while"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +296,12 @@ class Reader:
         with self._database.atomic():
             return keys.busiest(self._database.connection(), queue, limit)
 
+    def held_classes(self, names: Collection[str], now: float) -> Mapping[str, Bucket]:
+        """The buckets of those of these classes that are held."""
+        scopes = {scope_of_class(name): name for name in names}
+        stored = rates.stored(self._database.connection().execute, list(scopes))
+        return {scopes[scope]: bucket for scope, bucket in stored.items() if bucket.is_held(now)}
+
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())
 
@@ -427,6 +445,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
     columns["is_behind"] = row["ready"] == BEHIND
+    columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
     return StoredJob(columns, attempts, next)

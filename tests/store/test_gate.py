@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.core.rates import Rate
+from bgjobd.core.rates import Bucket, Rate
 from bgjobd.store.items import DaemonStarted, JobsChanged, Look
+from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
 from tests.store.samples import (
     COMPLETED,
@@ -326,8 +328,13 @@ def test_a_job_that_was_told_to_come_later_holds_the_others_of_its_class_or_key(
     assert committed.next_due == NOW + 60
     (held,) = store.rows("SELECT held_until, held_by FROM rates WHERE held_until IS NOT NULL")
     assert held == {"held_until": NOW + 60, "held_by": 1}
+    names = ["myapp.jobs.ExampleJob", "myapp.jobs.Other"]
+    of_class = {names[0]: Bucket(0.0, NOW + 60, 1)} if whom is Throttle.CLASS else {}
     store.close()
     store.open()
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.held_classes(names, NOW + 59) == of_class
+        assert reader.held_classes(names, NOW + 60) == reader.held_classes(names[1:], NOW) == {}
     submit(store, PLAIN, "a")
     assert claimed(store, PLAIN) == []
     store.now += 60

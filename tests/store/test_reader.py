@@ -55,7 +55,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     store.commit(starts(job_id, 2, pid=4712), ends(job_id, COMPLETED, 2, usage=USAGE))
     job = reader.job(job_id)
     assert job is not None
-    hidden = {"failed_before", "unique_while", "waits_until"}
+    hidden = {"failed_before", "unique_while"}
     assert set(job.columns) == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind"} - hidden
     assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
     assert (job.columns["parameters"], job.columns["result"]) == ('{"to":"user@example.com"}', '{"sent":1}')

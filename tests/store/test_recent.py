@@ -207,6 +207,8 @@ def test_jobs_of_a_key_are_as_a_query_has_them_wherever_they_are_put(scene: Scen
     assert len(scene.recent) == 6
     commit(slots=9, rate=Rate(1, 60.0))
     commit(slots=0)
+    commit(slots=9, rate=Rate(1, 60.0))
+    assert scene.reader.job(2).columns["waits_until"] is not None
     commit(share=Share.NONE)
     commit(slots=0, share=Share.NONE)
     assert [scene.store.job(2)[name] for name in ("turn", "ready")] == [0, 3]
