@@ -26,6 +26,8 @@ Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int 
 """A LogLine without its id, which it gets last of all."""
 
 
+_IN_ORDER: Final = tuple(Kind)
+
 CANCEL: Final = "cancel"
 CANCEL_NESTED: Final = "cancel_nested"
 
@@ -140,7 +142,7 @@ class Batch(Gathered):
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
     classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
-    the `bulks`. `resumed` are the queues whose pause is over.
+    the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is.
     """
 
     now: float
@@ -162,6 +164,7 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    next_resume: float = math.inf
     placed: dict[int, Row] = field(default_factory=dict)
 
     def is_limited(self, queue: str, key: str | None) -> bool:
@@ -188,7 +191,7 @@ class Batch(Gathered):
     @property
     def may_be_behind(self) -> bool:
         """Whether jobs may wait for those with their key."""
-        return bool(self.rules or self.holds or self.tally.behind)
+        return bool(self.rules or self.holds) or self.tally.may_be_behind
 
     def takes_turns(self, queue: str) -> bool:
         """Whether keys take turns in the queue."""
@@ -230,8 +233,9 @@ class Batch(Gathered):
         self.holdings |= overlay.holdings
         self.arrivals += overlay.arrivals
         self.touched |= overlay.touched
-        for scope, until in overlay.holds.items():
-            self.holds[scope] = max(until, self.holds.get(scope, 0.0))
+        if overlay.holds:
+            for scope, until in overlay.holds.items():
+                self.holds[scope] = max(until, self.holds.get(scope, 0.0))
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -244,7 +248,7 @@ class Batch(Gathered):
                 released = by_kind.get(Kind.RELEASED_KEY, [])
                 released[:] = [one for one in released if not is_of_same_key(one, row)]
         self.rows.clear()
-        in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
+        in_order = {kind: by_kind[kind] for kind in _IN_ORDER if kind in by_kind}
         self.written.append(in_order)
         return in_order
 

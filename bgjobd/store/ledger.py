@@ -14,10 +14,9 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
@@ -57,7 +56,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.rows import job_from_row, log_row
-from bgjobd.store.slots import Slots, end_pauses
+from bgjobd.store.slots import Slots, end_pauses, next_end_of_pause
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
@@ -87,7 +86,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.HELD_SCOPE: rates.HOLD,
     }
 )
-"""What writes the rows of each kind, in this order."""
+"""What writes the rows of each kind."""
 
 _APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
 """The items before which all that came earlier is written."""
@@ -96,8 +95,7 @@ _APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backf
 _EXPIRED_AT_ONCE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """What is known of the file between two transactions, so that each need not read it anew.
 
     `limits` of keys and classes are those of the last transaction, None where it had none.
@@ -106,6 +104,7 @@ class _Known:
     tally: Tally
     has_consequences: bool
     next_expiry: float
+    next_resume: float
     holds: Mapping[str, float]
     adopted: Adopted
     limits: tuple[Any, ...] | None = None
@@ -156,7 +155,7 @@ class Ledger:
                 self._execute("ROLLBACK")
             raise
         holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._known = _Known(tally, has_consequences, next_expiry, holds, adopted, limits)
+        self._known = _Known(tally, has_consequences, next_expiry, batch.next_resume, holds, adopted, limits)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
@@ -166,6 +165,7 @@ class Ledger:
             counted(self._database, now),
             release.has_consequences(self._execute),
             self._read_next_expiry(),
+            next_end_of_pause(self._execute),
             rates.holds(self._execute),
             adoption.stored(self._execute),
         )
@@ -179,6 +179,7 @@ class Ledger:
             max_parameters=lanes.max_parameters,
             rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
             rates=lanes.rates,
+            next_resume=known.next_resume,
             holds=dict(known.holds),
         )
 
@@ -329,11 +330,8 @@ class Ledger:
         if not batch.rows:
             return
         by_kind = batch.take_rows()
-        for kind, statement in _WRITERS.items():
-            rows = by_kind.get(kind)
-            if rows is None:
-                continue
-            written = self._write(statement, rows)
+        for kind, rows in by_kind.items():
+            written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
 
@@ -374,7 +372,7 @@ class Ledger:
 
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
-        batch.resumed, next_resume = end_pauses(self._execute, batch.now)
+        end_pauses(self._execute, batch)
         gate.settle()
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
@@ -385,4 +383,4 @@ class Ledger:
             self._store(batch)
             rates.spend(self._execute, jobs, batch)
             gate.take_note(jobs)
-        return min(next_resume, slots.next_due())
+        return min(batch.next_resume, slots.next_due())

@@ -77,6 +77,8 @@ def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple
 
 def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
     """How many attempts may start now of each class with a rate, and of those that are held."""
+    if not (batch.rates or batch.holds):
+        return {}
     full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
     tokens = {
         name: rate.tokens(full.get(scope_of_class(name), 0.0), batch.now)
@@ -87,6 +89,8 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
 
 def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
     """Draw the starts of these jobs from the buckets of their classes and keys."""
+    if not (batch.rates or batch.rules):
+        return
     drawn = Counter[tuple[str, Rate]]()
     for job in jobs:
         rate = batch.rates.get(job.class_name)

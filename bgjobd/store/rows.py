@@ -17,6 +17,10 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, Row
 
+_STATUSES: Final[dict[str, Status]] = {one: one for one in Status}
+_BACKOFFS: Final[dict[str, Backoff]] = {one: one for one in Backoff}
+"""By the text of each, which is faster than to ask the enumeration."""
+
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
     """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
@@ -29,9 +33,9 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
-        status=Status(status),
+        status=_STATUSES[status],
         retry_count=retry_count,
-        policy=RetryPolicy(max_retries, retry_delay, Backoff(backoff), max_retry_delay),
+        policy=RetryPolicy(max_retries, retry_delay, _BACKOFFS[backoff], max_retry_delay),
         queue=queue,
         priority=priority,
         attempt=attempt,
@@ -78,15 +82,9 @@ def changes_of(job: Job, now: float) -> Row:
         "cancel_requested_at": text_of(job.cancel_requested_at),
         "result": job.result,
         "error": job.error,
-        "ready": _ready(job, now),
+        "ready": BEHIND if job.is_behind else BLOCKED if job.is_blocked else int(job.is_due(now)),
         "crashes": job.crashes,
     }
-
-
-def _ready(job: Job, now: float) -> int:
-    if job.is_behind:
-        return BEHIND
-    return BLOCKED if job.is_blocked else int(job.is_due(now))
 
 
 def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
@@ -328,6 +326,8 @@ def checked(row: Row) -> Row:
     Found when rows are written together, such a value would cost its neighbours the transaction.
     """
     for value in row.values():
+        if value is None:  # as most are
+            continue
         kind = type(value)  # words of ours are of types of their own, and can be stored
         if kind is str:
             if not value.isascii():

@@ -25,6 +25,7 @@ from bgjobd.store.items import (
     TimeLeapt,
     Trimming,
 )
+from bgjobd.store.slots import next_end_of_pause
 from bgjobd.store.statements import Execute
 
 SWEEPS: Final = (
@@ -42,8 +43,10 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case QueuePaused(queue, at):
             resumes_at = None if at is None else to_text(at)
             execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
+            batch.next_resume = next_end_of_pause(execute)
         case QueueResumed(queue):
             execute(statements.RESUME_QUEUE, {"name": queue})
+            batch.next_resume = next_end_of_pause(execute)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
             if batch.has_rates:

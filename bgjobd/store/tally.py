@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from peewee import SqliteDatabase
@@ -42,6 +43,8 @@ Move = tuple[Job | Countable | None, Job | Countable | None]
 
 _Place = tuple[Status, str | None, int]
 """A status, with the queue of a job that has not ended, and BLOCKED or BEHIND where it is that, else 0."""
+
+_kept: Final = itemgetter(2)
 
 _End = tuple[str, Status]
 """In which minute a job ended, as a stored instant begins, and how."""
@@ -95,9 +98,9 @@ class Tally:
         return self.places.get((Status.PENDING, queue, BEHIND), 0)
 
     @property
-    def behind(self) -> int:
-        """The same of all queues."""
-        return sum(number for (_, _, kept), number in self.places.items() if kept == BEHIND)
+    def may_be_behind(self) -> bool:
+        """Whether there are any, or have been; each transaction asks."""
+        return BEHIND in map(_kept, self.places)
 
     @property
     def blocked(self) -> int:
