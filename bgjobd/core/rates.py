@@ -16,7 +16,7 @@ from typing import Final
 _ROUNDING: Final = 1e-6
 """Seconds by which an instant may have been rounded, as a column keeps it."""
 
-_EARLIEST: Final = 0.05
+_EARLIEST: Final = 0.02
 _PART: Final = 0.9
 """Seconds by which a start may come before its token, and the part of an interval by which it may at most."""
 
@@ -44,7 +44,7 @@ class Rate:
         """Seconds by which a start may come before its token: less than an interval, so that no other has that, too.
 
         >>> [round(rate.early, 4) for rate in (Rate(100, 60.0), Rate(10, 1.0), Rate(100, 1.0))]
-        [0.05, 0.05, 0.009]
+        [0.02, 0.02, 0.009]
         """
         return min(_EARLIEST, _PART * self.interval)
 
@@ -57,7 +57,7 @@ class Rate:
         """From when on an attempt may start, of a bucket that is full at that time.
 
         >>> Rate(10, 1.0, burst=3).next_at(100.0)
-        99.75
+        99.78
         """
         return full_at - (self.burst - 1) * self.interval - self.early
 
@@ -65,7 +65,7 @@ class Rate:
         """How many may start at once now.
 
         >>> rate = Rate(10, 1.0, burst=3)
-        >>> [rate.tokens(full_at, 100.0) for full_at in (0.0, 100.05, 100.1, 100.15, 100.25, 100.3)]
+        >>> [rate.tokens(full_at, 100.0) for full_at in (0.0, 100.01, 100.1, 100.11, 100.21, 100.3)]
         [3, 3, 2, 2, 1, 0]
         """
         rest = now - self.next_at(max(now, full_at)) + _ROUNDING
