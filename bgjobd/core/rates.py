@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-_ROUNDING: Final = 1e-6
+ROUNDING: Final = 1e-6
 """Seconds by which an instant may have been rounded, as a column keeps it."""
 
 _EARLIEST: Final = 0.02
@@ -68,7 +68,7 @@ class Rate:
         >>> [rate.tokens(full_at, 100.0) for full_at in (0.0, 100.01, 100.1, 100.11, 100.21, 100.3)]
         [3, 3, 2, 2, 1, 0]
         """
-        rest = now - self.next_at(max(now, full_at)) + _ROUNDING
+        rest = now - self.next_at(max(now, full_at)) + ROUNDING
         return 0 if rest < 0 else min(self.burst, math.floor(rest / self.interval) + 1)
 
     def after(self, full_at: float, starts: int, now: float) -> float:

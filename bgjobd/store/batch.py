@@ -184,11 +184,6 @@ class Batch(Gathered):
         return None if uid is None else str(uid)
 
     @property
-    def has_rates(self) -> bool:
-        """Whether anything waits for a time that is kept beside the jobs."""
-        return bool(self.rules or self.rates or self.holds)
-
-    @property
     def may_be_behind(self) -> bool:
         """Whether jobs may wait for those with their key."""
         return bool(self.rules or self.holds) or self.tally.may_be_behind
@@ -364,22 +359,29 @@ class Overlay(Gathered):
             raise QueueFullError(queue=queue, limit=limit)
 
     def at_gate(self, before: Job | None, after: Job) -> Job:
-        """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at."""
+        """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at.
+
+        It keeps its turn as long as it waits for nothing but that; who comes in waits, behind its key or not, until it
+        is given one.
+        """
         batch = self.batch
-        if after.key is None and not batch.rules and (before is None or before.key is None):
+        if not (batch.rules or after.key or after.turn) and (before is None or before.key is None):
             return after
         if before is not None and before.key is not None and after.status is not Status.RUNNING:
             self.touched.add((before.queue, before.key))
         is_in = after.status is Status.PENDING and not after.is_blocked and after.is_due(batch.now)
         takes_turns = is_in and batch.takes_turns(after.queue)
         is_limited = is_in and batch.is_limited(after.queue, after.key)
-        if takes_turns and _has_come_in(before, after):
+        has_come_in = takes_turns and _has_come_in(before, after)
+        if has_come_in:
             place = after.queue, after.key, after.priority, after.started_at is not None
             self.arrivals.append(Arrival(after.id, *place))
         if is_limited and after.key is not None:
             self.touched.add((after.queue, after.key))
-        is_behind = is_limited or takes_turns
-        return after if after.is_behind == is_behind else after.changed(is_behind=is_behind)
+        is_behind, turn = is_limited or has_come_in, after.turn if takes_turns and not has_come_in else 0
+        if (after.is_behind, after.turn) == (is_behind, turn):
+            return after
+        return after.changed(is_behind=is_behind, turn=turn)
 
 
 def _has_come_in(before: Job | None, after: Job) -> bool:

@@ -143,9 +143,11 @@ class Ledger:
                 next_expiry = self._expire(batch, known.next_expiry)
                 answers = self._settle(items, batch)
                 has_consequences = self._release(batch, known.has_consequences)
+                rates.end_holds(self._execute, batch)
                 gate = Gate(self._execute, batch)
+                gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
-                next_due = self._grant_slots(lanes, batch, gate)
+                next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
@@ -188,7 +190,7 @@ class Ledger:
         if lanes.keys is None:
             return known.limits
         limits = lanes.keys, lanes.rates
-        if limits != known.limits and batch.has_rates:
+        if limits != known.limits:
             rates.bound(self._execute, batch)
         return limits
 
@@ -370,14 +372,15 @@ class Ledger:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
-    def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate) -> float:
+    def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
         end_pauses(self._execute, batch)
-        gate.settle()
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
+        if not adopted.is_whole:
+            jobs = gate.within_limits(jobs)
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)
             self._store(batch)

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from bgjob.codec import to_json
+from bgjob.words import LONGEST_THROTTLE
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Job
-from bgjobd.core.rates import FULL, Bucket, Rate, scope_of_class, scope_of_key
+from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
 from bgjobd.store.statements import Execute
@@ -35,6 +36,9 @@ IS_WAITING: Final = """
     SELECT EXISTS (SELECT 1 FROM background_jobs INDEXED BY jobs_of_class
         WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name)
 """
+END_HOLDS: Final = """
+    UPDATE rates SET held_until = NULL, held_by = NULL WHERE scope IN (SELECT value FROM json_each(:scopes))
+"""
 SHIFT: Final = "UPDATE rates SET full_at = full_at + :seconds, held_until = held_until + :seconds"
 SHIFT_BEHIND: Final = f"""
     UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = shifted(waits_until, :seconds)
@@ -44,6 +48,7 @@ ASK_BEHIND_ANEW: Final = f"""
     UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = :now
     WHERE status = 'pending' AND ready = {BEHIND} AND waits_until IS NOT NULL AND waits_until > :now
 """
+BOUND_HOLDS: Final = "UPDATE rates SET held_until = :most WHERE held_until > :most"
 BOUND: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope = :scope"
 BOUND_OF_QUEUE: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope > :scope AND scope < :end"
 TRIM: Final = """
@@ -62,6 +67,15 @@ def holds(execute: Execute) -> dict[str, float]:
     return dict(execute(SELECT_HOLDS).fetchall())
 
 
+def end_holds(execute: Execute, batch: Batch) -> None:
+    """Forget those that are over, each of which would else be one again after the clock was set back."""
+    over = [scope for scope, until in batch.holds.items() if until <= batch.now]
+    if over:
+        execute(END_HOLDS, {"scopes": to_json(over)})
+        for scope in over:
+            del batch.holds[scope]
+
+
 def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple[float | None, int | None]:
     """When the next job of a key may be ready, None where nothing but places keeps it, and how many may start now."""
     opens_at, tokens, now = 0.0, None, batch.now
@@ -70,7 +84,7 @@ def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple
         tokens = rules.rate.tokens(full_at, now)
         opens_at = 0.0 if tokens else rules.rate.next_at(full_at)
     held_until = batch.holds.get(scope, 0.0)
-    if held_until > now:
+    if held_until > now + ROUNDING:
         opens_at, tokens = max(opens_at, held_until), 0
     return opens_at or None, tokens
 
@@ -123,10 +137,12 @@ def shift(execute: Execute, seconds: float) -> None:
 
 
 def bound(execute: Execute, batch: Batch) -> None:
-    """The clock may have been set while nobody ran, or the rates: no bucket is emptier than one can be, and keys are
-    asked anew.
+    """The clock may have been set while nobody ran, or the rates: no bucket is emptier than one can be, nothing is held
+    for longer than it could have been, and keys are asked anew.
     """
     now = batch.now
+    execute(BOUND_HOLDS, {"most": now + LONGEST_THROTTLE})
+    batch.holds = holds(execute)
     for name, rate in batch.rates.items():
         execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})
     for queue, rules in batch.rules.items():

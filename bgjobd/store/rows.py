@@ -84,6 +84,7 @@ def changes_of(job: Job, now: float) -> Row:
         "error": job.error,
         "ready": BEHIND if job.is_behind else BLOCKED if job.is_blocked else int(job.is_due(now)),
         "crashes": job.crashes,
+        "turn": job.turn,
     }
 
 
@@ -122,7 +123,7 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, "turn": job.turn, "waits_until": None}
+    return {**keys, "waits_until": None}
 
 
 def ties_of(job: Job) -> Row:

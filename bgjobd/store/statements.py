@@ -355,6 +355,7 @@ UPDATE_JOB: Final = _compiled(
                 "result",
                 "error",
                 "ready",
+                "turn",
                 "crashes",
             )
         }

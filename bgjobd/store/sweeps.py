@@ -49,13 +49,11 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             batch.next_resume = next_end_of_pause(execute)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
-            if batch.has_rates:
-                rates.shift(execute, delta)
-                batch.holds = rates.holds(execute)
+            rates.shift(execute, delta)
+            batch.holds = rates.holds(execute)
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
-            if batch.has_rates:
-                rates.bound(execute, batch)
+            rates.bound(execute, batch)
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
         case Deletion():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from bgjob.words import Throttle
+from bgjob.words import IfHeld, Throttle
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
+from bgjobd.core.unique import Unique
+from bgjobd.store import adoption
 from bgjobd.store.items import DaemonStarted, JobsChanged, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
@@ -134,6 +135,37 @@ def test_another_limit_is_carried_out_some_at_a_time_also_across_a_restart(store
     assert store.commit(Look(), lanes=PLAIN.closed()).next_due is None
 
 
+def test_a_limit_that_is_taken_back_before_all_keys_are_settled_for_it(store: Store, few: None) -> None:
+    submit(store, TWO, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    store.commit(Look(), lanes=ONE.closed())
+    assert readies(store) == {1: 1, 2: 3, 3: 1, 4: 3, 5: 1, 6: 1}
+    while store.commit(Look(), lanes=TWO.closed()).next_due is not None:
+        pass
+    assert set(readies(store).values()) == {1}
+
+
+def test_a_kill_before_all_keys_are_settled_for_a_limit_that_is_taken_back(store: Store, few: None) -> None:
+    submit(store, TWO, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    store.commit(Look(), lanes=ONE.closed())
+    store.close()
+    store.open()
+    while store.commit(Look(), lanes=TWO.closed()).next_due is not None:
+        pass
+    assert set(readies(store).values()) == {1}
+
+
+def test_a_new_limit_holds_from_the_first_moment_though_not_all_keys_are_settled_for_it(
+    store: Store, few: None
+) -> None:
+    submit(store, PLAIN, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    assert claimed(store, ONE) == [1, 3, 5]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption, "AT_ONCE", 2)
+
+
 def test_a_command_that_knows_of_no_limits_changes_none(store: Store) -> None:
     submit(store, ONE, "a", "a")
     store.commit(Look(), lanes=NO_SLOTS)
@@ -194,6 +226,32 @@ def test_jobs_of_a_queue_that_shares_no_more_go_by_age_again(store: Store) -> No
     store.commit(Look(), lanes=PLAIN.closed())
     assert {row["turn"] for row in store.rows("SELECT turn FROM background_jobs")} == {0}
     assert store.count("queue_turns") == 0
+
+
+def test_one_whose_turn_was_given_keeps_it_whatever_else_changes_of_it(store: Store) -> None:
+    unique = Unique("u", if_held=IfHeld.REPLACE)
+    submit(store, SHARED, None, unique=unique)
+    submit(store, SHARED, None, unique=unique, timeout=5.0)
+    assert claimed(store, SHARED) == [1]
+
+
+def test_one_that_is_put_off_or_cancelled_as_it_comes_in_gets_no_turn(store: Store) -> None:
+    unique = Unique("u", if_held=IfHeld.REPLACE)
+    put_off = submission(asked(unique=unique, scheduled_at=NOW + 60))
+    store.commit(submission(asked(unique=unique)), put_off, lanes=SHARED.closed())
+    store.commit(submission(asked(key="a")), cancels(2), lanes=SHARED.closed())
+    assert readies(store) == {1: 0}
+    assert Counter(store.commit(Look()).tally.places) == Counter(counted(store.database, store.now).places)
+    assert claimed(store, SHARED) == []
+
+
+def test_one_that_comes_back_to_a_queue_that_shares_no_more_goes_by_age(store: Store) -> None:
+    submit(store, SHARED, "a", "a")
+    assert claimed(store, SHARED) == [1]
+    store.commit(ends(1, FAILED), lanes=PLAIN.closed())
+    store.now += 3600
+    submit(store, PLAIN, "b")
+    assert claimed(store, PLAIN) == [1, 2, 3]
 
 
 # Rates
@@ -264,53 +322,6 @@ def test_a_rate_that_is_higher_since_a_reload_waits_no_longer_than_its_own_bucke
     assert found == [(0.1, []), (0.2, [2])]  # first that of the key, then that of the class
 
 
-# Histories
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_never_more_places_than_allowed_and_never_a_free_one_with_a_job_behind(
-    tmp_path: Path, seed: int
-) -> None:
-    chance = random.Random(seed)
-    store = Store(tmp_path)
-    lanes = Lanes(3, keys={"default": KeyRules(slots=2, share=chance.choice(list(Share)))})
-    for _ in range(400):
-        store.now += chance.random()
-        running = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'running'")]
-        pending = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'pending'")]
-        ended = [
-            row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE finished_at IS NOT NULL")
-        ]
-        match chance.randrange(6):
-            case 0 | 1:
-                given = {
-                    "priority": chance.randrange(3),
-                    "scheduled_at": chance.choice([None, store.now + 2]),
-                }
-                submit(store, lanes, *[chance.choice("abc") for _ in range(chance.randrange(4))], **given)
-            case 2 | 3 if running:
-                id = chance.choice(running)
-                number = len(store.attempts(id))
-                store.commit(ends(id, chance.choice([COMPLETED, FAILED]), number), lanes=lanes)
-            case 4 if pending:
-                store.commit(cancels(chance.choice(pending)), lanes=lanes)
-            case 5 if ended:
-                store.commit(retries(chance.choice(ended)), lanes=lanes)
-            case _:
-                store.commit(Look(), lanes=lanes)
-        check(store, 2)
-    store.close()
-
-
-def check(store: Store, slots: int) -> None:
-    rows = store.rows("SELECT key, status, ready FROM background_jobs WHERE status IN ('running', 'pending')")
-    places = Counter(row["key"] for row in rows if row["status"] == "running" or row["ready"] == 1)
-    behind = {row["key"] for row in rows if row["status"] == "pending" and row["ready"] == 3}
-    assert all(count <= slots for key, count in places.items() if key is not None)
-    assert all(places[key] == slots for key in behind)
-    assert Counter(store.commit(Look()).tally.places) == Counter(counted(store.database, store.now).places)
-
-
 # Told by the other side
 
 
@@ -372,3 +383,23 @@ def test_a_changed_job_comes_in_anew(store: Store) -> None:
     assert readies(store) == {1: 1, 2: 1, 3: 1}
     moved = store.job(2)
     assert (moved["key"], moved["turn"]) == (str(SUBMITTER.uid), 1)
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_clock_that_was_set_back_while_nobody_ran_holds_nothing_anew_and_for_an_hour_at_most(
+    store: Store, is_ended: bool
+) -> None:
+    submit(store, PLAIN, "a", "a")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    store.commit(ends(1, Ending.throttled(60, Throttle.KEY)), lanes=PLAIN)
+    store.now += 61 if is_ended else 0
+    store.commit(Look(), lanes=PLAIN.closed())
+    store.close()
+    store.now -= 2 * 3600
+    store.open()
+    committed = store.commit(DaemonStarted(), lanes=PLAIN)
+    if is_ended:
+        assert [claim.job.id for claim in committed.claims] == [2]
+    else:
+        (held,) = store.rows("SELECT held_until FROM rates WHERE held_until IS NOT NULL")
+        assert held["held_until"] == store.now + 3600
