@@ -22,6 +22,7 @@ from bgjobd.core.rates import ROUNDING, Rate
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.core.unique import Unique
 from bgjobd.host.clock import to_text
+from bgjobd.store import audit_of_places
 from bgjobd.store.items import (
     BulkRow,
     BulkSubmission,
@@ -298,6 +299,11 @@ class History:
             rules = (self.lanes.keys or {}).get(queue, NO_RULES)
             self.check_key(rules, jobs, key is not None and f"key:{queue}:{key}" in held, key is None)
         self.check_wake_up(committed, rows)
+        assert [*audit_of_places.odd_places(self.ask, 9), *audit_of_places.odd_queues(self.ask, 9)] == []
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self.store.database.execute_sql(statement).fetchall()
+        return rows
 
     def check_key(self, rules: KeyRules, jobs: list[Row], is_held: bool, has_none: bool) -> None:
         running = sum(job["status"] == "running" for job in jobs)
