@@ -1,4 +1,4 @@
-"""What the books say of places and turns: keys with more or fewer than their queue gives them; the SQL and the words."""
+"""What the books say of places and turns: keys with more or fewer than they may have; the SQL and the words for it."""
 
 from __future__ import annotations
 

@@ -236,6 +236,15 @@ class KeyTrimming:
 
 
 @dataclass(frozen=True, slots=True)
+class RateTrimming:
+    """Look at some of the buckets behind the scope `after`, and delete the rows of those that say nothing any more.
+    Answered by TrimmedRates.
+    """
+
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -380,6 +389,7 @@ Item = (
     | OccurrenceTrimming
     | GroupTrimming
     | KeyTrimming
+    | RateTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -488,6 +498,14 @@ class TrimmedKeys:
 
     rows: int
     next: KeyPlace | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedRates:
+    """How many rows are gone; `next` is the scope to go on behind, None where the last was looked at."""
+
+    rows: int
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from bgjobd.core.job import Job
 from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
+from bgjobd.store.items import TrimmedRates
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
 
@@ -51,9 +52,12 @@ ASK_BEHIND_ANEW: Final = f"""
 BOUND_HOLDS: Final = "UPDATE rates SET held_until = :most WHERE held_until > :most"
 BOUND: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope = :scope"
 BOUND_OF_QUEUE: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope > :scope AND scope < :end"
-TRIM: Final = """
-    DELETE FROM rates WHERE full_at <= :now AND (held_until IS NULL OR held_until <= :now)
+FIRST_FULL: Final = "SELECT min(max(full_at, coalesce(held_until, 0))) FROM rates"
+SELECT_SOME: Final = """
+    SELECT scope, full_at <= :now AND coalesce(held_until, 0) <= :now FROM rates
+    WHERE scope > :after ORDER BY scope LIMIT :count
 """
+DELETE_SOME: Final = "DELETE FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
 
 
 def stored(execute: Execute, scopes: Sequence[str]) -> dict[str, Bucket]:
@@ -156,10 +160,17 @@ def bound(execute: Execute, batch: Batch) -> None:
 _AHEAD: Final = 1e9
 
 
-def trim(execute: Execute, now: float) -> int:
-    """Delete the rows that say nothing any more; how many that were."""
-    count: int = execute(TRIM, {"now": now}).rowcount
-    return count
+_TRIMMED_AT_ONCE: Final = 500
+
+
+def trim(execute: Execute, after: str, now: float) -> TrimmedRates:
+    """Of some buckets behind this scope those are deleted that are full, and that nobody holds."""
+    asked = {"after": after, "now": now, "count": _TRIMMED_AT_ONCE}
+    found = execute(SELECT_SOME, asked).fetchall()
+    gone = [scope for scope, is_over in found if is_over]
+    if gone:
+        execute(DELETE_SOME, {"scopes": to_json(gone)})
+    return TrimmedRates(len(gone), found[-1][0] if len(found) == _TRIMMED_AT_ONCE else None)
 
 
 def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from bgjobd.store.items import (
     OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
+    RateTrimming,
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
@@ -31,7 +32,7 @@ from bgjobd.store.statements import Execute
 SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming),
 )
 
 
@@ -68,6 +69,8 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return deletions.trim_groups(execute, item, batch)
         case KeyTrimming():
             return uniques.trim(execute, item, batch.now)
+        case RateTrimming(after):
+            return rates.trim(execute, after, batch.now)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now)
         case SchedulesSetBack():

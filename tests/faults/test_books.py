@@ -214,7 +214,8 @@ KEYED = """
     UPDATE background_jobs SET status = 'pending', finished_at = NULL, cancel_requested_at = NULL, key = 'a', ready = 1
         WHERE id = 4;
     UPDATE background_jobs SET key = 'a' WHERE id < 4;
-    INSERT OR REPLACE INTO properties VALUES ('key_rules', '{"default": [1, null, "key"], "mail": [null, null, "key"]}');
+    INSERT OR REPLACE INTO properties
+        VALUES ('key_rules', '{"default": [1, null, "key"], "mail": [null, null, "key"]}');
     INSERT INTO queue_turns VALUES ('mail', 0, 7);
 """
 RULES = "UPDATE properties SET value = '{}' WHERE name = 'key_rules'"

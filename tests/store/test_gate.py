@@ -18,8 +18,8 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.unique import Unique
-from bgjobd.store import adoption
-from bgjobd.store.items import DaemonStarted, JobsChanged, Look
+from bgjobd.store import adoption, rates
+from bgjobd.store.items import DaemonStarted, JobsChanged, Look, RateTrimming, TrimmedRates
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
 from tests.store.samples import (
@@ -403,3 +403,21 @@ def test_a_clock_that_was_set_back_while_nobody_ran_holds_nothing_anew_and_for_a
     else:
         (held,) = store.rows("SELECT held_until FROM rates WHERE held_until IS NOT NULL")
         assert held["held_until"] == store.now + 3600
+
+
+def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "_TRIMMED_AT_ONCE", 2)
+    submit(store, SLOW, "a", "b", "c")
+    assert claimed(store, SLOW) == [1, 2, 3]
+    store.commit(ends(2, Ending.throttled(60, Throttle.KEY)), lanes=SLOW.closed())
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.old.first_full_bucket() == pytest.approx(NOW + 0.1)
+    assert store.answer(RateTrimming()) == TrimmedRates(0, "key:default:b")
+    store.now += 1
+    assert store.answer(RateTrimming()) == TrimmedRates(1, "key:default:b")
+    assert store.answer(RateTrimming("key:default:b")) == TrimmedRates(1, None)
+    assert [row["scope"] for row in store.rows("SELECT scope FROM rates")] == ["key:default:b"]
+    store.now += 60
+    assert store.answer(RateTrimming()) == TrimmedRates(1, None)
