@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peewee import OperationalError
 
 from bgjob.words import IfHeld, Throttle
 from bgjobd.core.facts import Changed, ClockJumped
@@ -19,12 +22,22 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.unique import Unique
 from bgjobd.store import adoption, rates
-from bgjobd.store.items import DaemonStarted, JobsChanged, Look, RateTrimming, TrimmedRates
+from bgjobd.store.database import prepare
+from bgjobd.store.items import (
+    DaemonStarted,
+    JobsChanged,
+    Look,
+    QueueResumed,
+    RateTrimming,
+    TrimmedRates,
+)
+from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
 from tests.store.samples import (
     COMPLETED,
     FAILED,
+    LOST,
     NO_SLOTS,
     NOW,
     SUBMITTER,
@@ -32,6 +45,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    overhear,
     retries,
     submission,
 )
@@ -152,6 +166,51 @@ def test_a_kill_before_all_keys_are_settled_for_a_limit_that_is_taken_back(store
     while store.commit(Look(), lanes=TWO.closed()).next_due is not None:
         pass
     assert set(readies(store).values()) == {1}
+
+
+def test_a_transaction_that_fails_at_any_statement_leaves_each_place_as_it_was(store: Store) -> None:
+    """A disk that is full, say: the ledger goes on with what it knew before."""
+    submit(store, PLAIN, *["a"] * 3, "b")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    left: Iterator[int] = iter(())
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def burn(sql: str) -> None:
+        if sql != "ROLLBACK" and next(left, None) == 0:
+            raise full
+
+    overhear(store.database, burn)
+    store.ledger = Ledger(store.database, "boot", jitter=lambda: 1.0)
+    items = ends(1, Ending.throttled(60, Throttle.CLASS)), submission(asked(key="a", priority=1))
+    before = store.rows("SELECT * FROM background_jobs"), store.rows("SELECT * FROM properties")
+    for fuse in count():
+        left = iter(range(fuse, -1, -1))
+        try:
+            store.commit(*items, lanes=ONE)
+        except OperationalError:
+            left = iter(())
+            assert (
+                store.rows("SELECT * FROM background_jobs"),
+                store.rows("SELECT * FROM properties"),
+            ) == before
+        else:
+            break
+    assert fuse > 20
+    assert readies(store) == {1: 0, 2: 3, 3: 3, 4: 1, 5: 1}
+    assert store.count("rates") == 1
+
+
+def test_a_backup_that_is_put_in_place_goes_on_within_its_limits(store: Store) -> None:
+    submit(store, ONE, "a", "a", "a")
+    assert claimed(store, ONE) == [1]
+    store.database.execute_sql("INSERT INTO properties VALUES ('copied_at', '')")
+    store.close()
+    assert prepare(store.state_dir)
+    store.open()
+    assert store.commit(DaemonStarted(), ends(1, LOST), lanes=ONE).claims == ()  # for its queue is paused
+    assert readies(store) == {1: 0, 2: 1, 3: 3}
+    assert [claim.job.id for claim in store.commit(QueueResumed("default"), lanes=ONE).claims] == [2]
 
 
 def test_a_new_limit_holds_from_the_first_moment_though_not_all_keys_are_settled_for_it(
