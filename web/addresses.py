@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
+from bgjob.words import BEHIND, BLOCKED, KEY_LENGTHS, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
 
 MOST_TEXT: Final = 200
 ID: Final = "[1-9][0-9]{0,17}"
@@ -25,8 +25,8 @@ SCHEDULE: Final = rf"{NAME}(?:%2F[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
 PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
 STATUSES: Final = (
-    Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, Status.RUNNING, Status.COMPLETED, Status.FAILED,
-    Status.CANCELLED,
+    Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, Status.RUNNING, Status.COMPLETED,
+    Status.FAILED, Status.CANCELLED,
 )  # fmt: skip
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
@@ -66,8 +66,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule` and `group` those whose jobs are shown. Of schedules `upto` are on the pages
-    before.
+    `since` is a span: `1h`; `schedule`, `group` and `key` those whose jobs are shown. Of schedules `upto` are on the
+    pages before.
     """
 
     path: str
@@ -81,6 +81,7 @@ class View:
     since: str = ""
     schedule: str = ""
     group: int | None = None
+    key: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -100,13 +101,14 @@ class View:
             since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
             schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, quoted(schedule)) else "",
             group=_number(query.get("group", ""), 1, _LARGEST) if path == "/jobs" else None,
+            key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        names = ("q", "status", "since", "schedule", "group", "per", "page", "upto", "at")
+        names = ("q", "status", "since", "schedule", "group", "key", "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
         }

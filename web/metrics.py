@@ -89,6 +89,7 @@ _OF_QUEUES: Final = {
     "running": "Jobs of the queue that run.",
     "slots": "How many jobs of the queue may run at once, where it has slots of its own.",
     "paused": "Whether the queue is paused.",
+    "behind": "Jobs of the queue that wait for those with the same key; they are among the pending ones.",
 }
 
 

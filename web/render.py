@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
-from bgjob.text import raised, retries_spent, standing
+from bgjob.text import key_rules, raised, retries_spent, standing
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
@@ -21,7 +21,7 @@ from .graph import Graph, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
 from .strip import how_of, kind_of
-from .texts import as_it_is, badge, parted, pretty, short, shown
+from .texts import as_it_is, badge, counted, parted, pretty, short, shown
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -73,11 +73,11 @@ def _environment(static: str) -> Environment:
         "quoted": quoted,
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
-        "parted": parted, "as_it_is": as_it_is,
+        "parted": parted, "as_it_is": as_it_is, "counted": counted,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
-        "retries_spent": retries_spent, "oldest_due": oldest_due, "static": static,
+        "retries_spent": retries_spent, "key_rules": key_rules, "oldest_due": oldest_due, "static": static,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from bgjob.text import lines, to_json
+from bgjob.words import MOST_OF_KEY
 
 _COLOURS: Final[Mapping[str, str]] = {
     "success": "good", "completed": "good",
@@ -41,6 +42,11 @@ def colour(word: str) -> str:
 def spoken(word: str) -> str:
     """As people write it."""
     return str(shown(word.replace("_", " ").capitalize()))
+
+
+def counted(number: int) -> str:
+    """How many jobs of a key there are, which are counted up to a number: "1,000+"."""
+    return f"{number:,}" if number < MOST_OF_KEY else f"{MOST_OF_KEY:,}+"
 
 
 def pretty(value: Any) -> str:

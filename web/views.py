@@ -31,6 +31,7 @@ from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .groups import GroupViews
 from .guard import Guard
+from .keys import busiest
 from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
@@ -136,6 +137,7 @@ class Page:
             since=since,
             schedule=view.schedule or None,
             group=view.group,
+            key=view.key or None,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -153,7 +155,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status or view.since else self._client
+        return self._slow if view.q or view.status or view.since or view.key else self._client
 
     def _listed(
         self,
@@ -237,7 +239,7 @@ class Page:
         return self._client.logs(id=job_id, limit=_MOST_ENTRIES)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues, classes with what holds for their jobs, what enforces that, and versions.
+        """Slots, queues with their busiest keys, classes with what holds for their jobs and enforces that, versions.
 
         As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
         """
@@ -246,6 +248,7 @@ class Page:
         values = {
             "classes": self._client.classes() if has_code else None,
             "limits": self._client.limits() if has_code else {},
+            "busiest_keys": busiest(self._client, stats["queues"]),
         }
         return self._shown(request, "system.html", values, stats)
 

@@ -57,6 +57,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Classes": Right.READ,
     "Stats": Right.READ,
     "Running": Right.READ,
+    "Keys": Right.READ,
     "Why": Right.READ,
     "Schedules": Right.READ,
     "Occurrences": Right.READ,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bgjob import __version__
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import groups, schedules, schemas, signals, streams
@@ -63,6 +63,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
         schedule=given.schedule,
         group=given.group,
+        key=given.key,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -158,6 +159,21 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
     return {}
 
 
+async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
+    queue, limit = _known_queue(daemon, given.queue), given.limit or _PAGE
+    if given.busiest and (given.search, given.after) != (None, None):
+        raise InvalidParameterError(parameter="busiest")
+
+    def read(reader: Reader) -> Encoded:
+        if given.busiest:
+            return Encoded(to_json({"keys": reader.busiest_keys(queue, limit), "next": None}).encode())
+        found, following = reader.keys(queue, given.search, given.after, limit)
+        return Encoded(to_json({"keys": found, "next": following}).encode())
+
+    async with caller.turn:
+        return await (daemon.readers.search(read) if given.search else daemon.readers.read(read))
+
+
 def _known_queue(daemon: Daemon, queue: str) -> str:
     if queue not in daemon.lanes.queues:
         raise InvalidParameterError(parameter="queue")
@@ -183,9 +199,12 @@ async def prune_logs(daemon: Daemon, given: schemas.PruneLogs, caller: Caller) -
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.current_catalogue.catalogue()
+    now = daemon.clock.now()
+    async with caller.turn:
+        held = await daemon.readers.read(lambda reader: reader.held_classes(catalogue.classes, now))
     return {
         "classes": [
-            class_reply(daemon, name, described, catalogue.policies.get(name))
+            class_reply(daemon, name, described, catalogue.policies.get(name), held.get(name))
             for name, described in sorted(catalogue.classes.items())
         ],
         "code_version": catalogue.code_version,
@@ -278,6 +297,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
+    "Keys": (schemas.Keys, keys),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),

@@ -17,6 +17,7 @@ from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
 from bgjobd.core.gate import NO_RULES
 from bgjobd.core.masking import masked, masked_text
+from bgjobd.core.rates import Bucket
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogLine
 from bgjobd.store.pages import Page
@@ -100,7 +101,14 @@ def page_reply(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -
     return Encoded(f'{{"{name}":[{written}],{rest[1:]}'.encode())
 
 
-def class_reply(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+def class_reply(
+    daemon: Daemon,
+    name: str,
+    described: Mapping[str, Any],
+    policy: Policy | None,
+    held: Bucket | None,
+) -> JsonObject:
+    """`held` is its bucket where the class is held."""
     offered = [
         {
             "name": method,
@@ -117,6 +125,8 @@ def class_reply(daemon: Daemon, name: str, described: Mapping[str, Any], policy:
         "policy": None if policy is None else _policy_shown(policy) | _limits_shown(daemon, name),
         "unavailable": described["unavailable"],
         "hint": None if described["unavailable"] is None else daemon.inspection.hint_of_class(name),
+        "held_until": None if held is None or held.held_until is None else to_text(held.held_until),
+        "held_by": None if held is None else held.held_by,
     }
 
 

@@ -202,6 +202,13 @@ class QueueName(Input):
     queue: str
 
 
+class Keys(QueueName):
+    search: str | None = None
+    after: Key | None = None
+    limit: Limit | None = None
+    busiest: bool | None = None
+
+
 class Pause(QueueName):
     resumes_in: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
     resumes_at: str | None = None
@@ -254,6 +261,7 @@ class List(Input):
     count: Count | None = None
     schedule: str | None = None
     group: Id | None = None
+    key: Key | None = None
 
 
 class Logs(Input):

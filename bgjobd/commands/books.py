@@ -17,7 +17,16 @@ from bgjobd.commands.process_table import Process
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
-from bgjobd.store.audit import BookedSchedule, Counts, Entry, OddGroup, Oddity, OddOccurrence, OpenAttempt
+from bgjobd.store.audit import (
+    BookedSchedule,
+    Counts,
+    Entry,
+    OddGroup,
+    Oddity,
+    OddOccurrence,
+    OddQueue,
+    OpenAttempt,
+)
 
 _REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
 _LOG: Final = "report it, with the daemon's log of that time"
@@ -69,6 +78,7 @@ class Snapshot:
     oddities: tuple[Oddity, ...] = ()
     odd_occurrences: tuple[OddOccurrence, ...] = ()
     odd_groups: tuple[OddGroup, ...] = ()
+    odd_queues: tuple[OddQueue, ...] = ()
     schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
@@ -120,6 +130,7 @@ def judge(look: Snapshot) -> Books:
         *_damage(look),
         *_contradictions(look),
         *_of_groups(look),
+        *_of_queues(look),
         *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
@@ -156,6 +167,11 @@ def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
 def _of_groups(look: Snapshot) -> Iterator[Discrepancy]:
     for odd in look.odd_groups:
         yield Discrepancy(f"group {odd.id}", odd.told, odd.told, _LOG)
+
+
+def _of_queues(look: Snapshot) -> Iterator[Discrepancy]:
+    for odd in look.odd_queues:
+        yield Discrepancy(f"queue {odd.name}", odd.told, odd.told, _LOG)
 
 
 def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:

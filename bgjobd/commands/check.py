@@ -1,7 +1,7 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
 What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
-`check_places`, `check_schedules` and `check_jobs`.
+`check_places`, `check_schedules`, `check_keys` and `check_jobs`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from typing import Any, Final
 
 from bgjob.text import one_line
 from bgjobd.api.access import Access
-from bgjobd.commands import check_jobs, check_places, check_schedules, findings, process_table, schedules
+from bgjobd.commands import (
+    check_jobs,
+    check_keys,
+    check_places,
+    check_schedules,
+    findings,
+    process_table,
+    schedules,
+)
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.commands.schedules import Planned
 from bgjobd.config.problems import ConfigError
@@ -136,6 +144,8 @@ def check(config: Config) -> Checked:
     found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
     catalogue, ready = _imported(config, found)
     found += check_schedules.findings(config, time.time())
+    if catalogue is not None:
+        found += check_keys.findings(config, catalogue.policies, time.time())
     found += check_places.findings(config, daemon)
     found += _access(config)
     found.append(_clock())

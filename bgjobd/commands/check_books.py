@@ -76,6 +76,7 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
             oddities=books.oddities(),
             odd_occurrences=books.odd_occurrences(),
             odd_groups=books.odd_groups(),
+            odd_queues=books.odd_queues(),
             schedules=books.schedules(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),

@@ -10,12 +10,12 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob import Client, __version__
+from bgjob import Client, __version__, text
 from bgjob.errors import (
     BgjobError,
     BrokenError,
@@ -25,7 +25,7 @@ from bgjob.errors import (
     SocketDeniedError,
 )
 from bgjobd.commands import listeners, process_table
-from bgjobd.commands.status_report import Answer, Gathered, PageState
+from bgjobd.commands.status_report import Answer, Gathered, PageState, Throttling
 from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
 from bgjobd.host.disk_space import rooms
@@ -39,9 +39,11 @@ def gather(config: Config) -> Gathered:
     state_dir = config.daemon.state_dir
     holder, can_see_lock = process_table.daemon_of(state_dir), _can_see(state_dir)
     is_free = holder is None and can_see_lock
-    answer, told, stats, broken = _asked(config.daemon.socket, is_free)
+    answer, told, stats, classes = _asked(config.daemon.socket, is_free)
+    now = time.time()
+    broken = {one["name"]: one for one in classes if one["unavailable"] is not None}
     return Gathered(
-        now=time.time(),
+        now=now,
         socket=str(config.daemon.socket),
         state_dir=str(state_dir),
         holder=holder,
@@ -51,6 +53,11 @@ def gather(config: Config) -> Gathered:
         stats=stats,
         unavailable={name: one["unavailable"] for name, one in broken.items()},
         hints={name: one["hint"] for name, one in broken.items() if one["hint"] is not None},
+        throttled={
+            one["name"]: Throttling(until, one["held_by"])
+            for one in classes
+            if (until := one.get("held_until")) is not None and text.instant(until) > now
+        },
         rooms=tuple(rooms(config.daemon.directories)),
         page=_page_of(config, holder) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
@@ -71,14 +78,14 @@ def _can_see(state_dir: Path) -> bool:
 
 def _asked(
     path: Path, is_free: bool
-) -> tuple[Answer, str, Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
-    """What the socket does, why there are no figures, the figures, and the classes that cannot be used.
+) -> tuple[Answer, str, Mapping[str, Any] | None, Sequence[Mapping[str, Any]]]:
+    """What the socket does, why there are no figures, the figures, and the classes.
 
     `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
     """
     listener = listeners.at_path(path) if is_free else None
     if listener is not None:
-        return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, {}
+        return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, []
     with Client(str(path), timeout=TIMEOUT) as client:
         try:
             stats = client.stats()
@@ -87,14 +94,14 @@ def _asked(
         except (SocketDeniedError, PermissionDeniedError):
             raise
         except NoAnswerError as error:
-            return Answer.HANGS, str(error), None, {}
+            return Answer.HANGS, str(error), None, []
         except BrokenError as error:  # it has too many connections, or ends
-            return Answer.REFUSES, str(error), None, {}
+            return Answer.REFUSES, str(error), None, []
         except DaemonUnavailableError as error:
-            return Answer.NOBODY, str(error), None, {}
+            return Answer.NOBODY, str(error), None, []
         except BgjobError as error:
-            return Answer.REFUSES, str(error), None, {}
-    return Answer.ANSWERS, "", stats, {one["name"]: one for one in classes if one["unavailable"] is not None}
+            return Answer.REFUSES, str(error), None, []
+    return Answer.ANSWERS, "", stats, classes
 
 
 def _page_of(config: Config, holder: int | None) -> PageState:

@@ -21,7 +21,7 @@ _LONG: Final = 3600.0
 
 
 _TOLD_ONE_BY_ONE: Final = 5
-"""Schedules that are refused: there may be many, for one reason."""
+"""Schedules that are refused, and classes that are throttled: there may be many, for one reason."""
 
 
 class Health(StrEnum):
@@ -55,12 +55,20 @@ class PageState:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttling:
+    """Until when no attempt of a class starts, as a stored time, and which job has asked for that."""
+
+    until: str
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """What was there at one moment.
 
     `holder` is the pid of the daemon that holds the lock, `can_see_lock` whether this user can tell. `stats` is the
     daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason, `hints`
-    what comes next for them.
+    what comes next for them; `throttled` those of which a job was told to come later.
     """
 
     now: float
@@ -73,6 +81,7 @@ class Gathered:
     stats: Mapping[str, Any] | None = None
     unavailable: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
+    throttled: Mapping[str, Throttling] = field(default_factory=dict)
     rooms: tuple[Room, ...] = ()
     page: PageState = PageState(None, False)
     is_synchronised: bool | None = None
@@ -106,6 +115,7 @@ class Standing:
                 "is_lock_known": seen.can_see_lock,
                 "daemon": seen.stats,
                 "unavailable": dict(seen.unavailable),
+                "throttled": {name: asdict(one) for name, one in seen.throttled.items()},
                 "file_systems": [asdict(one) | {"path": str(one.path)} for one in seen.rooms],
                 "page": asdict(seen.page),
                 "is_clock_synchronised": seen.is_synchronised,
@@ -189,6 +199,11 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         for queue in seen.stats["queues"]:
             if queue["paused"]:
                 yield _paused(queue, seen.now)
+        for name, one in islice(seen.throttled.items(), _TOLD_ONE_BY_ONE):
+            until = text.moment(one.until, seen.now)
+            yield f"no job of {name} starts until {until}: job {one.by} was told to come later"
+        if len(seen.throttled) > _TOLD_ONE_BY_ONE:
+            yield "jobs of other classes were told to come later, too; `bgjob classes` says which"
         waited = _waited(seen)
         if waited is not None and waited > _LONG:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
@@ -258,6 +273,9 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "slots", f"{sum(queue['running'] for queue in stats['queues'])} of {stats['slots']} in use"
     for index, queue in enumerate(stats["queues"]):
         counts = f"{queue['pending']} pending, {queue['running']} running"
+        counts += f", {queue['behind']} behind" if queue.get("behind") else ""
+        rules = text.key_rules(queue)
+        counts += f", per key {rules}" if rules else ""
         paused = text.paused(queue, seen.now)
         yield "" if index else "queues", f"{queue['name']}: {counts}{paused and f', {paused}'}"
     waited = _waited(seen)

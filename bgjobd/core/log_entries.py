@@ -182,7 +182,7 @@ def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
     if fact.ending.throttles is None:
         return (Entry(EntryType.INFO, f"Background job snoozed until {at}"),)
-    whom = _HELD[fact.ending.throttles].format(at)
+    whom = _HELD[fact.ending.throttles].format(at, before.key)
     return (Entry(EntryType.INFO, f"Background job throttled for {fact.ending.delay:.12g} s: {whom}"),)
 
 
@@ -202,9 +202,9 @@ def _signal_sent(fact: SignalSent, before: Job, after: Job) -> tuple[Entry, ...]
 
 _HELD: Final[Mapping[Throttle, str]] = MappingProxyType(
     {
-        Throttle.CLASS: "no other of its class starts until {}",
-        Throttle.KEY: "no other of its key starts until {}",
-        Throttle.JOB: "it alone, until {}, for its class may hold no others (throttle = false)",
+        Throttle.CLASS: "no other of its class starts until {0}",
+        Throttle.KEY: "no other of its key, {1}, starts until {0}",
+        Throttle.JOB: "it alone, until {0}, for its class may hold no others (throttle = false)",
     }
 )
 

@@ -131,4 +131,6 @@ def _in_order(waiting: Iterable[W]) -> Iterable[W]:
     """Of each queue in its own order, the heads of which are compared."""
     by_turn = sorted(waiting, key=lambda job: (job.queue, -job.priority, job.turn, job.id))
     queues = [list(jobs) for _, jobs in groupby(by_turn, attrgetter("queue"))]
+    if len(queues) == 1:
+        return queues[0]
     return merge(*queues, key=lambda job: (-job.priority, job.id))

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from bgjob.amounts import relative_text
 from bgjob.words import EXPIRED, Outcome, Status
-from bgjobd.core.edges import Fate, Group, Node, Of
+from bgjobd.core import why_shared
+from bgjobd.core.edges import Fate, Group, Of
 from bgjobd.core.job import Ending, Job
+from bgjobd.core.on_file import Keeper, LatestAttempt, OnFile, RunningJob
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
+from bgjobd.core.sentences import moment, named_jobs, past, short
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
-
-MOST_AHEAD: Final = 1000
-"""So many jobs that go before one are counted; where there are more, that is said."""
-
-_MOST_NAMED: Final = 5
-_LONGEST: Final = 200
-"""How many characters of an error, which may have 64 KiB, are told."""
 
 
 class Closing(StrEnum):
@@ -32,56 +27,6 @@ class Closing(StrEnum):
 
     DRAINING = "the daemon drains and starts nothing new; the next daemon starts it"
     STOPPING = "the daemon is stopping; the next daemon starts it"
-
-
-@dataclass(frozen=True, slots=True)
-class LatestAttempt:
-    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored."""
-
-    number: int
-    pid: int | None = None
-    began_at: float | None = None
-    ended_at: float | None = None
-    ending: Ending | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunningJob:
-    """A job that holds a slot."""
-
-    id: int
-    queue: str
-    class_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Keeper:
-    """The first of what a blocked job comes after that is not met: a job, by its status and whether it is blocked
-    itself, or a group.
-    """
-
-    node: Node
-    status: Status | None = None
-    is_blocked: bool = False
-    group: Group | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OnFile:
-    """What the file says of a job, of one moment.
-
-    Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
-    queue (MOST_AHEAD or more where it is that), which jobs hold slots, and what it comes after that keeps it, where it
-    is blocked.
-    """
-
-    job: Job
-    latest: LatestAttempt | None = None
-    paused_at: float | None = None
-    ahead: int = 0
-    running: tuple[RunningJob, ...] = ()
-    keeper: Keeper | None = None
-    resumes_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +83,7 @@ def why(known: Known, now: float) -> str:
 def _by_schedule(job: Job, now: float) -> str:
     if job.schedule is None or job.occurrence is None:
         return ""
-    return f"; schedule {job.schedule} submitted it, for {_when(job.occurrence, now)}"
+    return f"; schedule {job.schedule} submitted it, for {moment(job.occurrence, now)}"
 
 
 # Pending
@@ -146,10 +91,18 @@ def _by_schedule(job: Job, now: float) -> str:
 
 def _pending(known: Known, now: float) -> str:
     found = (reason(known, now) for reason in _REASONS)
-    told = next(reason for reason in found if reason is not None)
+    told = next(reason for reason in found if reason is not None) + _expiry(known.job, now)
     if known.refusal is None:
         return told
-    return f"{told}; its attempt fails as soon as it starts, and is not retried: {_short(known.refusal)}"
+    return f"{told}; its attempt fails as soon as it starts, and is not retried: {short(known.refusal)}"
+
+
+def _expiry(job: Job, now: float) -> str:
+    if job.expires_at is None or job.started_at is not None:
+        return ""
+    if job.has_expired(now):
+        return f"; it expired at {moment(job.expires_at, now)}, and is cancelled in a moment"
+    return f"; it expires at {moment(job.expires_at, now)}, if it has not started by then"
 
 
 def _it_is_blocked(known: Known, now: float) -> str | None:
@@ -195,12 +148,14 @@ def _its_time_has_not_come(known: Known, now: float) -> str | None:
     job, latest = known.job, known.on_file.latest
     if job.scheduled_at is None or job.is_due(now):
         return None
-    when = _when(job.scheduled_at, now)
+    when = moment(job.scheduled_at, now)
     match latest:
         case None:
             return f"waits for its time: it is not to start before {when}"
         case LatestAttempt(number, ending=Ending(outcome=Outcome.SNOOZED)):
-            return f"is to be tried again at {when}: attempt {number} asked for a snooze"
+            others = why_shared.throttled(known.on_file)
+            why = "asked for a snooze" if others is None else f"was told to come later, and {others}"
+            return f"is to be tried again at {when}: attempt {number} {why}"
         case LatestAttempt(number, ending=Ending(spends_retry=False) as ending):
             alone = ", and starts alone then" if job.crashes else ""
             return (
@@ -219,27 +174,25 @@ def _the_daemon_closes(known: Known, now: float) -> str | None:
 def _the_database_cannot_be_written(known: Known, now: float) -> str | None:
     if known.storage_trouble is None:
         return None
-    return f"waits: nothing starts while the database cannot be written: {_short(known.storage_trouble)}"
+    return f"waits: nothing starts while the database cannot be written: {short(known.storage_trouble)}"
 
 
 def _ends_cannot_be_recorded(known: Known, now: float) -> str | None:
     if known.recording_trouble is None:
         return None
     return (
-        f"waits: nothing starts while ends of attempts cannot be recorded: {_short(known.recording_trouble)}"
+        f"waits: nothing starts while ends of attempts cannot be recorded: {short(known.recording_trouble)}"
     )
 
 
 def _there_is_no_fork_server(known: Known, now: float) -> str | None:
-    return (
-        None if known.no_fork_server is None else f"waits for a fork server: {_short(known.no_fork_server)}"
-    )
+    return None if known.no_fork_server is None else f"waits for a fork server: {short(known.no_fork_server)}"
 
 
 def _its_class_is_unavailable(known: Known, now: float) -> str | None:
     if known.unavailable is None:
         return None
-    why, hint = _short(known.unavailable.reason), known.unavailable.hint
+    why, hint = short(known.unavailable.reason), known.unavailable.hint
     return f"waits: its class is approved, and cannot be used: {why}; {hint}"
 
 
@@ -259,8 +212,9 @@ def _its_queue_is_paused(known: Known, now: float) -> str | None:
     if paused_at is None:
         return None
     if resumes_at is None:
-        return f"waits: queue {queue} is paused since {_when(paused_at, now)}; `bgjob resume {queue}` lets it go on"
-    return f"waits: queue {queue} is paused until {_when(resumes_at, now)}; `bgjob resume {queue}` lets it go on before"
+        return f"waits: queue {queue} is paused since {moment(paused_at, now)}; `bgjob resume {queue}` lets it go on"
+    until = moment(resumes_at, now)
+    return f"waits: queue {queue} is paused until {until}; `bgjob resume {queue}` lets it go on before"
 
 
 def _its_class_is_full(known: Known, now: float) -> str | None:
@@ -270,6 +224,18 @@ def _its_class_is_full(known: Known, now: float) -> str | None:
         return None
     taken = _taken([one for one in running if one.class_name == name])
     return _waits_for_a_slot(known, f"its class has {_slots(known.lanes.classes[name])}, {taken}")
+
+
+def _its_class_was_told_to_wait(known: Known, now: float) -> str | None:
+    return why_shared.its_class_was_told_to_wait(known.on_file, now)
+
+
+def _its_key_has_no_place(known: Known, now: float) -> str | None:
+    return why_shared.its_key_has_no_place(known.on_file, known.lanes, now)
+
+
+def _the_rate_of_its_class_is_used_up(known: Known, now: float) -> str | None:
+    return why_shared.the_rate_of_its_class_is_used_up(known.on_file, known.lanes, now)
 
 
 def _its_queue_is_full(known: Known, now: float) -> str | None:
@@ -289,8 +255,8 @@ def _all_slots_are_taken(known: Known, now: float) -> str | None:
 
 def _its_turn_comes(known: Known, now: float) -> str:
     places = free_by_queue(known.lanes, Counter(one.queue for one in known.on_file.running), ())
-    if known.on_file.ahead >= places[known.job.queue]:
-        return f"waits for its turn: slots are free, and {_ahead(known)}"
+    if known.on_file.ahead.number >= places[known.job.queue]:
+        return why_shared.its_turn_is_later(known.on_file, known.lanes)
     return "is due, a slot is free, and it starts in a moment"
 
 
@@ -305,7 +271,10 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_queue_is_unknown,
     _its_queue_is_paused,
     _its_class_is_held,
+    _its_class_was_told_to_wait,
+    _its_key_has_no_place,
     _its_class_is_full,
+    _the_rate_of_its_class_is_used_up,
     _its_queue_is_full,
     _all_slots_are_taken,
     _its_turn_comes,
@@ -314,7 +283,7 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
 
 
 def _waits_for_a_slot(known: Known, full: str) -> str:
-    return f"waits for a slot: {full}, and {_ahead(known)}"
+    return f"waits for a slot: {full}, and {why_shared.ahead_in_queue(known.on_file, known.lanes)}"
 
 
 def _slots(number: int) -> str:
@@ -322,29 +291,7 @@ def _slots(number: int) -> str:
 
 
 def _taken(running: Sequence[RunningJob]) -> str:
-    ids = sorted(one.id for one in running)
-    named, more = [str(id) for id in ids[:_MOST_NAMED]], len(ids) - _MOST_NAMED
-    if more > 0:
-        named.append(f"{more} more")
-    return f"taken by job{'s' if len(ids) > 1 else ''} {_listed(named)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _ahead(known: Known) -> str:
-    queue = known.job.queue
-    match known.on_file.ahead:
-        case 0:
-            return f"it is the next of queue {queue}"
-        case 1:
-            return f"1 job is before it in queue {queue}"
-        case number if number < MOST_AHEAD:
-            return f"{number} jobs are before it in queue {queue}"
-        case _:
-            return f"{MOST_AHEAD:,} jobs or more are before it in queue {queue}"
+    return f"taken by {named_jobs([one.id for one in running])}"
 
 
 # Running
@@ -354,21 +301,21 @@ def _running(known: Known, now: float) -> str:
     job, under_way = known.job, known.under_way
     match under_way:
         case None:
-            return f"has had a slot since {_since(job.started_at, now)}: attempt {job.attempt} is about to be started"
+            return f"has had a slot since {past(job.started_at, now)}: attempt {job.attempt} is about to be started"
         case UnderWay(ending=Ending() as ending):
             trouble = known.storage_trouble
-            because = "" if trouble is None else f": the database cannot be written: {_short(trouble)}"
+            because = "" if trouble is None else f": the database cannot be written: {short(trouble)}"
             return f"has run: attempt {job.attempt} has ended ({ending.outcome}), and that waits to be stored{because}"
         case UnderWay(stop_reason=reason) if reason is not None or job.cancel_requested_at is not None:
             return _being_stopped(known, under_way, reason or StopReason.CANCELLED, now)
         case UnderWay(is_in_line=True):
-            return f"has had a slot since {_since(job.started_at, now)}: {_in_line(known)}"
+            return f"has had a slot since {past(job.started_at, now)}: {_in_line(known)}"
         case UnderWay(is_waiting=True):
             run = _run(known, under_way, now)
             left = _deadline(job.timeout, under_way.seconds_left)
             return f"has run, and its result waits for room in the spool: {run}; {left}"
         case UnderWay(has_begun=False):
-            since = _since(job.started_at, now)
+            since = past(job.started_at, now)
             return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"
         case _:
             return f"runs: {_run(known, under_way, now)}; {_deadline(job.timeout, under_way.seconds_left)}"
@@ -377,7 +324,7 @@ def _running(known: Known, now: float) -> str:
 def _in_line(known: Known) -> str:
     job = known.job
     if known.no_fork_server is not None:
-        return f"attempt {job.attempt} waits for a fork server: {_short(known.no_fork_server)}"
+        return f"attempt {job.attempt} waits for a fork server: {short(known.no_fork_server)}"
     if job.crashes:
         ended = "the last start" if job.crashes == 1 else f"the last {job.crashes} starts"
         return f"attempt {job.attempt} goes alone, once those before it have begun: {ended} ended the fork server"
@@ -387,7 +334,7 @@ def _in_line(known: Known) -> str:
 def _run(known: Known, under_way: UnderWay, now: float) -> str:
     began_at, pid = _began(known, under_way)
     process = "" if pid is None else f", pid {pid}"
-    return f"attempt {known.job.attempt} began at {_since(began_at, now)}{process}"
+    return f"attempt {known.job.attempt} began at {past(began_at, now)}{process}"
 
 
 def _began(known: Known, under_way: UnderWay) -> tuple[float | None, int | None]:
@@ -428,7 +375,7 @@ def _being_stopped(known: Known, under_way: UnderWay, reason: StopReason, now: f
 _WHY_STOPPED: Final[Mapping[StopReason, Callable[[Job, float], str]]] = MappingProxyType(
     {
         StopReason.CANCELLED: lambda job, now: (
-            f"is being cancelled: a cancel was requested at {_since(job.cancel_requested_at, now)}"
+            f"is being cancelled: a cancel was requested at {past(job.cancel_requested_at, now)}"
         ),
         StopReason.TIMED_OUT: lambda job, now: (
             f"is being stopped: attempt {job.attempt} has run longer than its timeout of {job.timeout or 0.0:.12g} s"
@@ -442,7 +389,7 @@ _WHY_STOPPED: Final[Mapping[StopReason, Callable[[Job, float], str]]] = MappingP
 
 
 def _completed(known: Known, now: float) -> str:
-    return f"completed at {_since(known.job.finished_at, now)}, by attempt {known.job.attempt}"
+    return f"completed at {past(known.job.finished_at, now)}, by attempt {known.job.attempt}"
 
 
 def _failed(known: Known, now: float) -> str:
@@ -456,15 +403,15 @@ def _failed(known: Known, now: float) -> str:
             retries = "its only retry is spent" if most == 1 else f"all its {most} retries are spent"
         case _:
             retries = "such an end is not retried"
-    error = _short(job.error or "no more is known")
-    return f"failed at {_since(job.finished_at, now)}: {error} (attempt {job.attempt}; {retries})"
+    error = short(job.error or "no more is known")
+    return f"failed at {past(job.finished_at, now)}: {error} (attempt {job.attempt}; {retries})"
 
 
 def _cancelled(known: Known, now: float) -> str:
     job = known.job
-    when = f"was cancelled at {_since(job.finished_at, now)}"
+    when = f"was cancelled at {past(job.finished_at, now)}"
     if job.started_at is None and (job.error or "").startswith(f"{EXPIRED}: "):
-        return f"expired at {_since(job.expires_at, now)}: it had not started"
+        return f"expired at {past(job.expires_at, now)}: it had not started"
     if job.cancelled_after is not None:
         cause = (job.error or "").removeprefix("cancelled: ")
         is_group = job.cancelled_after.startswith(f"{Of.GROUP} ")
@@ -493,31 +440,5 @@ _TOLD: Final[Mapping[Status, Callable[[Known, float], str]]] = MappingProxyType(
 )
 
 
-# Words
-
-
-def _when(at: float, now: float) -> str:
-    """An instant, and how far that is from now: `14:31:53 UTC, in 2 h`; with its date where that is not today's."""
-    moment, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
-    form = "%H:%M:%S UTC" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC"
-    return f"{moment:{form}}, {_relative(at - now)}"
-
-
-def _relative(seconds: float) -> str:
-    if abs(seconds) < 1:
-        return "in a moment" if seconds > 0 else "just now"
-    return relative_text(seconds)
-
-
-def _since(at: float | None, now: float) -> str:
-    return "a moment that is not known" if at is None else _when(min(at, now), now)
-
-
 def _error(ending: Ending | None) -> str:
-    return "no more is known" if ending is None else _short(ending.error)
-
-
-def _short(text: str) -> str:
-    """The text on one line, the beginning of a long one."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return "no more is known" if ending is None else short(ending.error)

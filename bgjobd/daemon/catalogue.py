@@ -36,27 +36,32 @@ class Catalogue:
             except InvalidAttributeError as error:
                 self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
         for name in list(self.policies):
-            self._check_unique(name)
+            self._check_keys(name)
         self._validators: dict[tuple[str, str], Validator] = {}
         self._of_incomplete: dict[tuple[str, str], Validator] = {}
         for name in list(self.policies):
             self._compile(name)
 
-    def _check_unique(self, class_name: str) -> None:
-        """Have a class be unavailable whose unique key would be of what no method takes, or of a secret, which the key
-        would let others guess.
+    def _check_keys(self, class_name: str) -> None:
+        """Have a class be unavailable whose keys would be of what no method takes, or a unique one of a secret, which
+        the key would let others guess.
         """
-        described = self.classes[class_name]
-        for name in self.policies[class_name].unique:
+        described, policy = self.classes[class_name], self.policies[class_name]
+        of_key = () if policy.key is None else (policy.key,)
+        for option, name in [
+            *(("unique lists", one) for one in policy.unique),
+            *(("key is", one) for one in of_key),
+        ]:
             takers = [
                 method
                 for method, one in described["methods"].items()
                 if one["names"] is None or name in one["names"]
             ]
-            if any(name in self.sensitive(class_name, method, (name,)) for method in takers):
+            is_unique = name in policy.unique
+            if is_unique and any(name in self.sensitive(class_name, method, (name,)) for method in takers):
                 why = f"unique lists {name}, which is a secret: who knows the key could guess it"
             elif not takers:
-                why = f"unique lists {name}, and no method has such a parameter"
+                why = f"{option} {name}, and no method has such a parameter"
             else:
                 continue
             self.classes[class_name] = {**described, "unavailable": why, "traceback": None}
@@ -202,6 +207,13 @@ class Catalogue:
         doubts += [
             f"sensitive of {class_name} lists {name}, and no method has such a parameter" for name in unknown
         ]
+        key = self.policies[class_name].key
+        doubts += [
+            f"key of {class_name} is {key}, which is neither text nor an integer for {name}: without a key no job can "
+            "be submitted that has it"
+            for name, method in sorted(methods.items())
+            if key is not None and not _may_be_key(method["schema"].get("properties", {}).get(key))
+        ]
         return doubts + [
             f"{class_name}::{name} gets {', '.join(method['unconverted'])} as JSON has it, not as annotated: pydantic, "
             "which would convert it, cannot be used in the application's interpreter; install it there"
@@ -242,3 +254,14 @@ class Catalogue:
             if described["unavailable"] is not None
             and (name not in known or known[name]["unavailable"] is None)
         }
+
+
+def _may_be_key(schema: Any) -> bool:
+    """Whether some value that fits can be a job's key, as far as that is plain to see."""
+    if not isinstance(schema, dict):
+        return True
+    forms = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(forms, list):
+        return any(_may_be_key(form) for form in forms)
+    types = schema.get("type", ["string"])
+    return not {"string", "integer"}.isdisjoint([types] if isinstance(types, str) else types)

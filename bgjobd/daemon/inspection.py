@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
+from bgjobd.core.on_file import OnFile
 from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import UNTRIED, Unavailable
-from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
+from bgjobd.core.why import Closing, Known, UnderWay, why
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue

@@ -21,11 +21,13 @@ from bgjobd.store.items import (
     Item,
     KeyTrimming,
     OccurrenceTrimming,
+    RateTrimming,
     TimeLeapt,
     Trimmed,
     TrimmedGroups,
     TrimmedKeys,
     TrimmedOccurrences,
+    TrimmedRates,
     Trimming,
 )
 from bgjobd.store.reader import Reader
@@ -236,7 +238,7 @@ class Retention:
             if kept.completed is not None:
                 groups = await self._trim_groups(now - kept.completed)
                 occurrences = await self._trim_occurrences(now - kept.completed)
-            keys = await self._trim_keys()
+            keys = await self._trim_keys() + await self._trim_rates()
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
@@ -260,6 +262,17 @@ class Retention:
         while True:
             async with self._a_portion():
                 trimmed: TrimmedKeys = await self._record(KeyTrimming(after))
+            rows += trimmed.rows
+            if trimmed.next is None:
+                return rows
+            after = trimmed.next
+
+    async def _trim_rates(self) -> int:
+        """Delete the rows of buckets that say nothing any more; how many."""
+        rows, after = 0, RateTrimming().after
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedRates = await self._record(RateTrimming(after))
             rows += trimmed.rows
             if trimmed.next is None:
                 return rows
@@ -300,7 +313,7 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
 
 
 def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
-    """When the first job, log entry, group without members, occurrence or passed unique key is old."""
+    """When the first job, log entry, group without members, occurrence, passed unique key or full bucket is old."""
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
     ]
@@ -311,6 +324,8 @@ def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | 
         due += [oldest + kept.completed for oldest in oldests if oldest is not None]
     if (until := reader.old.oldest_key()) is not None:
         due.append(until)
+    if (full_at := reader.old.first_full_bucket()) is not None:
+        due.append(full_at)
     return min(due, default=None)
 
 

@@ -15,7 +15,7 @@ from bgjobd.store.gate import AT_ONCE, Gate
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
 
-_PROPERTY: Final = "key_rules"
+PROPERTY: Final = "key_rules"
 
 SELECT_NEXT_KEY: Final = f"""
     SELECT min(key) FROM (
@@ -38,9 +38,8 @@ FORGET_TURNS: Final = "DELETE FROM queue_turns WHERE queue = :queue"
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """The rules by queue, as they are stored, that all keys which wait are settled for; where that `is_whole`.
-
-    Else it goes on behind this `key`.
+    """The rules by queue, as they are stored, that all keys which wait are settled for. Those of a queue whose keys are
+    just being settled, those up to this `key` so far, have _BEING_SETTLED behind them; `is_whole`: there is none.
     """
 
     rules: Mapping[str, Any] = field(default_factory=dict)
@@ -52,13 +51,16 @@ class Adopted:
         """The rules as values."""
         return {
             queue: KeyRules(slots, None if rate is None else Rate(*rate), Share(share))
-            for queue, (slots, rate, share) in self.rules.items()
+            for queue, (slots, rate, share, *_) in self.rules.items()
         }
+
+
+_BEING_SETTLED: Final = True
 
 
 def stored(execute: Execute) -> Adopted:
     """What they were settled for last."""
-    found = execute(statements.SELECT_PROPERTY, {"name": _PROPERTY}).fetchone()
+    found = execute(statements.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
     return Adopted() if found is None else Adopted(json.loads(found[0]))
 
 
@@ -69,22 +71,41 @@ def adopt(execute: Execute, gate: Gate, wanted: Mapping[str, KeyRules] | None, a
     told = {queue: _told(rules) for queue, rules in wanted.items()}
     if told == adopted.rules:
         return adopted
-    changed = [
-        queue for queue in sorted({*told, *adopted.rules}) if told.get(queue) != adopted.rules.get(queue)
-    ]
-    queue = changed[0]
-    is_done, key = _go_through(execute, gate, queue, adopted.key)
-    is_done &= wanted.get(queue, NO_RULES).share is not Share.NONE or _end_turns(execute, queue)
+    adopted = _begun(execute, told, adopted)
+    queue = min(queue for queue, one in adopted.rules.items() if one != told.get(queue))
+    is_done, key = _settle_some(execute, gate, queue, wanted.get(queue, NO_RULES), adopted.key)
     if not is_done:
         return Adopted(adopted.rules, key, is_whole=False)
     rules = {name: one for name, one in {**adopted.rules, queue: told.get(queue)}.items() if one is not None}
-    execute(statements.SET_PROPERTY, {"name": _PROPERTY, "value": to_json(rules)})
-    return Adopted(rules, is_whole=len(changed) == 1)
+    _store(execute, rules)
+    return Adopted(rules, is_whole=rules == told)
+
+
+def _begun(execute: Execute, told: Mapping[str, Any], adopted: Adopted) -> Adopted:
+    """Have it stored whose keys are being settled, and for what: from here on some are, and some are not."""
+    changed = [queue for queue in {*told, *adopted.rules} if told.get(queue) != adopted.rules.get(queue)]
+    marked = {queue: [*told.get(queue, _told(NO_RULES)), _BEING_SETTLED] for queue in changed}
+    rules = {**adopted.rules, **marked}
+    if rules == adopted.rules:
+        return adopted
+    _store(execute, rules)
+    return Adopted(rules)
+
+
+def _store(execute: Execute, rules: Mapping[str, Any]) -> None:
+    execute(statements.SET_PROPERTY, {"name": PROPERTY, "value": to_json(rules)})
 
 
 def _told(rules: KeyRules) -> list[Any]:
     rate = None if rules.rate is None else list(astuple(rules.rate))
     return [rules.slots, rate, rules.share.value]
+
+
+def _settle_some(execute: Execute, gate: Gate, queue: str, rules: KeyRules, key: str) -> tuple[bool, str]:
+    """Whether all keys of the queue are settled, and up to which they are; turns come first, for they are by these."""
+    if rules.share is Share.NONE and not _end_turns(execute, gate, queue):
+        return False, key
+    return _go_through(execute, gate, queue, key)
 
 
 def _go_through(execute: Execute, gate: Gate, queue: str, key: str) -> tuple[bool, str]:
@@ -99,8 +120,9 @@ def _go_through(execute: Execute, gate: Gate, queue: str, key: str) -> tuple[boo
     return False, key
 
 
-def _end_turns(execute: Execute, queue: str) -> bool:
+def _end_turns(execute: Execute, gate: Gate, queue: str) -> bool:
     """Have what waits in a queue that shares no more go by age again; whether that is done."""
+    gate.forget_jobs()
     if execute(TAKE_TURNS_AWAY, {"queue": queue, "count": AT_ONCE}).rowcount == AT_ONCE:
         return False
     execute(FORGET_TURNS, {"queue": queue})

@@ -16,7 +16,7 @@ from bgjob.words import EXPIRED, FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
-from bgjobd.store import audit_of_keys, audit_of_steps, audit_of_ties
+from bgjobd.store import audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -88,6 +88,14 @@ class OddGroup:
     """A group that contradicts its members, or itself."""
 
     id: int
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class OddQueue:
+    """A queue of which something is stored that says nothing."""
+
+    name: str
     told: str
 
 
@@ -168,6 +176,7 @@ _OF_JOBS: Final = (
         "it was retried more often than its max_retries allows",
     ),
     *audit_of_ties.OF_JOBS,
+    *audit_of_places.OF_JOBS,
     *audit_of_steps.OF_JOBS,
 )
 
@@ -303,12 +312,17 @@ class Audit:
             ),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_ties.odd_edges(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_keys.odd_keys(self._ask, _MOST)),
+            *(Oddity(job_id, None, told) for job_id, told in audit_of_places.odd_places(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_steps.odd_steps(self._ask, _MOST)),
         )
 
     def odd_groups(self) -> tuple[OddGroup, ...]:
         """The groups that do not count what they have."""
         return tuple([OddGroup(*odd) for odd in audit_of_ties.odd_groups(self._ask, _MOST)])
+
+    def odd_queues(self) -> tuple[OddQueue, ...]:
+        """The queues with turns that nobody takes."""
+        return tuple([OddQueue(*odd) for odd in audit_of_places.odd_queues(self._ask, _MOST)])
 
     def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
         """Where an occurrence and the job that it became do not know each other."""

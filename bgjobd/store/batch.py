@@ -20,11 +20,13 @@ from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
-from bgjobd.store.written import Kind, Row, Written
+from bgjobd.store.written import BEHIND, Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
 """A LogLine without its id, which it gets last of all."""
 
+
+_IN_ORDER: Final = tuple(Kind)
 
 CANCEL: Final = "cancel"
 CANCEL_NESTED: Final = "cancel_nested"
@@ -166,9 +168,9 @@ class Batch(Gathered):
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
     come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
-    classes how often they may start; `placed` says of jobs whether they are behind their key by now. `written` are
-    the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside the `bulks`.
-    `resumed` are the queues whose pause is over.
+    classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
+    `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
+    the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is.
     """
 
     now: float
@@ -191,7 +193,8 @@ class Batch(Gathered):
     bulks: list[StoredBulk] = field(default_factory=list)
     no_results: set[str] = field(default_factory=set)
     resumed: list[str] = field(default_factory=list)
-    placed: dict[int, bool] = field(default_factory=dict)
+    next_resume: float = math.inf
+    placed: dict[int, Row] = field(default_factory=dict)
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""
@@ -210,14 +213,9 @@ class Batch(Gathered):
         return None if uid is None else str(uid)
 
     @property
-    def has_rates(self) -> bool:
-        """Whether anything waits for a time that is kept beside the jobs."""
-        return bool(self.rules or self.rates or self.holds)
-
-    @property
     def may_be_behind(self) -> bool:
         """Whether jobs may wait for those with their key."""
-        return bool(self.rules or self.holds or self.tally.behind)
+        return bool(self.rules or self.holds) or self.tally.may_be_behind
 
     @property
     def may_wait(self) -> bool:
@@ -268,8 +266,9 @@ class Batch(Gathered):
         self.touched |= overlay.touched
         self.steps |= overlay.steps
         self.signals |= overlay.signals
-        for scope, until in overlay.holds.items():
-            self.holds[scope] = max(until, self.holds.get(scope, 0.0))
+        if overlay.holds:
+            for scope, until in overlay.holds.items():
+                self.holds[scope] = max(until, self.holds.get(scope, 0.0))
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -282,7 +281,7 @@ class Batch(Gathered):
                 released = by_kind.get(Kind.RELEASED_KEY, [])
                 released[:] = [one for one in released if not is_of_same_key(one, row)]
         self.rows.clear()
-        in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
+        in_order = {kind: by_kind[kind] for kind in _IN_ORDER if kind in by_kind}
         self.written.append(in_order)
         return in_order
 
@@ -315,10 +314,16 @@ class Batch(Gathered):
             tuple(self.bulks),
             tuple(self.ended_groups),
             tuple(self.resumed),
+            self.placed,
         )
 
+    def place(self, id: int, **columns: Any) -> None:
+        """Note what a statement of its own has made of a job."""
+        self.placed[id] = {**self.placed.get(id, {}), **columns}
+
     def _as_placed(self, job: Job) -> Job:
-        is_behind = self.placed.get(job.id, job.is_behind) and job.status is Status.PENDING
+        ready = self.placed.get(job.id, {}).get("ready", BEHIND if job.is_behind else None)
+        is_behind = ready == BEHIND and job.status is Status.PENDING
         return job if is_behind == job.is_behind else job.changed(is_behind=is_behind)
 
 
@@ -410,9 +415,13 @@ class Overlay(Gathered):
         return any(step.attempt == key[1] and step.number is not None for step in known.values())
 
     def at_gate(self, before: Job | None, after: Job) -> Job:
-        """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at."""
+        """The job as the gate is to find it: where it has come in, behind its key; what it has left is looked at.
+
+        It keeps its turn as long as it waits for nothing but that; who comes in waits, behind its key or not, until it
+        is given one.
+        """
         batch = self.batch
-        if after.key is None and not batch.rules and (before is None or before.key is None):
+        if not (batch.rules or after.key or after.turn) and (before is None or before.key is None):
             return after
         if before is not None and before.key is not None and after.status is not Status.RUNNING:
             self.touched.add((before.queue, before.key))
@@ -420,13 +429,16 @@ class Overlay(Gathered):
         is_in = after.status is Status.PENDING and not is_kept and after.is_due(batch.now)
         takes_turns = is_in and batch.takes_turns(after.queue)
         is_limited = is_in and batch.is_limited(after.queue, after.key)
-        if takes_turns and _has_come_in(before, after):
+        has_come_in = takes_turns and _has_come_in(before, after)
+        if has_come_in:
             place = after.queue, after.key, after.priority, after.started_at is not None
             self.arrivals.append(Arrival(after.id, *place))
         if is_limited and after.key is not None:
             self.touched.add((after.queue, after.key))
-        is_behind = is_limited or takes_turns
-        return after if after.is_behind == is_behind else after.changed(is_behind=is_behind)
+        is_behind, turn = is_limited or has_come_in, after.turn if takes_turns and not has_come_in else 0
+        if (after.is_behind, after.turn) == (is_behind, turn):
+            return after
+        return after.changed(is_behind=is_behind, turn=turn)
 
 
 def _has_come_in(before: Job | None, after: Job) -> bool:

@@ -62,7 +62,11 @@ SELECT_LATEST_TURN: Final = """
     WHERE status = 'pending' AND turn > 0 AND queue = :queue AND key IS :key AND priority = :priority
 """
 SELECT_QUEUE_TURN: Final = "SELECT turn FROM queue_turns WHERE queue = :queue AND priority = :priority"
-SET_TURN: Final = "UPDATE background_jobs SET turn = :turn, ready = :ready WHERE id = :id"
+# Unless it has left again, or come in elsewhere, by what came later in the transaction.
+SET_TURN: Final = f"""
+    UPDATE background_jobs SET turn = :turn, ready = :ready
+    WHERE id = :id AND {_IS_BEHIND} AND queue = :queue AND key IS :key AND priority = :priority
+"""
 NOTE_TURN: Final = """
     INSERT INTO queue_turns VALUES (:queue, :priority, :turn)
     ON CONFLICT (queue, priority) DO UPDATE SET turn = max(turn, :turn)
@@ -92,7 +96,7 @@ class Gate:
     def _take_due(self) -> None:
         asked = {"now": to_text(self._batch.now), "count": AT_ONCE}
         for id, queue, key in self._execute(SELECT_DUE_BEHIND, asked).fetchall():
-            self._execute(SET_WAIT, {"id": id, "at": None})
+            self._set_wait(id, None)
             self._batch.touched.add((queue, key))
 
     def next_due(self) -> float | None:
@@ -118,7 +122,7 @@ class Gate:
         """Start-time fair queueing, settled as a job comes in: one round behind the latest of its key, or at the next
         round of its queue where it has none that waits, or comes back.
         """
-        arrivals, self._batch.arrivals = self._batch.arrivals, []
+        arrivals, self._batch.arrivals = {one.id: one for one in self._batch.arrivals}.values(), []
         latest: dict[tuple[Any, ...], int] = {}
         current: dict[tuple[str, int], int] = {}
         for one in arrivals:
@@ -128,12 +132,14 @@ class Gate:
             if own not in latest:
                 latest[own] = self._turn(SELECT_LATEST_TURN, one)
             after = current[round] if one.has_begun else max(current[round], latest[own])
-            latest[own] = max(latest[own], after + 1)
             is_gated = self._batch.is_limited(one.queue, one.key)
-            ready = BEHIND if is_gated else 1
-            self._execute(SET_TURN, {"id": one.id, "turn": after + 1, "ready": ready})
+            given = {"turn": after + 1, "ready": BEHIND if is_gated else 1}
+            if not self._execute(SET_TURN, one._asdict() | given).rowcount:
+                continue
+            self._batch.place(one.id, **given)
+            latest[own] = max(latest[own], after + 1)
             if not is_gated:
-                self._move(one.queue, one.id, is_behind=False)
+                self._move(one.queue, is_behind=False)
 
     def _turn(self, statement: str, one: Arrival) -> int:
         found = self._execute(statement, one._asdict()).fetchone()
@@ -144,10 +150,7 @@ class Gate:
     def settle_key(self, queue: str, key: str) -> bool:
         """Have the first of those that wait be ready, as many as may; whether that is done."""
         named = {"queue": queue, "key": key}
-        rules = self._batch.rules.get(queue, NO_RULES)
-        opens_at, tokens = rates.of_key(self._execute, rules, scope_of_key(queue, key), self._batch)
-        running = self._count(COUNT_KEY_RUNNING, named) if rules.slots is not None else 0
-        room = gate.room(rules, running, tokens)
+        opens_at, room = self._room(queue, key)
         ready = 0 if room is None else self._count(COUNT_KEY_READY, named)
         if room == 0 and ready:
             self._put_all_behind(named, ready)
@@ -169,8 +172,33 @@ class Gate:
         else:
             opens_at = self._batch.now
         if first is not None and opens_at is not None and first[1] != to_text(opens_at):
-            self._execute(SET_WAIT, {"id": first[0].id, "at": to_text(opens_at)})
+            self._set_wait(first[0].id, to_text(opens_at))
         return opens_at != self._batch.now
+
+    def within_limits(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of these that their keys let start, where it is not sure yet that all do which are ready."""
+        rooms: dict[tuple[str, str], int | None] = {}
+        found = []
+        for job in jobs:
+            if job.key is None or not self._batch.is_limited(job.queue, job.key):
+                found.append(job)
+                continue
+            place = job.queue, job.key
+            if place not in rooms:
+                _, rooms[place] = self._room(*place)
+            room = rooms[place]
+            if room is None or room > 0:
+                rooms[place] = None if room is None else room - 1
+                found.append(job)
+        return found
+
+    def _room(self, queue: str, key: str) -> tuple[float | None, int | None]:
+        """When a time that the key waits for has come, if it does; how many of its jobs may be ready."""
+        rules = self._batch.rules.get(queue, NO_RULES)
+        opens_at, tokens = rates.of_key(self._execute, rules, scope_of_key(queue, key), self._batch)
+        named = {"queue": queue, "key": key}
+        running = self._count(COUNT_KEY_RUNNING, named) if rules.slots is not None else 0
+        return opens_at, gate.room(rules, running, tokens)
 
     def _count(self, statement: str, named: dict[str, str]) -> int:
         count: int = self._execute(statement, named).fetchone()[0]
@@ -185,21 +213,31 @@ class Gate:
         return None if found is None else Waiting(*found)
 
     def _promote(self, queue: str, id: int) -> None:
-        self._execute(PROMOTE, {"id": id, "now": to_text(self._batch.now)})
-        self._move(queue, id, is_behind=False)
+        now = to_text(self._batch.now)
+        self._execute(PROMOTE, {"id": id, "now": now})
+        self._batch.place(id, ready=1, updated_at=now, waits_until=None)
+        self._move(queue, is_behind=False)
         self.has_promoted = True
+
+    def _set_wait(self, id: int, at: str | None) -> None:
+        self._execute(SET_WAIT, {"id": id, "at": at})
+        self._batch.place(id, waits_until=at)
 
     def _put_behind(self, queue: str, id: int) -> None:
         self._execute(PUT_BEHIND, {"id": id})
-        self._move(queue, id, is_behind=True)
+        self._batch.place(id, ready=BEHIND)
+        self._move(queue, is_behind=True)
 
     def _put_all_behind(self, named: dict[str, str], count: int) -> None:
         self._execute(PUT_ALL_BEHIND, named)
+        self.forget_jobs()
         for _ in range(count):
-            self._move(named["queue"], None, is_behind=True)
+            self._move(named["queue"], is_behind=True)
 
-    def _move(self, queue: str, id: int | None, is_behind: bool) -> None:
+    def forget_jobs(self) -> None:
+        """Tell that jobs have changed which nobody has counted up."""
+        self._batch.has_unseen_changes = True
+
+    def _move(self, queue: str, is_behind: bool) -> None:
         places = [Countable(Status.PENDING, queue, None, is_behind=one) for one in (not is_behind, is_behind)]
         self._batch.move(*places)
-        if id is not None:
-            self._batch.placed[id] = is_behind

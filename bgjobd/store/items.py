@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
@@ -22,7 +22,7 @@ from bgjobd.core.masking import masked_text
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span, Verdict
 from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
-from bgjobd.store.written import Written
+from bgjobd.store.written import Row, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +261,15 @@ class KeyTrimming:
 
 
 @dataclass(frozen=True, slots=True)
+class RateTrimming:
+    """Look at some of the buckets behind the scope `after`, and delete the rows of those that say nothing any more.
+    Answered by TrimmedRates.
+    """
+
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -406,6 +415,7 @@ Item = (
     | OccurrenceTrimming
     | GroupTrimming
     | KeyTrimming
+    | RateTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -517,6 +527,14 @@ class TrimmedKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class TrimmedRates:
+    """How many rows are gone; `next` is the scope to go on behind, None where the last was looked at."""
+
+    rows: int
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A job whose next attempt is to start now; the claim is committed. It was due for `waited` seconds.
 
@@ -610,7 +628,8 @@ class Committed:
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
     `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
-    `groups` have ended; of the queues that `resumed` the pause is over.
+    `groups` have ended; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that
+    share keys, after what is `written`, or as that says too: the columns, by id.
     """
 
     answers: tuple[Any, ...]
@@ -627,6 +646,7 @@ class Committed:
     bulks: tuple[StoredBulk, ...] = ()
     groups: tuple[Group, ...] = ()
     resumed: tuple[str, ...] = ()
+    placed: Mapping[int, Row] = field(default_factory=dict)
 
 
 class LostUpdateError(Exception):

@@ -14,10 +14,9 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
@@ -59,7 +58,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.rows import job_from_row, log_row
-from bgjobd.store.slots import Slots, end_pauses
+from bgjobd.store.slots import Slots, end_pauses, next_end_of_pause
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
@@ -95,7 +94,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
     }
 )
-"""What writes the rows of each kind, in this order."""
+"""What writes the rows of each kind."""
 
 _APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
 """The items before which all that came earlier is written."""
@@ -104,15 +103,19 @@ _APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backf
 _EXPIRED_AT_ONCE: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of the file between two transactions, so that each need not read it anew."""
+class _Known(NamedTuple):
+    """What is known of the file between two transactions, so that each need not read it anew.
+
+    `limits` of keys and classes are those of the last transaction, None where it had none.
+    """
 
     tally: Tally
     has_consequences: bool
     next_expiry: float
+    next_resume: float
     holds: Mapping[str, float]
     adopted: Adopted
+    limits: tuple[Any, ...] | None = None
 
     @property
     def has_more(self) -> bool:
@@ -144,12 +147,15 @@ class Ledger:
             with as_peewees_own:
                 known = self._known or self._read(now)
                 batch = self._begin(known, lanes, now)
+                limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
                 answers = self._settle(items, batch)
                 has_consequences = self._release(batch, known.has_consequences)
+                rates.end_holds(self._execute, batch)
                 gate = Gate(self._execute, batch)
+                gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
-                next_due = self._grant_slots(lanes, batch, gate)
+                next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
@@ -159,7 +165,7 @@ class Ledger:
                 self._execute("ROLLBACK")
             raise
         holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._known = _Known(tally, has_consequences, next_expiry, holds, adopted)
+        self._known = _Known(tally, has_consequences, next_expiry, batch.next_resume, holds, adopted, limits)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
@@ -169,6 +175,7 @@ class Ledger:
             counted(self._database, now),
             release.has_consequences(self._execute),
             self._read_next_expiry(),
+            next_end_of_pause(self._execute),
             rates.holds(self._execute),
             adoption.stored(self._execute),
         )
@@ -182,8 +189,18 @@ class Ledger:
             max_parameters=lanes.max_parameters,
             rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
             rates=lanes.rates,
+            next_resume=known.next_resume,
             holds=dict(known.holds),
         )
+
+    def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
+        """The limits as they are by now; where they are others, no bucket is emptier than one can be."""
+        if lanes.keys is None:
+            return known.limits
+        limits = lanes.keys, lanes.rates
+        if limits != known.limits:
+            rates.bound(self._execute, batch)
+        return limits
 
     def _commit(self) -> None:
         try:
@@ -343,11 +360,8 @@ class Ledger:
         if not batch.rows:
             return
         by_kind = batch.take_rows()
-        for kind, statement in _WRITERS.items():
-            rows = by_kind.get(kind)
-            if rows is None:
-                continue
-            written = self._write(statement, rows)
+        for kind, rows in by_kind.items():
+            written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
 
@@ -386,14 +400,15 @@ class Ledger:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
-    def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate) -> float:
+    def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
-        batch.resumed, next_resume = end_pauses(self._execute, batch.now)
-        gate.settle()
+        end_pauses(self._execute, batch)
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
+        if not adopted.is_whole:
+            jobs = gate.within_limits(jobs)
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
@@ -402,4 +417,4 @@ class Ledger:
             self._store(batch)
             rates.spend(self._execute, jobs, batch)
             gate.take_note(jobs)
-        return min(next_resume, slots.next_due())
+        return min(batch.next_resume, slots.next_due())

@@ -267,6 +267,7 @@ def _add_keys(database: SqliteDatabase) -> None:
         database.execute_sql(" ".join(statement.split()))
 
 
+# In each the term comes first that most jobs do not meet: it is asked of every row that is written.
 _KEYS: Final = (
     'ALTER TABLE "background_jobs" ADD COLUMN "key" VARCHAR(255)',
     'ALTER TABLE "background_jobs" ADD COLUMN "turn" INTEGER NOT NULL DEFAULT 0',
@@ -285,15 +286,20 @@ _KEYS: Final = (
     "WHERE status = 'pending' AND ready = 1",
     "CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, turn, id) "
     "WHERE status = 'pending' AND ready = 1",
-    "CREATE INDEX jobs_key_running ON background_jobs (queue, key) WHERE status = 'running' AND key IS NOT NULL",
+    "CREATE INDEX jobs_key_running ON background_jobs (queue, key) WHERE key IS NOT NULL AND status = 'running'",
     "CREATE INDEX jobs_key_ready ON background_jobs (queue, key, priority DESC, turn, id) "
-    "WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL",
+    "WHERE key IS NOT NULL AND ready = 1 AND status = 'pending'",
     "CREATE INDEX jobs_behind ON background_jobs (queue, key, priority DESC, turn, id) "
-    "WHERE status = 'pending' AND ready = 3",
+    "WHERE ready = 3 AND status = 'pending'",
     "CREATE INDEX jobs_due_behind ON background_jobs (waits_until) "
-    "WHERE status = 'pending' AND ready = 3 AND waits_until IS NOT NULL",
-    "CREATE INDEX jobs_turns ON background_jobs (queue, key, priority, turn) WHERE status = 'pending' AND turn > 0",
+    "WHERE waits_until IS NOT NULL AND ready = 3 AND status = 'pending'",
+    "CREATE INDEX jobs_turns ON background_jobs (queue, key, priority, turn) WHERE turn > 0 AND status = 'pending'",
 )
+
+
+def _index_by_key(database: SqliteDatabase) -> None:
+    """The jobs of a key, whatever became of them."""
+    database.execute_sql("CREATE INDEX jobs_by_key ON background_jobs (key, id) WHERE key IS NOT NULL")
 
 
 def _add_steps(database: SqliteDatabase) -> None:
@@ -335,6 +341,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_unique_keys,
     _tell_end_of_pause,
     _add_keys,
+    _index_by_key,
     _add_steps,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""

@@ -20,6 +20,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import (
+    BEHIND,
     BLOCKED,
     FINAL,
     INT_MAX,
@@ -321,6 +322,7 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         RETRYING: (_NOT_READY,),
         SNOOZED: (_NOT_READY,),
         BLOCKED: (_BLOCKED,),
+        BEHIND: (_BEHIND,),
         Status.RUNNING: (_jobs_by("INDEXED BY jobs_running", "j.status = 'running'"),),
         **{
             status.value: (
@@ -351,14 +353,19 @@ _OF_SCHEDULE: Final = _jobs_by(
 _OF_GROUP: Final = _jobs_by("INDEXED BY jobs_of_group", "j.group_id = :group AND j.group_id IS NOT NULL")
 """The same of a group's members."""
 
+_OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS NOT NULL")
+"""The same of those with a key, of all queues."""
+
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
-_IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND j.scheduled_at > :now"
+_IS_BEHIND: Final = f"j.ready = {written.BEHIND}"
+_IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND NOT {_IS_BEHIND} AND j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         SCHEDULED: f"({_IS_FUTURE} AND a.number IS NULL)",
         RETRYING: f"({_IS_FUTURE} AND a.number IS NOT NULL AND a.outcome IS NOT 'snoozed')",
         SNOOZED: f"({_IS_FUTURE} AND a.outcome IS 'snoozed')",
         BLOCKED: _IS_BLOCKED,
+        BEHIND: _IS_BEHIND,
     }
 )
 
@@ -415,6 +422,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "since": wanted.since,
         "schedule": wanted.schedule,
         "group": wanted.group,
+        "key": wanted.key,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -481,23 +489,24 @@ def summary_of(job: Job) -> JsonObject:
     }
 
 
-_OWNERS: Final = {"schedule": "schedule", "group": "group_id"}
+_OWNERS: Final = {
+    "group": ("group_id", _OF_GROUP),
+    "key": ("key", _OF_KEY),
+    "schedule": ("schedule", _OF_SCHEDULE),
+}
+"""What has jobs of its own, by the name of the filter: the column that tells whose one is, and the source of all."""
 
 
 def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
+    owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
+    own = [f"j.{_OWNERS[name][0]} = :{name}" for name in owners]
     if _is_by_end(wanted):
         words = sorted(set(wanted.status or ()))
-        own = [
-            f"j.{column} = :{name}" for name, column in _OWNERS.items() if getattr(wanted, name) is not None
-        ]
         return tuple(_ENDED_SOURCES[word] for word in words), own + _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
-    if wanted.group is not None and sources:
-        sources, rest = (_OF_GROUP,), _standing_by(wanted.status)
-        rest += ["j.schedule = :schedule"] if wanted.schedule is not None else []
-    elif wanted.schedule is not None and sources:
-        sources, rest = (_OF_SCHEDULE,), _standing_by(wanted.status)
+    if owners and sources:
+        sources, rest = (_OWNERS[owners[0]][1],), _standing_by(wanted.status) + own[1:]
     rest += ["j.created_at >= :since"] if wanted.since is not None else []
     return sources, rest + _told_apart(wanted)
 

@@ -7,17 +7,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from bgjob.codec import to_json
+from bgjob.words import LONGEST_THROTTLE
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Job
-from bgjobd.core.rates import Rate, scope_of_class, scope_of_key
+from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
+from bgjobd.store.items import TrimmedRates
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
 
 SELECT_BUCKETS: Final = (
     "SELECT scope, full_at FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
 )
+SELECT_WHOLE_BUCKETS: Final = """
+    SELECT scope, full_at, held_until, held_by FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))
+"""
 SELECT_HOLDS: Final = "SELECT scope, held_until FROM rates WHERE held_until IS NOT NULL"
 FILL: Final = """
     INSERT INTO rates (scope, full_at) VALUES (:scope, :full_at)
@@ -32,6 +37,9 @@ IS_WAITING: Final = """
     SELECT EXISTS (SELECT 1 FROM background_jobs INDEXED BY jobs_of_class
         WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name)
 """
+END_HOLDS: Final = """
+    UPDATE rates SET held_until = NULL, held_by = NULL WHERE scope IN (SELECT value FROM json_each(:scopes))
+"""
 SHIFT: Final = "UPDATE rates SET full_at = full_at + :seconds, held_until = held_until + :seconds"
 SHIFT_BEHIND: Final = f"""
     UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = shifted(waits_until, :seconds)
@@ -41,16 +49,35 @@ ASK_BEHIND_ANEW: Final = f"""
     UPDATE background_jobs INDEXED BY jobs_due_behind SET waits_until = :now
     WHERE status = 'pending' AND ready = {BEHIND} AND waits_until IS NOT NULL AND waits_until > :now
 """
+BOUND_HOLDS: Final = "UPDATE rates SET held_until = :most WHERE held_until > :most"
 BOUND: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope = :scope"
 BOUND_OF_QUEUE: Final = "UPDATE rates SET full_at = min(full_at, :most) WHERE scope > :scope AND scope < :end"
-TRIM: Final = """
-    DELETE FROM rates WHERE full_at <= :now AND (held_until IS NULL OR held_until <= :now)
+FIRST_FULL: Final = "SELECT min(max(full_at, coalesce(held_until, 0))) FROM rates"
+SELECT_SOME: Final = """
+    SELECT scope, full_at <= :now AND coalesce(held_until, 0) <= :now FROM rates
+    WHERE scope > :after ORDER BY scope LIMIT :count
 """
+DELETE_SOME: Final = "DELETE FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
+
+
+def stored(execute: Execute, scopes: Sequence[str]) -> dict[str, Bucket]:
+    """These buckets; of which nothing is stored, they are full."""
+    rows = execute(SELECT_WHOLE_BUCKETS, {"scopes": to_json(scopes)}).fetchall()
+    return dict.fromkeys(scopes, FULL) | {scope: Bucket(*known) for scope, *known in rows}
 
 
 def holds(execute: Execute) -> dict[str, float]:
     """Until when some scopes are held, of those that have been."""
     return dict(execute(SELECT_HOLDS).fetchall())
+
+
+def end_holds(execute: Execute, batch: Batch) -> None:
+    """Forget those that are over, each of which would else be one again after the clock was set back."""
+    over = [scope for scope, until in batch.holds.items() if until <= batch.now]
+    if over:
+        execute(END_HOLDS, {"scopes": to_json(over)})
+        for scope in over:
+            del batch.holds[scope]
 
 
 def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple[float | None, int | None]:
@@ -61,13 +88,15 @@ def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple
         tokens = rules.rate.tokens(full_at, now)
         opens_at = 0.0 if tokens else rules.rate.next_at(full_at)
     held_until = batch.holds.get(scope, 0.0)
-    if held_until > now:
+    if held_until > now + ROUNDING:
         opens_at, tokens = max(opens_at, held_until), 0
     return opens_at or None, tokens
 
 
 def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
     """How many attempts may start now of each class with a rate, and of those that are held."""
+    if not (batch.rates or batch.holds):
+        return {}
     full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
     tokens = {
         name: rate.tokens(full.get(scope_of_class(name), 0.0), batch.now)
@@ -78,6 +107,8 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
 
 def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
     """Draw the starts of these jobs from the buckets of their classes and keys."""
+    if not (batch.rates or batch.rules):
+        return
     drawn = Counter[tuple[str, Rate]]()
     for job in jobs:
         rate = batch.rates.get(job.class_name)
@@ -110,8 +141,12 @@ def shift(execute: Execute, seconds: float) -> None:
 
 
 def bound(execute: Execute, batch: Batch) -> None:
-    """The clock may have been set while nobody ran: no bucket is emptier than one can be, and keys are asked anew."""
+    """The clock may have been set while nobody ran, or the rates: no bucket is emptier than one can be, nothing is held
+    for longer than it could have been, and keys are asked anew.
+    """
     now = batch.now
+    execute(BOUND_HOLDS, {"most": now + LONGEST_THROTTLE})
+    batch.holds = holds(execute)
     for name, rate in batch.rates.items():
         execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})
     for queue, rules in batch.rules.items():
@@ -125,10 +160,17 @@ def bound(execute: Execute, batch: Batch) -> None:
 _AHEAD: Final = 1e9
 
 
-def trim(execute: Execute, now: float) -> int:
-    """Delete the rows that say nothing any more; how many that were."""
-    count: int = execute(TRIM, {"now": now}).rowcount
-    return count
+_TRIMMED_AT_ONCE: Final = 500
+
+
+def trim(execute: Execute, after: str, now: float) -> TrimmedRates:
+    """Of some buckets behind this scope those are deleted that are full, and that nobody holds."""
+    asked = {"after": after, "now": now, "count": _TRIMMED_AT_ONCE}
+    found = execute(SELECT_SOME, asked).fetchall()
+    gone = [scope for scope, is_over in found if is_over]
+    if gone:
+        execute(DELETE_SOME, {"scopes": to_json(gone)})
+    return TrimmedRates(len(gone), found[-1][0] if len(found) == _TRIMMED_AT_ONCE else None)
 
 
 def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:

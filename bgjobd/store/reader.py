@@ -12,12 +12,23 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import Outcome, Status
-from bgjobd.core.edges import Node, Of
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
-from bgjobd.core.why import MOST_AHEAD, Keeper, LatestAttempt, OnFile, RunningJob
+from bgjobd.core.on_file import LatestAttempt, OnFile
+from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, dependencies, graphs, occurrences, pages, schedules, statements, usage
+from bgjobd.store import (
+    backfills,
+    graphs,
+    keys,
+    occurrences,
+    pages,
+    rates,
+    schedules,
+    statements,
+    usage,
+    waiting,
+)
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
@@ -97,12 +108,6 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
-KEEPER: Final = """
-    SELECT "of", after_id FROM job_dependencies WHERE job_id = :id AND standing <> 1
-    ORDER BY standing DESC, "of" DESC, after_id LIMIT 1
-"""
-
-_SELECT_STATUS: Final = f"SELECT status, ready = {BLOCKED} FROM background_jobs WHERE id = :id"
 ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
@@ -115,7 +120,7 @@ _WAITING: Final = (1, BEHIND, 0, BLOCKED)
 
 _HIDDEN: Final = frozenset(
     {
-        *("ready", "request_digest", "sensitive", "failed_before", "unique_while", "waits_until"),
+        *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
         *("carries", "step_bytes", "life", "retry_count_at_submit"),
     }
 )
@@ -278,6 +283,31 @@ class Reader:
         """
         return graphs.groups(self._database.connection(), state, within, before, limit)
 
+    def keys(
+        self,
+        queue: str,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int = PAGE,
+        budget: float = BUDGET,
+    ) -> tuple[Sequence[JsonObject], str | None]:
+        """How the keys of a queue stand that have `search` in them, in their order, those behind `after`; and where to
+        go on.
+        """
+        with self._database.atomic():  # so that a key is counted as it was found
+            return keys.page(self._database.connection(), queue, search, after or "", limit, budget)
+
+    def busiest_keys(self, queue: str, limit: int) -> Sequence[JsonObject]:
+        """How the busiest keys of a queue stand, as far as they can be told in a moment."""
+        with self._database.atomic():
+            return keys.busiest(self._database.connection(), queue, limit)
+
+    def held_classes(self, names: Collection[str], now: float) -> Mapping[str, Bucket]:
+        """The buckets of those of these classes that are held."""
+        scopes = {scope_of_class(name): name for name in names}
+        stored = rates.stored(self._database.connection().execute, list(scopes))
+        return {scopes[scope]: bucket for scope, bucket in stored.items() if bucket.is_held(now)}
+
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())
 
@@ -385,7 +415,9 @@ class Reader:
                 return None
             job = job_from_row(row)
             latest = self._latest(job)
-            return self._waiting(job, latest, now) if job.status is Status.PENDING else OnFile(job, latest)
+            if job.status is not Status.PENDING:
+                return OnFile(job, latest)
+            return waiting.on_file(self._database.connection().execute, job, latest, now)
 
     def _latest(self, job: Job) -> LatestAttempt | None:
         rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
@@ -399,37 +431,6 @@ class Reader:
             instant(row["finished_at"]),
             None if row["outcome"] is None else _ending(row),
         )
-
-    def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-        pause = self._database.execute_sql(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
-        paused_at, resumes_at = pause or (None, None)
-        place = {"queue": job.queue, "priority": job.priority, "turn": job.turn, "id": job.id}
-        bounds = {"now": to_text(now), "most": MOST_AHEAD}
-        (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
-        running = self._database.execute_sql(statements.SELECT_RUNNING).fetchall()
-        return OnFile(
-            job,
-            latest,
-            instant(paused_at),
-            ahead,
-            tuple(RunningJob(*row) for row in running),
-            self._try_keeper(job),
-            instant(resumes_at),
-        )
-
-    def _try_keeper(self, job: Job) -> Keeper | None:
-        """What a blocked job waits for; what has ended badly before the rest."""
-        if not job.is_blocked:
-            return None
-        row = self._database.execute_sql(KEEPER, {"id": job.id}).fetchone()
-        if row is None:
-            return None
-        node = Node(Of(row[0]), row[1])
-        if node.of is Of.GROUP:
-            groups = dependencies.groups_by_id(self._database.execute_sql, [node.id])
-            return Keeper(node, group=groups.get(node.id))
-        found = self._database.execute_sql(_SELECT_STATUS, {"id": node.id}).fetchone()
-        return Keeper(node) if found is None else Keeper(node, Status(found[0]), is_blocked=bool(found[1]))
 
     def database_id(self) -> str:
         return str(self._property("database_id"))
@@ -450,6 +451,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
     columns["is_behind"] = row["ready"] == BEHIND
+    columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
     return StoredJob(columns, attempts, next)

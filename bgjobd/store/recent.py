@@ -83,6 +83,10 @@ class RecentJobs:
             self._known.clear()
         for written in committed.written if committed is not None else ():
             self._follow(written)
+        for job_id, columns in committed.placed.items() if committed is not None else ():
+            known = self._known.get(job_id)
+            if known is not None:
+                self._known[job_id] = known._replace(row={**known.row, **columns})
         for answer in committed.answers if committed is not None else ():
             if isinstance(answer, Deleted):
                 for job_id in answer.jobs:

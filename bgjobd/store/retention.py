@@ -11,6 +11,7 @@ from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
+from bgjobd.store.rates import FIRST_FULL
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
 from bgjobd.store.uniques import OLDEST_PASSED
@@ -101,6 +102,11 @@ class OldRows:
         """Until when the first unique key was held that nobody holds by now, or will; None where there is none."""
         row = self._database.execute_sql(OLDEST_PASSED).fetchone()
         return None if row is None else instant(row[0])
+
+    def first_full_bucket(self) -> float | None:
+        """When the first bucket of starts says nothing any more; None where there is none."""
+        at: float | None = self._database.execute_sql(FIRST_FULL).fetchone()[0]
+        return at
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

@@ -18,6 +18,10 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
+_STATUSES: Final[dict[str, Status]] = {one: one for one in Status}
+_BACKOFFS: Final[dict[str, Backoff]] = {one: one for one in Backoff}
+"""By the text of each, which is faster than to ask the enumeration."""
+
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
     """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
@@ -30,9 +34,9 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
-        status=Status(status),
+        status=_STATUSES[status],
         retry_count=retry_count,
-        policy=RetryPolicy(max_retries, retry_delay, Backoff(backoff), max_retry_delay),
+        policy=RetryPolicy(max_retries, retry_delay, _BACKOFFS[backoff], max_retry_delay),
         queue=queue,
         priority=priority,
         attempt=attempt,
@@ -83,6 +87,7 @@ def changes_of(job: Job, now: float) -> Row:
         "error": job.error,
         "ready": _ready(job, now),
         "crashes": job.crashes,
+        "turn": job.turn,
     }
 
 
@@ -130,7 +135,7 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, "turn": job.turn, **_NOTHING_DONE}
+    return {**keys, **_NOTHING_DONE}
 
 
 _NOTHING_DONE: Final[Row] = {
@@ -369,6 +374,8 @@ def checked(row: Row) -> Row:
     Found when rows are written together, such a value would cost its neighbours the transaction.
     """
     for value in row.values():
+        if value is None:  # as most are
+            continue
         kind = type(value)  # words of ours are of types of their own, and can be stored
         if kind is str:
             if not value.isascii():

@@ -25,16 +25,17 @@ READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
 
 
-def end_pauses(execute: Execute, now: float) -> tuple[list[str], float]:
-    """The queues whose pause is over, which are open from here on; and when the next one's is, `inf` for never."""
-    next_end = _next_end_of_pause(execute)
-    if next_end > now:
-        return [], next_end
-    over = execute(statements.END_PAUSES, {"now": to_text(now)}).fetchall()
-    return sorted(name for (name,) in over), _next_end_of_pause(execute)
+def end_pauses(execute: Execute, batch: Batch) -> None:
+    """Have the queues be open from here on whose pause is over. Most transactions look nowhere."""
+    if batch.next_resume > batch.now:
+        return
+    over = execute(statements.END_PAUSES, {"now": to_text(batch.now)}).fetchall()
+    batch.resumed = sorted(name for (name,) in over)
+    batch.next_resume = next_end_of_pause(execute)
 
 
-def _next_end_of_pause(execute: Execute) -> float:
+def next_end_of_pause(execute: Execute) -> float:
+    """When a queue goes on by itself, `inf` for never."""
     (at,) = execute(statements.SELECT_NEXT_RESUME).fetchone()
     return math.inf if at is None else from_text(at)
 
@@ -113,6 +114,8 @@ class Slots:
             stands = Countable(Status.PENDING, queue, None, is_behind=ready == BEHIND)
             if stands != stood:
                 batch.move(stood, stands)
+            if ready == BEHIND or is_waiting:
+                batch.place(id, ready=ready)
             if ready != BEHIND:
                 continue
             if queue in shared:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bgjob.codec import to_json
+from bgjob.words import Status
 from bgjobd.core.job import Job
 
 
@@ -18,15 +21,29 @@ def snapshot_of(job_id: int, rest: str, shown_parameters: str) -> str:
 
 def rest_of(job: Job) -> str:
     """What stands between id and parameters, which jobs of a bulk have in common."""
+    call, how_often = job.call, (job.retry_count, job.policy.max_retries)
+    return _told(call.class_name, call.method_name, job.status, *how_often, job.queue, job.priority)
+
+
+@lru_cache(maxsize=128)  # those of a class are told alike
+def _told(
+    class_name: str,
+    method_name: str,
+    status: Status,
+    retry_count: int,
+    max_retries: int,
+    queue: str,
+    priority: int,
+) -> str:
     rest = to_json(
         {
-            "class_name": job.call.class_name,
-            "method_name": job.call.method_name,
-            "status": job.status,
-            "retry_count": job.retry_count,
-            "max_retries": job.policy.max_retries,
-            "queue": job.queue,
-            "priority": job.priority,
+            "class_name": class_name,
+            "method_name": method_name,
+            "status": status,
+            "retry_count": retry_count,
+            "max_retries": max_retries,
+            "queue": queue,
+            "priority": priority,
         }
     )
     return f',{rest[1:-1]},"parameters":'

@@ -216,27 +216,6 @@ COUNT_RUNNING: Final = _compiled(
 SELECT_RUNNING: Final = """
     SELECT id, queue, class_name FROM background_jobs INDEXED BY jobs_running WHERE status = 'running'
 """
-# Three ranges of an index that ends in the order of slots, and those that no free slot has made ready yet.
-COUNT_AHEAD: Final = """
-    SELECT count(*) FROM (
-        SELECT id FROM background_jobs INDEXED BY jobs_ready
-        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority > :priority
-        UNION ALL
-        SELECT id FROM background_jobs INDEXED BY jobs_ready
-        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND turn < :turn
-        UNION ALL
-        SELECT id FROM background_jobs INDEXED BY jobs_ready
-        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND turn = :turn
-            AND id < :id
-        UNION ALL
-        SELECT id FROM (
-            SELECT id, queue, priority FROM background_jobs INDEXED BY jobs_scheduled
-            WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :most
-        )
-        WHERE queue = :queue AND (priority > :priority OR (priority = :priority AND id < :id))
-        LIMIT :most
-    )
-"""
 SELECT_EXPIRED: Final = """
     SELECT id FROM background_jobs INDEXED BY jobs_expiring
     WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL AND expires_at <= :now
@@ -378,6 +357,7 @@ UPDATE_JOB: Final = _compiled(
                 "result",
                 "error",
                 "ready",
+                "turn",
                 "crashes",
             )
         }

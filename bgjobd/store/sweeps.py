@@ -17,6 +17,7 @@ from bgjobd.store.items import (
     OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
+    RateTrimming,
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
@@ -25,12 +26,13 @@ from bgjobd.store.items import (
     TimeLeapt,
     Trimming,
 )
+from bgjobd.store.slots import next_end_of_pause
 from bgjobd.store.statements import Execute
 
 SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming),
 )
 
 
@@ -42,23 +44,23 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case QueuePaused(queue, at):
             resumes_at = None if at is None else to_text(at)
             execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
+            batch.next_resume = next_end_of_pause(execute)
         case QueueResumed(queue):
             execute(statements.RESUME_QUEUE, {"name": queue})
+            batch.next_resume = next_end_of_pause(execute)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
             if batch.may_wait:
                 execute(statements.SHIFT_WAITS, {"seconds": delta, "now": now})
                 execute(waits.FOLLOW_JOBS)
-            if batch.has_rates:
-                rates.shift(execute, delta)
-                batch.holds = rates.holds(execute)
+            rates.shift(execute, delta)
+            batch.holds = rates.holds(execute)
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             if batch.may_wait:
                 execute(statements.SHIFT_WAITS_FROM_THE_FUTURE, {"now": now})
                 execute(waits.FOLLOW_JOBS)
-            if batch.has_rates:
-                rates.bound(execute, batch)
+            rates.bound(execute, batch)
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
         case Deletion():
@@ -73,6 +75,8 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return deletions.trim_groups(execute, item, batch)
         case KeyTrimming():
             return uniques.trim(execute, item, batch.now)
+        case RateTrimming(after):
+            return rates.trim(execute, after, batch.now)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now)
         case SchedulesSetBack():

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from peewee import SqliteDatabase
@@ -43,6 +44,8 @@ Move = tuple[Job | Countable | None, Job | Countable | None]
 
 _Place = tuple[Status, str | None, int]
 """A status, with the queue of a job that has not ended, and BLOCKED, BEHIND or WAITING where it is that, else 0."""
+
+_kept: Final = itemgetter(2)
 
 _End = tuple[str, Status]
 """In which minute a job ended, as a stored instant begins, and how."""
@@ -105,9 +108,9 @@ class Tally:
         return sum(number for (_, _, kept), number in self.places.items() if kept == WAITING)
 
     @property
-    def behind(self) -> int:
-        """The same of all queues."""
-        return sum(number for (_, _, kept), number in self.places.items() if kept == BEHIND)
+    def may_be_behind(self) -> bool:
+        """Whether there are any, or have been; each transaction asks."""
+        return BEHIND in map(_kept, self.places)
 
     @property
     def blocked(self) -> int:

@@ -83,6 +83,7 @@ class TaskOptions:
     on_commit: str | None = UNSET
     unique_key: str | None = None
     expires_in: float | timedelta | None = None
+    key: str | None = None
 
 
 class TaskBackend:
@@ -177,6 +178,7 @@ class TaskBackend:
             "retry_delay": getattr(task, "retry_delay", None),
             "unique_key": getattr(task, "unique_key", None),
             "expires_in": getattr(task, "expires_in", None),
+            "key": getattr(task, "key", None),
         }
         return _Submission(wanted, options, result)
 

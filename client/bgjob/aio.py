@@ -294,22 +294,23 @@ class AsyncClient(GroupingClient):
         search: str | None = None,
         schedule: str | None = None,
         group: AsyncJobGroup | int | None = None,
+        key: str | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
     ) -> Page[JsonObject]:
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
+        `key` is the one that they share, not that of idempotency.
 
         Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
-        return await self._call(
-            calls.list_jobs(
-                status, queue, class_name, method_name, search, before, limit, count, since, schedule, group
-            )
+        call = calls.list_jobs(
+            status, queue, class_name, method_name, search, before, limit, count, since, schedule, group, key
         )
+        return await self._call(call)
 
     async def _with_all_attempts(self, read: JobRead) -> JsonObject:
         """The job as it was read, with those attempts that were too many for one answer."""

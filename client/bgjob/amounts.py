@@ -91,6 +91,7 @@ def limits_text(policy: Mapping[str, Any]) -> str:
 
 _LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
     "slots": str,
+    "rate": str,
     "memory": size_text,
     "cpu": span_text,
     "cpu_share": "{:g} cores".format,

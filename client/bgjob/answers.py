@@ -283,6 +283,11 @@ def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
     return PageBy(shaped(reply, "schedules", "[]Schedule"), following)
 
 
+def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
+    following = None if reply.get("next") is None else field(reply, "next", str)
+    return PageBy(shaped(reply, "keys", "[]KeyState"), following)
+
+
 def created(reply: JsonObject) -> bool:
     return field(reply, "created", bool)
 

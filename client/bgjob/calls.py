@@ -86,7 +86,8 @@ class Options(TypedDict, total=False):
     comes after, handles or ids of jobs; `if_failed` of these: "cancel", "run", "wait". `group`: that it is a member of.
     A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled. Of a class and method one job at a
     time holds a `unique_key`, `unique_while` it is "unfinished" or "pending", or `unique_for` some time; another submit
-    with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds).
+    with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds). Of the jobs of a queue
+    with the same `key` so many run at once, or start in some time, as its configuration says.
     """
 
     delay: float | timedelta | None
@@ -108,6 +109,7 @@ class Options(TypedDict, total=False):
     unique_for: float | timedelta | None
     if_held: str | None
     at_latest: float | timedelta | None
+    key: str | None
 
 
 class Changes(TypedDict, total=False):
@@ -257,6 +259,7 @@ def list_jobs(
     since: Any = None,
     schedule: str | None = None,
     group: Predecessor | int | None = None,
+    key: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -274,6 +277,7 @@ def list_jobs(
         count=count,
         schedule=schedule,
         group=None if group is None else predecessors.in_group(group)["id"],
+        key=key,
     )
 
 
@@ -491,6 +495,15 @@ def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
 def running() -> Call[list[JsonObject]]:
     """The attempts that run, measured as it is asked for."""
     return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"))
+
+
+def keys(
+    queue: str, search: str | None, after: str | None, limit: int | None, busiest: bool
+) -> Call[PageBy[JsonObject, str]]:
+    """How the keys of a queue stand, in their order."""
+    return _call(
+        "Keys", answers.keys, queue=queue, search=search, after=after, limit=limit, busiest=busiest or None
+    )
 
 
 def why(job_id: int) -> Call[str]:

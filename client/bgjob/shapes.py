@@ -14,7 +14,7 @@ _STATED: Final = (
     "id: int, class_name: string, method_name: string, status: status, queue: string, priority: int, "
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
-    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int"
+    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -29,7 +29,8 @@ SHAPES: Final[Mapping[str, str]] = {
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
-        "takes: ?object, expires_at: ?moment, unique_key: ?string, attempts: []Attempt"
+        "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, "
+        "attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
@@ -45,18 +46,24 @@ SHAPES: Final[Mapping[str, str]] = {
         "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
-        "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, unenforced: []string"
+        "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, "
+        "key: ?string, rate: ?string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
-    "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
+    "Class": (
+        "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string, "
+        "held_until: ?moment, held_by: ?int"
+    ),
     "QueueStats": (
         "name: string, pending: int, running: int, slots: ?int, paused: bool, "
-        "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment"
+        "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment, "
+        "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int"
     ),
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
     ),
+    "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Edge": "of: string, after: int, job_id: int, standing: string",
     "Next": "at: moment, local: string, note: ?string",
     "Occurrence": (

@@ -142,7 +142,7 @@ def is_id(value: Any) -> bool:
 
 
 def is_key(value: Any) -> bool:
-    """Whether it could be an idempotency key."""
+    """Whether it could be a key: of idempotency, a unique one, or one that jobs share."""
     return _is_text(value) and len(value) in KEY_LENGTHS
 
 
@@ -194,6 +194,7 @@ _OPTIONS: Final = _Shape(
         "unique_for": lambda value: is_seconds(value) and value > 0,
         "if_held": lambda value: value in tuple(IfHeld),
         "at_latest": is_seconds,
+        "key": is_key,
     }
 )
 _CHANGE: Final = _Shape(

@@ -208,6 +208,23 @@ class ManagingClient(CallingClient):
         """
         return self._call(calls.running())
 
+    def keys(
+        self,
+        queue: str,
+        *,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        busiest: bool = False,
+    ) -> PageBy[JsonObject, str]:
+        """How the keys of a queue's jobs stand, in their order, 50, or up to 1000, a page: key, how many of its jobs
+        are running, ready and behind, each at most 1000, and next_at, when its rate lets the first behind start.
+
+        `search`: a part of the key. `after`: a key, or the last page's `next`. Pages may be short, or empty. With
+        `busiest` those that have most jobs.
+        """
+        return self._call(calls.keys(queue, search, after, limit, busiest))
+
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return self._call(calls.ping())

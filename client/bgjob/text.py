@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
 from bgjob.answers import has_expired
-from bgjob.words import BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
+from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -23,18 +23,30 @@ _CHARACTERS: Final = re.compile(
 """What a person sees as one: a flag of two letters, emoji that are joined, a character and how it is to look."""
 
 
+_LONGEST_KEY: Final = 24
+"""Columns of a key beside other words."""
+
+
 def standing(job: Mapping[str, Any], now: float) -> str:
     """The job's status; in words of their own those that wait for others or for their time, and what has expired."""
     if has_expired(job):
         return EXPIRED
     if job["status"] == Status.PENDING and job.get("is_blocked"):
         return BLOCKED
+    if job["status"] == Status.PENDING and job.get("is_behind"):
+        return BEHIND
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
         return str(job["status"])
     number, outcome = _latest_attempt(job)
     if outcome == Outcome.SNOOZED:
         return SNOOZED
     return RETRYING if number else SCHEDULED
+
+
+def told_standing(job: Mapping[str, Any], now: float) -> str:
+    """The same, and behind which key: `behind customer:7`."""
+    stands, key = standing(job, now), job.get("key")
+    return stands if stands != BEHIND or key is None else f"{BEHIND} {shortened(one_line(key), _LONGEST_KEY)}"
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
@@ -57,7 +69,7 @@ def target(job: Mapping[str, Any]) -> str:
 def waiting(job: Mapping[str, Any], now: float) -> str:
     """Where a job stands that somebody waits for: `job 12 running, attempt 1 of at most 4`."""
     number = attempt_of(job)
-    message = f"job {job['id']} {standing(job, now)}"
+    message = f"job {job['id']} {told_standing(job, now)}"
     return f"{message}, attempt {attempts(job)}" if number else message
 
 
@@ -131,6 +143,17 @@ def when(text: str | None, now: float) -> str:
 def moment(text: str | None, now: float) -> str:
     """A stored time in both ways: `2024-12-04 14:31:53 UTC (2 min ago)`; empty where there is none."""
     return "" if text is None else f"{date(text)} UTC ({when(text, now)})"
+
+
+def key_rules(queue: Mapping[str, Any]) -> str:
+    """What a queue says of keys: `2 slots, 10 in 1 s, turns by user`; empty where that is nothing."""
+    slots, rate, share = (queue.get(name) for name in ("slots_per_key", "rate_per_key", "share"))
+    told = (
+        "" if slots is None else f"{slots} slot{'s' if slots > 1 else ''}",
+        rate or "",
+        "" if share in (None, "none") else f"turns by {share}",
+    )
+    return ", ".join(filter(None, told))
 
 
 def paused(queue: Mapping[str, Any], now: float) -> str:

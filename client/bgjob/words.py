@@ -47,7 +47,10 @@ SNOOZED: Final = "snoozed"
 BLOCKED: Final = "blocked"
 """The same of one that waits for other jobs, whatever its time is."""
 
-STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED, BLOCKED)
+BEHIND: Final = "behind"
+"""The same of one that waits for others with its key, or for their rate."""
+
+STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND)
 """What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
 
 
@@ -81,6 +84,9 @@ class Throttle(StrEnum):
     KEY = "key"
     JOB = "job"
 
+
+MOST_OF_KEY: Final = 1000
+"""How many jobs of a key are counted of each kind, those that run, are ready and behind: there may be a million."""
 
 LONGEST_THROTTLE: Final = 3600.0
 """For how many seconds others are kept from starting at once, at most."""

@@ -14,7 +14,7 @@ import pytest
 BENCH = Path(__file__).parent
 TINY = [
     *("--jobs=8", "--forks=50", "--submits=5", "--calls=1"),
-    *("--samples=3", "--idle=0.1", "--finished=20"),
+    *("--samples=1", "--idle=0.1", "--finished=20"),
     *("--live=3", "--queued=20", "--restarts=2"),
     *("--rows=400", "--frames=1", "--schedules=5"),
 ]

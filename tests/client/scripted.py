@@ -146,6 +146,7 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
     stamps = {"created_at": WHEN, "updated_at": WHEN}
     own = {"id": job_id, "status": status, "attempt": attempt, "outcome": None}
     own |= {"schedule": None, "occurrence": None, "is_blocked": False, "group_id": None}
+    own |= {"key": None, "is_behind": False}
     return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
 
 
@@ -153,7 +154,7 @@ def whole(job_id: int, status: str = "pending", **others: Any) -> JsonObject:
     """A job as Get and Wait tell it, before its first attempt."""
     given = {"parameters": {}, "timeout": None, "retry_delay": 5.0, "backoff": "constant", "result": None}
     submitter = dict.fromkeys(("submitted_uid", "submitted_pid", "submitted_by_job"))
-    ties = {"waits_for": 0, **dict.fromkeys(("if_failed", "cancelled_after", "takes"))}
+    ties = {"turn": 0, "waits_for": 0, **dict.fromkeys(("if_failed", "cancelled_after", "takes"))}
     return {**summary(job_id, status), **given, **submitter, **ties, "attempts": [], **others}
 
 

@@ -35,14 +35,14 @@ def row(**options: Any) -> Row:
 
 
 def test_a_row_asks_for_the_job_by_its_own_key() -> None:
-    made = row(priority=3)
+    made = row(priority=3, key="customer:7")
     asked = submission(made).parameters
     assert asked == {
         "class_name": "a.B",
         "method_name": "c",
         "parameters": {"x": "ö"},
         "retry_count": 2,
-        "options": {"priority": 3, "idempotency_key": made.key},
+        "options": {"priority": 3, "key": "customer:7", "idempotency_key": made.key},
     }
     assert len(bytes.fromhex(made.key)) == 16
     assert row().key != made.key

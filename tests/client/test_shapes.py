@@ -34,6 +34,7 @@ _POLICY: Final = {
     "max_retry_delay": 3600.0, "timeout": 300.0, "memory": 4096, "cpu": 1.0, "cpu_share": 1.5, "open_files": 64,
     "processes": 64, "file_size": 4096, "nice": 5, "max_output": 4096, "work_limit": 4096, "user": "mail",
     "group": "mail", "writable": ["/srv"], "umask": "022", "unenforced": ["memory"],
+    "key": "customer", "rate": "100 in 1 min",
 }  # fmt: skip
 _SCHEMA: Final = {
     "$defs": {"Kind": {"enum": ["a", 1]}},
@@ -54,6 +55,10 @@ _QUEUE: Final = {
     "oldest_pending": _WHEN,
     "blocked": 1,
     "resumes_at": _WHEN,
+    "slots_per_key": 2,
+    "rate_per_key": "10 in 1 s",
+    "share": "user",
+    "behind": 1,
 }
 
 _OCCURRENCE: Final = {
@@ -104,7 +109,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     ),
     "jobs": (
         {"jobs": [summary(1, "running", 1, progress=_PROGRESS) | _TIMES | _USED, summary(2, "failed", error="E: no"),
-                  summary(3, scheduled_at="2999-01-01T00:00:00.000000Z")], "next": None, "is_complete": True},
+                  summary(3, scheduled_at="2999-01-01T00:00:00.000000Z"), summary(4, is_behind=True, key="a")],
+         "next": None, "is_complete": True},
         (next(words for words in commands.WORDS if words.startswith("list --columns")),),
     ),
     "entries": (
@@ -131,7 +137,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     ),
     "classes": (
         {"classes": [{"name": "a.B", "doc": "One.", "unavailable": None, "policy": _POLICY,
-                      "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}]}]},
+                      "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}],
+                      "held_until": _WHEN, "held_by": 12}]},
         ("classes",),
     ),
     "reloaded": (
@@ -149,6 +156,14 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
             "Graph": {"jobs": [summary(1, "failed")], "groups": [_GROUP], "edges": [_EDGE], "is_whole": True},
         },
         ("show 1",),
+    ),
+    "job behind its key": (
+        {"job": whole(1, is_behind=True, key="customer:7", turn=3), "next": None},
+        ("show 1",),
+    ),
+    "keys": (
+        {"keys": [{"key": "customer:7", "running": 1, "ready": 0, "behind": 1000, "next_at": _WHEN}], "next": None},
+        ("keys mail",),
     ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
     "schedules": ({"schedules": [_SCHEDULE]}, ("schedules", "schedules nightly")),
@@ -212,7 +227,7 @@ def test_the_screen_of_top_meets_none_either() -> None:
 
 def test_every_command_that_asks_is_lied_to() -> None:
     lied_to = {words for _, shown in ANSWERS.values() for words in shown}
-    silent = {"cancel", "retry", "pause", "resume"}
+    silent = {"cancel", "retry", "change", "pause", "resume"}
     assert {words.split()[0] for words in lied_to} | silent == {words.split()[0] for words in commands.WORDS}
 
 

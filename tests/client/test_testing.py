@@ -340,7 +340,7 @@ def test_what_a_daemon_refuses_is_refused(
 
 
 @pytest.mark.parametrize(
-    "options", [{"colour": 1}, {"priority": "high"}, {"delay": -1}, {"max_retries": True}]
+    "options", [{"colour": 1}, {"priority": "high"}, {"delay": -1}, {"max_retries": True}, {"key": 7}]
 )
 def test_unknown_options_and_odd_values_are_refused_by_name(jobs: Jobs, options: Any) -> None:
     with pytest.raises(InvalidParameterError, match=rf"options\.{next(iter(options))}"):

@@ -235,7 +235,7 @@ def submit_with_times() -> None:
 
 async def use_coroutines() -> None:
     async with AsyncClient(timeout=1.0) as client:
-        job = await client.run_background_job(Email, "send", {"to": "a"}, priority=1)
+        job = await client.run_background_job(Email, "send", {"to": "a"}, priority=1, key="a")
         assert_type(job, AsyncJob)
         assert_type(await client.submit_many([]), list[AsyncJob])
         assert_type(await client.get(1), AsyncJob)

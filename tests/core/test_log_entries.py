@@ -148,15 +148,13 @@ def test_a_snooze_tells_until_when() -> None:
     ("throttles", "whom"),
     [
         (Throttle.CLASS, "no other of its class starts until 14:32:53"),
-        (Throttle.KEY, "no other of its key starts until 14:32:53"),
+        (Throttle.KEY, "no other of its key, customer:7, starts until 14:32:53"),
         (Throttle.JOB, "it alone, until 14:32:53, for its class may hold no others (throttle = false)"),
     ],
 )
 def test_a_throttled_attempt_tells_whom_it_holds_and_until_when(throttles: Throttle, whom: str) -> None:
-    ending = replace(SNOOZED, throttles=throttles)
-    assert told(running(), ends(running(), ending)) == [
-        (EntryType.INFO, f"Background job throttled for 60 s: {whom}")
-    ]
+    job, ending = running(key="customer:7"), replace(SNOOZED, throttles=throttles)
+    assert told(job, ends(job, ending)) == [(EntryType.INFO, f"Background job throttled for 60 s: {whom}")]
 
 
 def test_cancelling_tells_whether_it_is_done_or_only_wanted() -> None:

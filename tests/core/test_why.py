@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -10,22 +11,14 @@ import pytest
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.edges import Group, Node, Of
+from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending, RetryPolicy
+from bgjobd.core.on_file import MOST_AHEAD, Ahead, Keeper, LatestAttempt, OfKey, OnFile, RunningJob
 from bgjobd.core.planner import Lanes
+from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
-from bgjobd.core.why import (
-    _REASONS,
-    MOST_AHEAD,
-    Closing,
-    Keeper,
-    Known,
-    LatestAttempt,
-    OnFile,
-    RunningJob,
-    UnderWay,
-    why,
-)
+from bgjobd.core.why import _REASONS, Closing, Known, UnderWay, why
 from tests.core.samples import (
     BAD_ENDINGS,
     CALL,
@@ -111,7 +104,9 @@ def test_of_an_error_of_many_lines_the_beginning_is_told_on_one() -> None:
     assert len(sentence) < 350
 
 
-WAITS_BEHIND = OnFile(pending(queue="mail"), None, NOW - 200, 17, holding(3, queue="mail") + holding(9))
+WAITS_BEHIND = OnFile(
+    pending(queue="mail"), None, NOW - 200, Ahead(17), holding(3, queue="mail") + holding(9)
+)
 """A job whose queue is paused and full, behind others, while all slots are taken."""
 
 ALL = {
@@ -124,6 +119,26 @@ ALL = {
     "why_held": "they hold 2 GiB",
 }
 """Everything that may keep a job from starting, at once."""
+
+SHARES = replace(
+    WAITS_BEHIND,
+    job=pending(queue="mail", key="customer:7", is_behind=True),
+    paused_at=None,
+    running=(*holding(3, queue="mail"), *holding(9, class_name=CALL.class_name)),
+    of_key=OfKey((3,), ahead=Ahead(2)),
+    of_class=Bucket(NOW + 0.4),
+)
+"""The same of a key whose place is taken, and of a class that is full and has no token."""
+
+ALL_SHARED = {
+    "lanes": Lanes(
+        2,
+        {"default": None, "mail": 1},
+        {CALL.class_name: 1},
+        keys={"mail": KeyRules(slots=1)},
+        rates={CALL.class_name: Rate(100, 60.0)},
+    )
+}
 
 IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
@@ -193,9 +208,25 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits: no job of its class starts: they hold 2 GiB",
     ),
     (
-        replace(WAITS_BEHIND, paused_at=None, running=holding(9, queue="mail", class_name=CALL.class_name)),
-        {"lanes": ALL["lanes"]},
+        replace(SHARES, of_class=Bucket(NOW + 1, NOW + 90, 12)),
+        ALL_SHARED,
+        "waits: job 12 was told to come later, and no other of its class starts until 14:33:23 UTC, in 2 min",
+    ),
+    (
+        SHARES,
+        ALL_SHARED,
+        "waits for its key: customer:7 has 1 place in queue mail, taken by job 3, and 2 jobs are before it",
+    ),
+    (
+        replace(SHARES, job=pending(queue="mail"), of_key=None),
+        ALL_SHARED,
         "waits for a slot: its class has 1 slot, taken by job 9, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(SHARES, job=pending(queue="mail"), of_key=None, running=holding(3, queue="mail")),
+        ALL_SHARED,
+        "waits for its rate: myapp.jobs.ExampleJob starts 100 in 1 min, next in 0.35 s, and 17 jobs are before it in "
+        "queue mail",
     ),
     (
         replace(WAITS_BEHIND, paused_at=None),
@@ -213,7 +244,7 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for its turn: slots are free, and 17 jobs are before it in queue mail",
     ),
     (
-        replace(WAITS_BEHIND, paused_at=None, running=(), ahead=0),
+        replace(WAITS_BEHIND, paused_at=None, running=(), ahead=Ahead()),
         {"lanes": ALL["lanes"]},
         "is due, a slot is free, and it starts in a moment",
     ),
@@ -270,7 +301,7 @@ def test_those_that_have_the_slots_are_named_the_first_of_many(ids: tuple[int, .
     ],
 )
 def test_how_many_are_before_it_is_told(ahead: int, told_of: str) -> None:
-    on_file = OnFile(pending(), ahead=ahead, running=holding(1, 2))
+    on_file = OnFile(pending(), ahead=Ahead(ahead, may_be_more=ahead == MOST_AHEAD), running=holding(1, 2))
     assert told(on_file).endswith(f", and {told_of}")
 
 
@@ -281,6 +312,155 @@ def test_more_running_than_slots_are_all_slots_taken() -> None:
     assert "queue default has 1 slot, taken by jobs 3 and 4" in told(
         OnFile(pending(), running=holding(3, 4)), lanes=lanes
     )
+
+
+# What is shared with others
+
+BEHIND = pending(key="customer:7", is_behind=True)
+
+
+def behind(of_key: OfKey, rules: KeyRules, running: tuple[RunningJob, ...] = ()) -> str:
+    """What a job behind its key waits for."""
+    lanes = Lanes(2, keys={"default": rules})
+    return told(OnFile(BEHIND, of_key=of_key, running=running), lanes=lanes).removeprefix("job 7 ")
+
+
+TWO = KeyRules(slots=2)
+SLOW = KeyRules(rate=Rate(10, 60.0, burst=2))
+
+
+def test_a_job_behind_its_key_names_those_that_have_the_places_and_counts_those_before_it() -> None:
+    has = "waits for its key: customer:7 has 2 places in queue default, taken by"
+    assert behind(OfKey((15,), (12,), Ahead(3)), TWO) == f"{has} jobs 12 and 15, and 3 jobs are before it"
+    assert behind(OfKey((12, 15)), TWO) == f"{has} jobs 12 and 15, and it is the next"
+    many = OfKey(tuple(range(MOST_AHEAD)), ahead=Ahead(1, may_be_more=True))
+    expected = "jobs 0, 1, 2, 3, 4 and at least 995 more, and 1 job or more is before it"
+    assert behind(many, TWO) == f"{has} {expected}"
+
+
+def test_a_lowered_limit_leaves_those_their_places_that_run() -> None:
+    expected = "customer:7 has 2 places in queue default, taken by jobs 1, 2 and 3, and it is the next"
+    assert behind(OfKey((1, 2, 3)), TWO) == f"waits for its key: {expected}"
+
+
+@pytest.mark.parametrize("rules", [KeyRules(slots=5), KeyRules(), KeyRules(share=Share.KEY)])
+def test_a_job_behind_its_key_by_a_limit_of_before_is_told_no_number_of_it(rules: KeyRules) -> None:
+    given = "waits for its key: customer:7 has a free place in queue default, given away"
+    assert behind(OfKey((1, 2), ahead=Ahead(1)), rules) == f"{given} in a moment, and 1 job is before it"
+    full = behind(OfKey((1, 2)), rules, holding(1, 2))
+    assert full == f"{given} once a slot is free, and it is the next"
+
+
+def test_a_job_behind_the_rate_of_its_key_says_when_the_next_may_start() -> None:
+    starts = (
+        "waits for the rate of its key: customer:7 starts 10 in 1 min, 2 of them at once in queue default"
+    )
+    used_up = OfKey(ahead=Ahead(2), bucket=Bucket(NOW + 6.4))
+    assert behind(used_up, SLOW) == f"{starts}, next in 0.35 s, and 2 jobs are before it"
+    far = OfKey(bucket=Bucket(NOW + 306))
+    assert behind(far, SLOW) == f"{starts}, next in 5 min, and it is the next"
+    one_is_ready = OfKey(ready=(12,), ahead=Ahead(2))
+    assert (
+        behind(one_is_ready, SLOW)
+        == f"{starts}, job 12 waits for a slot as the next, and 2 jobs are before it"
+    )
+
+
+def test_a_job_behind_a_key_that_is_held_says_by_whom_and_until_when() -> None:
+    held = OfKey((3, 4), ahead=Ahead(2), bucket=Bucket(NOW + 9, NOW + 60, 12))
+    expected = (
+        "waits: job 12 was told to come later, and no other of customer:7 in queue default starts until "
+        "14:32:53 UTC, in 1 min, and 2 jobs are before it"
+    )
+    assert behind(held, TWO) == behind(held, KeyRules()) == expected
+    over = OfKey((3, 4), bucket=Bucket(NOW + 9, NOW, 12))
+    assert behind(over, TWO).startswith("waits for its key: customer:7 has 2 places")
+
+
+def test_users_are_named_as_such() -> None:
+    lanes = Lanes(2, keys={"default": KeyRules(slots=1, share=Share.USER)})
+    on_file = OnFile(pending(key="1000", is_behind=True), of_key=OfKey((3,)))
+    assert "waits for its key: user 1000 has 1 place in queue default, taken by job 3" in told(
+        on_file, lanes=lanes
+    )
+
+
+def test_a_key_of_before_users_took_turns_is_named_as_it_is() -> None:
+    rules = KeyRules(slots=1, share=Share.USER)
+    assert behind(OfKey((3,)), rules).startswith("waits for its key: customer:7 has 1 place")
+
+
+def test_a_key_of_many_lines_is_told_on_one() -> None:
+    on_file = OnFile(pending(key="a\nb" + "x" * 250, is_behind=True), of_key=OfKey((3,)))
+    sentence = told(on_file, lanes=Lanes(2, keys={"default": KeyRules(slots=1)}))
+    assert "\n" not in sentence
+    assert "x… has 1 place" in sentence
+
+
+@pytest.mark.parametrize(
+    "rules", [KeyRules(), TWO, SLOW, KeyRules(slots=1, rate=Rate(1, 9.0), share=Share.KEY), KeyRules(slots=9)]
+)
+@pytest.mark.parametrize("of_key", [OfKey(), OfKey((1, 2)), OfKey((), (3,)), OfKey(bucket=Bucket(NOW + 60))])
+@pytest.mark.parametrize("running", [(), holding(1, 2)])
+def test_a_job_behind_its_key_never_waits_for_a_slot(
+    rules: KeyRules, of_key: OfKey, running: tuple[RunningJob, ...]
+) -> None:
+    assert re.match("waits for (the rate of )?its key: ", behind(of_key, rules, running))
+
+
+def test_one_that_has_a_place_waits_for_a_slot_whatever_its_key_says_by_now() -> None:
+    lanes = Lanes(2, {"default": 1}, keys={"default": replace(SLOW, slots=1)})
+    of_key = OfKey((3, 4), bucket=Bucket(NOW + 3600))
+    on_file = OnFile(pending(key="customer:7"), of_key=of_key, running=holding(3))
+    assert told(on_file, lanes=lanes) == (
+        "job 7 waits for a slot: queue default has 1 slot, taken by job 3, and it is the next of queue default"
+    )
+    due = replace(on_file, of_key=replace(of_key, has_come_in=False))
+    assert "waits for its key: customer:7 has 1 place in queue default" in told(due, lanes=lanes)
+    free = replace(due, of_key=OfKey(has_come_in=False))
+    assert "waits for a slot: queue default has 1 slot" in told(free, lanes=lanes)
+
+
+def test_a_job_that_was_told_to_come_later_says_whom_it_holds() -> None:
+    at = "job 7 is to be tried again at 14:31:58 UTC, in 5 s: attempt 2 "
+    held = replace(scheduled(5, SNOOZED), of_class=Bucket(0.0, NOW + 5, 7))
+    assert told(held) == f"{at}was told to come later, and no other of its class starts before"
+    by_key = replace(scheduled(5, SNOOZED), of_key=OfKey(bucket=Bucket(0.0, NOW + 5, 7)))
+    assert told(by_key) == f"{at}was told to come later, and no other of its key starts before"
+    by_another = replace(held, of_class=Bucket(0.0, NOW + 5, 8))
+    assert told(by_another) == f"{at}asked for a snooze"
+    anew = OnFile(pending(), of_class=Bucket(0.0, NOW + 5, 7))
+    assert told(anew) == (
+        "job 7 waits: it was told to come later, and no other of its class starts until 14:31:58 UTC, in 5 s"
+    )
+
+
+def test_in_a_queue_that_shares_those_of_its_own_key_are_counted_among_those_before_it() -> None:
+    lanes = Lanes(2, {"default": None}, keys={"default": KeyRules(share=Share.KEY)})
+    shares = OnFile(pending(key="customer:7", turn=4), ahead=Ahead(17), of_key=OfKey(ahead=Ahead(3)))
+    assert told(shares, lanes=lanes) == (
+        "job 7 waits for its turn: queue default shares by key, slots are free, and 17 jobs are before it, "
+        "3 of them of customer:7"
+    )
+    full = replace(shares, running=holding(1, 2))
+    assert told(full, lanes=lanes).endswith(
+        "and 17 jobs are before it in queue default, which shares by key, 3 of them of customer:7"
+    )
+    without = replace(shares, job=pending(turn=4), of_key=None, ahead=Ahead(2, may_be_more=True))
+    assert told(without, lanes=lanes).endswith("slots are free, and 2 jobs or more are before it")
+    assert told(replace(full, ahead=Ahead(0, may_be_more=True), of_key=None), lanes=lanes).endswith(
+        "and it is among the next of queue default, which shares by key"
+    )
+
+
+def test_a_job_says_when_it_expires_whatever_it_waits_for() -> None:
+    expires = {"expires_at": NOW + 60}
+    told_of = "; it expires at 14:32:53 UTC, in 1 min, if it has not started by then"
+    assert told(scheduled(5, **expires)).endswith(f"14:31:58 UTC, in 5 s{told_of}")
+    assert told(OnFile(pending(**expires), running=holding(1, 2))).endswith(f"queue default{told_of}")
+    assert "expires" not in told(OnFile(pending(started_at=NOW - 5, **expires)))
+    over = told(OnFile(pending(expires_at=NOW - 1), running=holding(1, 2)))
+    assert over.endswith("; it expired at 14:31:52 UTC, 1 s ago, and is cancelled in a moment")
 
 
 def blocked_by(keeper: Keeper, waits_for: int = 1) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from bgjob.errors import InvalidParametersError
 from bgjobd.config.loading import load
+from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 
 Told = list[tuple[str, str]]
@@ -189,3 +190,46 @@ def test_methods_that_are_anothers_in_typed_calls_are_remarked(tmp_path: Path) -
         f"a.Job has end, run from a.Base: bgjob.submit submits that one's; {by_name}",
         f"a.Job has tell from a._impl.Job: bgjob.submit submits that one's, which is not approved; {by_name}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"type": "integer"}, None),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, None),
+        ({}, None),
+        ({"type": "array"}, "key of a.Job is customer, which is neither text nor an integer for run"),
+        (
+            {"anyOf": [{"type": "number"}, {"type": "null"}]},
+            "key of a.Job is customer, which is neither text",
+        ),
+    ],
+)
+def test_a_key_that_no_job_could_have_is_doubtful(
+    tmp_path: Path, schema: dict[str, Any], told: str | None
+) -> None:
+    config, catalogue = keyed(tmp_path, {"customer": schema})
+    assert catalogue.classes["a.Job"]["unavailable"] is None
+    doubts = catalogue.doubts(config, "a.Job")
+    assert doubts == [] if told is None else doubts[0].startswith(told)
+
+
+def test_a_class_whose_key_is_of_what_no_method_takes_is_unavailable(tmp_path: Path) -> None:
+    _, catalogue = keyed(tmp_path, {"custommer": {"type": "string"}})
+    assert catalogue.classes["a.Job"]["unavailable"] == "key is customer, and no method has such a parameter"
+
+
+def keyed(directory: Path, schemas: dict[str, Any]) -> tuple[Config, Catalogue]:
+    file = directory / "bgjobd.toml"
+    file.write_text("[approved]\n'a.Job' = { key = 'customer' }\n")
+    method = {
+        "schema": {"type": "object", "properties": schemas},
+        "names": list(schemas),
+        "sensitive": [],
+        "plain": None,
+        "bare_context": False,
+        "unconverted": [],
+    }
+    config = load(file, {}, is_root=False)
+    described = {"unavailable": None, "attributes": {}, "methods": {"run": method}, "hooks": []}
+    return config, Catalogue(config, {"a.Job": described}, "")

@@ -272,6 +272,14 @@ INVALID = [
         )
     ),
     *(
+        invalid(f"Keys {what}", name, {"queue": "default", **given}, "Keys")
+        for what, name, given in (
+            ("of an unknown queue", "queue", {"queue": "nowhere"}),
+            ("that are the busiest of some", "busiest", {"busiest": True, "search": "customer"}),
+            ("that are the busiest behind one", "busiest", {"busiest": True, "after": "customer:7"}),
+        )
+    ),
+    *(
         refusal
         for method in ("Pause", "Resume")
         for refusal in (
@@ -760,6 +768,7 @@ def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
         "Change": lambda: client.change(*given["ids"], **{k: v for k, v in given.items() if k != "ids"}),
         "Prune": lambda: client.prune(given["ids"], given["last_entry"]),
         "PruneLogs": lambda: client.prune_logs(given["before"], given["after"]),
+        "Keys": lambda: client.keys(**given),
         "Pause": lambda: client.pause(**given),
         "Resume": lambda: client.resume(given["queue"]),
     }

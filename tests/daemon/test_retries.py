@@ -55,6 +55,14 @@ class Polite(Asking):
     """May hold no others."""
 
 
+class Held(Asking):
+    """Is held for as long as these tests last, as the next one is."""
+
+
+class LongHeld(Asking):
+    pass
+
+
 class Eager(Asking):
     MAX_RETRIES = 5
     RETRY_DELAY = 0.5
@@ -107,7 +115,7 @@ class HookFails(Hooked):
     def failed(self, error):
         raise LookupError("nobody to tell")
 '''
-NAMES = ("Asking", "Eager", "Wrong", "Beyond", "Hooked", "HookFails")
+NAMES = ("Asking", "Held", "LongHeld", "Eager", "Wrong", "Beyond", "Hooked", "HookFails")
 SETTINGS = "\n".join(f'"asking.{name}" = {{}}' for name in NAMES) + '\n"asking.Polite" = { throttle = false }'
 
 
@@ -193,8 +201,8 @@ def test_a_snooze_without_a_number_is_the_jobs_own_mistake(client: Client) -> No
 @pytest.mark.parametrize(
     ("name", "retry_after", "of", "delay", "message"),
     [
-        ("Asking", 500, "class", 500, "throttled for 500 s: no other of its class starts until"),
-        ("Asking", 7200, "class", 3600, "throttled for 3600 s: no other of its class starts until"),
+        ("Held", 500, "class", 500, "throttled for 500 s: no other of its class starts until"),
+        ("LongHeld", 7200, "class", 3600, "throttled for 3600 s: no other of its class starts until"),
         ("Asking", 500, "job", 500, "snoozed until"),
         ("Polite", 500, "class", 500, "throttled for 500 s: it alone, until"),
     ],
@@ -208,6 +216,11 @@ def test_a_job_that_is_throttled_waits_as_a_snoozed_one_and_its_log_tells_who_wa
     assert delay - 1 < delay_of(job) < delay + 1
     assert (job["attempts"][0]["outcome"], job["attempts"][0]["spends_retry"]) == ("snoozed", False)
     assert any(entry["message"].startswith(f"Background job {message} ") for entry in handle.logs().items)
+    told = next(one for one in client.classes() if one["name"] == f"asking.{name}")
+    is_held = "no other" in message
+    assert (told["held_until"], told["held_by"]) == (
+        (job["scheduled_at"], handle.id) if is_held else (None, None)
+    )
 
 
 def test_a_job_without_a_key_that_asks_to_hold_others_of_its_key_fails(client: Client) -> None:

@@ -13,10 +13,20 @@ from typing import Any
 
 import pytest
 
+from bgjob import text
 from bgjob.codec import Request
 from bgjobd import main
 from bgjobd.commands import status
-from bgjobd.commands.status_report import Answer, Gathered, Health, PageState, Standing, judge, lines
+from bgjobd.commands.status_report import (
+    Answer,
+    Gathered,
+    Health,
+    PageState,
+    Standing,
+    Throttling,
+    judge,
+    lines,
+)
 from bgjobd.config import loading
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
@@ -40,7 +50,16 @@ STATS: dict[str, Any] = {
     "minutes": [{"at": "2025-11-25T15:59:00.000000Z", "completed": 2, "failed": 1}],
     "oldest_pending": None,
     "queues": [
-        {"name": "default", "slots": None, "pending": 3, "running": 2, "paused": False},
+        {
+            "name": "default",
+            "slots": None,
+            "pending": 3,
+            "running": 2,
+            "paused": False,
+            "slots_per_key": 2,
+            "share": "key",
+            "behind": 1,
+        },
         {"name": "mail", "slots": 1, "pending": 0, "running": 1, "paused": True},
     ],
 }
@@ -129,6 +148,16 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             replace(SEEN, stats=STATS | {"queues": [PAUSED]}),
             "mail is paused until 2025-11-25 16:10:00 UTC (in 10 min); `bgjob resume mail` goes on with it before",
         ),
+        (
+            replace(SEEN, throttled={"a.B": Throttling("2025-11-25T16:00:40.000000Z", 12)}),
+            "no job of a.B starts until 2025-11-25 16:00:40 UTC (in 40 s): job 12 was told to come later",
+        ),
+        (
+            replace(
+                SEEN, throttled={f"a.B{n}": Throttling("2025-11-25T16:00:40.000000Z", 12) for n in range(6)}
+            ),
+            "jobs of other classes were told to come later, too; `bgjob classes` says which",
+        ),
         (replace(SEEN, is_synchronised=False), "nobody keeps the clock right"),
         (
             replace(SEEN, stats=STATS | {"reload_failure": "a.B is unavailable"}),
@@ -164,7 +193,7 @@ def test_the_screen_has_what_a_person_looks_for_first() -> None:
     for line in (
         "socket       /run/bgjobd.sock, answers",
         "slots        3 of 4 in use",
-        "queues       default: 3 pending, 2 running",
+        "queues       default: 3 pending, 2 running, 1 behind, per key 2 slots, turns by key",
         "             mail: 0 pending, 1 running, paused",
         "last hour    2 completed, 1 failed",
         "page         http://127.0.0.1:8377/, answers",
@@ -248,6 +277,25 @@ def test_classes_that_are_none_are_no_answer_either(tmp_path: Path) -> None:
         line.reply(**(STATS if asked.method.endswith("Stats") else {"classes": [{"name": 1}]}))
 
     assert "the daemon's answer has no valid 'classes.0.name'" in standing_of_liar(tmp_path, lie).reasons[0]
+
+
+def test_a_class_of_which_a_job_was_told_to_come_later_is_remarked_until_it_may_go_on(tmp_path: Path) -> None:
+    def tell(line: Line, asked: Request) -> None:
+        told = {"doc": "", "methods": [], "policy": None, "unavailable": None, "hint": None, "held_by": 12}
+        times = {"a.B": "2999-01-01T00:00:00.000000Z", "a.C": "2020-01-01T00:00:00.000000Z", "a.D": None}
+        classes = [told | {"name": name, "held_until": at} for name, at in times.items()]
+        line.reply(
+            **(STATS if asked.method.endswith("Stats") else {"classes": classes, "code_version": "c0de"})
+        )
+
+    standing = standing_of_liar(tmp_path, tell)
+    assert json.loads(standing.as_json())["throttled"] == {
+        "a.B": {"until": "2999-01-01T00:00:00.000000Z", "by": 12}
+    }
+    assert [told for told in standing.remarks if "was told to come later" in told] == [
+        f"no job of a.B starts until {text.moment('2999-01-01T00:00:00.000000Z', standing.gathered.now)}: "
+        "job 12 was told to come later"
+    ]
 
 
 def standing_of_liar(directory: Path, script: Script) -> Standing:

@@ -14,7 +14,7 @@ import pytest
 
 from bgjob import AsyncClient, Client, Job
 from bgjob.errors import InvalidStateError, JobNotFoundError
-from bgjobd.core.why import MOST_AHEAD
+from bgjobd.core.on_file import MOST_AHEAD
 from tests.client.test_commands import Commands
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import held_by_another_program
@@ -42,6 +42,7 @@ SETTINGS = f"""
 {NARROW}
 [queues]
 mail = {{ slots = 1 }}
+keyed = {{ slots_per_key = 1 }}
 """
 
 
@@ -157,6 +158,18 @@ def test_a_job_of_a_queue_whose_slots_are_taken(asking: Client, tmp_path: Path) 
     urgent = waits(asking, queue="mail", priority=2)
     assert why(urgent) == f"{full}it is the next of queue mail"
     assert why(last) == f"{full}2 jobs are before it in queue mail"
+
+
+def test_a_job_behind_its_key(asking: Client, tmp_path: Path) -> None:
+    first = holds(asking, tmp_path, queue="keyed", key="customer:7")
+    second, third = (waits(asking, queue="keyed", key="customer:7", expires_in=9000) for _ in range(2))
+    at = clock(third.refresh()["expires_at"])
+    taken = f"waits for its key: customer:7 has 1 place in queue keyed, taken by job {first.id}, and "
+    assert (
+        why(third) == f"{taken}1 job is before it; it expires at {at}, in 2 h, if it has not started by then"
+    )
+    first.cancel()
+    assert second.result(20) == third.result(20) == 1
 
 
 def test_a_job_for_which_no_slot_is_free_and_the_many_before_it(client: Client, tmp_path: Path) -> None:

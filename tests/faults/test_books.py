@@ -210,6 +210,61 @@ def test_a_contradiction_is_found_and_nothing_else(place: Config, sql: str, told
     assert [line for line in found(place) if not line.endswith(".out")] == list(told)
 
 
+KEYED = """
+    UPDATE background_jobs SET status = 'pending', finished_at = NULL, cancel_requested_at = NULL, key = 'a', ready = 1
+        WHERE id = 4;
+    UPDATE background_jobs SET key = 'a' WHERE id < 4;
+    INSERT OR REPLACE INTO properties
+        VALUES ('key_rules', '{"default": [1, null, "key"], "mail": [null, null, "key"]}');
+    INSERT INTO queue_turns VALUES ('mail', 0, 7);
+"""
+RULES = "UPDATE properties SET value = '{}' WHERE name = 'key_rules'"
+CONTRADICTIONS_OF_PLACES = [
+    (f"{JOBS} priority = 1 WHERE id = 4",),
+    (f"{JOBS} turn = 3 WHERE id = 4",),
+    (f"{JOBS} ready = 3, waits_until = updated_at WHERE id = 4",),
+    (
+        f"{JOBS} ready = 3 WHERE id = 4",
+        "job 4: it is behind its key a in queue default, where a place is free",
+    ),
+    (
+        f"{JOBS} ready = 3, waits_until = '2099-01-01T00:00:00.000000Z' WHERE id = 4",
+        "job 4: it is behind its key a in queue default, where a place is free",
+    ),
+    (
+        f"{JOBS} ready = 3, key = NULL WHERE id = 4",
+        "job 4: it is pending, and its ready says that it is behind a key",
+    ),
+    (
+        f"{JOBS} turn = 3 WHERE id = 2",
+        "job 2: it is failed, and has a turn, though it does not wait for that",
+    ),
+    (
+        RULES.format('{"default": [0, null, "key"], "mail": [1, null, "key"]}'),
+        "job 4: of its key a in queue default 1 are ready and 0 run, which is more than 0 allows",
+    ),
+    (RULES.format('{"default": [0, null, "key", true], "mail": [null, null, "none", true]}'),),
+    (
+        RULES.format("{}"),
+        "queue mail: the latest turn of its jobs is stored, and nobody takes turns there",
+    ),
+    (
+        f"{JOBS} turn = 3, queue = 'plain' WHERE id = 4",
+        "job 4: it has a turn, and in queue plain nobody takes turns",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "told"), [(row[0], row[1:]) for row in CONTRADICTIONS_OF_PLACES])
+def test_a_key_has_as_many_places_as_its_queue_gives_it(
+    place: Config, sql: str, told: tuple[str, ...]
+) -> None:
+    for statement in KEYED.split(";"):
+        change(place, statement)
+    change(place, sql)
+    assert [line for line in found(place) if not line.endswith(".out")] == list(told)
+
+
 def test_an_earlier_attempt_without_an_end_is_found_though_the_latest_runs(place: Config) -> None:
     change(place, f"{ATTEMPTS} outcome = NULL, finished_at = NULL WHERE job_id = 3")
     change(place, f"{JOBS} status = 'running', finished_at = NULL, result = NULL WHERE id = 3")

@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.knife import why_impossible
-from tests.faults.sweeping import PARTS, Role, ground
+from tests.faults.sweeping import PARTS, Ground, Point, Role, ground
 
 OBSTACLE = why_impossible()
 
+_TRIES = 4
+"""Points from a chosen one on, until one is reached: how often a loop waits is not the same at each run."""
 
+
+@pytest.mark.timeout(300)  # of some dozen walks, each of which has 60 s
 @pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 @pytest.mark.parametrize(
     ("role", "start", "step"),
@@ -28,10 +32,13 @@ def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(
 ) -> None:
     with ground(tmp_path, role) as there:
         points = [point for part in PARTS[role] for point in there.points(role, part)]
-        reached = 0
-        chosen = points[start - 1 :: step]
-        for point in chosen:
-            strike = there.strike(point)
-            assert not strike.problem, f"{strike}; `./run sweep --role {role}` walks through all"
-            reached += strike.was_reached
+        chosen = range(start - 1, len(points), step)
+        reached = sum(any(reaches(there, point) for point in points[at : at + _TRIES]) for at in chosen)
     assert reached > len(chosen) / 2, "strace has killed next to nobody"
+
+
+def reaches(there: Ground, point: Point) -> bool:
+    """Whether somebody was killed there. Fails where anything is wrong then."""
+    strike = there.strike(point)
+    assert not strike.problem, f"{strike}; `./run sweep --role {point.role}` walks through all"
+    return strike.was_reached

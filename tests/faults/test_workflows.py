@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +20,9 @@ from bgjobd.store.audit import Audit
 from bgjobd.store.items import Flow, Look
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
+from tests.faults.acts import Act, copied, is_killed, points_of
 from tests.faults.injecting import needs_root
-from tests.faults.knife import Knife, is_halted, why_impossible
+from tests.faults.knife import why_impossible
 from tests.protocol.peers import connect, ours
 from tests.store.flows import NEVER_AGAIN, after, flow, group, job
 from tests.store.samples import COMPLETED, SUBMITTER, Store, ends, starts
@@ -83,7 +82,6 @@ def seal(store: Store) -> None:
     store.commit(Flow((), SUBMITTER, seals=(1,)))
 
 
-Act = Callable[[Store], None]
 CASES: dict[str, tuple[Act, Act, dict[str, int]]] = {
     "an end": (an_end, complete, {"completed": 4}),
     "a cascade": (a_cascade, fail, {"cancelled": CASCADE, "completed": 1, "failed": 1}),
@@ -104,52 +102,14 @@ def test_who_settles_is_killed_at_each_system_call_and_each_callback_runs_once(
     place.mkdir()
     with closing(Store(place)) as store:
         prepare(store)
-    calls = calls_of(act, copied(place, tmp_path / "trial"), tmp_path / "log")
-    points = [(call, calls[:number].count(call)) for number, call in enumerate(calls, 1)]
+    tried = points_of(act, copied(place, tmp_path / "trial"), tmp_path / "log", most)
     struck = 0
-    tried = points[:: 1 if most is None else max(1, len(points) // most)]
     for number, (call, when) in enumerate(tried):
         there = copied(place, tmp_path / str(number))
         struck += is_killed(act, there, f"{call}:signal=SIGKILL:when={when}", tmp_path / "log")
         assert_right(act, there, ended)
         shutil.rmtree(there)
     assert struck > len(tried) / 2, "strace has killed next to nobody"
-
-
-def copied(place: Path, to: Path) -> Path:
-    return Path(shutil.copytree(place, to))
-
-
-def acting(act: Act, state_dir: Path) -> int:
-    """A process that has opened the file, and does it once it goes on."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            there = Store(state_dir)
-            os.kill(os.getpid(), signal.SIGSTOP)
-            act(there)
-        finally:
-            os._exit(0)
-    eventually(lambda: is_halted(pid))
-    return pid
-
-
-def calls_of(act: Act, state_dir: Path, log: Path) -> list[str]:
-    pid = acting(act, state_dir)
-    with Knife(pid, None, log) as knife:
-        knife.let_go_on()
-        os.waitpid(pid, 0)
-        eventually(knife.has_ended)
-    return knife.calls()
-
-
-def is_killed(act: Act, state_dir: Path, injection: str, log: Path) -> bool:
-    pid = acting(act, state_dir)
-    with Knife(pid, injection, log) as knife:
-        knife.let_go_on()
-        os.waitpid(pid, 0)
-        eventually(knife.has_ended)
-    return knife.has_struck()
 
 
 def assert_right(act: Act, state_dir: Path, ended: dict[str, int]) -> None:

@@ -292,6 +292,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Delay: "time",
     values.Duration: "time above 0",
     values.Cores: "number",
+    values.Rate: "number/time",
     values.Umask: "octal digits",
     values.Place: "path",
     values.AbsolutePlace: "absolute path",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG, TESTS, ordered, shuffled
+from tests.conftest import LONG, TESTS, ordered, share_of, shuffled
 
 TREE = TESTS.parent
 
@@ -48,6 +48,13 @@ def test_an_order_by_chance_has_all_tests_each_file_together_and_comes_again_wit
     assert len(files_of(found)) == len(LONG) + 1
     assert files_of(found) != files_of(other)
     assert [test.number for test in found[:20]] != [*range(20)]
+
+
+def test_processes_share_what_is_to_be_compiled() -> None:
+    modules = [module for number in range(3) for module in share_of(number, 3)]
+    assert sorted(modules) == share_of(0, 1)
+    assert __name__ in modules
+    assert len(modules) == len(set(modules)) == len([*TESTS.rglob("test_*.py")])
 
 
 @pytest.mark.timeout(240)

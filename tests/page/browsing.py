@@ -75,6 +75,14 @@ every = "7d"
 """
 """One that is run by hand, and one that is refused; neither does anything by itself as long as tests last."""
 
+QUEUES = """
+[queues.default]
+[queues.rated]
+rate_per_key = "1/1h"
+share = "key"
+"""
+"""One in which a key's second job waits for as long as tests last."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:

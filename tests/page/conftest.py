@@ -8,13 +8,13 @@ from unittest import mock
 import pytest
 
 from bgjobd.web import console, views
+from tests.page.serving import renderer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_renderer() -> Iterator[None]:
     """No page changes its own, and to compile the templates takes longer than most tests."""
-    renderer = views.Renderer()
-    with mock.patch.object(views, "Renderer", return_value=renderer):
+    with mock.patch.object(views, "Renderer", return_value=renderer()):
         yield
 
 

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import Request, Response
+from bgjobd.web.render import Renderer
 from bgjobd.web.server import Limits, Server
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
@@ -20,6 +22,12 @@ from tests.client.scripted import Line, ScriptedDaemon
 TOKEN = "a-token-that-is-long-enough-for-it"
 WHEN = "2024-12-04T14:31:53Z"
 COMING = "2040-01-01T01:30:00Z"
+
+
+@cache
+def renderer() -> Renderer:
+    """One for the whole process, which takes a while to compile its templates."""
+    return Renderer()
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(**samples["stats"])
         case "GetInfo":
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
+        case "Keys":
+            line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
         case "Why":
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
@@ -258,7 +268,8 @@ _OCCURRENCE = {
 _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
-    "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5,
+    "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
+    "is_behind": False,
 }  # fmt: skip
 
 _GROUP = {
@@ -274,6 +285,7 @@ SAMPLES: dict[str, Any] = {
                  "next": [{"at": COMING, "local": "Sun 2040-01-01 02:30 CET", "note": "the clock shows it twice"}]},
     "occurrence": _OCCURRENCE,
     "group": _GROUP,
+    "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
     "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],
               "groups": [_GROUP],
               "edges": [{"of": "job", "after": 2, "job_id": 1, "standing": "met"},
@@ -289,18 +301,20 @@ SAMPLES: dict[str, Any] = {
             "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
-            "cancelled_after": "12", "group_id": 5,
+            "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
+            "is_behind": False, "waits_until": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
-              "hint": "its jobs wait, and it is tried again in 40 s",
+              "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12,
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
                          "retry_delay": 5.0, "backoff": "exponential", "max_retry_delay": 3600.0, "retry_lost": True,
                          "retry_on": None, "stop_grace": 10.0, "memory": 268435456, "cpu": None,
                          "cpu_share": 1.5, "open_files": None, "processes": 64, "file_size": None, "nice": 5,
                          "max_output": 1048576, "work_limit": 1073741824, "user": "mail", "group": None,
                          "writable": ["/srv/mail"],
-                         "sensitive": ["password"], "unenforced": ["processes"]},
+                         "sensitive": ["password"], "key": "customer_id", "rate": "100 in 1 min",
+                         "unenforced": ["processes"]},
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
@@ -308,7 +322,8 @@ SAMPLES: dict[str, Any] = {
               "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
-                          "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None}],
+                          "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,
+                          "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",

@@ -18,7 +18,7 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from bgjob import chain
+from bgjob import Submitted, chain
 from bgjob import group as members_of
 from bgjob import job as draft
 from bgjob.codec import Request as Asked
@@ -29,6 +29,7 @@ from tests.page.browsing import (
     APPROVED,
     MODULE,
     PHONE,
+    QUEUES,
     SCHEDULE,
     TALK,
     Site,
@@ -67,7 +68,10 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(
-        tmp_path_factory.mktemp("page"), APPROVED + SCHEDULE, modules={"talk": MODULE}, web=web_settings()
+        tmp_path_factory.mktemp("page"),
+        APPROVED + SCHEDULE + QUEUES,
+        modules={"talk": MODULE},
+        web=web_settings(),
     ) as running:
         yield running
 
@@ -454,10 +458,11 @@ def test_who_would_cancel_a_job_that_runs_is_asked_first_also_where_it_has_just_
 
 def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
     opened(page, "/system")
-    page.get_by_role("button", name="Pause", exact=True).click()
-    expect(page.get_by_role("cell", name="Paused")).to_be_visible()
-    page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_role("cell", name="Open")).to_be_visible()
+    row = page.locator(".queues").get_by_role("row", name="default")
+    row.get_by_role("button", name="Pause", exact=True).click()
+    expect(row.get_by_role("cell", name="Paused")).to_be_visible()
+    row.get_by_role("button", name="Resume").click()
+    expect(row.get_by_role("cell", name="Open")).to_be_visible()
 
 
 def test_a_schedule_is_run_paused_and_resumed_by_buttons_of_the_list_and_of_its_own(
@@ -628,14 +633,16 @@ def test_times_are_local_or_utc_as_the_switch_says(site: Site) -> None:
 
 
 @pytest.fixture(scope="module")
-def views(site: Site, flow: list[int]) -> dict[str, str]:
+def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
     """A name and an address for each view that a daemon with jobs has."""
     first, _, failed, *_ = flow
     return {
         "log": "/",
         "no match": "/?q=no+such+message",
         "jobs": "/jobs",
+        "jobs of a key": "/jobs?key=customer%3A7&status=behind",
         "job": f"/jobs/{failed}",
+        "job behind its key": f"/jobs/{keyed[-1]}",
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
         "graph": f"/jobs/{first}/graph#job-{failed}",
         "groups": "/groups",
@@ -662,6 +669,39 @@ def flow(site: Site) -> list[int]:
     ).submit(site.client)
     eventually(lambda: submitted.last.refresh()["status"] == "cancelled")
     return [job.id for job in submitted.jobs]
+
+
+@pytest.fixture(scope="module")
+def keyed(site: Site) -> list[int]:
+    """The ids of two jobs that share a key, of which the second waits for their rate."""
+
+    def submit(text: str) -> Submitted:
+        parameters = {"text": text}
+        return site.client.run_background_job(TALK, "say", parameters, queue="rated", key="customer:7")
+
+    first, second = submit("the first"), submit("the second")
+    first.wait(20)
+    return [first.id, second.id]
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+def test_from_a_queue_over_its_busiest_keys_to_a_job_that_waits_for_its_key(
+    site: Site, keyed: list[int], has_script: bool
+) -> None:
+    with site.context(java_script_enabled=has_script) as context:
+        page = context.new_page()
+        page.goto("/system")
+        row = page.locator(".keys tbody tr")
+        expect(row).to_contain_text(re.compile(r"customer:7.* 0.* 0.* 1.*in (1 hour|\d+ minutes)"))
+        row.get_by_role("link").click()
+        expect(page).to_have_url(f"{site.root}/jobs?key=customer%3A7")
+        expect(page.locator(".rows .id")).to_have_text(["Job ID", *(f"#{id}" for id in reversed(keyed))])
+        page.get_by_role("link", name="Behind", exact=True).click()
+        expect(page.locator(".rows tbody .state")).to_have_text(["Behind customer:7"])
+        page.locator(".rows tbody").get_by_role("link").first.click()
+        expect(page.locator("h1")).to_have_text(f"Job #{keyed[-1]} Behind customer:7")
+        expect(page.locator(".key")).to_have_text("Key customer:7, turn 2")
+        expect(page.locator(".timeline")).to_contain_text("Next")
 
 
 OUTSIDE = """all => all.filter(one => {
@@ -701,12 +741,16 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     telling.samples["class"]["methods"][0] |= {"name": names["method_name"]}
     telling.samples["entry"] |= {"message": "word " * 2000}
     telling.samples["summary"] |= {"error": "w" * 8000}
+    for sample in ("summary", "job", "key"):
+        telling.samples[sample] |= {"key": "k" * 255}
+    for sample in ("summary", "job"):
+        telling.samples[sample] |= {"status": "pending", "is_behind": True, "finished_at": None}
     telling.samples["group"] |= {"name": "w" * 500}
     telling.samples["graph"]["groups"][0] |= {"name": "w" * 500}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
-        for address in ("/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules",
-                        f"/schedules/{schedule}", "/system"):  # fmt: skip
+        for address in ("/", "/jobs", f"/jobs?key={'k' * 255}", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5",
+                        "/schedules", f"/schedules/{schedule}", "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
                 "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"

@@ -197,9 +197,10 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
         assert told.value("jobs", status=status) == number
     assert (told.value("jobs_blocked"), told.value("groups_open")) == (1, 2)
     queue = [
-        told.value(f"queue_{name}", queue="default") for name in ("pending", "running", "slots", "paused")
+        told.value(f"queue_{name}", queue="default")
+        for name in ("pending", "running", "slots", "paused", "behind")
     ]
-    assert queue == [1, 1, 2, 0]
+    assert queue == [1, 1, 2, 0, 35]
     assert told.value("attempts_total", class_name="shop.jobs.Email", outcome="not_started") == 1
     assert told.value("retries_total", class_name="shop.jobs.Email") == 1
 
@@ -212,6 +213,7 @@ def test_what_has_never_happened_is_0_and_what_is_not_there_is_left_out() -> Non
         "slots": None,
         "paused": True,
         "oldest_pending": None,
+        "behind": None,  # as a daemon tells that knows of no keys
     }
     stats = sample_stats(
         jobs={}, queues=[queue], oldest_pending=None, code_version=None, python=None, storage_trouble=None
@@ -219,7 +221,7 @@ def test_what_has_never_happened_is_0_and_what_is_not_there_is_left_out() -> Non
     told = told_of(stats)
     assert {labels["status"] for labels in told.labels("jobs")} == {*Status}
     assert told.values("jobs") == [0] * 5
-    assert told.labels("queue_slots") == []
+    assert told.labels("queue_slots") == told.labels("queue_behind") == []
     assert told.value("queue_paused", queue="default") == 1
     assert told.value("oldest_pending_age_seconds") == 0
     assert told.value("queue_oldest_pending_age_seconds", queue="default") == 0

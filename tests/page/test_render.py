@@ -211,7 +211,7 @@ def is_text(read: Read) -> bool:
 def test_whatever_the_daemon_tells_stays_text(
     shown: OnePage, addresses_of: dict[str, list[str]], path: tuple[Any, ...]
 ) -> None:
-    is_asked_for = path == ("schedule", "name")  # by a request, which cannot hold a NUL
+    is_asked_for = path in (("schedule", "name"), ("stats", "queues", 0, "name"))  # a request can hold no NUL
     put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
     if path == ("why",):
         shown.samples["job"]["status"] = "pending"
@@ -224,7 +224,7 @@ SHOWN = {
           ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
     "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
-                ("job", "parameters", "to"),
+                ("job", "parameters", "to"), ("job", "key"),
                 ("job", "result", "sent"), ("job", "takes", "rows", "pointer"), ("job", "takes", "rows", "problem"),
                 ("job", "attempts", 0, "error_message"),
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
@@ -242,7 +242,9 @@ SHOWN = {
                            ("schedule", "zone"), ("schedule", "cron"), ("schedule", "refused"),
                            ("schedule", "parameters", "to"), ("schedule", "next", 0, "local"),
                            ("schedule", "next", 0, "note")],
-    "/system": [("class", "name"), ("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
+    "/system": [("class", "name"), ("class", "unavailable"), ("key", "key"), ("class", "policy", "rate"),
+                ("class", "policy", "key"), ("stats", "queues", 0, "rate_per_key"),
+                ("class", "hint"), ("class", "methods", 0, "name"),
                 ("class", "policy", "queue"), ("class", "policy", "user"), ("class", "policy", "writable", 0),
                 ("limits", "memory"),
                 ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),
@@ -282,7 +284,7 @@ FREE = {
     "/": [("entry", "message"), ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
     "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
-                ("job", "takes", "rows", "problem"),
+                ("job", "takes", "rows", "problem"), ("job", "key"),
                 ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
@@ -291,7 +293,7 @@ FREE = {
     "/groups/5": [("group", "name"), ("summary", "error")],
     "/schedules": [("schedule", "refused")],
     "/schedules/nightly": [("schedule", "refused"), ("schedule", "parameters", "to")],
-    "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
+    "/system": [("class", "unavailable"), ("stats", "storage_trouble"), ("key", "key")],
 }  # fmt: skip
 """What may be any text, in any script; names have a grammar."""
 
@@ -677,7 +679,7 @@ def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
 
 def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: OnePage) -> None:
     told = (
-        "slots 2, memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, "
+        "slots 2, rate 100 in 1 min, memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, "
         "max output 1 MiB, work limit 1 GiB, user mail, writable /srv/mail"
     )
     text = shown.read("/system").text
@@ -735,6 +737,104 @@ def test_a_queue_that_goes_on_by_itself_says_when(shown: OnePage) -> None:
     shown.samples["stats"]["queues"][0] |= {"paused": True, "resumes_at": later}
     assert "default is paused, resumes in 10 minutes, 1 waits" in shown.read("/").text
     assert "Paused, resumes in 10 minutes" in shown.read("/system").text
+
+
+BEHIND = {"status": "pending", "is_behind": True, "error": None, "finished_at": None}
+
+
+def told(read: Read) -> str:
+    return " ".join(read.text.split())
+
+
+@pytest.mark.parametrize(
+    ("address", "sample"), [("/jobs", "summary"), ("/groups/5", "summary"), ("/jobs/1", "job")]
+)
+def test_a_job_that_waits_for_those_with_its_key_says_so_with_the_key(
+    shown: OnePage, address: str, sample: str
+) -> None:
+    shown.samples[sample] |= BEHIND
+    assert "Behind customer:7" in told(shown.read(address))
+    shown.samples[sample] |= {"key": "<xss onxss=1>'\"", "is_behind": True}
+    assert is_text(shown.read(address))
+    shown.samples[sample] |= {"status": "running"}
+    assert "Behind <" not in told(shown.read(address))
+
+
+def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:
+    shown.samples["job"] |= BEHIND | {"key": "a&b=c", "waits_until": "2040-01-01T01:30:00.000000Z"}
+    read = shown.read("/jobs/1")
+    assert "Key a&b=c, turn 3" in told(read)
+    assert "Next 2040-01-01 01:30:00 UTC" in told(read)
+    assert "/jobs?key=a%26b%3Dc" in [attributes.get("href") for _, attributes in read.elements]
+    shown.samples["job"] |= {"key": None, "is_behind": False, "waits_until": None}
+    assert "Turn 3, with those that have no key" in told(shown.read("/jobs/1"))
+    shown.samples["job"] |= {"turn": 0}
+    assert "Turn" not in told(shown.read("/jobs/1"))
+
+
+def test_a_list_has_the_jobs_of_one_key_and_a_way_to_those_of_the_others(shown: OnePage) -> None:
+    read = shown.read("/jobs", key="customer:7", per="10")
+    assert shown.asked[0]["key"] == "customer:7"
+    assert "Key customer:7 ×" in read.text
+    inputs = {(each.get("name"), each.get("value")) for _, each in read.elements}
+    assert ("key", "customer:7") in inputs
+    links = [attributes.get("href") for _, attributes in read.elements]
+    assert "/jobs?status=failed&key=customer%3A7" in links
+    shown.samples["jobs"] = []
+    assert "No jobs match." in shown.read("/jobs", key="customer:7").text
+    shown.read("/", key="customer:7")
+    assert not any(asked.get("key") for asked in shown.asked[-2:])
+
+
+def test_a_key_is_filtered_by_as_it_is(shown: OnePage) -> None:
+    read = shown.read("/jobs", key=" a\u202eb ")
+    assert shown.asked[0]["key"] == " a\u202eb "
+    assert ("key", " a\u202eb ") in {(each.get("name"), each.get("value")) for _, each in read.elements}
+    assert r"Key  a\u202eb  ×" in read.text
+
+
+def test_a_queue_tells_what_holds_for_keys_and_which_are_the_busiest(shown: OnePage) -> None:
+    read = shown.read("/system")
+    text = told(read)
+    assert "for each key 2 slots, 10 in 1 s, turns by key" in text
+    assert "35 behind" in text
+    assert "Busiest keys of queue default" in text
+    assert "customer:7Running 2Ready 1Behind 1,000+Next in" in text
+    assert "/jobs?key=customer%3A7" in [attributes.get("href") for _, attributes in read.elements]
+    (asked,) = [one for one in shown.asked if "busiest" in one]
+    assert asked == {"queue": "default", "busiest": True, "limit": 10}
+
+
+def test_of_a_queue_that_says_nothing_of_keys_none_are_asked_for(shown: OnePage) -> None:
+    shown.samples["stats"]["queues"][0] |= {
+        "slots_per_key": None, "rate_per_key": None, "share": "none", "behind": 0,
+    }  # fmt: skip
+    assert "Busiest" not in shown.read("/system").text
+    assert not [one for one in shown.asked if "busiest" in one]
+
+
+def test_a_daemon_that_knows_of_no_keys_tells_the_rest(shown: OnePage) -> None:
+    for name in ("slots_per_key", "rate_per_key", "share", "behind"):
+        del shown.samples["stats"]["queues"][0][name]
+    for name in ("key", "turn", "is_behind", "waits_until"):
+        del shown.samples["job"][name]
+        shown.samples["summary"].pop(name, None)
+    for name in ("held_until", "held_by"):
+        del shown.samples["class"][name]
+    for name in ("key", "rate"):
+        del shown.samples["class"]["policy"][name]
+    assert {shown.ask(address).status for address in ADDRESSES} == {200}
+
+
+def test_a_class_tells_its_rate_its_key_and_who_asked_it_to_come_later(shown: OnePage) -> None:
+    shown.samples["class"] |= {"unavailable": None, "hint": None}
+    read = shown.read("/system")
+    assert "apart, key customer_id" in told(read)
+    assert "rate 100 in 1 min" in told(read)
+    assert re.search(r"held, starts again in \d+ weeks, as job 12 has asked", told(read))
+    assert "/jobs/12" in [attributes.get("href") for _, attributes in read.elements]
+    shown.samples["class"] |= {"held_until": None, "held_by": None}
+    assert "available" in told(shown.read("/system"))
 
 
 def test_the_fork_servers_are_told(shown: OnePage) -> None:

@@ -18,15 +18,14 @@ from bgjob.codec import Request as Asked
 from bgjobd.web import events, views
 from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
-from bgjobd.web.render import Renderer
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page, routes
 from tests.client.scripted import Line, ScriptedDaemon, entry
-from tests.page.serving import SAMPLES, Peer, Served, page, serving, tell_samples
+from tests.page.serving import SAMPLES, Peer, Served, page, renderer, serving, tell_samples
 from tests.page.test_guard import addresses
 from tests.support import eventually
 
-STATIC = Renderer().static
+STATIC = renderer().static
 
 
 class Changes:
@@ -94,11 +93,11 @@ def test_what_is_not_there_is_not_found(served: Served) -> None:
         assert served.ask(f"GET {path}").status == 404
 
 
-@pytest.mark.parametrize("name", sorted(Renderer().files))
+@pytest.mark.parametrize("name", sorted(renderer().files))
 def test_a_file_is_kept_for_ever_under_the_address_of_its_content(served: Served, name: str) -> None:
     with served.peer() as peer:
         answer = peer.ask(f"GET {STATIC}/{name}")
-        assert (answer.status, answer.body) == (200, Renderer().files[name])
+        assert (answer.status, answer.body) == (200, renderer().files[name])
         assert answer.header("cache-control") == "public, max-age=31536000, immutable"
         assert (answer.header("content-type") or "").split(";")[0] in (
             "text/css",
@@ -175,7 +174,7 @@ def test_a_page_is_small_on_the_wire(served: Served) -> None:
     answer = served.ask("GET /", "Accept-Encoding: gzip")
     files = set(re.findall(rb'(?:href|src)="(/static/[^"]+)"', gzip.decompress(answer.body)))
     sizes = [len(served.ask(f"GET {file.decode()}", "Accept-Encoding: gzip").body) for file in files]
-    assert len(files) == len(Renderer().files)
+    assert len(files) == len(renderer().files)
     assert len(answer.body) + sum(sizes) <= 20_000
 
 

@@ -253,6 +253,7 @@ def test_a_refused_option_is_told_with_what_it_takes() -> None:
         ("options.backoff", " or ".join(Backoff), [one.value for one in Backoff], ["linear"]),
         ("options.idempotency_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
         ("options.unique_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
+        ("options.key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256, 7]),
         ("options.unique_while", " or ".join(UniqueWhile), [one.value for one in UniqueWhile], ["running"]),
         ("options.unique_for", "seconds above 0 are wanted, 100 years", [0.001, CENTURY], [0, CENTURY + 1]),
         ("options.if_held", "return, refuse or replace", [one.value for one in IfHeld], ["revive"]),

@@ -173,6 +173,7 @@ def test_a_submit_with_everything_is_understood() -> None:
         "unique_for": 3600,
         "if_held": "replace",
         "at_latest": 0,
+        "key": "c" * 255,
     }
     everything = {
         **SUBMIT,
@@ -234,6 +235,8 @@ def test_every_backoff_has_its_word() -> None:
         ("Submit", submit(unique_for=0), "options.unique_for"),
         ("Submit", submit(if_held="revive"), "options.if_held"),
         ("Submit", submit(at_latest=-1), "options.at_latest"),
+        ("Submit", submit(key=""), "options.key"),
+        ("Submit", submit(key=7), "options.key"),
         ("SubmitMany", {"jobs": SUBMIT}, "jobs"),
         ("SubmitMany", {**SUBMIT, "each": {}}, "each"),
         ("SubmitMany", {**SUBMIT, "each": [], "keys": "k"}, "keys"),
@@ -263,6 +266,11 @@ def test_every_backoff_has_its_word() -> None:
         ("Change", {"ids": [1], "without": ["priority"]}, "without.0"),
         ("Change", {"ids": [1], "expires_in": 5}, "expires_in"),
         ("Pause", {}, "queue"),
+        ("Keys", {}, "queue"),
+        ("Keys", {"queue": "default", "after": ""}, "after"),
+        ("Keys", {"queue": "default", "limit": 1001}, "limit"),
+        ("Keys", {"queue": "default", "busiest": 1}, "busiest"),
+        ("List", {"key": "k" * 256}, "key"),
         ("Resume", {"queue": None}, "queue"),
         ("Classes", {"all": True}, "all"),
         ("List", {"count": 0}, "count"),

@@ -57,6 +57,9 @@ path = ["{here}"]
 [retry]
 max_retries = 0
 
+[queues.shared]
+slots_per_key = 1
+
 [approved]
 "shop_jobs.EmailNotification" = {{}}
 "shop_jobs.Sums" = {{}}
@@ -196,6 +199,8 @@ FLOW = {
 def test_every_call_answers_in_the_shape_that_the_description_tells(service: Service) -> None:
     job = {"class_name": "shop_jobs.EmailNotification", "method_name": "send", "parameters": {"to": "a"}}
     later = {**job, "options": {"delay": 3600.5, "priority": -1, "timeout": 60}}
+    service.call("Pause", queue="shared")
+    service.call("SubmitMany", jobs=[{**job, "options": {"queue": "shared", "key": "customer:7"}}] * 2)
     submitted = service.call("Submit", **later)
     first, second = service.call("SubmitMany", jobs=[job, later])["ids"]
     flow = service.call("SubmitMany", **FLOW)
@@ -218,6 +223,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),
         "Running": service.call("Running"),
+        "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),

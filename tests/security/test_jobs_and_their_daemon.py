@@ -435,6 +435,8 @@ def test_a_fork_server_whose_means_a_job_has_lowered_makes_way_and_burns_no_atte
     running: RunningDaemon, client: Client, which: str
 ) -> None:
     """What a job of the daemon's own user can do even under Landlock: prlimit(2), setpriority(2), oom_score_adj."""
+    if which == "nice" and os.nice(0) == 19:
+        pytest.skip("these tests run at the lowest priority there is")
     before, standing = fork_server(running), client.run_background_job(SUSPECT, "standing").result(20)
     with neighbour(running, client):
         client.run_background_job(SUSPECT, "lower", {"pid": before, "which": which}).result(20)

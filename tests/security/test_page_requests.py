@@ -12,8 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from bgjobd.web.exchange import SECURITY
-from bgjobd.web.render import Renderer
-from tests.page.serving import Answer
+from tests.page.serving import Answer, renderer
 from tests.page.test_guard import BROWSER, FORM, addresses
 from tests.security.paged import Target, target
 from tests.support import eventually
@@ -21,7 +20,7 @@ from tests.support import eventually
 VIEWS = [path for path in addresses("GET") if path != "/events"]
 ACTIONS = addresses("POST")
 ROUTES = [*addresses("GET"), *ACTIONS]
-STATIC = Renderer().static
+STATIC = renderer().static
 EVIL = "http://evil.example"
 CORS = "access-control-allow-origin"
 TOLD = " by 127.0.0.1"

@@ -286,6 +286,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "DeleteSchedule": [{"name": "a/b"}],
         "Classes": [{}],
         "Running": [{}],
+        "Keys": [{"queue": "default"}],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Stats": [{"usage": True, "counts": True}],
         "Submit": [],  # the ways in have its answers

@@ -16,9 +16,8 @@ from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
 from bgjobd.api import introspection
 from bgjobd.web import views
-from bgjobd.web.render import Renderer
 from tests.daemon.running import RunningDaemon, daemon
-from tests.page.serving import page
+from tests.page.serving import page, renderer
 from tests.protocol import idl
 from tests.protocol.peers import Peer, connect, is_quiet, leaves_nothing, pid_of
 from tests.security import surface
@@ -186,7 +185,7 @@ def test_a_path_in_the_place_of_a_part_of_an_address_leads_nowhere(tmp_path: Pat
         "page.js/../../views.py",
     ]
     with page(tmp_path, actions=True) as served:
-        version = Renderer().static.removeprefix("/static/")
+        version = renderer().static.removeprefix("/static/")
         for (verb, pattern), way in itertools.product(patterns, ways):
             parts = pattern.replace("([0-9a-f]{16})", version)
             answer = served.ask(f"{verb} {re.sub(r'[(][^)]*[)]', lambda _, way=way: way, parts)}")

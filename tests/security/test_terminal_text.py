@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgjob import command, flow
+from bgjob import command, flow, retrying
 from bgjob.codec import Reply, Request
 from bgjob.commands import arguments, waiting_board
 from bgjob.errors import RequestError
@@ -110,6 +110,7 @@ TOLD: Final[Mapping[str, Any]] = {
         "is_whole": False,
     },
     "group": _GROUP,
+    "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],
 }
 """All that a daemon answers to the commands, with every field."""
 
@@ -128,9 +129,11 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group": (("1",), ("group",)),
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
+    "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
     "classes": ((), ("class",)),
+    "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
     "resume": ((), ()),
@@ -179,6 +182,10 @@ class Liar:
                 line.reply(id=told["id"])
             case "SubmitMany":
                 line.reply(ids=told["ids"], groups=[7])
+            case "Change":
+                line.reply(ids=[1])
+            case "Keys":
+                line.reply(keys=told["keys"], next=None)
             case "Graph":
                 line.reply(**told["graph"])
             case "Group" | "WaitGroup":
@@ -303,6 +310,7 @@ def _hostile_errors() -> Iterator[Reply]:
 
 
 def test_no_refusal_of_a_lying_daemon_does(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.0)  # a place for a connection is not waited for
     for error in _hostile_errors():
         monkeypatch.setattr(liar, "error", error)
         for words in (["show", "1"], ["pause", "mail"], ["run", "a.B::c"]):

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
-import random
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peewee import OperationalError
 
-from bgjob.words import Throttle
+from bgjob.words import IfHeld, Throttle
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.core.rates import Rate
-from bgjobd.store.items import DaemonStarted, JobsChanged, Look
+from bgjobd.core.rates import Bucket, Rate
+from bgjobd.core.unique import Unique
+from bgjobd.store import adoption, rates
+from bgjobd.store.database import prepare
+from bgjobd.store.items import (
+    DaemonStarted,
+    JobsChanged,
+    Look,
+    QueueResumed,
+    RateTrimming,
+    TrimmedRates,
+)
+from bgjobd.store.ledger import Ledger
+from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
 from tests.store.samples import (
     COMPLETED,
     FAILED,
+    LOST,
     NO_SLOTS,
     NOW,
     SUBMITTER,
@@ -29,6 +45,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    overhear,
     retries,
     submission,
 )
@@ -132,6 +149,82 @@ def test_another_limit_is_carried_out_some_at_a_time_also_across_a_restart(store
     assert store.commit(Look(), lanes=PLAIN.closed()).next_due is None
 
 
+def test_a_limit_that_is_taken_back_before_all_keys_are_settled_for_it(store: Store, few: None) -> None:
+    submit(store, TWO, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    store.commit(Look(), lanes=ONE.closed())
+    assert readies(store) == {1: 1, 2: 3, 3: 1, 4: 3, 5: 1, 6: 1}
+    while store.commit(Look(), lanes=TWO.closed()).next_due is not None:
+        pass
+    assert set(readies(store).values()) == {1}
+
+
+def test_a_kill_before_all_keys_are_settled_for_a_limit_that_is_taken_back(store: Store, few: None) -> None:
+    submit(store, TWO, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    store.commit(Look(), lanes=ONE.closed())
+    store.close()
+    store.open()
+    while store.commit(Look(), lanes=TWO.closed()).next_due is not None:
+        pass
+    assert set(readies(store).values()) == {1}
+
+
+def test_a_transaction_that_fails_at_any_statement_leaves_each_place_as_it_was(store: Store) -> None:
+    """A disk that is full, say: the ledger goes on with what it knew before."""
+    submit(store, PLAIN, *["a"] * 3, "b")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    left: Iterator[int] = iter(())
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def burn(sql: str) -> None:
+        if sql != "ROLLBACK" and next(left, None) == 0:
+            raise full
+
+    overhear(store.database, burn)
+    store.ledger = Ledger(store.database, "boot", jitter=lambda: 1.0)
+    items = ends(1, Ending.throttled(60, Throttle.CLASS)), submission(asked(key="a", priority=1))
+    before = store.rows("SELECT * FROM background_jobs"), store.rows("SELECT * FROM properties")
+    for fuse in count():
+        left = iter(range(fuse, -1, -1))
+        try:
+            store.commit(*items, lanes=ONE)
+        except OperationalError:
+            left = iter(())
+            assert (
+                store.rows("SELECT * FROM background_jobs"),
+                store.rows("SELECT * FROM properties"),
+            ) == before
+        else:
+            break
+    assert fuse > 20
+    assert readies(store) == {1: 0, 2: 3, 3: 3, 4: 1, 5: 1}
+    assert store.count("rates") == 1
+
+
+def test_a_backup_that_is_put_in_place_goes_on_within_its_limits(store: Store) -> None:
+    submit(store, ONE, "a", "a", "a")
+    assert claimed(store, ONE) == [1]
+    store.database.execute_sql("INSERT INTO properties VALUES ('copied_at', '')")
+    store.close()
+    assert prepare(store.state_dir)
+    store.open()
+    assert store.commit(DaemonStarted(), ends(1, LOST), lanes=ONE).claims == ()  # for its queue is paused
+    assert readies(store) == {1: 0, 2: 1, 3: 3}
+    assert [claim.job.id for claim in store.commit(QueueResumed("default"), lanes=ONE).claims] == [2]
+
+
+def test_a_new_limit_holds_from_the_first_moment_though_not_all_keys_are_settled_for_it(
+    store: Store, few: None
+) -> None:
+    submit(store, PLAIN, *["a"] * 2, *["b"] * 2, *["c"] * 2)
+    assert claimed(store, ONE) == [1, 3, 5]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption, "AT_ONCE", 2)
+
+
 def test_a_command_that_knows_of_no_limits_changes_none(store: Store) -> None:
     submit(store, ONE, "a", "a")
     store.commit(Look(), lanes=NO_SLOTS)
@@ -194,6 +287,32 @@ def test_jobs_of_a_queue_that_shares_no_more_go_by_age_again(store: Store) -> No
     assert store.count("queue_turns") == 0
 
 
+def test_one_whose_turn_was_given_keeps_it_whatever_else_changes_of_it(store: Store) -> None:
+    unique = Unique("u", if_held=IfHeld.REPLACE)
+    submit(store, SHARED, None, unique=unique)
+    submit(store, SHARED, None, unique=unique, timeout=5.0)
+    assert claimed(store, SHARED) == [1]
+
+
+def test_one_that_is_put_off_or_cancelled_as_it_comes_in_gets_no_turn(store: Store) -> None:
+    unique = Unique("u", if_held=IfHeld.REPLACE)
+    put_off = submission(asked(unique=unique, scheduled_at=NOW + 60))
+    store.commit(submission(asked(unique=unique)), put_off, lanes=SHARED.closed())
+    store.commit(submission(asked(key="a")), cancels(2), lanes=SHARED.closed())
+    assert readies(store) == {1: 0}
+    assert Counter(store.commit(Look()).tally.places) == Counter(counted(store.database, store.now).places)
+    assert claimed(store, SHARED) == []
+
+
+def test_one_that_comes_back_to_a_queue_that_shares_no_more_goes_by_age(store: Store) -> None:
+    submit(store, SHARED, "a", "a")
+    assert claimed(store, SHARED) == [1]
+    store.commit(ends(1, FAILED), lanes=PLAIN.closed())
+    store.now += 3600
+    submit(store, PLAIN, "b")
+    assert claimed(store, PLAIN) == [1, 2, 3]
+
+
 # Rates
 
 
@@ -248,51 +367,18 @@ def test_a_clock_that_was_set_stops_nobody_and_has_none_burst(
     assert (committed.next_due or math.inf) <= store.now + 0.2
 
 
-# Histories
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_never_more_places_than_allowed_and_never_a_free_one_with_a_job_behind(
-    tmp_path: Path, seed: int
-) -> None:
-    chance = random.Random(seed)
-    store = Store(tmp_path)
-    lanes = Lanes(3, keys={"default": KeyRules(slots=2, share=chance.choice(list(Share)))})
-    for _ in range(400):
-        store.now += chance.random()
-        running = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'running'")]
-        pending = [row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE status = 'pending'")]
-        ended = [
-            row["id"] for row in store.rows("SELECT id FROM background_jobs WHERE finished_at IS NOT NULL")
-        ]
-        match chance.randrange(6):
-            case 0 | 1:
-                given = {
-                    "priority": chance.randrange(3),
-                    "scheduled_at": chance.choice([None, store.now + 2]),
-                }
-                submit(store, lanes, *[chance.choice("abc") for _ in range(chance.randrange(4))], **given)
-            case 2 | 3 if running:
-                id = chance.choice(running)
-                number = len(store.attempts(id))
-                store.commit(ends(id, chance.choice([COMPLETED, FAILED]), number), lanes=lanes)
-            case 4 if pending:
-                store.commit(cancels(chance.choice(pending)), lanes=lanes)
-            case 5 if ended:
-                store.commit(retries(chance.choice(ended)), lanes=lanes)
-            case _:
-                store.commit(Look(), lanes=lanes)
-        check(store, 2)
-    store.close()
-
-
-def check(store: Store, slots: int) -> None:
-    rows = store.rows("SELECT key, status, ready FROM background_jobs WHERE status IN ('running', 'pending')")
-    places = Counter(row["key"] for row in rows if row["status"] == "running" or row["ready"] == 1)
-    behind = {row["key"] for row in rows if row["status"] == "pending" and row["ready"] == 3}
-    assert all(count <= slots for key, count in places.items() if key is not None)
-    assert all(places[key] == slots for key in behind)
-    assert Counter(store.commit(Look()).tally.places) == Counter(counted(store.database, store.now).places)
+def test_a_rate_that_is_higher_since_a_reload_waits_no_longer_than_its_own_bucket(store: Store) -> None:
+    name = "myapp.jobs.ExampleJob"
+    slow = Lanes(100, keys={"default": KeyRules(rate=Rate(1, 3600.0))}, rates={name: Rate(1, 3600.0)})
+    submit(store, slow, *["a"] * 3)
+    assert claimed(store, slow) == [1]
+    fast = Lanes(100, keys={"default": KeyRules(rate=Rate(10, 1.0))}, rates={name: Rate(5, 1.0)})
+    assert claimed(store, fast) == []
+    found = []
+    for _ in range(2):
+        store.now = store.commit(Look(), lanes=fast).next_due or math.inf
+        found += [(round(store.now - NOW, 3), claimed(store, fast))]
+    assert found == [(0.1, []), (0.2, [2])]  # first that of the key, then that of the class
 
 
 # Told by the other side
@@ -312,8 +398,13 @@ def test_a_job_that_was_told_to_come_later_holds_the_others_of_its_class_or_key(
     assert committed.next_due == NOW + 60
     (held,) = store.rows("SELECT held_until, held_by FROM rates WHERE held_until IS NOT NULL")
     assert held == {"held_until": NOW + 60, "held_by": 1}
+    names = ["myapp.jobs.ExampleJob", "myapp.jobs.Other"]
+    of_class = {names[0]: Bucket(0.0, NOW + 60, 1)} if whom is Throttle.CLASS else {}
     store.close()
     store.open()
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.held_classes(names, NOW + 59) == of_class
+        assert reader.held_classes(names, NOW + 60) == reader.held_classes(names[1:], NOW) == {}
     submit(store, PLAIN, "a")
     assert claimed(store, PLAIN) == []
     store.now += 60
@@ -351,3 +442,41 @@ def test_a_changed_job_comes_in_anew(store: Store) -> None:
     assert readies(store) == {1: 1, 2: 1, 3: 1}
     moved = store.job(2)
     assert (moved["key"], moved["turn"]) == (str(SUBMITTER.uid), 1)
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_a_clock_that_was_set_back_while_nobody_ran_holds_nothing_anew_and_for_an_hour_at_most(
+    store: Store, is_ended: bool
+) -> None:
+    submit(store, PLAIN, "a", "a")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    store.commit(ends(1, Ending.throttled(60, Throttle.KEY)), lanes=PLAIN)
+    store.now += 61 if is_ended else 0
+    store.commit(Look(), lanes=PLAIN.closed())
+    store.close()
+    store.now -= 2 * 3600
+    store.open()
+    committed = store.commit(DaemonStarted(), lanes=PLAIN)
+    if is_ended:
+        assert [claim.job.id for claim in committed.claims] == [2]
+    else:
+        (held,) = store.rows("SELECT held_until FROM rates WHERE held_until IS NOT NULL")
+        assert held["held_until"] == store.now + 3600
+
+
+def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "_TRIMMED_AT_ONCE", 2)
+    submit(store, SLOW, "a", "b", "c")
+    assert claimed(store, SLOW) == [1, 2, 3]
+    store.commit(ends(2, Ending.throttled(60, Throttle.KEY)), lanes=SLOW.closed())
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.old.first_full_bucket() == pytest.approx(NOW + 0.1)
+    assert store.answer(RateTrimming()) == TrimmedRates(0, "key:default:b")
+    store.now += 1
+    assert store.answer(RateTrimming()) == TrimmedRates(1, "key:default:b")
+    assert store.answer(RateTrimming("key:default:b")) == TrimmedRates(1, None)
+    assert [row["scope"] for row in store.rows("SELECT scope FROM rates")] == ["key:default:b"]
+    store.now += 60
+    assert store.answer(RateTrimming()) == TrimmedRates(1, None)

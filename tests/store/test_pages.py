@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgjob.errors import InvalidParameterError
-from bgjob.words import EntryType
+from bgjob.words import STATUS_WORDS, EntryType
 from bgjobd.core.edges import Place
+from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages, sql_functions
@@ -73,7 +74,11 @@ def every_status(store: Store) -> dict[str, int]:
     store.commit(ends(retrying, FAILED))
     snoozed = store.run_one()
     store.commit(ends(snoozed, Ending.snoozed(60)))
-    running, completed, failed = (store.run_one(retry_count=3) for _ in range(3))
+    key = f"customer:{retrying}"
+    running = store.run_one(key=key)
+    shared = Lanes(0, keys={"default": KeyRules(slots=1)})
+    ((behind,),) = store.commit(submission(asked(key=key)), lanes=shared).answers
+    completed, failed = (store.run_one(retry_count=3) for _ in range(2))
     store.commit(ends(completed, COMPLETED), ends(failed, FAILED))
     pending, scheduled, cancelled = store.submit(
         asked(queue="closed"), asked(scheduled_at=NOW + 60), asked(queue="closed")
@@ -82,6 +87,7 @@ def every_status(store: Store) -> dict[str, int]:
     store.commit(cancels(cancelled))
     return {
         "blocked": blocked,
+        "behind": behind.id,
         "retrying": retrying,
         "snoozed": snoozed,
         "running": running,
@@ -193,7 +199,7 @@ def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -
 def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
     made = every_status(store)
     found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
-    waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked")
+    waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked", "behind")
     pending = sorted((made[word] for word in waiting), reverse=True)
     assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
 
@@ -201,7 +207,7 @@ def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
 def test_a_job_whose_time_has_come_is_called_nothing_else_but_pending(store: Store, reader: Reader) -> None:
     every_status(store)
     assert ids(reader.list(JobFilter(status=("scheduled", "retrying", "snoozed")), now=NOW + 60)) == []
-    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 5
+    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 6
 
 
 def test_a_blocked_job_says_so_until_it_waits_for_none(store: Store, reader: Reader) -> None:
@@ -212,7 +218,7 @@ def test_a_blocked_job_says_so_until_it_waits_for_none(store: Store, reader: Rea
     job = reader.job(made["blocked"])
     assert job is not None
     assert job.columns["is_blocked"] is True
-    assert reader.pending_count() == len(list(reader.pending())) == 5
+    assert reader.pending_count() == len(list(reader.pending())) == 6
     store.commit(cancels(made["blocked"]))
     told = reader.summary(made["blocked"])
     assert told is not None
@@ -236,23 +242,23 @@ def test_jobs_of_a_schedule_are_told_apart_by_every_word(store: Store, reader: R
     assert ids(reader.list(JobFilter(schedule="nightly"), now=NOW, before=every[2], limit=2)) == every[3:5]
 
 
+def test_jobs_of_a_key_are_told_apart_by_every_word(store: Store, reader: Reader) -> None:
+    made = every_status(store)
+    assert ids(reader.list(JobFilter(key="customer:1"), now=NOW)) == [made["behind"], made["running"]]
+    store.database.execute_sql("UPDATE background_jobs SET key = 'a'")
+    (other,) = store.submit(asked(queue="closed", key="b"))
+    for words in [(word,) for word in made] + [("pending", "failed"), ("behind", "running"), ()]:
+        alike = ids(reader.list(JobFilter(status=words), now=NOW))
+        found = reader.list(JobFilter(status=words, key="a"), now=NOW, count=20)
+        assert ids(found) == [one for one in alike if one != other], words
+        assert found.total == len(found.rows)
+    nightly = reader.list(JobFilter(key="a", schedule="nightly"), now=NOW)
+    assert ids(nightly) == [made["blocked"]]
+
+
 @WHOLE
 @given(
-    words=st.sets(
-        st.sampled_from(
-            [
-                "pending",
-                "running",
-                "completed",
-                "failed",
-                "cancelled",
-                "scheduled",
-                "retrying",
-                "snoozed",
-                "blocked",
-            ]
-        )
-    ),
+    words=st.sets(st.sampled_from(STATUS_WORDS)),
     limit=st.integers(1, 4),
 )
 def test_words_of_status_together_give_each_job_once_and_newest_first(
@@ -266,7 +272,7 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
     assert found == sorted(set(found), reverse=True)
     wanted = {made[word] for word in words}
     if "pending" in words:
-        wanted |= {made["scheduled"], made["retrying"], made["snoozed"], made["blocked"]}
+        wanted |= {made[word] for word in ("scheduled", "retrying", "snoozed", "blocked", "behind")}
     assert set(found) & set(made.values()) == wanted
 
 
@@ -1007,6 +1013,9 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(schedule="nightly"), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("pending",)), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("failed",)), "jobs_ended"),
+        (JobFilter(key="customer:7"), r"jobs_by_key \(key=\? AND "),
+        (JobFilter(key="customer:7", status=("behind",), schedule="nightly"), r"jobs_by_key \(key=\? AND "),
+        (JobFilter(status=("behind",)), "jobs_pending"),
         (JobFilter(status=("failed",)), "jobs_ended (status=? AND finished_at<?)|jobs_ended .*>"),
         (JobFilter(status=("failed",), since=text(NOW)), "jobs_ended .*finished_at>"),
         (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_ended"),

@@ -14,6 +14,7 @@ from bgjobd.store import (
     dependencies,
     gate,
     graphs,
+    keys,
     rates,
     release,
     retention,
@@ -22,6 +23,7 @@ from bgjobd.store import (
     tally,
     uniques,
     usage,
+    waiting,
     waits,
 )
 from bgjobd.store import reader as reads
@@ -275,7 +277,7 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
     store: Store, changed: str
 ) -> None:
     attempted_once(store, changed)
-    on_jobs = [step for step in plan(store, statements.COUNT_AHEAD) if "background_jobs" in step]
+    on_jobs = [step for step in plan(store, waiting.COUNT_AHEAD) if "background_jobs" in step]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
         "jobs_ready (queue=? AND priority>?)",
         "jobs_ready (queue=? AND priority=? AND turn<?)",
@@ -336,6 +338,30 @@ OF_KEYS = {
     "waiting of a class": (rates.IS_WAITING, "INDEX jobs_of_class (queue=? AND class_name=?)"),
     "shifted behind": (rates.SHIFT_BEHIND, "jobs_due_behind (waits_until>?)"),
     "asked anew": (rates.ASK_BEHIND_ANEW, "jobs_due_behind (waits_until>?)"),
+    "whole buckets": (rates.SELECT_WHOLE_BUCKETS, "PRIMARY KEY (scope=?)"),
+    "who of a key runs": (waiting.SELECT_KEY_RUNNING, "INDEX jobs_key_running (queue=? AND key=?)"),
+    "who of a key is ready": (waiting.SELECT_KEY_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "before one of a key": (
+        waiting.COUNT_READY_AHEAD,
+        "INDEX jobs_key_ready (queue=? AND key=? AND priority=? AND turn=? AND id<?)",
+    ),
+    "before one behind": (
+        waiting.COUNT_BEHIND_AHEAD,
+        "INDEX jobs_behind (queue=? AND key=? AND priority=? AND turn=? AND id<?)",
+    ),
+    "turn to come": (
+        waiting.SELECT_TURN_TO_COME,
+        "INDEX jobs_turns (queue=? AND key=? AND priority=? AND turn>?)",
+    ),
+    "whether it is ready": (waiting.SELECT_READY, "INTEGER PRIMARY KEY"),
+    "keys that run": (keys.SELECT_NEXT, "COVERING INDEX jobs_key_running (queue=? AND key>?)"),
+    "keys that are ready": (keys.SELECT_NEXT, "INDEX jobs_key_ready (queue=? AND key>?)"),
+    "keys that wait": (keys.SELECT_NEXT, "COVERING INDEX jobs_behind (queue=? AND key>?)"),
+    "how a key stands": (keys.SELECT_STATE, "COVERING INDEX jobs_behind (queue=? AND key=?)"),
+    "the first behind": (keys.SELECT_STATE, "USING INDEX jobs_behind (queue=? AND key=?)"),
+    "all keys that run": (keys.SELECT_RUNNING, "COVERING INDEX jobs_key_running (queue=? AND key>?)"),
+    "one of many that wait": (keys.SELECT_SAMPLED, "INDEX jobs_pending (ready=? AND rowid>?)"),
+    "its key": (keys.SELECT_SAMPLED, "j USING INTEGER PRIMARY KEY (rowid=?)"),
     "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
 }
 """Each statement about keys, and what it finds its rows by."""

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgjobd.core.job import Ending, RetryPolicy
+from bgjobd.core.on_file import Ahead, LatestAttempt, RunningJob
 from bgjobd.core.planner import Lanes
-from bgjobd.core.why import LatestAttempt, RunningJob
 from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items import QueuePaused
@@ -55,7 +55,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     store.commit(starts(job_id, 2, pid=4712), ends(job_id, COMPLETED, 2, usage=USAGE))
     job = reader.job(job_id)
     assert job is not None
-    hidden = {"failed_before", "unique_while", "waits_until"}
+    hidden = {"failed_before", "unique_while"}
     hidden |= {"carries", "step_bytes", "life", "retry_count_at_submit"}
     assert set(job.columns) == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind"} - hidden
     assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
@@ -321,11 +321,13 @@ def test_the_jobs_before_one_are_those_that_would_be_claimed_before_it(
         counted = [on_file.ahead for id in ids if (on_file := reader.on_file(id, NOW)) is not None]
         reader.close()
         expected = [
-            sum(
-                job.queue == other.queue
-                and (other.scheduled_at is None or other.scheduled_at <= NOW)
-                and (-other.priority, its_id) < (-job.priority, id)
-                for its_id, other in zip(ids, jobs, strict=True)
+            Ahead(
+                sum(
+                    job.queue == other.queue
+                    and (other.scheduled_at is None or other.scheduled_at <= NOW)
+                    and (-other.priority, its_id) < (-job.priority, id)
+                    for its_id, other in zip(ids, jobs, strict=True)
+                )
             )
             for id, job in zip(ids, jobs, strict=True)
         ]

@@ -10,8 +10,10 @@ import pytest
 from bgjob.codec import to_json
 from bgjob.words import EntryType
 from bgjobd.core.facts import Changed, ClockJumped
+from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
+from bgjobd.core.rates import Rate
 from bgjobd.store.items import (
     AttemptNotes,
     Committed,
@@ -183,6 +185,33 @@ def test_where_time_has_moved_with_the_clock_nothing_is_known(scene: Scene, item
     scene.submit()
     scene.commit(item)
     assert scene.recent.job(1) is None
+
+
+def test_jobs_of_a_key_are_as_a_query_has_them_wherever_they_are_put(scene: Scene) -> None:
+    def commit(*items: Item, slots: int = 0, **rules: Any) -> None:
+        scene.store.now += 1
+        keys = {"default": KeyRules(**{"slots": 1, "share": Share.KEY, **rules})}
+        scene.commit(*(items or (Look(),)), lanes=Lanes(slots, keys=keys))
+        for job_id in range(1, scene.store.count("background_jobs") + 1):
+            known, stored = scene.recent.job(job_id), scene.reader.job(job_id)
+            assert stored is not None
+            assert known is None or as_told(known) == as_told(stored), job_id
+
+    later = asked(key="a", scheduled_at=scene.store.now + 3)
+    commit(submission(*[asked(key="a")] * 3, later, asked(key="b")))
+    assert len(scene.recent) == 5
+    commit(submission(asked(key="a", priority=5)))  # it changes with the one that has the place
+    commit(slots=9)
+    commit(ends(6, COMPLETED))
+    assert scene.store.job(4)["ready"] == 3  # its time has come
+    assert len(scene.recent) == 6
+    commit(slots=9, rate=Rate(1, 60.0))
+    commit(slots=0)
+    commit(slots=9, rate=Rate(1, 60.0))
+    assert scene.reader.job(2).columns["waits_until"] is not None
+    commit(share=Share.NONE)
+    commit(slots=0, share=Share.NONE)
+    assert [scene.store.job(2)[name] for name in ("turn", "ready")] == [0, 3]
 
 
 def test_after_a_transaction_that_may_have_failed_nothing_is_known_of_those_before(scene: Scene) -> None:

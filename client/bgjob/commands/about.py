@@ -14,7 +14,7 @@ from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
-from bgjob.words import BLOCKED, Status
+from bgjob.words import BEHIND, BLOCKED, Status
 
 
 def classes(client: Client, given: argparse.Namespace) -> int:
@@ -27,7 +27,8 @@ def classes(client: Client, given: argparse.Namespace) -> int:
         return OK
     if not found:
         screen.say("no class is approved; list some under [approved] in the daemon's configuration")
-    screen.show("\n".join("".join(line + "\n" for line in _class(one)) for one in found))
+    now = time.time()
+    screen.show("\n".join("".join(line + "\n" for line in _class(one, now)) for one in found))
     return OK
 
 
@@ -61,8 +62,10 @@ def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -
         standing.get("blocked"),
         standing.get("groups_open"),
     )  # which daemons before did not tell
-    if blocked:
-        counts[Status.PENDING] += f" ({blocked} {paint(BLOCKED)})"
+    behind = sum(queue.get("behind") or 0 for queue in standing["queues"])
+    kept = [f"{count} {paint(word)}" for count, word in ((blocked, BLOCKED), (behind, BEHIND)) if count]
+    if kept:
+        counts[Status.PENDING] += f" ({', '.join(kept)})"
     have = "group has" if groups == 1 else "groups have"
     return ", ".join(counts.values()) + (f"; {groups} {have} not ended" if groups else "")
 
@@ -87,16 +90,17 @@ def _wait(standing: Mapping[str, Any], now: float, told: Callable[[float], str] 
 def queue_columns(
     queues: Sequence[Mapping[str, Any]], now: float, told: Callable[[float], str] = text.span
 ) -> list[Column]:
-    """How the queues stand; how many of the pending jobs are blocked, and how long the oldest has waited, if any."""
-    waits = [_wait(queue, now, told) for queue in queues]
-    blocked = [str(queue.get("blocked") or "") for queue in queues]
+    """How the queues stand; what of this there is of few: jobs that are kept, the oldest that waits, rules for keys."""
+    waits, rules = [_wait(queue, now, told) for queue in queues], [text.key_rules(queue) for queue in queues]
+    kept = {name: [str(queue.get(name) or "") for queue in queues] for name in (BLOCKED, BEHIND)}
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
-        *([Column("BLOCKED", blocked, is_number=True)] if any(blocked) else []),
+        *(Column(name.upper(), counts, is_number=True) for name, counts in kept.items() if any(counts)),
         Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
         Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
         *([Column("OLDEST", waits, is_number=True)] if any(waits) else []),
+        *([Column("PER KEY", rules, cut=Cut.END)] if any(rules) else []),
         Column("", [text.paused(queue, now) for queue in queues]),
     ]
 
@@ -137,12 +141,15 @@ def _is_named(name: str, wanted: str) -> bool:
     return name == wanted or name.endswith(f".{wanted}")
 
 
-def _class(described: Mapping[str, Any]) -> Iterator[str]:
+def _class(described: Mapping[str, Any], now: float) -> Iterator[str]:
     yield screen.painted(text.one_line(described["name"]), "bold")
     if described["unavailable"] is not None:
         yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
     if described.get("hint"):
         yield f"  {_indented(described['hint'])}"
+    until = described.get("held_until")  # which daemons before did not tell
+    if until is not None:
+        yield f"  none starts until {text.moment(until, now)}: job {described['held_by']} was told to come later"
     if described["doc"]:
         yield f"  {_indented(described['doc'])}"
     for method in described["methods"]:
@@ -179,8 +186,9 @@ def _folded(signature: str) -> str:
 def _policy(policy: Mapping[str, Any]) -> str:
     growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
     limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
+    key = "" if policy["key"] is None else f", key {text.one_line(policy['key'])}"
     retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
     return (
         f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
-        f" {retries} {text.span(policy['retry_delay'])} apart{growth}"
+        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}"
     )

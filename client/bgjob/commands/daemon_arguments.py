@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import about, completion, manage, outbox, values
+from bgjob.commands import about, completion, keys, manage, outbox, pages, values
 from bgjob.commands.shared_arguments import Commands, Options, added
 from bgjob.commands.top import command as top
 
@@ -90,6 +90,26 @@ def _add_queue(command: argparse.ArgumentParser) -> None:
     completion.asking_for(queue, "queues")
 
 
+def _add_keys(commands: Commands) -> None:
+    command = added(
+        commands,
+        "keys",
+        keys.keys,
+        "bgjob keys mail",
+        "bgjob keys mail --search customer:7",
+        hint=_QUEUES,
+    )
+    _add_queue(command)
+    command.add_argument("--search", metavar="TEXT", help="a part of the key")
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
+
+
 def _add_outbox(commands: Commands) -> None:
     command = added(
         commands,
@@ -130,6 +150,15 @@ def _add_ways(what: Options) -> None:
     )
 
 
-COMMANDS: Final = (_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox)
+COMMANDS: Final = (
+    _add_top,
+    _add_stats,
+    _add_classes,
+    _add_keys,
+    _add_reload,
+    _add_pause,
+    _add_resume,
+    _add_outbox,
+)
 
 _QUEUES: Final = "`bgjob stats` lists the queues"

@@ -80,6 +80,12 @@ def _add_start(of_job: Options) -> None:
     _add_unique(of_job)
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
     completion.asking_for(queue, "queues")
+    of_job.add_argument(
+        "--limit-key",
+        dest="key",
+        metavar="KEY",
+        help="what it shares with others of the queue, which limits those with one key, or has keys take turns",
+    )
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
@@ -170,6 +176,7 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     completion.asking_for(schedule, "schedules")
     group = command.add_argument("--group", type=values.job_id, metavar="ID", help="members of this group")
     completion.asking_for(group, "groups")
+    command.add_argument("--limit-key", dest="key", metavar="KEY", help="jobs that share this key")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )

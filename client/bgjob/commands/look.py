@@ -26,7 +26,7 @@ _LABEL: Final = 12
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
-    filters |= {"schedule": given.schedule, "group": given.group, "since": given.since}
+    filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -113,7 +113,7 @@ def _note(job: Mapping[str, Any], now: float) -> str:
 
 CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "id": lambda job, now: str(job["id"]),
-    "status": text.standing,
+    "status": text.told_standing,
     "job": lambda job, now: text.target(job),
     "class": lambda job, now: job["class_name"],
     "method": lambda job, now: job["method_name"],
@@ -123,6 +123,7 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "queue": lambda job, now: job["queue"],
     "priority": lambda job, now: str(job["priority"]),
     "schedule": lambda job, now: job["schedule"] or "",
+    "key": lambda job, now: job["key"] or "",
     "progress": lambda job, now: text.progress(job["progress"]),
     "error": lambda job, now: job["error"] or "",
     "created": lambda job, now: text.when(job["created_at"], now),
@@ -139,7 +140,7 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
 _NUMBERS: Final = frozenset({"id", "priority", "memory", "cpu", "output"})
 _CUTS: Final = {
     **dict.fromkeys(("job", "class", "method"), Cut.BEGINNING),  # of a long name the end says most
-    **dict.fromkeys(("note", "error", "progress"), Cut.END),
+    **dict.fromkeys(("note", "error", "progress", "key"), Cut.END),
 }
 
 
@@ -157,12 +158,13 @@ def _lines_of(job: Mapping[str, Any], around: Graph | None, now: float) -> list[
 
 def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     wanted = " (to be cancelled)" if _is_to_be_cancelled(job) else ""
-    yield "status", screen.painted(text.standing(job, now)) + wanted
+    yield "status", screen.painted(text.told_standing(job, now)) + wanted
     yield "error", text.plain(job["error"] or "")
     yield "parameters", text.plain(job["parameters"])
     yield "result", text.one_line(text.to_json(job["result"])) if job["status"] == Status.COMPLETED else ""
     yield "schedule", _schedule(job, now)
-    yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
+    yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
+    yield "key", text.one_line(job.get("key") or "")
     yield "retries", _retries(job)
     yield "unique", text.one_line(job.get("unique_key") or "")
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
@@ -182,6 +184,10 @@ def _schedule(job: Mapping[str, Any], now: float) -> str:
         return ""
     occurrence = "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
     return f"{text.one_line(job['schedule'])}{occurrence}"
+
+
+def _turn(job: Mapping[str, Any]) -> str:
+    return f", turn {job['turn']}" if job.get("turn") and job["status"] == Status.PENDING else ""
 
 
 def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob import text
-from bgjob.words import BLOCKED, EXPIRED, RETRYING, SNOOZED, EntryType, Status
+from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SNOOZED, EntryType, Status
 
 if TYPE_CHECKING:
     pass
@@ -29,6 +29,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     RETRYING: "yellow",
     SNOOZED: "yellow",
     BLOCKED: "yellow",
+    BEHIND: "yellow",
     EXPIRED: "yellow",
     EntryType.SUCCESS: "green",
     EntryType.FAILURE: "red",
@@ -119,7 +120,8 @@ def columns() -> int | None:
 
 def painted(word: str, style: str | None = None, stream: TextIO | None = None) -> str:
     """The word in the colour of the style, or its own as a status or entry type; on stdout if nothing else is said."""
-    code = _CODES.get(style or _COLOURS.get(word.lower(), ""))
+    own = BEHIND if word.startswith(f"{BEHIND} ") else word.lower()  # it names the key, too
+    code = _CODES.get(style or _COLOURS.get(own, ""))
     return word if code is None or not has_colours(stream or sys.stdout) else f"\x1b[{code}m{word}\x1b[0m"
 
 

@@ -11,7 +11,7 @@ from bgjob.commands.follow import Printer, exit_code_of, follow_job, going_on, u
 from bgjob.commands.problems import OK
 
 _OPTIONS = (
-    *("delay", "at", "priority", "queue", "attempt_timeout", "expires_in"),
+    *("delay", "at", "priority", "queue", "key", "attempt_timeout", "expires_in"),
     *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
     *("unique_key", "unique_while", "unique_for", "if_held", "at_latest"),
 )

@@ -27,7 +27,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "is_blocked"),
+    *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 
@@ -104,7 +104,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(
             given.get(name) in (None, row[name])
-            for name in ("queue", "class_name", "method_name", "schedule")
+            for name in ("queue", "class_name", "method_name", "schedule", "key")
         )
         and given.get("group") in (None, row["group_id"])
         and _has(row, (given.get("search") or "").casefold())

@@ -103,6 +103,8 @@ class Submission(NamedTuple):
             "scheduled_at": _scheduled_at(options, at),
             "expires_at": _expires_at(options, at),
             "unique_key": options.get("unique_key"),
+            "key": options.get("key"),
+            "turn": 0,
             "created_at": now,
             "updated_at": now,
             "idempotency_key": self.key,
@@ -111,6 +113,7 @@ class Submission(NamedTuple):
             "occurrence": self.occurrence,
             "crashes": 0,
             "is_blocked": False,
+            "is_behind": False,
             "waits_for": 0,
             "attempts": [],
         }

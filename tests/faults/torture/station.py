@@ -242,8 +242,11 @@ retry_delay = 0.05
 stop_grace = 1
 [retention]
 logs = "4s"
+[queues]
+default = {{ slots_per_key = 2, share = "key" }}
+rated = {{ slots_per_key = 1, rate_per_key = "10/1s" }}
 [approved]
-"tortured.Tortured" = {{}}
+"tortured.Tortured" = {{ rate = "200/1s burst 20" }}
 "tortured.Mourned" = {{ max_retries = 1 }}
 "fragile.Fragile" = {{}}
 {schedules}

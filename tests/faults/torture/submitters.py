@@ -186,6 +186,8 @@ def _call(station: Station, chance: random.Random, key: str) -> dict[str, Any]:
         options["timeout"] = 1.0
     if chance.random() < 0.1:
         options["delay"] = chance.uniform(0.0, 2.0)
+    if chance.random() < 0.4:
+        options |= {"key": chance.choice("abcde"), "queue": chance.choice(("default", "default", "rated"))}
     return {
         "class_name": chance.choice(CLASSES),
         "method_name": method,
