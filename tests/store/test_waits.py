@@ -423,7 +423,7 @@ def test_who_waits_has_no_place_of_its_key_and_comes_in_as_a_retry_does(store: S
     store.now += 60
     assert store.claim(lanes) == []
     assert stands(store, 1)[1] == 3
-    assert store.commit(Look(), lanes=lanes).tally.behind == 1
+    assert store.commit(Look(), lanes=lanes).tally.behind_of("default") == 1
     assert [claim.job.id for claim in store.commit(ends(2, COMPLETED), lanes=lanes).claims] == [1]
 
 
