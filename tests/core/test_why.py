@@ -225,7 +225,7 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
         replace(SHARES, job=pending(queue="mail"), of_key=None, running=holding(3, queue="mail")),
         ALL_SHARED,
-        "waits for its rate: myapp.jobs.ExampleJob starts 100 in 1 min, next in 0.35 s, and 17 jobs are before it in "
+        "waits for its rate: myapp.jobs.ExampleJob starts 100 in 1 min, next in 0.38 s, and 17 jobs are before it in "
         "queue mail",
     ),
     (
@@ -356,7 +356,7 @@ def test_a_job_behind_the_rate_of_its_key_says_when_the_next_may_start() -> None
         "waits for the rate of its key: customer:7 starts 10 in 1 min, 2 of them at once in queue default"
     )
     used_up = OfKey(ahead=Ahead(2), bucket=Bucket(NOW + 6.4))
-    assert behind(used_up, SLOW) == f"{starts}, next in 0.35 s, and 2 jobs are before it"
+    assert behind(used_up, SLOW) == f"{starts}, next in 0.38 s, and 2 jobs are before it"
     far = OfKey(bucket=Bucket(NOW + 306))
     assert behind(far, SLOW) == f"{starts}, next in 5 min, and it is the next"
     one_is_ready = OfKey(ready=(12,), ahead=Ahead(2))
