@@ -30,7 +30,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    *done, attempt, progress, outcome = values[38:]
+    done, (attempt, progress, outcome) = values[38:43], values[43:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -112,7 +112,6 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
         "queue": job.queue,
         "priority": job.priority,
         "timeout": job.timeout,
-        "retry_count_at_submit": job.retry_count,
         "created_at": to_text(job.created_at),
         "idempotency_key": job.idempotency_key,
         "submitted_uid": by.uid,
@@ -135,7 +134,7 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, **_NOTHING_DONE}
+    return {**keys, "retry_count_at_submit": job.retry_count, **_NOTHING_DONE}
 
 
 _NOTHING_DONE: Final[Row] = {

@@ -127,7 +127,8 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     fact = _shared(fact.numbered(overlay.last_id, by.job), by, overlay)
     job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
     given = job, fact.digest, overlay.batch.now, by
-    if fact.place is None and fact.unique is None and job.expires_at is None and job.key is None:
+    has_ties = fact.place is not None or fact.unique is not None or job.expires_at is not None
+    if not has_ties and job.key is None and job.done is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:
         overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
