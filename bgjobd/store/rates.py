@@ -148,16 +148,13 @@ def bound(execute: Execute, batch: Batch) -> None:
     execute(BOUND_HOLDS, {"most": now + LONGEST_THROTTLE})
     batch.holds = holds(execute)
     for name, rate in batch.rates.items():
-        execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})
+        execute(BOUND, {"scope": scope_of_class(name), "most": rate.latest_full_at(now)})
     for queue, rules in batch.rules.items():
         if rules.rate is not None:
             first = scope_of_key(queue, "")
-            most = rules.rate.held(now + _AHEAD, now)
+            most = rules.rate.latest_full_at(now)
             execute(BOUND_OF_QUEUE, {"scope": first, "end": f"{first[:-1]};", "most": most})
     execute(ASK_BEHIND_ANEW, {"now": to_text(now)})
-
-
-_AHEAD: Final = 1e9
 
 
 _TRIMMED_AT_ONCE: Final = 500
