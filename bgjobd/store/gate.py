@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bgjob.words import Status
 from bgjobd.core import gate
-from bgjobd.core.gate import NO_RULES, Step, Waiting
+from bgjobd.core.gate import NO_RULES, Queued, Step
 from bgjobd.core.job import Job
 from bgjobd.core.rates import scope_of_key
 from bgjobd.host.clock import from_text, to_text
@@ -204,13 +204,13 @@ class Gate:
         count: int = self._execute(statement, named).fetchone()[0]
         return count
 
-    def _first_behind(self, named: dict[str, str]) -> tuple[Waiting, str | None] | None:
+    def _first_behind(self, named: dict[str, str]) -> tuple[Queued, str | None] | None:
         found = self._execute(SELECT_FIRST_BEHIND, named).fetchone()
-        return None if found is None else (Waiting(*found[:3]), found[3])
+        return None if found is None else (Queued(*found[:3]), found[3])
 
-    def _last_ready(self, named: dict[str, str]) -> Waiting | None:
+    def _last_ready(self, named: dict[str, str]) -> Queued | None:
         found = self._execute(SELECT_LAST_READY, named).fetchone()
-        return None if found is None else Waiting(*found)
+        return None if found is None else Queued(*found)
 
     def _promote(self, queue: str, id: int) -> None:
         now = to_text(self._batch.now)

@@ -480,3 +480,26 @@ def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
     assert [row["scope"] for row in store.rows("SELECT scope FROM rates")] == ["key:default:b"]
     store.now += 60
     assert store.answer(RateTrimming()) == TrimmedRates(1, None)
+
+
+# Costs
+
+
+def test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_keys_wait(
+    store: Store,
+) -> None:
+    lanes = Lanes(3, keys={"default": KeyRules(slots=1)})
+
+    def steps() -> int:
+        taken = count()
+        store.database.connection().set_progress_handler(lambda: next(taken) < 0, 1)
+        (claim,) = store.commit(ends(running.pop(0), COMPLETED), lanes=lanes).claims
+        store.database.connection().set_progress_handler(None, 1)
+        running.append(claim.job.id)
+        return next(taken)
+
+    submit(store, lanes, *"abc", *"abc" * 10)
+    running = claimed(store, lanes)
+    few = steps()
+    submit(store, lanes, *"abc" * 200, *map(str, range(600)))
+    assert steps() <= 1.3 * few
