@@ -33,6 +33,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    pauses,
     rates,
     release,
     schedules,
@@ -56,7 +57,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.rows import job_from_row, log_row
-from bgjobd.store.slots import Slots, end_pauses, next_end_of_pause
+from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
@@ -167,7 +168,7 @@ class Ledger:
             counted(self._database, now),
             release.has_consequences(self._execute),
             self._read_next_expiry(),
-            next_end_of_pause(self._execute),
+            pauses.next_end(self._execute),
             rates.holds(self._execute),
             adoption.stored(self._execute),
         )
@@ -374,7 +375,7 @@ class Ledger:
 
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
-        end_pauses(self._execute, batch)
+        pauses.end(self._execute, batch)
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
         # Those that are left out have their turn to end next.
