@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
+from itertools import count, permutations
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,25 @@ def test_keys_take_turns(store: Store) -> None:
     assert order(store, SHARED, 2) == ["a", "a"]
     submit(store, SHARED, "b", "b")
     assert order(store, SHARED, 5) == ["a", "b", "a", "b", "a"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_however_jobs_come_in_no_key_that_waits_is_more_than_a_round_behind_another(
+    store: Store, seed: int
+) -> None:
+    chance, ahead = random.Random(seed), Counter[tuple[str, str]]()
+    for _ in range(80):
+        if chance.random() < 0.2:
+            submit(store, SHARED, *chance.choice("abc") * chance.randint(1, 12))
+        waiting = {
+            row["key"] for row in store.rows("SELECT key FROM background_jobs WHERE status = 'pending'")
+        }
+        pairs = set(permutations(waiting, 2))
+        ahead = Counter({pair: number for pair, number in ahead.items() if pair in pairs})
+        for key in order(store, SHARED, 1) if waiting else ():
+            ahead.update({(key, other): 1 for other in waiting - {key}})
+            ahead.subtract({(other, key): 1 for other in waiting - {key}})
+        assert max(ahead.values(), default=0) <= 2  # one that came in as its round began, and one of the next
 
 
 def test_a_retry_comes_at_the_next_round(store: Store) -> None:
