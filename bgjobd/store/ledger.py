@@ -380,7 +380,7 @@ class Ledger:
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
-        if not adopted.is_whole:
+        if not (adopted.is_whole and gate.is_whole):
             jobs = gate.within_limits(jobs)
         if jobs:
             decisions.claim(jobs, [secrets.token_hex(8) for _ in jobs], self._boot_id, batch)

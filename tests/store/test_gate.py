@@ -22,7 +22,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.unique import Unique
-from bgjobd.store import adoption, rates
+from bgjobd.store import adoption, gate, rates
 from bgjobd.store.database import prepare
 from bgjobd.store.items import (
     DaemonStarted,
@@ -35,6 +35,7 @@ from bgjobd.store.items import (
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
+from bgjobd.store.written import BEHIND
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -79,6 +80,17 @@ def readies(store: Store) -> dict[int, int]:
 
 def claimed(store: Store, lanes: Lanes) -> list[int]:
     return [claim.job.id for claim in store.claim(lanes)]
+
+
+def claimed_in_all(store: Store, lanes: Lanes) -> list[int]:
+    """What starts as often as the store asks to look again at once."""
+    found: list[int] = []
+    is_over = False
+    while not is_over:
+        committed = store.commit(Look(), lanes=lanes)
+        found += [claim.job.id for claim in committed.claims]
+        is_over = committed.next_due != store.now
+    return found
 
 
 def test_so_many_jobs_of_a_key_have_a_place_and_the_first_behind_takes_that_of_one_that_ends(
@@ -482,6 +494,25 @@ def test_a_clock_that_was_set_back_while_nobody_ran_holds_nothing_anew_and_for_a
     else:
         (held,) = store.rows("SELECT held_until FROM rates WHERE held_until IS NOT NULL")
         assert held["held_until"] == store.now + 3600
+
+
+def test_a_key_with_many_ready_jobs_is_held_some_at_a_time_and_none_of_it_starts_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "AT_ONCE", 3)
+    submit(store, PLAIN, *["a"] * 12, "b")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    committed = store.commit(ends(1, Ending.throttled(60, Throttle.KEY)), lanes=PLAIN)
+    assert 3 <= Counter(readies(store).values())[BEHIND] < 11  # more than one transaction's work
+    started = [claim.job.id for claim in committed.claims]
+    while committed.next_due == NOW:
+        committed = store.commit(Look(), lanes=PLAIN)
+        started += [claim.job.id for claim in committed.claims]
+    assert (started, committed.next_due) == ([13], NOW + 60)
+    assert Counter(readies(store).values()) == {BEHIND: 11, 0: 1}
+    assert committed.tally == counted(store.database, NOW)
+    store.now += 60
+    assert sorted(claimed_in_all(store, PLAIN)) == list(range(1, 13))
 
 
 def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
