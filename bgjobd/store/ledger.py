@@ -44,6 +44,7 @@ from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.gate import Gate
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
@@ -106,7 +107,7 @@ class _Known(NamedTuple):
     has_consequences: bool
     next_expiry: float
     next_resume: float
-    holds: Mapping[str, float]
+    holds: Holds
     adopted: Adopted
     limits: tuple[Any, ...] | None = None
 
@@ -157,8 +158,9 @@ class Ledger:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._known = _Known(tally, has_consequences, next_expiry, batch.next_resume, holds, adopted, limits)
+        batch.holds.keep(now)
+        of_jobs = tally, has_consequences, next_expiry
+        self._known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
@@ -169,11 +171,12 @@ class Ledger:
             release.has_consequences(self._execute),
             self._read_next_expiry(),
             pauses.next_end(self._execute),
-            rates.holds(self._execute),
+            Holds(rates.holds(self._execute)),
             adoption.stored(self._execute),
         )
 
     def _begin(self, known: _Known, lanes: Lanes, now: float) -> Batch:
+        known.holds.drop()  # what is left of one that came to nothing
         return Batch(
             now=now,
             jitter=self._jitter,
@@ -183,7 +186,7 @@ class Ledger:
             rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
             rates=lanes.rates,
             next_resume=known.next_resume,
-            holds=dict(known.holds),
+            holds=known.holds,
         )
 
     def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:

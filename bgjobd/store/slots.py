@@ -77,7 +77,7 @@ class Slots:
         batch = self._batch
         limited = [queue for queue, rules in batch.rules.items() if rules.is_limited]
         shared = [queue for queue in batch.rules if batch.takes_turns(queue)]
-        given = {"limited": to_json(limited), "shared": to_json(shared), "held": to_json(list(batch.holds))}
+        given = {"limited": to_json(limited), "shared": to_json(shared)}
         asked = {**given, "now": now, "count": READY_AT_ONCE}
         behind = self._execute(statements.MAKE_READY_OR_BEHIND, asked).fetchall()
         for _, id, queue, key, priority, has_begun in sorted(row[1:] for row in behind if row[0] == BEHIND):

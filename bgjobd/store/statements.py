@@ -423,7 +423,8 @@ MAKE_READY_OR_BEHIND: Final = f"""
         WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
         WHEN key IS NULL THEN 1
         WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
-        WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
+        WHEN EXISTS (
+            SELECT 1 FROM rates WHERE scope = 'key:' || queue || ':' || key AND held_until IS NOT NULL) THEN {BEHIND}
         ELSE 1 END
     WHERE id IN (
         SELECT id FROM background_jobs INDEXED BY jobs_scheduled

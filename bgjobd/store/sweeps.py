@@ -8,6 +8,7 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
 from bgjobd.store import deletions, pauses, rates, schedules, statements, uniques
 from bgjobd.store.batch import Batch
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     DaemonStarted,
     Deleted,
@@ -46,7 +47,7 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
             rates.shift(execute, delta)
-            batch.holds = rates.holds(execute)
+            batch.holds = Holds(rates.holds(execute))
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             rates.bound(execute, batch)
