@@ -11,7 +11,7 @@ from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import submitter, try_instant
-from bgjobd.api.who_asked import named_jobs, say_who
+from bgjobd.api.who_asked import first_jobs, say_who
 from bgjobd.core.facts import Changed
 from bgjobd.store.items import JobsChanged
 
@@ -24,7 +24,7 @@ async def change(grants: Grants, daemon: Daemon, given: schemas.Change, caller: 
     fact = _fact_of(daemon, given, caller)
     changed: tuple[int, ...] = await daemon.record(JobsChanged(tuple(ids), fact, submitter(caller, grants)))
     if changed:
-        say_who(daemon, f"change of {named_jobs(changed)}", caller)
+        say_who(daemon, f"change of {first_jobs(changed)}", caller)
     return {"ids": ids}
 
 

@@ -32,7 +32,7 @@ from bgjobd.api.replies import (
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
 from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
-from bgjobd.api.who_asked import named_jobs, say_who
+from bgjobd.api.who_asked import first_jobs, say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter
@@ -120,14 +120,14 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), CancelRequested()))
-    say_who(daemon, f"cancel of {named_jobs(ids)}", caller)
+    say_who(daemon, f"cancel of {first_jobs(ids)}", caller)
     return {"ids": ids}
 
 
 async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), RetryRequested(anyway=bool(given.anyway))))
-    say_who(daemon, f"retry of {named_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
+    say_who(daemon, f"retry of {first_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
     return {"ids": ids}
 
 
@@ -183,7 +183,7 @@ def _known_queue(daemon: Daemon, queue: str) -> str:
 async def prune(daemon: Daemon, given: schemas.Prune, caller: Caller) -> JsonObject:
     deleted = await daemon.retention.delete(tuple(dict.fromkeys(given.ids)), given.last_entry)
     if deleted.jobs:
-        say_who(daemon, f"deletion of {named_jobs(deleted.jobs)}", caller)
+        say_who(daemon, f"deletion of {first_jobs(deleted.jobs)}", caller)
     return {"ids": list(deleted.jobs), "entries": deleted.entries}
 
 

@@ -21,7 +21,7 @@ def say_who(daemon: Daemon, what: str, caller: Caller) -> None:
     daemon.say(EntryType.INFO, f"{what} requested by uid {caller.uid} (pid {caller.pid})")
 
 
-def named_jobs(ids: Sequence[int]) -> str:
+def first_jobs(ids: Sequence[int]) -> str:
     """Some of these jobs by their ids, and how many more there are."""
     named = ", ".join(map(str, ids[:_MOST_NAMED]))
     more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""

@@ -38,7 +38,7 @@ class KeyRules:
 NO_RULES: Final = KeyRules()
 
 
-class Waiting(NamedTuple):
+class Queued(NamedTuple):
     """A job of a key that waits; those compare as they are claimed."""
 
     rank: int
@@ -71,7 +71,7 @@ def room(rules: KeyRules, running: int, tokens: int | None) -> int | None:
 
 
 def next_step(
-    room: int | None, ready: int, last_ready: Waiting | None, first_behind: Waiting | None
+    room: int | None, ready: int, last_ready: Queued | None, first_behind: Queued | None
 ) -> Step | None:
     """What is to be done where so many are ready; None where all is as it should be."""
     if room is not None and ready > room:

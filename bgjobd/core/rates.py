@@ -79,9 +79,13 @@ class Rate:
         """
         return max(now, full_at) + starts * self.interval
 
-    def held(self, full_at: float, now: float) -> float:
-        """The same of a bucket that cannot be: no further ahead than an empty one's."""
-        return min(full_at, now + self.burst * self.interval + self.early)
+    def latest_full_at(self, now: float) -> float:
+        """When a bucket would be full again that is as empty now as one can be.
+
+        >>> Rate(10, 1.0, burst=3).latest_full_at(100.0)
+        100.32
+        """
+        return now + self.burst * self.interval + self.early
 
 
 @dataclass(frozen=True, slots=True)

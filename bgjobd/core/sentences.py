@@ -15,9 +15,9 @@ _LONGEST: Final = 200
 
 def moment(at: float, now: float) -> str:
     """An instant, and how far that is from now: `14:31:53 UTC, in 2 h`; with its date where that is not today's."""
-    moment, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
-    form = "%H:%M:%S UTC" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC"
-    return f"{moment:{form}}, {_relative(at - now)}"
+    then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
+    form = "%H:%M:%S UTC" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC"
+    return f"{then:{form}}, {_relative(at - now)}"
 
 
 def _relative(seconds: float) -> str:

@@ -116,7 +116,7 @@ def _hold_others(job: Job, whom: Throttle, overlay: Overlay) -> None:
     else:
         return
     if until is not None:
-        overlay.holds[scope] = until
+        overlay.holds.append((scope, until))
         overlay.write(Kind.HELD_SCOPE, {"scope": scope, "held_until": until, "held_by": job.id})
 
 

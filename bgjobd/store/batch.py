@@ -17,6 +17,7 @@ from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
@@ -110,8 +111,7 @@ class Gathered:
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
-    each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `holds` until
-    when some classes and keys are held, by their scopes.
+    each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -138,7 +138,6 @@ class Gathered:
     holdings: dict[UniqueKey, Holding | None] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
-    holds: dict[str, float] = field(default_factory=dict)
     steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
 
@@ -194,6 +193,7 @@ class Batch(Gathered):
     no_results: set[str] = field(default_factory=set)
     resumed: list[str] = field(default_factory=list)
     next_resume: float = math.inf
+    holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
 
     def is_limited(self, queue: str, key: str | None) -> bool:
@@ -201,7 +201,7 @@ class Batch(Gathered):
         if key is None:
             return False
         rules = self.rules.get(queue)
-        return (rules is not None and rules.is_limited) or scope_of_key(queue, key) in self.holds
+        return (rules is not None and rules.is_limited) or self.holds.until(scope_of_key(queue, key)) > 0
 
     def key_in(self, queue: str, key: str | None, uid: int | None) -> str | None:
         """The key of a user's job in the queue: where users take turns it is the user, whatever was given, else one
@@ -266,9 +266,8 @@ class Batch(Gathered):
         self.touched |= overlay.touched
         self.steps |= overlay.steps
         self.signals |= overlay.signals
-        if overlay.holds:
-            for scope, until in overlay.holds.items():
-                self.holds[scope] = max(until, self.holds.get(scope, 0.0))
+        for scope, until in overlay.holds:
+            self.holds.hold(scope, until)
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -329,11 +328,12 @@ class Batch(Gathered):
 
 @dataclass(slots=True, kw_only=True)
 class Overlay(Gathered):
-    """What one item has come to, over what the batch has."""
+    """What one item has come to, over what the batch has; `holds` are scopes that it holds, and until when."""
 
     batch: Batch
     last_id: int
     last_group_id: int
+    holds: list[tuple[str, float]] = field(default_factory=list)
 
     @classmethod
     def over(cls, batch: Batch) -> Overlay:

@@ -5,12 +5,12 @@ What came in waits behind its key until then. How many have a place is counted, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.words import Status
 from bgjobd.core import gate
-from bgjobd.core.gate import NO_RULES, Step, Waiting
+from bgjobd.core.gate import NO_RULES, Queued, Step
 from bgjobd.core.job import Job
 from bgjobd.core.rates import scope_of_key
 from bgjobd.host.clock import from_text, to_text
@@ -29,8 +29,9 @@ COUNT_KEY_RUNNING: Final = """
     WHERE status = 'running' AND key IS NOT NULL AND queue = :queue AND key = :key
 """
 COUNT_KEY_READY: Final = """
-    SELECT count(*) FROM background_jobs INDEXED BY jobs_key_ready
-    WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL AND queue = :queue AND key = :key
+    SELECT count(*) FROM (
+        SELECT 1 FROM background_jobs INDEXED BY jobs_key_ready
+        WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL AND queue = :queue AND key = :key LIMIT :most)
 """
 SELECT_LAST_READY: Final = """
     SELECT -priority, turn, id FROM background_jobs INDEXED BY jobs_key_ready
@@ -43,10 +44,11 @@ SELECT_FIRST_BEHIND: Final = f"""
 """
 PROMOTE: Final = "UPDATE background_jobs SET ready = 1, waits_until = NULL, updated_at = :now WHERE id = :id"
 PUT_BEHIND: Final = f"UPDATE background_jobs SET ready = {BEHIND} WHERE id = :id"
-PUT_ALL_BEHIND: Final = f"""
+PUT_FIRST_BEHIND: Final = f"""
     UPDATE background_jobs SET ready = {BEHIND} WHERE id IN (
         SELECT id FROM background_jobs INDEXED BY jobs_key_ready
-        WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL AND queue = :queue AND key = :key)
+        WHERE status = 'pending' AND ready = 1 AND key IS NOT NULL AND queue = :queue AND key = :key
+        ORDER BY priority DESC, turn, id LIMIT :most)
 """
 SET_WAIT: Final = "UPDATE background_jobs SET waits_until = :at WHERE id = :id"
 SELECT_DUE_BEHIND: Final = f"""
@@ -74,12 +76,16 @@ NOTE_TURN: Final = """
 
 
 class Gate:
-    """Settles the keys that the batch has touched, and gives those that came in their turn."""
+    """Settles the keys that the batch has touched, and gives those that came in their turn.
+
+    `is_whole`: no key has more ready jobs than one transaction could put behind it.
+    """
 
     def __init__(self, execute: Execute, batch: Batch) -> None:
         self._execute = execute
         self._batch = batch
         self.has_promoted = False
+        self.is_whole = True
 
     def settle(self) -> None:
         """Deal with what has come in, and with the keys of what has left, or has waited long enough."""
@@ -151,12 +157,11 @@ class Gate:
         """Have the first of those that wait be ready, as many as may; whether that is done."""
         named = {"queue": queue, "key": key}
         opens_at, room = self._room(queue, key)
-        ready = 0 if room is None else self._count(COUNT_KEY_READY, named)
+        ready = 0 if room is None else self._count(COUNT_KEY_READY, named | {"most": room + AT_ONCE + 1})
         if room == 0 and ready:
-            self._put_all_behind(named, ready)
-            ready = 0
+            ready -= self._put_first_behind(named)
         first = self._first_behind(named)
-        for _ in range(AT_ONCE):
+        for _ in range(0 if room == 0 and ready else AT_ONCE):
             is_full = room is not None and ready >= room and ready > 0
             last = self._last_ready(named) if is_full else None
             step = gate.next_step(room, ready, last, None if first is None else first[0])
@@ -171,6 +176,7 @@ class Gate:
             first = self._first_behind(named)
         else:
             opens_at = self._batch.now
+            self.is_whole = False
         if first is not None and opens_at is not None and first[1] != to_text(opens_at):
             self._set_wait(first[0].id, to_text(opens_at))
         return opens_at != self._batch.now
@@ -200,17 +206,17 @@ class Gate:
         running = self._count(COUNT_KEY_RUNNING, named) if rules.slots is not None else 0
         return opens_at, gate.room(rules, running, tokens)
 
-    def _count(self, statement: str, named: dict[str, str]) -> int:
-        count: int = self._execute(statement, named).fetchone()[0]
+    def _count(self, statement: str, asked: Mapping[str, str | int]) -> int:
+        count: int = self._execute(statement, asked).fetchone()[0]
         return count
 
-    def _first_behind(self, named: dict[str, str]) -> tuple[Waiting, str | None] | None:
+    def _first_behind(self, named: dict[str, str]) -> tuple[Queued, str | None] | None:
         found = self._execute(SELECT_FIRST_BEHIND, named).fetchone()
-        return None if found is None else (Waiting(*found[:3]), found[3])
+        return None if found is None else (Queued(*found[:3]), found[3])
 
-    def _last_ready(self, named: dict[str, str]) -> Waiting | None:
+    def _last_ready(self, named: dict[str, str]) -> Queued | None:
         found = self._execute(SELECT_LAST_READY, named).fetchone()
-        return None if found is None else Waiting(*found)
+        return None if found is None else Queued(*found)
 
     def _promote(self, queue: str, id: int) -> None:
         now = to_text(self._batch.now)
@@ -228,11 +234,13 @@ class Gate:
         self._batch.place(id, ready=BEHIND)
         self._move(queue, is_behind=True)
 
-    def _put_all_behind(self, named: dict[str, str], count: int) -> None:
-        self._execute(PUT_ALL_BEHIND, named)
+    def _put_first_behind(self, named: dict[str, str]) -> int:
+        """Those that would be claimed next lose their places; how many do."""
+        count: int = self._execute(PUT_FIRST_BEHIND, named | {"most": AT_ONCE}).rowcount
         self.forget_jobs()
         for _ in range(count):
             self._move(named["queue"], is_behind=True)
+        return count
 
     def forget_jobs(self) -> None:
         """Tell that jobs have changed which nobody has counted up."""

@@ -33,6 +33,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    pauses,
     rates,
     release,
     schedules,
@@ -45,6 +46,7 @@ from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.gate import Gate
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
@@ -58,7 +60,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.rows import job_from_row, log_row
-from bgjobd.store.slots import Slots, end_pauses, next_end_of_pause
+from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import Kind, Row
@@ -113,7 +115,7 @@ class _Known(NamedTuple):
     has_consequences: bool
     next_expiry: float
     next_resume: float
-    holds: Mapping[str, float]
+    holds: Holds
     adopted: Adopted
     limits: tuple[Any, ...] | None = None
 
@@ -164,8 +166,9 @@ class Ledger:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        holds = {scope: until for scope, until in batch.holds.items() if until > now}
-        self._known = _Known(tally, has_consequences, next_expiry, batch.next_resume, holds, adopted, limits)
+        batch.holds.keep(now)
+        of_jobs = tally, has_consequences, next_expiry
+        self._known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
@@ -175,12 +178,13 @@ class Ledger:
             counted(self._database, now),
             release.has_consequences(self._execute),
             self._read_next_expiry(),
-            next_end_of_pause(self._execute),
-            rates.holds(self._execute),
+            pauses.next_end(self._execute),
+            Holds(rates.holds(self._execute)),
             adoption.stored(self._execute),
         )
 
     def _begin(self, known: _Known, lanes: Lanes, now: float) -> Batch:
+        known.holds.drop()  # what is left of one that came to nothing
         return Batch(
             now=now,
             jitter=self._jitter,
@@ -190,7 +194,7 @@ class Ledger:
             rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
             rates=lanes.rates,
             next_resume=known.next_resume,
-            holds=dict(known.holds),
+            holds=known.holds,
         )
 
     def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
@@ -402,12 +406,12 @@ class Ledger:
 
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
-        end_pauses(self._execute, batch)
+        pauses.end(self._execute, batch)
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
-        if not adopted.is_whole:
+        if not (adopted.is_whole and gate.is_whole):
             jobs = gate.within_limits(jobs)
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]

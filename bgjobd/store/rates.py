@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from bgjob.codec import to_json
@@ -13,6 +13,7 @@ from bgjobd.core.job import Job
 from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import TrimmedRates
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
@@ -73,11 +74,9 @@ def holds(execute: Execute) -> dict[str, float]:
 
 def end_holds(execute: Execute, batch: Batch) -> None:
     """Forget those that are over, each of which would else be one again after the clock was set back."""
-    over = [scope for scope, until in batch.holds.items() if until <= batch.now]
+    over = batch.holds.end(batch.now)
     if over:
         execute(END_HOLDS, {"scopes": to_json(over)})
-        for scope in over:
-            del batch.holds[scope]
 
 
 def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple[float | None, int | None]:
@@ -87,7 +86,7 @@ def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple
         full_at = _buckets(execute, [scope]).get(scope, 0.0)
         tokens = rules.rate.tokens(full_at, now)
         opens_at = 0.0 if tokens else rules.rate.next_at(full_at)
-    held_until = batch.holds.get(scope, 0.0)
+    held_until = batch.holds.until(scope)
     if held_until > now + ROUNDING:
         opens_at, tokens = max(opens_at, held_until), 0
     return opens_at or None, tokens
@@ -102,7 +101,7 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
         name: rate.tokens(full.get(scope_of_class(name), 0.0), batch.now)
         for name, rate in batch.rates.items()
     }
-    return tokens | dict.fromkeys(_held_classes(batch.holds, batch.now), 0)
+    return tokens | dict.fromkeys(batch.holds.classes(batch.now), 0)
 
 
 def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
@@ -128,7 +127,7 @@ def next_of_classes(execute: Execute, queues: Collection[str], batch: Batch) -> 
     """When the next attempt may start of a class that has none to start now, where one of its jobs waits for that."""
     full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
     times = {name: rate.next_at(full.get(scope_of_class(name), 0.0)) for name, rate in batch.rates.items()}
-    for name, until in _held_classes(batch.holds, batch.now).items():
+    for name, until in batch.holds.classes(batch.now).items():
         times[name] = max(times.get(name, 0.0), until)
     waiting = [at for name, at in times.items() if at > batch.now and _is_waiting(execute, name, queues)]
     return min(waiting, default=None)
@@ -146,18 +145,15 @@ def bound(execute: Execute, batch: Batch) -> None:
     """
     now = batch.now
     execute(BOUND_HOLDS, {"most": now + LONGEST_THROTTLE})
-    batch.holds = holds(execute)
+    batch.holds = Holds(holds(execute))
     for name, rate in batch.rates.items():
-        execute(BOUND, {"scope": scope_of_class(name), "most": rate.held(now + _AHEAD, now)})
+        execute(BOUND, {"scope": scope_of_class(name), "most": rate.latest_full_at(now)})
     for queue, rules in batch.rules.items():
         if rules.rate is not None:
             first = scope_of_key(queue, "")
-            most = rules.rate.held(now + _AHEAD, now)
+            most = rules.rate.latest_full_at(now)
             execute(BOUND_OF_QUEUE, {"scope": first, "end": f"{first[:-1]};", "most": most})
     execute(ASK_BEHIND_ANEW, {"now": to_text(now)})
-
-
-_AHEAD: Final = 1e9
 
 
 _TRIMMED_AT_ONCE: Final = 500
@@ -175,16 +171,6 @@ def trim(execute: Execute, after: str, now: float) -> TrimmedRates:
 
 def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:
     return dict(execute(SELECT_BUCKETS, {"scopes": to_json(list(scopes))}).fetchall())
-
-
-def _held_classes(holds: Mapping[str, float], now: float) -> dict[str, float]:
-    """Until when, by the class's name."""
-    prefix = scope_of_class("")
-    return {
-        scope.removeprefix(prefix): until
-        for scope, until in holds.items()
-        if until > now and scope.startswith(prefix)
-    }
 
 
 def _is_waiting(execute: Execute, class_name: str, queues: Collection[str]) -> bool:

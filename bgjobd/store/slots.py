@@ -1,4 +1,4 @@
-"""The queues whose pause is over, and the jobs that get the free slots: in the file as a transaction has it."""
+"""The jobs that get the free slots: in the file as a transaction has it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,6 @@ from bgjobd.store.written import BEHIND
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
-
-
-def end_pauses(execute: Execute, batch: Batch) -> None:
-    """Have the queues be open from here on whose pause is over. Most transactions look nowhere."""
-    if batch.next_resume > batch.now:
-        return
-    over = execute(statements.END_PAUSES, {"now": to_text(batch.now)}).fetchall()
-    batch.resumed = sorted(name for (name,) in over)
-    batch.next_resume = next_end_of_pause(execute)
-
-
-def next_end_of_pause(execute: Execute) -> float:
-    """When a queue goes on by itself, `inf` for never."""
-    (at,) = execute(statements.SELECT_NEXT_RESUME).fetchone()
-    return math.inf if at is None else from_text(at)
 
 
 class Slots:
@@ -106,7 +91,7 @@ class Slots:
         batch = self._batch
         limited = [queue for queue, rules in batch.rules.items() if rules.is_limited]
         shared = [queue for queue in batch.rules if batch.takes_turns(queue)]
-        given = {"limited": to_json(limited), "shared": to_json(shared), "held": to_json(list(batch.holds))}
+        given = {"limited": to_json(limited), "shared": to_json(shared)}
         asked = {**given, "now": now, "count": READY_AT_ONCE}
         found = self._execute(statement, asked).fetchall()
         for _, id, queue, key, priority, has_begun, ready in sorted(found):

@@ -425,7 +425,8 @@ _MAKE_READY_OR_BEHIND: Final = f"""
         WHEN queue IN (SELECT value FROM json_each(:shared)) THEN {BEHIND}
         WHEN key IS NULL THEN 1
         WHEN queue IN (SELECT value FROM json_each(:limited)) THEN {BEHIND}
-        WHEN 'key:' || queue || ':' || key IN (SELECT value FROM json_each(:held)) THEN {BEHIND}
+        WHEN EXISTS (
+            SELECT 1 FROM rates WHERE scope = 'key:' || queue || ':' || key AND held_until IS NOT NULL) THEN {BEHIND}
         ELSE 1 END
     WHERE id IN ({{due}} AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count)
     RETURNING scheduled_at, id, queue, key, priority, started_at IS NOT NULL, ready

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import deletions, rates, schedules, statements, uniques, waits
+from bgjobd.store import deletions, pauses, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
+from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     DaemonStarted,
+    Deleted,
     Deletion,
     GroupTrimming,
     Item,
@@ -26,7 +28,6 @@ from bgjobd.store.items import (
     TimeLeapt,
     Trimming,
 )
-from bgjobd.store.slots import next_end_of_pause
 from bgjobd.store.statements import Execute
 
 SWEEPS: Final = (
@@ -41,20 +42,15 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
     now = to_text(batch.now)
     batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
     match item:
-        case QueuePaused(queue, at):
-            resumes_at = None if at is None else to_text(at)
-            execute(statements.PAUSE_QUEUE, {"name": queue, "now": now, "resumes_at": resumes_at})
-            batch.next_resume = next_end_of_pause(execute)
-        case QueueResumed(queue):
-            execute(statements.RESUME_QUEUE, {"name": queue})
-            batch.next_resume = next_end_of_pause(execute)
+        case QueuePaused() | QueueResumed():
+            pauses.carry_out(execute, item, batch)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
             if batch.may_wait:
                 execute(statements.SHIFT_WAITS, {"seconds": delta, "now": now})
                 execute(waits.FOLLOW_JOBS)
             rates.shift(execute, delta)
-            batch.holds = rates.holds(execute)
+            batch.holds = Holds(rates.holds(execute))
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             if batch.may_wait:
@@ -64,9 +60,7 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
         case Deletion():
-            deleted = deletions.delete(execute, item, batch)
-            uniques.forget(execute, deleted.jobs, batch.now)
-            return deleted
+            return _deleted(execute, item, batch)
         case Trimming():
             return deletions.trim(execute, item, batch.now)
         case OccurrenceTrimming():
@@ -88,3 +82,10 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case ScheduleResumed(name):
             execute(schedules.RESUME_SCHEDULE, {"name": name})
     return None
+
+
+def _deleted(execute: Execute, item: Deletion, batch: Batch) -> Deleted:
+    """The jobs that are gone, with the keys that they held."""
+    deleted = deletions.delete(execute, item, batch)
+    uniques.forget(execute, deleted.jobs, batch.now)
+    return deleted

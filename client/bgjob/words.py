@@ -78,7 +78,7 @@ class IfHeld(StrEnum):
 
 
 class Throttle(StrEnum):
-    """Whom an attempt keeps from starting told to come later: other jobs of its class, of its key, or none."""
+    """Whom an attempt that was told to come later keeps from starting: others of its class, of its key, or nobody."""
 
     CLASS = "class"
     KEY = "key"

@@ -25,18 +25,26 @@ def key(
 
 
 class Keys:
-    """A client of a daemon that has these keys, two of them a page."""
+    """A client of a daemon that has these keys, the busiest first, two of them a page."""
 
     def __init__(self, *told: JsonObject) -> None:
         self._told = told
 
-    def keys(self, queue: str, *, search: str | None, after: str | None, limit: int) -> PageBy[Any, str]:
-        found = [
-            one
-            for one in self._told
-            if (after is None or one["key"] > after) and (search or "") in one["key"]
-        ]
-        return PageBy(found[:2], found[1]["key"] if len(found) > 2 else None)
+    def keys(
+        self,
+        queue: str,
+        *,
+        search: str | None = None,
+        after: str | None = None,
+        limit: int,
+        busiest: bool = False,
+    ) -> PageBy[Any, str]:
+        if busiest:
+            return PageBy(list(self._told[:limit]), None)
+        in_order = sorted(self._told, key=lambda one: str(one["key"]))
+        found = [one for one in in_order if one["key"] > (after or "") and (search or "") in one["key"]]
+        limit = min(limit, 2)
+        return PageBy(found[:limit], found[limit - 1]["key"] if len(found) > limit else None)
 
 
 def run(client: Keys, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[list[str], str]:
@@ -46,38 +54,39 @@ def run(client: Keys, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[
     return [" ".join(line.split()) for line in told.out.splitlines()], told.err
 
 
-SOME = (key("a", 1, 1), key("b\x1b[2J", 2, 0, 1000), key("c", 0, 1, 3), key("d", 1, 0, 3))
+SOME = (
+    key("k-b\x1b[2J", 2, 0, 1000),
+    key("k-c", 0, 1, 3),
+    key("k-d", 1, 0, 3),
+    key("k-a", 1, 1),
+    key("e", 1),
+)
 
 
-def test_the_busiest_keys_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_busiest_keys_are_those_that_the_daemon_says(capsys: pytest.CaptureFixture[str]) -> None:
     lines, said = run(Keys(*SOME), capsys)
     assert lines == [
         "KEY RUNNING READY BEHIND NEXT",
-        "b\\x1b[2J 2 0 1000+ –",
-        "c 0 1 3 –",
-        "d 1 0 3 –",
-        "a 1 1 0 –",
+        "k-b\\x1b[2J 2 0 1000+ –",
+        "k-c 0 1 3 –",
+        "k-d 1 0 3 –",
+        "k-a 1 1 0 –",
+        "e 1 0 0 –",
     ]
     assert said == ""
-
-
-def test_some_are_shown_and_how_many_there_are_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines, said = run(Keys(*SOME), capsys, "--limit", "1")
-    assert len(lines) == 2
-    assert said == "bgjob: there are 4 keys; --limit shows more\n"
-    lines, said = run(Keys(*SOME), capsys, "--search", "c", "--json")
-    assert json.loads(lines[0]) == {"keys": [SOME[2]], "next": None}
-    assert run(Keys(*SOME), capsys, "--search", "x") == ([], "bgjob: no key matches\n")
+    assert (len(lines), said) == (2, "bgjob: there are more keys; --limit shows them\n")
     assert run(Keys(), capsys) == ([], "bgjob: no job of queue mail that runs or waits has a key\n")
 
 
-def test_of_very_many_keys_the_first_are_looked_through(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bgjob.commands.keys._MOST", 2)
-    lines, said = run(Keys(*SOME), capsys)
-    assert [line.split()[0] for line in lines[1:]] == ["b\\x1b[2J", "a"]
-    assert "the busiest of the first 2 keys in their order" in said
+def test_those_that_are_searched_for_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, said = run(Keys(*SOME), capsys, "--search", "k-")
+    assert ([line.split()[0] for line in lines[1:]], said) == (["k-a", "k-b\\x1b[2J", "k-c", "k-d"], "")
+    lines, said = run(Keys(*SOME), capsys, "--search", "k-", "--limit", "3")
+    assert (len(lines), said) == (4, "bgjob: there are more keys; --limit shows them\n")
+    lines, said = run(Keys(*SOME), capsys, "--search", "k-", "--limit", "1", "--json")
+    assert json.loads(lines[0]) == {"keys": [SOME[3]], "next": "k-a"}
+    assert run(Keys(*SOME), capsys, "--search", "x") == ([], "bgjob: no key matches\n")
 
 
 def test_a_key_tells_when_its_next_job_may_start() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.core import retry
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.retry import delay_before_retry, delay_before_start, has_retries_left, is_retriable
 from tests.core.samples import seeded
@@ -23,11 +20,6 @@ counts = st.one_of(st.integers(0, 70), st.integers(0, 2**63 - 1))
 
 def exponential(retry_delay: float, max_retry_delay: float = 3600.0) -> RetryPolicy:
     return RetryPolicy(retry_delay=retry_delay, backoff=Backoff.EXPONENTIAL, max_retry_delay=max_retry_delay)
-
-
-def test_the_examples_of_the_module_run() -> None:
-    tried = doctest.testmod(retry)
-    assert (tried.failed, tried.attempted > 0) == (0, True)
 
 
 @seeded

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core import trials
 from bgjobd.core.trials import Found, Loaded, compare, hint, is_tried_again, patience, pause_before_trial
 from tests.core.samples import seeded
 
@@ -19,11 +16,6 @@ servers = st.builds(
     st.dictionaries(names, st.sampled_from(["old", "new"])),
     st.frozensets(names),
 )
-
-
-def test_the_examples_of_the_module_run() -> None:
-    tried = doctest.testmod(trials)
-    assert (tried.failed, tried.attempted > 0) == (0, True)
 
 
 @seeded

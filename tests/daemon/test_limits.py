@@ -351,7 +351,7 @@ def test_check_names_what_modules_have_left_open_for_every_attempt(tmp_path: Pat
 
 @pytest.mark.skipif(cgroups.has_controllers(), reason="a daemon might have a cgroup here")
 def test_check_tells_what_enforces_each_limit_and_refuses_what_nothing_does(tmp_path: Path) -> None:
-    more = f'[daemon]\nstate_dir = "{tmp_path}/state"\n[app]\npath = ["{tmp_path}"]'
+    more = f'[daemon]\nstate_dir = "{tmp_path}/state"\n[web]\nenabled = false\n[app]\npath = ["{tmp_path}"]'
     (tmp_path / "app.py").write_text("class Job:\n    def run(self): pass\n")
     refused = checked(config(tmp_path, "cpu_share = 1", more=more))
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -54,6 +54,10 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                     "blocked": 0,
                     "oldest_pending": stats["oldest_pending"],
                     "resumes_at": None,
+                    "slots_per_key": None,
+                    "rate_per_key": None,
+                    "share": "none",
+                    "behind": 0,
                 }
             ]
             assert "last hour: 1 completed, 1 failed; the oldest pending" in commands.run("stats").stdout

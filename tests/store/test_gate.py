@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
+from itertools import count, permutations
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.unique import Unique
-from bgjobd.store import adoption, rates
+from bgjobd.store import adoption, gate, rates
 from bgjobd.store.database import prepare
 from bgjobd.store.items import (
     DaemonStarted,
@@ -34,6 +35,7 @@ from bgjobd.store.items import (
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
+from bgjobd.store.written import BEHIND
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -78,6 +80,17 @@ def readies(store: Store) -> dict[int, int]:
 
 def claimed(store: Store, lanes: Lanes) -> list[int]:
     return [claim.job.id for claim in store.claim(lanes)]
+
+
+def claimed_in_all(store: Store, lanes: Lanes) -> list[int]:
+    """What starts as often as the store asks to look again at once."""
+    found: list[int] = []
+    is_over = False
+    while not is_over:
+        committed = store.commit(Look(), lanes=lanes)
+        found += [claim.job.id for claim in committed.claims]
+        is_over = committed.next_due != store.now
+    return found
 
 
 def test_so_many_jobs_of_a_key_have_a_place_and_the_first_behind_takes_that_of_one_that_ends(
@@ -251,6 +264,25 @@ def test_keys_take_turns(store: Store) -> None:
     assert order(store, SHARED, 2) == ["a", "a"]
     submit(store, SHARED, "b", "b")
     assert order(store, SHARED, 5) == ["a", "b", "a", "b", "a"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_however_jobs_come_in_no_key_that_waits_is_more_than_a_round_behind_another(
+    store: Store, seed: int
+) -> None:
+    chance, ahead = random.Random(seed), Counter[tuple[str, str]]()
+    for _ in range(80):
+        if chance.random() < 0.2:
+            submit(store, SHARED, *chance.choice("abc") * chance.randint(1, 12))
+        waiting = {
+            row["key"] for row in store.rows("SELECT key FROM background_jobs WHERE status = 'pending'")
+        }
+        pairs = set(permutations(waiting, 2))
+        ahead = Counter({pair: number for pair, number in ahead.items() if pair in pairs})
+        for key in order(store, SHARED, 1) if waiting else ():
+            ahead.update({(key, other): 1 for other in waiting - {key}})
+            ahead.subtract({(other, key): 1 for other in waiting - {key}})
+        assert max(ahead.values(), default=0) <= 2  # one that came in as its round began, and one of the next
 
 
 def test_a_retry_comes_at_the_next_round(store: Store) -> None:
@@ -464,6 +496,25 @@ def test_a_clock_that_was_set_back_while_nobody_ran_holds_nothing_anew_and_for_a
         assert held["held_until"] == store.now + 3600
 
 
+def test_a_key_with_many_ready_jobs_is_held_some_at_a_time_and_none_of_it_starts_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "AT_ONCE", 3)
+    submit(store, PLAIN, *["a"] * 12, "b")
+    assert claimed(store, Lanes(1, keys={})) == [1]
+    committed = store.commit(ends(1, Ending.throttled(60, Throttle.KEY)), lanes=PLAIN)
+    assert 3 <= Counter(readies(store).values())[BEHIND] < 11  # more than one transaction's work
+    started = [claim.job.id for claim in committed.claims]
+    while committed.next_due == NOW:
+        committed = store.commit(Look(), lanes=PLAIN)
+        started += [claim.job.id for claim in committed.claims]
+    assert (started, committed.next_due) == ([13], NOW + 60)
+    assert Counter(readies(store).values()) == {BEHIND: 11, 0: 1}
+    assert committed.tally == counted(store.database, NOW)
+    store.now += 60
+    assert sorted(claimed_in_all(store, PLAIN)) == list(range(1, 13))
+
+
 def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,3 +531,26 @@ def test_the_rows_of_buckets_that_say_nothing_any_more_go_some_at_a_time(
     assert [row["scope"] for row in store.rows("SELECT scope FROM rates")] == ["key:default:b"]
     store.now += 60
     assert store.answer(RateTrimming()) == TrimmedRates(1, None)
+
+
+# Costs
+
+
+def test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_keys_wait(
+    store: Store,
+) -> None:
+    lanes = Lanes(3, keys={"default": KeyRules(slots=1)})
+
+    def steps() -> int:
+        taken = count()
+        store.database.connection().set_progress_handler(lambda: next(taken) < 0, 1)
+        (claim,) = store.commit(ends(running.pop(0), COMPLETED), lanes=lanes).claims
+        store.database.connection().set_progress_handler(None, 1)
+        running.append(claim.job.id)
+        return next(taken)
+
+    submit(store, lanes, *"abc", *"abc" * 10)
+    running = claimed(store, lanes)
+    few = steps()
+    submit(store, lanes, *"abc" * 200, *map(str, range(600)))
+    assert steps() <= 1.3 * few

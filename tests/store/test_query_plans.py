@@ -318,7 +318,7 @@ OF_KEYS = {
     "running of a key": (gate.COUNT_KEY_RUNNING, "INDEX jobs_key_running (queue=? AND key=?)"),
     "ready of a key": (gate.COUNT_KEY_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
     "last ready": (gate.SELECT_LAST_READY, "INDEX jobs_key_ready (queue=? AND key=?)"),
-    "all ready": (gate.PUT_ALL_BEHIND, "INDEX jobs_key_ready (queue=? AND key=?)"),
+    "first ready": (gate.PUT_FIRST_BEHIND, "INDEX jobs_key_ready (queue=? AND key=?)"),
     "first behind": (gate.SELECT_FIRST_BEHIND, "jobs_behind (queue=? AND key=?)"),
     "promoted": (gate.PROMOTE, "INTEGER PRIMARY KEY"),
     "put behind": (gate.PUT_BEHIND, "INTEGER PRIMARY KEY"),

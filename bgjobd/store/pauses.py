@@ -1,0 +1,38 @@
+"""Pauses of queues: how one begins, and how it ends, by itself too; in the file as a transaction has it."""
+
+from __future__ import annotations
+
+import math
+
+from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import statements
+from bgjobd.store.batch import Batch
+from bgjobd.store.items import QueuePaused, QueueResumed
+from bgjobd.store.statements import Execute
+
+
+def carry_out(execute: Execute, item: QueuePaused | QueueResumed, batch: Batch) -> None:
+    """Have the queue be paused, or open again; a second pause replaces when the first ends."""
+    match item:
+        case QueuePaused(queue, at):
+            resumes_at = None if at is None else to_text(at)
+            begun = {"name": queue, "now": to_text(batch.now), "resumes_at": resumes_at}
+            execute(statements.PAUSE_QUEUE, begun)
+        case QueueResumed(queue):
+            execute(statements.RESUME_QUEUE, {"name": queue})
+    batch.next_resume = next_end(execute)
+
+
+def end(execute: Execute, batch: Batch) -> None:
+    """Have the queues be open from here on whose pause is over. Most transactions look nowhere."""
+    if batch.next_resume > batch.now:
+        return
+    over = execute(statements.END_PAUSES, {"now": to_text(batch.now)}).fetchall()
+    batch.resumed = sorted(name for (name,) in over)
+    batch.next_resume = next_end(execute)
+
+
+def next_end(execute: Execute) -> float:
+    """When a queue goes on by itself, `inf` for never."""
+    (at,) = execute(statements.SELECT_NEXT_RESUME).fetchone()
+    return math.inf if at is None else from_text(at)
