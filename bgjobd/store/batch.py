@@ -97,6 +97,7 @@ class Needs:
     flows: list[Flow] = field(default_factory=list)
     unique: list[UniqueKey] = field(default_factory=list)
     stepped: list[int] = field(default_factory=list)
+    unused: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     signalled: list[int] = field(default_factory=list)
@@ -111,7 +112,7 @@ class Gathered:
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `holds` until
-    when some classes and keys are held, by their scopes.
+    when some classes and keys are held, by their scopes; `codes` is of which code attempts are.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -141,6 +142,7 @@ class Gathered:
     holds: dict[str, float] = field(default_factory=dict)
     steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
+    codes: dict[AttemptKey, str | None] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -266,6 +268,8 @@ class Batch(Gathered):
         self.touched |= overlay.touched
         self.steps |= overlay.steps
         self.signals |= overlay.signals
+        if overlay.codes:
+            self.codes |= overlay.codes
         if overlay.holds:
             for scope, until in overlay.holds.items():
                 self.holds[scope] = max(until, self.holds.get(scope, 0.0))
@@ -408,6 +412,10 @@ class Overlay(Gathered):
         if job_id not in self.signals:
             self.signals[job_id] = list(self.batch.signals.get(job_id, []))
         return self.signals[job_id]
+
+    def code_of(self, key: AttemptKey) -> str | None:
+        """Of which code the attempt is, as far as that was loaded, or it has just begun."""
+        return self.codes.get(key, self.batch.codes.get(key))
 
     def has_advanced(self, key: AttemptKey) -> bool:
         """Whether the attempt has finished a step of its own."""

@@ -134,6 +134,7 @@ class JobContext:
         self._stop_file = stop_file
         self._is_stopping = False
         self._logger: logging.Logger | None = None
+        self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._steps: Steps | None = None
 
@@ -218,7 +219,7 @@ class JobContext:
 
         if self._keeper is None and self._stop_file is not None:
             raise StepError("there are steps in attempts only, of a daemon that knows them")
-        steps = StepsOutside() if self._keeper is None else Steps(self._keeper)
+        steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid)
         if self is not CONTEXT:  # which is everybody's
             self._steps = steps
         return steps

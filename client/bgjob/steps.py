@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import hashlib
-import inspect
 import json
 import os
 import re
 import sys
-import threading
+from _thread import RLock
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import CodeType
 from typing import Any, Final, Protocol
 
 from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
@@ -48,16 +48,18 @@ class Keeper(Protocol):
         """Keep that the step runs. Raises OSError where nothing can be kept any more."""
 
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
-        """Keep its result, for good; waits where there is no room."""
+        """Keep its result, for good; waits where there is no room. Raises OSError where there will be none."""
 
 
 class Steps(Mapping[str, Any]):
-    """One attempt's; as a mapping the results of those that are finished, by name, each time a copy."""
+    """One attempt's, whose process is `pid`; as a mapping the results of those that are finished, by name, each time a
+    copy.
+    """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, pid: int) -> None:
         self._keeper = keeper
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
+        self._pid = pid
+        self._lock = RLock()
         self._came: set[str] = set()
         self._known: dict[str, tuple[str, bool]] | None = None
         self._settled: Settled = {}
@@ -94,11 +96,13 @@ class Steps(Mapping[str, Any]):
         if known is not None:
             text, is_awaited = known
             value = json.loads(text)
-            return _at_once(value) if is_awaited or inspect.iscoroutinefunction(function) else value
+            return _at_once(value) if is_awaited or _is_async(function) else value
         with self._within(name):
             self._keeper.began(name)
             result = function(*args, **kwargs)
-        return self._awaited(name, result) if inspect.isawaitable(result) else self._keep(name, result, False)
+        return (
+            self._awaited(name, result) if isinstance(result, Awaitable) else self._keep(name, result, False)
+        )
 
     async def _awaited(self, name: str, result: Awaitable[Any]) -> Any:
         with self._within(name):
@@ -169,7 +173,11 @@ class Steps(Mapping[str, Any]):
                     f"steps of a job take {MOST_BYTES} bytes at most"
                 )
             self._bytes += size
-        self._keeper.finished(name, text, is_awaited)
+        try:
+            self._keeper.finished(name, text, is_awaited)
+        except OSError as error:
+            why = f"step {name!r} is done, and its result of {size} bytes finds no room: {error.strerror}"
+            raise InvalidResult(why) from None
         with self._lock:
             self._finished()[name] = text, is_awaited
             self._under_way -= 1
@@ -229,7 +237,7 @@ class StepsOutside(Steps):
     """Of code that no attempt runs, such as a test's: steps run, sleeps are over at once, and nobody sends signals."""
 
     def __init__(self) -> None:
-        super().__init__(_Nowhere())
+        super().__init__(_Nowhere(), os.getpid())
 
     def _wait_here(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
         self._check_place()
@@ -250,6 +258,8 @@ class _Nowhere:
         pass
 
     def token(self, name: str) -> str:
+        import hashlib  # by those who want one: it brings OpenSSL with it
+
         return hashlib.sha256(self._seed + name.encode()).hexdigest()[:32]
 
     def began(self, name: str) -> None:
@@ -269,6 +279,17 @@ def _runs_in_loop() -> bool:
     """Whether a loop of asyncio's runs here; asked without importing it."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _is_async(function: Any) -> bool:
+    """Whether what it returns is to be awaited; asked without inspect, which is dear to import."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(code, CodeType) and bool(code.co_flags & _CO_COROUTINE)
+
+
+_CO_COROUTINE: Final = 0x80
 
 
 def _json(name: str, result: Any) -> str:

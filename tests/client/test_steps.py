@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -109,6 +110,21 @@ def test_an_async_function_is_awaited_in_the_first_run_and_in_the_next() -> None
 
     assert [asyncio.run(method(attempt(kept))) for _ in range(2)] == [[1], [1]]
     assert (call.times, kept.steps) == (1, {"one": ("[1]", True)})
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_function_that_has_become_async_is_awaited_and_one_that_is_no_more_as_well(wrapped: bool) -> None:
+    kept, call = Kept(), Calls(1)
+    attempt(kept).step("one", call)
+
+    async def method(context: bgjob.JobContext, name: str, function: Any) -> Any:
+        step: Awaitable[Any] = context.step(name, partial(function) if wrapped else function)
+        return await step
+
+    assert asyncio.run(method(attempt(kept), "one", call.later)) == 1
+    assert asyncio.run(method(attempt(kept), "two", call.later)) == 1
+    assert asyncio.run(method(attempt(kept), "two", call)) == 1
+    assert call.times == 2
 
 
 def test_steps_side_by_side_are_known_by_their_names_whichever_ends_first() -> None:

@@ -44,6 +44,12 @@ class Imports:
         context.logger.info("a line")
         return sorted(set(sys.modules) - known)
 
+    def of_steps(self, context: JobContext):
+        context.step("one", dict, a=1)
+        assert len(context.token("one")) == 32
+        assert dict(context.steps) == {"one": {"a": 1}}
+        return sorted(set(sys.modules) - known)
+
     async def of_coroutine(self):
         return sorted(set(sys.modules) - known)
 
@@ -73,6 +79,7 @@ CALLS: dict[str, dict[str, object]] = {
     "of_date": {"on": "2024-12-04"},
     "of_model": {"lines": [{"on": "2024-12-04", "amount": "1.5"}]},
     "of_context": {},
+    "of_steps": {},
     "of_coroutine": {},
     "of_client": {},
 }
