@@ -169,11 +169,17 @@ def _snoozed(record: journals.Record) -> Ending:
 
 
 def _suspended(record: journals.Record) -> Ending:
-    kind, name = record["kind"], _storable(record["name"])[:_LONGEST_SIGNAL]
-    if kind not in frozenset(WaitKind):
-        return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
-    delay = None if record["delay"] is None else _delay(record["delay"])
-    return Ending.suspended(Wait(WaitKind(kind), name, record["turn"]), delay, record["until"])
+    delay, until = record["delay"], record["until"]
+    match record["kind"]:
+        case WaitKind.SIGNAL if 1 <= len(record["name"]) <= _LONGEST_SIGNAL:
+            wait, until = Wait(WaitKind.SIGNAL, _storable(record["name"]), record["turn"]), None
+        case WaitKind.SLEEP:
+            wait, delay, until = Wait(WaitKind.SLEEP, "", record["turn"]), delay or 0.0, None
+        case WaitKind.UNTIL:
+            wait, delay, until = Wait(WaitKind.UNTIL, "", record["turn"]), None, until or 0.0
+        case _:
+            return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
+    return Ending.suspended(wait, None if delay is None else _delay(delay), until)
 
 
 _LONGEST_SIGNAL: Final = 255
