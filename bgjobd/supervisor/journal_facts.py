@@ -169,7 +169,7 @@ def _snoozed(record: journals.Record) -> Ending:
 
 
 def _suspended(record: journals.Record) -> Ending:
-    delay, until = record["delay"], record["until"]
+    delay, until = record.get("delay"), record.get("until")
     match record["kind"]:
         case WaitKind.SIGNAL if 1 <= len(record["name"]) <= _LONGEST_SIGNAL:
             wait, until = Wait(WaitKind.SIGNAL, _storable(record["name"]), record["turn"]), None

@@ -168,6 +168,11 @@ def test_a_wait_without_a_turn_or_a_time_is_no_outcome(turn: Any, delay: Any, un
     assert outcome_of(journals.suspended(7, "sleep", "", turn, delay, until)) is None
 
 
+def test_a_wait_that_does_not_say_for_how_long_is_one_for_ever() -> None:
+    line = b'{"v":1,"type":"outcome","outcome":"suspended","pid":7,"kind":"signal","name":"a","turn":1}'
+    assert ending_of(line) == Ending.suspended(Wait(WaitKind.SIGNAL, "a", 1), None)
+
+
 def notes_of(*lines: bytes) -> tuple[Any, ...]:
     return journal_facts.notes([record for line in lines if (record := journals._try_record(line.strip()))])
 
