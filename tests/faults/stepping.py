@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bgjob import JobContext
@@ -18,15 +19,30 @@ class Stepping:
         self._context = context
 
     def ship(self, effects: str) -> list[str]:
-        """Ten steps, with a sleep after the third, and a signal that is waited for after the sixth."""
+        """Ten steps, with a sleep after the third, and a signal that does not come after the sixth."""
         made = []
         for n in range(10):
             made.append(self._context.step(f"part {n}", self._effect, effects, f"part {n}"))
             if n == 2:
                 self._context.sleep(0.01)
             if n == 5:
-                self._context.wait_for("packed", timeout=0.05)
+                with suppress(TimeoutError):
+                    self._context.wait_for("packed", timeout=0.05)
         return made
+
+    def ship_second(self, effects: str) -> list[str]:
+        """The same; its second attempt halts at its beginning."""
+        self._halt_next(1)
+        return self.ship(effects)
+
+    def ship_third(self, effects: str) -> list[str]:
+        """The same of the third."""
+        self._halt_next(2)
+        return self.ship(effects)
+
+    def _halt_next(self, attempt: int) -> None:
+        if self._context.attempt == attempt:
+            Path(__file__).with_name("halt").touch()
 
     def begin_and_wait(self, effects: str, count: int, directory: str) -> list[str]:
         """Says that it has begun, waits for `go`, makes its steps, says that they are done, and waits for `end`."""
