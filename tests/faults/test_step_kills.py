@@ -36,15 +36,16 @@ Spool.write_carry = write_if_room
 """
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[RunningDaemon]:
-    changes = FULL_SPOOL.format(full=str(tmp_path / "full"))
-    with daemon(tmp_path, SETTINGS, modules=MODULES, changes=changes) as running:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    directory = tmp_path_factory.mktemp("stepping")
+    changes = FULL_SPOOL.format(full=str(directory / "full"))
+    with daemon(directory, SETTINGS, modules=MODULES, changes=changes) as running:
         yield running
 
 
-def submit(running: RunningDaemon, method: str, **parameters: Any) -> int:
-    effects = str(running.directory / "effects")
+def submit(running: RunningDaemon, place: Path, method: str, **parameters: Any) -> int:
+    effects = str(place / "effects")
     with running.client() as client:
         return client.run_background_job(TARGET, method, {"effects": effects, **parameters}).id
 
@@ -54,8 +55,8 @@ def ended(running: RunningDaemon, job_id: int) -> dict[str, Any]:
         return dict(client.get(job_id).wait(30))
 
 
-def effects_of(running: RunningDaemon) -> list[str]:
-    return [line.split()[1] for line in (running.directory / "effects").read_text().splitlines()]
+def effects_in(directory: Path) -> list[str]:
+    return [line.split()[1] for line in (directory / "effects").read_text().splitlines()]
 
 
 def carries(running: RunningDaemon) -> list[str]:
@@ -74,7 +75,7 @@ def test_steps_that_the_daemon_has_not_read_when_their_attempt_ends_are_stored_b
     running: RunningDaemon, tmp_path: Path, way: str
 ) -> None:
     """The daemon is stopped while they run, so that it has read none of them."""
-    job_id = submit(running, "begin_and_wait", count=MANY, directory=str(tmp_path))
+    job_id = submit(running, tmp_path, "begin_and_wait", count=MANY, directory=str(tmp_path))
     pid_in(tmp_path / "begun")
     process, server = running.process, running.fork_server()
     assert process is not None
@@ -92,14 +93,14 @@ def test_steps_that_the_daemon_has_not_read_when_their_attempt_ends_are_stored_b
         running.stop(signal.SIGKILL)
         if way == "all by a boot":  # after which the spool is there still, as on a disk
             with closing(sqlite3.connect(running.database)) as database, database:
-                database.execute("UPDATE job_attempts SET boot_id = 'another'")
+                database.execute("UPDATE job_attempts SET boot_id = 'another' WHERE outcome IS NULL")
         running.start()
     else:
         os.kill(process.pid, signal.SIGCONT)
     job = ended(running, job_id)
     assert job["status"] == "completed"
     assert len(job["result"]) == MANY
-    assert effects_of(running) == [f"part-{n}" for n in range(MANY)]
+    assert effects_in(tmp_path) == [f"part-{n}" for n in range(MANY)]
     assert len(job["attempts"]) == (1 if way == "all but the child" else 2)
     numbers = running.query(f"SELECT number, attempt FROM job_steps WHERE job_id = {job_id} ORDER BY number")
     assert numbers == [(n, 1) for n in range(1, MANY + 1)]
@@ -109,8 +110,8 @@ def test_steps_that_the_daemon_has_not_read_when_their_attempt_ends_are_stored_b
 def test_an_attempt_whose_earlier_steps_find_no_room_in_the_spool_starts_later_and_spends_no_retry(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
-    (tmp_path / "full").touch()
-    job_id = submit(running, "fail_once")
+    (running.directory / "full").touch()
+    job_id = submit(running, tmp_path, "fail_once")
     eventually(
         lambda: (
             len(
@@ -121,14 +122,14 @@ def test_an_attempt_whose_earlier_steps_find_no_room_in_the_spool_starts_later_a
             >= 2
         )
     )
-    (tmp_path / "full").unlink()
+    (running.directory / "full").unlink()
     job = ended(running, job_id)
     first, *between, last = [attempt["outcome"] for attempt in job["attempts"]]
     assert (job["status"], job["retry_count"], first, last) == ("completed", 1, "failed", "completed")
     assert set(between) == {"not_started"}
     why = [one["error_message"] for one in job["attempts"] if one["outcome"] == "not_started"]
     assert "what it carries over finds no room: No space left on device" in why[0]
-    assert effects_of(running) == ["part-0"]
+    assert effects_in(tmp_path) == ["part-0"]
     eventually(lambda: not carries(running))
 
 
@@ -136,7 +137,7 @@ def test_what_was_carried_over_is_swept_at_a_start_and_nothing_of_a_job_that_run
     running: RunningDaemon, tmp_path: Path
 ) -> None:
     """An attempt that is under way keeps what it may not have read yet."""
-    job_id = submit(running, "begin_and_wait", count=3, directory=str(tmp_path))
+    job_id = submit(running, tmp_path, "begin_and_wait", count=3, directory=str(tmp_path))
     pid_in(tmp_path / "begun")
     (running.spool / f"{job_id}.1.carry").write_text("{}")
     (running.spool / "4711.1.carry").write_text("{}")
@@ -151,13 +152,18 @@ def test_what_was_carried_over_is_swept_at_a_start_and_nothing_of_a_job_that_run
 
 
 def test_with_a_lost_spool_what_was_stored_stays(running: RunningDaemon, tmp_path: Path) -> None:
-    job_id = submit(running, "begin_and_wait", count=3, directory=str(tmp_path))
+    job_id = submit(running, tmp_path, "begin_and_wait", count=3, directory=str(tmp_path))
     (tmp_path / "go").touch()
     child = pid_in(tmp_path / "done")
-    eventually(lambda: running.query("SELECT count(*) FROM job_steps WHERE number IS NOT NULL") == [(3,)])
+    eventually(
+        lambda: (
+            running.query(f"SELECT count(*) FROM job_steps WHERE job_id = {job_id} AND number IS NOT NULL")
+            == [(3,)]
+        )
+    )
     for name in os.listdir(running.spool):
         (running.spool / name).unlink()
     running.spool.rmdir()
     os.kill(child, signal.SIGKILL)
     job = ended(running, job_id)
-    assert (job["status"], effects_of(running)) == ("completed", [f"part-{n}" for n in range(3)])
+    assert (job["status"], effects_in(tmp_path)) == ("completed", [f"part-{n}" for n in range(3)])
