@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import bgjob
-from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
+from bgjob import InvalidResult, SignalTimeout, StepError, Suspended
 from bgjob.steps import MOST_BYTES, MOST_STEPS
 from tests.support import eventually
 

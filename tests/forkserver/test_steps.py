@@ -119,7 +119,7 @@ class Job:
         if os.fork() == 0:
             try:
                 self.context.step("charge", self.effect, effects, "charge")
-            except bgjob.jobs.StepError as error:
+            except bgjob.StepError as error:
                 self.effect(effects, str(error))
             os._exit(0)
         os.wait()
@@ -128,7 +128,7 @@ class Job:
     def fail(self, effects):
         try:
             self.context.step("charge", self.effect, effects, "not kept")
-        except bgjob.jobs.StepError as error:
+        except bgjob.StepError as error:
             self.effect(effects, str(error))
         raise ValueError
 
