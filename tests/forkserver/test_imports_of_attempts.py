@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,10 @@ CALLS: dict[str, dict[str, object]] = {
     "of_coroutine": {},
     "of_client": {},
 }
+
+
+def test_what_attempts_need_of_the_client_brings_no_openssl_into_their_fork_server() -> None:
+    """Nor what is dear else: each page of memory makes each fork dearer."""
+    program = "import bgjob.default_client, bgjob.steps, sys; print(sorted({'hashlib', 'inspect'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
