@@ -33,7 +33,8 @@ from bgjobd.supervisor.work_dirs import ASIDE
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
 
-_KINDS: Final = ("journal", *journals.HOOKS, "stop")
+_NO_JOURNALS: Final = ("stop", journals.CARRY)
+_KINDS: Final = ("journal", *journals.HOOKS, *_NO_JOURNALS)
 _AT_ONCE: Final = 1000
 """How many files of attempts are looked up in the books at once."""
 
@@ -114,7 +115,7 @@ def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
 
 
 def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
-    journal = None if kind == "stop" else journals.try_read(directory, journals.file_name(*key, kind))
+    journal = None if kind in _NO_JOURNALS else journals.try_read(directory, journals.file_name(*key, kind))
     if journal is None or (journal.started is None and journal.fenced is None):
         return SpoolFile(key, kind)
     if journal.started is None:

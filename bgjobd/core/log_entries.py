@@ -61,6 +61,22 @@ def progress_message(fraction: float, message: str) -> str:
     return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
 
 
+def unused_steps(names: Sequence[str], codes: Sequence[str | None], code: str | None) -> str:
+    """What is told of finished steps that did not come again; of each the code that has finished it, and this one's.
+
+    >>> unused_steps(["charge", "label 3"], ["736711a9ab89", "736711a9ab89"], "9c01d2e4f7aa")
+    '2 finished steps did not come again: charge, label 3 (of code 736711a9ab89, this is 9c01d2e4f7aa)'
+    """
+    count = f"{len(names):,} finished steps" if len(names) > 1 else "1 finished step"
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    earlier = ", ".join(sorted({one for one in codes if one is not None}))
+    of_code = f" (of code {earlier}, this is {code})" if earlier and code else ""
+    return f"{count} did not come again: {', '.join(names[:_MOST_NAMES])}{more}{of_code}"
+
+
+_MOST_NAMES: Final = 10
+
+
 def skip_entry(name: str, skipped: Skipped) -> Entry:
     """What tells of occurrences of the schedule of this name that became no job."""
     is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)

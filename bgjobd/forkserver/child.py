@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from _thread import _count as count_threads
+from _thread import allocate_lock
 from atexit import _ncallbacks as count_callbacks
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -56,6 +57,8 @@ class _Recorder:
         self._journal = begun.journal
         self._spool_path = spool_path
         self._file = os.fstat(begun.journal)
+        self._pid = os.getpid()
+        self._lock = allocate_lock()
         self._order = order
         self._carry = begun.carry
         self._has_ended = False
@@ -71,6 +74,12 @@ class _Recorder:
             return os.path.samestat(os.fstat(self._journal), self._file)
         except OSError:
             return False
+
+    def tell_unused(self, names: list[str]) -> None:
+        """Record which finished steps did not come again; where there is no room, nobody is told."""
+        if names:
+            with suppress(OSError):
+                self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
 
     def end(self, line: bytes) -> None:
         """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
@@ -121,13 +130,19 @@ class _Recorder:
             pause = min(pause * 2, _LONGEST_PAUSE_FOR_ROOM)
 
     def _append(self, line: bytes, left: int) -> None:
-        """Append the record, and leave so many bytes for others. Raises OSError."""
-        try:
-            now = os.fstat(self._journal)
-        except OSError:
+        """Append the record, and leave so many bytes for others. Raises OSError.
+
+        One after the other, for what finds no room is cut off again; of a forked copy's nobody would read any.
+        """
+        if os.getpid() != self._pid:
             return
-        if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
-            journals.append_within(self._journal, line, now, left)
+        with self._lock:
+            try:
+                now = os.fstat(self._journal)
+            except OSError:
+                return
+            if os.path.samestat(now, self._file):
+                journals.append_within(self._journal, line, now, left)
 
 
 class Setting(NamedTuple):
@@ -342,7 +357,10 @@ def _outcome(
             case _:
                 failure_call(setting.on_failure, order)
         # The pid is asked last: the job may have forked, and this be its copy.
-        return outcome_of_result(result), 0
+        line = outcome_of_result(result)
+        if order.carries:
+            _tell_unused(recorder, context)
+        return line, 0
     except SystemExit:
         raise
     except BaseException as error:
@@ -352,6 +370,13 @@ def _outcome(
         sandbox.leave_room()
         _flush()
         recorder.notes.finish(printing.lost())
+
+
+def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:
+    try:
+        recorder.tell_unused(context()._steps_of_job().unused)
+    except Exception:  # how the attempt ended is worth more
+        traceback.print_exc()
 
 
 def _outcome_of_error(

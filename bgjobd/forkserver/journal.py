@@ -31,9 +31,9 @@ MAX_NESTING = 100
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
-# The last progress; that entries are left out, how many; that prints are lost; that it waits.
-# Of each step that it began, and that it is done.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 5 + 2 * 1000
+MAX_STEPS = 1000  # that begin, and as many that are done
+# The last progress; that entries are left out, how many; that prints are lost; that it waits; which steps did not come.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
 MAX_NOTED = 1024 * 1024
 
 RESERVE = 16 * 1024
@@ -220,7 +220,8 @@ def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
 
 def began(pid: int, at: float, name: str) -> bytes:
     """The line of a `began` record: this step of the job runs now."""
-    return _line({"type": "began", "pid": pid, "at": at, "name": name})
+    record = {"v": VERSION, "type": "began", "pid": pid, "at": at, "name": name}
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes:
@@ -229,6 +230,16 @@ def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes
     return (
         json.dumps({**record, "result": result}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     )
+
+
+def left(pid: int, at: float, names: list[str]) -> bytes:
+    """The line of a `left` record: finished steps that did not come again. The names are JSON text, so that a record is
+    flat if long; of very many the first.
+    """
+    while len(text := json.dumps(names, ensure_ascii=False)) > MAX_TEXT:
+        names = names[: len(names) // 2]
+    record = {"v": VERSION, "type": "left", "pid": pid, "at": at, "names": text}
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
@@ -399,7 +410,7 @@ def _is_file(spool: int, name: str) -> bool:
 
 
 class Part(NamedTuple):
-    """`log`, `progress` and `waiting` records, oldest first; where they end, and whether there is more behind it."""
+    """The records of _NOTES, oldest first; where they end, and whether there is more behind it."""
 
     notes: tuple[Record, ...]
     end: int
@@ -440,7 +451,7 @@ def parse(text: bytes) -> Journal:
     for line in _lines(text):
         kind = _kind(line)
         may_have_notes = may_have_notes or kind in _NOTES
-        if kind is None or kind in found or kind in ("log", "progress", "began", "step"):
+        if kind is None or kind in found or kind in _PASSED_OVER:
             continue
         if kind == "exit":
             exits.append(line)
@@ -523,7 +534,8 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_NOTES = ("log", "progress", "waiting", "began", "step")
+_PASSED_OVER = ("log", "progress", "began", "step", "left")
+_NOTES = ("waiting", *_PASSED_OVER)
 
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
@@ -580,6 +592,7 @@ _FIELDS = {
     "waiting": _fields(pid=int, at=_NUMBER, message=str, size=int),
     "began": _fields(pid=int, at=_NUMBER, name=str),
     "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
+    "left": _fields(pid=int, at=_NUMBER, names=str),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

@@ -158,11 +158,18 @@ def _import_what_attempts_need(approved: dict[str, Approved], on_failure: Any) -
     if on_failure is not None or any("failed" in one.hooks for one in approved.values()):
         with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
             importlib.import_module("bgjob.jobs")
+    if any(_takes_context(one) for one in approved.values()):
+        with suppress(ImportError):  # a bgjob that knows no steps
+            importlib.import_module("bgjob.steps")
     for caller in {method.caller for one in approved.values() for method in one.methods.values()} - {None}:
         with suppress(ImportError):  # the task's attempts tell
             importlib.import_module(str(caller))
     if _is_coroutine(on_failure) or any(_has_coroutines(one) for one in approved.values()):
         importlib.import_module("asyncio")
+
+
+def _takes_context(approved: Approved) -> bool:
+    return bool(approved.contexts) or any(method.contexts for method in approved.methods.values())
 
 
 def _has_coroutines(approved: Approved) -> bool:

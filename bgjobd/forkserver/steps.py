@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import importlib
 import json
 import os
 import time
@@ -35,6 +36,8 @@ class StepKeeper:
     ) -> None:
         self._seed = order.seed
         self._carry = carry
+        self._file = None if carry is None else os.fstat(carry)
+        self._begun = 0
         self._append = append
         self._is_own = is_own
         self._end = end
@@ -47,13 +50,20 @@ class StepKeeper:
         """
         if self._carry is None:
             return {}, {}
-        carry: dict[str, list[Any]] = json.loads(_whole(self._carry))
+        carry: dict[str, list[Any]] = json.loads(self._whole(self._carry))
         steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry["steps"]}
         waits = {
             (kind, name, turn): (result, bool(is_late))
             for kind, name, turn, result, is_late in carry["waits"]
         }
         return steps, waits
+
+    def _whole(self, carry: int) -> bytes:
+        """The file. Raises OSError where the job has closed it, whatever has its number now."""
+        found = os.fstat(carry)
+        if self._file is None or not os.path.samestat(found, self._file):
+            raise OSError(errno.EBADF, "the attempt has closed what earlier ones have finished")
+        return os.pread(carry, found.st_size, 0)
 
     def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
         """Record the outcome. Raises OSError where the job has closed its journal."""
@@ -62,12 +72,15 @@ class StepKeeper:
         self._end(journals.suspended(os.getpid(), kind, name, turn, delay, until))
 
     def token(self, name: str) -> str:
-        return hashlib.sha256(f"step\0{self._seed}\0{name}".encode()).hexdigest()[:32]
+        return str(_sha256(f"step\0{self._seed}\0{name}".encode()).hexdigest())[:32]
 
     def began(self, name: str) -> None:
         """Raises OSError where the job has closed its journal: what the step does could not be kept."""
         if not self._is_own():
             raise OSError("the attempt has closed its journal, and no step can be kept")
+        self._begun += 1
+        if self._begun > journals.MAX_STEPS:  # what raises is tried again, as often as the job likes
+            return
         with suppress(OSError):  # that it ran is not needed
             self._append(journals.began(os.getpid(), time.time(), name), journals.RESERVE)
 
@@ -87,13 +100,20 @@ class StepKeeper:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+def _plain_sha256() -> Any:
+    """hashlib's without OpenSSL, which is dear: Python's own since 3.12, that of those before, or whatever there is."""
+    for name in ("_sha2", "_sha256"):
+        with suppress(ImportError):
+            return importlib.import_module(name).sha256
+    return importlib.import_module("hashlib").sha256
+
+
+_sha256 = _plain_sha256()
+
+
 def open_carry(spool: int, order: Order) -> int | None:
     """What earlier attempts have finished, where the order says that there is any. Raises OSError."""
     if not order.carries:
         return None
     name = journals.file_name(order.job, order.number, journals.CARRY)
     return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=spool)
-
-
-def _whole(file: int) -> bytes:
-    return os.pread(file, os.fstat(file).st_size, 0)

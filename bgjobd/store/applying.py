@@ -62,6 +62,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     after = advance(before, fact, overlay)
     if isinstance(fact, AttemptStarted):
         overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
+        if before.done is not None:
+            overlay.codes[job_id, fact.number] = fact.code_version
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))

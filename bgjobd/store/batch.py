@@ -98,6 +98,7 @@ class Needs:
     flows: list[Flow] = field(default_factory=list)
     unique: list[UniqueKey] = field(default_factory=list)
     stepped: list[int] = field(default_factory=list)
+    unused: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     signalled: list[int] = field(default_factory=list)
@@ -111,7 +112,8 @@ class Gathered:
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
-    each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet.
+    each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
+    which code attempts are.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -140,6 +142,7 @@ class Gathered:
     touched: set[tuple[str, str]] = field(default_factory=set)
     steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
+    codes: dict[AttemptKey, str | None] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -268,6 +271,8 @@ class Batch(Gathered):
         self.signals |= overlay.signals
         for scope, until in overlay.holds:
             self.holds.hold(scope, until)
+        if overlay.codes:
+            self.codes |= overlay.codes
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -408,6 +413,10 @@ class Overlay(Gathered):
         if job_id not in self.signals:
             self.signals[job_id] = list(self.batch.signals.get(job_id, []))
         return self.signals[job_id]
+
+    def code_of(self, key: AttemptKey) -> str | None:
+        """Of which code the attempt is, as far as that was loaded, or it has just begun."""
+        return self.codes.get(key, self.batch.codes.get(key))
 
     def has_advanced(self, key: AttemptKey) -> bool:
         """Whether the attempt has finished a step of its own."""

@@ -27,6 +27,7 @@ from bgjobd.store.items import (
     Signal,
     StepNote,
     Submission,
+    UnusedSteps,
 )
 from bgjobd.store.rows import new_attempt_row
 from bgjobd.store.written import Kind
@@ -77,6 +78,9 @@ def needs_of(items: Sequence[Item]) -> Needs:
 
 def _note_steps(item: AttemptNotes, needs: Needs) -> None:
     results = [note.result for note in item.notes if isinstance(note, StepNote)]
+    if any(isinstance(note, UnusedSteps) for note in item.notes):
+        needs.stepped.append(item.job_id)
+        needs.unused.append(item.job_id)
     if results:
         needs.stepped.append(item.job_id)
         needs.results += [result for result in results if result is not None]

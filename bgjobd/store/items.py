@@ -162,6 +162,18 @@ class StepNote:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusedSteps:
+    """Finished steps of the job's that did not come again in an attempt which completed."""
+
+    at: float
+    names: tuple[str, ...]
+
+
+Told = Note | StepNote | UnusedSteps
+"""What an attempt tells of itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptNotes:
     """The notes `first`, `first + 1`, … of an attempt's journal, counted from 0. Answered by None.
 
@@ -171,7 +183,7 @@ class AttemptNotes:
     job_id: int
     number: int
     first: int
-    notes: tuple[Note | StepNote, ...]
+    notes: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True)

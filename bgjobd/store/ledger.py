@@ -91,6 +91,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.BEGUN_STEP: steps.BEGIN_STEP,
         Kind.FINISHED_STEP: steps.FINISH_STEP,
         Kind.COUNTED_STEPS: steps.COUNT_STEPS,
+        Kind.UNUSED_STEP: steps.MARK_UNUSED,
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
@@ -319,6 +320,7 @@ class Ledger:
             self._load_signals(signalled, batch)
         if stepped:
             batch.steps = steps.of_jobs(self._execute, stepped)
+            batch.codes = steps.codes_of(self._execute, needs.unused)
             batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
 
     def _load_signals(self, job_ids: Sequence[int], batch: Batch) -> None:

@@ -10,9 +10,9 @@ from bgjob.codec import to_json
 from bgjob.words import EntryType, Status
 from bgjobd.core.facts import Fact
 from bgjobd.core.job import MOST_STEP_BYTES, MOST_STEPS, Done, Job
-from bgjobd.core.log_entries import entries, progress_message
+from bgjobd.core.log_entries import entries, progress_message, unused_steps
 from bgjobd.store.batch import Overlay, StoredStep
-from bgjobd.store.items import AttemptNotes, Note, StepNote
+from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
 from bgjobd.store.rows import done_row, finished_step_row, noted_row, progress_of, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
@@ -56,6 +56,9 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     if not told:
         return
     _record_steps(job, item.number, [note for note in told if isinstance(note, StepNote)], overlay)
+    for note in told:
+        if isinstance(note, UnusedSteps):
+            _record_unused(job, item.number, note, overlay)
     notes = [_held(note, now) for note in told if isinstance(note, Note)]
     for note in notes:
         log(overlay, job, item.number, note.at, note.type, _message_of(note))
@@ -114,6 +117,21 @@ _STEP: Final = "step"
 """The kind of a row that is of a step."""
 
 _LONGEST_NAME: Final = 255
+
+
+def _record_unused(job: Job, attempt: int, note: UnusedSteps, overlay: Overlay) -> None:
+    """Mark the finished steps that did not come again, and tell which, and of which code they are."""
+    known = overlay.steps_of(job.id)
+    steps = {name: known.get((_STEP, name, 1)) for name in note.names}
+    found = {
+        name: step.attempt for name, step in steps.items() if step is not None and step.number is not None
+    }
+    for name in found:
+        overlay.write(Kind.UNUSED_STEP, {"job_id": job.id, "name": name, "attempt": attempt})
+    if found:
+        codes = [overlay.code_of((job.id, earlier)) for earlier in found.values()]
+        message = unused_steps(list(found), codes, overlay.code_of((job.id, attempt)))
+        log(overlay, job, attempt, _instant(note.at, overlay.batch.now), EntryType.INFO, message)
 
 
 def _held(note: Note, now: float) -> Note:

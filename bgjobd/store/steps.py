@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bgjob.codec import to_json
+from bgjobd.core.job import AttemptKey
 from bgjobd.store.batch import StoredStep, StoredSteps
 from bgjobd.store.statements import Execute
 
@@ -35,6 +36,14 @@ FINISH_STEP: Final = """
     SET attempt = :attempt, number = :number, finished_at = :finished_at, result = :result, is_awaited = :is_awaited
     WHERE number IS NULL
 """
+MARK_UNUSED: Final = """
+    UPDATE job_steps SET unused_in = :attempt
+    WHERE job_id = :job_id AND kind = 'step' AND name = :name AND turn = 1 AND number IS NOT NULL
+"""
+SELECT_CODES: Final = """
+    SELECT a.job_id, a.number, a.code_version FROM json_each(:ids) AS wanted CROSS JOIN job_attempts AS a
+    ON a.job_id = wanted.value
+"""
 COUNT_STEPS: Final = """
     UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on,
         retry_count_at_submit = :retry_count_at_submit, carries = :carries
@@ -49,6 +58,12 @@ def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, StoredSteps]:
     for job_id, kind, name, turn, *step in execute(SELECT_NAMES, {"ids": to_json(list(job_ids))}).fetchall():
         found[job_id][kind, name, turn] = StoredStep(*step)
     return found
+
+
+def codes_of(execute: Execute, job_ids: Sequence[int]) -> dict[AttemptKey, str | None]:
+    """Of which code the attempts of these jobs are."""
+    rows = execute(SELECT_CODES, {"ids": to_json(list(job_ids))}).fetchall() if job_ids else []
+    return {(job_id, number): code for job_id, number, code in rows}
 
 
 def carried(execute: Execute, job_id: int) -> str:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     BEGUN_STEP = auto()
     FINISHED_STEP = auto()
     COUNTED_STEPS = auto()
+    UNUSED_STEP = auto()
     OPENED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()

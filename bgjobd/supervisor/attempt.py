@@ -269,7 +269,9 @@ class Attempt:
     def settle_dead(self, ending: Ending) -> None:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
         journal, sight = settle_dead(self._around, self.key, self._token, ending, self.life.state.has_begun)
+        self._news.journal = journal or self.journal
         if not self._note_end(journal):
+            self._news.expect_more()
             self.see(sight)
 
     def adopt(self, is_cancelled: bool) -> None:
@@ -342,6 +344,7 @@ class Attempt:
         # Whoever is not reaped has a parent that will tell.
         if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
             return False
+        self._news.expect_more()
         self.see(journal_facts.vanished(journal))
         return True
 

@@ -47,6 +47,10 @@ class AttemptNews:
         self._around.outbox.hold(JobFact(self._key[0], fact))
         return True
 
+    def expect_more(self) -> None:
+        """Its process is gone, and may have told more than was read: that comes before its end."""
+        self._notes.has_more = self.started is not None
+
     def read(self) -> None:
         """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""
         if self.started is None:

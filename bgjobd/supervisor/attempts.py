@@ -232,6 +232,7 @@ class Attempts:
             self._spool.remove_stop(key)
         if attempt is not None and attempt.life.is_bereft:
             self._spool.remove_bereft(key)
+        self._spool.remove_carry(key)
         if not keep_journal and attempt is not None and attempt.is_fenced:
             self._spool.fences.lift(key)
         elif not keep_journal:

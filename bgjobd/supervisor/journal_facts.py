@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
-from bgjobd.store.items import Note, StepNote
+from bgjobd.store.items import Note, StepNote, Told, UnusedSteps
 
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
@@ -168,11 +169,17 @@ def _snoozed(record: journals.Record) -> Ending:
 
 
 def _suspended(record: journals.Record) -> Ending:
-    kind, name = record["kind"], _storable(record["name"])[:_LONGEST_SIGNAL]
-    if kind not in frozenset(WaitKind):
-        return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
-    delay = None if record["delay"] is None else _delay(record["delay"])
-    return Ending.suspended(Wait(WaitKind(kind), name, record["turn"]), delay, record["until"])
+    delay, until = record.get("delay"), record.get("until")
+    match record["kind"]:
+        case WaitKind.SIGNAL if 1 <= len(record["name"]) <= _LONGEST_SIGNAL:
+            wait, until = Wait(WaitKind.SIGNAL, _storable(record["name"]), record["turn"]), None
+        case WaitKind.SLEEP:
+            wait, delay, until = Wait(WaitKind.SLEEP, "", record["turn"]), delay or 0.0, None
+        case WaitKind.UNTIL:
+            wait, delay, until = Wait(WaitKind.UNTIL, "", record["turn"]), None, until or 0.0
+        case _:
+            return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
+    return Ending.suspended(wait, None if delay is None else _delay(delay), until)
 
 
 _LONGEST_SIGNAL: Final = 255
@@ -192,10 +199,18 @@ def _storable(text: str) -> str:
     return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
 
 
-def _step_note(record: journals.Record) -> StepNote:
-    name, result = _storable(record["name"]), record.get("result")
-    is_awaited = record.get("is_awaited", False)
-    return StepNote(record["at"], name, None if result is None else _storable_whole(result), is_awaited)
+def notes(records: Iterable[journals.Record]) -> tuple[Told, ...]:
+    """What an attempt has told of itself, for the job's log, and of its steps."""
+    return tuple([_TOLD.get(record["type"], _note)(record) for record in records])
+
+
+def _began(record: journals.Record) -> StepNote:
+    return StepNote(record["at"], _storable(record["name"]))
+
+
+def _finished(record: journals.Record) -> StepNote:
+    result = _storable_whole(record["result"])
+    return StepNote(record["at"], _storable(record["name"]), result, record["is_awaited"])
 
 
 def _storable_whole(text: str) -> str:
@@ -203,20 +218,20 @@ def _storable_whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def notes(records: Iterable[journals.Record]) -> tuple[Note | StepNote, ...]:
-    """What an attempt has told of itself, for the job's log, and of its steps."""
-    return tuple(map(_note, records))
+def _unused(record: journals.Record) -> UnusedSteps:
+    text = record["names"]
+    try:
+        names = json.loads(text) if len(text) <= journals.MAX_TEXT else []
+    except (ValueError, RecursionError):
+        names = []
+    found = names if isinstance(names, list) else []
+    return UnusedSteps(
+        record["at"],
+        tuple([_storable(name) for name in found if isinstance(name, str)][: journals.MAX_STEPS]),
+    )
 
 
-def _note(record: journals.Record) -> Note | StepNote:
-    if record["type"] in ("began", "step"):
-        name, result = _storable(record["name"]), record.get("result")
-        return StepNote(
-            record["at"],
-            name,
-            None if result is None else _storable_whole(result),
-            record.get("is_awaited", False),
-        )
+def _note(record: journals.Record) -> Note:
     is_progress = record["type"] == "progress"
     return Note(
         at=record["at"],
@@ -225,6 +240,13 @@ def _note(record: journals.Record) -> Note | StepNote:
         progress=float(record["fraction"]) if is_progress else None,
     )
 
+
+_TOLD: Final[dict[str, Callable[[journals.Record], Told]]] = {
+    "began": _began,
+    "step": _finished,
+    "left": _unused,
+}
+"""What is no note for the log."""
 
 _EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EXCEEDED}
 """What exceeding a limit comes to, where the attempt's process itself met it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import ATTEMPT, MAX_NOTES
-from bgjobd.store.items import Note, StepNote
+from bgjobd.store.items import Told
 from bgjobd.supervisor.journal_facts import notes
 from bgjobd.supervisor.spool import Spool
 
@@ -23,7 +23,7 @@ class NotesReader:
         self.has_more = False
         self.is_waiting = False
 
-    def read(self, pid: int) -> tuple[Note | StepNote, ...]:
+    def read(self, pid: int) -> tuple[Told, ...]:
         """The next portion of what its process told. Raises OSError."""
         if self.count >= MAX_NOTES:
             self.has_more = self.is_waiting = False

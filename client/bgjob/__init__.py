@@ -37,7 +37,19 @@ from bgjob.errors import (
     TooManyConnectionsError,
     WaitTimeoutError,
 )
-from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze, Throttled
+from bgjob.jobs import (
+    CONTEXT,
+    AttemptError,
+    Fail,
+    InvalidResult,
+    JobContext,
+    Retry,
+    SignalTimeout,
+    Snooze,
+    StepError,
+    Suspended,
+    Throttled,
+)
 from bgjob.words import Backoff, IfFailed, Outcome, Status
 
 if TYPE_CHECKING:
@@ -76,6 +88,7 @@ __all__ = [
     "InvalidNameError",
     "InvalidParameterError",
     "InvalidParametersError",
+    "InvalidResult",
     "InvalidStateError",
     "Job",
     "JobCancelledError",
@@ -100,11 +113,14 @@ __all__ = [
     "Retry",
     "ScheduleNotFoundError",
     "ShuttingDownError",
+    "SignalTimeout",
     "Snooze",
     "Status",
     "Step",
+    "StepError",
     "StorageUnavailableError",
     "Submitted",
+    "Suspended",
     "Throttled",
     "TooLargeError",
     "TooManyConnectionsError",

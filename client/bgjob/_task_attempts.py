@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils import timezone
 
 from bgjob._tasks import Names, arguments, path_of, result_of, worker
-from bgjob.jobs import Retry, Snooze
+from bgjob.jobs import Retry, Snooze, Suspended
 from bgjob.testing.error_texts import traceback_of
 
 
@@ -62,11 +62,19 @@ def run_here(names: Names, task: Any, **fields: Any) -> Any:
     except (Retry, Snooze):
         raise
     except BaseException as error:
+        if _is_suspended(error):
+            raise
         told = names.base.TaskError(exception_class_path=path_of(type(error)), traceback=traceback_of(error))
         _end(names, result, "FAILED", errors=[told])
         raise
     _end(names, result, "SUCCESSFUL", _return_value=value)
     return value
+
+
+def _is_suspended(error: BaseException) -> bool:
+    """Whether the task only waits, also in the group of some of its tasks."""
+    within = getattr(error, "exceptions", ())
+    return isinstance(error, Suspended) or any(_is_suspended(one) for one in within)
 
 
 def _returned(names: Names, task: Any, result: Any, attempt: Attempt) -> Any:

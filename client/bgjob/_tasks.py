@@ -453,7 +453,12 @@ def _errors(job: JsonObject) -> list[dict[str, str]]:
     return [{"exception_class_path": path_of(kind), "traceback": str(job["error"] or job["status"])}]
 
 
-_BAD: Final = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.SNOOZED, Outcome.NOT_STARTED}
+_BAD: Final = frozenset(Outcome) - {
+    Outcome.COMPLETED,
+    Outcome.SNOOZED,
+    Outcome.SUSPENDED,
+    Outcome.NOT_STARTED,
+}
 
 
 def _error(attempt: JsonObject) -> dict[str, str]:

@@ -6,8 +6,8 @@ asked of streams in `following`, and when it is asked again in `retrying`.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
@@ -352,7 +352,7 @@ def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
 def signal(job: int | str, name: str, payload: Any, key: str | None) -> Call[bool]:
     """Whether it is a new one; `job` is an id or an idempotency key. Its own key makes a repeat harmless."""
     which: JsonObject = {"id": job} if isinstance(job, int) else {"key": job}
-    told = {"name": name, "payload": payload, "signal_key": key or secrets.token_hex(16)}
+    told = {"name": name, "payload": payload, "signal_key": key or os.urandom(16).hex()}
     return _call("Signal", lambda reply: answers.shaped(reply, "created", "bool"), **which, **told)
 
 

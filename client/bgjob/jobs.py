@@ -134,6 +134,7 @@ class JobContext:
         self._stop_file = stop_file
         self._is_stopping = False
         self._logger: logging.Logger | None = None
+        self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._steps: Steps | None = None
 
@@ -174,6 +175,7 @@ class JobContext:
         hold, and where the results of all steps take more than 1 MiB. Neither is retried.
 
         A process that dies between what the function does and its record has it run again: hand on `token(name)`.
+        Outside of attempts the function runs, and nothing is kept.
         """
         result: R = self._steps_of_job().run(name, function, args, kwargs)
         return result
@@ -187,10 +189,12 @@ class JobContext:
         return self._steps_of_job().sleep(_seconds(seconds))
 
     def sleep_until(self, moment: datetime) -> Any:
-        """The same until a moment, which has a time zone."""
-        if moment.tzinfo is None:
+        """The same until a moment, which has a time zone; at once if it is over."""
+        if moment.utcoffset() is None:
             raise ValueError(f"a moment with its time zone is wanted, not {moment!r}")
-        return self._steps_of_job().sleep_until(moment.timestamp())
+        until = max(0.0, moment.timestamp())
+        _seconds(max(0.0, until - time.time()))
+        return self._steps_of_job().sleep_until(until)
 
     def wait_for(self, name: str, timeout: float | None = None) -> Any:
         """What the next signal of this name brings, which `bgjob signal` and clients send, with no process and no slot
@@ -209,13 +213,16 @@ class JobContext:
         return self._steps_of_job().token(name)
 
     def _steps_of_job(self) -> Steps:
-        if self._steps is None:
-            from bgjob.steps import Steps  # by those who have some: every page of memory makes a fork dearer
+        if self._steps is not None:
+            return self._steps
+        from bgjob.steps import Steps, StepsOutside  # by those who have some: every page makes a fork dearer
 
-            if self._keeper is None:
-                raise StepError("there are steps in attempts only, of a daemon that knows them")
-            self._steps = Steps(self._keeper)
-        return self._steps
+        if self._keeper is None and self._stop_file is not None:
+            raise StepError("there are steps in attempts only, of a daemon that knows them")
+        steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid)
+        if self is not CONTEXT:  # which is everybody's
+            self._steps = steps
+        return steps
 
     @property
     def logger(self) -> logging.Logger:
@@ -230,8 +237,8 @@ class JobContext:
 
 
 CONTEXT: Final = JobContext(0, 0)
-"""What an argument for the context defaults to, so that callers need none: it does nothing outside of attempts, and in
-one it is replaced by the attempt's own.
+"""What an argument for the context defaults to, so that callers need none: it does nothing outside of attempts, where
+steps run each time and sleeps are over at once, and in one it is replaced by the attempt's own.
 """
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
 import json
 import os
+import re
 import sys
-import threading
+from _thread import RLock
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from types import CodeType
 from typing import Any, Final, Protocol
 
 from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
@@ -45,23 +48,24 @@ class Keeper(Protocol):
         """Keep that the step runs. Raises OSError where nothing can be kept any more."""
 
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
-        """Keep its result, for good; waits where there is no room."""
+        """Keep its result, for good; waits where there is no room. Raises OSError where there will be none."""
 
 
 class Steps(Mapping[str, Any]):
-    """One attempt's; as a mapping the results of those that are finished, by name, each time a copy."""
+    """One attempt's, whose process is `pid`; as a mapping the results of those that are finished, by name, each time a
+    copy.
+    """
 
-    def __init__(self, keeper: Keeper, why_not: str | None = None) -> None:
+    def __init__(self, keeper: Keeper, pid: int) -> None:
         self._keeper = keeper
-        self._why_not = why_not
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._pid = pid
+        self._lock = RLock()
         self._came: set[str] = set()
         self._known: dict[str, tuple[str, bool]] | None = None
         self._settled: Settled = {}
         self._turns: dict[tuple[str, str], int] = {}
         self._is_suspended = False
-        self._begun = 0
+        self._under_way = 0
         self._bytes = 0
 
     def __getitem__(self, name: str) -> Any:
@@ -76,7 +80,7 @@ class Steps(Mapping[str, Any]):
     @property
     def unused(self) -> list[str]:
         """The names of finished steps that this attempt has not come to."""
-        return [name for name in self._finished() if name not in self._came]
+        return [name for name in self if name not in self._came]
 
     def token(self, name: str) -> str:
         self._check_name(name)
@@ -92,22 +96,32 @@ class Steps(Mapping[str, Any]):
         if known is not None:
             text, is_awaited = known
             value = json.loads(text)
-            return _at_once(value) if is_awaited or inspect.iscoroutinefunction(function) else value
-        self._keeper.began(name)
-        token = _in_step.set(name)
-        try:
+            return _at_once(value) if is_awaited or _is_async(function) else value
+        with self._within(name):
+            self._keeper.began(name)
             result = function(*args, **kwargs)
-        finally:
-            _in_step.reset(token)
-        return self._awaited(name, result) if inspect.isawaitable(result) else self._keep(name, result, False)
+        return (
+            self._awaited(name, result) if isinstance(result, Awaitable) else self._keep(name, result, False)
+        )
 
     async def _awaited(self, name: str, result: Awaitable[Any]) -> Any:
+        with self._within(name):
+            value = await result
+        return self._keep(name, value, True)
+
+    @contextmanager
+    def _within(self, name: str) -> Iterator[None]:
+        """The step's function runs; what raises may be tried again."""
         token = _in_step.set(name)
         try:
-            value = await result
+            yield
+        except BaseException:
+            with self._lock:
+                self._came.discard(name)
+                self._under_way -= 1
+            raise
         finally:
             _in_step.reset(token)
-        return self._keep(name, value, True)
 
     # Waits
 
@@ -132,17 +146,13 @@ class Steps(Mapping[str, Any]):
     def _wait_here(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
         """What came of the wait. Raises Suspended where nothing has yet, once that is on record."""
         self._check_process()
-        if _in_step.get() is not None:
-            raise StepError(
-                f"step {_in_step.get()!r} cannot sleep or wait: it would run again from its beginning"
-            )
+        self._check_place()
         with self._lock:
-            known = self._finished()
+            self._finished()
             turn = self._turns[kind, name] = self._turns.get((kind, name), 0) + 1
             settled = self._settled.get((kind, name, turn))
             if settled is None:
-                if len(known) + len(self._settled) + self._begun >= MOST_STEPS:
-                    raise StepError(f"a job has {MOST_STEPS} steps at most, each wait counts as one")
+                self._check_count("a wait")
                 self._keeper.suspend(kind, name, turn, delay, until)
                 self._is_suspended = True
                 raise Suspended
@@ -152,7 +162,8 @@ class Steps(Mapping[str, Any]):
         return None if text is None else json.loads(text)
 
     def _keep(self, name: str, result: Any, is_awaited: bool) -> Any:
-        self._check_process()
+        """The result as it is kept, also where the attempt has been suspended meanwhile: what is done is done."""
+        self._check_pid()
         text = _json(name, result)
         with self._lock:
             size = len(text.encode())
@@ -162,8 +173,15 @@ class Steps(Mapping[str, Any]):
                     f"steps of a job take {MOST_BYTES} bytes at most"
                 )
             self._bytes += size
-        self._keeper.finished(name, text, is_awaited)
-        self._finished()[name] = text, is_awaited
+        try:
+            self._keeper.finished(name, text, is_awaited)
+        except OSError as error:
+            why = f"step {name!r} is done, and its result of {size} bytes finds no room: {error.strerror}"
+            raise InvalidResult(why) from None
+        with self._lock:
+            self._finished()[name] = text, is_awaited
+            self._under_way -= 1
+        self._check_process()
         return json.loads(text)
 
     def _come_to(self, name: str) -> tuple[str, bool] | None:
@@ -174,33 +192,85 @@ class Steps(Mapping[str, Any]):
             known = self._finished()
             if name in self._came:
                 raise StepError(f"step {name!r} came before in this attempt: each needs a name of its own")
-            if name not in known and len(known) + self._begun >= MOST_STEPS:
-                raise StepError(f"a job has {MOST_STEPS} steps at most; step {name!r} would be one more")
-            self._came.add(name)
             if name not in known:
-                self._begun += 1
+                self._check_count(f"step {name!r}")
+                self._under_way += 1
+            self._came.add(name)
             return known.get(name)
 
     def _finished(self) -> dict[str, tuple[str, bool]]:
-        if self._known is None:
-            known, self._settled = self._keeper.carried()
-            self._known = dict(known)
-            texts = [text for text, _ in (*known.values(), *self._settled.values()) if text is not None]
-            self._bytes = sum([len(text.encode()) for text in texts])
-        return self._known
+        with self._lock:
+            if self._known is None:
+                known, self._settled = self._keeper.carried()
+                self._known = dict(known)
+                texts = [text for text, _ in (*known.values(), *self._settled.values()) if text is not None]
+                self._bytes = sum([len(text.encode()) for text in texts])
+            return self._known
 
-    def _check_name(self, name: str) -> None:
-        if not 1 <= len(name) <= _LONGEST_NAME:
-            raise StepError(f"a step's name is a text of 1 to {_LONGEST_NAME} characters, not {name!r:.60}")
+    def _check_count(self, what: str) -> None:
+        """Raises StepError where there is no room for one more."""
+        if len(self._finished()) + len(self._settled) + self._under_way >= MOST_STEPS:
+            raise StepError(f"a job has {MOST_STEPS} steps and waits at most; {what} would be one more")
+
+    def _check_place(self) -> None:
+        step = _in_step.get()
+        if step is not None:
+            raise StepError(f"step {step!r} cannot sleep or wait: it would run again from its beginning")
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or _SURROGATES.search(name):
+            raise StepError(
+                f"a name of a step or signal is a text of 1 to {_LONGEST_NAME} characters, not {name!r:.60}"
+            )
 
     def _check_process(self) -> None:
-        if self._why_not is not None:
-            raise StepError(self._why_not)
-        if os.getpid() != self._pid:
-            raise StepError("a copy of the attempt's process, that it has forked, has no steps")
+        self._check_pid()
         if self._is_suspended:
             raise Suspended
 
+    def _check_pid(self) -> None:
+        if os.getpid() != self._pid:
+            raise StepError("a copy of the attempt's process, that it has forked, has no steps")
+
+
+class StepsOutside(Steps):
+    """Of code that no attempt runs, such as a test's: steps run, sleeps are over at once, and nobody sends signals."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere(), os.getpid())
+
+    def _wait_here(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
+        self._check_place()
+        if kind == "signal":
+            raise StepError(f"outside of attempts nobody sends signal {name!r}")
+
+
+class _Nowhere:
+    """Keeps nothing; its tokens are no other's."""
+
+    def __init__(self) -> None:
+        self._seed = os.urandom(16)
+
+    def carried(self) -> tuple[Finished, Settled]:
+        return {}, {}
+
+    def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
+        pass
+
+    def token(self, name: str) -> str:
+        import hashlib  # by those who want one: it brings OpenSSL with it
+
+        return hashlib.sha256(self._seed + name.encode()).hexdigest()[:32]
+
+    def began(self, name: str) -> None:
+        pass
+
+    def finished(self, name: str, result: str, is_awaited: bool) -> None:
+        pass
+
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+"""What UTF-8 cannot hold."""
 
 _in_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("_in_step", default=None)
 
@@ -209,6 +279,17 @@ def _runs_in_loop() -> bool:
     """Whether a loop of asyncio's runs here; asked without importing it."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _is_async(function: Any) -> bool:
+    """Whether what it returns is to be awaited; asked without inspect, which is dear to import."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return isinstance(code, CodeType) and bool(code.co_flags & _CO_COROUTINE)
+
+
+_CO_COROUTINE: Final = 0x80
 
 
 def _json(name: str, result: Any) -> str:

@@ -188,3 +188,10 @@ async def use_wrong_coroutines(client: AsyncClient) -> None:
     await client.submit(Report.fetch, uri="")  # wrong
     divmod(await (await client.submit(Report.fetch, url="")).result(), 2)  # wrong
     client.submit(Report.fetch, "").result()  # wrong
+
+
+def use_wrong_steps(context: JobContext) -> None:
+    divmod(context.step("add", add, 1), "2")  # wrong
+    context.step("add", add, "1")  # wrong
+    context.step(add, 1)  # wrong
+    context.steps["add"] = 3  # wrong

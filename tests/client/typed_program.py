@@ -67,6 +67,30 @@ class Email:
         print(error.outcome == Outcome.FAILED, error.error_type)
 
 
+class Shipping:
+    """A job of steps, which have the types of what they call."""
+
+    def ship(self, order: int, context: JobContext) -> str:
+        paid: str = context.step("charge", self._charge, order, key=context.token("charge"))
+        context.sleep(3600)
+        try:
+            packed: dict[str, int] = context.wait_for("packed", timeout=5)
+        except bgjob.SignalTimeout:
+            return paid
+        except (bgjob.StepError, bgjob.InvalidResult, bgjob.Suspended) as error:
+            return f"{error} {context.steps['charge']}"
+        return f"{paid} {packed}"
+
+    async def ship_later(self, context: JobContext) -> str:
+        return await context.step("charge", self._charge_later)
+
+    def _charge(self, order: int, key: str = "") -> str:
+        return f"{order} {key}"
+
+    async def _charge_later(self) -> str:
+        return "paid"
+
+
 class Stubborn(Client):
     """A client with retries of its own."""
 

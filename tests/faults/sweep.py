@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from tests.faults.knife import why_impossible
-from tests.faults.sweeping import PARTS, ROLES, Ground, Point, Role, Strike, Way, ground
+from tests.faults.sweeping import ROLES, Ground, Point, Role, Strike, Way, ground, parts_of
 
 _UNAVAILABLE: Final = 69
 _INTERRUPTED: Final = 130
@@ -91,7 +91,7 @@ class Tally:
 
 def _points(way: Way, role: Role) -> list[Point]:
     with _temporary_ground(way, role) as there:
-        return [point for part in PARTS[role] for point in there.points(role, part)]
+        return [point for part in parts_of(way, role) for point in there.points(role, part)]
 
 
 def _sweep(way: Way, role: Role, points: Sequence[Point], workers: int) -> Tally:

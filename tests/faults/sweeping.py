@@ -6,6 +6,7 @@ attached to alone, and a point is the N-th `write`, not the N-th call; a trial w
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from bgjob.errors import (
     ShuttingDownError,
 )
 from tests.daemon.running import RunningDaemon, children_of, daemon
-from tests.faults import books
+from tests.faults import books, stepping
 from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, is_halted
 from tests.support import eventually
 
@@ -67,11 +68,14 @@ class Fragile(Ledgered):
 _MODULES: Final = {
     **{name: source + HALTING + _CRASHING for name, source in books.MODULES.items()},
     "fragile": _FRAGILE,
+    "stepping": Path(stepping.__file__).read_text(),
 }
+_STEPPING: Final = "stepping.Stepping"
 _SETTINGS: Final = f"""
 "{books.LEDGERED}" = {{ max_retries = 3, retry_delay = 0.05 }}
 "ledgered.Crashing" = {{}}
 "fragile.Fragile" = {{}}
+"{_STEPPING}" = {{ max_retries = 3, retry_delay = 0.05, retry_lost = true }}
 [web]
 enabled = false
 """
@@ -97,19 +101,24 @@ class Way(StrEnum):
     PLAIN = "plain"
     CRASH = "crash"
     UNAVAILABLE = "unavailable"
+    STEPS = "steps"
 
 
 _ON_THE_WAY: Final[dict[Way, tuple[tuple[str, str], ...]]] = {
     Way.PLAIN: tuple((books.LEDGERED, method) for method in METHODS),
     Way.CRASH: ((books.LEDGERED, "quick"), ("ledgered.Crashing", "crashed_once")),
     Way.UNAVAILABLE: ((books.LEDGERED, "quick"), ("fragile.Fragile", "unavailable")),
+    Way.STEPS: ((_STEPPING, "ship"),),
 }
-"""Class and method of the jobs that go there: a start that ends its fork server, a class that breaks and is mended."""
+"""Class and method of the jobs that go there: a start that ends its fork server, a class that breaks and is mended, ten
+steps with two waits between them.
+"""
 
 ROLES: Final = {
     Way.PLAIN: tuple(Role),
     Way.CRASH: (Role.DAEMON,),
     Way.UNAVAILABLE: (Role.DAEMON,),
+    Way.STEPS: (Role.CHILD, Role.START, Role.FORK_SERVER, Role.DAEMON),
 }
 """Whose system calls are walked through on each way: what others do there is as on the plain one."""
 _EFFECTS: Final = frozenset(
@@ -140,6 +149,14 @@ PARTS: Final = {
     Role.CHILD: METHODS,  # the method that it runs
     Role.SPARE: METHODS,  # the same, after it has waited for it
 }
+_SHIPPING: Final = ("ship", "ship_second", "ship_third")
+
+
+def parts_of(way: Way, role: Role) -> tuple[str, ...]:
+    """The parts of a role that are walked through on this way: of a job with waits each of its attempts."""
+    return _SHIPPING if way is Way.STEPS and role is Role.CHILD else PARTS[role]
+
+
 _SPARES: Final = {Role.CHILD: 0, Role.SPARE: 1}
 """How many a fork server has, where that matters: at whom strace is to be is to be known."""
 
@@ -187,7 +204,9 @@ class Ground:
         self._broken = running.directory / "broken"
         self._directory = running.directory
         self._ledger = running.directory / "ledger"
-        self._ledger.touch()
+        self._effects = running.directory / "effects"
+        self._said = self._effects if way is Way.STEPS else self._ledger
+        self._said.touch()
         self._client = running.client()
         self._settings = books.settings_of(running.config)
         self._runs = count(1)
@@ -224,7 +243,9 @@ class Ground:
         """One walk, after which the books are well; strace as it was."""
         self._come_to_rest()
         run = next(self._runs)
-        jobs = ((books.LEDGERED, part),) if role in (Role.CHILD, Role.SPARE) else _ON_THE_WAY[self._way]
+        jobs = _ON_THE_WAY[self._way]
+        if role in (Role.CHILD, Role.SPARE):
+            jobs = ((jobs[0][0], part),)
         keys = {f"run {run} {method}": (class_name, method) for class_name, method in jobs}
         with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
             knife, walking = aimed
@@ -257,7 +278,7 @@ class Ground:
             with Knife(self._victim(role, part), injection, log) as knife:
                 yield knife, walk()
             return
-        if role is Role.CHILD:
+        if role is Role.CHILD and part not in _SHIPPING[1:]:  # which asks for that by itself
             ask_to_halt(self._running)
         walking = walk()
         victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor()
@@ -267,8 +288,8 @@ class Ground:
 
     def _halted_successor(self) -> int:
         """Kill the daemon once attempts run; the pid of one that is about to start in its place."""
-        before = self._ledger.read_text()
-        eventually(lambda: self._ledger.read_text() != before)
+        before = self._said.read_text()
+        eventually(lambda: self._said.read_text() != before)
         self._running.stop(signal.SIGKILL)
         command = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._running.config)]
         with (self._directory / "console").open("ab") as console:
@@ -300,7 +321,7 @@ class Ground:
             with self._obstructed():
                 jobs = {
                     key: self._client.run_background_job(
-                        class_name, method, {"ledger": str(self._ledger)}, idempotency_key=key
+                        class_name, method, self._parameters(class_name), idempotency_key=key
                     )
                     for key, (class_name, method) in keys.items()
                 }
@@ -310,6 +331,11 @@ class Ground:
             return {key: job.id for key, job in jobs.items()}
         finally:
             self._client.close()
+
+    def _parameters(self, class_name: str) -> dict[str, str]:
+        if class_name == _STEPPING:
+            return {"effects": str(self._effects)}
+        return {"ledger": str(self._ledger)}
 
     @contextmanager
     def _obstructed(self) -> Iterator[None]:
@@ -393,6 +419,24 @@ class Ground:
             )
             if rows != [(job, "completed")]:
                 found.append(f"job {job} should be the only one of its key, and completed: {rows}")
+            if self._way is Way.STEPS:
+                found += self._complaints_of_steps(job)
+        return found
+
+    def _complaints_of_steps(self, job: int) -> list[str]:
+        """Where a step has run twice though nobody was killed in it, or is not what its job was given of it."""
+        lines = [line for line in self._effects.read_text().splitlines() if line.startswith(f"{job} ")]
+        again = len(lines) - len(set(lines))
+        names = [line.split()[1] for line in dict.fromkeys(lines)]
+        found = [] if names == [f"part-{n}" for n in range(10)] else [f"job {job} has made the steps {names}"]
+        if again > 1:
+            found.append(f"job {job} has made {again} steps again: {lines}")
+        (result,) = self._running.query(f"SELECT result FROM background_jobs WHERE id = {job}")
+        if json.loads(result[0] or "null") != list(dict.fromkeys(lines)):
+            found.append(f"job {job} was given {result[0]} of {lines}")
+        numbers = self._running.query(f"SELECT number FROM job_steps WHERE job_id = {job} ORDER BY number")
+        if numbers != [(n,) for n in range(1, 13)]:
+            found.append(f"the steps and waits of job {job} are stored as {numbers}")
         return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.knife import why_impossible
-from tests.faults.sweeping import PARTS, Ground, Point, Role, ground
+from tests.faults.sweeping import Ground, Point, Role, Way, ground, parts_of
 
 OBSTACLE = why_impossible()
 
@@ -18,20 +18,21 @@ _TRIES = 4
 @pytest.mark.timeout(300)  # of some dozen walks, each of which has 60 s
 @pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 @pytest.mark.parametrize(
-    ("role", "start", "step"),
+    ("way", "role", "start", "step"),
     [
-        (Role.DAEMON, 11, 97),
-        (Role.START, 20, 113),
-        (Role.FORK_SERVER, 5, 41),
-        (Role.CHILD, 3, 29),
-        (Role.SPARE, 2, 31),
+        (Way.PLAIN, Role.DAEMON, 11, 97),
+        (Way.PLAIN, Role.START, 20, 113),
+        (Way.PLAIN, Role.FORK_SERVER, 5, 41),
+        (Way.PLAIN, Role.CHILD, 3, 29),
+        (Way.PLAIN, Role.SPARE, 2, 31),
+        (Way.STEPS, Role.CHILD, 40, 97),
     ],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(
-    tmp_path: Path, role: Role, start: int, step: int
+    tmp_path: Path, way: Way, role: Role, start: int, step: int
 ) -> None:
-    with ground(tmp_path, role) as there:
-        points = [point for part in PARTS[role] for point in there.points(role, part)]
+    with ground(tmp_path, role, way) as there:
+        points = [point for part in parts_of(way, role) for point in there.points(role, part)]
         chosen = range(start - 1, len(points), step)
         reached = sum(any(reaches(there, point) for point in points[at : at + _TRIES]) for at in chosen)
     assert reached > len(chosen) / 2, "strace has killed next to nobody"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,12 @@ class Imports:
         context.logger.info("a line")
         return sorted(set(sys.modules) - known)
 
+    def of_steps(self, context: JobContext):
+        context.step("one", dict, a=1)
+        assert len(context.token("one")) == 32
+        assert dict(context.steps) == {"one": {"a": 1}}
+        return sorted(set(sys.modules) - known)
+
     async def of_coroutine(self):
         return sorted(set(sys.modules) - known)
 
@@ -73,6 +81,14 @@ CALLS: dict[str, dict[str, object]] = {
     "of_date": {"on": "2024-12-04"},
     "of_model": {"lines": [{"on": "2024-12-04", "amount": "1.5"}]},
     "of_context": {},
+    "of_steps": {},
     "of_coroutine": {},
     "of_client": {},
 }
+
+
+def test_what_attempts_need_of_the_client_brings_no_openssl_into_their_fork_server() -> None:
+    """Nor what is dear else: each page of memory makes each fork dearer."""
+    program = "import bgjob.default_client, bgjob.steps, sys; print(sorted({'hashlib', 'inspect'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

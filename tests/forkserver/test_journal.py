@@ -10,7 +10,9 @@ import pytest
 from bgjob.words import Outcome, Throttle
 from bgjobd.core.job import Ending
 from bgjobd.core.verdict import UNSEEN
+from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
+from bgjobd.store.items import StepNote, UnusedSteps
 from bgjobd.supervisor import journal_facts
 
 STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
@@ -114,6 +116,101 @@ def test_a_hold_of_no_time_holds_nobody(delay: float) -> None:
 @pytest.mark.parametrize("word", ["", "CLASS", "queue", "class:myapp.Other", "\ud800"])
 def test_a_word_that_names_nobody_holds_nobody(word: str) -> None:
     assert ending_of(journals.snoozed(7, 60.0, word)) == Ending.snoozed(60.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "wait", "delay", "until"),
+    [
+        (journals.suspended(7, "sleep", "", 3, 5.5, None), Wait(WaitKind.SLEEP, "", 3), 5.5, None),
+        (journals.suspended(7, "sleep", "x" * 300, 1, None, 7.0), Wait(WaitKind.SLEEP, "", 1), 0.0, None),
+        (
+            journals.suspended(7, "sleep", "", 1, 2**53, None),
+            Wait(WaitKind.SLEEP, "", 1),
+            3_153_600_000.0,
+            None,
+        ),
+        (journals.suspended(7, "until", "x", 1, 5.0, 7.0), Wait(WaitKind.UNTIL, "", 1), None, 7.0),
+        (journals.suspended(7, "until", "", 1, None, None), Wait(WaitKind.UNTIL, "", 1), None, 0.0),
+        (
+            journals.suspended(7, "signal", "a\ud800", 1, None, 7.0),
+            Wait(WaitKind.SIGNAL, "a?", 1),
+            None,
+            None,
+        ),
+    ],
+)
+def test_a_wait_is_told_as_it_was_asked_and_what_a_job_has_made_up_is_one_that_can_be(
+    line: bytes, wait: Wait, delay: float | None, until: float | None
+) -> None:
+    assert ending_of(line) == Ending.suspended(wait, delay, until)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("signal", ""), ("signal", "x" * 256), ("SLEEP", ""), ("step", "one")]
+)
+def test_a_wait_for_what_nobody_knows_is_a_step_error_and_not_retried(kind: str, name: str) -> None:
+    ending = ending_of(journals.suspended(7, kind, name, 1, 5.0, None))
+    assert ending == Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
+
+
+@pytest.mark.parametrize(
+    ("turn", "delay", "until"),
+    [
+        (0, 5.0, None),
+        (1001, 5.0, None),
+        (True, 5.0, None),
+        (1, float("nan"), None),
+        (1, "5", None),
+        (1, None, -1.0),
+    ],
+)
+def test_a_wait_without_a_turn_or_a_time_is_no_outcome(turn: Any, delay: Any, until: Any) -> None:
+    assert outcome_of(journals.suspended(7, "sleep", "", turn, delay, until)) is None
+
+
+def test_a_wait_that_does_not_say_for_how_long_is_one_for_ever() -> None:
+    line = b'{"v":1,"type":"outcome","outcome":"suspended","pid":7,"kind":"signal","name":"a","turn":1}'
+    assert ending_of(line) == Ending.suspended(Wait(WaitKind.SIGNAL, "a", 1), None)
+
+
+def notes_of(*lines: bytes) -> tuple[Any, ...]:
+    return journal_facts.notes([record for line in lines if (record := journals._try_record(line.strip()))])
+
+
+def test_steps_are_told_as_they_were_made() -> None:
+    assert notes_of(
+        journals.began(7, 1.5, "läbel"),
+        journals.step(7, 2.5, "läbel", '"ä"', True),
+        journals.left(7, 3.5, ["läbel", "charge"]),
+    ) == (
+        StepNote(1.5, "läbel"),
+        StepNote(2.5, "läbel", '"ä"', True),
+        UnusedSteps(3.5, ("läbel", "charge")),
+    )
+
+
+@pytest.mark.parametrize(
+    "names", ["", "[1, null, [], {}]", "{}", "7", "[" * 60_000, "[1", '["' + "x" * 70_000 + '"]']
+)
+def test_names_that_are_none_are_told_to_nobody(names: str) -> None:
+    line = json.dumps({"v": 1, "type": "left", "pid": 7, "at": 1.0, "names": names}).encode()
+    assert notes_of(line) == (UnusedSteps(1.0, ()),)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": 7},
+        {"result": None},
+        {"result": {"a": 1}},
+        {"is_awaited": 1},
+        {"at": float("nan")},
+        {"at": -1.0},
+    ],
+)
+def test_a_step_whose_record_is_odd_is_none(more: dict[str, Any]) -> None:
+    record = json.loads(journals.step(7, 2.5, "one", "1", False))
+    assert notes_of(json.dumps({**record, **more}).encode()) == ()
 
 
 @pytest.mark.parametrize("delay", [float("nan"), float("inf"), 2**53 + 2, True, None, "60", [60]])

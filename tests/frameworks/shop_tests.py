@@ -106,6 +106,14 @@ class Results(unittest.TestCase):
         self.assertIs(killed.errors[0].exception_class, bgjob.errors.JobFailedError)
         self.assertIn("signal 9", killed.errors[0].traceback)
 
+    def test_a_task_of_steps_that_sleeps_has_ended_once_and_met_no_error(self) -> None:
+        results = [ended(task.enqueue()) for task in (tasks.ships, tasks.ships_later)]
+        for result in results:
+            self.assertEqual(result.return_value, [[12, "paid"], "shipped", 2])
+            self.assertEqual((result.errors, result.attempts), ([], 2))
+        ends = Path(os.environ["SHOP_STATE"], "ends").read_text().splitlines()
+        self.assertEqual(ends, ["ships SUCCESSFUL", "ships_later SUCCESSFUL"])
+
     def test_retries_are_attempts_of_one_task(self) -> None:
         result = ended(tasks.asks_again.enqueue())
         self.assertEqual((result.status, result.attempts, len(result.errors)), ("FAILED", 3, 3))

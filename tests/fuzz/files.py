@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
+from bgjobd.store.items import Note, StepNote, Told, UnusedSteps
 from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch
@@ -112,6 +114,8 @@ def _check_ending(ending: Ending) -> None:
     told = asdict(ending)
     to_json(told).encode()
     assert all(-INT_MAX <= value <= INT_MAX for value in told.values() if isinstance(value, int)), ending
+    assert ending.until is None or to_text(ending.until)
+    assert ending.wait is None or len(f"{ending.wait.name}.".encode()) <= 1024
     assert ending.throttles is None or 0 < (ending.delay or 0) <= LONGEST_THROTTLE, ending
 
 
@@ -135,8 +139,20 @@ def _check_notes(descriptor: int, found: journals.Journal, data: bytes) -> None:
     for record in read:
         (note,) = journal_facts.notes((record,))
         to_text(note.at)
-        note.message.encode()
-        assert len(note.message) <= journals.MAX_TEXT
+        assert all(len(text) <= most and text.encode() for text, most in _texts_of(note))
+
+
+def _texts_of(note: Told) -> Iterator[tuple[str, int]]:
+    """What is told in words, and how long that may be."""
+    match note:
+        case Note():
+            yield f"{note.message}.", journals.MAX_TEXT + 1
+        case StepNote():
+            yield f"{note.name}.", journals.MAX_TEXT + 1
+            yield f"{note.result}.", journals._LONGEST_NOTE
+        case UnusedSteps():
+            assert len(note.names) <= journals.MAX_STEPS
+            yield f"{note.names}.", 10 * journals.MAX_TEXT
 
 
 def _notes(descriptor: int, pid: int, end: int = 0) -> tuple[tuple[journals.Record, ...], int]:
@@ -236,7 +252,7 @@ def names(data: bytes) -> None:
 
 
 def _check_file_name(name: str) -> None:
-    key = journals.try_key(name, "journal", "hook", "stop")
+    key = journals.try_key(name, "journal", "hook", "stop", "carry")
     if key is not None:
         assert journals.file_name(*key, name.rpartition(".")[2]) == name
         assert all(0 < number <= INT_MAX for number in key)

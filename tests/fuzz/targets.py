@@ -80,6 +80,8 @@ _JOURNAL = (
     b'progress"', b'"pid":1', b'"at":', b'"code":', b'"signal":', b'"usage":', b'"exceeded":', b'"delay":',
     b'"result":', b'"limit":', b'"used":', b'"most":', b'"fraction":', b'"own_cpu":', b'"strays":',
     b'"error_class":', b'"throttles":', b'"class"',
+    b'began"', b'step"', b'left"', b'"suspended"', b'"name":', b'"names":', b'"is_awaited":', b'"kind":',
+    b'"turn":', b'"until":', b'"sleep"', b'"signal"',
     b'!symlink ', b'!directory', b'!fifo', b'!sparse ', b'/dev/zero', b'/etc/passwd',
 )  # fmt: skip
 _TOML = (

@@ -206,7 +206,7 @@ RULES = [
     Rule(
         "the fork server has one thread: its children may count those of a job",
         inside("bgjobd.forkserver"),
-        lambda use: use.is_of(THREADS) and not use.is_of(["_thread._count"]),
+        lambda use: use.is_of(THREADS) and not use.is_of(["_thread._count", "_thread.allocate_lock"]),
     ),
     Rule(
         "only the fork server forks and waits, and a container's init",

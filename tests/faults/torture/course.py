@@ -99,7 +99,7 @@ def torture(
             pruner.stop()
             submitters.stop()
         lasted = time.monotonic() - began
-        return _settle(station, killer, pruner, submitters, seed, lasted)
+        return _settle(station, killer, pruner, submitters, seed, lasted, is_contained)
     finally:
         station.stop()
         station.end_all()
@@ -121,7 +121,13 @@ def _watch(station: Station, killer: Killer, submitters: Submitters, began: floa
 
 
 def _settle(
-    station: Station, killer: Killer, pruner: Pruner, submitters: Submitters, seed: int, lasted: float
+    station: Station,
+    killer: Killer,
+    pruner: Pruner,
+    submitters: Submitters,
+    seed: int,
+    lasted: float,
+    is_contained: bool,
 ) -> Outcome:
     settings, ids = station.settings, set(submitters.acknowledged.values())
     began, clock = time.monotonic(), threading.Event()
@@ -144,6 +150,7 @@ def _settle(
         *_no_longer_allowed(station),
         *_ended_by_no_doing_of_theirs(station, archived),
         *_given_up_unbegun(station, archived),
+        *(() if is_contained else _steps_again(station)),
         *station.findings(archived),
         *_left_open(station),
     ]
@@ -204,6 +211,18 @@ def _outputs_of_nobody(station: Station) -> list[str]:
     return [name for name in names if int(name.partition(".")[0]) not in stored]
 
 
+def _steps_again(station: Station) -> Iterator[str]:
+    """Steps that have run after one behind them had: that was begun once they were on record. Only the last may again.
+
+    A container that ends takes its spool with it, and what was not stored yet.
+    """
+    latest: dict[int, str] = {}
+    for line in books.lines_of(station.directory / "ledger.steps"):
+        if line.what < latest.get(line.job, ""):
+            yield f"job {line.job}: {line.what} has run after {latest[line.job]}"
+        latest[line.job] = max(line.what, latest.get(line.job, ""))
+
+
 def _left_open(station: Station) -> Iterator[str]:
     """What a daemon that has seen something has open, and one that was just started has not."""
     veteran = station.pid
@@ -248,6 +267,7 @@ _OWN_ENDS: Final[dict[str, frozenset[str]]] = {
     "fail": frozenset({"failed"}),
     "fail_once": frozenset({"failed"}),
     "ask": frozenset({"failed", "snoozed"}),
+    "ship": frozenset({"suspended"}),
     "die": frozenset({"signalled"}),
     "exit": frozenset({"exited"}),
     "return_much": frozenset({"failed"}),

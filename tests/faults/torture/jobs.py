@@ -79,6 +79,24 @@ class Tortured(Ledgered):
                 self._context.progress(turn / times, f"at {turn}")
                 self._context.logger.info("at %d", turn)
 
+    def ship(self, ledger: str) -> int:
+        """Six steps, with a sleep and a signal that does not come between them; each is a line in `LEDGER.steps`."""
+        made = 0
+        with self._entered(ledger):
+            for n in range(6):
+                made = self._context.step(f"part {n}", self._make, f"{ledger}.steps", n)
+                if n == 1:
+                    self._context.sleep(0.2)
+                if n == 3:
+                    with suppress(TimeoutError):
+                        self._context.wait_for("packed", timeout=0.2)
+        return made
+
+    def _make(self, effects: str, part: int) -> int:
+        self._write(effects, f"part-{part}", os.getpid(), 0)
+        time.sleep(0.02)
+        return part
+
     def print_much(self, ledger: str, lines: int) -> None:
         with self._entered(ledger):
             for number in range(lines):

@@ -62,6 +62,7 @@ KINDS: Final[tuple[tuple[int, str, Call], ...]] = (
     (1, "return_much", {"size": 500_000}),
     (1, "return_much", {"size": 2_000_000}),
     (2, "tell", {"times": 20}),
+    (4, "ship", {}),
     (1, "print_much", {"lines": 2_000}),
 )
 

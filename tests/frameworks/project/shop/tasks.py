@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from datetime import date
 
 from django.db import connection
 from django.db.models import F
-from django.tasks import TaskContext, task
+from django.tasks import TaskContext, TaskResult, task
+from django.tasks.signals import task_finished
 
 import bgjob
 from shop.models import Order
@@ -48,6 +50,38 @@ def day(on: date) -> str:
 @task(takes_context=True)
 def told(context: TaskContext, job: bgjob.JobContext, number: int = 1) -> list[object]:
     return [context.attempt, context.task_result.id, job.attempt, number]
+
+
+@task
+def ships(job: bgjob.JobContext) -> list[object]:
+    """Sleeps between its steps; what is told of ends stands in `ends`."""
+    task_finished.connect(_note_end)
+    paid = job.step("charge", _paid)
+    job.sleep(0.01)
+    return [paid, job.step("ship", lambda: "shipped"), job.attempt]
+
+
+@task
+async def ships_later(job: bgjob.JobContext) -> list[object]:
+    """The same in a group of tasks."""
+    task_finished.connect(_note_end)
+    paid = await job.step("charge", _paid_later)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(job.sleep(0.01))
+    return [paid, job.step("ship", lambda: "shipped"), job.attempt]
+
+
+def _paid() -> tuple[int, str]:
+    return 12, "paid"
+
+
+async def _paid_later() -> tuple[int, str]:
+    return _paid()
+
+
+def _note_end(task_result: TaskResult, **_: object) -> None:
+    with open(f"{os.environ['SHOP_STATE']}/ends", "a") as book:
+        book.write(f"{task_result.task.name} {task_result.status}\n")
 
 
 @task
