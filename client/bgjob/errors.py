@@ -426,6 +426,7 @@ _WANTED = {
     "options.take": "parameters that are not given are wanted, each from a job or group by `of`",
     "options.group": "a group is wanted that is open, by its id, or by its ref in the same request",
     "priority": "a whole number is wanted",
+    "timeout": "seconds above 0 are wanted, 100 years at most",
     "at": "a date and time with its offset is wanted, before the job expires",
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",

@@ -1013,6 +1013,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "broken.Job::run"), 77, "cannot be used"),
         (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
+        (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
         *(
             ((*words, "no"), 4, "there is no schedule no; `bgjob schedules`")
@@ -1024,6 +1025,11 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
             for command in ("show", "output", "wait", "cancel", "retry")
         ),
         (("change", "987654", "--priority", "5"), 4, "there is no job 987654; `bgjob list`"),
+        (
+            ("change", "987654", "--attempt-timeout", "0s"),
+            77,
+            "are wanted, 100 years at most; see `bgjob change --help`",
+        ),
         (("change", "987654", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("change", "987654", "--max-retries", "999"), 77, "[retry] cap; see `bgjob change --help`"),
         (("change", "987654"), 2, "what is to be changed? --priority, --queue, "),

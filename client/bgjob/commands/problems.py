@@ -91,7 +91,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 
 _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("options.queue", "queue"), "`bgjob stats` lists the queues"),
-    **dict.fromkeys(("at", "expires_at", "max_retries"), "see `bgjob change --help`"),
+    **dict.fromkeys(("at", "expires_at", "max_retries", "timeout", "priority"), "see `bgjob change --help`"),
+    **dict.fromkeys(("resumes_in", "resumes_at"), "see `bgjob pause --help`"),
 }
 """The same for a parameter that another command tells more of than the one that was given it."""
 
