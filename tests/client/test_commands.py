@@ -479,6 +479,8 @@ def test_a_job_with_a_unique_key_and_a_time_to_start_by_tells_both(commands: Com
     assert re.search(r"^unique +k$", told, re.MULTILINE), told
     assert re.search(r"^scheduled .*in 2 h", told, re.MULTILINE), told
     assert re.search(r"^expires .*in 4 h", told, re.MULTILINE), told
+    refused = commands.run("run", *words, "--if-held", "refuse").stderr
+    assert f"job {job_id} holds this unique key; `bgjob show {job_id}` has more" in refused
     commands.run("cancel", str(job_id))
 
 
