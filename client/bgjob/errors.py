@@ -400,7 +400,8 @@ _LENGTHS = f"{KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]}"
 _WANTED = {
     "parameters": "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most",
     "retry_count": "a whole number from 0 on is wanted",
-    "options.delay": "seconds from 0 on are wanted, 100 years at most, and neither `at` nor `after` beside them",
+    "options.delay": "seconds from 0 on are wanted, 100 years at most, over before the job expires, and neither"
+    " `at` nor `after` beside them",
     "options.at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "options.priority": "a whole number is wanted",
     "options.queue": "the name of a queue is wanted that the daemon has",

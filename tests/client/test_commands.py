@@ -1014,6 +1014,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "shop.Mail::send"), 77, '"to" is a required property; `bgjob classes`'),
         (("run", "broken.Job::run"), 77, "cannot be used"),
         (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
+        (("run", "shop.Work::quiet", "--delay", "2s", "--expires", "1s"), 77, "over before the job expires"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
