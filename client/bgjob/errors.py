@@ -407,7 +407,8 @@ _LENGTHS = f"{KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]}"
 _WANTED = {
     "parameters": "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most",
     "retry_count": "a whole number from 0 on is wanted",
-    "options.delay": "seconds from 0 on are wanted, 100 years at most, and neither `at` nor `after` beside them",
+    "options.delay": "seconds from 0 on are wanted, 100 years at most, over before the job expires, and neither"
+    " `at` nor `after` beside them",
     "options.at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "options.priority": "a whole number is wanted",
     "options.queue": "the name of a queue is wanted that the daemon has",
@@ -433,6 +434,7 @@ _WANTED = {
     "options.take": "parameters that are not given are wanted, each from a job or group by `of`",
     "options.group": "a group is wanted that is open, by its id, or by its ref in the same request",
     "priority": "a whole number is wanted",
+    "timeout": "seconds above 0 are wanted, 100 years at most",
     "at": "a date and time with its offset is wanted, before the job expires",
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",

@@ -479,6 +479,8 @@ def test_a_job_with_a_unique_key_and_a_time_to_start_by_tells_both(commands: Com
     assert re.search(r"^unique +k$", told, re.MULTILINE), told
     assert re.search(r"^scheduled .*in 2 h", told, re.MULTILINE), told
     assert re.search(r"^expires .*in 4 h", told, re.MULTILINE), told
+    refused = commands.run("run", *words, "--if-held", "refuse").stderr
+    assert f"job {job_id} holds this unique key; `bgjob show {job_id}` has more" in refused
     commands.run("cancel", str(job_id))
 
 
@@ -1012,7 +1014,9 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "shop.Mail::send"), 77, '"to" is a required property; `bgjob classes`'),
         (("run", "broken.Job::run"), 77, "cannot be used"),
         (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
+        (("run", "shop.Work::quiet", "--delay", "2s", "--expires", "1s"), 77, "over before the job expires"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
+        (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
         *(
             ((*words, "no"), 4, "there is no schedule no; `bgjob schedules`")
@@ -1024,6 +1028,11 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
             for command in ("show", "output", "wait", "cancel", "retry")
         ),
         (("change", "987654", "--priority", "5"), 4, "there is no job 987654; `bgjob list`"),
+        (
+            ("change", "987654", "--attempt-timeout", "0s"),
+            77,
+            "are wanted, 100 years at most; see `bgjob change --help`",
+        ),
         (("change", "987654", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("change", "987654", "--max-retries", "999"), 77, "[retry] cap; see `bgjob change --help`"),
         (("change", "987654"), 2, "what is to be changed? --priority, --queue, "),

@@ -11,6 +11,7 @@ from bgjob.errors import (
     BrokenError,
     CodeLoadingError,
     DaemonUnavailableError,
+    DuplicateError,
     GroupNotFoundError,
     GroupSealedError,
     InternalError,
@@ -81,6 +82,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     TooManyConnectionsError: "or try again in a moment",
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
+    DuplicateError: "`bgjob show {id}` has more",
     InvalidStateError: "`bgjob show {id}` has more",
     QueueFullError: "`bgjob stats` has the queues",
     MethodNotFoundError: "it is older than this command",
@@ -91,7 +93,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 
 _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("options.queue", "queue"), "`bgjob stats` lists the queues"),
-    **dict.fromkeys(("at", "expires_at", "max_retries"), "see `bgjob change --help`"),
+    **dict.fromkeys(("at", "expires_at", "max_retries", "timeout", "priority"), "see `bgjob change --help`"),
+    **dict.fromkeys(("resumes_in", "resumes_at"), "see `bgjob pause --help`"),
 }
 """The same for a parameter that another command tells more of than the one that was given it."""
 
