@@ -206,8 +206,8 @@ def _suspended(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]
     waiting_on = "" if after.done is None else after.done.waiting_on or ""
     name = signal_of(waiting_on)
     if name is None:
-        return (Entry(EntryType.INFO, f"Background job sleeps until {_clock(after.scheduled_at)}"),)
-    until = "" if after.scheduled_at is None else f" until {_clock(after.scheduled_at)}"
+        return (Entry(EntryType.INFO, f"Background job sleeps until {_moment(after.scheduled_at or 0.0)}"),)
+    until = "" if after.scheduled_at is None else f" until {_moment(after.scheduled_at)}"
     return (Entry(EntryType.INFO, f"Background job waits for signal {name}{until}"),)
 
 

@@ -61,7 +61,7 @@ class _Recorder:
         self._lock = allocate_lock()
         self._order = order
         self._carry = begun.carry
-        self._has_ended = False
+        self.has_ended = False
         self.notes = NotesRecorder(order, self._append)
 
     def keeper(self) -> StepKeeper:
@@ -83,9 +83,9 @@ class _Recorder:
 
     def end(self, line: bytes) -> None:
         """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
-        if self._has_ended:
+        if self.has_ended:
             return
-        self._has_ended = True
+        self.has_ended = True
         try:
             self._append(line, journals.EXIT)
         except OSError as error:
@@ -99,7 +99,7 @@ class _Recorder:
 
     def end_by_exit(self, code: int) -> None:
         """Record that the job ends its process; where there is no room, the exit code tells."""
-        if self._has_ended:
+        if self.has_ended:
             return
         with suppress(OSError):
             self._append(journals.exiting(os.getpid(), code), journals.EXIT)
@@ -365,6 +365,8 @@ def _outcome(
         raise
     except BaseException as error:
         sandbox.leave_room()
+        if recorder.has_ended:
+            return b"", 0  # it waits, and that is on record
         return _outcome_of_error(error, order, call, recorder, sandbox), 1
     finally:
         sandbox.leave_room()
