@@ -26,6 +26,7 @@ from bgjobd.store import (
     rates,
     schedules,
     statements,
+    step_pages,
     usage,
     waiting,
 )
@@ -39,6 +40,7 @@ from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
+from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
@@ -270,6 +272,11 @@ class Reader:
     def summaries(self, job_ids: Sequence[int]) -> dict[int, JsonObject]:
         """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
+
+    def steps(self, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
+        """The steps, waits and signals of a job, as a page behind the step of this number; None where there is none."""
+        with self._database.atomic():
+            return step_pages.page(self._database.connection(), job_id, after, limit)
 
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""

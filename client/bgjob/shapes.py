@@ -64,6 +64,14 @@ SHAPES: Final[Mapping[str, str]] = {
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
+    "Step": (
+        "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "
+        "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "
+        "by_uid: ?int, token: string"
+    ),
+    "SignalState": (
+        "number: int, name: string, payload: any, sent_at: moment, uid: ?int, taken_by: ?string, size: int"
+    ),
     "Edge": "of: string, after: int, job_id: int, standing: string",
     "Next": "at: moment, local: string, note: ?string",
     "Occurrence": (
