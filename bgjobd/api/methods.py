@@ -244,6 +244,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "database_bytes": size,
         "jobs": tally.jobs,
         "blocked": tally.blocked,
+        "waiting": tally.waiting,
         "groups_open": groups_open,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,

@@ -117,7 +117,7 @@ _LONGEST_MESSAGE: Final = 200
 
 _ENTRIES_AT_ONCE: Final = 1000
 
-_WAITING: Final = (1, BEHIND, 0, BLOCKED)
+_WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
 _HIDDEN: Final = frozenset(
@@ -423,7 +423,7 @@ class Reader:
             job = job_from_row(row)
             latest = self._latest(job)
             if job.status is not Status.PENDING:
-                return OnFile(job, latest)
+                return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
             return waiting.on_file(self._database.connection().execute, job, latest, now)
 
     def _latest(self, job: Job) -> LatestAttempt | None:
@@ -458,6 +458,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
     columns["is_behind"] = row["ready"] == BEHIND
+    columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))

@@ -7,6 +7,10 @@ import sqlite3
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject, to_json
+from bgjob.words import Status
+from bgjobd.core.job import Job
+from bgjobd.core.on_file import StepUnderWay
+from bgjobd.host.clock import from_text
 from bgjobd.store.pages import MOST_BYTES
 
 SELECT_OWNER: Final = "SELECT class_name, sensitive, life FROM background_jobs WHERE id = :id"
@@ -24,6 +28,11 @@ _SIGNAL: Final = ("number", "name", "sent_at", "uid", "taken_by")
 SELECT_SIGNALS: Final = f"""
     SELECT {", ".join(_SIGNAL)}, length(CAST(payload AS BLOB)), CASE WHEN taken_by IS NULL THEN payload END
     FROM job_signals WHERE job_id = :id ORDER BY number
+"""
+
+SELECT_UNDER_WAY: Final = """
+    SELECT name, began_at FROM job_steps
+    WHERE job_id = :id AND kind = 'step' AND number IS NULL AND attempt = :attempt ORDER BY began_at DESC LIMIT 1
 """
 
 
@@ -84,3 +93,11 @@ def _step(row: tuple[Any, ...]) -> tuple[JsonObject, Value]:
 def _signal(row: tuple[Any, ...]) -> tuple[JsonObject, Value]:
     *columns, size, payload = row
     return dict(zip(_SIGNAL, columns, strict=True)), Value(size, payload)
+
+
+def under_way(connection: sqlite3.Connection, job: Job) -> StepUnderWay | None:
+    """The step that a running job is in; None where it is in none."""
+    if job.status is not Status.RUNNING:
+        return None
+    row = connection.execute(SELECT_UNDER_WAY, {"id": job.id, "attempt": job.attempt}).fetchone()
+    return None if row is None else StepUnderWay(row[0], from_text(row[1]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,9 @@ from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
 MODULE = """
+import time
+from pathlib import Path
+
 import bgjob
 
 
@@ -31,6 +36,14 @@ class Order:
     def nap(self, seconds: float, context: bgjob.JobContext) -> None:
         context.step("one", str, 1)
         context.sleep(seconds)
+
+    def slow(self, go: str, context: bgjob.JobContext) -> None:
+        context.step("one", str, 1)
+        context.step("two", self._wait, go)
+
+    def _wait(self, go: str) -> None:
+        while not Path(go).exists():
+            time.sleep(0.01)
 
     def many(self, number: int, context: bgjob.JobContext) -> None:
         for n in range(number):
@@ -152,6 +165,56 @@ def test_a_signal_is_sent_from_the_command_line(client: Client, commands: Comman
     assert done.stderr == f"bgjob: job {job.id} is completed; only jobs that have not ended get signals\n"
     done = commands.run("signal", str(job.id), "packed", "{")
     assert (done.returncode, "no JSON in the argument" in done.stderr) == (2, True)
+
+
+def test_who_waits_is_told_so_by_each_command(client: Client, commands: Commands) -> None:
+    order, nap = waiting(client, timeout=3600), waiting(client, "nap", seconds=7200)
+    for job, until, why in (
+        (order, "for signal packed, until ", f"; 1 step is done; bgjob signal {order.id} packed JSON"),
+        (nap, "until ", "; 1 step is done"),
+    ):
+        told = job.refresh()
+        assert (told["steps"], told["status"]) == (1, "pending")
+        (listed,) = [one for one in client.list(status="waiting") if one["id"] == job.id]
+        assert (listed["steps"], listed["waiting_on"]) == (1, told["waiting_on"])
+        assert client.list(status=["scheduled", "retrying", "snoozed"]).items == []
+        lines = commands.run("list").stdout.splitlines()
+        (line,) = [line for line in lines if line.split()[0] == str(job.id)]
+        assert re.search(rf"{job.id}  waiting  .*{until}", line)
+        assert re.fullmatch(rf"job {job.id} (sleeps|waits).* UTC, in [12] h{re.escape(why)}", job.why())
+        assert commands.run("why", str(job.id)).stdout.strip() == job.why()
+    (queue,) = client.stats()["queues"]
+    assert queue["waiting"] == client.stats()["waiting"] == len(client.list(status="waiting"))
+    assert re.search(r"\(\d waiting\)", commands.run("stats").stdout)
+    order.cancel()
+    nap.cancel()
+    assert client.list(status="waiting", key="none").items == []
+
+
+def test_show_tells_steps_with_tries_and_all_with_values(client: Client, commands: Commands) -> None:
+    job = waiting(client)
+    job.signal("it's", [1])
+    shown = commands.run("show", str(job.id)).stdout
+    waits = ("status +waiting", "waits +for signal packed")
+    for line in (*waits, r"charge +1 .* m?s", "signal packed +1 .* waits", "it's +.* nobody yet"):
+        assert re.search(f"^ *{line}$", shown, re.M), line
+    assert f"next: bgjob signal {job.id} packed JSON" in shown
+    assert "token" not in shown
+    whole = commands.run("show", str(job.id), "--steps").stdout
+    assert re.search(r'charge .*{"token": "[0-9a-f]{32}"}$', whole, re.M)
+    told = commands.json("show", str(job.id), "--steps")
+    assert (told["steps"], [step["name"] for step in told["steps_told"]]) == (1, ["charge", "packed"])
+    assert [one["payload"] for one in told["signals"]] == [[1]]
+    job.cancel()
+
+
+def test_why_tells_the_step_that_a_running_job_is_in(client: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    job = client.run_background_job("shop.Order", "slow", {"go": str(go)})
+    told = eventually(lambda: re.search(r"; in step two.*", job.why()))
+    assert re.fullmatch(r"; in step two since \d\d:\d\d:\d\d UTC, 1 are done", told[0])
+    go.touch()
+    job.result(20)
 
 
 def test_a_payload_is_no_larger_than_it_may_be(client: Client) -> None:

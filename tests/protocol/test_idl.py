@@ -18,7 +18,8 @@ from tests.protocol import idl
 from tests.support import needed
 
 JOBS = idl.parse(introspection.IDL.read_text())
-NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
+NAMES: dict[Any, str] = {str: "string", int: "int", float: "float", bool: "bool", Any: "?object"}
+"""What may be null, too, is any JSON."""
 
 
 def idl_type(annotation: Any) -> str:

@@ -215,6 +215,7 @@ def _add_show(commands: Commands) -> None:
     )
     completion.asking_for(job, "jobs")
     command.add_argument("--logs", action="store_true", help="its log lines too")
+    command.add_argument("--steps", action="store_true", help="all its steps, waits and signals, with values")
 
 
 def _add_why(commands: Commands) -> None:
