@@ -27,7 +27,7 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
         read = client.get(job["id"]).steps()
         left_out, signals = 0, read.signals
     else:
-        left_out = max(0, (job["steps"] or 0) - _USUAL)
+        left_out = max(0, (job.get("steps") or 0) - _USUAL)
         first = client.steps(job["id"], limit=1 if left_out else _USUAL)
         read = client.steps(job["id"], after=left_out, limit=_USUAL) if left_out else first
         signals = [one for one in first.signals if one["taken_by"] is None]
