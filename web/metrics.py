@@ -81,6 +81,8 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     yield jobs
     blocked, groups = stats["blocked"] or 0, stats["groups_open"] or 0
     yield _gauge("jobs_blocked", "Jobs that wait for others; they are among the pending ones.", blocked)
+    told = "Jobs that sleep or wait for a signal; they are among the pending ones."
+    yield _gauge("jobs_waiting", told, stats.get("waiting") or 0)
     yield _gauge("groups_open", "Groups of jobs that have not ended.", groups)
 
 

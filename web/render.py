@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
-from bgjob.text import key_rules, raised, retries_spent, standing
+from bgjob.text import key_rules, raised, retries_spent, standing, step_name, step_took, try_signal
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
@@ -77,7 +77,8 @@ def _environment(static: str) -> Environment:
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
-        "retries_spent": retries_spent, "key_rules": key_rules, "oldest_due": oldest_due, "static": static,
+        "retries_spent": retries_spent, "step_name": step_name, "step_took": step_took, "signal_of": try_signal,
+         "key_rules": key_rules, "oldest_due": oldest_due, "static": static,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,

@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, signals, streams
+from bgjobd.api import groups, schedules, schemas, signals, steps, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -244,6 +244,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "database_bytes": size,
         "jobs": tally.jobs,
         "blocked": tally.blocked,
+        "waiting": tally.waiting,
         "groups_open": groups_open,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
@@ -298,6 +299,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
     "Keys": (schemas.Keys, keys),
+    "Steps": (schemas.Steps, steps.steps),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),

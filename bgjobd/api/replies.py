@@ -199,6 +199,7 @@ def queues_reply(
             "resumes_at": paused.get(name),
             "max_pending": daemon.lanes.max_pending[name],
             "blocked": tally.blocked_of(name),
+            "waiting": tally.waiting_of(name),
             **_of_keys(daemon, tally, name),
             "oldest_pending": oldest.get(name),
         }

@@ -153,6 +153,12 @@ class Signal(OneJob):
     signal_key: Key | None = None
 
 
+class Steps(Input):
+    id: Id
+    after: Offset | None = None
+    limit: Limit | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
 

@@ -274,6 +274,7 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     for index, queue in enumerate(stats["queues"]):
         counts = f"{queue['pending']} pending, {queue['running']} running"
         counts += f", {queue['behind']} behind" if queue.get("behind") else ""
+        counts += f", {queue['waiting']} waiting" if queue.get("waiting") else ""
         rules = text.key_rules(queue)
         counts += f", per key {rules}" if rules else ""
         paused = text.paused(queue, seen.now)

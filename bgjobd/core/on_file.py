@@ -25,6 +25,13 @@ class LatestAttempt:
     ending: Ending | None = None
 
 
+class StepUnderWay(NamedTuple):
+    """The step that the latest attempt began last, and has not finished."""
+
+    name: str
+    began_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class RunningJob:
     """A job that holds a slot."""
@@ -78,7 +85,7 @@ class OnFile:
 
     Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
     queue (MOST_AHEAD or more where it is that), which jobs hold slots, what it comes after that keeps it, where it is
-    blocked, how it stands with its key, if it has one, and the bucket of its class.
+    blocked, how it stands with its key, if it has one, and the bucket of its class. Of a running one the step it is in.
     """
 
     job: Job
@@ -90,3 +97,4 @@ class OnFile:
     resumes_at: float | None = None
     of_key: OfKey | None = None
     of_class: Bucket = FULL
+    step: StepUnderWay | None = None

@@ -15,9 +15,14 @@ _LONGEST: Final = 200
 
 def moment(at: float, now: float) -> str:
     """An instant, and how far that is from now: `14:31:53 UTC, in 2 h`; with its date where that is not today's."""
+    return f"{clock(at, now)}, {_relative(at - now)}"
+
+
+def clock(at: float, now: float) -> str:
+    """The instant alone."""
     then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
     form = "%H:%M:%S UTC" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC"
-    return f"{then:{form}}, {_relative(at - now)}"
+    return f"{then:{form}}"
 
 
 def _relative(seconds: float) -> str:
@@ -39,6 +44,13 @@ def short(text: str) -> str:
     """The text on one line, the beginning of a long one."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def as_word(text: str) -> str:
+    """The text as a shell takes it for one word, on one line."""
+    line = short(text)
+    is_plain = line.isascii() and line.replace("-", "_").replace(".", "_").isidentifier()
+    return line if is_plain else "'" + line.replace("'", "'\\''") + "'"
 
 
 def listed(names: Sequence[str]) -> str:

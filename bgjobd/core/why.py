@@ -17,9 +17,10 @@ from bgjobd.core.job import Ending, Job
 from bgjobd.core.on_file import Keeper, LatestAttempt, OnFile, RunningJob
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
-from bgjobd.core.sentences import moment, named_jobs, past, short
+from bgjobd.core.sentences import as_word, clock, moment, named_jobs, past, short
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
+from bgjobd.core.waiting import signal_of
 
 
 class Closing(StrEnum):
@@ -144,6 +145,24 @@ def _stands(keeper: Keeper) -> str:
             return "has ended a moment ago"
 
 
+def _it_waits(known: Known, now: float) -> str | None:
+    job = known.job
+    if not job.is_waiting or job.done is None:
+        return None
+    name = signal_of(job.done.waiting_on or "")
+    at = None if job.scheduled_at is None else moment(job.scheduled_at, now)
+    if name is None:
+        return f"sleeps until {at}{_steps_done(job)}"
+    until = "without a timeout" if at is None else f"until {at}"
+    command = f"bgjob signal {job.id} {as_word(name)} JSON"
+    return f"waits for signal {short(name)}, {until}{_steps_done(job)}; {command}"
+
+
+def _steps_done(job: Job) -> str:
+    number = 0 if job.done is None else job.done.steps
+    return f"; {number:,} step{'s are' if number > 1 else ' is'} done" if number else ""
+
+
 def _its_time_has_not_come(known: Known, now: float) -> str | None:
     job, latest = known.job, known.on_file.latest
     if job.scheduled_at is None or job.is_due(now):
@@ -262,6 +281,7 @@ def _its_turn_comes(known: Known, now: float) -> str:
 
 _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _it_is_blocked,
+    _it_waits,
     _its_time_has_not_come,
     _the_daemon_closes,
     _the_database_cannot_be_written,
@@ -318,7 +338,15 @@ def _running(known: Known, now: float) -> str:
             since = past(job.started_at, now)
             return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"
         case _:
-            return f"runs: {_run(known, under_way, now)}; {_deadline(job.timeout, under_way.seconds_left)}"
+            left = _deadline(job.timeout, under_way.seconds_left)
+            return f"runs: {_run(known, under_way, now)}; {left}{_in_step(known, now)}"
+
+
+def _in_step(known: Known, now: float) -> str:
+    step, done = known.on_file.step, known.job.done
+    if step is None:
+        return _steps_done(known.job)
+    return f"; in step {short(step.name)} since {clock(step.began_at, now)}, {done.steps if done else 0:,} are done"
 
 
 def _in_line(known: Known) -> str:

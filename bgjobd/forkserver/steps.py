@@ -20,6 +20,16 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 
 
+def seed_of(database_id: str, job_id: int, life: int) -> str:
+    """What the tokens of a job's steps are made of, the same in each attempt."""
+    return f"{database_id} {job_id} {life}"
+
+
+def token_of(seed: str, name: str) -> str:
+    """The token of the step of this name."""
+    return str(_sha256(f"step\0{seed}\0{name}".encode()).hexdigest())[:32]
+
+
 class StepKeeper:
     """One attempt's. `carry` is the open file that it was given, None where nothing is carried over; `append` puts a
     record at the end of its journal, and leaves so many bytes for others; `is_own` tells whether that is still open,
@@ -72,7 +82,7 @@ class StepKeeper:
         self._end(journals.suspended(os.getpid(), kind, name, turn, delay, until))
 
     def token(self, name: str) -> str:
-        return str(_sha256(f"step\0{self._seed}\0{name}".encode()).hexdigest())[:32]
+        return token_of(self._seed, name)
 
     def began(self, name: str) -> None:
         """Raises OSError where the job has closed its journal: what the step does could not be kept."""

@@ -29,6 +29,7 @@ from bgjob.words import (
     SCHEDULED,
     SNOOZED,
     STATUS_WORDS,
+    WAITING,
     EntryType,
     Status,
 )
@@ -290,11 +291,11 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "group_id", "key"),
+    *("schedule", "occurrence", "group_id", "key", "steps"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 _JOB_COLUMNS: Final = ", ".join(
-    [*(f"j.{name}" for name in _SUMMARY), "j.ready", "a.number", "a.outcome", "a.progress"]
+    [*(f"j.{name}" for name in _SUMMARY), "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"]
 )
 _LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
 _ITS_LATEST_ATTEMPT: Final = (
@@ -323,6 +324,7 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         SNOOZED: (_NOT_READY,),
         BLOCKED: (_BLOCKED,),
         BEHIND: (_BEHIND,),
+        WAITING: (_WAITING,),
         Status.RUNNING: (_jobs_by("INDEXED BY jobs_running", "j.status = 'running'"),),
         **{
             status.value: (
@@ -358,7 +360,8 @@ _OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS N
 
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
 _IS_BEHIND: Final = f"j.ready = {written.BEHIND}"
-_IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND NOT {_IS_BEHIND} AND j.scheduled_at > :now"
+_IS_WAITING: Final = f"j.ready = {written.WAITING}"
+_IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND NOT {_IS_BEHIND} AND NOT {_IS_WAITING} AND j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         SCHEDULED: f"({_IS_FUTURE} AND a.number IS NULL)",
@@ -366,6 +369,7 @@ _WAITS: Final[Mapping[str, str]] = MappingProxyType(
         SNOOZED: f"({_IS_FUTURE} AND a.outcome IS 'snoozed')",
         BLOCKED: _IS_BLOCKED,
         BEHIND: _IS_BEHIND,
+        WAITING: _IS_WAITING,
     }
 )
 
@@ -481,6 +485,8 @@ def summary_of(job: Job) -> JsonObject:
         "occurrence": text_of(job.occurrence),
         "group_id": job.group_id,
         "key": job.key,
+        "steps": 0 if job.done is None else job.done.steps,
+        "waiting_on": job.done.waiting_on if job.is_waiting and job.done is not None else None,
         "is_blocked": job.is_blocked,
         "is_behind": job.is_behind,
         "attempt": job.attempt,
@@ -579,9 +585,10 @@ _HAS_VALUE: Final = (
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:
-    *columns, ready, attempt, outcome, progress = row
+    *columns, waiting_on, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
+        "waiting_on": waiting_on if ready == written.WAITING else None,
         "is_blocked": ready == written.BLOCKED,
         "is_behind": ready == written.BEHIND,
         "attempt": attempt or 0,

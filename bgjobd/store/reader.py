@@ -26,6 +26,7 @@ from bgjobd.store import (
     rates,
     schedules,
     statements,
+    step_pages,
     usage,
     waiting,
 )
@@ -39,6 +40,7 @@ from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
+from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
@@ -115,7 +117,7 @@ _LONGEST_MESSAGE: Final = 200
 
 _ENTRIES_AT_ONCE: Final = 1000
 
-_WAITING: Final = (1, BEHIND, 0, BLOCKED)
+_WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
 _HIDDEN: Final = frozenset(
@@ -271,6 +273,11 @@ class Reader:
         """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
+    def steps(self, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
+        """The steps, waits and signals of a job, as a page behind the step of this number; None where there is none."""
+        with self._database.atomic():
+            return step_pages.page(self._database.connection(), job_id, after, limit)
+
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""
         return graphs.group(self._database.connection(), group_id)
@@ -416,7 +423,7 @@ class Reader:
             job = job_from_row(row)
             latest = self._latest(job)
             if job.status is not Status.PENDING:
-                return OnFile(job, latest)
+                return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
             return waiting.on_file(self._database.connection().execute, job, latest, now)
 
     def _latest(self, job: Job) -> LatestAttempt | None:
@@ -451,6 +458,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
     columns["is_behind"] = row["ready"] == BEHIND
+    columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))

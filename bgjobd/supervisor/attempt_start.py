@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
+from bgjobd.forkserver.steps import seed_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.fork_server_link import ForkServer
@@ -92,6 +93,6 @@ def order(claim: Claim, sensitive: frozenset[str], database_id: str) -> dict[str
         "error": None,
         "key": job.idempotency_key,
         "occurrence": None if job.occurrence is None else to_text(job.occurrence),
-        "seed": f"{database_id} {job.id} {life}",
+        "seed": seed_of(database_id, job.id, life),
         "carries": claim.carry is not None,
     }

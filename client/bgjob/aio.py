@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.answers import JobRead, OutputPart, Page, StepsRead
 from bgjob.async_connections import AsyncFollowing, Stream
 from bgjob.async_managing import GroupingClient
 from bgjob.codec import JsonObject
@@ -252,6 +252,14 @@ class AsyncClient(GroupingClient):
         """
         return await self._call(calls.signal(job, name, payload, key))
 
+    async def steps(self, job_id: int, *, after: int | None = None, limit: int | None = None) -> StepsRead:
+        """The steps and waits of a job as they were finished, 50, or up to 1000, a page, at the end those that are not,
+        and the signals that it has got. `after`: a step's number, or the last page's `next`; then without signals.
+
+        Raises JobNotFoundError.
+        """
+        return await self._call(calls.steps(job_id, after, limit))
+
     async def group(self, group_id: int) -> AsyncJobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = await self._call(calls.group(group_id))
@@ -380,6 +388,21 @@ class AsyncJob(Predecessor, Generic[R]):
         InvalidStateError where it runs or has ended, PermissionDeniedError, InvalidParameterError, QueueFullError.
         """
         await self._client.change(self.id, **changes)
+
+    async def signal(self, name: str, payload: Any = None, key: str | None = None) -> bool:
+        """Send the job a signal, for its wait of this name; whether it is a new one: one whose `key` it has got before
+        is not. Raises InvalidStateError where it has ended, TooManySignalsError, TooLargeError.
+        """
+        return await self._client.signal(self.id, name, payload, key)
+
+    async def steps(self) -> StepsRead:
+        """All its steps and waits as they were finished, at the end those that are not, and the signals it has got."""
+        read = await self._client.steps(self.id, limit=calls.ALL_OF_A_JOB)
+        while read.next is not None:
+            read = read.with_more(
+                await self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB)
+            )
+        return read
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Awaitable[Page[JsonObject]]: ...

@@ -103,6 +103,23 @@ class Graph(NamedTuple):
     is_whole: bool
 
 
+class StepsRead(NamedTuple):
+    """What a job has done, waits for and was told: its steps and waits as they were finished, at the end those that are
+    not, and its signals, which are told without `after` alone. `next` is the number to go on behind, None at the end.
+    """
+
+    steps: list[JsonObject]
+    state: Any
+    signals: list[JsonObject]
+    next: int | None
+
+    def with_more(self, more: StepsRead) -> StepsRead:
+        """With those of the following answer. Raises ProtocolError where they are not."""
+        if self.next is None or (more.next is not None and more.next <= self.next):
+            raise shapes.misshapen("next")
+        return self._replace(steps=[*self.steps, *more.steps], next=more.next)
+
+
 class OutputPart(NamedTuple):
     """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
 
@@ -286,6 +303,11 @@ def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
 def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
+
+
+def steps(reply: JsonObject) -> StepsRead:
+    told, signals = shaped(reply, "steps", "[]Step"), shaped(reply, "signals", "[]SignalState")
+    return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"))
 
 
 def created(reply: JsonObject) -> bool:

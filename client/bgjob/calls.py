@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec, predecessors, values
-from bgjob.answers import Backfilled, Graph, JobRead, Key, OutputRead, Page, PageBy, Reloaded, StoredMany
+from bgjob.answers import (
+    Backfilled,
+    Graph,
+    JobRead,
+    Key,
+    OutputRead,
+    Page,
+    PageBy,
+    Reloaded,
+    StepsRead,
+    StoredMany,
+)
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -35,7 +46,7 @@ ASIDE: Final = 1.0
 """Seconds that a daemon has to say why it does not answer."""
 
 _PART: Final = 256 * 1024
-_ALL_OF_A_JOB: Final = 1000
+ALL_OF_A_JOB: Final = 1000
 _OF_A_JOB: Final = re.compile(r"jobs[./](\d{1,9})\b")
 _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
 
@@ -310,7 +321,7 @@ def logs(
 
 def logs_of(job_id: int) -> Call[Page[JsonObject]]:
     """All that one job logged, oldest first."""
-    return _call("Logs", answers.entries, id=job_id, after=0, limit=_ALL_OF_A_JOB)
+    return _call("Logs", answers.entries, id=job_id, after=0, limit=ALL_OF_A_JOB)
 
 
 def output(job_id: int, number: int | None, offset: int) -> Call[OutputRead]:
@@ -504,6 +515,11 @@ def keys(
     return _call(
         "Keys", answers.keys, queue=queue, search=search, after=after, limit=limit, busiest=busiest or None
     )
+
+
+def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
+    """What the job has done, waits for and was told."""
+    return _call("Steps", answers.steps, id=job_id, after=after, limit=limit)
 
 
 def why(job_id: int) -> Call[str]:

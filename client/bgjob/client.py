@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.answers import JobRead, OutputPart, Page, StepsRead
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
@@ -241,6 +241,14 @@ class Client(GroupingClient):
         """
         return self._call(calls.signal(job, name, payload, key))
 
+    def steps(self, job_id: int, *, after: int | None = None, limit: int | None = None) -> StepsRead:
+        """The steps and waits of a job as they were finished, 50, or up to 1000, a page, at the end those that are not,
+        and the signals that it has got. `after`: a step's number, or the last page's `next`; then without signals.
+
+        Raises JobNotFoundError.
+        """
+        return self._call(calls.steps(job_id, after, limit))
+
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = self._call(calls.group(group_id))
@@ -372,6 +380,19 @@ class Job(Predecessor, Generic[R]):
         InvalidStateError where it runs or has ended, PermissionDeniedError, InvalidParameterError, QueueFullError.
         """
         self._client.change(self.id, **changes)
+
+    def signal(self, name: str, payload: Any = None, key: str | None = None) -> bool:
+        """Send the job a signal, for its wait of this name; whether it is a new one: one whose `key` it has got before
+        is not. Raises InvalidStateError where it has ended, TooManySignalsError, TooLargeError.
+        """
+        return self._client.signal(self.id, name, payload, key)
+
+    def steps(self) -> StepsRead:
+        """All its steps and waits as they were finished, at the end those that are not, and the signals it has got."""
+        read = self._client.steps(self.id, limit=calls.ALL_OF_A_JOB)
+        while read.next is not None:
+            read = read.with_more(self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB))
+        return read
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...

@@ -14,7 +14,8 @@ _STATED: Final = (
     "id: int, class_name: string, method_name: string, status: status, queue: string, priority: int, "
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
-    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool"
+    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool, "
+    "steps: ?int, waiting_on: ?string"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -57,13 +58,21 @@ SHAPES: Final[Mapping[str, str]] = {
     "QueueStats": (
         "name: string, pending: int, running: int, slots: ?int, paused: bool, "
         "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment, "
-        "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int"
+        "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int, waiting: ?int"
     ),
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
+    "Step": (
+        "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "
+        "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "
+        "by_uid: ?int, token: string"
+    ),
+    "SignalState": (
+        "number: int, name: string, payload: any, sent_at: moment, uid: ?int, taken_by: ?string, size: int"
+    ),
     "Edge": "of: string, after: int, job_id: int, standing: string",
     "Next": "at: moment, local: string, note: ?string",
     "Occurrence": (
@@ -94,7 +103,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int, blocked: ?int, groups_open: ?int, refused_schedules: ?[string]string"
+        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, groups_open: ?int, "
+        "refused_schedules: ?[string]string"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

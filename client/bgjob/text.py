@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
 from bgjob.answers import has_expired
-from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, Outcome, Status
+from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, WAITING, Outcome, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -35,6 +35,8 @@ def standing(job: Mapping[str, Any], now: float) -> str:
         return BLOCKED
     if job["status"] == Status.PENDING and job.get("is_behind"):
         return BEHIND
+    if job["status"] == Status.PENDING and job.get("waiting_on") is not None:
+        return WAITING
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
         return str(job["status"])
     number, outcome = _latest_attempt(job)
@@ -47,6 +49,22 @@ def told_standing(job: Mapping[str, Any], now: float) -> str:
     """The same, and behind which key: `behind customer:7`."""
     stands, key = standing(job, now), job.get("key")
     return stands if stands != BEHIND or key is None else f"{BEHIND} {shortened(one_line(key), _LONGEST_KEY)}"
+
+
+def try_signal(job: Mapping[str, Any]) -> str | None:
+    """The signal that the job waits for; None where it waits for none."""
+    kind, _, name = (job.get("waiting_on") or "").partition(" ")
+    return name if kind == "signal" and job["status"] == Status.PENDING else None
+
+
+def wait(job: Mapping[str, Any], now: float) -> str:
+    """What a waiting job waits for: `for signal packed, until 14:31:53`; empty where it does not."""
+    if standing(job, now) != WAITING:
+        return ""
+    name = try_signal(job)
+    told = [] if name is None else [f"for signal {one_line(name)}"]
+    until = [] if job["scheduled_at"] is None else [f"until {when(job['scheduled_at'], now)}"]
+    return ", ".join([*told, *until])
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
@@ -92,6 +110,25 @@ def retries_spent(job: Mapping[str, Any]) -> int:
 def message_of(entry: Mapping[str, Any]) -> str:
     """What a log entry says, and of which job: `myapp.jobs.ExampleJob::run - message`."""
     return one_line(f"{target(entry)} - {entry['message']}")
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """The step's name; a wait as the job's `waiting_on` has it, from the second for a signal on with its turn."""
+    if step["kind"] == "step":
+        return str(step["name"])
+    if step["kind"] == "signal":
+        return f"signal {step['name']}" + (f", turn {step['turn']}" if step["turn"] > 1 else "")
+    return f"{step['kind']} {step['turn']}"
+
+
+def step_took(step: Mapping[str, Any], now: float) -> str:
+    """How long the step took, or how it stands with one that is not finished."""
+    if step["finished_at"] is not None:
+        late = ", no signal came" if step["timed_out"] else ""
+        return f"{took(step['began_at'], step['finished_at'])}{late}"
+    if step["kind"] == "step":
+        return "not finished"
+    return "waits" if step["until"] is None else f"waits until {when(step['until'], now)}"
 
 
 def raised(attempt: Mapping[str, Any]) -> str:

@@ -50,7 +50,13 @@ BLOCKED: Final = "blocked"
 BEHIND: Final = "behind"
 """The same of one that waits for others with its key, or for their rate."""
 
-STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND)
+WAITING: Final = "waiting"
+"""The same of one whose attempt has ended to sleep, or to wait for a signal, until that is over."""
+
+STATUS_WORDS: Final = (
+    *(status.value for status in Status),
+    *(SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING),
+)
 """What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
 
 

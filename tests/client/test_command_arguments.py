@@ -13,7 +13,7 @@ from bgjob.commands import arguments, values
 from bgjobd import main
 
 _MORE = {"show": ["1"], "why": ["1"], "output": ["1"], "run": ["a.B::c"], "wait": ["1"], "cancel": ["1"]}
-_MORE |= {"retry": ["1"], "change": ["1"], "completion": ["bash"]}
+_MORE |= {"retry": ["1"], "change": ["1"], "signal": ["1", "packed"], "completion": ["bash"]}
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[list[str], str, str]]:

@@ -152,6 +152,7 @@ _ALL = {
     "cancel ": "cancel 2",
     "cancel 7 ": "cancel 7 2",
     "change 2 --queue mail-": "change 2 --queue mail-2",
+    "signal ": "signal 2",
     "group 1 --sea": "group 1 --seal",
     "run probes.Probe::echo --if-failed w": "run probes.Probe::echo --if-failed wait",
 }

@@ -40,6 +40,7 @@ from bgjob import (
     run_background_job,
     wait,
 )
+from bgjob.answers import StepsRead
 
 Json = dict[str, Any]
 
@@ -163,6 +164,8 @@ def use_job(job: Job) -> None:
     job.cancel()
     job.retry()
     job.change(expires_at=None)
+    assert_type(job.signal("packed", {"parcels": 2}, key="k"), bool)
+    assert_type(job.steps(), StepsRead)
     try:
         job.result(timeout=30)
     except JobExpiredError as error:

@@ -12,8 +12,17 @@ import pytest
 from bgjob.words import Outcome, Status
 from bgjobd.core.edges import Group, Node, Of
 from bgjobd.core.gate import KeyRules, Share
-from bgjobd.core.job import Ending, RetryPolicy
-from bgjobd.core.on_file import MOST_AHEAD, Ahead, Keeper, LatestAttempt, OfKey, OnFile, RunningJob
+from bgjobd.core.job import Done, Ending, RetryPolicy
+from bgjobd.core.on_file import (
+    MOST_AHEAD,
+    Ahead,
+    Keeper,
+    LatestAttempt,
+    OfKey,
+    OnFile,
+    RunningJob,
+    StepUnderWay,
+)
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.trials import Unavailable
@@ -151,6 +160,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for job 3 of schedule nightly, which runs",
     ),
     (
+        replace(WAITS_BEHIND, job=pending(is_waiting=True, done=Done(steps=12, waiting_on="signal packed"))),
+        ALL,
+        "waits for signal packed, without a timeout; 12 steps are done; bgjob signal 7 packed JSON",
+    ),
+    (
         replace(WAITS_BEHIND, job=pending(queue="mail", scheduled_at=NOW + 60)),
         ALL,
         "waits for its time: it is not to start before 14:32:53 UTC, in 1 min",
@@ -257,6 +271,36 @@ def test_of_all_reasons_that_hold_the_first_is_told(
     on_file: OnFile, known: dict[str, Any], sentence: str
 ) -> None:
     assert told(on_file, **known) == f"job 7 {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("waiting_on", "scheduled_at", "steps", "sentence"),
+    [
+        ("sleep 3", NOW + 7200, 12, "sleeps until 16:31:53 UTC, in 2 h; 12 steps are done"),
+        ("until 1", NOW + 7200, 0, "sleeps until 16:31:53 UTC, in 2 h"),
+        (
+            "signal it's so",
+            NOW + 7200,
+            1,
+            "waits for signal it's so, until 16:31:53 UTC, in 2 h; 1 step is done; "
+            "bgjob signal 7 'it'\\''s so' JSON",
+        ),
+    ],
+)
+def test_who_waits_says_for_what_and_what_ends_it(
+    waiting_on: str, scheduled_at: float, steps: int, sentence: str
+) -> None:
+    job = pending(is_waiting=True, scheduled_at=scheduled_at, done=Done(steps=steps, waiting_on=waiting_on))
+    assert told(OnFile(job, LatestAttempt(2, 4711, NOW - 9, NOW - 5))) == f"job 7 {sentence}"
+
+
+def test_a_running_job_says_which_step_it_is_in() -> None:
+    on_file = OnFile(running(done=Done(steps=12)), LatestAttempt(1, 4711, NOW - 9))
+    begun = told(on_file, under_way=UnderWay(4711, NOW - 9, has_begun=True))
+    assert begun.endswith("; it has no timeout; 12 steps are done")
+    within = replace(on_file, step=StepUnderWay("label 3", NOW - 5))
+    sentence = told(within, under_way=UnderWay(4711, NOW - 9, has_begun=True))
+    assert sentence.endswith("; it has no timeout; in step label 3 since 14:31:48 UTC, 12 are done")
 
 
 def test_of_a_job_of_a_schedule_that_and_its_occurrence_are_told() -> None:

@@ -209,6 +209,10 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
         case "Keys":
             line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
+        case "Steps":
+            line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
+        case "Signal":
+            line.reply(id=samples["job"]["id"], created=True)
         case "Why":
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
@@ -269,7 +273,7 @@ _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
     "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
-    "is_behind": False,
+    "is_behind": False, "steps": 2, "waiting_on": None,
 }  # fmt: skip
 
 _GROUP = {
@@ -286,6 +290,16 @@ SAMPLES: dict[str, Any] = {
     "occurrence": _OCCURRENCE,
     "group": _GROUP,
     "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
+    "steps": [
+        {"kind": "step", "name": "charge", "turn": 1, "number": 1, "attempt": 1, "tries": 2, "began_at": WHEN,
+         "finished_at": WHEN, "until": None, "size": 7, "result": "pay-7", "timed_out": False, "unused_in": 2,
+         "by_uid": None, "token": "c0de" * 8},
+        {"kind": "signal", "name": "packed", "turn": 2, "number": None, "attempt": 1, "tries": 1, "began_at": WHEN,
+         "finished_at": None, "until": COMING, "size": 0, "result": None, "timed_out": False, "unused_in": None,
+         "by_uid": None, "token": ""},
+    ],
+    "signals": [{"number": 1, "name": "other", "payload": "early", "sent_at": WHEN, "uid": 1000, "taken_by": None,
+                 "size": 7}],
     "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],
               "groups": [_GROUP],
               "edges": [{"of": "job", "after": 2, "job_id": 1, "standing": "met"},
@@ -302,7 +316,7 @@ SAMPLES: dict[str, Any] = {
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
-            "is_behind": False, "waits_until": None,
+            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
@@ -318,12 +332,13 @@ SAMPLES: dict[str, Any] = {
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
-    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2,
+    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3,
               "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,
-                          "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35}],
+                          "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35,
+                          "waiting": 3}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",

@@ -760,6 +760,42 @@ def test_a_job_that_waits_for_those_with_its_key_says_so_with_the_key(
     assert "Behind <" not in told(shown.read(address))
 
 
+@pytest.mark.parametrize(
+    ("waiting_on", "at", "wait"),
+    [
+        ("signal packed", None, "for signal packed"),
+        ("sleep 3", "2040-01-01T01:30:00.000000Z", "until in "),
+    ],
+)
+def test_a_list_says_what_a_waiting_job_waits_for(
+    shown: OnePage, waiting_on: str, at: str | None, wait: str
+) -> None:
+    shown.samples["summary"] |= {"status": "pending", "waiting_on": waiting_on, "scheduled_at": at}
+    shown.samples["summary"] |= {"finished_at": None, "error": None}
+    read = told(shown.read("/jobs"))
+    assert "Waiting" in read
+    assert wait in read
+    assert "3 waiting" in read
+
+
+def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
+    shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
+    read = told(shown.read("/jobs/1"))
+    assert "signal packed, turn 2" in read
+    assert "waits until in " in read
+    assert "charge did not come in attempt 2" in read
+    assert "Signal other" in read
+    assert "Signal old" not in read
+    assert [asked for asked in shown.asked if "limit" in asked][-1]["limit"] >= 50
+    shown.samples["job"] |= {"steps": 1000}
+    assert "has all 1,000" in told(shown.read("/jobs/1"))
+    assert any(asked.get("after") == 950 for asked in shown.asked)
+    shown.samples["steps"][0]["name"] = "<xss onxss=1>'\""
+    assert is_text(shown.read("/jobs/1"))
+    shown.samples["job"] |= {"steps": 0}
+    assert "Steps" not in told(shown.read("/jobs/1"))
+
+
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:
     shown.samples["job"] |= BEHIND | {"key": "a&b=c", "waits_until": "2040-01-01T01:30:00.000000Z"}
     read = shown.read("/jobs/1")

@@ -18,7 +18,8 @@ from tests.protocol import idl
 from tests.support import needed
 
 JOBS = idl.parse(introspection.IDL.read_text())
-NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
+NAMES: dict[Any, str] = {str: "string", int: "int", float: "float", bool: "bool", Any: "?object"}
+"""What may be null, too, is any JSON."""
 
 
 def idl_type(annotation: Any) -> str:
@@ -270,6 +271,12 @@ def test_every_backoff_has_its_word() -> None:
         ("Keys", {"queue": "default", "after": ""}, "after"),
         ("Keys", {"queue": "default", "limit": 1001}, "limit"),
         ("Keys", {"queue": "default", "busiest": 1}, "busiest"),
+        ("Steps", {}, "id"),
+        ("Steps", {"id": 1, "after": -1}, "after"),
+        ("Steps", {"id": 1, "limit": 0}, "limit"),
+        ("Signal", {"id": 1}, "name"),
+        ("Signal", {"id": 1, "name": ""}, "name"),
+        ("Signal", {"id": 1, "name": "n", "signal_key": ""}, "signal_key"),
         ("List", {"key": "k" * 256}, "key"),
         ("Resume", {"queue": None}, "queue"),
         ("Classes", {"all": True}, "all"),

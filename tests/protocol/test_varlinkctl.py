@@ -28,6 +28,8 @@ PATIENCE = 20.0
 JOBS = '''
 """What an application might have."""
 
+import bgjob
+
 class EmailNotification:
     """Sends mail."""
 
@@ -38,6 +40,10 @@ class EmailNotification:
 class Sums:
     def power(self, base: int, exponent: int) -> int:
         return base ** exponent
+
+    def stepped(self, context: bgjob.JobContext) -> None:
+        context.step("one", dict, a=1)
+        context.wait_for("packed")
 '''
 
 CONFIG = """
@@ -203,6 +209,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
     service.call("SubmitMany", jobs=[{**job, "options": {"queue": "shared", "key": "customer:7"}}] * 2)
     submitted = service.call("Submit", **later)
     first, second = service.call("SubmitMany", jobs=[job, later])["ids"]
+    waiting = service.call("Submit", class_name="shop_jobs.Sums", method_name="stepped")["id"]
+    assert eventually(lambda: len(service.call("Steps", id=waiting)["steps"]) == 2)
     flow = service.call("SubmitMany", **FLOW)
     (group_id,), (opening, *_) = flow["groups"], flow["ids"]
     then = "2020-01-01T00:00:00Z"
@@ -224,6 +232,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Reload": service.call("Reload"),
         "Running": service.call("Running"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
+        "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),
+        "Steps": service.call("Steps", id=waiting),
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),

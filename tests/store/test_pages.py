@@ -36,10 +36,12 @@ from tests.store.samples import (
     cancels,
     ends,
     retries,
+    signal,
     starts,
     statements_run_on,
     submission,
     text,
+    waits,
 )
 
 NO_TIME = 0.0
@@ -74,6 +76,8 @@ def every_status(store: Store) -> dict[str, int]:
     store.commit(ends(retrying, FAILED))
     snoozed = store.run_one()
     store.commit(ends(snoozed, Ending.snoozed(60)))
+    waiting = store.run_one()
+    store.commit(waits(waiting, delay=60))
     key = f"customer:{retrying}"
     running = store.run_one(key=key)
     shared = Lanes(0, keys={"default": KeyRules(slots=1)})
@@ -90,6 +94,7 @@ def every_status(store: Store) -> dict[str, int]:
         "behind": behind.id,
         "retrying": retrying,
         "snoozed": snoozed,
+        "waiting": waiting,
         "running": running,
         "completed": completed,
         "failed": failed,
@@ -130,6 +135,8 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "key": None,
         "is_blocked": False,
         "is_behind": False,
+        "steps": 0,
+        "waiting_on": None,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
     assert reader.summary(job_id) == expected
@@ -199,7 +206,7 @@ def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -
 def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
     made = every_status(store)
     found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
-    waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked", "behind")
+    waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked", "behind", "waiting")
     pending = sorted((made[word] for word in waiting), reverse=True)
     assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
 
@@ -207,7 +214,21 @@ def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
 def test_a_job_whose_time_has_come_is_called_nothing_else_but_pending(store: Store, reader: Reader) -> None:
     every_status(store)
     assert ids(reader.list(JobFilter(status=("scheduled", "retrying", "snoozed")), now=NOW + 60)) == []
-    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 6
+    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 7
+
+
+def test_a_waiting_job_says_for_what_until_a_signal_wakes_it(store: Store, reader: Reader) -> None:
+    made = every_status(store)["waiting"]
+
+    def told() -> list[object]:
+        job, summary = reader.job(made), reader.summary(made)
+        assert job is not None
+        assert summary is not None
+        return [job.columns["waiting_on"], summary["waiting_on"], summary["steps"]]
+
+    assert told() == ["signal packed", "signal packed", 0]
+    store.commit(signal(made))
+    assert told() == [None, None, 0]
 
 
 def test_a_blocked_job_says_so_until_it_waits_for_none(store: Store, reader: Reader) -> None:
@@ -218,7 +239,7 @@ def test_a_blocked_job_says_so_until_it_waits_for_none(store: Store, reader: Rea
     job = reader.job(made["blocked"])
     assert job is not None
     assert job.columns["is_blocked"] is True
-    assert reader.pending_count() == len(list(reader.pending())) == 6
+    assert reader.pending_count() == len(list(reader.pending())) == 7
     store.commit(cancels(made["blocked"]))
     told = reader.summary(made["blocked"])
     assert told is not None
@@ -272,7 +293,9 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
     assert found == sorted(set(found), reverse=True)
     wanted = {made[word] for word in words}
     if "pending" in words:
-        wanted |= {made[word] for word in ("scheduled", "retrying", "snoozed", "blocked", "behind")}
+        wanted |= {
+            made[word] for word in ("scheduled", "retrying", "snoozed", "blocked", "behind", "waiting")
+        }
     assert set(found) & set(made.values()) == wanted
 
 

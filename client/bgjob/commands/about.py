@@ -14,7 +14,7 @@ from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
-from bgjob.words import BEHIND, BLOCKED, Status
+from bgjob.words import BEHIND, BLOCKED, WAITING, Status
 
 
 def classes(client: Client, given: argparse.Namespace) -> int:
@@ -63,7 +63,8 @@ def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -
         standing.get("groups_open"),
     )  # which daemons before did not tell
     behind = sum(queue.get("behind") or 0 for queue in standing["queues"])
-    kept = [f"{count} {paint(word)}" for count, word in ((blocked, BLOCKED), (behind, BEHIND)) if count]
+    all_kept = ((blocked, BLOCKED), (behind, BEHIND), (standing.get("waiting"), WAITING))
+    kept = [f"{count} {paint(word)}" for count, word in all_kept if count]
     if kept:
         counts[Status.PENDING] += f" ({', '.join(kept)})"
     have = "group has" if groups == 1 else "groups have"
@@ -92,7 +93,7 @@ def queue_columns(
 ) -> list[Column]:
     """How the queues stand; what of this there is of few: jobs that are kept, the oldest that waits, rules for keys."""
     waits, rules = [_wait(queue, now, told) for queue in queues], [text.key_rules(queue) for queue in queues]
-    kept = {name: [str(queue.get(name) or "") for queue in queues] for name in (BLOCKED, BEHIND)}
+    kept = {name: [str(queue.get(name) or "") for queue in queues] for name in (BLOCKED, BEHIND, WAITING)}
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),

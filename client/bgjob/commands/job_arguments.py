@@ -215,6 +215,7 @@ def _add_show(commands: Commands) -> None:
     )
     completion.asking_for(job, "jobs")
     command.add_argument("--logs", action="store_true", help="its log lines too")
+    command.add_argument("--steps", action="store_true", help="all its steps, waits and signals, with values")
 
 
 def _add_why(commands: Commands) -> None:
@@ -327,6 +328,32 @@ def _add_change(commands: Commands) -> None:
     _add_term(terms, "--max-retries", type=values.count, metavar="N", help="how often to try again")
 
 
+def _add_signal(commands: Commands) -> None:
+    command = added(
+        commands,
+        "signal",
+        manage.signal,
+        "bgjob signal 12 packed '{\"parcels\": 2}'",
+        "bgjob signal order-17 paid --key webhook-4711",
+        hint="only jobs that have not ended get signals",
+    )
+    job = command.add_argument(
+        "job", type=values.job, metavar="ID|KEY", help="of the job; what is no id is its idempotency key"
+    )
+    completion.asking_for(job, "open_jobs")
+    command.add_argument("name", metavar="NAME", help="what a wait of the job calls it")
+    command.add_argument(
+        "payload",
+        type=values.payload,
+        nargs="?",
+        metavar="JSON|@FILE|-",
+        help="what the wait returns, from a file, or from stdin; else null",
+    )
+    command.add_argument(
+        "--key", dest="signal_key", metavar="K", help="the same key twice is one signal to the job"
+    )
+
+
 def _add_times(terms: Options) -> None:
     _add_term(
         terms,
@@ -370,4 +397,5 @@ COMMANDS: Final = (
     _add_cancel,
     _add_retry,
     _add_change,
+    _add_signal,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import groups, pages, screen, tables
+from bgjob.commands import groups, pages, screen, steps, tables
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
-from bgjob.words import Outcome, Status
+from bgjob.words import WAITING, Outcome, Status
 
 if TYPE_CHECKING:
     from bgjob.answers import Graph
@@ -43,12 +44,16 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
 
 def show(client: Client, given: argparse.Namespace) -> int:
     """Show all that is known of a job, its attempts included."""
-    job = client.get(**given.job).snapshot
+    found = client.get(**given.job)
+    job = found.snapshot
     if given.json:
         logged = {"logs": list(_logs(client, job["id"]))} if given.logs else {}
-        screen.tell_json(job | logged)
+        screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
-    lines = _lines_of(job, groups.try_around(client, job), time.time())
+    now = time.time()
+    lines = _lines_of(job, groups.try_around(client, job), now)
+    if given.steps or job.get("steps") or job.get("waiting_on") is not None:
+        lines += ["", *steps.lines_of(client, job, now, with_values=given.steps)]
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
@@ -108,6 +113,8 @@ def _note(job: Mapping[str, Any], now: float) -> str:
         return "to be cancelled"
     if job["status"] == Status.RUNNING and job["progress"] is not None:
         return text.progress(job["progress"])
+    if text.standing(job, now) == WAITING:
+        return text.wait(job, now)
     return "" if job["status"] == Status.COMPLETED else job["error"] or ""
 
 
@@ -167,6 +174,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "key", text.one_line(job.get("key") or "")
     yield "retries", _retries(job)
     yield "unique", text.one_line(job.get("unique_key") or "")
+    yield "waits", text.wait(job, now)
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
 
 
@@ -270,7 +278,7 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
         Status.FAILED: f"bgjob retry {job['id']}",
         Status.CANCELLED: cure_of(job["cancelled_after"] or job["id"]),
         Status.RUNNING: f"bgjob output -f {job['id']}",
-        Status.PENDING: f"bgjob why {job['id']}",
+        Status.PENDING: _signal_to(job) or f"bgjob why {job['id']}",
     }
     has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
     has_ties = job["if_failed"] is not None or job["group_id"] is not None
@@ -281,6 +289,11 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
     )
     given = [command for command in possible if command is not None]
     return ["", f"next: {', '.join(given)}"] if given else []
+
+
+def _signal_to(job: Mapping[str, Any]) -> str | None:
+    name = text.try_signal(job)
+    return None if name is None else f"bgjob signal {job['id']} {text.one_line(shlex.quote(name))} JSON"
 
 
 def _heading(words: str) -> str:

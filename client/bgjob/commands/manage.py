@@ -1,4 +1,4 @@
-"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `change`, `pause`, `resume`, `reload`."""
+"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `change`, `signal`, `pause`, …."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ def retry(client: Client, given: argparse.Namespace) -> int:
 def change(client: Client, given: argparse.Namespace) -> int:
     """Change jobs that have not started, or wait for a retry; what is not given stays as it is."""
     return _ask_of_jobs(partial(client.change, **changes_of(given)), given, "changed")
+
+
+def signal(client: Client, given: argparse.Namespace) -> int:
+    """Send a signal to a job, for its wait of that name; of one that waits for it, it goes on."""
+    job = given.job.get("job_id") or given.job["key"]
+    is_new = client.signal(job, given.name, given.payload, given.signal_key)
+    if given.json:
+        screen.tell_json({"created": is_new})
+        return OK
+    name = text.one_line(given.name)
+    told = f"has got signal {name}" if is_new else f"has got signal {name} with this key before"
+    screen.say(f"job {text.one_line(str(job))} {told}")
+    return OK
 
 
 def changes_of(given: argparse.Namespace) -> dict[str, Any]:

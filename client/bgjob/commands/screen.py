@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob import text
-from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SNOOZED, EntryType, Status
+from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SNOOZED, WAITING, EntryType, Status
 
 if TYPE_CHECKING:
     pass
@@ -30,6 +30,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     SNOOZED: "yellow",
     BLOCKED: "yellow",
     BEHIND: "yellow",
+    WAITING: "yellow",
     EXPIRED: "yellow",
     EntryType.SUCCESS: "green",
     EntryType.FAILURE: "red",

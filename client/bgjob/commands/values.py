@@ -64,6 +64,14 @@ def parameters(text: str) -> dict[str, Any]:
     return taken
 
 
+def payload(text: str) -> Any:
+    """What a signal brings: JSON, `@FILE` that holds some, or `-` for stdin."""
+    try:
+        return sendable(from_json(_content(text)))
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"no JSON in {_place(text)}: {error}") from None
+
+
 def _content(text: str) -> str:
     if text == "-":
         return sys.stdin.read()
@@ -74,7 +82,7 @@ def _content(text: str) -> str:
 
 
 def _place(text: str) -> str:
-    """Where the parameters are to come from; they themselves may be secrets, and stderr may go into a log."""
+    """Where parameters or a payload are to come from; they themselves may be secrets, and stderr may go into a log."""
     return repr(text) if text == "-" or text.startswith("@") else "the argument"
 
 

@@ -11,8 +11,9 @@ innermost does. They are context managers, and so work in the body of a pytest f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from bgjob import connections
 from bgjob.testing.arguments import InvalidParameters
@@ -22,9 +23,14 @@ from bgjob.testing.schedules import next_occurrences
 from bgjob.testing.standin import MAX_SNOOZES, NotAnsweredError, NothingRunsError, Recorder, Runner
 from bgjob.testing.submitted import Jobs, SubmittedJob
 
+if TYPE_CHECKING:
+    from bgjob.aio import AsyncJob
+    from bgjob.client import Job
+
 __all__ = [
     "inline",
     "recorded",
+    "time_out",
     "daemon_allowed",
     "DjangoRunnerMixin",
     "next_occurrences",
@@ -40,7 +46,11 @@ __all__ = [
 
 
 @contextmanager
-def inline(*, approved: Iterable[str | type] | None = None) -> Iterator[Jobs]:
+def inline(
+    *,
+    approved: Iterable[str | type] | None = None,
+    signals: Mapping[str, Iterable[Any]] | None = None,
+) -> Iterator[Jobs]:
     """Run each job to its end when it is submitted, in the thread that submits it. `approved`: what classes may run.
 
     Import, injection of the JobContext, retries, Fail, Snooze, hooks and results are as with a daemon; so is what a job
@@ -50,13 +60,28 @@ def inline(*, approved: Iterable[str | type] | None = None) -> Iterator[Jobs]:
     A flow runs job by job, in the order of its request; what waits for a group that nobody has sealed, or for a retry,
     stays pending.
 
+    Steps run once a job, and sleeps are over at once. Who waits for a signal that is not there stays pending until
+    `job.signal(…)`, or `time_out(job)`, runs it on; `signals`, payloads by name, are there beforehand: each wait of
+    such a name, of whichever job, takes the next.
+
     Not as with a daemon: no delay is waited for, and a sixth snooze fails the job. There is no schema: names of
     parameters are checked at submit, values are converted to the common annotated types in the attempt. Attempts share
     this process with its globals, so `os._exit` ends it. Timeouts and other limits are not kept, a cancel only sets the
     context's stop reason. No configuration is read: without `approved` every class may run, queues may have any name,
     defaults are a daemon's, and secrets are not masked. What breaks the protocol raises ProtocolError.
     """
-    yield from _in_place_of_daemon(Runner(approved))
+    yield from _in_place_of_daemon(Runner(approved, signals))
+
+
+def time_out(job: SubmittedJob | Job[Any] | AsyncJob[Any] | int) -> None:
+    """Have the time be over for which a job of `inline` waits for a signal, and the job run on, to a SignalTimeout.
+
+    Raises ValueError where it does not wait for one, or without a timeout.
+    """
+    substitute = connections.try_substitute()
+    if not isinstance(substitute, Runner):
+        raise RuntimeError("there is no bgjob.testing.inline() whose job could run on")
+    substitute.time_out(job if isinstance(job, int) else job.id)
 
 
 @contextmanager

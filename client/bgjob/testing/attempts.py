@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import answers, codec
 from bgjob.codec import JsonObject
-from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze, Throttled
+from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze, Suspended, Throttled
 from bgjob.module_rules import is_by_place, try_caller
 from bgjob.testing import taking
 from bgjob.testing.arguments import InvalidParameters, arguments
 from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
+from bgjob.testing.stepping import KeptSteps
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import Target
@@ -45,18 +46,20 @@ class InvalidResult(Exception):
     """The method returned what JSON cannot hold, or too much of it."""
 
 
-def attempt(row: JsonObject, target: Target, may_snooze: bool) -> Outcome:
+def attempt(row: JsonObject, target: Target, kept: KeptSteps, may_snooze: bool) -> Outcome:
     """Run a pending job's method once; afterwards the job has ended, or is pending for its next attempt."""
     now = instant()
     record = {**_UNKNOWN, "job_id": row["id"], "number": len(row["attempts"]) + 1, "started_at": now}
     row["attempts"].append(record)
     row.update(status=Status.RUNNING, started_at=now, updated_at=now)
-    ending = _ending(row, target, _Context(row, record), may_snooze)
+    ending = _ending(row, target, _Context(row, record, kept), may_snooze)
+    if kept.is_suspended:
+        ending = _SUSPENDED
     if row["cancel_requested_at"] is not None:
         ending = _cancelled(ending)
     record.update({name: getattr(ending, name) for name in _EVIDENCE}, finished_at=instant())
-    record["spends_retry"] = ending.outcome is not Outcome.SNOOZED
-    _take_ending(row, ending)
+    record["spends_retry"] = ending.outcome not in (Outcome.SNOOZED, Outcome.SUSPENDED)
+    _take_ending(row, ending, kept)
     return ending.outcome
 
 
@@ -109,7 +112,7 @@ _UNKNOWN: Final = dict.fromkeys(
 )
 
 
-def _take_ending(row: JsonObject, ending: _Ending) -> None:
+def _take_ending(row: JsonObject, ending: _Ending, kept: KeptSteps) -> None:
     """The job after an attempt, with every delay over at once."""
     match ending.outcome:
         case Outcome.COMPLETED:
@@ -118,19 +121,25 @@ def _take_ending(row: JsonObject, ending: _Ending) -> None:
             row.update(status=Status.CANCELLED, error=ending.error)
         case Outcome.SNOOZED:
             row.update(status=Status.PENDING)
-        case _ if ending.may_retry and row["retry_count"] < row["max_retries"]:
-            row.update(status=Status.PENDING, retry_count=row["retry_count"] + 1, error=ending.error)
+        case Outcome.SUSPENDED:
+            row.update(status=Status.PENDING, waiting_on=kept.waiting_on)
+        case _ if ending.may_retry and kept.retry_count() < row["max_retries"]:
+            row.update(status=Status.PENDING, retry_count=kept.retry_count() + 1, error=ending.error)
         case _:
             row.update(status=Status.FAILED, error=ending.error)
     row["updated_at"] = instant()
     row["finished_at"] = row["updated_at"] if answers.has_ended(row) else None
 
 
-def _ending(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:
+def _ending(row: JsonObject, target: Target, context: _Context, may_snooze: bool) -> _Ending:
     try:
         return _returned_or_raised(row, target, context, may_snooze)
     except SystemExit as leaving:
         return _exited(leaving)
+    except (Suspended, BaseExceptionGroup):
+        if context.is_suspended:
+            return _SUSPENDED
+        raise
 
 
 def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:
@@ -185,6 +194,9 @@ def _failed(error: BaseException) -> _Ending:
 _FINAL: Final = (Fail, InvalidParameters, InvalidResult, SnoozedTooOften)
 
 
+_SUSPENDED: Final = _Ending(Outcome.SUSPENDED, 0)
+
+
 _WITHOUT_KEY: Final = _Ending(
     Outcome.FAILED,
     1,
@@ -223,7 +235,7 @@ def _cancelled(ending: _Ending) -> _Ending:
 class _Context(JobContext):
     """The context of an attempt; nobody sends it a signal: that a cancel was requested it sees in the job."""
 
-    def __init__(self, row: JsonObject, record: JsonObject) -> None:
+    def __init__(self, row: JsonObject, record: JsonObject, kept: KeptSteps) -> None:
         def note(told: JsonObject) -> None:
             if told["type"] == "progress":
                 record["progress"] = {
@@ -236,6 +248,12 @@ class _Context(JobContext):
         deadline = None if row["timeout"] is None else time.monotonic() + row["timeout"]
         super().__init__(row["id"], record["number"], deadline, record=note)
         self.occurrence = row["occurrence"]
+        self._keeper = kept
+        self._kept = kept
+
+    @property
+    def is_suspended(self) -> bool:
+        return self._kept.is_suspended
 
     @property
     def stop_reason(self) -> str | None:

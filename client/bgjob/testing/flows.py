@@ -280,6 +280,7 @@ def cancel(row: JsonObject) -> None:
     row["cancel_requested_at"] = row["cancel_requested_at"] or now
     if row["status"] == Status.PENDING:
         row.update(status=Status.CANCELLED, finished_at=now, updated_at=now, is_blocked=False)
+        row["waiting_on"] = None
 
 
 def _cancel_for(row: JsonObject, node: Node, fate: str) -> None:

@@ -9,7 +9,7 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.testing.submissions import instant, try_seconds
-from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, Status
+from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, WAITING, Status
 
 PAGE: Final = 50
 LARGEST_PAGE: Final = 1000
@@ -27,7 +27,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind"),
+    *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 
@@ -100,6 +100,8 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
     words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
     if row["is_blocked"] and row["status"] == Status.PENDING:
         words = {row["status"], BLOCKED}
+    if row["waiting_on"] is not None and row["status"] == Status.PENDING:
+        words = {row["status"], WAITING}
     return (
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from bgjob import calls, codec, submission_rules
 from bgjob.codec import JsonObject, Request
@@ -30,6 +30,7 @@ from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
 from bgjob.testing.placing import Placing
 from bgjob.testing.put_schedules import PutSchedules
+from bgjob.testing.stepping import StepBook
 from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
@@ -44,10 +45,12 @@ MAX_SNOOZES: Final = 5
 class NothingRunsError(BgjobError):
     """The end of a job was waited for that is only recorded, or comes after what does not end."""
 
-    def __init__(self, job_id: int, waits_for: str | None = None) -> None:
+    def __init__(self, job_id: int, waits_for: str | None = None, waiting_on: str | None = None) -> None:
         why = "is only recorded and will never end; use bgjob.testing.inline() to run jobs"
         if waits_for is not None:
             why = f"comes after {waits_for}, which has not ended, and nothing runs meanwhile"
+        if waiting_on is not None:
+            why = f"waits for {waiting_on}; use job.signal(), or bgjob.testing.time_out(job)"
         super().__init__(f"job {job_id} {why}")
 
 
@@ -63,13 +66,16 @@ class Recorder:
 
     _runs = False
 
-    def __init__(self, approved: Iterable[str | type] | None) -> None:
+    def __init__(
+        self, approved: Iterable[str | type] | None, signals: Mapping[str, Iterable[Any]] | None = None
+    ) -> None:
         self.jobs = Jobs()
         self._approved = None if approved is None else {calls.class_name_of(cls) for cls in approved}
         self._rows: dict[int, JsonObject] = {}
         self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
         self._flows = Flows(self._rows)
         self._uniques = Uniques()
+        self._steps = StepBook(signals or {})
         self._claimed: set[int] = set()
         self._lock = threading.Lock()
         groups = GroupAnswers(self._flows, self._lock, self._proceed, self._retry_jobs)
@@ -82,6 +88,8 @@ class Recorder:
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
+            f"{INTERFACE}.Signal": self._signal,
+            f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
@@ -137,6 +145,12 @@ class Recorder:
                 with self._lock:
                     self._claimed.discard(row["id"])
                     waiting += self._flows.tell(Node("job", row["id"]))
+                    waiting += self._woken(row)
+
+    def _woken(self, row: JsonObject) -> list[JsonObject]:
+        """The job, where a signal came while it stopped to wait for that."""
+        is_waiting = row["status"] == Status.PENDING and row["waiting_on"] is not None
+        return [row] if self._runs and is_waiting and self._steps.of(row).may_go_on() else []
 
     def _claim(self, row: JsonObject) -> bool:
         """Whether the job is to run now, and nobody else has it run."""
@@ -208,7 +222,9 @@ class Recorder:
     def _wait(self, given: JsonObject) -> JsonObject:
         row = self._named(given)
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
-            raise NothingRunsError(row["id"], self._flows.try_open_before(row) if self._runs else None)
+            raise NothingRunsError(
+                row["id"], self._flows.try_open_before(row) if self._runs else None, row["waiting_on"]
+            )
         return {"job": row, "next": None}
 
     def _list(self, given: JsonObject) -> JsonObject:
@@ -274,6 +290,20 @@ class Recorder:
             changes.change(self._rows_in(given["ids"], (Status.PENDING,)), terms)
         return {"ids": list(dict.fromkeys(given["ids"]))}
 
+    def _signal(self, given: JsonObject) -> JsonObject:
+        row = self._named(given)
+        with self._lock:
+            is_new = self._steps.of(row).send(given)
+        self._proceed([row])
+        return {"id": row["id"], "created": is_new}
+
+    def time_out(self, job_id: int) -> None:
+        """The time of the job's wait for a signal is over. Raises ValueError where it has none."""
+        row = self._row(job_id)
+        with self._lock:
+            self._steps.of(row).time_out()
+        self._proceed([row])
+
     def _running(self) -> list[JsonObject]:
         """The attempts that run in this process just now, such as the one that asks."""
         with self._lock:
@@ -282,6 +312,8 @@ class Recorder:
     def _why(self, row: JsonObject) -> str:
         """What a daemon would say, in fewer words."""
         before = self._flows.try_open_before(row) if self._runs and row["is_blocked"] else None
+        if row["waiting_on"] is not None:
+            return f"job {row['id']} waits for {row['waiting_on']}"
         if before is not None:
             return f"job {row['id']} waits for {before}"
         return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
@@ -441,9 +473,9 @@ class Runner(Recorder):
 
     def _run(self, row: JsonObject) -> None:
         target = target_of(row["class_name"])
-        snoozes = 0
-        while row["status"] == Status.PENDING:
-            outcome = attempt(row, target, may_snooze=snoozes < MAX_SNOOZES)
+        snoozes, kept = 0, self._steps.of(row)
+        while row["status"] == Status.PENDING and kept.settle():
+            outcome = attempt(row, target, kept, may_snooze=snoozes < MAX_SNOOZES)
             snoozes += outcome is Outcome.SNOOZED
         if row["status"] == Status.FAILED:
             tell_failed_hook(row, target)

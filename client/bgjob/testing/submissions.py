@@ -114,6 +114,8 @@ class Submission(NamedTuple):
             "crashes": 0,
             "is_blocked": False,
             "is_behind": False,
+            "steps": 0,
+            "waiting_on": None,
             "waits_for": 0,
             "attempts": [],
         }

@@ -1,0 +1,55 @@
+"""The method of org.bgjobd.Jobs that tells the steps of a job, what it waits for, and the signals that it has got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import JobNotFoundError
+from bgjobd.api import schemas
+from bgjobd.api.dispatch import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.forkserver.steps import seed_of, token_of
+from bgjobd.store.reader import Reader
+from bgjobd.store.step_pages import StepsOfJob, Value
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+_PAGE: Final = 50
+
+
+async def steps(daemon: Daemon, given: schemas.Steps, caller: Caller) -> Encoded:
+    def read(reader: Reader) -> Encoded | None:
+        found = reader.steps(given.id, given.after, given.limit or _PAGE)
+        if found is None:
+            return None
+        sensitive = found.sensitive | daemon.current_catalogue.policy(found.class_name).sensitive
+        return _encoded(found, seed_of(reader.database_id(), given.id, found.life), not sensitive)
+
+    async with caller.turn:
+        reply = await daemon.readers.read(read)
+    if reply is None:
+        raise JobNotFoundError(id=given.id)
+    return reply
+
+
+def _encoded(found: StepsOfJob, seed: str, shows_values: bool) -> Encoded:
+    """Written out where it is read; values pass through as they are stored."""
+    told = [(step | {"token": _token(seed, step)}, value) for step, value in found.steps]
+    steps = _listed(told, "result", shows_values)
+    signals = _listed(found.signals, "payload", shows_values)
+    following = to_json(found.next)
+    return Encoded(f'{{"steps":[{steps}],"state":null,"signals":[{signals}],"next":{following}}}'.encode())
+
+
+def _token(seed: str, step: JsonObject) -> str:
+    return token_of(seed, step["name"]) if step["kind"] == "step" else ""
+
+
+def _listed(rows: Iterable[tuple[JsonObject, Value]], name: str, shows_values: bool) -> str:
+    return ",".join(
+        f'{to_json(row | {"size": value.size})[:-1]},"{name}":{(shows_values and value.text) or "null"}}}'
+        for row, value in rows
+    )

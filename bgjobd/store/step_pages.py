@@ -1,0 +1,103 @@
+"""Reads the steps, the waits and the signals of a job, for callers: in pages, values as JSON text as it is stored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, Final, NamedTuple
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.words import Status
+from bgjobd.core.job import Job
+from bgjobd.core.on_file import StepUnderWay
+from bgjobd.host.clock import from_text
+from bgjobd.store.pages import MOST_BYTES
+
+SELECT_OWNER: Final = "SELECT class_name, sensitive, life FROM background_jobs WHERE id = :id"
+_COLUMNS: Final = (
+    *("kind", "name", "turn", "number", "attempt", "tries", "began_at", "finished_at", "until"),
+    *("timed_out", "unused_in", "by_uid"),
+)
+_SELECT: Final = f"""
+    SELECT {", ".join(_COLUMNS)}, coalesce(length(CAST(result AS BLOB)), 0), result FROM job_steps
+    WHERE job_id = :id
+"""
+SELECT_FINISHED: Final = f"{_SELECT} AND number > :after ORDER BY number LIMIT :limit"
+SELECT_BEGUN: Final = f"{_SELECT} AND number IS NULL ORDER BY began_at, name"
+_SIGNAL: Final = ("number", "name", "sent_at", "uid", "taken_by")
+SELECT_SIGNALS: Final = f"""
+    SELECT {", ".join(_SIGNAL)}, length(CAST(payload AS BLOB)), CASE WHEN taken_by IS NULL THEN payload END
+    FROM job_signals WHERE job_id = :id ORDER BY number
+"""
+
+SELECT_UNDER_WAY: Final = """
+    SELECT name, began_at FROM job_steps
+    WHERE job_id = :id AND kind = 'step' AND number IS NULL AND attempt = :attempt ORDER BY began_at DESC LIMIT 1
+"""
+
+
+class Value(NamedTuple):
+    """What a step returned, or a signal brings: its size in bytes, and its JSON text where it is told."""
+
+    size: int
+    text: str | None
+
+
+class StepsOfJob(NamedTuple):
+    """Those finished behind a number, in their order, behind the last of them those that are not; `next` is the number
+    to go on behind, None at the end. The signals are there from the start on alone, each with its payload until a wait
+    has taken it: that has it as its result.
+    """
+
+    class_name: str
+    sensitive: frozenset[str]
+    life: int
+    steps: list[tuple[JsonObject, Value]]
+    signals: list[tuple[JsonObject, Value]]
+    next: int | None
+
+
+def page(connection: sqlite3.Connection, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
+    """None where there is no such job. No page is larger than MOST_BYTES, but for its last step."""
+    owner = connection.execute(SELECT_OWNER, {"id": job_id}).fetchone()
+    if owner is None:
+        return None
+    class_name, sensitive, life = owner
+    steps, following = _finished(connection, job_id, after or 0, limit)
+    if following is None:
+        steps += [_step(row) for row in connection.execute(SELECT_BEGUN, {"id": job_id})]
+    signals = connection.execute(SELECT_SIGNALS, {"id": job_id}).fetchall() if after is None else []
+    names = frozenset(json.loads(sensitive or "[]"))
+    return StepsOfJob(class_name, names, life, steps, [_signal(row) for row in signals], following)
+
+
+def _finished(
+    connection: sqlite3.Connection, job_id: int, after: int, limit: int
+) -> tuple[list[tuple[JsonObject, Value]], int | None]:
+    found: list[tuple[JsonObject, Value]] = []
+    size = 0
+    for row in connection.execute(SELECT_FINISHED, {"id": job_id, "after": after, "limit": limit + 1}):
+        if len(found) == limit or size > MOST_BYTES:
+            return found, found[-1][0]["number"]
+        found.append(_step(row))
+        size += len(to_json(found[-1]))
+    return found, None
+
+
+def _step(row: tuple[Any, ...]) -> tuple[JsonObject, Value]:
+    *columns, size, result = row
+    step = dict(zip(_COLUMNS, columns, strict=True))
+    return step | {"timed_out": bool(step["timed_out"])}, Value(size, result)
+
+
+def _signal(row: tuple[Any, ...]) -> tuple[JsonObject, Value]:
+    *columns, size, payload = row
+    return dict(zip(_SIGNAL, columns, strict=True)), Value(size, payload)
+
+
+def under_way(connection: sqlite3.Connection, job: Job) -> StepUnderWay | None:
+    """The step that a running job is in; None where it is in none."""
+    if job.status is not Status.RUNNING:
+        return None
+    row = connection.execute(SELECT_UNDER_WAY, {"id": job.id, "attempt": job.attempt}).fetchone()
+    return None if row is None else StepUnderWay(row[0], from_text(row[1]))

@@ -1,0 +1,78 @@
+"""What `bgjob show` tells of a job's steps, waits and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from bgjob import text
+from bgjob.answers import StepsRead
+from bgjob.client import Client
+from bgjob.codec import JsonObject
+from bgjob.commands import tables
+from bgjob.commands.tables import Column, Cut
+
+_USUAL: Final = 50
+"""So many of the latest steps are told unless all are asked for."""
+
+
+def as_json(read: StepsRead) -> JsonObject:
+    """What is told beside a job, whose own `steps` counts them."""
+    return {"steps_told": read.steps, "state": read.state, "signals": read.signals}
+
+
+def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
+    """Tables of them: of the latest, or of all with their values."""
+    if with_values:
+        read = client.get(job["id"]).steps()
+        left_out, signals = 0, read.signals
+    else:
+        left_out = max(0, (job.get("steps") or 0) - _USUAL)
+        first = client.steps(job["id"], limit=1 if left_out else _USUAL)
+        read = client.steps(job["id"], after=left_out, limit=_USUAL) if left_out else first
+        signals = [one for one in first.signals if one["taken_by"] is None]
+    more = [f"  {left_out} earlier ones; --steps has all"] if left_out else []
+    told = [*more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
+    sent = ["", *_table(_columns_of_signals(signals, now, with_values))] if signals else []
+    return [*told, *sent] or ["it has no steps"]
+
+
+def _table(columns: Sequence[Column]) -> list[str]:
+    return tables.table(columns).splitlines()
+
+
+def _columns(steps: Sequence[Mapping[str, Any]], now: float, with_values: bool) -> list[Column]:
+    unused = [_unused(step) for step in steps]
+    return [
+        Column("STEP", [text.step_name(step) for step in steps], cut=Cut.END),
+        Column("TRIES", [str(step["tries"]) for step in steps], is_number=True),
+        Column("BEGAN", [text.when(step["began_at"], now) for step in steps]),
+        Column("TOOK", [text.step_took(step, now) for step in steps], cut=Cut.END, least=12),
+        *([Column("", unused)] if any(unused) else []),
+        *([Column("RESULT", [_value(step, "result") for step in steps], cut=Cut.END)] if with_values else []),
+    ]
+
+
+def _unused(step: Mapping[str, Any]) -> str:
+    return "" if step["unused_in"] is None else f"did not come in attempt {step['unused_in']}"
+
+
+def _columns_of_signals(signals: Sequence[Mapping[str, Any]], now: float, with_values: bool) -> list[Column]:
+    senders = ["" if one["uid"] is None else f"uid {one['uid']}" for one in signals]
+    taken = ["nobody yet" if one["taken_by"] is None else one["taken_by"] for one in signals]
+    values = [_value(one, "payload") for one in signals]
+    return [
+        Column("SIGNAL", [one["name"] for one in signals], cut=Cut.END),
+        Column("SENT", [text.when(one["sent_at"], now) for one in signals]),
+        Column("BY", senders),
+        Column("TAKEN BY", taken, cut=Cut.END),
+        *([Column("PAYLOAD", values, cut=Cut.END)] if with_values else []),
+    ]
+
+
+def _value(told: Mapping[str, Any], name: str) -> str:
+    """The value in one line; the size alone of one that is not told."""
+    if told["size"] == 0:
+        return "–"
+    is_told = told[name] is not None or told["size"] == len("null")
+    return text.to_json(told[name]) if is_told else text.size(told["size"])

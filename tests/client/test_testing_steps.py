@@ -1,0 +1,160 @@
+"""Steps, waits and signals of jobs that run inline: each step once, no time waited for, signals from the test."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import bgjob
+import bgjob.testing
+from bgjob import Client
+from bgjob.errors import InvalidStateError, TooLargeError, TooManySignalsError
+from bgjob.testing import NothingRunsError, inline, recorded, time_out
+
+DONE: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_done() -> None:
+    DONE.clear()
+
+
+def do(what: str) -> str:
+    DONE.append(what)
+    return what
+
+
+class Order:
+    def ship(self, context: bgjob.JobContext, timeout: float | None = None) -> Any:
+        context.step("charge", do, "charge")
+        context.sleep(3600)
+        try:
+            packed = context.wait_for("packed", timeout)
+        except bgjob.SignalTimeout:
+            return context.step("refund", do, "refund")
+        for n in range(packed["parcels"]):
+            context.step(f"label {n}", do, f"label {n}")
+        return packed
+
+    async def later(self, context: bgjob.JobContext) -> Any:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._asked(context))
+        return task.result()
+
+    async def _asked(self, context: bgjob.JobContext) -> Any:
+        return await context.wait_for("word")
+
+    def stubborn(self, context: bgjob.JobContext) -> Any:
+        try:
+            context.wait_for("word")
+        except:  # noqa: E722
+            DONE.append("held")
+        return "went on"
+
+    def goes_on(self, context: bgjob.JobContext, steps: int) -> int:
+        """Fails after each step."""
+        for n in range(steps):
+            if f"step {n}" not in context.steps:
+                context.step(f"step {n}", do, f"step {n}")
+                raise ValueError(n)
+        return context.attempt
+
+
+def submitted(client: Client, method: str = "ship", **given: Any) -> bgjob.Job[Any]:
+    return client.run_background_job(Order, method, given, max_retries=1)
+
+
+def test_steps_run_once_and_a_wait_leaves_the_job_pending_until_a_signal_comes() -> None:
+    with inline() as jobs, Client() as client:
+        job = submitted(client)
+        told = job.refresh()
+        assert (told["status"], told["waiting_on"], told["steps"]) == ("pending", "signal packed", 2)
+        assert [one["outcome"] for one in told["attempts"]] == ["suspended", "suspended"]
+        assert [one["id"] for one in client.list(status="waiting")] == [job.id]
+        assert job.why() == f"job {job.id} waits for signal packed"
+        with pytest.raises(NothingRunsError, match=r"job\.signal"):
+            job.wait()
+        assert job.signal("other") is True
+        assert job.refresh()["status"] == "pending"
+        assert job.signal("packed", {"parcels": 2}, "k") is True
+        assert job.result() == jobs[0].result == {"parcels": 2}
+        assert DONE == ["charge", "label 0", "label 1"]
+        assert job.signal("packed", key="k") is False
+        with pytest.raises(InvalidStateError):
+            job.signal("packed")
+
+
+def test_steps_and_signals_are_told_as_by_a_daemon() -> None:
+    with inline(), Client() as client:
+        job = submitted(client)
+        job.signal("packed", {"parcels": 0})
+        read = job.steps()
+        told = [(one["kind"], one["name"], one["turn"], one["number"], one["result"]) for one in read.steps]
+        assert told == [
+            ("step", "charge", 1, 1, "charge"),
+            ("sleep", "", 1, 2, None),
+            ("signal", "packed", 1, 3, {"parcels": 0}),
+        ]
+        assert [(one["taken_by"], one["payload"]) for one in read.signals] == [("packed 1", None)]
+        assert (client.steps(job.id, limit=2).next, len(client.steps(job.id, after=2).steps)) == (2, 1)
+
+
+def test_signals_are_there_beforehand() -> None:
+    with inline(signals={"packed": [{"parcels": 1}, {"parcels": 0}]}), Client() as client:
+        assert [submitted(client).result() for _ in range(2)] == [{"parcels": 1}, {"parcels": 0}]
+        assert submitted(client).refresh()["status"] == "pending"
+
+
+def test_a_wait_times_out_where_the_test_says_so() -> None:
+    with inline() as jobs, Client() as client:
+        job, patient = submitted(client, timeout=60), submitted(client)
+        time_out(jobs[0])
+        assert job.result() == "refund"
+        for one in (job, patient, patient.id):
+            with pytest.raises(ValueError, match=r"without a timeout|waits for no signal"):
+                time_out(one)
+    with pytest.raises(RuntimeError), recorded():
+        time_out(1)
+
+
+def test_a_wait_is_one_in_a_group_of_tasks_and_before_a_bare_except() -> None:
+    with inline(), Client() as client:
+        job, stubborn = submitted(client, "later"), submitted(client, "stubborn")
+        assert job.refresh()["status"] == stubborn.refresh()["status"] == "pending"
+        assert job.signal("word", "go")
+        assert stubborn.signal("word")
+        assert (job.result(), stubborn.result()) == ("go", "went on")
+
+
+def test_retries_are_counted_anew_where_an_attempt_got_on() -> None:
+    with inline(), Client() as client:
+        assert submitted(client, "goes_on", steps=4).result() == 5
+        assert [one["outcome"] for one in client.get(1).snapshot["attempts"]] == ["failed"] * 4 + [
+            "completed"
+        ]
+
+
+def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
+    with inline(), Client() as client:
+        job = submitted(client)
+        job.cancel()
+        assert (job.refresh()["status"], job.snapshot["waiting_on"]) == ("cancelled", None)
+        job.retry()
+        assert job.refresh()["waiting_on"] == "signal packed"
+        job.signal("packed", {"parcels": 0})
+        assert job.result() == {"parcels": 0}
+        assert DONE == ["charge"]
+
+
+def test_signals_have_the_limits_of_a_daemon() -> None:
+    with recorded(), Client() as client:
+        job = submitted(client)
+        with pytest.raises(TooLargeError):
+            job.signal("packed", "x" * 65536)
+        for _ in range(100):
+            job.signal("packed")
+        with pytest.raises(TooManySignalsError):
+            job.signal("packed")
+        assert len(job.steps().signals) == 100
