@@ -174,7 +174,9 @@ def test_a_signal_after_the_wait_ends_it_and_one_of_another_name_does_not(store:
 def test_a_wait_whose_time_is_up_is_late_and_the_signal_is_for_the_next(store: Store) -> None:
     job_id = store.run_one()
     assert store.commit(waits(job_id, delay=60.0), lanes=ONE).next_due == NOW + 60
-    assert store.messages(job_id)[-1] == "Background job waits for signal packed until 2024-12-04 14:32:53 UTC"
+    assert (
+        store.messages(job_id)[-1] == "Background job waits for signal packed until 2024-12-04 14:32:53 UTC"
+    )
     store.now += 60
     assert starts_now(store) == [job_id]
     store.commit(signal(job_id, payload=1))
