@@ -38,9 +38,9 @@ from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
+from .steps import steps_of
 
 _MOST_ENTRIES: Final = 100
-_MOST_STEPS: Final = 50
 _MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
@@ -227,23 +227,12 @@ class Page:
             "output_before": printed.begin,
             "output_end": printed.end,
             **self.groups.neighbours(int(job_id)),
-            **self._steps(job),
+            **steps_of(self._client, job),
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
         }
         return self._shown(request, "job.html", values)
-
-    def _steps(self, job: Any) -> dict[str, Any]:
-        """The latest steps of a job that has any, or waits, and the signals that nobody took; newest first."""
-        done = job["steps"] or 0
-        if not done and job["waiting_on"] is None:
-            return {"steps": [], "steps_left_out": 0, "signals": []}
-        left_out = max(0, done - _MOST_STEPS)
-        read = self._client.steps(job["id"], limit=1 if left_out else _MOST_STEPS)
-        latest = self._client.steps(job["id"], after=left_out) if left_out else read
-        untaken = [one for one in read.signals if one["taken_by"] is None]
-        return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1]}
 
     def _entries(self, job_id: int, after: int) -> Any:
         """The latest of a job, newest first; behind one that has been seen, oldest first."""

@@ -127,6 +127,30 @@ class WithContext:
         ]
 
 
+class Stepped:
+    def sleeps(self, context: JobContext) -> Any:
+        """Ends an attempt twice, and goes on behind that."""
+        value = context.step("one", tuple, [context.attempt])
+        context.sleep(0.01)
+        context.sleep(0)
+        return [value, context.attempt, dict(context.steps)]
+
+    def fails_on_the_way(self, context: JobContext) -> Any:
+        """More often in all than it may in a row."""
+        for n in range(3):
+            if f"step {n}" not in context.steps:
+                context.step(f"step {n}", str, n)
+                raise ValueError(n)
+        return context.attempt
+
+    def twice(self, context: JobContext) -> None:
+        context.step("one", str, 1)
+        context.step("one", str, 2)
+
+    def no_json(self, context: JobContext) -> None:
+        context.step("one", set)
+
+
 class Flaky:
     MAX_RETRIES = 2
 

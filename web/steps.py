@@ -1,0 +1,22 @@
+"""What a job's page shows of its steps, and of the signals that nobody took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bgjob.client import Client
+
+_MOST: Final = 50
+
+
+def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
+    """The latest, newest first, of a job that has any, or waits; nobody is asked of others."""
+    done = job["steps"] or 0
+    if not done and job["waiting_on"] is None:
+        return {"steps": [], "steps_left_out": 0, "signals": []}
+    left_out = max(0, done - _MOST)
+    first = client.steps(job["id"], limit=1 if left_out else _MOST)
+    latest = client.steps(job["id"], after=left_out, limit=_MOST) if left_out else first
+    untaken = [one for one in first.signals if one["taken_by"] is None]
+    return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1]}
