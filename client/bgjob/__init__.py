@@ -35,6 +35,7 @@ from bgjob.errors import (
     StorageUnavailableError,
     TooLargeError,
     TooManyConnectionsError,
+    TooManySignalsError,
     WaitTimeoutError,
 )
 from bgjob.jobs import (
@@ -123,6 +124,7 @@ __all__ = [
     "Suspended",
     "Throttled",
     "TooLargeError",
+    "TooManySignalsError",
     "TooManyConnectionsError",
     "WaitTimeoutError",
     "as_completed",
