@@ -162,10 +162,9 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class SignalSent:
-    """The signal came that the job waits for; `uid` is who sent it, None where nobody knows, or it was there before."""
+    """The signal is there that the job waits for."""
 
     name: str
-    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
-from bgjobd.core.facts import (
-    AttemptEnded,
-    Changed,
-    Fact,
-    PredecessorDeleted,
-    PredecessorMoved,
-    SignalSent,
-    Submitted,
-)
+from bgjobd.core.facts import AttemptEnded, Changed, Fact, PredecessorDeleted, PredecessorMoved, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
@@ -59,6 +51,15 @@ def pause_ended(queue: str) -> str:
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
     return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
+
+
+def signal_message(name: str, uid: int | None) -> str:
+    """What is told of a signal that was sent to the job, whether or not it waits for it; `uid` is who sent it."""
+    return f"Background job got signal {name}" + ("" if uid is None else f" from uid {uid}")
+
+
+WAIT_OVER: Final = "Background job goes on: its time came"
+"""What is told of a sleep that is over, and of a wait for a signal that did not come in time."""
 
 
 def unused_steps(names: Sequence[str], codes: Sequence[str | None], code: str | None) -> str:
@@ -211,11 +212,6 @@ def _suspended(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]
     return (Entry(EntryType.INFO, f"Background job waits for signal {name}{until}"),)
 
 
-def _signal_sent(fact: SignalSent, before: Job, after: Job) -> tuple[Entry, ...]:
-    by = "" if fact.uid is None else f" from uid {fact.uid}"
-    return (Entry(EntryType.INFO, f"Background job got signal {fact.name}{by}"),)
-
-
 _HELD: Final[Mapping[Throttle, str]] = MappingProxyType(
     {
         Throttle.CLASS: "no other of its class starts until {0}",
@@ -272,7 +268,6 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
         Happening.SUSPENDED: _suspended,
-        Happening.SIGNAL_SENT: _signal_sent,
         Happening.STOPPED: _stopped,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,

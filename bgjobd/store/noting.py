@@ -11,7 +11,7 @@ from bgjob.words import EntryType, Status
 from bgjobd.core.facts import Fact
 from bgjobd.core.job import MOST_STEP_BYTES, MOST_STEPS, Done, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
-from bgjobd.store.batch import Overlay, StoredStep
+from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
 from bgjobd.store.rows import done_row, finished_step_row, noted_row, progress_of, step_row
 from bgjobd.store.snapshots import snapshot
@@ -29,7 +29,7 @@ def tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:
 
 
 def log(
-    overlay: Overlay,
+    gathered: Gathered,
     job: Job,
     attempt: int | None,
     at: float,
@@ -41,7 +41,7 @@ def log(
     """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
     allowed = job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None
     call, text = job.call, _storable(message)
-    overlay.entries.append(
+    gathered.entries.append(
         (at, type, text, job.id, attempt, call.class_name, call.method_name, context, allowed, is_passing)
     )
 

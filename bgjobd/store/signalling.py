@@ -11,13 +11,15 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import Status
+from bgjob.words import EntryType, Status
 from bgjobd.core.facts import SignalSent
 from bgjobd.core.job import Done, Job
+from bgjobd.core.log_entries import signal_message
 from bgjobd.host.clock import to_text
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, SentSignal
 from bgjobd.store.items import Signal, Submitter
+from bgjobd.store.noting import log
 from bgjobd.store.rows import done_row
 from bgjobd.store.waits import is_waited_for
 from bgjobd.store.written import Kind
@@ -49,8 +51,10 @@ def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
     row = {"job_id": job.id, "number": number, "name": item.name, "payload": item.payload}
     by = {"now": to_text(overlay.batch.now), "uid": item.submitter.uid}
     overlay.write(Kind.NEW_SIGNAL, {**row, "key": item.signal_key, **by})
+    told = EntryType.INFO, signal_message(item.name, item.submitter.uid)
+    log(overlay, job, job.attempt or None, overlay.batch.now, *told)
     if is_waited_for(job, item.name):
-        apply_fact(job.id, SignalSent(item.name, item.submitter.uid), overlay)
+        apply_fact(job.id, SignalSent(item.name), overlay)
     return job.id, True
 
 

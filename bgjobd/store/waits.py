@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from bgjob.codec import to_json
+from bgjob.words import EntryType
 from bgjobd.core.job import Job
+from bgjobd.core.log_entries import WAIT_OVER
 from bgjobd.core.waiting import WaitKind, signal_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch, SentSignal
+from bgjobd.store.noting import log
 from bgjobd.store.rows import done_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import WAITING, Kind
@@ -74,6 +77,8 @@ def settle(execute: Execute, job: Job, batch: Batch) -> Job:
         kind, name, turn = found
         place = {"id": job.id, "kind": kind, "name": name, "turn": turn}
         result, timed_out = _outcome(execute, job.id, kind, name, turn)
+        if timed_out or kind != WaitKind.SIGNAL:
+            log(batch, job, job.attempt, batch.now, EntryType.INFO, WAIT_OVER)
         given = {
             "number": done.steps + 1,
             "now": to_text(batch.now),

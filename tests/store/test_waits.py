@@ -52,6 +52,10 @@ ONE = Lanes(1)
 DAY = 86_400.0
 
 
+TIME_CAME = "Background job goes on: its time came"
+DISPATCHED = "Background job dispatched on Linux platform"
+
+
 def outcomes(store: Store, job_id: int) -> list[tuple[Any, ...]]:
     """The waits in the order in which they were settled, at the end an open one: kind, name, turn, and what came."""
     rows = store.rows(
@@ -97,6 +101,7 @@ def test_a_sleep_is_over_at_its_time_and_no_slot_is_taken_meanwhile(store: Store
     store.now += 0.5
     (claim,) = store.claim(ONE)
     assert claim.waited == 0.0
+    assert store.messages(job_id)[-2:] == [TIME_CAME, DISPATCHED]
     assert json.loads(claim.carry or "") == {"steps": [], "waits": [["sleep", "", 1, None, False]]}
     assert stands(store, job_id) == ("running", 1, None, text(NOW + 60))
     assert (store.job(job_id)["steps"], store.job(job_id)["retry_count"]) == (1, 0)
@@ -146,6 +151,8 @@ def test_a_signal_before_the_wait_is_taken_by_it(store: Store) -> None:
     store.commit(signal(job_id, payload={"parcels": 2}))
     (claim,) = store.commit(waits(job_id, delay=DAY), lanes=ONE).claims
     assert claim.job.attempt == 2
+    told = [one for one in store.messages(job_id) if "got signal" in one]
+    assert told == ["Background job got signal packed from uid 1000"]
     assert outcomes(store, job_id) == [("signal", "packed", 1, {"parcels": 2})]
     assert taken(store, job_id) == ["packed 1"]
 
@@ -179,6 +186,7 @@ def test_a_wait_whose_time_is_up_is_late_and_the_signal_is_for_the_next(store: S
     )
     store.now += 60
     assert starts_now(store) == [job_id]
+    assert store.messages(job_id)[-2:] == [TIME_CAME, DISPATCHED]
     store.commit(signal(job_id, payload=1))
     store.commit(waits(job_id, turn=2, delay=60.0, number=2), lanes=ONE)
     assert outcomes(store, job_id) == [("signal", "packed", 1, "late"), ("signal", "packed", 2, 1)]
@@ -194,6 +202,7 @@ def test_a_signal_after_the_time_and_before_the_slot_is_taken(store: Store) -> N
     store.commit(signal(other, payload=1), lanes=ONE)
     assert store.commit(ends(job_id, COMPLETED), lanes=ONE).claims
     assert outcomes(store, other) == [("signal", "packed", 1, 1)]
+    assert TIME_CAME not in store.messages(other)
 
 
 def test_a_signal_after_it_was_made_ready_by_its_time_is_taken_too(store: Store) -> None:
