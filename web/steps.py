@@ -11,11 +11,10 @@ _MOST: Final = 50
 
 
 def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The latest, newest first, of a job that has any, or waits; nobody is asked of others."""
-    done = job["steps"] or 0
-    if not done and job["waiting_on"] is None:
+    """The latest, newest first, also the one under way; none of a job of which the daemon tells none."""
+    if job["steps"] is None:
         return {"steps": [], "steps_left_out": 0, "signals": []}
-    left_out = max(0, done - _MOST)
+    left_out = max(0, job["steps"] - _MOST)
     first = client.steps(job["id"], limit=1 if left_out else _MOST)
     latest = client.steps(job["id"], after=left_out, limit=_MOST) if left_out else first
     untaken = [one for one in first.signals if one["taken_by"] is None]

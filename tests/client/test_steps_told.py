@@ -41,6 +41,9 @@ class Order:
         context.step("one", str, 1)
         context.step("two", self._wait, go)
 
+    def first(self, go: str, context: bgjob.JobContext) -> None:
+        context.step("one", self._wait, go)
+
     def _wait(self, go: str) -> None:
         while not Path(go).exists():
             time.sleep(0.01)
@@ -205,6 +208,27 @@ def test_show_tells_steps_with_tries_and_all_with_values(client: Client, command
     told = commands.json("show", str(job.id), "--steps")
     assert (told["steps"], [step["name"] for step in told["steps_told"]]) == (1, ["charge", "packed"])
     assert [one["payload"] for one in told["signals"]] == [[1]]
+    job.cancel()
+
+
+def test_show_tells_the_first_step_under_way_and_a_signal_that_no_wait_has_come_to(
+    client: Client, commands: Commands, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = client.run_background_job("shop.Order", "first", {"go": str(go)})
+    eventually(lambda: job.steps().steps)
+    job.signal("packed")
+    shown = commands.run("show", str(job.id)).stdout
+    for line in ("one +1 .* not finished", "packed +.* nobody yet"):
+        assert re.search(f"^ *{line}$", shown, re.M), line
+    go.touch()
+    job.result(20)
+
+
+def test_show_tells_nothing_of_steps_where_there_are_none(client: Client, commands: Commands) -> None:
+    job = client.run_background_job("shop.Order", "many", {"number": 0}, delay=3600.0)
+    assert "step" not in commands.run("show", str(job.id)).stdout.lower()
+    assert "it has no steps" in commands.run("show", str(job.id), "--steps").stdout
     job.cancel()
 
 

@@ -792,7 +792,9 @@ def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: On
     assert any(asked.get("after") == 950 for asked in shown.asked)
     shown.samples["steps"][0]["name"] = "<xss onxss=1>'\""
     assert is_text(shown.read("/jobs/1"))
-    shown.samples["job"] |= {"steps": 0}
+    shown.samples["job"] |= {"steps": 0}  # the first is under way
+    assert "Steps" in told(shown.read("/jobs/1"))
+    shown.samples["job"] |= {"steps": None}
     assert "Steps" not in told(shown.read("/jobs/1"))
 
 

@@ -52,8 +52,8 @@ def show(client: Client, given: argparse.Namespace) -> int:
         return OK
     now = time.time()
     lines = _lines_of(job, groups.try_around(client, job), now)
-    if given.steps or job.get("steps") or job.get("waiting_on") is not None:
-        lines += ["", *steps.lines_of(client, job, now, with_values=given.steps)]
+    if given.steps or job.get("steps") is not None:  # which daemons before did not tell
+        lines += steps.lines_of(client, job, now, with_values=given.steps)
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]

@@ -22,7 +22,7 @@ def as_json(read: StepsRead) -> JsonObject:
 
 
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
-    """Tables of them: of the latest, or of all with their values."""
+    """Tables of them, each behind an empty line: of the latest, or of all with their values."""
     if with_values:
         read = client.get(job["id"]).steps()
         left_out, signals = 0, read.signals
@@ -32,9 +32,9 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
         read = client.steps(job["id"], after=left_out, limit=_USUAL) if left_out else first
         signals = [one for one in first.signals if one["taken_by"] is None]
     more = [f"  {left_out} earlier ones; --steps has all"] if left_out else []
-    told = [*more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
+    told = ["", *more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
     sent = ["", *_table(_columns_of_signals(signals, now, with_values))] if signals else []
-    return [*told, *sent] or ["it has no steps"]
+    return told + sent or (["", "it has no steps"] if with_values else [])
 
 
 def _table(columns: Sequence[Column]) -> list[str]:
