@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.words import MOST_PAYLOAD_BYTES
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
@@ -16,18 +16,15 @@ from bgjobd.store.items import Signal
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
-MOST_BYTES: Final = 64 * 1024
-"""Of what a signal brings, as JSON."""
-
 
 async def signal(grants: Grants, daemon: Daemon, given: schemas.Signal, caller: Caller) -> JsonObject:
     if (given.id is None) == (given.key is None):
         raise InvalidParameterError(parameter="id")
     payload = to_json(given.payload)
     size = len(payload.encode())
-    if size > MOST_BYTES:
-        raise TooLargeError(limit=MOST_BYTES, size=size, parameter="payload")
-    key = given.signal_key or secrets.token_hex(16)
-    item = Signal(given.id, given.key, given.name, payload, key, submitter(caller, grants))
+    if size > MOST_PAYLOAD_BYTES:
+        raise TooLargeError(limit=MOST_PAYLOAD_BYTES, size=size, parameter="payload")
+    by = submitter(caller, grants)
+    item = Signal(given.id, given.key, given.name, payload, given.signal_key, by)
     job_id, is_new = await daemon.record(item)
     return {"id": job_id, "created": is_new}

@@ -47,11 +47,6 @@ class Call:
         return masked_text(self.parameters, self.sensitive)
 
 
-MOST_STEPS: Final = 1000
-MOST_STEP_BYTES: Final = 1024 * 1024
-"""How many steps a job may have, and what their results may take."""
-
-
 class Done(NamedTuple):
     """What of a job is finished: so many steps, whose results take so many bytes; all of it forgotten `life` times.
 

@@ -220,16 +220,13 @@ def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
 
 def began(pid: int, at: float, name: str) -> bytes:
     """The line of a `began` record: this step of the job runs now."""
-    record = {"v": VERSION, "type": "began", "pid": pid, "at": at, "name": name}
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _plain_line({"type": "began", "pid": pid, "at": at, "name": name})
 
 
 def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes:
     """The line of a `step` record: this one is done. Its `result` is JSON text, so that a record is flat if long."""
-    record = {"v": VERSION, "type": "step", "pid": pid, "at": at, "name": name, "is_awaited": is_awaited}
-    return (
-        json.dumps({**record, "result": result}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    )
+    told = {"is_awaited": is_awaited, "result": result}
+    return _plain_line({"type": "step", "pid": pid, "at": at, "name": name, **told})
 
 
 def left(pid: int, at: float, names: list[str]) -> bytes:
@@ -238,8 +235,7 @@ def left(pid: int, at: float, names: list[str]) -> bytes:
     """
     while len(text := json.dumps(names, ensure_ascii=False)) > MAX_TEXT:
         names = names[: len(names) // 2]
-    record = {"v": VERSION, "type": "left", "pid": pid, "at": at, "names": text}
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _plain_line({"type": "left", "pid": pid, "at": at, "names": text})
 
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
@@ -347,6 +343,11 @@ def append(journal: int, line: bytes) -> None:
 
 def _line(record: Record) -> bytes:
     return json.dumps({"v": VERSION, **record}, separators=(",", ":")).encode() + b"\n"
+
+
+def _plain_line(record: Record) -> bytes:
+    """The same of texts that UTF-8 holds as they are, in fewer bytes."""
+    return json.dumps({"v": VERSION, **record}, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 class Journal(NamedTuple):

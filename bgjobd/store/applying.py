@@ -15,7 +15,7 @@ from bgjob.errors import (
     PermissionDeniedError,
 )
 from bgjob.results import MISSING, Result
-from bgjob.words import Outcome, Status, Throttle
+from bgjob.words import MOST_STEPS, Outcome, Status, Throttle
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Fate, Node, Of, Standing
 from bgjobd.core.facts import (
@@ -32,7 +32,7 @@ from bgjobd.core.facts import (
     SignalSent,
     ValuesTaken,
 )
-from bgjobd.core.job import MOST_STEPS, Done, Ending, Job
+from bgjobd.core.job import Done, Ending, Job
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken

@@ -111,7 +111,7 @@ class JobRequests:
 class Signal:
     """Send a signal to the job of this id, or idempotency key. Answered by the job's id, and whether it is a new one.
 
-    `payload` is JSON text, `signal_key` tells it from others: one that is known is sent once.
+    `payload` is JSON text; `signal_key`, where it has one, tells it from others: one that is known is sent once.
     """
 
     job_id: int | None

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjob.words import EntryType, Status
+from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS, EntryType, Status
 from bgjobd.core.facts import Fact
-from bgjobd.core.job import MOST_STEP_BYTES, MOST_STEPS, Done, Job
+from bgjobd.core.job import Done, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
@@ -105,7 +105,7 @@ def _can_keep(
     """
     if before is not None and before.number is not None:
         return False
-    if not 1 <= len(note.name) <= _LONGEST_NAME:
+    if len(note.name) not in KEY_LENGTHS:
         return False
     if note.result is None:
         return before is not None or count < MOST_STEPS
@@ -115,8 +115,6 @@ def _can_keep(
 
 _STEP: Final = "step"
 """The kind of a row that is of a step."""
-
-_LONGEST_NAME: Final = 255
 
 
 def _record_unused(job: Job, attempt: int, note: UnusedSteps, overlay: Overlay) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from bgjob.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -11,7 +9,7 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import EntryType, Status
+from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, EntryType, Status
 from bgjobd.core.facts import SignalSent
 from bgjobd.core.job import Done, Job
 from bgjobd.core.log_entries import signal_message
@@ -23,10 +21,6 @@ from bgjobd.store.noting import log
 from bgjobd.store.rows import done_row
 from bgjobd.store.waits import is_waited_for
 from bgjobd.store.written import Kind
-
-MOST_SIGNALS: Final = 100
-MOST_BYTES: Final = 1024 * 1024
-"""Signals that nobody has taken, and what they may take, of a job."""
 
 
 def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
@@ -42,8 +36,8 @@ def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
     if len(untaken) >= MOST_SIGNALS:
         raise TooManySignalsError(id=job.id, limit=MOST_SIGNALS)
     size = len(item.payload.encode())
-    if sum(one.size for one in untaken) + size > MOST_BYTES:
-        raise TooLargeError(limit=MOST_BYTES, size=size)
+    if sum(one.size for one in untaken) + size > MOST_SIGNAL_BYTES:
+        raise TooLargeError(limit=MOST_SIGNAL_BYTES, size=size)
     if not sent:
         overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done or Done()))
     number = sent[-1].number + 1 if sent else 1

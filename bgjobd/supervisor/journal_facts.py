@@ -10,7 +10,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
-from bgjob.words import EntryType, Outcome, Throttle
+from bgjob.words import KEY_LENGTHS, EntryType, Outcome, Throttle
 from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.attempt_sights import EndSeen, ProcessVanished
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
@@ -171,7 +171,7 @@ def _snoozed(record: journals.Record) -> Ending:
 def _suspended(record: journals.Record) -> Ending:
     delay, until = record.get("delay"), record.get("until")
     match record["kind"]:
-        case WaitKind.SIGNAL if 1 <= len(record["name"]) <= _LONGEST_SIGNAL:
+        case WaitKind.SIGNAL if len(record["name"]) in KEY_LENGTHS:
             wait, until = Wait(WaitKind.SIGNAL, _storable(record["name"]), record["turn"]), None
         case WaitKind.SLEEP:
             wait, delay, until = Wait(WaitKind.SLEEP, "", record["turn"]), delay or 0.0, None
@@ -180,9 +180,6 @@ def _suspended(record: journals.Record) -> Ending:
         case _:
             return Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
     return Ending.suspended(wait, None if delay is None else _delay(delay), until)
-
-
-_LONGEST_SIGNAL: Final = 255
 
 
 def _exited(record: journals.Record) -> Ending:

@@ -363,8 +363,8 @@ def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
 def signal(job: int | str, name: str, payload: Any, key: str | None) -> Call[bool]:
     """Whether it is a new one; `job` is an id or an idempotency key. Its own key makes a repeat harmless."""
     which: JsonObject = {"id": job} if isinstance(job, int) else {"key": job}
-    told = {"name": name, "payload": payload, "signal_key": key or os.urandom(16).hex()}
-    return _call("Signal", lambda reply: answers.shaped(reply, "created", "bool"), **which, **told)
+    told = {"name": name, "payload": payload, "signal_key": os.urandom(16).hex() if key is None else key}
+    return _call("Signal", answers.created, **which, **told)
 
 
 def group(group_id: int) -> Call[JsonObject]:

@@ -15,15 +15,9 @@ from types import CodeType
 from typing import Any, Final, Protocol
 
 from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
-
-MOST_STEPS: Final = 1000
-"""Names that a job may have."""
-
-MOST_BYTES: Final = 1024 * 1024
-"""What the results of all steps of a job may take, as JSON."""
+from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS
 
 _MOST_LEVELS: Final = 100
-_LONGEST_NAME: Final = 255
 
 Finished = Mapping[str, tuple[str, bool]]
 """What is known of finished steps: by name the result as JSON text, and whether the function had to be awaited."""
@@ -167,10 +161,10 @@ class Steps(Mapping[str, Any]):
         text = _json(name, result)
         with self._lock:
             size = len(text.encode())
-            if self._bytes + size > MOST_BYTES:
+            if self._bytes + size > MOST_STEP_BYTES:
                 raise InvalidResult(
                     f"step {name!r} is done, and its result of {size} bytes finds no room: the results of all "
-                    f"steps of a job take {MOST_BYTES} bytes at most"
+                    f"steps of a job take {MOST_STEP_BYTES} bytes at most"
                 )
             self._bytes += size
         try:
@@ -218,9 +212,9 @@ class Steps(Mapping[str, Any]):
             raise StepError(f"step {step!r} cannot sleep or wait: it would run again from its beginning")
 
     def _check_name(self, name: object) -> None:
-        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or _SURROGATES.search(name):
+        if not isinstance(name, str) or len(name) not in KEY_LENGTHS or _SURROGATES.search(name):
             raise StepError(
-                f"a name of a step or signal is a text of 1 to {_LONGEST_NAME} characters, not {name!r:.60}"
+                f"a name of a step or signal is a text of 1 to {KEY_LENGTHS[-1]} characters, not {name!r:.60}"
             )
 
     def _check_process(self) -> None:

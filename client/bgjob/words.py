@@ -11,7 +11,7 @@ MAX_DEPTH: Final = 32
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 KEY_LENGTHS: Final = range(1, 256)
-"""How many characters an idempotency key may have."""
+"""How many characters a key may have, and a name of a step or signal."""
 MAX_JOBS: Final = 10_000
 """How many jobs a request may have."""
 MAX_EDGES: Final = 20_000
@@ -20,6 +20,16 @@ MAX_PREDECESSORS: Final = 1000
 """How many others a job may come after."""
 MAX_GROUP_DEPTH: Final = 8
 """How many groups may be in one another."""
+MOST_STEPS: Final = 1000
+"""How many steps and waits a job may have."""
+MOST_STEP_BYTES: Final = 1024 * 1024
+"""What the results of all of them may take, as JSON."""
+MOST_SIGNALS: Final = 100
+"""How many signals that nobody has taken a job may have."""
+MOST_SIGNAL_BYTES: Final = 1024 * 1024
+"""What those may bring together, as JSON."""
+MOST_PAYLOAD_BYTES: Final = 64 * 1024
+"""What one of them may bring."""
 
 
 class Status(StrEnum):

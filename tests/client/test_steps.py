@@ -17,7 +17,7 @@ import pytest
 
 import bgjob
 from bgjob import InvalidResult, SignalTimeout, StepError, Suspended
-from bgjob.steps import MOST_BYTES, MOST_STEPS
+from bgjob.words import MOST_STEP_BYTES, MOST_STEPS
 from tests.support import eventually
 
 
@@ -232,8 +232,8 @@ def test_the_results_of_all_steps_of_a_job_have_a_mebibyte_together() -> None:
     kept = Kept()
     kept.waits = {("signal", "packed", 1): ('"' + "p" * 98 + '"', False)}
     context = attempt(kept)
-    context.step("one", Calls("ä" * ((MOST_BYTES - 100) // 4)))
-    rest = MOST_BYTES - 100 - len(kept.steps["one"][0].encode())
+    context.step("one", Calls("ä" * ((MOST_STEP_BYTES - 100) // 4)))
+    rest = MOST_STEP_BYTES - 100 - len(kept.steps["one"][0].encode())
     with pytest.raises(InvalidResult, match="finds no room"):
         context.step("two", Calls("x" * (rest - 1)))
     assert attempt(kept).step("three", Calls("x" * (rest - 2))) == "x" * (rest - 2)

@@ -13,7 +13,7 @@ import pytest
 
 from bgjob import AsyncClient, AsyncJob, Client, Job, JobNotFoundError
 from bgjob.answers import StepsRead
-from bgjob.errors import InvalidStateError, TooLargeError
+from bgjob.errors import InvalidParameterError, InvalidStateError, TooLargeError
 from tests.client.test_commands import Commands
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -245,4 +245,12 @@ def test_a_payload_is_no_larger_than_it_may_be(client: Client) -> None:
     job = waiting(client)
     with pytest.raises(TooLargeError):
         job.signal("packed", "x" * 65536)
+    job.cancel()
+
+
+def test_an_empty_key_of_a_signal_is_refused_and_no_key_at_all_is_one_of_its_own(client: Client) -> None:
+    job = waiting(client)
+    with pytest.raises(InvalidParameterError):
+        job.signal("packed", key="")
+    assert [job.signal("other"), job.signal("other")] == [True, True]
     job.cancel()

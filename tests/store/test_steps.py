@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bgjob.words import EntryType
-from bgjobd.core.job import MOST_STEP_BYTES, MOST_STEPS, RetryPolicy
+from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, EntryType
+from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import Note, StepNote
 from bgjobd.store.recent import RecentJobs

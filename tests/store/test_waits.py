@@ -16,15 +16,14 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import Outcome, UniqueWhile
+from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, MOST_STEPS, Outcome, UniqueWhile
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
-from bgjobd.core.job import MOST_STEPS, RetryPolicy
+from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.core.unique import Unique
 from bgjobd.store.items import DaemonStarted, Deletion, JobsChanged, Look, Signal, Submitter
-from bgjobd.store.signalling import MOST_BYTES, MOST_SIGNALS
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -283,7 +282,7 @@ def test_a_hundred_signals_wait_and_no_more_but_a_known_one_is_answered(store: S
 
 def test_untaken_signals_take_a_mebibyte_in_bytes(store: Store) -> None:
     job_id = store.run_one()
-    half = "ü" * (MOST_BYTES // 4 - 1)  # with its quotes exactly a half
+    half = "ü" * (MOST_SIGNAL_BYTES // 4 - 1)  # with its quotes exactly a half
     assert store.commit(signal(job_id, payload=half), signal(job_id, payload=half)).answers[1] == (
         job_id,
         True,

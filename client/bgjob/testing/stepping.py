@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 from bgjob import codec
 from bgjob.codec import JsonObject
@@ -18,11 +18,7 @@ from bgjob.submission_rules import is_key
 from bgjob.testing import listing
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
-from bgjob.words import Status
-
-_MOST_SIGNALS: Final = 100
-_MOST_BYTES: Final = 1024 * 1024
-_LARGEST_PAYLOAD: Final = 64 * 1024
+from bgjob.words import MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
 
 
 class StepBook:
@@ -185,18 +181,18 @@ class KeptSteps:
             if not is_key(given.get(name, "" if name == "name" else "-")):
                 raise InvalidParameterError(parameter=name)
         size = len(codec.to_json(given.get("payload")).encode())
-        if size > _LARGEST_PAYLOAD:
-            raise TooLargeError(limit=_LARGEST_PAYLOAD, size=size, parameter="payload")
+        if size > MOST_PAYLOAD_BYTES:
+            raise TooLargeError(limit=MOST_PAYLOAD_BYTES, size=size, parameter="payload")
         key = given.get("signal_key")
         if key in self._keys:
             return False
         if self._row["status"] not in (Status.PENDING, Status.RUNNING):
             raise InvalidStateError(id=self._row["id"], status=str(self._row["status"]))
         sizes = [one["size"] for one in self._untaken()]
-        if len(sizes) >= _MOST_SIGNALS:
-            raise TooManySignalsError(id=self._row["id"], limit=_MOST_SIGNALS)
-        if sum(sizes) + size > _MOST_BYTES:
-            raise TooLargeError(limit=_MOST_BYTES, size=size)
+        if len(sizes) >= MOST_SIGNALS:
+            raise TooManySignalsError(id=self._row["id"], limit=MOST_SIGNALS)
+        if sum(sizes) + size > MOST_SIGNAL_BYTES:
+            raise TooLargeError(limit=MOST_SIGNAL_BYTES, size=size)
         self._keys |= set() if key is None else {key}
         number = len(self._signals) + 1
         own = {"number": number, "name": given["name"], "payload": given.get("payload"), "size": size}
