@@ -343,10 +343,12 @@ def _running(known: Known, now: float) -> str:
 
 
 def _in_step(known: Known, now: float) -> str:
-    step, done = known.on_file.step, known.job.done
+    step = known.on_file.step
     if step is None:
         return _steps_done(known.job)
-    return f"; in step {short(step.name)} since {clock(step.began_at, now)}, {done.steps if done else 0:,} are done"
+    number = 0 if known.job.done is None else known.job.done.steps
+    done = f"{number:,} {'is' if number == 1 else 'are'} done"
+    return f"; in step {short(step.name)} since {clock(step.began_at, now)}, {done}"
 
 
 def _in_line(known: Known) -> str:

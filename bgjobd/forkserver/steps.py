@@ -63,8 +63,8 @@ class StepKeeper:
         carry: dict[str, list[Any]] = json.loads(self._whole(self._carry))
         steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry["steps"]}
         waits = {
-            (kind, name, turn): (result, bool(is_late))
-            for kind, name, turn, result, is_late in carry["waits"]
+            (kind, name, turn): (result, bool(timed_out))
+            for kind, name, turn, result, timed_out in carry["waits"]
         }
         return steps, waits
 

@@ -294,7 +294,7 @@ class Batch(Gathered):
         return {job_id for _, _, _, job_id, *_ in self.entries}
 
     def waiting_in(self, queue: str) -> int:
-        """How many jobs are pending in a queue by now."""
+        """How many jobs take room in a queue by now: pending ones, but for those that sleep or wait for a signal."""
         pending = self.tally.of_queue(queue, Status.PENDING) - self.tally.waiting_of(queue)
         return pending + self.pending.get(queue, 0)
 

@@ -73,7 +73,7 @@ def carried(execute: Execute, job_id: int) -> str:
     return to_json(
         {
             "steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows],
-            "waits": [[*wait, bool(is_late)] for *wait, is_late in waits],
+            "waits": [[*wait, bool(timed_out)] for *wait, timed_out in waits],
         }
     )
 

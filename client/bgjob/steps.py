@@ -150,8 +150,8 @@ class Steps(Mapping[str, Any]):
                 self._keeper.suspend(kind, name, turn, delay, until)
                 self._is_suspended = True
                 raise Suspended
-        text, is_late = settled
-        if is_late:
+        text, timed_out = settled
+        if timed_out:
             raise SignalTimeout(f"signal {name!r} did not come in time")
         return None if text is None else json.loads(text)
 

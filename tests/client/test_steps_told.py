@@ -236,7 +236,7 @@ def test_why_tells_the_step_that_a_running_job_is_in(client: Client, tmp_path: P
     go = tmp_path / "go"
     job = client.run_background_job("shop.Order", "slow", {"go": str(go)})
     told = eventually(lambda: re.search(r"; in step two.*", job.why()))
-    assert re.fullmatch(r"; in step two since \d\d:\d\d:\d\d UTC, 1 are done", told[0])
+    assert re.fullmatch(r"; in step two since \d\d:\d\d:\d\d UTC, 1 is done", told[0])
     go.touch()
     job.result(20)
 

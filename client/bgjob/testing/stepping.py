@@ -150,11 +150,11 @@ class KeptSteps:
             raise ValueError(f"job {self._row['id']} waits for no signal")
         if self._steps[self._open]["until"] is None:
             raise ValueError(f"job {self._row['id']} waits for signal {self._open[1]} without a timeout")
-        self._settle_as(None, is_late=True)
+        self._settle_as(None, timed_out=True)
 
-    def _settle_as(self, text: str | None, is_late: bool = False) -> None:
+    def _settle_as(self, text: str | None, timed_out: bool = False) -> None:
         assert self._open is not None
-        self._finish(self._open, text, is_late)
+        self._finish(self._open, text, timed_out)
         self._open = self._row["waiting_on"] = None
 
     def _taken(self, name: str) -> Any:
