@@ -39,7 +39,7 @@ def change(client: Client, given: argparse.Namespace) -> int:
 
 
 def signal(client: Client, given: argparse.Namespace) -> int:
-    """Send a signal to a job, for its wait of that name; of one that waits for it, it goes on."""
+    """Send a signal to a job, for its wait of that name; a job that waits for it goes on."""
     job = given.job.get("job_id") or given.job["key"]
     is_new = client.signal(job, given.name, given.payload, given.signal_key)
     if given.json:
