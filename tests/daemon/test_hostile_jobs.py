@@ -310,7 +310,7 @@ def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_rea
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "babbled"
-    job = client.run_background_job(HOSTILE, "babble", {"times": 5, "pauses": 10, "path": str(path)})
+    job = client.run_background_job(HOSTILE, "babble", {"times": 6, "pauses": 10, "path": str(path)})
     eventually(lambda: path.exists() and _babble(running) >= MAX_NOTES)
     before = _bytes_read(running)
     Path(f"{path}.go").touch()
