@@ -16,7 +16,7 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import Outcome, UniqueWhile
+from bgjob.words import Outcome, Removable, UniqueWhile
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import MOST_STEPS, RetryPolicy
@@ -509,6 +509,24 @@ def test_a_stop_of_the_daemon_amid_a_wait_changes_nothing(store: Store) -> None:
     store.close()
     store.open()
     store.commit(DaemonStarted())
+    assert store.commit(signal(job_id), lanes=ONE).claims
+
+
+@pytest.mark.parametrize(("kind", "time"), [("sleep", {"delay": 60.0}), ("until", {"until": NOW + 60})])
+def test_a_sleep_whose_time_is_taken_away_is_over(store: Store, kind: str, time: dict[str, float]) -> None:
+    job_id = store.run_one()
+    store.commit(waits(job_id, kind, **time))
+    asked_for = Changed(SUBMITTER.uid, without=frozenset({Removable.AT}))
+    (claim,) = store.commit(JobsChanged((job_id,), asked_for, SUBMITTER), lanes=ONE).claims
+    assert (claim.job.id, outcomes(store, job_id)) == (job_id, [(kind, "", 1, None)])
+
+
+def test_a_signal_is_waited_for_as_long_as_it_takes_where_the_timeout_is_taken_away(store: Store) -> None:
+    job_id = store.run_one()
+    store.commit(waits(job_id, delay=60.0))
+    asked_for = Changed(SUBMITTER.uid, without=frozenset({Removable.AT}))
+    assert store.commit(JobsChanged((job_id,), asked_for, SUBMITTER), lanes=ONE).claims == ()
+    assert stands(store, job_id) == ("pending", 4, "signal packed", None)
     assert store.commit(signal(job_id), lanes=ONE).claims
 
 
