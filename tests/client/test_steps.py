@@ -228,6 +228,13 @@ def test_what_json_cannot_hold_ends_the_job_for_the_step_is_done(result: Any) ->
     assert (call.times, kept.steps) == (1, {})
 
 
+def test_keys_that_json_takes_for_one_are_kept_once() -> None:
+    kept = Kept()
+    found = attempt(kept).step("one", lambda: [{1: "a", "1": "b", None: [{True: 1, "true": 2}]}])
+    assert found == [{"1": "b", "null": [{"true": 2}]}]
+    assert kept.steps["one"][0] == '[{"1":"b","null":[{"true":2}]}]'
+
+
 def test_the_results_of_all_steps_of_a_job_have_a_mebibyte_together() -> None:
     kept = Kept()
     kept.waits = {("signal", "packed", 1): ('"' + "p" * 98 + '"', False)}
