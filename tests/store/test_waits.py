@@ -512,6 +512,15 @@ def test_a_stop_of_the_daemon_amid_a_wait_changes_nothing(store: Store) -> None:
     assert store.commit(signal(job_id), lanes=ONE).claims
 
 
+def test_signals_that_come_together_are_counted_once(store: Store) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="order 7"))
+    store.commit(*[signal(job_id) for _ in range(MOST_SIGNALS - 3)])
+    by_key = replace(signal(job_id), job_id=None, key="order 7")
+    answers = store.commit(signal(job_id), by_key, signal(job_id), signal(job_id)).answers
+    assert answers[:3] == ((job_id, True),) * 3
+    assert isinstance(answers[3], TooManySignalsError)
+
+
 @pytest.mark.parametrize(("kind", "time"), [("sleep", {"delay": 60.0}), ("until", {"until": NOW + 60})])
 def test_a_sleep_whose_time_is_taken_away_is_over(store: Store, kind: str, time: dict[str, float]) -> None:
     job_id = store.run_one()
