@@ -358,7 +358,7 @@ def _outcome(
                 failure_call(setting.on_failure, order)
         # The pid is asked last: the job may have forked, and this be its copy.
         line = outcome_of_result(result)
-        if order.carries:
+        if order.carries and not recorder.has_ended:
             _tell_unused(recorder, context)
         return line, 0
     except SystemExit:

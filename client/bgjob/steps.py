@@ -218,7 +218,7 @@ class Steps(Mapping[str, Any]):
             raise StepError(f"step {step!r} cannot sleep or wait: it would run again from its beginning")
 
     def _check_name(self, name: object) -> None:
-        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or _SURROGATES.search(name):
+        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or _UNSENDABLE.search(name):
             raise StepError(
                 f"a name of a step or signal is a text of 1 to {_LONGEST_NAME} characters, not {name!r:.60}"
             )
@@ -269,8 +269,8 @@ class _Nowhere:
         pass
 
 
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-"""What UTF-8 cannot hold."""
+_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""What no text on the socket holds: a signal of such a name could not be sent."""
 
 _in_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("_in_step", default=None)
 

@@ -176,7 +176,7 @@ async def _awaited(step: Any) -> Any:
     return await step
 
 
-@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", 7, None])
+@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", "a\0b", 7, None])
 def test_what_is_no_name_is_found_before_anything_is_called(name: Any) -> None:
     call, context = Calls(), attempt(Kept())
     for tries in (

@@ -307,8 +307,11 @@ def test_an_attempt_that_completes_tells_which_finished_steps_did_not_come(
     assert run(server, "drop", {"steps": [], "waits": []}, name=name).notes == ()
 
 
-def test_of_an_attempt_that_waits_nothing_is_told_of_steps_that_may_come_yet(server: DrivenServer) -> None:
-    assert run(server, "wait", {"steps": [["charge", "1", False]], "waits": []}, way="plainly").notes == ()
+@pytest.mark.parametrize("way", ["plainly", "within_a_bare_except"])
+def test_of_an_attempt_that_waits_nothing_is_told_of_steps_that_may_come_yet(
+    server: DrivenServer, way: str
+) -> None:
+    assert run(server, "wait", {"steps": [["charge", "1", False]], "waits": []}, way=way).notes == ()
 
 
 def test_without_what_it_is_to_carry_over_an_attempt_does_not_start(server: DrivenServer) -> None:
