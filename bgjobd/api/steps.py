@@ -10,7 +10,9 @@ from bgjob.errors import JobNotFoundError
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
+from bgjobd.forkserver.journal import MAX_NESTING
 from bgjobd.forkserver.steps import seed_of, token_of
+from bgjobd.host import json_portions
 from bgjobd.store.reader import Reader
 from bgjobd.store.step_pages import StepsOfJob, Value
 
@@ -36,7 +38,7 @@ async def steps(daemon: Daemon, given: schemas.Steps, caller: Caller) -> Encoded
 
 
 def _encoded(found: StepsOfJob, seed: str, shows_values: bool) -> Encoded:
-    """Written out where it is read; values pass through as they are stored."""
+    """Written out where it is read; values pass through as they are stored, but for those that no reply can hold."""
     told = [(step | {"token": _token(seed, step)}, value) for step, value in found.steps]
     steps = _listed(told, "result", shows_values)
     signals = _listed(found.signals, "payload", shows_values)
@@ -50,6 +52,16 @@ def _token(seed: str, step: JsonObject) -> str:
 
 def _listed(rows: Iterable[tuple[JsonObject, Value]], name: str, shows_values: bool) -> str:
     return ",".join(
-        f'{to_json(row | {"size": value.size})[:-1]},"{name}":{(shows_values and value.text) or "null"}}}'
+        f'{to_json(row | {"size": value.size})[:-1]},"{name}":{_told(value.text if shows_values else None)}}}'
         for row, value in rows
     )
+
+
+def _told(text: str | None) -> str:
+    """The value, null where no client could read it: a job may have written its journal by itself."""
+    try:
+        for _ in json_portions.check(text or "null", MAX_NESTING + 1):
+            pass
+    except (ValueError, json_portions.UnsayableError):
+        return "null"
+    return text or "null"

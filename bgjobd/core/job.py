@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.words import LONGEST_THROTTLE, Backoff, IfFailed, Outcome, Status, Throttle, UniqueWhile
 from bgjobd.core.masking import masked_text
-from bgjobd.core.waiting import Wait
+from bgjobd.core.waiting import Wait, signal_of
 
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -149,6 +149,12 @@ class Job:
     def is_waiting_for_retry(self) -> bool:
         """Whether the job has been attempted and waits for the next time."""
         return self.status is Status.PENDING and self.attempt > 0 and self.scheduled_at is not None
+
+    @property
+    def waits_for_signal(self) -> bool:
+        """Whether what it waits for is a signal; then its time is no more than a timeout."""
+        waiting_on = None if self.done is None else self.done.waiting_on
+        return self.is_waiting and waiting_on is not None and signal_of(waiting_on) is not None
 
     @property
     def is_to_carry(self) -> bool:

@@ -448,7 +448,10 @@ def _terms_changed(job: Job, fact: Changed, status: Status, now: float, jitter: 
         "policy": None if fact.max_retries is None else replace(job.policy, max_retries=fact.max_retries),
     }
     new: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return _changed(job, now, **new | {_REMOVED[one]: None for one in fact.without})
+    new |= {_REMOVED[one]: None for one in fact.without}
+    if Removable.AT in fact.without and job.is_waiting and not job.waits_for_signal:
+        new["is_waiting"] = False  # nothing else would wake it
+    return _changed(job, now, **new)
 
 
 _REMOVED: Final[Mapping[Removable, str]] = MappingProxyType(

@@ -53,7 +53,8 @@ class _Recorder:
     on, for the end, while there is other room, and ENDING bytes never.
     """
 
-    def __init__(self, begun: _Begun, order: Order, spool_path: str) -> None:
+    def __init__(self, begun: _Begun, order: Order, spool_path: str, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._journal = begun.journal
         self._spool_path = spool_path
         self._file = os.fstat(begun.journal)
@@ -142,7 +143,8 @@ class _Recorder:
             except OSError:
                 return
             if os.path.samestat(now, self._file):
-                journals.append_within(self._journal, line, now, left)
+                with self._sandbox.room_in_files():
+                    journals.append_within(self._journal, line, now, left)
 
 
 class Setting(NamedTuple):
@@ -237,7 +239,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
             _become_attempt(begun.output, place, setting.complaints)
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
-            recorder = _Recorder(begun, order, place.spool_path)
+            recorder = _Recorder(begun, order, place.spool_path, sandbox)
             code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
@@ -358,7 +360,7 @@ def _outcome(
                 failure_call(setting.on_failure, order)
         # The pid is asked last: the job may have forked, and this be its copy.
         line = outcome_of_result(result)
-        if order.carries:
+        if order.carries and not recorder.has_ended:
             _tell_unused(recorder, context)
         return line, 0
     except SystemExit:

@@ -308,18 +308,18 @@ class Ledger:
             batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
         holders = [one.job_id for one in batch.holdings.values() if one is not None]
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", holders)}
-        stepped = [
+        stepped = {
             *needs.stepped,
             *(id for id in needs.ended if id in batch.jobs and batch.jobs[id].is_to_carry),
-        ]
-        signalled = [
+        }
+        signalled = {  # each once, however many were sent at the same moment
             *needs.signalled,
             *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
-        ]
+        }
         if signalled:
-            self._load_signals(signalled, batch)
+            self._load_signals(sorted(signalled), batch)
         if stepped:
-            batch.steps = steps.of_jobs(self._execute, stepped)
+            batch.steps = steps.of_jobs(self._execute, sorted(stepped))
             batch.codes = steps.codes_of(self._execute, needs.unused)
             batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
 

@@ -212,7 +212,7 @@ class Steps(Mapping[str, Any]):
             raise StepError(f"step {step!r} cannot sleep or wait: it would run again from its beginning")
 
     def _check_name(self, name: object) -> None:
-        if not isinstance(name, str) or len(name) not in KEY_LENGTHS or _SURROGATES.search(name):
+        if not isinstance(name, str) or len(name) not in KEY_LENGTHS or _UNSENDABLE.search(name):
             raise StepError(
                 f"a name of a step or signal is a text of 1 to {KEY_LENGTHS[-1]} characters, not {name!r:.60}"
             )
@@ -263,8 +263,8 @@ class _Nowhere:
         pass
 
 
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
-"""What UTF-8 cannot hold."""
+_UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""What no text on the socket holds: a signal of such a name could not be sent."""
 
 _in_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("_in_step", default=None)
 
@@ -291,18 +291,28 @@ def _json(name: str, result: Any) -> str:
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
-        if _depth(result) > _MOST_LEVELS:
+        depth, has_plain_keys = _shape(result)
+        if depth > _MOST_LEVELS:
             raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidResult(f"step {name!r} is done, and its result is no JSON: {error}") from None
-    return text
+    if has_plain_keys:
+        return text
+    # 1 and "1" are the same key in JSON: it is kept once, for an object that has it twice no reader takes.
+    return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
 
 
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level := [item for one in level for item in _items(one)]:
+def _shape(value: Any) -> tuple[int, bool]:
+    """How deep it is nested, and whether all keys are texts."""
+    level, depth, has_plain_keys = [value], 0, True
+    while True:
+        has_plain_keys = has_plain_keys and all(
+            isinstance(key, str) for one in level if isinstance(one, dict) for key in one
+        )
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return depth, has_plain_keys
         depth += 1
-    return depth
 
 
 def _items(value: Any) -> list[Any]:

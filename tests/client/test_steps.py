@@ -176,7 +176,7 @@ async def _awaited(step: Any) -> Any:
     return await step
 
 
-@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", 7, None])
+@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", "a\0b", 7, None])
 def test_what_is_no_name_is_found_before_anything_is_called(name: Any) -> None:
     call, context = Calls(), attempt(Kept())
     for tries in (
@@ -226,6 +226,13 @@ def test_what_json_cannot_hold_ends_the_job_for_the_step_is_done(result: Any) ->
     with pytest.raises(StepError):
         context.step("one", call)
     assert (call.times, kept.steps) == (1, {})
+
+
+def test_keys_that_json_takes_for_one_are_kept_once() -> None:
+    kept = Kept()
+    found = attempt(kept).step("one", lambda: [{1: "a", "1": "b", None: [{True: 1, "true": 2}]}])
+    assert found == [{"1": "b", "null": [{"true": 2}]}]
+    assert kept.steps["one"][0] == '[{"1":"b","null":[{"true":2}]}]'
 
 
 def test_the_results_of_all_steps_of_a_job_have_a_mebibyte_together() -> None:

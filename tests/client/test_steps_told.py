@@ -48,6 +48,10 @@ class Order:
         while not Path(go).exists():
             time.sleep(0.01)
 
+    def forge(self, results: list[str], context: bgjob.JobContext) -> None:
+        for n, result in enumerate(results):
+            context._keeper.finished(f"forged {n}", result, False)
+
     def many(self, number: int, context: bgjob.JobContext) -> None:
         for n in range(number):
             context.step(f"step {n}", str, n)
@@ -254,3 +258,12 @@ def test_an_empty_key_of_a_signal_is_refused_and_no_key_at_all_is_one_of_its_own
         job.signal("packed", key="")
     assert [job.signal("other"), job.signal("other")] == [True, True]
     job.cancel()
+
+
+def test_results_that_no_client_could_read_are_told_without_their_values(client: Client) -> None:
+    forged = ["1e999", '"\\ud800"', '{"a":1,"a":2}', "[" * 500 + "]" * 500, "9" * 5000]
+    job = client.run_background_job("shop.Order", "forge", {"results": [*forged, "[1]"]})
+    job.result(20)
+    steps = job.steps().steps
+    assert [step["result"] for step in steps] == [None] * len(forged) + [[1]]
+    assert [step["size"] for step in steps[:-1]] == [len(text) for text in forged]

@@ -42,6 +42,13 @@ class Job:
             file.write(f"{name}\\n")
         return (name, {1: 2})
 
+    def large(self, size, effects):
+        text = self.context.step("one", lambda: "x" * size)
+        try:
+            Path(effects).write_text(text)
+        except OSError as error:
+            return error.strerror
+
     def wait(self, way):
         getattr(self, f"_wait_{way}")()
         return "it went on"
@@ -307,8 +314,11 @@ def test_an_attempt_that_completes_tells_which_finished_steps_did_not_come(
     assert run(server, "drop", {"steps": [], "waits": []}, name=name).notes == ()
 
 
-def test_of_an_attempt_that_waits_nothing_is_told_of_steps_that_may_come_yet(server: DrivenServer) -> None:
-    assert run(server, "wait", {"steps": [["charge", "1", False]], "waits": []}, way="plainly").notes == ()
+@pytest.mark.parametrize("way", ["plainly", "within_a_bare_except"])
+def test_of_an_attempt_that_waits_nothing_is_told_of_steps_that_may_come_yet(
+    server: DrivenServer, way: str
+) -> None:
+    assert run(server, "wait", {"steps": [["charge", "1", False]], "waits": []}, way=way).notes == ()
 
 
 def test_without_what_it_is_to_carry_over_an_attempt_does_not_start(server: DrivenServer) -> None:
@@ -336,6 +346,15 @@ def test_an_attempt_of_another_user_in_its_cage_has_steps_as_well(passable: Path
         second = run(server, "ship", known, job=job, effects=str(effects))
     assert outcome_of(second)["result"] == outcome_of(first)["result"]
     assert effects.read_text().splitlines() == ["charge", "label 0", "label 1", "label 1"]
+
+
+def test_how_large_files_may_become_is_no_limit_of_steps_and_waits(tmp_path: Path) -> None:
+    (tmp_path / "stepping.py").write_text(MODULE)
+    with fork_server(tmp_path, approved=APPROVED, limits={"file_size": 4096}) as server:
+        told = run(server, "large", size=100_000, effects=str(tmp_path / "effects"))
+        assert [len(record.get("result", "")) for record in told.notes] == [0, 100_002]
+        assert outcome_of(told)["result"] == "File too large"
+        assert outcome_of(run(server, "wait", way="plainly"))["outcome"] == "suspended"
 
 
 # The keeper, without a process

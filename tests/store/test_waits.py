@@ -16,7 +16,7 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, MOST_STEPS, Outcome, UniqueWhile
+from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, MOST_STEPS, Outcome, Removable, UniqueWhile
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import RetryPolicy
@@ -517,6 +517,33 @@ def test_a_stop_of_the_daemon_amid_a_wait_changes_nothing(store: Store) -> None:
     store.close()
     store.open()
     store.commit(DaemonStarted())
+    assert store.commit(signal(job_id), lanes=ONE).claims
+
+
+def test_signals_that_come_together_are_counted_once(store: Store) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="order 7"))
+    store.commit(*[signal(job_id) for _ in range(MOST_SIGNALS - 3)])
+    by_key = replace(signal(job_id), job_id=None, key="order 7")
+    answers = store.commit(signal(job_id), by_key, signal(job_id), signal(job_id)).answers
+    assert answers[:3] == ((job_id, True),) * 3
+    assert isinstance(answers[3], TooManySignalsError)
+
+
+@pytest.mark.parametrize(("kind", "time"), [("sleep", {"delay": 60.0}), ("until", {"until": NOW + 60})])
+def test_a_sleep_whose_time_is_taken_away_is_over(store: Store, kind: str, time: dict[str, float]) -> None:
+    job_id = store.run_one()
+    store.commit(waits(job_id, kind, **time))
+    asked_for = Changed(SUBMITTER.uid, without=frozenset({Removable.AT}))
+    (claim,) = store.commit(JobsChanged((job_id,), asked_for, SUBMITTER), lanes=ONE).claims
+    assert (claim.job.id, outcomes(store, job_id)) == (job_id, [(kind, "", 1, None)])
+
+
+def test_a_signal_is_waited_for_as_long_as_it_takes_where_the_timeout_is_taken_away(store: Store) -> None:
+    job_id = store.run_one()
+    store.commit(waits(job_id, delay=60.0))
+    asked_for = Changed(SUBMITTER.uid, without=frozenset({Removable.AT}))
+    assert store.commit(JobsChanged((job_id,), asked_for, SUBMITTER), lanes=ONE).claims == ()
+    assert stands(store, job_id) == ("pending", 4, "signal packed", None)
     assert store.commit(signal(job_id), lanes=ONE).claims
 
 
