@@ -15,7 +15,7 @@ from bgjob.errors import (
     PermissionDeniedError,
 )
 from bgjob.results import MISSING, Result
-from bgjob.words import MOST_STEPS, Outcome, Status, Throttle
+from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, Outcome, Status, Throttle
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Fate, Node, Of, Standing
 from bgjobd.core.facts import (
@@ -204,14 +204,17 @@ def _with_steps(job: Job, fact: Fact, overlay: Overlay) -> Fact:
     wait, done = fact.ending.wait, job.done or Done()
     if wait is not None:
         known = overlay.steps_of(job.id).get((wait.kind, wait.name, wait.turn))
-        if (known is not None and known.number is not None) or done.steps >= MOST_STEPS:
+        is_full = done.steps >= MOST_STEPS or (
+            wait.kind is WaitKind.SIGNAL and done.step_bytes > MOST_STEP_BYTES
+        )
+        if is_full or (known is not None and known.number is not None):
             ended = replace(_NO_WAIT, exit_code=fact.ending.exit_code, signal=fact.ending.signal)
             fact = replace(fact, ending=ended)
     return replace(fact, has_advanced=True) if overlay.has_advanced((job.id, fact.number)) else fact
 
 
 _NO_WAIT: Final = Ending.failed(
-    "StepError", "it waits for what is settled, or once too often", may_retry=False
+    "StepError", "it waits for what is settled, or once too often, or has no room", may_retry=False
 )
 
 

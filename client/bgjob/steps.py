@@ -147,6 +147,10 @@ class Steps(Mapping[str, Any]):
             settled = self._settled.get((kind, name, turn))
             if settled is None:
                 self._check_count("a wait")
+                if kind == "signal" and self._bytes > MOST_STEP_BYTES:
+                    raise StepError(
+                        f"signal {name!r} finds no room: results take {MOST_STEP_BYTES} bytes at most"
+                    )
                 self._keeper.suspend(kind, name, turn, delay, until)
                 self._is_suspended = True
                 raise Suspended

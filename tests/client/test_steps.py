@@ -228,6 +228,17 @@ def test_what_json_cannot_hold_ends_the_job_for_the_step_is_done(result: Any) ->
     assert (call.times, kept.steps) == (1, {})
 
 
+def test_no_signal_is_waited_for_where_what_others_brought_takes_all_room() -> None:
+    kept = Kept()
+    kept.waits = {("signal", "packed", 1): ('"' + "p" * MOST_STEP_BYTES + '"', False)}
+    context = attempt(kept)
+    assert context.wait_for("packed") == "p" * MOST_STEP_BYTES
+    with pytest.raises(StepError, match="finds no room"):
+        context.wait_for("packed")
+    with pytest.raises(Suspended):
+        context.sleep(1)
+
+
 def test_keys_that_json_takes_for_one_are_kept_once() -> None:
     kept = Kept()
     found = attempt(kept).step("one", lambda: [{1: "a", "1": "b", None: [{True: 1, "true": 2}]}])

@@ -16,7 +16,15 @@ from bgjob.errors import (
     TooLargeError,
     TooManySignalsError,
 )
-from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, MOST_STEPS, Outcome, Removable, UniqueWhile
+from bgjob.words import (
+    MOST_SIGNAL_BYTES,
+    MOST_SIGNALS,
+    MOST_STEP_BYTES,
+    MOST_STEPS,
+    Outcome,
+    Removable,
+    UniqueWhile,
+)
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import RetryPolicy
@@ -239,7 +247,10 @@ def test_one_that_waits_again_for_what_is_settled_has_failed_and_waits_for_nothi
     store.commit(waits(job_id), signal(job_id), lanes=ONE)
     store.commit(waits(job_id, number=2), lanes=ONE)
     assert stands(store, job_id)[:3] == ("failed", 1, None)
-    assert store.job(job_id)["error"] == "StepError: it waits for what is settled, or once too often"
+    assert (
+        store.job(job_id)["error"]
+        == "StepError: it waits for what is settled, or once too often, or has no room"
+    )
     assert len(outcomes(store, job_id)) == 1
 
 
@@ -518,6 +529,19 @@ def test_a_stop_of_the_daemon_amid_a_wait_changes_nothing(store: Store) -> None:
     store.open()
     store.commit(DaemonStarted())
     assert store.commit(signal(job_id), lanes=ONE).claims
+
+
+def test_what_signals_bring_has_bounds_for_each_attempt_is_given_all_of_it(store: Store) -> None:
+    job_id = store.run_one()
+    payload = "x" * (MOST_SIGNAL_BYTES // 2)
+    attempts = 0
+    while store.job(job_id)["status"] == "running" and attempts < 5:
+        attempts += 1
+        store.commit(signal(job_id, payload=payload), waits(job_id, turn=attempts, number=attempts))
+        store.claim(ONE)
+    row = store.job(job_id)
+    assert (row["status"], row["error"].split(":")[0]) == ("failed", "StepError")
+    assert MOST_STEP_BYTES < row["step_bytes"] <= MOST_STEP_BYTES + len(payload) + 2
 
 
 def test_signals_that_come_together_are_counted_once(store: Store) -> None:
