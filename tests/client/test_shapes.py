@@ -91,20 +91,22 @@ TOLD: Final[Mapping[str, Any]] = {
 }
 """What Stats tells of a daemon with much to do."""
 
+_NO_STEPS: Final = {"next": None, "steps": [], "signals": []}
+
 ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     "submitted": ({"id": 1}, ("run a.B::c",)),
     "running job": (
         {"job": whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
-         | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES, "id": 1, "next": None},
+         | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES, "id": 1, **_NO_STEPS},
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "failed job": (
         {"job": whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
-         | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES, "id": 1, "next": None},
+         | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES, "id": 1, **_NO_STEPS},
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "completed job": (
-        {"job": whole(1, "completed", result=[1], progress=None, attempt=1), "id": 1, "next": None},
+        {"job": whole(1, "completed", result=[1], progress=None, attempt=1), "id": 1, **_NO_STEPS},
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "jobs": (
@@ -154,11 +156,12 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
             "Get": {"job": whole(2, is_blocked=True, if_failed="wait", waits_for=1, cancelled_after="1", group_id=5,
                                  takes={"a": {"of": {"id": 1}, "pointer": "/a", "problem": "no"}}), "next": None},
             "Graph": {"jobs": [summary(1, "failed")], "groups": [_GROUP], "edges": [_EDGE], "is_whole": True},
+            "Steps": _NO_STEPS,
         },
         ("show 1",),
     ),
     "job behind its key": (
-        {"job": whole(1, is_behind=True, key="customer:7", turn=3), "next": None},
+        {"job": whole(1, is_behind=True, key="customer:7", turn=3), **_NO_STEPS},
         ("show 1",),
     ),
     "keys": (

@@ -219,6 +219,7 @@ def use_errors(
         bgjob.StorageUnavailableError,
         bgjob.QueueFullError,
         bgjob.TooManyConnectionsError,
+        bgjob.TooManySignalsError,
     ) as error:
         assert_type(error.parameters, Json)
     except (
