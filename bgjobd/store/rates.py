@@ -96,11 +96,8 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
     """How many attempts may start now of each class with a rate, and of those that are held."""
     if not (batch.rates or batch.holds):
         return {}
-    full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
-    tokens = {
-        name: rate.tokens(full.get(scope_of_class(name), 0.0), batch.now)
-        for name, rate in batch.rates.items()
-    }
+    full = _full_by_class(execute, batch)
+    tokens = {name: rate.tokens(full[name], batch.now) for name, rate in batch.rates.items()}
     return tokens | dict.fromkeys(batch.holds.classes(batch.now), 0)
 
 
@@ -125,8 +122,8 @@ def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
 
 def next_of_classes(execute: Execute, queues: Collection[str], batch: Batch) -> float | None:
     """When the next attempt may start of a class that has none to start now, where one of its jobs waits for that."""
-    full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
-    times = {name: rate.next_at(full.get(scope_of_class(name), 0.0)) for name, rate in batch.rates.items()}
+    full = _full_by_class(execute, batch)
+    times = {name: rate.next_at(full[name]) for name, rate in batch.rates.items()}
     for name, until in batch.holds.classes(batch.now).items():
         times[name] = max(times.get(name, 0.0), until)
     waiting = [at for name, at in times.items() if at > batch.now and _is_waiting(execute, name, queues)]
@@ -167,6 +164,12 @@ def trim(execute: Execute, after: str, now: float) -> TrimmedRates:
     if gone:
         execute(DELETE_SOME, {"scopes": to_json(gone)})
     return TrimmedRates(len(gone), found[-1][0] if len(found) == _TRIMMED_AT_ONCE else None)
+
+
+def _full_by_class(execute: Execute, batch: Batch) -> dict[str, float]:
+    """When the bucket of each class with a rate would be full again."""
+    full = _buckets(execute, map(scope_of_class, batch.rates)) if batch.rates else {}
+    return {name: full.get(scope_of_class(name), 0.0) for name in batch.rates}
 
 
 def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:
