@@ -46,16 +46,12 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             pauses.carry_out(execute, item, batch)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
-            if batch.may_wait:
-                execute(statements.SHIFT_WAITS, {"seconds": delta, "now": now})
-                execute(waits.FOLLOW_JOBS)
+            waits.shift(execute, batch, delta)
             rates.shift(execute, delta)
             batch.holds = Holds(rates.holds(execute))
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
-            if batch.may_wait:
-                execute(statements.SHIFT_WAITS_FROM_THE_FUTURE, {"now": now})
-                execute(waits.FOLLOW_JOBS)
+            waits.bound(execute, batch)
             rates.bound(execute, batch)
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})

@@ -15,6 +15,7 @@ from bgjobd.core.job import Job
 from bgjobd.core.log_entries import WAIT_OVER
 from bgjobd.core.waiting import WaitKind, signal_of
 from bgjobd.host.clock import to_text
+from bgjobd.store import statements
 from bgjobd.store.batch import Batch, SentSignal
 from bgjobd.store.noting import log
 from bgjobd.store.rows import done_row
@@ -56,6 +57,20 @@ SELECT_SIGNALS: Final = """
     FROM json_each(:ids) AS wanted CROSS JOIN job_signals AS s ON s.job_id = wanted.value ORDER BY s.number
 """
 DELETE_SIGNALS: Final = "DELETE FROM job_signals WHERE job_id = :job_id"
+
+
+def shift(execute: Execute, batch: Batch, seconds: float) -> None:
+    """The clock was set: who was to sleep for ten seconds more still is."""
+    if batch.may_wait:
+        execute(statements.SHIFT_WAITS, {"seconds": seconds, "now": to_text(batch.now)})
+        execute(FOLLOW_JOBS)
+
+
+def bound(execute: Execute, batch: Batch) -> None:
+    """The clock may have been set while nobody ran: nobody waits longer than it was to be."""
+    if batch.may_wait:
+        execute(statements.SHIFT_WAITS_FROM_THE_FUTURE, {"now": to_text(batch.now)})
+        execute(FOLLOW_JOBS)
 
 
 def signals_of(execute: Execute, job_ids: Sequence[int]) -> dict[int, list[SentSignal]]:
