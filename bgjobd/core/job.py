@@ -47,11 +47,12 @@ class Call:
         return masked_text(self.parameters, self.sensitive)
 
 
-class Done(NamedTuple):
-    """What of a job is finished: so many steps, whose results take so many bytes; all of it forgotten `life` times.
+class Carried(NamedTuple):
+    """What of a job its attempts hand on: so many finished steps, whose results take so many bytes; all of it forgotten
+    `life` times.
 
     What it had spent of its retries when it was submitted counts where an attempt has got on. It may be `waiting_on`
-    time ("sleep 3"), or a signal ("signal packed").
+    time ("sleep 3"), or a signal ("signal packed"). So many values it has `emitted` outside of steps, in one attempt.
     """
 
     steps: int = 0
@@ -59,6 +60,7 @@ class Done(NamedTuple):
     life: int = 0
     retry_count_at_submit: int = 0
     waiting_on: str | None = None
+    emitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,9 @@ class Job:
 
     `key` is what it shares with others of its queue, that limits how many of them may run at once: where these have all
     places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
-    `done` is what its attempts have finished, None where that is nothing; it `is_waiting` as long as what it waits for,
-    time or a signal, is to come.
+    `carried` is what its attempts hand on, None where that is nothing; it `is_waiting` as long as what it waits for,
+    time or a signal, is to come. It calls `again_of`, another job, once more. It failed, and nobody knows what it did,
+    `review_since`; a person says it.
     """
 
     id: int
@@ -114,7 +117,9 @@ class Job:
     turn: int = 0
     is_behind: bool = False
     is_waiting: bool = False
-    done: Done | None = None
+    carried: Carried | None = None
+    again_of: int | None = None
+    review_since: float | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     def changed(self, **values: Any) -> Job:
@@ -153,13 +158,13 @@ class Job:
     @property
     def waits_for_signal(self) -> bool:
         """Whether what it waits for is a signal; then its time is no more than a timeout."""
-        waiting_on = None if self.done is None else self.done.waiting_on
+        waiting_on = None if self.carried is None else self.carried.waiting_on
         return self.is_waiting and waiting_on is not None and signal_of(waiting_on) is not None
 
     @property
     def is_to_carry(self) -> bool:
         """Whether its next attempt is given what those before it have finished."""
-        return self.done is not None and (self.done.steps > 0 or self.done.waiting_on is not None)
+        return self.carried is not None and (self.carried.steps > 0 or self.carried.waiting_on is not None)
 
     @property
     def attempts_allowed(self) -> int:

@@ -204,7 +204,7 @@ def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 
 
 def _suspended(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
-    waiting_on = "" if after.done is None else after.done.waiting_on or ""
+    waiting_on = "" if after.carried is None else after.carried.waiting_on or ""
     name = signal_of(waiting_on)
     if name is None:
         return (Entry(EntryType.INFO, f"Background job sleeps until {_moment(after.scheduled_at or 0.0)}"),)

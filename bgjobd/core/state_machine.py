@@ -32,7 +32,7 @@ from bgjobd.core.facts import (
     Submitted,
     ValuesTaken,
 )
-from bgjobd.core.job import Done, Ending, Job
+from bgjobd.core.job import Carried, Ending, Job
 from bgjobd.core.retry import (
     crashes_after,
     delay_before_retry,
@@ -136,7 +136,7 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
 
 def _set_back(job: Job) -> Job:
     """The job with the retries that it had when it was submitted: so many are tried in a row without getting on."""
-    return replace(job, retry_count=0 if job.done is None else job.done.retry_count_at_submit)
+    return replace(job, retry_count=0 if job.carried is None else job.carried.retry_count_at_submit)
 
 
 def is_allowed(job: Job, fact: CancelRequested | RetryRequested | Changed) -> bool:
@@ -258,12 +258,12 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
         key=fact.key,
-        done=_nothing_done(fact),
+        carried=_nothing_carried(fact),
     )
 
 
-def _nothing_done(fact: Submitted) -> Done | None:
-    return Done(retry_count_at_submit=fact.retry_count) if fact.retry_count else None
+def _nothing_carried(fact: Submitted) -> Carried | None:
+    return Carried(retry_count_at_submit=fact.retry_count) if fact.retry_count else None
 
 
 _NOWHERE: Final = Place()
@@ -389,7 +389,7 @@ def _suspended(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
         status=status,
         scheduled_at=until,
         crashes=0,
-        done=(job.done or Done())._replace(waiting_on=str(wait)),
+        carried=(job.carried or Carried())._replace(waiting_on=str(wait)),
         is_waiting=until is not None or (wait is not None and wait.kind is WaitKind.SIGNAL),
     )
 
@@ -433,7 +433,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
-        done=_nothing_done(by),
+        carried=_nothing_carried(by),
     )
 
 
@@ -482,14 +482,14 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         failed_before=0,
         cancelled_after=None,
         expires_at=None,
-        done=None if job.done is None else job.done._replace(retry_count_at_submit=0),
+        carried=None if job.carried is None else job.carried._replace(retry_count_at_submit=0),
     )
 
 
 def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:
     if not job.is_waiting_for_retry or job.scheduled_at is None:
         return job
-    if job.done is not None and not moves_with_clock(job.done.waiting_on):
+    if job.carried is not None and not moves_with_clock(job.carried.waiting_on):
         return job
     return _changed(job, now, scheduled_at=job.scheduled_at + fact.delta)
 

@@ -147,9 +147,9 @@ def _stands(keeper: Keeper) -> str:
 
 def _it_waits(known: Known, now: float) -> str | None:
     job = known.job
-    if not job.is_waiting or job.done is None:
+    if not job.is_waiting or job.carried is None:
         return None
-    name = signal_of(job.done.waiting_on or "")
+    name = signal_of(job.carried.waiting_on or "")
     at = None if job.scheduled_at is None else moment(job.scheduled_at, now)
     if name is None:
         return f"sleeps until {at}{_steps_done(job)}"
@@ -159,7 +159,7 @@ def _it_waits(known: Known, now: float) -> str | None:
 
 
 def _steps_done(job: Job) -> str:
-    number = 0 if job.done is None else job.done.steps
+    number = 0 if job.carried is None else job.carried.steps
     return f"; {number:,} step{'s are' if number > 1 else ' is'} done" if number else ""
 
 
@@ -346,7 +346,7 @@ def _in_step(known: Known, now: float) -> str:
     step = known.on_file.step
     if step is None:
         return _steps_done(known.job)
-    number = 0 if known.job.done is None else known.job.done.steps
+    number = 0 if known.job.carried is None else known.job.carried.steps
     done = f"{number:,} {'is' if number == 1 else 'are'} done"
     return f"; in step {short(step.name)} since {clock(step.began_at, now)}, {done}"
 

@@ -142,9 +142,13 @@ class _Recorder:
                 now = os.fstat(self._journal)
             except OSError:
                 return
-            if os.path.samestat(now, self._file):
-                with self._sandbox.room_in_files():
-                    journals.append_within(self._journal, line, now, left)
+            if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
+                return
+            if not self._sandbox.limits_files:  # in few calls: each has a fresh child copy some pages
+                journals.append_within(self._journal, line, now, left)
+                return
+            with self._sandbox.room_in_files():
+                journals.append_within(self._journal, line, now, left)
 
 
 class Setting(NamedTuple):

@@ -250,12 +250,14 @@ class Sandbox:
                 hard = resource.getrlimit(which)[1]
                 resource.setrlimit(which, (hard, hard))
 
+    @property
+    def limits_files(self) -> bool:
+        """Whether files that the attempt writes have a largest size."""
+        return self._limits.file_size is not None
+
     @contextmanager
     def room_in_files(self) -> Iterator[None]:
         """Let this process write beyond its limit meanwhile, for a record: of those there are bounds of their own."""
-        if self._limits.file_size is None:
-            yield
-            return
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (before[1], before[1]))
         try:

@@ -32,7 +32,7 @@ from bgjobd.core.facts import (
     SignalSent,
     ValuesTaken,
 )
-from bgjobd.core.job import Done, Ending, Job
+from bgjobd.core.job import Carried, Ending, Job
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
@@ -41,8 +41,8 @@ from bgjobd.store import noting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import EndedAttempt, JobsChanged, Submitter
 from bgjobd.store.rows import (
+    carried_row,
     changes_of,
-    done_row,
     edge_row,
     ended_row,
     started_row,
@@ -62,7 +62,7 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     after = advance(before, fact, overlay)
     if isinstance(fact, AttemptStarted):
         overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
-        if before.done is not None:
+        if before.carried is not None:
             overlay.codes[job_id, fact.number] = fact.code_version
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
@@ -76,8 +76,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     if after.status.is_final:
         if not before.status.is_final:
             overlay.ended.append(after)
-            if after.done is not None and after.done.waiting_on is not None:
-                after = _drop_wait(after, after.done, overlay)
+            if after.carried is not None and after.carried.waiting_on is not None:
+                after = _drop_wait(after, after.carried, overlay)
     elif isinstance(fact, CancelRequested):
         overlay.stops.append(after)
     return after
@@ -90,20 +90,20 @@ _ASKED_FOR: Final = (CancelRequested, RetryRequested, Changed)
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:
     """Keep what the job waits for; a signal that is there already wakes it at once."""
     overlay.write(Kind.OPENED_WAIT, wait_row(job, fact.number, wait, overlay.batch.now))
-    if job.done is not None:
-        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done))
+    if job.carried is not None:
+        overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, job.carried))
     if wait.kind is not WaitKind.SIGNAL:
         return job
     is_there = any(one.name == wait.name and one.is_untaken for one in overlay.signals_of(job.id))
     return apply_fact(job.id, SignalSent(wait.name), overlay) if is_there else job
 
 
-def _drop_wait(job: Job, done: Done, overlay: Overlay) -> Job:
+def _drop_wait(job: Job, carried: Carried, overlay: Overlay) -> Job:
     """The job, which has ended, waits for nothing any more."""
-    after = replace(job, done=done._replace(waiting_on=None))
+    after = replace(job, carried=carried._replace(waiting_on=None))
     overlay.jobs[job.id] = after
     overlay.write(Kind.DROPPED_WAIT, {"job_id": job.id})
-    overlay.write(Kind.COUNTED_STEPS, done_row(job.id, after.done or Done()))
+    overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
     return after
 
 
@@ -151,8 +151,8 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         if isinstance(fact, _OF_TERMS):
             overlay.write(Kind.CHANGED_TERMS, terms_of(after))
             overlay.expire_at(after.expires_at)
-        if isinstance(fact, RetryRequested) and after.done is not None:
-            overlay.write(Kind.COUNTED_STEPS, done_row(after.id, after.done))
+        if isinstance(fact, RetryRequested) and after.carried is not None:
+            overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)
@@ -201,11 +201,11 @@ def _with_steps(job: Job, fact: Fact, overlay: Overlay) -> Fact:
     """
     if not isinstance(fact, AttemptEnded) or fact.ending.outcome is Outcome.COMPLETED:
         return fact
-    wait, done = fact.ending.wait, job.done or Done()
+    wait, carried = fact.ending.wait, job.carried or Carried()
     if wait is not None:
         known = overlay.steps_of(job.id).get((wait.kind, wait.name, wait.turn))
-        is_full = done.steps >= MOST_STEPS or (
-            wait.kind is WaitKind.SIGNAL and done.step_bytes > MOST_STEP_BYTES
+        is_full = carried.steps >= MOST_STEPS or (
+            wait.kind is WaitKind.SIGNAL and carried.step_bytes > MOST_STEP_BYTES
         )
         if is_full or (known is not None and known.number is not None):
             ended = replace(_NO_WAIT, exit_code=fact.ending.exit_code, signal=fact.ending.signal)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bgjob.words import Status
 from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements, steps, waits
+from bgjobd.store import statements, steps
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.items import (
     Deleted,
@@ -107,8 +107,8 @@ def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) 
     if found.has_edges:
         execute(statements.DELETE_EDGES, {"job_id": job_id})
     if found.carries:
-        execute(steps.DELETE_STEPS, {"job_id": job_id})
-        execute(waits.DELETE_SIGNALS, {"job_id": job_id})
+        for delete in steps.DELETE_CARRIED:
+            execute(delete, {"job_id": job_id})
     if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
     if found.is_before_others and expected is not Status.COMPLETED:

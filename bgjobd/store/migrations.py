@@ -326,6 +326,34 @@ def _add_steps(database: SqliteDatabase) -> None:
     )
 
 
+def _add_states(database: SqliteDatabase) -> None:
+    """What else outlives an attempt: a state, values, that a job is another's call again, that nobody knows its end."""
+    for column in (
+        '"emitted" INTEGER NOT NULL DEFAULT 0',
+        '"again_of" INTEGER',
+        '"review_since" VARCHAR(255)',
+        '"settled_at" VARCHAR(255)',
+        '"settled_uid" INTEGER',
+    ):
+        database.execute_sql(f'ALTER TABLE "background_jobs" ADD COLUMN {column}')
+    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "valued" INTEGER NOT NULL DEFAULT 0')
+    database.execute_sql(
+        'CREATE TABLE "job_states" ("job_id" INTEGER NOT NULL PRIMARY KEY, "value" TEXT NOT NULL, '
+        '"attempt" INTEGER NOT NULL, "saved" INTEGER NOT NULL)'
+    )
+    database.execute_sql(
+        'CREATE TABLE "job_values" ("job_id" INTEGER NOT NULL, "number" INTEGER NOT NULL, "ends" INTEGER NOT NULL, '
+        '"attempt" INTEGER NOT NULL, "step" VARCHAR(255), "at" VARCHAR(255) NOT NULL, "value" TEXT NOT NULL, '
+        'PRIMARY KEY ("job_id", "number")) WITHOUT ROWID'
+    )
+    for name, column, condition in (
+        ("jobs_suspended", "id", "status = 'pending' AND waiting_on IS NOT NULL"),
+        ("jobs_again", "again_of", "again_of IS NOT NULL"),
+        ("jobs_for_review", "id", "review_since IS NOT NULL"),
+    ):
+        database.execute_sql(f"CREATE INDEX {name} ON background_jobs ({column}) WHERE {condition}")
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -343,6 +371,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_keys,
     _index_by_key,
     _add_steps,
+    _add_states,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -27,6 +27,8 @@ class BackgroundJob(Model):
     `failed_before` of these it is cancelled, `cancelled_after` names one; `takes` is JSON, what of results it takes.
     `turn` is when it is the turn of a job among those of equal priority. So many `steps` are finished, whose results
     take `step_bytes`; `carries`: the next attempt is given some. `life` counts the times that all of it was forgotten.
+    So many values it has `emitted` outside of steps, in one attempt. It calls `again_of`, another job, once more. What
+    it did nobody knows since `review_since`; by `settled_at` a person has said it, that was `settled_uid`.
     """
 
     id = AutoField()
@@ -79,6 +81,11 @@ class BackgroundJob(Model):
     life = IntegerField(constraints=[SQL("DEFAULT 0")])
     retry_count_at_submit = IntegerField(constraints=[SQL("DEFAULT 0")])
     waiting_on = CharField(null=True)
+    emitted = IntegerField(constraints=[SQL("DEFAULT 0")])
+    again_of = IntegerField(null=True)
+    review_since = CharField(null=True)
+    settled_at = CharField(null=True)
+    settled_uid = IntegerField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -89,7 +96,7 @@ class JobAttempt(Model):
 
     `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
     `fraction`, `message` and `at`. `spends_retry` is 0 where it ended by no doing of the job's.
-    `error_class` is an exception's type with its module.
+    `error_class` is an exception's type with its module. So many values that it has emitted were kept, `valued`.
     """
 
     job_id = IntegerField()
@@ -114,6 +121,7 @@ class JobAttempt(Model):
     progress = TextField(null=True)
     spends_retry = BooleanField(constraints=[SQL("DEFAULT 1")])
     error_class = TextField(null=True)
+    valued = IntegerField(constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "job_attempts"
@@ -305,6 +313,37 @@ class JobSignal(Model):
         without_rowid = True
 
 
+class JobState(Model):
+    """The state of a job, as JSON text: the `saved`-th that its attempts have saved, `attempt` the latest."""
+
+    job_id = IntegerField(primary_key=True)
+    value = TextField()
+    attempt = IntegerField()
+    saved = IntegerField()
+
+    class Meta:
+        table_name = "job_states"
+
+
+class JobValue(Model):
+    """A value that an attempt has emitted, as JSON text; in a `step`, null outside. Up to it the values of its job,
+    those that are deleted by now too, take so many bytes: there it `ends`.
+    """
+
+    job_id = IntegerField()
+    number = IntegerField()
+    ends = IntegerField()
+    attempt = IntegerField()
+    step = CharField(null=True)
+    at = CharField()
+    value = TextField()
+
+    class Meta:
+        table_name = "job_values"
+        primary_key = CompositeKey("job_id", "number")
+        without_rowid = True
+
+
 class Rate(Model):
     """A bucket of starts, of a class ("class:NAME") or a key ("key:QUEUE:KEY"): `full_at`, in seconds since the epoch,
     it would be full again. Nothing of it starts before `held_until`, as the job `held_by` has asked.
@@ -356,6 +395,8 @@ MODELS: Final[tuple[type[Model], ...]] = (
     UniqueKey,
     JobStep,
     JobSignal,
+    JobState,
+    JobValue,
     Rate,
     QueueTurn,
     Property,

@@ -9,11 +9,11 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS, EntryType, Status
 from bgjobd.core.facts import Fact
-from bgjobd.core.job import Done, Job
+from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
-from bgjobd.store.rows import done_row, finished_step_row, noted_row, progress_of, step_row
+from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import Kind
@@ -76,28 +76,28 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
     """Keep which steps have begun, and what came of those that are done; what is too much nobody keeps."""
     if not notes:
         return
-    known, done, is_kept = overlay.steps_of(job.id), job.done or Done(), False
+    known, carried, is_kept = overlay.steps_of(job.id), job.carried or Carried(), False
     for note in notes:
         key = _STEP, note.name, 1
         size = 0 if note.result is None else len(note.result.encode())
-        if not _can_keep(note, size, known.get(key), len(known), done, overlay):
+        if not _can_keep(note, size, known.get(key), len(known), carried, overlay):
             continue
         note, is_kept = replace(note, at=_instant(note.at, overlay.batch.now)), True
         if note.result is None:
             known[key] = StoredStep(attempt, None)
             overlay.write(Kind.BEGUN_STEP, step_row(job.id, attempt, note))
             continue
-        done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
-        known[key] = StoredStep(attempt, done.steps)
-        overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, done.steps, note))
+        carried = carried._replace(steps=carried.steps + 1, step_bytes=carried.step_bytes + size)
+        known[key] = StoredStep(attempt, carried.steps)
+        overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, carried.steps, note))
     if is_kept:
-        overlay.jobs[job.id] = replace(job, done=done)
-        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, done))
+        overlay.jobs[job.id] = replace(job, carried=carried)
+        overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, carried))
         overlay.changed.append(overlay.jobs[job.id])
 
 
 def _can_keep(
-    note: StepNote, size: int, before: StoredStep | None, count: int, done: Done, overlay: Overlay
+    note: StepNote, size: int, before: StoredStep | None, count: int, carried: Carried, overlay: Overlay
 ) -> bool:
     """Whether it is a step as an attempt makes them: a job may have written its journal by itself.
 
@@ -109,7 +109,7 @@ def _can_keep(
         return False
     if note.result is None:
         return before is not None or count < MOST_STEPS
-    has_room = done.steps < MOST_STEPS and done.step_bytes + size <= MOST_STEP_BYTES
+    has_room = carried.steps < MOST_STEPS and carried.step_bytes + size <= MOST_STEP_BYTES
     return has_room and note.result not in overlay.batch.no_results
 
 

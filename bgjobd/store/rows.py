@@ -10,7 +10,7 @@ from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
 from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
-from bgjobd.core.job import AttemptKey, Call, Done, Job, RetryPolicy
+from bgjobd.core.job import AttemptKey, Call, Carried, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
@@ -30,7 +30,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    done, (attempt, progress, outcome) = values[38:43], values[43:]
+    carried, again_of, review_since, (attempt, progress, outcome) = values[38:44], *values[44:46], values[46:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -67,7 +67,9 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         turn=turn,
         is_behind=ready == BEHIND,
         is_waiting=ready == WAITING,
-        done=Done(*done) if any(done) else None,
+        carried=Carried(*carried) if any(carried) else None,
+        again_of=again_of,
+        review_since=instant(review_since),
         updated_at=from_text(updated_at),
     )
 
@@ -134,12 +136,13 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    return {**keys, "retry_count_at_submit": job.retry_count, **_NOTHING_DONE}
+    own = {"retry_count_at_submit": job.retry_count, "again_of": job.again_of}
+    return {**keys, **own, **_NOTHING_CARRIED}
 
 
-_NOTHING_DONE: Final[Row] = {
-    **dict.fromkeys(("carries", "steps", "step_bytes", "life"), 0),
-    **dict.fromkeys(("waits_until", "waiting_on")),
+_NOTHING_CARRIED: Final[Row] = {
+    **dict.fromkeys(("carries", "steps", "step_bytes", "life", "emitted"), 0),
+    **dict.fromkeys(("waits_until", "waiting_on", "review_since", "settled_at", "settled_uid")),
 }
 
 
@@ -343,10 +346,9 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
     return {"job_id": job_id, "name": note.name, "attempt": attempt, **own}
 
 
-def done_row(job_id: int, done: Done) -> Row:
-    """What is counted of a job's steps; that it has rows of them, or of signals, which are to go with it."""
-    own = {"waiting_on": done.waiting_on, "retry_count_at_submit": done.retry_count_at_submit}
-    return {"id": job_id, "steps": done.steps, "step_bytes": done.step_bytes, "carries": 1, **own}
+def carried_row(job_id: int, carried: Carried) -> Row:
+    """What a job hands on; that it has rows of steps, signals, values, or a state, which are to go with it."""
+    return {"id": job_id, "carries": 1, **carried._asdict()}
 
 
 def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:

@@ -11,14 +11,14 @@ from bgjob.errors import (
 )
 from bgjob.words import MOST_SIGNAL_BYTES, MOST_SIGNALS, EntryType, Status
 from bgjobd.core.facts import SignalSent
-from bgjobd.core.job import Done, Job
+from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import signal_message
 from bgjobd.host.clock import to_text
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, SentSignal
 from bgjobd.store.items import Signal, Submitter
 from bgjobd.store.noting import log
-from bgjobd.store.rows import done_row
+from bgjobd.store.rows import carried_row
 from bgjobd.store.waits import is_waited_for
 from bgjobd.store.written import Kind
 
@@ -39,7 +39,7 @@ def send(item: Signal, overlay: Overlay) -> tuple[int, bool]:
     if sum(one.size for one in untaken) + size > MOST_SIGNAL_BYTES:
         raise TooLargeError(limit=MOST_SIGNAL_BYTES, size=size)
     if not sent:
-        overlay.write(Kind.COUNTED_STEPS, done_row(job.id, job.done or Done()))
+        overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, job.carried or Carried()))
     number = sent[-1].number + 1 if sent else 1
     sent.append(SentSignal(number, item.name, item.signal_key, True, size))
     row = {"job_id": job.id, "number": number, "name": item.name, "payload": item.payload}

@@ -84,7 +84,8 @@ JOB_COLUMNS: Final = (
     *("crashes", "schedule", "occurrence"),
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
-    *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on"),
+    *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on", "emitted"),
+    *("again_of", "review_since"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -98,7 +99,8 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
-    **dict.fromkeys(("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit"), 0),
+    **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid")),
+    **dict.fromkeys(("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0),
 }
 """What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
 

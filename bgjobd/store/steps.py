@@ -46,10 +46,14 @@ SELECT_CODES: Final = """
 """
 COUNT_STEPS: Final = """
     UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on,
-        retry_count_at_submit = :retry_count_at_submit, carries = :carries
+        retry_count_at_submit = :retry_count_at_submit, carries = :carries, life = :life, emitted = :emitted
     WHERE id = :id
 """
-DELETE_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"
+DELETE_CARRIED: Final = tuple(
+    f"DELETE FROM {table} WHERE job_id = :job_id"
+    for table in ("job_steps", "job_signals", "job_states", "job_values")
+)
+"""What goes with a job that `carries` anything."""
 
 
 def of_jobs(execute: Execute, job_ids: Sequence[int]) -> dict[int, StoredSteps]:

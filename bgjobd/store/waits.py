@@ -18,7 +18,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import statements
 from bgjobd.store.batch import Batch, SentSignal
 from bgjobd.store.noting import log
-from bgjobd.store.rows import done_row
+from bgjobd.store.rows import carried_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import WAITING, Kind
 
@@ -56,7 +56,6 @@ SELECT_SIGNALS: Final = """
         CASE WHEN s.taken_by IS NULL THEN length(CAST(s.payload AS BLOB)) ELSE 0 END
     FROM json_each(:ids) AS wanted CROSS JOIN job_signals AS s ON s.job_id = wanted.value ORDER BY s.number
 """
-DELETE_SIGNALS: Final = "DELETE FROM job_signals WHERE job_id = :job_id"
 
 
 def shift(execute: Execute, batch: Batch, seconds: float) -> None:
@@ -83,10 +82,10 @@ def signals_of(execute: Execute, job_ids: Sequence[int]) -> dict[int, list[SentS
 
 def settle(execute: Execute, job: Job, batch: Batch) -> Job:
     """The job whose slot is granted, once what it waited for is a result."""
-    done = job.done
-    if done is None or done.waiting_on is None:
+    carried = job.carried
+    if carried is None or carried.waiting_on is None:
         return job
-    done = done._replace(waiting_on=None)
+    carried = carried._replace(waiting_on=None)
     found = execute(SELECT_OPEN, {"id": job.id}).fetchone()
     if found is not None:
         kind, name, turn = found
@@ -95,16 +94,16 @@ def settle(execute: Execute, job: Job, batch: Batch) -> Job:
         if timed_out or kind != WaitKind.SIGNAL:
             log(batch, job, job.attempt, batch.now, EntryType.INFO, WAIT_OVER)
         given = {
-            "number": done.steps + 1,
+            "number": carried.steps + 1,
             "now": to_text(batch.now),
             "result": result,
             "timed_out": timed_out,
         }
         execute(SETTLE, {**place, **given})
         size = 0 if result is None else len(result.encode())
-        done = done._replace(steps=done.steps + 1, step_bytes=done.step_bytes + size)
-    batch.write(Kind.COUNTED_STEPS, done_row(job.id, done))
-    return job.changed(done=done)
+        carried = carried._replace(steps=carried.steps + 1, step_bytes=carried.step_bytes + size)
+    batch.write(Kind.COUNTED_STEPS, carried_row(job.id, carried))
+    return job.changed(carried=carried)
 
 
 def _outcome(execute: Execute, job_id: int, kind: str, name: str, turn: int) -> tuple[str | None, bool]:
@@ -119,5 +118,5 @@ def _outcome(execute: Execute, job_id: int, kind: str, name: str, turn: int) -> 
 
 def is_waited_for(job: Job, name: str) -> bool:
     """Whether the job waits for a signal of this name, and has not heard of one."""
-    waiting_on = None if job.done is None else job.done.waiting_on
+    waiting_on = None if job.carried is None else job.carried.waiting_on
     return job.is_waiting and waiting_on is not None and signal_of(waiting_on) == name

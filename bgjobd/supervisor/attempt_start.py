@@ -80,7 +80,7 @@ def order(claim: Claim, sensitive: frozenset[str], database_id: str) -> dict[str
     was submitted.
     """
     job = claim.job
-    life = 0 if job.done is None else job.done.life
+    life = 0 if job.carried is None else job.carried.life
     return {
         "job": job.id,
         "number": job.attempt,

@@ -22,7 +22,7 @@ from bgjobd.core.facts import (
     SlotGranted,
     ValuesTaken,
 )
-from bgjobd.core.job import Done, Ending, Job, RetryPolicy
+from bgjobd.core.job import Carried, Ending, Job, RetryPolicy
 from bgjobd.core.state_machine import TABLE, IllegalFactError, advance, is_allowed, try_misfit
 from tests.core.samples import (
     BAD_ENDINGS,
@@ -72,7 +72,7 @@ def test_a_submitted_job_is_pending_with_what_the_caller_gave() -> None:
         created_at=NOW,
         scheduled_at=NOW + 30,
         idempotency_key="k",
-        done=Done(retry_count_at_submit=2),
+        carried=Carried(retry_count_at_submit=2),
     )
 
 

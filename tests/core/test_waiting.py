@@ -19,7 +19,7 @@ from bgjobd.core.facts import (
     SignalSent,
     SlotGranted,
 )
-from bgjobd.core.job import Done, Ending, Job, RetryPolicy
+from bgjobd.core.job import Carried, Ending, Job, RetryPolicy
 from bgjobd.core.state_machine import IllegalFactError, advance
 from bgjobd.core.verdict import StopReason, verdict
 from bgjobd.core.waiting import Wait, WaitKind
@@ -58,7 +58,7 @@ TIMED: Final = Ending.suspended(Wait(WaitKind.SIGNAL, "packed", 2), 60.0)
 def test_an_attempt_that_ends_to_wait_has_its_job_wait_and_spends_no_retry(
     ending: Ending, waiting_on: str, at: float | None
 ) -> None:
-    before = running(retry_count=2, done=Done(steps=4, step_bytes=9, retry_count_at_submit=1), crashes=2)
+    before = running(retry_count=2, carried=Carried(steps=4, step_bytes=9, retry_count_at_submit=1), crashes=2)
     assert advance(before, ends(before, ending), NOW) == replace(
         before,
         status=Status.PENDING,
@@ -66,7 +66,7 @@ def test_an_attempt_that_ends_to_wait_has_its_job_wait_and_spends_no_retry(
         is_waiting=True,
         outcome=Outcome.SUSPENDED,
         crashes=0,
-        done=Done(4, 9, 0, 1, waiting_on),
+        carried=Carried(4, 9, 0, 1, waiting_on),
     )
 
 
@@ -79,7 +79,7 @@ def test_a_wait_for_no_time_that_a_forged_journal_asks_for_is_none() -> None:
 def test_once_a_cancel_was_asked_for_an_attempt_that_ends_to_wait_is_the_last() -> None:
     job = running(cancel_requested_at=NOW)
     after = advance(job, ends(job, SIGNAL), NOW)
-    assert (after.status, after.is_waiting, after.done) == (Status.CANCELLED, False, None)
+    assert (after.status, after.is_waiting, after.carried) == (Status.CANCELLED, False, None)
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
@@ -127,7 +127,7 @@ def test_a_clock_that_is_set_moves_spans_of_time_and_no_instants(ending: Ending,
 
 @pytest.mark.parametrize("ending", BAD_ENDINGS)
 def test_where_an_attempt_got_on_its_bad_end_is_the_first_again(ending: Ending) -> None:
-    job = running(retry_count=3, done=Done(steps=1, retry_count_at_submit=1))
+    job = running(retry_count=3, carried=Carried(steps=1, retry_count_at_submit=1))
     after = advance(job, replace(ends(job, ending), has_advanced=True), NOW)
     assert (after.status, after.retry_count) == (Status.PENDING, 2)
     assert advance(job, ends(job, ending), NOW).status is Status.FAILED
@@ -140,22 +140,22 @@ def test_a_delay_grows_anew_where_an_attempt_got_on() -> None:
 
 
 def test_without_retries_one_attempt_is_all_though_it_got_on() -> None:
-    job = running(policy=RetryPolicy(max_retries=0), done=Done(steps=1))
+    job = running(policy=RetryPolicy(max_retries=0), carried=Carried(steps=1))
     for ending in (FAILED, INTERRUPTED):
         assert advance(job, replace(ends(job, ending), has_advanced=True), NOW).status is Status.FAILED
 
 
 def test_what_may_not_be_retried_is_not_though_it_got_on() -> None:
-    job = running(done=Done(steps=1))
+    job = running(carried=Carried(steps=1))
     assert advance(job, replace(ends(job, NEVER_AGAIN), has_advanced=True), NOW).status is Status.FAILED
 
 
 def test_a_job_remembers_the_retries_that_it_was_submitted_with_until_a_person_gives_it_all() -> None:
     job = advance(None, submitted(retry_count=2), NOW)
-    assert job.done == Done(retry_count_at_submit=2)
-    assert advance(None, submitted(), NOW).done is None
-    failed = ended(Status.FAILED, done=Done(7, 70, 0, 2))
-    assert advance(failed, RetryRequested(), NOW).done == Done(7, 70, 0, 0)
+    assert job.carried == Carried(retry_count_at_submit=2)
+    assert advance(None, submitted(), NOW).carried is None
+    failed = ended(Status.FAILED, carried=Carried(7, 70, 0, 2))
+    assert advance(failed, RetryRequested(), NOW).carried == Carried(7, 70, 0, 0)
 
 
 # Histories

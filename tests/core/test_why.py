@@ -12,7 +12,7 @@ import pytest
 from bgjob.words import Outcome, Status
 from bgjobd.core.edges import Group, Node, Of
 from bgjobd.core.gate import KeyRules, Share
-from bgjobd.core.job import Done, Ending, RetryPolicy
+from bgjobd.core.job import Carried, Ending, RetryPolicy
 from bgjobd.core.on_file import (
     MOST_AHEAD,
     Ahead,
@@ -160,7 +160,7 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for job 3 of schedule nightly, which runs",
     ),
     (
-        replace(WAITS_BEHIND, job=pending(is_waiting=True, done=Done(steps=12, waiting_on="signal packed"))),
+        replace(WAITS_BEHIND, job=pending(is_waiting=True, carried=Carried(steps=12, waiting_on="signal packed"))),
         ALL,
         "waits for signal packed, without a timeout; 12 steps are done; bgjob signal 7 packed JSON",
     ),
@@ -290,12 +290,12 @@ def test_of_all_reasons_that_hold_the_first_is_told(
 def test_who_waits_says_for_what_and_what_ends_it(
     waiting_on: str, scheduled_at: float, steps: int, sentence: str
 ) -> None:
-    job = pending(is_waiting=True, scheduled_at=scheduled_at, done=Done(steps=steps, waiting_on=waiting_on))
+    job = pending(is_waiting=True, scheduled_at=scheduled_at, carried=Carried(steps=steps, waiting_on=waiting_on))
     assert told(OnFile(job, LatestAttempt(2, 4711, NOW - 9, NOW - 5))) == f"job 7 {sentence}"
 
 
 def test_a_running_job_says_which_step_it_is_in() -> None:
-    on_file = OnFile(running(done=Done(steps=12)), LatestAttempt(1, 4711, NOW - 9))
+    on_file = OnFile(running(carried=Carried(steps=12)), LatestAttempt(1, 4711, NOW - 9))
     begun = told(on_file, under_way=UnderWay(4711, NOW - 9, has_begun=True))
     assert begun.endswith("; it has no timeout; 12 steps are done")
     within = replace(on_file, step=StepUnderWay("label 3", NOW - 5))

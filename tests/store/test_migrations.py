@@ -32,7 +32,7 @@ COLUMNS = {
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
         expires_at unique_key unique_while key turn waits_until carries steps step_bytes life
-        retry_count_at_submit waiting_on
+        retry_count_at_submit waiting_on emitted again_of review_since settled_at settled_uid
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -54,6 +54,8 @@ COLUMNS = {
         by_uid
     """,
     "job_signals": "job_id number name payload key sent_at uid taken_by",
+    "job_states": "job_id value attempt saved",
+    "job_values": "job_id number ends attempt step at value",
     "rates": "scope full_at held_until held_by",
     "queue_turns": "queue priority turn",
 }
@@ -261,10 +263,10 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "turn": 0,
             "waits_until": None,
             "unique_while": None,
-            **dict.fromkeys(("carries", "steps", "step_bytes", "life", "retry_count_at_submit"), 0),
-            "waiting_on": None,
+            **dict.fromkeys(("carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0),
+            **dict.fromkeys(("waiting_on", "again_of", "review_since", "settled_at", "settled_uid")),
         },
-        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
+        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None, "valued": 0},
         "job_logs": {"folded": None, "attempts_allowed": None},
         "queues": {"resumes_at": None},
     }
