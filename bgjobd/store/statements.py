@@ -100,7 +100,9 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
     **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid")),
-    **dict.fromkeys(("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0),
+    **dict.fromkeys(
+        ("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
+    ),
 }
 """What a job without ties to others, a time or a key has in the columns of these; most have none, and pay for none."""
 

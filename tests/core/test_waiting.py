@@ -58,7 +58,9 @@ TIMED: Final = Ending.suspended(Wait(WaitKind.SIGNAL, "packed", 2), 60.0)
 def test_an_attempt_that_ends_to_wait_has_its_job_wait_and_spends_no_retry(
     ending: Ending, waiting_on: str, at: float | None
 ) -> None:
-    before = running(retry_count=2, carried=Carried(steps=4, step_bytes=9, retry_count_at_submit=1), crashes=2)
+    before = running(
+        retry_count=2, carried=Carried(steps=4, step_bytes=9, retry_count_at_submit=1), crashes=2
+    )
     assert advance(before, ends(before, ending), NOW) == replace(
         before,
         status=Status.PENDING,

@@ -160,7 +160,9 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for job 3 of schedule nightly, which runs",
     ),
     (
-        replace(WAITS_BEHIND, job=pending(is_waiting=True, carried=Carried(steps=12, waiting_on="signal packed"))),
+        replace(
+            WAITS_BEHIND, job=pending(is_waiting=True, carried=Carried(steps=12, waiting_on="signal packed"))
+        ),
         ALL,
         "waits for signal packed, without a timeout; 12 steps are done; bgjob signal 7 packed JSON",
     ),
@@ -290,7 +292,9 @@ def test_of_all_reasons_that_hold_the_first_is_told(
 def test_who_waits_says_for_what_and_what_ends_it(
     waiting_on: str, scheduled_at: float, steps: int, sentence: str
 ) -> None:
-    job = pending(is_waiting=True, scheduled_at=scheduled_at, carried=Carried(steps=steps, waiting_on=waiting_on))
+    job = pending(
+        is_waiting=True, scheduled_at=scheduled_at, carried=Carried(steps=steps, waiting_on=waiting_on)
+    )
     assert told(OnFile(job, LatestAttempt(2, 4711, NOW - 9, NOW - 5))) == f"job 7 {sentence}"
 
 

@@ -54,6 +54,7 @@ def test_a_claim_is_the_job_as_it_stands_in_the_file(store: Store) -> None:
         "token",
         "boot_id",
         "noted",
+        "valued",
         "spends_retry",
     }
     assert (attempt["job_id"], attempt["number"]) == (1, 1)

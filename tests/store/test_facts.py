@@ -74,6 +74,7 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "output_bytes": 42,
         "code_version": None,
         "noted": 0,
+        "valued": 0,
         "spends_retry": 1,
         "progress": None,
     }

@@ -63,7 +63,7 @@ COLUMNS = {
 
 OURS = {
     "background_jobs": {"ready", "request_digest", "sensitive"},
-    "job_attempts": {"noted"},
+    "job_attempts": {"noted", "valued"},
     "job_logs": {"folded", "attempts_allowed"},
     "schedules": set(),
     "schedule_occurrences": set(),
@@ -263,7 +263,9 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "turn": 0,
             "waits_until": None,
             "unique_while": None,
-            **dict.fromkeys(("carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0),
+            **dict.fromkeys(
+                ("carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
+            ),
             **dict.fromkeys(("waiting_on", "again_of", "review_since", "settled_at", "settled_uid")),
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None, "valued": 0},
