@@ -34,7 +34,8 @@ from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.store.audit import Audit
 from bgjobd.store.backups import sync
-from bgjobd.store.database import errors_named, open_for_writing
+from bgjobd.store.database import open_for_writing
+from bgjobd.store.engines.sqlite import errors_named
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader

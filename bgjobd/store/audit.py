@@ -17,7 +17,9 @@ from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
 from bgjobd.store import audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
-from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
+from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.engines import Place
+from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
 Key = tuple[int, int]
@@ -262,19 +264,19 @@ _COUNTS: Final = """
 class Audit:
     """Questions about the file; from one thread. What is asked within `as_one` sees the same moment."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Raises SchemaTooNewError, SchemaTooOldError, and as every question does UnusableDatabaseError."""
-        self._state_dir = state_dir
-        with errors_named(self._state_dir):
-            self._database = open_for_reading(state_dir)
+        self._engine = engine_at(place)
+        with errors_named(self._engine):
+            self._database = self._engine.open_for_reading()
         self._check_version()
 
     def _check_version(self) -> None:
         (found,) = self._ask("PRAGMA user_version")[0]
         if found > len(STEPS):
-            raise SchemaTooNewError(self._state_dir / FILE_NAME, found, len(STEPS))
+            raise SchemaTooNewError(self._engine.schema_file(), found, len(STEPS))
         if found < len(STEPS):
-            raise SchemaTooOldError(self._state_dir / FILE_NAME, found)
+            raise SchemaTooOldError(self._engine.schema_file(), found)
 
     def close(self) -> None:
         self._database.close()
@@ -282,7 +284,7 @@ class Audit:
     @contextmanager
     def as_one(self) -> Iterator[None]:
         """All that is asked meanwhile is answered from one snapshot."""
-        with errors_named(self._state_dir), self._database.atomic():
+        with errors_named(self._engine), self._database.atomic():
             yield
 
     def damage(self) -> tuple[str, ...]:
@@ -382,6 +384,6 @@ class Audit:
         return str(rows[0][0]) if rows else None
 
     def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with errors_named(self._state_dir):
+        with errors_named(self._engine):
             rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
         return rows

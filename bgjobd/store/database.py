@@ -6,8 +6,8 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,7 +167,36 @@ def _far_ahead_of(id: int) -> int:
     return -(-id // _AHEAD) * _AHEAD + _AHEAD
 
 
-def open_for_writing(state_dir: Path) -> SqliteDatabase:
+class SqliteFile(SqliteDatabase):
+    """The file, open: what an engine's Database is, where it is of SQLite."""
+
+    def connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it
+        return found
+
+    def begin_writing(self) -> None:
+        with as_peewees_own:
+            self.connection().execute("BEGIN IMMEDIATE")
+
+    def lock_log(self) -> None:
+        """The transaction has the file to itself as it is."""
+
+    def commit_writing(self) -> None:
+        """Raises UncertainCommitError where it was too late to say for sure, else peewee's errors."""
+        try:
+            with as_peewees_own:
+                self.connection().execute("COMMIT")
+        except DatabaseError as error:
+            if is_surely_undone(error):
+                raise
+            raise UncertainCommitError(str(error)) from error
+
+    def roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
+            self.connection().execute("ROLLBACK")
+
+
+def open_for_writing(state_dir: Path) -> SqliteFile:
     """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody."""
     pragmas = {
         "journal_mode": "wal",
@@ -179,7 +208,7 @@ def open_for_writing(state_dir: Path) -> SqliteDatabase:
     return _connected(str(state_dir / FILE_NAME), pragmas)
 
 
-def open_for_reading(state_dir: Path) -> SqliteDatabase:
+def open_for_reading(state_dir: Path) -> SqliteFile:
     """A connection that cannot write, for queries off the loop. Raises NoDatabaseError, and peewee's errors."""
     path = state_dir / FILE_NAME
     if _is_missing(path):
@@ -188,8 +217,8 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     return _connected(f"{path.absolute().as_uri()}?mode=ro", pragmas, uri=True)
 
 
-def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteDatabase:
-    database = SqliteDatabase(
+def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteFile:
+    database = SqliteFile(
         place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=uri, thread_safe=False, check_same_thread=False
     )
     register(database)
@@ -204,19 +233,6 @@ def _is_missing(path: Path) -> bool:
     except OSError as error:
         return isinstance(error, FileNotFoundError)
     return False
-
-
-@contextmanager
-def errors_named(state_dir: Path) -> Iterator[None]:
-    """For those who ask the file from outside: its errors are UnusableDatabaseError meanwhile.
-
-    Also those that SQLite finds only while rows are fetched, which peewee leaves as they are.
-    """
-    try:
-        with as_peewees_own:
-            yield
-    except DatabaseError as error:
-        raise UnusableDatabaseError(state_dir / FILE_NAME, error) from error
 
 
 def size_of(path: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from bgjobd.core.edges import Group, Node, Of, Standing
 from bgjobd.host.clock import to_text
 from bgjobd.store import pages
 from bgjobd.store.dependencies import groups_by_id
+from bgjobd.store.engines import Connection
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row, text_of
 
 _MOST_EDGES: Final = 20_000
@@ -88,14 +88,14 @@ def shown(group: Group) -> JsonObject:
     }
 
 
-def group(connection: sqlite3.Connection, group_id: int) -> JsonObject | None:
+def group(connection: Connection, group_id: int) -> JsonObject | None:
     """This group; None where there is none."""
     found = groups_by_id(connection.execute, [group_id]).get(group_id)
     return None if found is None else shown(found)
 
 
 def groups(
-    connection: sqlite3.Connection, state: str | None, within: int | None, before: int | None, limit: int
+    connection: Connection, state: str | None, within: int | None, before: int | None, limit: int
 ) -> tuple[list[JsonObject], int | None]:
     """The groups in this state, and in this group, newest first, and the id to go on before."""
     start = INT_MAX if before is None else before
@@ -119,25 +119,24 @@ def _select_groups(state: str | None, is_within: bool) -> str:
     )
 
 
-def count_unended(connection: sqlite3.Connection) -> int:
+def count_unended(connection: Connection) -> int:
     return int(connection.execute(_COUNT_UNENDED).fetchone()[0])
 
 
-def retryable(
-    connection: sqlite3.Connection, group_id: int, after: int, count: int
-) -> list[tuple[int, str | None]]:
+def retryable(connection: Connection, group_id: int, after: int, count: int) -> list[tuple[int, str | None]]:
     """Members behind `after` that have failed, with None, or were cancelled for what did, with its name."""
     asked = {"id": group_id, "after": after, "count": count}
-    return connection.execute(_SELECT_RETRYABLE, asked).fetchall()
+    found: list[tuple[int, str | None]] = connection.execute(_SELECT_RETRYABLE, asked).fetchall()
+    return found
 
 
-def nested(connection: sqlite3.Connection, group_id: int) -> list[int]:
+def nested(connection: Connection, group_id: int) -> list[int]:
     """The groups that are members of this one."""
     asked = {"id": group_id, "count": INT_MAX}
     return [id for (id,) in connection.execute(_SELECT_NESTED, asked)]
 
 
-def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | None:
+def graph(connection: Connection, job_id: int, limit: int) -> Graph | None:
     """The jobs nearest to this one, at most `limit`, by breadth; None where there is no such job.
 
     Where there are more, those beside any get half of the room that is left: behind thousands the callback is seen.
@@ -158,7 +157,7 @@ def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | No
     )
 
 
-def _walked(connection: sqlite3.Connection, job_id: int, limit: int, is_shared: bool) -> _Walk:
+def _walked(connection: Connection, job_id: int, limit: int, is_shared: bool) -> _Walk:
     walk = _Walk(connection, limit, is_shared)
     walk.meet(Node(Of.JOB, job_id), limit)
     while walk.waiting and walk.may_go_on:
@@ -166,7 +165,7 @@ def _walked(connection: sqlite3.Connection, job_id: int, limit: int, is_shared: 
     return walk
 
 
-def _edges(connection: sqlite3.Connection, job_ids: Collection[int]) -> list[JsonObject]:
+def _edges(connection: Connection, job_ids: Collection[int]) -> list[JsonObject]:
     """What these jobs come after; one more than are told, where there are more."""
     asked = {"ids": to_json(sorted(job_ids)), "count": _MOST_EDGES + 1}
     return [
@@ -179,7 +178,7 @@ def _edges(connection: sqlite3.Connection, job_ids: Collection[int]) -> list[Jso
 class _Walk:
     """Goes from node to node, and meets so many jobs at most, and as many groups."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     limit: int
     is_shared: bool
     jobs: set[int] = field(default_factory=set)

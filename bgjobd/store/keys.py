@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from heapq import nsmallest
@@ -12,6 +11,7 @@ from typing import Final
 from bgjob.codec import JsonObject
 from bgjob.words import MOST_OF_KEY
 from bgjobd.core.case_folding import fold, needle
+from bgjobd.store.engines import Connection
 from bgjobd.store.written import BEHIND
 
 MOST_FIRST: Final = 500
@@ -58,7 +58,7 @@ SELECT_SAMPLED: Final = f"""
 
 
 def page(
-    connection: sqlite3.Connection, queue: str, search: str | None, after: str, limit: int, budget: float
+    connection: Connection, queue: str, search: str | None, after: str, limit: int, budget: float
 ) -> tuple[list[JsonObject], str | None]:
     """The keys behind `after` of jobs that run, are ready or behind, in their order, each with how many of these do,
     and when the first behind may start by its rate; and the key to go on behind, None at the end.
@@ -76,7 +76,7 @@ def page(
     return found, None
 
 
-def busiest(connection: sqlite3.Connection, queue: str, limit: int) -> list[JsonObject]:
+def busiest(connection: Connection, queue: str, limit: int) -> list[JsonObject]:
     """The keys that have most jobs which run, are ready or behind, of these those with most behind; each as in a page.
 
     All that run are looked at, for there are no more of them than slots, and the first 500 that there are; of more that
@@ -96,7 +96,7 @@ def _idleness(state: JsonObject) -> tuple[int, int, str]:
     return -(state["running"] + state["ready"] + state["behind"]), -state["behind"], state["key"]
 
 
-def _keys(connection: sqlite3.Connection, queue: str, after: str) -> Iterator[str]:
+def _keys(connection: Connection, queue: str, after: str) -> Iterator[str]:
     while True:
         (key,) = connection.execute(SELECT_NEXT, {"queue": queue, "after": after}).fetchone()
         if key is None:
@@ -105,7 +105,7 @@ def _keys(connection: sqlite3.Connection, queue: str, after: str) -> Iterator[st
         after = key
 
 
-def _state(connection: sqlite3.Connection, queue: str, key: str) -> JsonObject:
+def _state(connection: Connection, queue: str, key: str) -> JsonObject:
     given = {"queue": queue, "key": key, "most": MOST_OF_KEY}
     running, ready, behind, next_at = connection.execute(SELECT_STATE, given).fetchone()
     return {"key": key, "running": running, "ready": ready, "behind": behind, "next_at": next_at}

@@ -11,14 +11,11 @@ from __future__ import annotations
 import json
 import math
 import secrets
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjobd.core.facts import ClockJumped
@@ -44,7 +41,7 @@ from bgjobd.store import (
 )
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
-from bgjobd.store.database import UncertainCommitError, is_surely_undone
+from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
@@ -129,7 +126,7 @@ class _Known(NamedTuple):
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
 
-    def __init__(self, database: SqliteDatabase, boot_id: str, jitter: Callable[[], float]) -> None:
+    def __init__(self, database: Database, boot_id: str, jitter: Callable[[], float]) -> None:
         self._database = database
         # Not by way of peewee, which would cost more than some statements do; errors become its own in commit().
         self._execute: Callable[..., Any] = database.connection().execute
@@ -145,8 +142,7 @@ class Ledger:
         so for sure.
         """
         try:
-            with as_peewees_own:
-                self._execute("BEGIN IMMEDIATE")
+            self._database.begin_writing()
             with as_peewees_own:
                 known = self._known or self._read(now)
                 batch = self._begin(known, lanes, now)
@@ -162,10 +158,9 @@ class Ledger:
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
-            self._commit()
+            self._database.commit_writing()
         except BaseException:
-            with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
-                self._execute("ROLLBACK")
+            self._database.roll_back()
             raise
         batch.holds.keep(now)
         of_jobs = tally, has_consequences, next_expiry
@@ -206,15 +201,6 @@ class Ledger:
         if limits != known.limits:
             rates.bound(self._execute, batch)
         return limits
-
-    def _commit(self) -> None:
-        try:
-            with as_peewees_own:
-                self._execute("COMMIT")
-        except DatabaseError as error:
-            if is_surely_undone(error):
-                raise
-            raise UncertainCommitError(str(error)) from error
 
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
@@ -276,6 +262,7 @@ class Ledger:
             flow = Flow((bulk.common,), bulk.submitter)
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
+        self._database.lock_log()
         for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
@@ -375,6 +362,7 @@ class Ledger:
         """Write the log entries, whose ids follow that of the newest."""
         if not batch.entries:
             return ()
+        self._database.lock_log()
         first = self._last_entry() + 1
         lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
         self._write(statements.INSERT_LOG, [log_row(line) for line in lines])

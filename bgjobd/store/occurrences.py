@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
+from bgjobd.store.engines import Connection
 from bgjobd.store.rows import instant
 
 _NAMES: Final = ("at", "until", "count", "verdict", "reason", "job_id", "dealt_at", "status")
@@ -54,7 +54,7 @@ class OccurrencePage:
     next: str | None
 
 
-def standings(connection: sqlite3.Connection, name: str | None) -> Mapping[str, ScheduleStanding]:
+def standings(connection: Connection, name: str | None) -> Mapping[str, ScheduleStanding]:
     """Of each schedule that is configured, or of the one of this name."""
     return {
         name: ScheduleStanding(paused_at, None if row[0] is None else _shown(row))
@@ -62,13 +62,13 @@ def standings(connection: sqlite3.Connection, name: str | None) -> Mapping[str, 
     }
 
 
-def last_successes(connection: sqlite3.Connection, names: Sequence[str]) -> Mapping[str, float | None]:
+def last_successes(connection: Connection, names: Sequence[str]) -> Mapping[str, float | None]:
     """When the newest job of each of these schedules that completed did; None where none has."""
     found = connection.execute(_LAST_SUCCESSES, {"names": to_json(names)}).fetchall()
     return {name: instant(at) for name, at in found}
 
 
-def page(connection: sqlite3.Connection, name: str, before: str | None, limit: int) -> OccurrencePage | None:
+def page(connection: Connection, name: str, before: str | None, limit: int) -> OccurrencePage | None:
     """What became of the schedule's occurrences before an instant; None where there never was such a schedule."""
     values = {"name": name, "before": before or _NO_END, "limit": limit + 1}
     rows = [_shown(row) for row in connection.execute(OCCURRENCES, values).fetchall()]

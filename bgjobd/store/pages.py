@@ -9,10 +9,8 @@ the latest ends.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -36,7 +34,8 @@ from bgjob.words import (
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
-from bgjobd.store import written
+from bgjobd.store import bounds, written
+from bgjobd.store.engines import Connection
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.rows import text_of
 
@@ -54,8 +53,6 @@ _FIRST_JOBS: Final = 10
 """The same of jobs: each may have parameters that take milliseconds."""
 
 _LARGEST_CHUNK: Final = 5000
-_STEPS: Final = 200
-"""After how many steps of SQLite's machine the clock is looked at; some tens of microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +167,7 @@ class _Walk:
 
 
 def _walk(
-    connection: sqlite3.Connection,
+    connection: Connection,
     walk: _Walk,
     start: _Place,
     limit: int,
@@ -180,7 +177,7 @@ def _walk(
     """The first `limit` of what is wanted from beyond `start` on; the first chunk is looked through in any case."""
     found = _Found(limit)
     is_over = False
-    with _interrupting(connection) as interrupt_at:
+    with bounds.interrupting(connection) as interrupt_at:
         for size in _sizes(walk.first_chunk):
             start, is_over = _look_through(connection, walk, start, size, found)
             if is_over or found.is_full or time.monotonic() > deadline:
@@ -202,7 +199,7 @@ def _sizes(size: int) -> Iterator[int]:
 
 
 def _look_through(
-    connection: sqlite3.Connection,
+    connection: Connection,
     walk: _Walk,
     start: _Place,
     size: int,
@@ -219,8 +216,8 @@ def _look_through(
             start = walk.place_of(row)
             if found.is_full:
                 break
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+    except Exception as error:
+        if not bounds.is_interrupted(error):
             raise
         return start, False
     return (start, True) if edge is None else (edge, False)
@@ -240,9 +237,7 @@ class _Count:
         return f"SELECT count(*) FROM ({' UNION ALL '.join(parts)} LIMIT :count)"
 
 
-def _with_total(
-    connection: sqlite3.Connection, page: Page, count: _Count, is_first: bool, deadline: float
-) -> Page:
+def _with_total(connection: Connection, page: Page, count: _Count, is_first: bool, deadline: float) -> Page:
     """The page with its total, if that is known by the time at which the page had to be found."""
     if not page.is_complete:
         return page
@@ -251,31 +246,18 @@ def _with_total(
     return replace(page, total=_try_count(connection, count, deadline))
 
 
-def _try_count(connection: sqlite3.Connection, count: _Count, deadline: float) -> int | None:
+def _try_count(connection: Connection, count: _Count, deadline: float) -> int | None:
     """How many there are; None where it takes looking through rows and the time was up."""
-    with _interrupting(connection) as interrupt_at:
+    with bounds.interrupting(connection) as interrupt_at:
         if count.rest:
             interrupt_at(deadline)
         try:
             given = {**count.parameters, "count": count.limit}
             return int(connection.execute(count.statement(), given).fetchone()[0])
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+        except Exception as error:
+            if not bounds.is_interrupted(error):
                 raise
             return None
-
-
-@contextmanager
-def _interrupting(connection: sqlite3.Connection) -> Iterator[Callable[[float], None]]:
-    """Gives a function that has statements interrupted from a monotonic instant on; afterwards none is."""
-
-    def interrupt_at(deadline: float) -> None:
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-
-    try:
-        yield interrupt_at
-    finally:
-        connection.set_progress_handler(None, 0)
 
 
 # Jobs
@@ -387,7 +369,7 @@ _END_OF: Final = """
 
 
 def jobs(
-    connection: sqlite3.Connection,
+    connection: Connection,
     wanted: JobFilter,
     before: int | None,
     limit: int,
@@ -432,7 +414,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
 
 
 def _behind_job(
-    connection: sqlite3.Connection, wanted: JobFilter, before: int | None, before_at: str | None
+    connection: Connection, wanted: JobFilter, before: int | None, before_at: str | None
 ) -> _Place:
     """Where a walk over these jobs begins."""
     if _is_by_end(wanted):
@@ -440,7 +422,7 @@ def _behind_job(
     return (INT_MAX if before is None else before,)
 
 
-def _behind_end(connection: sqlite3.Connection, before: int | None, before_at: str | None) -> _Place:
+def _behind_end(connection: Connection, before: int | None, before_at: str | None) -> _Place:
     """The place of the job `before` among those that have ended."""
     if before is None:
         return _NO_END, INT_MAX
@@ -456,7 +438,7 @@ def _countable_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
     return _ALL_JOBS if sources == (_ANY_JOB,) and not rest else sources
 
 
-def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
+def summaries(connection: Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
     """These jobs as summaries, by id; those that there are."""
     source = _jobs_by("", "j.id IN (SELECT value FROM json_each(?))")
     sql = f"SELECT {_JOB_COLUMNS} FROM {source}"
@@ -615,7 +597,7 @@ _ATTEMPTS: Final = f"""
 """
 
 
-def attempts(connection: sqlite3.Connection, job_id: int, before: int | None, limit: int | None) -> Page:
+def attempts(connection: Connection, job_id: int, before: int | None, limit: int | None) -> Page:
     """The job's latest attempts of smaller numbers than `before`, the latest last; without a limit all that fit."""
     most = INT_MAX - 1 if limit is None else limit
     found = _Found(most)
@@ -650,7 +632,7 @@ _OF_TYPE: Final = "job_logs AS l INDEXED BY logs_type{its_job} WHERE l.type = :t
 
 
 def entries(
-    connection: sqlite3.Connection,
+    connection: Connection,
     wanted: LogFilter,
     before: int | None,
     after: int | None,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from bgjobd.store.database import FILE_NAME, errors_named, open_for_reading
+from bgjobd.store.engines import Place
+from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.written import WAITING
 
@@ -42,14 +42,14 @@ class PendingJob:
 class Waiting:
     """Questions about what waits; from one thread, while a daemon runs or not."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Raises SchemaTooNewError, and as every question does UnusableDatabaseError."""
-        self._state_dir = state_dir
-        with errors_named(self._state_dir):
-            self._database = open_for_reading(state_dir)
+        self._engine = engine_at(place)
+        with errors_named(self._engine):
+            self._database = self._engine.open_for_reading()
         self.schema = int(self._ask("PRAGMA user_version")[0][0])
         if self.schema > len(STEPS):
-            raise SchemaTooNewError(state_dir / FILE_NAME, self.schema, len(STEPS))
+            raise SchemaTooNewError(self._engine.schema_file(), self.schema, len(STEPS))
 
     def close(self) -> None:
         self._database.close()
@@ -71,7 +71,7 @@ class Waiting:
     def jobs(self) -> Iterator[PendingJob]:
         """Those that are due, then those that wait for their time, those last that have begun; each by their ids."""
         for ready in _READY:
-            with errors_named(self._state_dir):
+            with errors_named(self._engine):
                 yield from (PendingJob(*row) for row in self._database.execute_sql(PENDING, (ready,)))
 
     def newest(self) -> str | None:
@@ -80,6 +80,6 @@ class Waiting:
         return latest
 
     def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with errors_named(self._state_dir):
+        with errors_named(self._engine):
             rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
         return rows

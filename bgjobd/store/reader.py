@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
@@ -30,7 +29,8 @@ from bgjobd.store import (
     usage,
     waiting,
 )
-from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
+from bgjobd.store.engines import Place
+from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow, StoredSchedule
@@ -144,11 +144,11 @@ class StoredJob:
 class Reader:
     """Answers questions about the file, `old` those about what may go; use from one thread at a time."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self._database = open_for_reading(state_dir)
+    def __init__(self, place: Place) -> None:
+        self._engine = engine_at(place)
+        self._database = self._engine.open_for_reading()
         # Which opens all files: later it may take long.
         self._database.execute_sql("PRAGMA schema_version").fetchall()
-        self._path = str(state_dir / FILE_NAME)
         self.old = OldRows(self._database)
 
     def close(self) -> None:
@@ -236,7 +236,7 @@ class Reader:
 
     def size(self) -> int:
         """How many bytes the file has, with its write-ahead log."""
-        return sum(size_of(path) for path in (self._path, f"{self._path}-wal"))
+        return self._engine.size(self._database)
 
     def usage(self) -> dict[str, JsonObject]:
         """What the latest attempts of each class used, as usage.by_class() tells it."""

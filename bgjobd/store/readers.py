@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from bgjobd.host import threads
+from bgjobd.store.engines import Place
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.pages import is_search
 from bgjobd.store.questions import Questions
@@ -22,10 +22,10 @@ class Readers:
     `first` is for who starts the daemon: to be used before anybody asks.
     """
 
-    def __init__(self, state_dir: Path) -> None:
-        self.first = Reader(state_dir)
+    def __init__(self, place: Place) -> None:
+        self.first = Reader(place)
         self._reading = Questions(threads.one("reader"))
-        self._searcher = Reader(state_dir)
+        self._searcher = Reader(place)
         self._searching = Questions(threads.one("searcher"))
 
     def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from peewee import SqliteDatabase
-
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
+from bgjobd.store.engines import Database
 from bgjobd.store.rates import FIRST_FULL
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
@@ -62,7 +61,7 @@ FIRST: Final[Place] = ("", 0)
 class OldRows:
     """Asks what is old; of one reader, for which it runs."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def ended_before(self, status: Status, before: float, after: Place, limit: int) -> Sequence[Place]:

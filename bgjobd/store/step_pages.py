@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject, to_json
@@ -11,6 +10,7 @@ from bgjob.words import Status
 from bgjobd.core.job import Job
 from bgjobd.core.on_file import StepUnderWay
 from bgjobd.host.clock import from_text
+from bgjobd.store.engines import Connection
 from bgjobd.store.pages import MOST_BYTES
 
 SELECT_OWNER: Final = "SELECT class_name, sensitive, life FROM background_jobs WHERE id = :id"
@@ -57,7 +57,7 @@ class StepsOfJob(NamedTuple):
     next: int | None
 
 
-def page(connection: sqlite3.Connection, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
+def page(connection: Connection, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
     """None where there is no such job. No page is larger than MOST_BYTES, but for its last step."""
     owner = connection.execute(SELECT_OWNER, {"id": job_id}).fetchone()
     if owner is None:
@@ -72,7 +72,7 @@ def page(connection: sqlite3.Connection, job_id: int, after: int | None, limit: 
 
 
 def _finished(
-    connection: sqlite3.Connection, job_id: int, after: int, limit: int
+    connection: Connection, job_id: int, after: int, limit: int
 ) -> tuple[list[tuple[JsonObject, Value]], int | None]:
     found: list[tuple[JsonObject, Value]] = []
     size = 0
@@ -95,7 +95,7 @@ def _signal(row: tuple[Any, ...]) -> tuple[JsonObject, Value]:
     return dict(zip(_SIGNAL, columns, strict=True)), Value(size, payload)
 
 
-def under_way(connection: sqlite3.Connection, job: Job) -> StepUnderWay | None:
+def under_way(connection: Connection, job: Job) -> StepUnderWay | None:
     """The step that a running job is in; None where it is in none."""
     if job.status is not Status.RUNNING:
         return None

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from peewee import SqliteDatabase
-
 from bgjob.codec import to_json
 from bgjob.words import FINAL, Status
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
+from bgjobd.store.engines import Database
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
@@ -183,7 +182,7 @@ COUNT_FUTURE_ENDS: Final = f"""
 """
 
 
-def counted(database: SqliteDatabase, now: float) -> Tally:
+def counted(database: Database, now: float) -> Tally:
     """The tally of all that is in the file."""
     places: dict[_Place, int] = {}
     for statement in COUNT_PLACES:

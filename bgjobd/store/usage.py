@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
+from bgjobd.store.engines import Connection
 
 MOST_ATTEMPTS: Final = 10_000
 """How many attempts are looked at: those of the newest jobs."""
@@ -32,7 +32,7 @@ Used = tuple[Any, ...]
 """The class of an attempt, and what it used in the order of the measures: seconds, seconds, bytes, bytes."""
 
 
-def of_latest(connection: sqlite3.Connection) -> dict[str, JsonObject]:
+def of_latest(connection: Connection) -> dict[str, JsonObject]:
     """by_class() of the latest attempts that have ended."""
     return by_class(connection.execute(_LATEST_ENDED, {"limit": MOST_ATTEMPTS}))
 

@@ -8,27 +8,24 @@ committed is told to nobody while the file is not in its place.
 
 from __future__ import annotations
 
-import errno
-import os
 import random
-import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from peewee import DatabaseError, SqliteDatabase
+from peewee import DatabaseError
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
-from bgjobd.store.database import UncertainCommitError, is_trouble, open_for_writing
+from bgjobd.store.database import UncertainCommitError
+from bgjobd.store.engines import AT_ONCE, Database, Place
+from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.items import (
     AttemptNotes,
     BulkSubmission,
@@ -44,16 +41,12 @@ from bgjobd.store.items import (
     Submission,
 )
 from bgjobd.store.ledger import Ledger
-from bgjobd.store.whereabouts import MovedError, Whereabouts
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-
-_ROOM: Final = 256 * 1024
-"""Bytes that the disk must take for trouble to be over, so that it isn't over for the smallest of writes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +107,24 @@ class Writer:
 
     def __init__(
         self,
-        state_dir: Path,
+        place: Place,
         boot_id: str,
         clock: Clock,
         lanes: Lanes,
         deliver: Callable[[Delivery], None],
     ) -> None:
         self.lanes = lanes
-        self._state_dir = state_dir
+        self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
         self._jumps = 0.0  # of the clock that it was told of: before that, what waits would be early or late
         self._deliver = deliver
         self._inbox: SimpleQueue[tuple[Entrusted, ...] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._database: SqliteDatabase | None = None
+        self._database: Database | None = None
         self._ledger: Ledger | None = None
         self._trouble: _Trouble | None = None
-        self._files = Whereabouts(state_dir)
+        self._ground = self._engine.ground()
         self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
         self._busy_since: float | None = None
 
@@ -162,7 +155,7 @@ class Writer:
                 waiting = self._refuse(waiting, self._trouble.reason)
             else:
                 waiting = self._turn(waiting)
-            self._mark_for_readers()
+            self._rest()
             self._busy_since = None
         self._close()
 
@@ -171,7 +164,7 @@ class Writer:
         try:
             delivery = self._commit(waiting)
         except Exception as error:
-            if is_trouble(error):
+            if self._engine.is_trouble(error):
                 return self._give_up(waiting, error)
             return self._commit_apart(waiting)
         self._tell(waiting, delivery)
@@ -183,7 +176,7 @@ class Writer:
         What somebody asked for is refused at once all the same.
         """
         try:
-            wal_bytes = self._files.check_written()
+            wal_bytes = self._ground.check_written()
         except OSError as error:
             each = tuple(zip(entrusted, delivery.answered, strict=True))
             of_facts = tuple(answer for one, answer in each if _is_fact(one.item))
@@ -192,13 +185,10 @@ class Writer:
         else:
             self._deliver(replace(delivery, wal_bytes=wal_bytes))
 
-    def _mark_for_readers(self) -> None:
-        """Read, where nothing else follows at once: else the next reader would have to note, in memory that is a file,
-        what it reads up to, and where the file system is frozen it would wait for that.
-        """
+    def _rest(self) -> None:
+        """Tell what the database stands on, where nothing else follows at once."""
         if self._database is not None and self._inbox.empty():
-            with suppress(DatabaseError, sqlite3.Error):
-                self._database.connection().execute("SELECT 1 FROM properties LIMIT 1").fetchall()
+            self._ground.rest(self._database)
 
     def _take(self) -> tuple[list[Entrusted], bool]:
         """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
@@ -221,23 +211,33 @@ class Writer:
     def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
         self._busy_since = time.monotonic()
         ledger = self._ledger if self._ledger is not None else self._open()
-        self._files.check()
+        self._ground.check()
         items = [one.item for one in entrusted]
         jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
-        committed = ledger.commit(items, self.lanes, self._clock.after(jumps))
+        committed = self._try_commit(ledger, items, self._clock.after(jumps))
         self._jumps = jumps
         self._trouble = None
         tickets = [one.ticket for one in entrusted]
         return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
 
+    def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
+        """Once more at once, and without a word, where another transaction was in the way."""
+        for _ in range(AT_ONCE - 1):
+            try:
+                return ledger.commit(items, self.lanes, now)
+            except DatabaseError as error:
+                if not self._engine.is_passing(error):
+                    raise
+        return ledger.commit(items, self.lanes, now)
+
     def _open(self) -> Ledger:
         """A fresh connection; in trouble only once the file is proved to be writable."""
-        self._files.check()  # for opening what is not there would make another
+        self._ground.check()  # for opening what is not there would make another
         self._close()
         if self._trouble is not None:
-            _prove_room(self._state_dir)
-        self._database = open_for_writing(self._state_dir)
-        self._files.learn()
+            self._ground.prove_room()
+        self._database = self._engine.open_for_writing()
+        self._ground.learn()
         ledger = Ledger(self._database, self._boot_id, random.random)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
@@ -257,7 +257,7 @@ class Writer:
             try:
                 delivery = self._commit([one])
             except Exception as error:
-                if is_trouble(error):
+                if self._engine.is_trouble(error):
                     return self._give_up(waiting[place:], error)
                 self._close()
                 self._deliver(Delivery(((one.ticket, error),), None))
@@ -271,26 +271,14 @@ class Writer:
         self, waiting: Sequence[Entrusted], error: Exception, may_be_stored: bool = False
     ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
-        if isinstance(error, MovedError) and not self._fold_log():
-            self._ledger = None  # whoever reads a moment too long: it is tried again with the next try
-        else:
+        if self._database is None or self._ground.is_let_go(self._database, error):
             self._close()
+        else:
+            self._ledger = None  # that is tried again with the next try
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
         may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
-
-    def _fold_log(self) -> bool:
-        """Have the database itself take what its log has, and empty the log, while both are open; whether that is done.
-
-        Nobody may find them together again; and beside another database a log would be taken for that one's.
-        """
-        if self._database is None:
-            return True
-        with suppress(DatabaseError, sqlite3.Error):
-            (is_held_up, *_) = self._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            return not is_held_up
-        return True  # there is nothing to be had of it any more
 
     def _refuse(
         self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False
@@ -328,11 +316,3 @@ def _jobs(item: Item) -> int:
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
     return isinstance(item, JobFact | Noted | AttemptNotes | ClockJumped | DaemonStarted | Look)
-
-
-def _prove_room(state_dir: Path) -> None:
-    """Have the disk take some bytes, without a name and without use. Raises OSError."""
-    with tempfile.TemporaryFile(buffering=0, dir=state_dir) as file:
-        if file.write(bytes(_ROOM)) < _ROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(file.fileno())

@@ -15,8 +15,8 @@ import pytest
 from bgjob import Client
 from bgjob.errors import StorageUnavailableError
 from bgjobd.store import database as databases
-from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, DamagedDatabaseError, prepare
+from bgjobd.store.engines import sqlite
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults import books
 from tests.faults.injecting import (
@@ -160,9 +160,9 @@ def test_trouble_is_not_over_before_something_was_written_though_nobody_has_anyt
 @needs_root
 def test_room_is_proved_by_bytes_that_the_disk_takes(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m"):
-        writers._prove_room(tmp_path / "disk")
+        sqlite._prove_room(tmp_path / "disk")
         with full_disk(tmp_path / "disk"), pytest.raises(OSError, match="No space left"):
-            writers._prove_room(tmp_path / "disk")
+            sqlite._prove_room(tmp_path / "disk")
         assert list((tmp_path / "disk").iterdir()) == []
 
 

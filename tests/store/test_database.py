@@ -11,10 +11,10 @@ import pytest
 from bgjobd.store.database import (
     FILE_NAME,
     UnusableDatabaseError,
-    errors_named,
     open_for_reading,
     prepare,
 )
+from bgjobd.store.engines.sqlite import errors_named
 
 PAGE = 4096
 

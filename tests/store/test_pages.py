@@ -21,7 +21,7 @@ from bgjobd.core.edges import Place
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store import pages, sql_functions
+from bgjobd.store import bounds, pages, sql_functions
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import AttemptNotes, LogLine, Note, Noted
 from bgjobd.store.pages import Page
@@ -812,6 +812,13 @@ class Hurried:
         return 0.0 if self.left >= 0 else 1e9
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch, patience: int) -> None:
+    """Have a walk, and the statements that it runs, look at such a clock."""
+    clock = Hurried(patience)
+    monkeypatch.setattr(pages, "time", clock)
+    monkeypatch.setattr(bounds, "time", clock)
+
+
 @pytest.mark.parametrize("patience", [2, 3, 5, 8, 13, 21, 34, 55])
 def test_a_statement_that_is_interrupted_keeps_what_it_found_and_skips_nothing(
     store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch, patience: int
@@ -819,12 +826,12 @@ def test_a_statement_that_is_interrupted_keeps_what_it_found_and_skips_nothing(
     store.submit(asked())
     said(store, *[f"needle {n}" if n % 7 == 0 else "hay" for n in range(3000)])
     wanted = [f"needle {n}" for n in range(3000) if n % 7 == 0][::-1]
-    monkeypatch.setattr(pages, "_STEPS", 50)
+    monkeypatch.setattr(bounds, "_STEPS", 50)
     interrupted = 0
     found: list[str] = []
     key: int | None = None
     while True:
-        monkeypatch.setattr(pages, "time", Hurried(patience))
+        hurry(monkeypatch, patience)
         page = reader.logs(LogFilter(search="needle"), before=key, limit=1000)
         found += messages_of(page)
         interrupted += not page.is_complete
@@ -906,7 +913,7 @@ def test_a_total_that_takes_a_search_is_not_known_where_the_time_was_up(
 ) -> None:
     store.submit(asked())
     said(store, *["needle"] * 3000)
-    monkeypatch.setattr(pages, "_STEPS", 50)
+    monkeypatch.setattr(bounds, "_STEPS", 50)
     found = reader.logs(LogFilter(search="needle"), limit=5, budget=NO_TIME, count=10_000)
     assert (len(found.rows), found.is_complete, found.total) == (5, True, None)
     assert reader.logs(LogFilter(search="needle"), limit=10, budget=60, count=10_000).total == 3000

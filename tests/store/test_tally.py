@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +26,7 @@ from tests.store.samples import (
     NOW,
     STOPPED,
     SUBMITTER,
+    Overheard,
     Store,
     asked,
     cancels,
@@ -72,17 +72,19 @@ def in_the_last_hour(committed: Committed, now: float) -> dict[str, tuple[int, i
     }
 
 
-def failing_to_commit(execute: Callable[..., Any], is_done: bool) -> Callable[..., Any]:
-    """What runs statements until the disk fails at a commit; `is_done`: all of it is on the disk nevertheless."""
+class Failing(Overheard):
+    """A connection whose disk fails at a commit; `is_done`: all of it is on the disk nevertheless."""
 
-    def execute_or_fail(sql: str, *values: Any) -> Any:
-        if sql != "COMMIT" or is_done:
-            answer = execute(sql, *values)
-        if sql == "COMMIT":
-            raise sqlite3.OperationalError("disk I/O error")
-        return answer
+    def __init__(self, real: Any, is_done: bool) -> None:
+        super().__init__(real, lambda sql: None)
+        self._is_done = is_done
 
-    return execute_or_fail
+    def execute(self, sql: str, *given: Any) -> Any:
+        if sql != "COMMIT":
+            return super().execute(sql, *given)
+        if self._is_done:
+            super().execute(sql)
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 class Life:
@@ -160,13 +162,14 @@ class Life:
 
     def lose_the_disk(self, number: int) -> None:
         """A batch whose commit fails, or seems to; then the same once more, on a new connection where it has to be."""
-        ledger = self.store.ledger
         items = [submission(asked()), *[cancels(id) for id, _ in self.some(number, "pending")]]
         is_done = number % 2 == 0
-        ledger._execute = failing_to_commit(ledger._execute, is_done)
+        database = cast(Any, self.store.database)
+        failing = Failing(database.connection(), is_done)
+        database.connection = lambda: failing
         with pytest.raises(UncertainCommitError):
             self.commit(*items, slots=1)
-        ledger._execute = self.store.database.connection().execute
+        del database.connection
         if is_done or number % 3:
             self.start_again(number)
         self.commit(*items)

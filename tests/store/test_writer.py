@@ -25,6 +25,7 @@ from bgjobd.store import database as databases
 from bgjobd.store import statements
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.items import (
     AttemptNotes,
     Committed,
@@ -118,7 +119,7 @@ UNREADABLE = peewee.OperationalError("disk I/O error")
 def opens(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Path], SqliteDatabase]], None]:
     """Replaces how the writer opens its file, and spares the test the pauses between."""
     monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
-    return lambda opener: monkeypatch.setattr(writers, "open_for_writing", opener)
+    return lambda opener: monkeypatch.setattr(of_sqlite, "open_for_writing", opener)
 
 
 def test_what_gathered_is_committed_at_once_and_answered_in_order(store: Store) -> None:
@@ -382,8 +383,10 @@ def test_a_disk_with_room_for_little_is_still_full(
 ) -> None:
     """Else it would be well for each small write, and trouble again for the next large one."""
     full = [OSError(28, "no room"), OSError(28, "no room")]
-    real = writers._prove_room
-    monkeypatch.setattr(writers, "_prove_room", lambda place: real(place) if not full else _raise(full.pop()))
+    real = of_sqlite._prove_room
+    monkeypatch.setattr(
+        of_sqlite, "_prove_room", lambda place: real(place) if not full else _raise(full.pop())
+    )
     opens(Small())
     office = Office(store.state_dir)
     with at_work(office) as writer:

@@ -1,0 +1,120 @@
+"""What a database is to the store: how it is opened, begun, interrupted, and what its errors mean.
+
+The statements are those of SQLite, text with named placeholders. Whoever runs them does not know which database has
+them; an engine of another one has its connections translate them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+AT_ONCE: Final = 10
+"""How often a transaction is tried that another has been in the way of."""
+
+Given = Mapping[str, Any] | Sequence[Any]
+"""The values of a statement, by the names of its placeholders, or in their order."""
+
+
+class Connection(Protocol):
+    """What statements run on; those of SQLite are sqlite3's own, for nothing stands between on the way of each job."""
+
+    def execute(self, sql: str, given: Given = ..., /) -> Any:
+        """A cursor as the DB-API has it. Raises peewee's errors, or those of SQLite."""
+
+    def executemany(self, sql: str, rows: Iterable[Given], /) -> Any:
+        """The same for each of the rows; its `rowcount` is of all of them."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A connection that has a statement of its own interrupted at a monotonic instant; with None no more."""
+
+    def interrupt_at(self, deadline: float | None) -> None: ...
+
+
+class Database(Protocol):
+    """An open connection, with what is not a statement of both engines alike."""
+
+    def connection(self) -> Any:
+        """A Connection; of SQLite the driver's own."""
+
+    def execute_sql(self, sql: str, params: Any = ...) -> Any:
+        """A cursor. Raises peewee's errors."""
+
+    def atomic(self) -> AbstractContextManager[Any]:
+        """All that is read meanwhile is of one moment."""
+
+    def close(self) -> Any: ...
+
+    def begin_writing(self) -> None:
+        """Begin the transaction of a batch. What guards it against other hosts belongs here."""
+
+    def lock_log(self) -> None:
+        """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""
+
+    def commit_writing(self) -> None:
+        """Raises UncertainCommitError where nobody knows whether that has succeeded, else peewee's errors."""
+
+    def roll_back(self) -> None:
+        """Nothing is left of the transaction, nor an error told."""
+
+
+class Ground(Protocol):
+    """What a writer's database stands on: files that may be moved, or a disk that may be full."""
+
+    def check(self) -> None:
+        """Raises OSError where it is not there any more."""
+
+    def learn(self) -> None:
+        """It has just been opened."""
+
+    def check_written(self) -> int:
+        """The same as check() once something is committed; how many bytes the write-ahead log has."""
+
+    def prove_room(self) -> None:
+        """Raises OSError where there is no room."""
+
+    def rest(self, database: Database) -> None:
+        """Nothing follows at once."""
+
+    def is_let_go(self, database: Database, error: Exception) -> bool:
+        """Whether the connection is to be closed after this error."""
+
+
+class Engine(Protocol):
+    """A kind of database, and where it is."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages: its path, or its address without what is secret."""
+
+    def prepare(self, on_progress: Callable[[], None]) -> bool:
+        """Have it there with the newest schema; whether it is a copy that was put in its place."""
+
+    def open_for_writing(self) -> Database: ...
+
+    def open_for_reading(self) -> Database: ...
+
+    def ground(self) -> Ground: ...
+
+    def size(self, database: Database) -> int:
+        """How many bytes it takes."""
+
+    def unusable(self, reason: object) -> Exception:
+        """What tells those who ask from outside that it cannot be used, and what to do: an UnusableDatabaseError."""
+
+    def schema_file(self) -> Path:
+        """What messages about the schema's version name."""
+
+    def is_trouble(self, error: Exception) -> bool:
+        """Whether the database or the machine is to blame, so that the same may succeed later."""
+
+    def is_passing(self, error: Exception) -> bool:
+        """Whether the same is to be tried again at once, for another transaction was in the way."""
+
+
+Place = Path | Engine
+"""Where the database is: a state directory, which has the file of SQLite in it, or another engine."""
