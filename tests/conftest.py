@@ -78,6 +78,9 @@ T = TypeVar("T", bound=InFile)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="files, and the tests of each, in an order by chance")
+    parser.addoption(
+        "--engine", choices=("sqlite", "postgresql"), help="tests/store on this one alone, and all of it"
+    )
     parser.addoption("--long", action="store_true", help="also what is marked long, and more examples")
 
 

@@ -1,5 +1,5 @@
-"""A PostgreSQL server of the test run's own, as the database of an application: on a socket in a temporary directory,
-without durability, for it does not outlive the run. No rule of the product is here.
+"""A PostgreSQL server of the test run's own, as the database of an application, or of a daemon: on a socket in a
+temporary directory, without durability, for it does not outlive the run. No rule of the product is here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pwd import getpwnam
@@ -17,10 +18,28 @@ from typing import Any, Final
 
 import pytest
 
+from bgjobd.store.engines.postgres import Postgres
 from tests.support import eventually, needed
 
 USER: Final = "shop"
 """Of the server's databases: its superuser, who needs no password at the socket."""
+
+_TEMPLATE: Final = "bgjobd_template"
+
+_EMPTYING: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    """
+    DO $$ DECLARE every text; BEGIN
+        SELECT string_agg(format('bgjobd.%I', tablename), ', ') INTO every FROM pg_tables
+        WHERE schemaname = 'bgjobd' AND tablename NOT IN ('properties', 'schema_version');
+        EXECUTE 'TRUNCATE ' || every;
+    END $$
+    """,
+    "DELETE FROM bgjobd.properties WHERE name <> 'database_id'",
+    "ALTER SEQUENCE bgjobd.job_ids RESTART",
+    "ALTER SEQUENCE bgjobd.group_ids RESTART",
+)
 
 _SETTINGS: Final = {
     "listen_addresses": "",
@@ -40,7 +59,8 @@ class PostgreSQL:
         self.directory = directory
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
+        self._has_template = False
         self._as = _somebody() if os.getuid() == 0 else {}
 
     def start(self) -> None:
@@ -81,17 +101,76 @@ class PostgreSQL:
 
     def database(self) -> str:
         """The name of a new, empty database."""
+        name = f"shop{next(self.numbers)}"
+        self._create(name)
+        return name
+
+    def with_schema(self, name: str) -> str:
+        """What leads to a new database of this name that has the tables of a daemon: a copy of one made once."""
+        if not self._has_template:
+            self._create(_TEMPLATE)
+            Postgres(self.dsn(_TEMPLATE)).prepare(lambda: None)
+            self._has_template = True
         import psycopg
 
-        name = f"shop{next(self._numbers)}"
+        self._create(name, f"TEMPLATE {_TEMPLATE}")
+        with psycopg.connect(self.dsn(name)) as connection:
+            connection.execute(
+                "UPDATE bgjobd.properties SET value = %s WHERE name = 'database_id'", (str(uuid.uuid4()),)
+            )
+        return self.dsn(name)
+
+    def empty(self, name: str) -> None:
+        """Have a database of a daemon's be as a new one, whoever is connected: sooner done than another one made."""
+        import psycopg
+
+        with psycopg.connect(self.dsn(name), autocommit=True) as connection:
+            for statement in _EMPTYING:
+                connection.execute(statement)
+
+    def _create(self, name: str, like: str = "") -> None:
+        self._order(f"CREATE DATABASE {name} {like}")
+
+    def _order(self, statement: str) -> None:
+        import psycopg
+
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return name
+            connection.execute(statement)
 
     def _run(self, program: str, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [self._programs / program, *arguments], cwd=self.directory, **streams, **self._as
         )
+
+
+class Places:
+    """Databases of the server, each for a directory that would have the file of SQLite's in it."""
+
+    def __init__(self, server: PostgreSQL) -> None:
+        self._server = server
+        self._names: dict[Path, str] = {}
+        self._free: list[str] = []
+
+    def at(self, directory: Path) -> Postgres:
+        """The directory's database; a new one where it has none."""
+        if directory not in self._names:
+            self._names[directory] = self._free.pop() if self._free else self._new()
+        return Postgres(self._server.dsn(self._names[directory]))
+
+    def known(self) -> set[Path]:
+        return set(self._names)
+
+    def take_back(self, known: set[Path]) -> None:
+        """Those that there are beside these are for others again."""
+        for directory in self.known() - known:
+            name = self._names.pop(directory)
+            self._server.empty(name)
+            self._free.append(name)
+
+    def _new(self) -> str:
+        name = f"place{next(self._server.numbers)}"
+        self._server.with_schema(name)
+        return name
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
 from bgjobd.store import audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
 from bgjobd.store.database import UnusableDatabaseError
-from bgjobd.store.engines import Place
+from bgjobd.store.engines import Given, Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -174,7 +174,7 @@ _OF_JOBS: Final = (
     (
         # A caller may give more than max_retries; then there is one attempt that counts, and no more.
         "j.retry_count > j.max_retries AND 1 < (SELECT count(*) FROM job_attempts AS n "
-        "WHERE n.job_id = j.id AND n.outcome IS NOT NULL AND n.spends_retry)",
+        "WHERE n.job_id = j.id AND n.outcome IS NOT NULL AND n.spends_retry <> 0)",
         "it was retried more often than its max_retries allows",
     ),
     *audit_of_ties.OF_JOBS,
@@ -235,7 +235,7 @@ _OPEN_ATTEMPTS: Final = f"""
 _ENTRIES: Final = """
     SELECT a.job_id, a.number, j.status, a.outcome IS NULL,
         a.number = (SELECT max(number) FROM job_attempts WHERE job_id = a.job_id)
-    FROM json_each(?) AS given
+    FROM json_each(:keys) AS given
     JOIN job_attempts AS a ON a.job_id = json_extract(given.value, '$[0]')
         AND a.number = json_extract(given.value, '$[1]')
     JOIN background_jobs AS j ON j.id = a.job_id"""
@@ -368,7 +368,7 @@ class Audit:
 
     def entries(self, keys: Collection[Key]) -> dict[Key, Entry]:
         """What the books say of these attempts; those that they know."""
-        rows = self._ask(_ENTRIES, (json.dumps(list(keys)),))
+        rows = self._ask(_ENTRIES, {"keys": json.dumps(list(keys))})
         return {
             (job, number): Entry(Status(status), bool(is_open), bool(is_latest))
             for job, number, status, is_open, is_latest in rows
@@ -383,7 +383,7 @@ class Audit:
         rows = self._ask("SELECT value FROM properties WHERE name = 'database_id'")
         return str(rows[0][0]) if rows else None
 
-    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def _ask(self, statement: str, values: Given = ()) -> list[tuple[Any, ...]]:
         with errors_named(self._engine):
             rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
         return rows

@@ -24,7 +24,7 @@ OF_JOBS: Final = (
 """Rows of audit._OF_JOBS."""
 
 # Of a queue whose keys are just being settled nothing is certain.
-_RULES: Final = f"""
+RULES: Final = f"""
     WITH rules AS (
         SELECT e.key AS queue, json_extract(e.value, '$[0]') AS slots,
             json_extract(e.value, '$[1]') IS NOT NULL AS has_rate, json_extract(e.value, '$[2]') AS share,
@@ -41,15 +41,16 @@ _READY: Final = f"""
     WHERE {_IS_READY} AND queue = {{0}}.queue AND key = {{0}}.key)
 """
 _TOO_MANY: Final = f"""
-    {_RULES}
-    SELECT k.last, k.queue, k.key, k.ready, {_RUNNING.format("k")} AS running, r.slots
-    FROM (
-        SELECT queue, key, count(*) AS ready, max(id) AS last FROM background_jobs INDEXED BY jobs_key_ready
-        WHERE {_IS_READY} GROUP BY queue, key
-    ) AS k JOIN rules AS r ON r.queue = k.queue AND NOT r.is_being_settled
-    WHERE k.ready + running > r.slots OR (r.has_rate AND k.ready > 1) LIMIT {{most}}"""
+    {RULES}
+    SELECT last, queue, key, ready, running, slots FROM (
+        SELECT k.last, k.queue, k.key, k.ready, {_RUNNING.format("k")} AS running, r.slots, r.has_rate
+        FROM (
+            SELECT queue, key, count(*) AS ready, max(id) AS last FROM background_jobs INDEXED BY jobs_key_ready
+            WHERE {_IS_READY} GROUP BY queue, key
+        ) AS k JOIN rules AS r ON r.queue = k.queue AND NOT r.is_being_settled)
+    WHERE ready + running > slots OR (has_rate AND ready > 1) LIMIT {{most}}"""
 _FOR_NOTHING: Final = f"""
-    {_RULES}
+    {RULES}
     SELECT j.id, k.queue, k.key
     FROM (
         SELECT DISTINCT queue, key FROM background_jobs INDEXED BY jobs_behind
@@ -59,20 +60,20 @@ _FOR_NOTHING: Final = f"""
         SELECT id FROM background_jobs INDEXED BY jobs_behind
         WHERE status = 'pending' AND ready = {BEHIND} AND queue = k.queue AND key = k.key
         ORDER BY priority DESC, turn, id LIMIT 1)
-    WHERE r.is_being_settled IS NOT 1
+    WHERE r.is_being_settled IS NOT true
         AND NOT (r.slots IS NOT NULL AND {_RUNNING.format("k")} + {_READY.format("k")} >= r.slots)
-        AND NOT (r.has_rate IS 1 AND {_READY.format("k")} > 0)
-        AND NOT (j.waits_until IS NOT NULL AND (r.has_rate IS 1
+        AND NOT (r.has_rate IS true AND {_READY.format("k")} > 0)
+        AND NOT (j.waits_until IS NOT NULL AND (r.has_rate IS true
             OR j.waits_until <= strftime('%Y-%m-%dT%H:%M:%f', 'now')
             OR EXISTS (SELECT 1 FROM rates WHERE scope = 'key:' || k.queue || ':' || k.key AND held_until IS NOT NULL)))
     LIMIT {{most}}"""
 _SHARES: Final = "(SELECT queue FROM rules WHERE share <> 'none' OR is_being_settled)"
 _TURNS: Final = f"""
-    {_RULES}
+    {RULES}
     SELECT id, queue FROM background_jobs INDEXED BY jobs_turns
     WHERE status = 'pending' AND turn > 0 AND queue NOT IN {_SHARES} LIMIT {{most}}"""
 _QUEUE_TURNS: Final = f"""
-    {_RULES}
+    {RULES}
     SELECT DISTINCT queue FROM queue_turns WHERE queue NOT IN {_SHARES} LIMIT {{most}}"""
 
 

@@ -23,7 +23,7 @@ OF_JOBS: Final = (
 """Rows of audit._OF_JOBS."""
 
 # A wait as its job's column names it, and as a signal that it has taken does.
-_WAITED: Final = "kind || ' ' || CASE kind WHEN 'signal' THEN name ELSE turn END"
+_WAITED: Final = "kind || ' ' || CASE kind WHEN 'signal' THEN name ELSE '' || turn END"
 _ODD_STEPS: Final = f"""
     SELECT s.job_id, j.id IS NULL, j.carries, j.steps, j.step_bytes, j.waiting_on, s.finished, s.bytes, s.last,
         s.waited, s.waits
@@ -34,22 +34,24 @@ _ODD_STEPS: Final = f"""
             max(CASE WHEN kind <> 'step' AND number IS NULL THEN {_WAITED} END) AS waited
         FROM job_steps GROUP BY job_id
     ) AS s LEFT JOIN background_jobs AS j ON j.id = s.job_id
-    WHERE j.id IS NULL OR NOT j.carries OR j.steps <> s.finished OR s.last <> s.finished OR j.step_bytes <> s.bytes
+    WHERE j.id IS NULL OR j.carries = 0 OR j.steps <> s.finished OR s.last <> s.finished OR j.step_bytes <> s.bytes
         OR s.waits > 1 OR s.waited IS NOT j.waiting_on
     LIMIT {{most}}"""
 _ODD_SIGNALS: Final = """
     SELECT g.job_id, g.number, g.taken_by, j.id IS NULL, j.carries
     FROM job_signals AS g LEFT JOIN background_jobs AS j ON j.id = g.job_id
-    WHERE j.id IS NULL OR NOT j.carries OR g.taken_by IS NOT NULL AND NOT EXISTS (
+    WHERE j.id IS NULL OR j.carries = 0 OR g.taken_by IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM job_steps AS s WHERE s.job_id = g.job_id AND s.kind = 'signal' AND s.name = g.name
-            AND g.taken_by = s.name || ' ' || s.turn AND s.number IS NOT NULL AND NOT s.timed_out
+            AND g.taken_by = s.name || ' ' || s.turn AND s.number IS NOT NULL AND s.timed_out = 0
             AND s.result IS g.payload)
     LIMIT {most}"""
 _WITHOUT_SIGNAL: Final = """
-    SELECT s.job_id, s.name || ' ' || s.turn, (
-        SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
-    ) AS signals
-    FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+    SELECT job_id, wait, signals FROM (
+        SELECT s.job_id, s.name || ' ' || s.turn AS wait, 1 - s.timed_out AS expected, (
+            SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
+        ) AS signals
+        FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL)
+    WHERE signals <> expected LIMIT {most}"""
 
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:

@@ -54,14 +54,14 @@ _FATE: Final = f"""
 """
 # A failed edge may be of what is deleted, for good: then nobody waits for it any more.
 _ODD_EDGES: Final = f"""
-    SELECT d.job_id, d."of", d.after_id, d.standing, {_FATE} AS fate, j.id IS NULL
+    SELECT d.job_id, d."of", d.after_id, d.standing, {_FATE}, j.id IS NULL
     FROM job_dependencies AS d LEFT JOIN background_jobs AS j ON j.id = d.job_id
     LEFT JOIN background_jobs AS p ON d."of" = 'job' AND p.id = d.after_id
     LEFT JOIN job_groups AS g ON d."of" = 'group' AND g.id = d.after_id
     WHERE (j.id IS NULL OR j.if_failed IS NULL OR d.standing NOT IN (0, 1, 2)
-        OR (d.standing = 0 AND fate <> 'unfinished')
-        OR (d.standing = 2 AND (j.if_failed = 'run' OR fate IN ('unfinished', 'completed')
-            OR (fate = 'deleted' AND j.if_failed = 'wait' AND j.status = 'pending'))))
+        OR (d.standing = 0 AND {_FATE} <> 'unfinished')
+        OR (d.standing = 2 AND (j.if_failed = 'run' OR {_FATE} IN ('unfinished', 'completed')
+            OR ({_FATE} = 'deleted' AND j.if_failed = 'wait' AND j.status = 'pending'))))
         AND NOT EXISTS (SELECT 1 FROM consequences AS c WHERE c."of" = d."of" AND c.id = d.after_id)
     LIMIT :most
 """

@@ -71,7 +71,7 @@ SET_TURN: Final = f"""
 """
 NOTE_TURN: Final = """
     INSERT INTO queue_turns VALUES (:queue, :priority, :turn)
-    ON CONFLICT (queue, priority) DO UPDATE SET turn = max(turn, :turn)
+    ON CONFLICT (queue, priority) DO UPDATE SET turn = max(queue_turns.turn, :turn)
 """
 
 

@@ -267,6 +267,7 @@ class Ledger:
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)
+        self._database.count_ids(max(ids, default=0), 0)
         return ids
 
     # Load
@@ -357,6 +358,7 @@ class Ledger:
             written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
+        self._database.count_ids(batch.last_id, batch.last_group_id)
 
     def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
         """Write the log entries, whose ids follow that of the newest."""

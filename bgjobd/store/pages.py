@@ -440,9 +440,9 @@ def _countable_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
 
 def summaries(connection: Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
     """These jobs as summaries, by id; those that there are."""
-    source = _jobs_by("", "j.id IN (SELECT value FROM json_each(?))")
+    source = _jobs_by("", "j.id IN (SELECT value FROM json_each(:ids))")
     sql = f"SELECT {_JOB_COLUMNS} FROM {source}"
-    return {row[0]: _summary(row) for row in connection.execute(sql, (json.dumps(list(job_ids)),))}
+    return {row[0]: _summary(row) for row in connection.execute(sql, {"ids": json.dumps(list(job_ids))})}
 
 
 def summary_of(job: Job) -> JsonObject:
@@ -559,9 +559,9 @@ def _contains(text: str, needle: str = ":needle") -> str:
 _TARGET: Final = "(j.class_name || '::' || j.method_name)"
 _HAS_SECRETS: Final = "j.sensitive IS NOT NULL OR j.class_name IN (SELECT key FROM json_each(:sensitive))"
 _HAS_VALUE: Final = (
-    f"CASE WHEN CASE WHEN {_HAS_SECRETS} THEN 1 ELSE {_contains('j.parameters', ':as_json')} END "
+    f"CASE WHEN CASE WHEN {_HAS_SECRETS} THEN true ELSE {_contains('j.parameters', ':as_json')} END "
     "THEN has_value(j.parameters, j.sensitive, "
-    "(SELECT value FROM json_each(:sensitive) WHERE key = j.class_name), :as_json) ELSE 0 END"
+    "(SELECT value FROM json_each(:sensitive) WHERE key = j.class_name), :as_json) ELSE false END"
 )
 """Most are told apart by their text. Where that has secrets it is no matter what they are: time would tell."""
 
@@ -681,7 +681,7 @@ def _ways_to_entries(wanted: LogFilter) -> tuple[str, list[str]]:
     named = [name for name in ("class_name", "method_name") if getattr(wanted, name) is not None]
     rest += [f"j.{name} = :{name}" for name in named]
     if wanted.search:
-        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle)")
+        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle) > 0")
     return source, rest
 
 

@@ -32,7 +32,7 @@ FILL: Final = """
 HOLD: Final = """
     INSERT INTO rates VALUES (:scope, 0, :held_until, :held_by)
     ON CONFLICT (scope) DO UPDATE SET held_until = :held_until, held_by = :held_by
-    WHERE held_until IS NULL OR held_until < :held_until
+    WHERE rates.held_until IS NULL OR rates.held_until < :held_until
 """
 IS_WAITING: Final = """
     SELECT EXISTS (SELECT 1 FROM background_jobs INDEXED BY jobs_of_class

@@ -92,7 +92,7 @@ _SELECT_CONSEQUENCES: Final = (
 _HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
 _NOTE: Final = """
     INSERT INTO consequences VALUES (:of, :id, :done_to)
-    ON CONFLICT ("of", id) DO UPDATE SET done_to = min(done_to, :done_to)
+    ON CONFLICT ("of", id) DO UPDATE SET done_to = min(consequences.done_to, :done_to)
 """
 _FORGET: Final = 'DELETE FROM consequences WHERE "of" = :of AND id = :id'
 

@@ -298,7 +298,7 @@ _REMOVE_OTHERS: Final = """
 """
 _SELECT_SCHEDULES: Final = """
     SELECT name, definition, since, cursor, paused_at, uid, made_by FROM schedules
-    WHERE removed_at IS NULL AND (:name IS NULL OR name = :name) ORDER BY name
+    WHERE removed_at IS NULL AND name = coalesce(:name, name) ORDER BY name
 """
 _COUNT_PUT: Final = """
     SELECT count(*) FROM schedules WHERE uid IS NOT NULL AND removed_at IS NULL AND name <> :name

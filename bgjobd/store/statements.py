@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from peewee import SQL, Field, FloatField, Model, Query, fn
+from peewee import SQL, BooleanField, Field, FloatField, IntegerField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import (
@@ -49,13 +49,34 @@ def _insert(model: type[Model], without: Collection[str] = ()) -> str:
     return _compiled(model.insert({field: _p(field.name) for field in fields}))
 
 
-def _insert_each(model: type[Model], name: str, own: Mapping[str, str]) -> str:
-    """Insert a row for each element of a JSON list, of which these columns are; the others are the same in all."""
+def _upsert(model: type[Model]) -> str:
+    """Insert a row, or have the one with its key be like it."""
+    key = [field.name for field in model._meta.get_primary_keys()]
+    others = [field.name for field in model._meta.sorted_fields if field.name not in key]
+    same = ", ".join(f'"{name}" = :{name}' for name in others)
+    return f"{_insert(model)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {same}"
+
+
+def _insert_each(model: type[Model], name: str, own: Mapping[str, str], is_typed: bool = False) -> str:
+    """Insert a row for each element of a JSON list, of which these columns are; the others are the same in all.
+
+    `is_typed`: a value says of which type it is, for who does not see that by its column.
+    """
     columns = [field.name for field in model._meta.sorted_fields]
-    values = ", ".join(own.get(column, f":{column}") for column in columns)
+    types = {field.name: _type_of(field) if is_typed else "" for field in model._meta.sorted_fields}
+    values = ", ".join(own.get(column, f":{column}{types[column]}") for column in columns)
     return (
         f"INSERT INTO {model._meta.table_name} ({', '.join(columns)}) SELECT {values} FROM json_each(:{name})"
     )
+
+
+def _type_of(field: Field) -> str:
+    match field:
+        case FloatField():
+            return "::double precision"
+        case IntegerField() | BooleanField():
+            return "::bigint"
+    return "::text"
 
 
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
@@ -92,7 +113,7 @@ JOB_COLUMNS: Final = (
 COLUMNS_OF_JOB: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
 """All columns of a job's row, as SELECT_ROW_OF_JOB has them."""
 
-WRITE_OCCURRENCES: Final = _insert(ScheduleOccurrence).replace("INSERT ", "INSERT OR REPLACE ", 1)
+WRITE_OCCURRENCES: Final = _upsert(ScheduleOccurrence)
 MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 
 UNTIED: Final[Mapping[str, Any]] = {
@@ -129,17 +150,15 @@ _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
 INSERT_JOB: Final = _insert(BackgroundJob, without=UNTIED)
 INSERT_TIED_JOB: Final = _insert(BackgroundJob)
-INSERT_BULK: Final = _insert_each(
-    BackgroundJob,
-    "rows",
-    {
-        "id": ":id + key",
-        "parameters": "value ->> 0",
-        "idempotency_key": "value ->> 1",
-        "request_digest": "value ->> 2",
-        "sensitive": "value ->> 3",
-    },
-)
+_OF_BULK: Final = {
+    "id": ":id + key",
+    "parameters": "value ->> 0",
+    "idempotency_key": "value ->> 1",
+    "request_digest": "value ->> 2",
+    "sensitive": "value ->> 3",
+}
+TYPED_INSERT_BULK: Final = _insert_each(BackgroundJob, "rows", _OF_BULK, is_typed=True)
+INSERT_BULK: Final = _insert_each(BackgroundJob, "rows", _OF_BULK)
 """One statement for all jobs of a bulk, whose `rows` are JSON: it takes half of what a statement a job does."""
 
 INSERT_GROUP: Final = _insert(JobGroup)
@@ -150,7 +169,9 @@ COUNT_GROUP: Final = """
 SEAL_GROUP: Final = """
     UPDATE job_groups SET sealed_at = :sealed_at, cancel_requested_at = :cancel_requested_at WHERE id = :id
 """
-INSERT_EDGE: Final = "INSERT OR IGNORE INTO job_dependencies VALUES (:job_id, :of, :after_id, :standing)"
+INSERT_EDGE: Final = """
+    INSERT INTO job_dependencies VALUES (:job_id, :of, :after_id, :standing) ON CONFLICT DO NOTHING
+"""
 MOVE_EDGE: Final = """
     UPDATE job_dependencies SET standing = :standing WHERE job_id = :job_id AND "of" = :of AND after_id = :after_id
 """
@@ -162,15 +183,13 @@ INSERT_ATTEMPT: Final = _compiled(
     )
 )
 INSERT_LOG: Final = _insert(JobLog)
-INSERT_BULK_ENTRIES: Final = _insert_each(
-    JobLog,
-    "shown",
-    {
-        "id": ":id + key",
-        "job_id": ":job_id + key",
-        "context": """'{"id":' || (:job_id + key) || :rest || value || '}'""",  # as snapshots.snapshot_of
-    },
-)
+_OF_BULK_ENTRIES: Final = {
+    "id": ":id + key",
+    "job_id": ":job_id + key",
+    "context": """'{"id":' || (:job_id + key) || :rest || value || '}'""",  # as snapshots.snapshot_of
+}
+TYPED_INSERT_BULK_ENTRIES: Final = _insert_each(JobLog, "shown", _OF_BULK_ENTRIES, is_typed=True)
+INSERT_BULK_ENTRIES: Final = _insert_each(JobLog, "shown", _OF_BULK_ENTRIES)
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
 # The list first, whose values are few: a job is found by each.
@@ -284,7 +303,9 @@ LEAPT_AT: Final = "leapt_at"
 """The property that tells when a daemon last saw time leap ahead."""
 
 SELECT_PROPERTY: Final = "SELECT value FROM properties WHERE name = :name"
-SET_PROPERTY: Final = "INSERT OR REPLACE INTO properties (name, value) VALUES (:name, :value)"
+SET_PROPERTY: Final = """
+    INSERT INTO properties (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value
+"""
 
 # What is deleted. A job that has a newer log entry is not what it was; one whose entry is the newest of all keeps it,
 # for the next one's id is counted from there.
@@ -395,7 +416,8 @@ UPDATE_TERMS: Final = _compiled(
     ).where(BackgroundJob.id == _p("id"))
 )
 TAKE_KEY: Final = """
-    INSERT OR REPLACE INTO unique_keys VALUES (:class_name, :method_name, :key, :job_id, :held_until)
+    INSERT INTO unique_keys VALUES (:class_name, :method_name, :key, :job_id, :held_until)
+    ON CONFLICT (class_name, method_name, key) DO UPDATE SET job_id = :job_id, held_until = :held_until
 """
 RELEASE_KEY: Final = """
     DELETE FROM unique_keys WHERE class_name = :class_name AND method_name = :method_name AND key = :key

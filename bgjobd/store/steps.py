@@ -26,7 +26,7 @@ BEGIN_STEP: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out)
     VALUES (:job_id, 'step', :name, 1, :attempt, 1, :began_at, 0, 0)
     ON CONFLICT (job_id, kind, name, turn) DO UPDATE
-    SET attempt = :attempt, tries = tries + 1, began_at = :began_at WHERE number IS NULL
+    SET attempt = :attempt, tries = job_steps.tries + 1, began_at = :began_at WHERE job_steps.number IS NULL
 """
 FINISH_STEP: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out,
@@ -34,7 +34,7 @@ FINISH_STEP: Final = """
     VALUES (:job_id, 'step', :name, 1, :attempt, 1, :finished_at, :is_awaited, 0, :number, :finished_at, :result)
     ON CONFLICT (job_id, kind, name, turn) DO UPDATE
     SET attempt = :attempt, number = :number, finished_at = :finished_at, result = :result, is_awaited = :is_awaited
-    WHERE number IS NULL
+    WHERE job_steps.number IS NULL
 """
 MARK_UNUSED: Final = """
     UPDATE job_steps SET unused_in = :attempt

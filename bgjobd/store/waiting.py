@@ -44,7 +44,7 @@ def _before(index: str, condition: str) -> str:
 def _due(condition: str, is_sure: str) -> str:
     """Those that nobody has looked at since their time has come, for no slot was free, and that may come before it."""
     return f"""
-        SELECT {is_sure} AS is_sure FROM (
+        SELECT CASE WHEN {is_sure} THEN 1 ELSE 0 END AS is_sure FROM (
             SELECT id, queue, priority, key FROM background_jobs INDEXED BY jobs_scheduled
             WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :most)
         WHERE {condition} AND id <> :id
@@ -82,7 +82,7 @@ SELECT_KEY_READY: Final = """
 SELECT_TURN_TO_COME: Final = """
     SELECT CASE
         WHEN latest.of_queue IS NULL AND latest.of_others IS NULL THEN 0
-        WHEN :has_begun THEN 1 + coalesce(latest.of_queue, 0)
+        WHEN :has_begun <> 0 THEN 1 + coalesce(latest.of_queue, 0)
         ELSE 1 + max(coalesce(latest.of_queue, 0), coalesce(latest.of_key, 0)) END
     FROM (SELECT
         (SELECT turn FROM queue_turns WHERE queue = :queue AND priority = :priority) AS of_queue, (

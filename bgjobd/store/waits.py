@@ -26,7 +26,8 @@ OPEN_WAIT: Final = """
     INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, until, is_awaited, timed_out)
     VALUES (:job_id, :kind, :name, :turn, :attempt, 1, :now, :until, 0, 0)
     ON CONFLICT (job_id, kind, name, turn) DO UPDATE
-    SET attempt = :attempt, tries = tries + 1, began_at = :now, until = :until WHERE number IS NULL
+    SET attempt = :attempt, tries = job_steps.tries + 1, began_at = :now, until = :until
+    WHERE job_steps.number IS NULL
 """
 # What is shown of an open wait goes with the job's own time, wherever a clock that was set has moved that.
 FOLLOW_JOBS: Final = f"""

@@ -16,6 +16,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.host.clock import to_text
 from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.engines import Place
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
@@ -113,7 +114,7 @@ def retries(*job_ids: int) -> JobRequests:
 
 @contextmanager
 def statements_run_on(database: SqliteDatabase) -> Iterator[list[str]]:
-    """What SQLite runs meanwhile."""
+    """What the database runs meanwhile."""
     run: list[str] = []
     database.connection().set_trace_callback(run.append)
     yield run
@@ -145,10 +146,18 @@ def overhear(database: SqliteDatabase, before: Callable[[str], None]) -> None:
     cast(Any, database).connection = lambda: connection
 
 
-def new_database(state_dir: Path) -> SqliteDatabase:
-    """The writer's connection to a file that was made, or brought up to date, just now."""
-    database = open_for_writing(state_dir)
-    migrate(database, state_dir / FILE_NAME)
+class Engines:
+    """Which place stands for a state directory in the test that runs: itself, or a database of PostgreSQL."""
+
+    at: Callable[[Path], Place] = staticmethod(lambda directory: directory)
+
+
+def new_database(place: Place) -> Any:
+    """The writer's connection to a database that was made, or brought up to date, just now."""
+    if not isinstance(place, Path):
+        return place.open_for_writing()
+    database = open_for_writing(place)
+    migrate(database, place / FILE_NAME)
     return database
 
 
@@ -156,7 +165,7 @@ class Store:
     """One ledger; `now` moves only where a test moves it, jitter is always whole."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.state_dir = state_dir
+        self.state_dir: Any = Engines.at(state_dir)
         self.now = NOW
         self.open()
 
@@ -166,6 +175,11 @@ class Store:
 
     def close(self) -> None:
         self.database.close()
+
+    def make_hasty(self) -> None:
+        """Have commits wait for no disk; those of the server never do."""
+        if isinstance(self.state_dir, Path):
+            self.database.execute_sql("PRAGMA synchronous = off")
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> Committed:
         return self.ledger.commit(items, lanes, self.now)

@@ -25,7 +25,7 @@ MANY: Final = 200 if settings().max_examples < 1000 else 10_000
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One file for all graphs, which nobody waits for to be on disk: thousands of transactions take a few seconds."""
     store = Store(tmp_path_factory.mktemp("releases"))
-    store.database.execute_sql("PRAGMA synchronous = off")
+    store.make_hasty()
     yield store
     store.close()
 

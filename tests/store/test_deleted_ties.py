@@ -75,7 +75,7 @@ def test_so_are_more_than_one_transaction_can_tell(store: Store, monkeypatch: py
     for _ in range(3):
         store.commit(Look())
     assert {
-        row["status"] for row in store.rows("SELECT status FROM background_jobs WHERE if_failed NOT NULL")
+        row["status"] for row in store.rows("SELECT status FROM background_jobs WHERE if_failed IS NOT NULL")
     } == {"cancelled"}
     assert_balance(store)
 

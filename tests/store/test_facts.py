@@ -12,7 +12,6 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import statements
-from bgjobd.store.database import open_for_writing
 from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, LostUpdateError, Noted, Stored
 from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
@@ -28,6 +27,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    new_database,
     overhear,
     retries,
     starts,
@@ -389,7 +389,7 @@ def test_an_end_that_came_twice_leaves_the_first_in_the_file(store: Store) -> No
 def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store) -> None:
     """It is found by the number of rows that were written together; who writes them apart knows whose they are."""
     one, other, third = store.run_one(), store.run_one(), store.run_one()
-    database = open_for_writing(store.state_dir)
+    database = new_database(store.state_dir)
     is_there = True
 
     def change(sql: str) -> None:

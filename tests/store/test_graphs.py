@@ -116,7 +116,8 @@ def test_groups_in_a_group_come_in_pages_by_its_index(tmp_path: Path) -> None:
             found, following = graphs.groups(connection, state, 1, before, 2)
             pages.append(([one["id"] for one in found], following))
     assert pages == [([4, 3], 3), ([2], None), ([4, 2], None), ([3], None)]
-    assert [connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchone()[3] for one in run] == [
-        "SEARCH job_groups USING INDEX groups_of_group (group_id=? AND id<?)"
-    ] * 4
+    if isinstance(store.state_dir, Path):
+        assert [connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchone()[3] for one in run] == [
+            "SEARCH job_groups USING INDEX groups_of_group (group_id=? AND id<?)"
+        ] * 4
     store.close()

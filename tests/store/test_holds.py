@@ -42,8 +42,9 @@ def test_a_hold_is_made_longer_and_never_shorter_and_ends_once() -> None:
 def test_a_transaction_looks_at_none_of_twenty_thousand_keys_that_are_held(tmp_path: Path) -> None:
     store = Store(tmp_path)
     scopes = [(f"key:default:{number}", store.now + 60 + number) for number in range(20_000)]
-    with store.database.atomic():
-        store.database.connection().executemany("INSERT INTO rates VALUES (?, 0, ?, 1)", scopes)
+    store.database.begin_writing()
+    store.database.connection().executemany("INSERT INTO rates VALUES (?, 0, ?, 1)", scopes)
+    store.database.commit_writing()
     lanes = Lanes(1, keys={})
     store.commit(Look(), lanes=lanes)
     tracemalloc.start()

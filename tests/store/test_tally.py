@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peewee import OperationalError
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
@@ -84,7 +84,7 @@ class Failing(Overheard):
             return super().execute(sql, *given)
         if self._is_done:
             super().execute(sql)
-        raise sqlite3.OperationalError("disk I/O error")
+        raise OperationalError("disk I/O error")
 
 
 class Life:

@@ -277,14 +277,14 @@ def test_whatever_happens_in_whatever_order_each_key_has_one_holder_and_the_book
 def deed(store: Store, chance: random.Random) -> Item:
     """Something that may be asked for, or happen to an attempt that runs."""
     running = store.database.execute_sql(
-        "SELECT j.id, max(a.number), a.started_at FROM background_jobs AS j JOIN job_attempts AS a "
+        "SELECT j.id, max(a.number) FROM background_jobs AS j JOIN job_attempts AS a "
         "ON a.job_id = j.id WHERE j.status = 'running' GROUP BY j.id"
     ).fetchall()
     (count,) = store.database.execute_sql("SELECT count(*) FROM background_jobs").fetchone()
     job_id = chance.randint(1, count + 1)
     match chance.randint(0, 5):
         case 0 | 1 if running:
-            job_id, number, _ = chance.choice(running)
+            job_id, number = chance.choice(running)
             ending = chance.choice((COMPLETED, FAILED, LOST, Ending.not_started("no room")))
             return chance.choice((starts(job_id, number), ends(job_id, ending, number)))
         case 2:

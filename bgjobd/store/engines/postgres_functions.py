@@ -1,0 +1,104 @@
+"""Functions of SQLite's, and of ours, that PostgreSQL lacks: made with the schema, so that one text serves both.
+
+A text that is no instant, or no JSON, is an answer here and no error, as it is there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PURE: Final = "IMMUTABLE PARALLEL SAFE"
+
+_LESSER_AND_GREATER: Final = tuple(
+    f"""
+    CREATE FUNCTION {name}(a {type}, b {type}) RETURNS {type} LANGUAGE sql {_PURE}
+        AS $$ SELECT CASE WHEN a IS NULL OR b IS NULL THEN NULL WHEN a {compared} b THEN a ELSE b END $$
+    """
+    for name, compared in (("min", "<="), ("max", ">="))
+    for type in ("bigint", "double precision", "text")
+)
+"""min() and max() of two, which are NULL where one of them is."""
+
+_INSTANT: Final = '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\''
+
+FUNCTIONS: Final = (
+    *_LESSER_AND_GREATER,
+    f"""
+    CREATE FUNCTION count_true(sum bigint, is_so boolean) RETURNS bigint LANGUAGE sql {_PURE}
+        AS $$ SELECT sum + CASE WHEN is_so THEN 1 ELSE 0 END $$
+    """,
+    "CREATE AGGREGATE sum(boolean) (SFUNC = count_true, STYPE = bigint, INITCOND = '0')",
+    "CREATE AGGREGATE total(boolean) (SFUNC = count_true, STYPE = bigint, INITCOND = '0')",
+    f"""
+    CREATE FUNCTION instr(haystack text, needle text) RETURNS bigint LANGUAGE sql {_PURE}
+        AS $$ SELECT strpos(haystack, needle)::bigint $$
+    """,
+    f"""
+    CREATE FUNCTION round(number double precision, digits bigint) RETURNS double precision LANGUAGE sql {_PURE}
+        AS $$ SELECT round(number::numeric, digits::integer)::double precision $$
+    """,
+    # In days, from whenever: only differences are asked for.
+    """
+    CREATE FUNCTION julianday(at text) RETURNS double precision LANGUAGE sql IMMUTABLE
+        AS $$ SELECT extract(epoch FROM at::timestamptz)::double precision / 86400 $$
+    """,
+    """
+    CREATE FUNCTION strftime(format text, at text) RETURNS text LANGUAGE sql STABLE
+        AS $$ SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS') $$
+    """,
+    """
+    CREATE FUNCTION json_valid(given text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+    DECLARE brackets text; depth integer := 0;
+    BEGIN
+        PERFORM given::json;
+        brackets := regexp_replace(given, '"(?:\\\\.|[^"\\\\])*"|[^][{}]', '', 'g');
+        IF length(brackets) <= 2000 THEN RETURN true; END IF;
+        FOR place IN 1..length(brackets) LOOP
+            depth := depth + CASE WHEN substr(brackets, place, 1) IN ('[', '{') THEN 1 ELSE -1 END;
+            IF depth > 1000 THEN RETURN false; END IF;
+        END LOOP;
+        RETURN true;
+    EXCEPTION WHEN OTHERS THEN RETURN false;
+    END $$
+    """,
+    f"""
+    CREATE FUNCTION shifted(at text, seconds double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+    DECLARE moved double precision;
+    BEGIN
+        moved := extract(epoch FROM at::timestamptz)::double precision + seconds;
+        IF moved IS NULL THEN RETURN at; END IF;
+        moved := least(greatest(moved, -62135596800.0), 253402300799.0);
+        RETURN to_char(to_timestamp(moved) AT TIME ZONE 'UTC', {_INSTANT});
+    EXCEPTION WHEN OTHERS THEN RETURN at;
+    END $$
+    """,
+    """
+    CREATE FUNCTION seconds_between(first text, last text) RETURNS double precision LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        RETURN extract(epoch FROM last::timestamptz)::double precision
+            - extract(epoch FROM first::timestamptz)::double precision;
+    EXCEPTION WHEN OTHERS THEN RETURN NULL;
+    END $$
+    """,
+    # As str.casefold() does it, but for few letters of few scripts.
+    f"""
+    CREATE FUNCTION fold(given text) RETURNS text LANGUAGE sql {_PURE}
+        AS $$ SELECT replace(replace(lower(given COLLATE "{{folding}}"), 'ß', 'ss'), 'ς', 'σ') $$
+    """,
+    # So that nothing is found that goes from one value, or name, to the next.
+    f"""
+    CREATE FUNCTION in_lines(json text) RETURNS text LANGUAGE sql {_PURE}
+        AS $$ SELECT regexp_replace(json, '("(?:\\\\.|[^"\\\\])*")|[,:]', E'\\\\1\\n', 'g') $$
+    """,
+    """
+    CREATE FUNCTION has_value(parameters text, sensitive text, more text, as_json text) RETURNS boolean
+        LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        RETURN EXISTS (
+            SELECT 1 FROM json_each(parameters::json) AS e
+            WHERE strpos(fold(in_lines(e.value::text)), as_json) > 0
+                AND NOT coalesce(sensitive, '[]')::jsonb ? e.key AND NOT coalesce(more, '[]')::jsonb ? e.key);
+    EXCEPTION WHEN OTHERS THEN RETURN false;
+    END $$
+    """,
+)
