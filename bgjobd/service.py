@@ -28,7 +28,8 @@ from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.store import database
+from bgjobd.store.engines.places import place_of
+from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.page_process import PageProcess
@@ -79,7 +80,7 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        is_restored = database.prepare(config.daemon.state_dir, notifier.more_time)
+        is_restored = engine_at(place_of(config.daemon)).prepare(notifier.more_time)
         log = _open_log(config)
         try:
             daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)

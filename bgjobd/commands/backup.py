@@ -12,6 +12,7 @@ from bgjobd.commands.exit_codes import FAILED, INTERRUPTED, OK, USAGE, check_own
 from bgjobd.config.sections import Config
 from bgjobd.store import backups
 from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.engines.places import OfServerError
 
 
 def backup(given: argparse.Namespace, settings: Config) -> int:
@@ -20,6 +21,10 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
     target: Path = given.file or backups.usual_place(state_dir, time.time())
     try:
         check_owner(state_dir)
+        if settings.daemon.database is not None:
+            raise OfServerError(
+                "a backup", "pg_dump(1) makes one of the schema bgjobd, and the server's own tools do"
+            )
         if given.file is None:
             target.parent.mkdir(mode=0o700, exist_ok=True)
         size = backups.back_up(state_dir, target, given.force)
@@ -27,6 +32,8 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
         return complain("interrupted: there is no copy", INTERRUPTED)
     except FileExistsError as error:
         return complain(named(error, "--force replaces it"), USAGE)
+    except OfServerError as error:
+        return complain(str(error), USAGE)
     except (UnusableDatabaseError, backups.UnsoundCopyError, OSError) as error:
         return complain(f"there is no copy: {error}", FAILED)
     print(f"{one_line(str(target))}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")

@@ -37,6 +37,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.schedule_definitions import refusals
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
+from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.supervisor import cgroups, limits
@@ -257,12 +258,13 @@ def _stored(
 ) -> Iterator[Finding]:
     state_dir = config.daemon.state_dir
     try:
-        if not (state_dir / FILE_NAME).exists():
+        place = place_of(config.daemon)
+        if place == state_dir and not (state_dir / FILE_NAME).exists():
             yield ok("database: there is none yet, the first start makes it")
             return
         if _is_of_another_user(state_dir):
             return  # whose the directory is has been told, and reading may leave files beside the database
-        with closing(Waiting(state_dir)) as waiting:
+        with closing(Waiting(place)) as waiting:
             yield from _of_waiting(waiting, catalogue, ready)
     except (UnusableDatabaseError, SchemaTooNewError, OSError) as error:
         yield broken(f"database: {error}")

@@ -23,6 +23,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
@@ -55,7 +56,7 @@ def audit(config: Config, wait: Callable[[float], None] = time.sleep) -> Books:
 
     Raises UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError.
     """
-    with closing(Audit(config.daemon.state_dir)) as books:
+    with closing(Audit(place_of(config.daemon))) as books:
         first = judge(_snapshot(config, books))
         if not first.findings:
             return first

@@ -24,6 +24,7 @@ from bgjobd.commands.exit_codes import (
 from bgjobd.config.sections import Config, Retention
 from bgjobd.store.audit import SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.engines.places import OfServerError
 from bgjobd.store.migrations import SchemaTooNewError
 
 
@@ -49,6 +50,8 @@ def prune(given: argparse.Namespace, settings: Config) -> int:
         code = complain(f"a daemon holds {state_dir}, and does not do it: {error}", UNAVAILABLE)
     except (SchemaTooNewError, SchemaTooOldError) as error:
         return complain(str(error), UNREPAIRED)
+    except OfServerError as error:
+        return complain(str(error), UNAVAILABLE)
     except (UnusableDatabaseError, OSError) as error:
         code = complain(f"not all could be deleted: {error}", FAILED)
     if code in (OK, INTERRUPTED) or pruned.jobs.total() or pruned.entries:

@@ -35,6 +35,7 @@ from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.store.audit import Audit
 from bgjobd.store.backups import sync
 from bgjobd.store.database import open_for_writing
+from bgjobd.store.engines.places import OfServerError, place_of
 from bgjobd.store.engines.sqlite import errors_named
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
@@ -144,6 +145,8 @@ def hand_of(config: Config) -> Iterator[Hand]:
         except AlreadyRunningError:
             yield _Daemons(held.enter_context(Client(str(config.daemon.socket), timeout=_PATIENCE)))
             return
+        if config.daemon.database is not None:
+            raise OfServerError("pruning without a daemon", "start the daemon first, which then does it")
         database = open_for_writing(place)
         held.callback(database.close)
         output = os.open(_made(dirs.output), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -207,10 +210,10 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
 
     Raises FileExistsError for the archive, errors of the store, the client's, and OSError.
     """
-    Audit(config.daemon.state_dir).close()  # the file is there, and of this version
-    with errors_named(config.daemon.state_dir), ExitStack() as held:
+    Audit(place_of(config.daemon)).close()  # the file is there, and of this version
+    with errors_named(place_of(config.daemon)), ExitStack() as held:
         hand = held.enter_context(hand_of(config))
-        reader = held.enter_context(closing(Reader(config.daemon.state_dir)))
+        reader = held.enter_context(closing(Reader(place_of(config.daemon))))
         kept = None if archive is None else held.enter_context(closing(Archive(archive)))
         total = sum(reader.old.count_ended_before(status, before) for status, before in wish.ends.items())
         progress = held.enter_context(_progress(total))
@@ -248,8 +251,8 @@ def _without_secrets(job: JsonObject, config: Config) -> JsonObject:
 
 def would_be_pruned(config: Config, wish: Wish) -> Pruned:
     """What a run would delete; nothing is."""
-    Audit(config.daemon.state_dir).close()
-    with errors_named(config.daemon.state_dir), closing(Reader(config.daemon.state_dir)) as reader:
+    Audit(place_of(config.daemon)).close()
+    with errors_named(place_of(config.daemon)), closing(Reader(place_of(config.daemon))) as reader:
         jobs = {status: reader.old.count_ended_before(status, before) for status, before in wish.ends.items()}
         return Pruned(Counter(jobs), reader.old.count_entries(wish.ends, wish.logs))
 

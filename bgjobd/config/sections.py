@@ -54,6 +54,8 @@ class Daemon(Section):
     """The named pipe."""
     state_dir: values.Place
     """Database, outputs, backups."""
+    database: values.Database | None = None
+    """A database of PostgreSQL in place of the file in `state_dir`, as `"postgresql://bgjobd@db.example/bgjobd"`."""
     runtime_dir: values.Place
     """The spool, working directories."""
     log_dir: values.Place = Field(default_factory=lambda given: given.get("state_dir", Path("/")) / "log")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -210,6 +211,20 @@ def _socket_place(value: object, info: ValidationInfo) -> Path:
     return place
 
 
+def _database(value: object) -> str:
+    """The address of a database of PostgreSQL. What is secret has no place in a file that many may read."""
+    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")) or "\0" in value:
+        raise ValueError(f'must be "postgresql://USER@HOST/DATABASE", not {shown(value)}')
+    told = urlsplit(value)
+    asked = {name for name, _ in parse_qsl(told.query)}
+    if told.password is not None or not asked.isdisjoint(_SECRETS):
+        raise ValueError("must have no password: put it into a file that PGPASSFILE names, or ~/.pgpass")
+    return value
+
+
+_SECRETS: Final = ("password", "sslpassword")
+
+
 def _address(value: object, info: ValidationInfo) -> TcpAddress | UnixAddress:
     if isinstance(value, TcpAddress | UnixAddress):
         return value
@@ -401,6 +416,7 @@ FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 Place = Annotated[Path, BeforeValidator(_place)]
 AbsolutePlace = Annotated[Path, BeforeValidator(_absolute_place)]
 SocketPlace = Annotated[Path, BeforeValidator(_socket_place)]
+Database = Annotated[str, BeforeValidator(_database)]
 Address = Annotated[TcpAddress | UnixAddress, PlainValidator(_address)]
 Executable = Annotated[str, AfterValidator(_executable)]
 

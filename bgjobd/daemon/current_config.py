@@ -62,7 +62,7 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
 
 def _needing_a_restart(old: Config, new: Config) -> list[str]:
     """The keys that differ from those of the start, and only count at a start."""
-    places = ("socket", "fifo", "state_dir", "runtime_dir", "log_dir")
+    places = ("socket", "fifo", "state_dir", "database", "runtime_dir", "log_dir")
     changed = [f"[daemon] {key}" for key in places if getattr(old.daemon, key) != getattr(new.daemon, key)]
     return changed + [
         f"[{name}]" for name in ("socket", "log", "web") if getattr(old, name) != getattr(new, name)

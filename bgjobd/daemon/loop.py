@@ -36,6 +36,7 @@ from bgjobd.host.background import Background
 from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines.places import place_of
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.items import DaemonStarted, Item, Look
 from bgjobd.store.readers import Readers
@@ -68,7 +69,7 @@ class Daemon:
         load_config: Callable[[], Config],
         notifier: Notifier,
     ) -> None:
-        state_dir = config.daemon.state_dir
+        place = place_of(config.daemon)
         self.clock = clock
         self.limits = config.socket
         self.started_at = clock.now()
@@ -84,10 +85,10 @@ class Daemon:
         self.recent = RecentJobs()
         self.counters = Counters()
         self.health = StorageHealth(self.say, self._loop.time)
-        self.readers = Readers(state_dir)
+        self.readers = Readers(place)
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
-        self._writer = Writer(state_dir, life.id, clock, self.lanes.closed(), self._deliver)
+        self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
         self._relay = Relay(log.pass_on)

@@ -298,6 +298,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.AbsolutePlace: "absolute path",
     values.SocketPlace: "path",
     values.Address: "address",
+    values.Database: "postgresql://…",
     values.Executable: "path or name",
     values.Text: "text",
     values.Key: "text of 1 to 255 characters",

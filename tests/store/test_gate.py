@@ -211,7 +211,8 @@ def test_a_transaction_that_fails_at_any_statement_leaves_each_place_as_it_was(s
             left = iter(())
             break
     assert fuse > 20
-    assert readies(store) == {1: 0, 2: 3, 3: 3, 4: 1, 5: 1}
+    (newest,) = store.rows("SELECT max(id) AS id FROM background_jobs")  # not 5 where a server gives ids
+    assert readies(store) == {1: 0, 2: 3, 3: 3, 4: 1, newest["id"]: 1}
     assert store.count("rates") == 1
 
 
