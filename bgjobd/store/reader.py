@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from peewee import DatabaseError
 
 from bgjob.codec import JsonObject, to_json
+from bgjob.errors import StorageUnavailableError
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
@@ -43,6 +46,8 @@ from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
+
+T = TypeVar("T")
 
 _QUEUES: Final = tuple(
     f"SELECT DISTINCT queue FROM background_jobs WHERE {condition}"
@@ -153,6 +158,15 @@ class Reader:
 
     def close(self) -> None:
         self._database.close()
+
+    def answer(self, question: Callable[[Reader], T]) -> T:
+        """What the question comes to. Raises StorageUnavailableError where the database is away."""
+        try:
+            return question(self)
+        except DatabaseError as error:
+            if not self._engine.is_away(error):
+                raise
+            raise StorageUnavailableError(reason=str(error), may_be_stored=False) from error
 
     def job(self, job_id: int, before: int | None = None, limit: int | None = None) -> StoredJob | None:
         """The job with its latest attempts of smaller numbers than `before`: at most `limit`, and as fit a page.

@@ -30,7 +30,7 @@ class Readers:
 
     def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file, off the loop."""
-        return self._reading.ask(question, self.first)
+        return self._reading.ask(self.first.answer, question)
 
     def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
@@ -38,7 +38,7 @@ class Readers:
 
     def search(self, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file what takes long: only searches wait for it."""
-        return self._searching.ask(question, self._searcher)
+        return self._searching.ask(self._searcher.answer, question)
 
     def ask(self, question: Callable[..., T], *given: Any) -> asyncio.Future[T]:
         """Ask something else that is read from a disk, in turn with what the file is asked."""

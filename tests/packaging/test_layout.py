@@ -227,6 +227,16 @@ RULES = [
         of(*DATABASE),
     ),
     Rule(
+        "only the engine of PostgreSQL knows psycopg, and an outbox of an application",
+        outside("bgjobd.store.engines.postgres", *OF_OUTBOX),
+        of("psycopg"),
+    ),
+    Rule(
+        "psycopg is imported only where the database is of PostgreSQL: its engine inside functions only",
+        outside("bgjobd.store.engines.postgres"),
+        lambda use: use.is_of(["bgjobd.store.engines.postgres"]) and not use.is_lazy,
+    ),
+    Rule(
         "only the statements know the models: SQL is text, and no query is built at run time",
         outside("bgjobd.store.statements", "bgjobd.store.models"),
         of("bgjobd.store.models", "peewee.SQL", "peewee.fn", "peewee.Model", "peewee.Query"),
@@ -331,6 +341,12 @@ PLANTED = [
         "only the store knows peewee",
     ),
     ("bgjobd/demo/__init__.py", "import sqlite3", "only the store knows peewee"),
+    ("bgjobd/store/ledger.py", "def f(): import psycopg", "only the engine of PostgreSQL knows psycopg"),
+    (
+        "bgjobd/store/engines/places.py",
+        "from bgjobd.store.engines import postgres",
+        "psycopg is imported only where",
+    ),
     (
         "bgjobd/store/reader.py",
         "from bgjobd.store.models import Queue",

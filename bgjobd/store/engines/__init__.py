@@ -118,6 +118,9 @@ class Engine(Protocol):
     def is_trouble(self, error: Exception) -> bool:
         """Whether the database or the machine is to blame, so that the same may succeed later."""
 
+    def is_away(self, error: Exception) -> bool:
+        """Whether a question could not be asked, for nobody answers there."""
+
     def is_passing(self, error: Exception) -> bool:
         """Whether the same is to be tried again at once, for another transaction was in the way."""
 

@@ -145,7 +145,7 @@ class PostgresConnection:
 
     def _connected(self) -> psycopg.Connection[Any]:
         settings = _SETTINGS | (_OF_READERS if self._for_reading else {})
-        with as_peewees_own:
+        try:
             connection = psycopg.connect(
                 self._address,
                 autocommit=True,
@@ -155,6 +155,8 @@ class PostgresConnection:
                 options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
                 **_KEEPALIVES,
             )
+        except psycopg.Error as error:
+            raise OperationalError(error, " ".join(str(error).split())) from error  # of several lines
         adapters = connection.adapters
         adapters.register_dumper(int, Int8Dumper)
         adapters.register_dumper(bool, _BoolDumper)
@@ -318,6 +320,9 @@ class Postgres:
             return True
         is_without_code = isinstance(error, OperationalError) and _code(error) is None
         return is_without_code or _is_broken(error)
+
+    def is_away(self, error: Exception) -> bool:
+        return self.is_trouble(error)
 
     def is_passing(self, error: Exception) -> bool:
         return _code(error) in _PASSING

@@ -84,6 +84,10 @@ class Sqlite:
     def is_trouble(self, error: Exception) -> bool:
         return of_file.is_trouble(error)
 
+    def is_away(self, error: Exception) -> bool:
+        """A file is there, or it is damage, of which the log is to tell."""
+        return False
+
     def is_passing(self, error: Exception) -> bool:
         """Nobody else writes."""
         return False
