@@ -12,7 +12,7 @@ from typing import Final
 
 from bgjobd import service
 from bgjobd.api.unix_socket import SocketInUseError
-from bgjobd.commands.exit_codes import BUSY, FAILED, OK, UNREPAIRED, USAGE, complain
+from bgjobd.commands.exit_codes import BUSY, FAILED, OK, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.commands.settings import settings_of
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
@@ -24,6 +24,7 @@ from bgjobd.host.pacing import AtMostOnce
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
+from bgjobd.store.engines.places import UnusableServerError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.supervisor import limits
 from bgjobd.supervisor.spool_files import SpoolInUseError
@@ -54,6 +55,8 @@ def serve(given: argparse.Namespace) -> int:
         return complain(str(error), BUSY)
     except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
         return complain(str(error), UNREPAIRED)
+    except UnusableServerError as error:
+        return complain(str(error), UNAVAILABLE)
     except UnusableDatabaseError as error:
         return complain(str(error), FAILED)
     except OSError as error:

@@ -109,6 +109,7 @@ def test_every_key_of_every_section_is_taken(tmp_path: Path) -> None:
         "socket": Path("/run/x.sock"),
         "fifo": Path("/run/x.fifo"),
         "state_dir": Path("/var/lib/x"),
+        "database": "postgresql://x@db.example/x",
         "runtime_dir": Path("/run/x"),
         "log_dir": Path("/var/log/x"),
         "slots": 4,
@@ -138,6 +139,7 @@ EVERY_KEY = """
 socket = "unix:/run/x.sock"
 fifo = "/run/x.fifo"
 state_dir = "/var/lib/x"
+database = "postgresql://x@db.example/x"
 runtime_dir = "/run/x"
 log_dir = "/var/log/x"
 slots = 4
@@ -310,6 +312,10 @@ BAD_VALUES = [
     ("[daemon]\ndrain = 1", "daemon.drain", "must be true or false, not 1"),
     ("[daemon]\nstate_dir = ''", "daemon.state_dir", "must be a path, not ''"),
     ("[daemon]\nstate_dir = 3", "daemon.state_dir", "must be a path, not 3"),
+    ("[daemon]\ndatabase = 'mysql://db/x'", "daemon.database", 'must be "postgresql://USER@HOST/DATABASE"'),
+    ("[daemon]\ndatabase = 3", "daemon.database", "not 3"),
+    ("[daemon]\ndatabase = 'postgresql://u:p@db/x'", "daemon.database", "a file that PGPASSFILE names"),
+    ("[daemon]\ndatabase = 'postgresql://u@db/x?password=p'", "daemon.database", "must have no password"),
     ('[daemon]\nfifo = "a\\u0000b"', "daemon.fifo", "must be a path"),
     ("[daemon]\nsocket = 'unix:@abstract'", "daemon.socket", "no abstract socket"),
     ("[daemon]\nsocket = 'unix:'", "daemon.socket", "must be a path"),

@@ -165,7 +165,17 @@ class Store:
     """One ledger; `now` moves only where a test moves it, jitter is always whole."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.state_dir: Any = Engines.at(state_dir)
+        self._begin_at(Engines.at(state_dir))
+
+    @classmethod
+    def on(cls, place: Place) -> Store:
+        """One on this database."""
+        store = cls.__new__(cls)
+        store._begin_at(place)
+        return store
+
+    def _begin_at(self, place: Place) -> None:
+        self.state_dir: Any = place
         self.now = NOW
         self.open()
 

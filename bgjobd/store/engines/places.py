@@ -9,7 +9,14 @@ from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Place
 
 
-class NoDriverError(UnusableDatabaseError):
+class UnusableServerError(UnusableDatabaseError):
+    """PostgreSQL cannot be used now."""
+
+    def _next(self, path: Path) -> str:
+        return "see that the server runs and takes this address, then start again"
+
+
+class NoDriverError(UnusableServerError):
     """The configuration names PostgreSQL, and what speaks to it is not installed."""
 
     def _next(self, path: Path) -> str:

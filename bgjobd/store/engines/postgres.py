@@ -21,6 +21,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import Database, Given
+from bgjobd.store.engines.places import UnusableServerError
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -44,13 +45,6 @@ _KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 10, "keepali
 _TROUBLE: Final = ("08", "53", "57P")
 _PASSING: Final = ("40001", "40P01")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
-
-
-class UnusableServerError(UnusableDatabaseError):
-    """PostgreSQL cannot be used now."""
-
-    def _next(self, path: Path) -> str:
-        return "see that the server runs and takes this address, then start again"
 
 
 class _TextDumper(adapt.Dumper):

@@ -19,6 +19,9 @@ _LESSER_AND_GREATER: Final = tuple(
 )
 """min() and max() of two, which are NULL where one of them is."""
 
+_LIKE_AN_INSTANT: Final = "'^\\d{4}-\\d\\d-\\d\\dT'"
+"""For PostgreSQL `tomorrow` is an instant, too."""
+
 _INSTANT: Final = '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\''
 
 FUNCTIONS: Final = (
@@ -63,18 +66,21 @@ FUNCTIONS: Final = (
     """,
     f"""
     CREATE FUNCTION shifted(at text, seconds double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
-    DECLARE moved double precision;
+    DECLARE moved double precision; days integer;
     BEGIN
+        IF at !~ {_LIKE_AN_INSTANT} OR seconds IS NULL THEN RETURN at; END IF;
         moved := extract(epoch FROM at::timestamptz)::double precision + seconds;
-        IF moved IS NULL THEN RETURN at; END IF;
         moved := least(greatest(moved, -62135596800.0), 253402300799.0);
-        RETURN to_char(to_timestamp(moved) AT TIME ZONE 'UTC', {_INSTANT});
+        days := floor(moved / 86400);  -- apart, for with all of them a number has too few digits for microseconds
+        RETURN to_char(
+            'epoch'::timestamp + make_interval(days => days, secs => moved - days * 86400.0), {_INSTANT});
     EXCEPTION WHEN OTHERS THEN RETURN at;
     END $$
     """,
-    """
+    f"""
     CREATE FUNCTION seconds_between(first text, last text) RETURNS double precision LANGUAGE plpgsql IMMUTABLE AS $$
     BEGIN
+        IF first !~ {_LIKE_AN_INSTANT} OR last !~ {_LIKE_AN_INSTANT} THEN RETURN NULL; END IF;
         RETURN extract(epoch FROM last::timestamptz)::double precision
             - extract(epoch FROM first::timestamptz)::double precision;
     EXCEPTION WHEN OTHERS THEN RETURN NULL;

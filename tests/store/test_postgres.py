@@ -1,0 +1,499 @@
+"""What only PostgreSQL has: its schema beside SQLite's, functions of ours in SQL, connections that break, plans."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import psycopg
+import pytest
+from peewee import OperationalError
+
+from bgjob.errors import StorageUnavailableError
+from bgjobd.config.sections import Daemon
+from bgjobd.core.job import Ending
+from bgjobd.core.planner import Lanes
+from bgjobd.host.absence import absent
+from bgjobd.host.clock import Clock, to_text
+from bgjobd.store import migrations, sql_functions, statements
+from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
+from bgjobd.store.engines import postgres, postgres_schema
+from bgjobd.store.engines.places import NoDriverError, place_of
+from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
+from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.items import Look
+from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.reader import Reader
+from bgjobd.store.writer import Delivery, Entrusted, Writer
+from tests.postgresql import Places, PostgreSQL
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    NO_SLOTS,
+    NOW,
+    Engines,
+    Store,
+    asked,
+    ends,
+    new_database,
+    submission,
+)
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def place(places: Places, tmp_path: Path) -> Iterator[Postgres]:
+    known = places.known()
+    yield places.at(tmp_path)
+    places.take_back(known)
+
+
+@pytest.fixture
+def store(
+    place: Postgres, places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Store]:
+    monkeypatch.setattr(Engines, "at", places.at)
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def empty(postgresql: PostgreSQL) -> Postgres:
+    """A database without any table."""
+    return Postgres(postgresql.dsn(postgresql.database()))
+
+
+def end_others(place: Postgres) -> None:
+    """Have the server end all connections to the database."""
+    with psycopg.connect(place.address, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+# Schema
+
+KINDS = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "VARCHAR(255)": "text"}
+
+
+def test_the_tables_are_those_of_sqlite_column_by_column(store: Store, tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as file:
+        tables = [
+            name
+            for (name,) in file.execute_sql(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+            )
+        ]
+        for table in tables:
+            columns = [
+                (name, KINDS[kind], bool(is_set or in_key))
+                for _, name, kind, is_set, _, in_key in file.execute_sql(f"PRAGMA table_info({table})")
+            ]
+            assert columns == [
+                (row["column_name"], row["data_type"], row["is_nullable"] == "NO")
+                for row in store.rows(
+                    "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
+                    "WHERE table_schema = 'bgjobd' AND table_name = ? ORDER BY ordinal_position",
+                    table,
+                )
+            ]
+        indexes = file.execute_sql(
+            "SELECT name FROM sqlite_schema WHERE type = 'index' AND name NOT LIKE 'sqlite%'"
+        )
+        own = store.rows(
+            "SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'bgjobd' AND indexname NOT LIKE '%pkey'"
+        )
+        assert {name for (name,) in indexes} == {row["name"] for row in own}
+
+
+def test_texts_are_compared_byte_by_byte(store: Store) -> None:
+    rows = store.rows(
+        "SELECT table_name || '.' || column_name AS name FROM information_schema.columns "
+        "WHERE table_schema = 'bgjobd' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C' "
+        "AND table_name <> 'sqlite_sequence'"
+    )
+    assert rows == []
+
+
+def test_a_start_makes_the_schema_once(empty: Postgres) -> None:
+    assert not empty.prepare(lambda: None)
+    with closing(Reader(empty)) as reader:
+        first = reader.database_id()
+    assert not empty.prepare(lambda: None)
+    with closing(Reader(empty)) as reader:
+        assert reader.database_id() == first
+
+
+def test_two_daemons_that_start_at_once_make_it_one_after_the_other(empty: Postgres) -> None:
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            empty.prepare(lambda: None)
+        except BaseException as error:
+            failures.append(error)
+
+    starts = [threading.Thread(target=start) for _ in range(4)]
+    for one in starts:
+        one.start()
+    for one in starts:
+        one.join(PATIENCE)
+    assert failures == []
+
+
+def test_a_later_version_takes_the_steps_of_postgresql(
+    place: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(database: Any) -> None:
+        raise AssertionError("that is SQLite's")
+
+    for module in (migrations, postgres_schema, postgres):
+        monkeypatch.setattr(module, "STEPS", (*STEPS, never), raising=False)
+    steps = {len(STEPS): ("ALTER TABLE queues ADD COLUMN note text",)}
+    monkeypatch.setattr(postgres_schema, "POSTGRES_STEPS", steps)
+    place.prepare(lambda: None)
+    with closing(place.open_for_writing()) as database:
+        assert database.execute_sql("PRAGMA user_version").fetchone() == (len(STEPS) + 1,)
+        database.execute_sql("SELECT note FROM queues")
+        database.execute_sql("ALTER TABLE queues DROP COLUMN note")
+        database.execute_sql(f"UPDATE schema_version SET version = {len(STEPS)}")
+
+
+def test_each_step_behind_the_version_that_is_made_whole_has_its_form() -> None:
+    assert set(postgres_schema.POSTGRES_STEPS) == set(range(postgres_schema.VERSION, len(STEPS)))
+
+
+def test_a_schema_of_a_newer_bgjobd_is_left_alone(place: Postgres) -> None:
+    with closing(place.open_for_writing()) as database:
+        database.execute_sql("UPDATE schema_version SET version = version + 1")
+        try:
+            with pytest.raises(SchemaTooNewError, match="this bgjobd knows up to"):
+                place.prepare(lambda: None)
+        finally:
+            database.execute_sql("UPDATE schema_version SET version = version - 1")
+
+
+def test_a_database_in_another_encoding_is_refused(postgresql: PostgreSQL) -> None:
+    with psycopg.connect(postgresql.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pytest.raises(UnusableDatabaseError, match="its encoding is LATIN1, and has to be UTF8"):
+        Postgres(postgresql.dsn("latin")).prepare(lambda: None)
+
+
+def test_a_server_that_is_not_there_is_named_without_what_is_secret(tmp_path: Path) -> None:
+    with pytest.raises(UnusableDatabaseError) as refused:
+        Postgres(f"postgresql://shop:secret@/shop?host={tmp_path}").prepare(lambda: None)
+    assert str(tmp_path) in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_without_its_driver_a_configured_database_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {name: tmp_path / name for name in ("socket", "state_dir", "runtime_dir")}
+    daemon = Daemon.model_validate({**own, "database": "postgresql://db.example/bgjobd"})
+    assert isinstance(place_of(daemon), Postgres)
+    monkeypatch.delitem(sys.modules, "bgjobd.store.engines.postgres")
+    monkeypatch.delattr("bgjobd.store.engines.postgres")
+    monkeypatch.delitem(sys.modules, "psycopg")
+    with absent("psycopg"), pytest.raises(NoDriverError, match=r"pip install 'bgjobd\[postgres\]'"):
+        place_of(daemon)
+
+
+# Functions
+
+INSTANTS = [to_text(at) for at in (NOW, NOW + 0.25, -62_135_596_800.0, 253_402_300_799.0, -1e9)]
+TEXTS = [None, "", "AbC", "Größe", "ΣΊΣΥΦΟΣ", "ÅÉ", "straße", "İ"]
+
+
+@pytest.fixture
+def asks(store: Store) -> Callable[..., Any]:
+    def ask(expression: str, *values: Any) -> Any:
+        return store.database.execute_sql(f"SELECT {expression}", values).fetchone()[0]
+
+    return ask
+
+
+@pytest.mark.parametrize("at", [*INSTANTS, "tomorrow", ""])
+@pytest.mark.parametrize("seconds", [0.0, 1.5, -3600.25, 1e12, -1e12, 1e300])
+def test_an_instant_is_moved_as_in_python(asks: Callable[..., Any], at: str, seconds: float) -> None:
+    assert asks("shifted(?, ?::double precision)", at, seconds) == sql_functions.shifted(at, seconds)
+
+
+def test_what_lies_between_two_instants_is_the_same_as_in_python(asks: Callable[..., Any]) -> None:
+    for first in [*INSTANTS, "tomorrow"]:
+        for last in INSTANTS:
+            expected = sql_functions.seconds_between(first, last)
+            assert asks("seconds_between(?, ?)", first, last) == expected
+
+
+@pytest.mark.parametrize("text", [text for text in TEXTS if text != "İ"])
+def test_a_text_is_folded_as_in_python(asks: Callable[..., Any], text: str | None) -> None:
+    assert asks("fold(?)", text) == sql_functions._fold(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        *(("{}", 1), ("{", 0), ("", 0), ("NaN", 0)),
+        *(("[" * 1000 + "]" * 1000, 1), ("[" * 1001 + "]" * 1001, 0)),
+        (f'["{"[" * 2000}", {"[]," * 2000} 1]', 1),
+    ],
+    ids=lambda one: str(one)[:8],
+)
+def test_json_is_looked_at_as_sqlite_does(asks: Callable[..., Any], text: str, is_valid: int) -> None:
+    assert asks("json_valid(?)", text) == is_valid
+
+
+def test_the_lesser_and_the_greater_of_two_are_none_where_one_is(asks: Callable[..., Any]) -> None:
+    assert asks("min(2::bigint, 1::bigint)") == 1
+    assert asks("max('b'::text, 'a')") == "b"
+    assert asks("max(1.5::double precision, NULL)") is None
+
+
+# What a text cannot have
+
+
+def test_a_nul_is_stored_as_what_stands_for_what_cannot_be_shown(store: Store) -> None:
+    job_id = store.run_one()
+    store.commit(ends(job_id, Ending.failed("ValueError", "a\0b", "Traceback …")))
+    assert store.attempts(job_id)[0]["error_message"] == "a\ufffdb"
+    with closing(Reader(store.state_dir)) as reader:
+        assert len(reader.logs(LogFilter(search="a\0b")).rows) == 1
+
+
+# Ids
+
+
+def test_an_id_is_never_given_again_whatever_was_deleted(store: Store) -> None:
+    first = store.submit(asked(), asked())
+    store.database.execute_sql("DELETE FROM background_jobs")
+    store.close()
+    store.open()
+    assert min(store.submit(asked())) > max(first)
+
+
+def test_who_writes_log_entries_waits_for_the_commit_of_who_did_before(store: Store) -> None:
+    with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
+        other.begin_writing()
+        other.lock_log()
+        done = threading.Event()
+
+        def submit() -> None:
+            store.submit(asked())
+            done.set()
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not other.execute_sql(waiting).fetchone()[0]:
+            assert thread.is_alive()
+        assert not done.is_set()
+        other.commit_writing()
+        thread.join(PATIENCE)
+    assert done.is_set()
+
+
+# Connections that break
+
+
+class Office:
+    """A writer, and what it delivers."""
+
+    def __init__(self, place: Postgres) -> None:
+        self.deliveries: Queue[Delivery] = Queue()
+        self.writer = Writer(place, BOOT, Clock(), NO_SLOTS, self.deliveries.put)
+        self.writer.start()
+
+    def ask(self, item: Any) -> Any:
+        """The answer, whatever else is delivered before it."""
+        self.writer.put(Entrusted(item, "asked"))
+        while True:
+            for ticket, answer in self.deliveries.get(timeout=PATIENCE).answered:
+                if ticket == "asked":
+                    return answer
+
+
+def test_a_connection_that_the_server_ended_refuses_one_submit_and_keeps_facts(store: Store) -> None:
+    job_id = store.run_one()
+    office = Office(store.state_dir)
+    try:
+        office.ask(Look())
+        end_others(store.state_dir)
+        refused = office.ask(submission(asked()))
+        assert isinstance(refused, StorageUnavailableError)
+        end_others(store.state_dir)
+        assert office.ask(ends(job_id, COMPLETED)).status == "completed"
+    finally:
+        office.writer.finish()
+
+
+def test_a_commit_whose_answer_is_lost_is_uncertain(store: Store) -> None:
+    store.database.begin_writing()
+    end_others(store.state_dir)
+    with pytest.raises(UncertainCommitError):
+        store.database.commit_writing()
+    store.database.roll_back()
+    store.close()
+    store.open()
+
+
+def test_a_transaction_in_the_way_of_another_is_tried_again_without_a_word(store: Store) -> None:
+    office = Office(store.state_dir)
+    try:
+        office.ask(Look())
+        ledger = office.writer._ledger
+        assert ledger is not None
+        left = [psycopg.errors.SerializationFailure(), psycopg.errors.DeadlockDetected()]
+        real = ledger.commit
+
+        def commit(*given: Any) -> Any:
+            if left:
+                raise OperationalError(left.pop(), "in the way")
+            return real(*given)
+
+        ledger.commit = commit  # type: ignore[method-assign]
+        (stored,) = office.ask(submission(asked()))
+        assert stored.created
+        assert left == []
+    finally:
+        office.writer.finish()
+
+
+def test_a_reader_whose_connection_was_ended_says_so_once_and_connects_again(store: Store) -> None:
+    store.submit(asked())
+    with closing(Reader(store.state_dir)) as reader:
+        end_others(store.state_dir)
+        with pytest.raises(StorageUnavailableError):
+            reader.answer(lambda reader: reader.job(1))
+        assert reader.answer(lambda reader: reader.job(1)) is not None
+    store.close()
+    store.open()
+
+
+def test_a_reader_that_asks_nonsense_has_met_a_bug(store: Store) -> None:
+    with closing(Reader(store.state_dir)) as reader, pytest.raises(Exception, match="nowhere"):
+        reader.answer(lambda reader: reader._database.execute_sql("SELECT * FROM nowhere"))
+
+
+# Time
+
+
+def test_a_search_ends_in_time_and_the_next_question_is_answered_whole(store: Store) -> None:
+    store.submit(asked())
+    many = [(number, "needle") for number in range(10, 60_000)]
+    store.database.connection().executemany(
+        "INSERT INTO job_logs (id, job_id, type, message, created_at) VALUES (?, 1, 'info', ?, '')",
+        many[:100],
+    )
+    store.database.execute_sql(
+        "INSERT INTO job_logs (id, job_id, type, message, created_at) "
+        "SELECT n, 1, 'info', repeat('hay', 300), '' FROM generate_series(1000, 60000) AS n"
+    )
+    with closing(Reader(store.state_dir)) as reader:
+        page = reader.logs(LogFilter(search="needle"), limit=1000, budget=0.0)
+        assert not page.is_complete
+        assert page.rows == []
+        assert page.next is not None
+        rest = reader.logs(LogFilter(search="needle"), before=page.next, limit=1000, budget=600.0)
+        assert len(rest.rows) == 100
+        assert reader._database.execute_sql("SHOW statement_timeout").fetchone() == ("1min",)
+
+
+# Plans
+
+
+def index_of(store: Store, statement: str, given: dict[str, Any]) -> str:
+    """What a plan for many rows says, for values that it does not know."""
+    found = store.database.connection().execute(f"EXPLAIN {statement}", given).fetchall()
+    return "\n".join(line for (line,) in found)
+
+
+PLANS = [
+    (statements.SELECT_READY, {"queue": "q7", "count": 4}, "jobs_ready"),
+    (statements.SELECT_READY_OF_CLASS, {"queue": "q7", "class_name": "C", "count": 4}, "jobs_of_class"),
+    (statements.SELECT_NEXT_DUE, {}, "jobs_scheduled"),
+    (statements.COUNT_RUNNING, {}, "jobs_running"),
+    (statements.SELECT_JOB, {"id": 7}, "background_jobs_pkey"),
+    (statements.SELECT_JOBS, {"ids": "[7]"}, "background_jobs_pkey"),
+    (statements.SELECT_JOBS_BY_KEY, {"keys": '["k"]'}, "jobs_key"),
+    (statements.SELECT_LAST_LOG_ID, {}, "job_logs_pkey"),
+    (statements.SELECT_OPEN_ATTEMPTS, {}, "attempts_open"),
+    (statements.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Twenty thousand jobs, most of which have ended."""
+    known = places.known()
+    place = places.at(tmp_path_factory.mktemp("filled"))
+    store = Store.on(place)
+    store.submit(asked())
+    columns = [
+        row["name"]
+        for row in store.rows(
+            "SELECT column_name AS name FROM information_schema.columns "
+            "WHERE table_schema = 'bgjobd' AND table_name = 'background_jobs' ORDER BY ordinal_position"
+        )
+    ]
+    own = {
+        "id": "n",
+        "status": "CASE WHEN n % 10 = 0 THEN 'pending' WHEN n % 100 = 1 THEN 'running' ELSE 'completed' END",
+        "finished_at": "CASE WHEN n % 10 = 0 OR n % 100 = 1 THEN NULL ELSE created_at END",
+        "queue": "'q' || n % 20",
+    }
+    chosen = ", ".join(own.get(name, name) for name in columns)
+    store.database.execute_sql(
+        f"INSERT INTO background_jobs SELECT {chosen} FROM background_jobs, generate_series(2, 20000) AS n WHERE id = 1"
+    )
+    store.database.execute_sql(
+        "INSERT INTO job_attempts (job_id, number, token, boot_id, outcome) "
+        "SELECT id, 1, '', '', CASE WHEN status = 'completed' THEN 'completed' END FROM background_jobs "
+        "WHERE status <> 'pending'"
+    )
+    store.database.execute_sql(
+        "INSERT INTO job_logs (id, job_id, type, message, created_at) "
+        "SELECT n, n, 'success', '', '' FROM generate_series(2, 20000) AS n"
+    )
+    store.database.execute_sql("ANALYZE")
+    yield store
+    store.close()
+    places.take_back(known)
+
+
+@pytest.mark.parametrize(("statement", "given", "index"), PLANS, ids=[index for _, _, index in PLANS])
+def test_a_hot_statement_finds_its_rows_by_an_index(
+    filled: Store, statement: str, given: dict[str, Any], index: str
+) -> None:
+    plan = index_of(filled, statement, given)
+    assert index in plan
+    assert "Seq Scan on background_jobs" not in plan
+    assert "Seq Scan on job_logs" not in plan
+
+
+def test_pages_of_many_jobs_are_as_those_of_few(filled: Store) -> None:
+    with closing(Reader(filled.state_dir)) as reader:
+        page = reader.list(JobFilter(status=("completed",)), now=NOW, limit=5)
+        assert len(page.rows) == 5
+        page = reader.list(JobFilter(queue="q7"), now=NOW, limit=5)
+        assert [row["id"] for row in page.rows] == sorted((row["id"] for row in page.rows), reverse=True)
+
+
+def test_claims_go_on_while_the_table_grows(store: Store) -> None:
+    chance = random.Random(7)
+    for _ in range(20):
+        store.submit(*[asked(priority=chance.randint(0, 3)) for _ in range(10)])
+        claims = store.claim(Lanes(5, {"default": None}))
+        store.commit(*[ends(claim.job.id, COMPLETED) for claim in claims])
+    assert store.ledger.commit([Look()], NO_SLOTS, store.now).tally.jobs == {"completed": 100, "pending": 100}
