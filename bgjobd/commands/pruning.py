@@ -213,7 +213,7 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
     Audit(place_of(config.daemon)).close()  # the file is there, and of this version
     with errors_named(place_of(config.daemon)), ExitStack() as held:
         hand = held.enter_context(hand_of(config))
-        reader = held.enter_context(closing(Reader(place_of(config.daemon))))
+        reader = held.enter_context(closing(Reader(place_of(config.daemon), is_patient=True)))
         kept = None if archive is None else held.enter_context(closing(Archive(archive)))
         total = sum(reader.old.count_ended_before(status, before) for status, before in wish.ends.items())
         progress = held.enter_context(_progress(total))
@@ -252,7 +252,10 @@ def _without_secrets(job: JsonObject, config: Config) -> JsonObject:
 def would_be_pruned(config: Config, wish: Wish) -> Pruned:
     """What a run would delete; nothing is."""
     Audit(place_of(config.daemon)).close()
-    with errors_named(place_of(config.daemon)), closing(Reader(place_of(config.daemon))) as reader:
+    with (
+        errors_named(place_of(config.daemon)),
+        closing(Reader(place_of(config.daemon), is_patient=True)) as reader,
+    ):
         jobs = {status: reader.old.count_ended_before(status, before) for status, before in wish.ends.items()}
         return Pruned(Counter(jobs), reader.old.count_entries(wish.ends, wish.logs))
 

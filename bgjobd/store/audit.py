@@ -268,7 +268,7 @@ class Audit:
         """Raises SchemaTooNewError, SchemaTooOldError, and as every question does UnusableDatabaseError."""
         self._engine = engine_at(place)
         with errors_named(self._engine):
-            self._database = self._engine.open_for_reading()
+            self._database = self._engine.open_for_reading(is_patient=True)
         self._check_version()
 
     def _check_version(self) -> None:

@@ -6,8 +6,8 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
+from bgjobd.store.engines import Given
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
 
@@ -173,6 +174,10 @@ class SqliteFile(SqliteDatabase):
     def connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it
         return found
+
+    def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
+        with as_peewees_own, closing(self.connection().execute(sql, given)) as rows:
+            yield from rows
 
     def begin_writing(self) -> None:
         with as_peewees_own:

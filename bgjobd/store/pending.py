@@ -6,6 +6,7 @@ On a connection that cannot write, of any schema that this bgjobd can bring up t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,7 +47,7 @@ class Waiting:
         """Raises SchemaTooNewError, and as every question does UnusableDatabaseError."""
         self._engine = engine_at(place)
         with errors_named(self._engine):
-            self._database = self._engine.open_for_reading()
+            self._database = self._engine.open_for_reading(is_patient=True)
         self.schema = int(self._ask("PRAGMA user_version")[0][0])
         if self.schema > len(STEPS):
             raise SchemaTooNewError(self._engine.schema_file(), self.schema, len(STEPS))
@@ -71,8 +72,8 @@ class Waiting:
     def jobs(self) -> Iterator[PendingJob]:
         """Those that are due, then those that wait for their time, those last that have begun; each by their ids."""
         for ready in _READY:
-            with errors_named(self._engine):
-                yield from (PendingJob(*row) for row in self._database.execute_sql(PENDING, (ready,)))
+            with errors_named(self._engine), closing(self._database.walk(PENDING, (ready,))) as rows:
+                yield from (PendingJob(*row) for row in rows)
 
     def newest(self) -> str | None:
         """The latest time that a recent job was written at, as it is stored; None where there is no job."""

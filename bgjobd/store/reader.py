@@ -149,9 +149,9 @@ class StoredJob:
 class Reader:
     """Answers questions about the file, `old` those about what may go; use from one thread at a time."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, is_patient: bool = False) -> None:
         self._engine = engine_at(place)
-        self._database = self._engine.open_for_reading()
+        self._database = self._engine.open_for_reading(is_patient)
         # Which opens all files: later it may take long.
         self._database.execute_sql("PRAGMA schema_version").fetchall()
         self.old = OldRows(self._database)
@@ -404,7 +404,7 @@ class Reader:
         To be closed: it holds on to what the file was.
         """
         for ready in _WAITING:
-            with closing(self._database.execute_sql(PENDING, (ready,))) as rows:
+            with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
     def running(self) -> Sequence[JsonObject]:

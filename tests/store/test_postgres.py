@@ -44,6 +44,7 @@ from tests.store.samples import (
     new_database,
     submission,
 )
+from tests.support import eventually
 
 PATIENCE = 20.0
 
@@ -296,8 +297,7 @@ def test_who_writes_log_entries_waits_for_the_commit_of_who_did_before(store: St
         thread = threading.Thread(target=submit)
         thread.start()
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while not other.execute_sql(waiting).fetchone()[0]:
-            assert thread.is_alive()
+        eventually(lambda: other.execute_sql(waiting).fetchone()[0])
         assert not done.is_set()
         other.commit_writing()
         thread.join(PATIENCE)
@@ -379,6 +379,23 @@ def test_a_reader_whose_connection_was_ended_says_so_once_and_connects_again(sto
         assert reader.answer(lambda reader: reader.job(1)) is not None
     store.close()
     store.open()
+
+
+def test_very_many_rows_come_a_part_at_a_time_beside_other_questions(store: Store) -> None:
+    ids = store.submit(*[asked() for _ in range(2500)])
+    with closing(Reader(store.state_dir)) as reader, closing(reader.pending()) as pending:
+        assert next(pending).id == ids[0]
+        assert reader.job(ids[7]) is not None
+        assert [job.id for job in pending] == ids[1:]
+        with closing(reader.pending()) as again:
+            assert next(again).id == ids[0]
+    with closing(place_reader(store)) as patient:
+        assert patient.execute_sql("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def place_reader(store: Store) -> PostgresDatabase:
+    place: Postgres = store.state_dir
+    return place.open_for_reading(is_patient=True)
 
 
 def test_a_reader_that_asks_nonsense_has_met_a_bug(store: Store) -> None:

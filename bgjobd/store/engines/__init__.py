@@ -6,7 +6,7 @@ them; an engine of another one has its connections translate them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -43,6 +43,9 @@ class Database(Protocol):
 
     def execute_sql(self, sql: str, params: Any = ...) -> Any:
         """A cursor. Raises peewee's errors."""
+
+    def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
+        """Rows of which there may be very many, a part at a time; to be closed. Raises peewee's errors."""
 
     def atomic(self) -> AbstractContextManager[Any]:
         """All that is read meanwhile is of one moment."""
@@ -102,7 +105,8 @@ class Engine(Protocol):
 
     def open_for_writing(self) -> Database: ...
 
-    def open_for_reading(self) -> Database: ...
+    def open_for_reading(self, is_patient: bool = False) -> Database:
+        """`is_patient`: a question may take as long as it does, for nobody waits for the next."""
 
     def ground(self) -> Ground: ...
 

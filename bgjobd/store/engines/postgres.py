@@ -6,7 +6,7 @@ Beside its neighbours of this folder the one place that knows psycopg.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ _LOG_LOCK: Final = 0x62676A6F02
 """Advisory locks: who migrates, and who gives ids to log entries."""
 
 _CONNECTING_FOR: Final = 10
+_ROWS_AT_ONCE: Final = 1000
 _SETTINGS: Final = {
     "search_path": SCHEMA,
     "idle_in_transaction_session_timeout": "5s",
@@ -107,6 +108,13 @@ class PostgresConnection:
             cursor.executemany(statement.text, given)
         return cursor
 
+    def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
+        """The rows that the server keeps for us, and gives a thousand at a time."""
+        statement = translated(sql)
+        with as_peewees_own, self._open().cursor("walk", withhold=True) as cursor:
+            cursor.itersize = _ROWS_AT_ONCE
+            yield from cursor.execute(statement.text, statement.given(given))
+
     def set_trace_callback(self, told: Callable[[str], None] | None) -> None:
         """Have each statement told before it runs, as SQLite's connections do."""
         self._told = told
@@ -172,6 +180,9 @@ class PostgresDatabase:
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         return self.connection().execute(sql, () if params is None else params)
+
+    def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
+        yield from self._connection.walk(sql, given)
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
@@ -293,8 +304,11 @@ class Postgres:
     def open_for_writing(self) -> PostgresDatabase:
         return PostgresDatabase(self.address, for_reading=False)
 
-    def open_for_reading(self) -> PostgresDatabase:
-        return PostgresDatabase(self.address, for_reading=True)
+    def open_for_reading(self, is_patient: bool = False) -> PostgresDatabase:
+        database = PostgresDatabase(self.address, for_reading=True)
+        if is_patient:
+            database.connection().run("SET statement_timeout = 0")
+        return database
 
     def ground(self) -> Server:
         return Server()

@@ -65,7 +65,7 @@ class Sqlite:
     def open_for_writing(self) -> SqliteFile:
         return open_for_writing(self.state_dir)
 
-    def open_for_reading(self) -> SqliteFile:
+    def open_for_reading(self, is_patient: bool = False) -> SqliteFile:
         return open_for_reading(self.state_dir)
 
     def ground(self) -> OfFile:
