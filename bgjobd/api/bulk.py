@@ -14,7 +14,7 @@ from bgjobd.api import submissions
 from bgjobd.api.access import Grants
 from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import Options, SubmitMany, UnnamedJob, without_nul
+from bgjobd.api.schemas import Options, SubmitMany, UnnamedJob
 from bgjobd.api.submissions import checked_text, digest_beside_call, digester, text_in_order
 from bgjobd.api.ties import Names
 from bgjobd.core.gate import Share
@@ -170,7 +170,7 @@ async def _bulk(
             if pace.is_over:
                 await pace.rest()
             text = await checked_text(parameters, limit, check)
-            key = None if keys is None else without_nul(keys[index])
+            key = None if keys is None else keys[index]
             if key is None:
                 digest = None
             elif is_made_here(key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
@@ -24,16 +24,7 @@ _MOST_NAMES: Final = 100
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_DURATION, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
-
-
-def without_nul(text: str) -> str:
-    """The text as any database can hold it: U+FFFD stands for a NUL."""
-    return text.replace("\0", "\ufffd")
-
-
-Key = Annotated[
-    str, Field(min_length=KEY_LENGTHS[0], max_length=KEY_LENGTHS[-1]), AfterValidator(without_nul)
-]
+Key = Annotated[str, Field(min_length=KEY_LENGTHS[0], max_length=KEY_LENGTHS[-1])]
 Offset = Annotated[int, Field(ge=0)]
 
 

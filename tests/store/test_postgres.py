@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
 from bgjobd.store import migrations, sql_functions, statements
+from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import NoDriverError, place_of
@@ -427,6 +429,17 @@ def test_a_search_ends_in_time_and_the_next_question_is_answered_whole(store: St
         assert reader._database.execute_sql("SHOW statement_timeout").fetchone() == ("1min",)
 
 
+def test_a_statement_is_ended_at_its_time_and_others_are_not(store: Store) -> None:
+    connection = store.database.connection()
+    with interrupting(connection) as interrupt_at:
+        interrupt_at(time.monotonic() + 0.05)
+        with pytest.raises(OperationalError) as ended:
+            connection.execute("SELECT pg_sleep(600)")
+        assert is_interrupted(ended.value)
+    assert not is_interrupted(OperationalError("it does not answer"))
+    assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
 # Plans
 
 
@@ -497,6 +510,7 @@ def test_a_hot_statement_finds_its_rows_by_an_index(
     assert index in plan
     assert "Seq Scan on background_jobs" not in plan
     assert "Seq Scan on job_logs" not in plan
+    assert "Sort" not in plan or statement == statements.COUNT_RUNNING
 
 
 def test_pages_of_many_jobs_are_as_those_of_few(filled: Store) -> None:
