@@ -37,6 +37,7 @@ from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
+from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.items import DaemonStarted, Item, Look
 from bgjobd.store.readers import Readers
@@ -84,7 +85,7 @@ class Daemon:
         self.group_waiters = Waiters()
         self.recent = RecentJobs()
         self.counters = Counters()
-        self.health = StorageHealth(self.say, self._loop.time)
+        self.health = StorageHealth(self.say, self._loop.time, engine_at(place).silence)
         self.readers = Readers(place)
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)

@@ -9,7 +9,6 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import EXPIRED, FINAL, Outcome, Status
@@ -20,7 +19,7 @@ from bgjobd.store import audit_of_keys, audit_of_places, audit_of_steps, audit_o
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Given, Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
-from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.migrations import STEPS
 
 Key = tuple[int, int]
 """A job's id and an attempt's number."""
@@ -37,9 +36,9 @@ _MOST_OCCURRENCES: Final = 1000
 class SchemaTooOldError(Exception):
     """The file is of an older bgjobd, and no daemon of this one has opened it yet."""
 
-    def __init__(self, path: Path, found: int) -> None:
+    def __init__(self, name: str, found: int) -> None:
         super().__init__(
-            f"{path} has schema version {found}, this bgjobd reads {len(STEPS)}; "
+            f"{name} has schema version {found}, this bgjobd reads {len(STEPS)}; "
             "start the daemon once, which brings it up to date"
         )
 
@@ -272,11 +271,12 @@ class Audit:
         self._check_version()
 
     def _check_version(self) -> None:
-        (found,) = self._ask("PRAGMA user_version")[0]
+        with errors_named(self._engine):
+            found = self._engine.version(self._database)
         if found > len(STEPS):
-            raise SchemaTooNewError(self._engine.schema_file(), found, len(STEPS))
+            raise self._engine.too_new(found)
         if found < len(STEPS):
-            raise SchemaTooOldError(self._engine.schema_file(), found)
+            raise SchemaTooOldError(self._engine.name, found)
 
     def close(self) -> None:
         self._database.close()

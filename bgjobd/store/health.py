@@ -12,19 +12,15 @@ from bgjobd.store.writer import Delivery
 _LARGE_WAL: Final = 32 * 1024 * 1024
 """Bytes; SQLite keeps its log at 4 MB where no reader holds it up."""
 
-_SILENCE: Final = (
-    "it has not answered for {:.0f} s: its file system is frozen, as by fsfreeze(8), or its disk hangs; thaw it, or "
-    "see what the kernel says of the disk (`dmesg`)"
-)
-
 
 class StorageHealth:
     """Learns from each delivery of the writer, and of its silence.
 
-    `say` writes a line about the daemon itself, `now` counts seconds.
+    `say` writes a line about the daemon itself, `now` counts seconds; `silence` is what an engine says of its own.
     """
 
-    def __init__(self, say: Callable[[EntryType, str], None], now: Callable[[], float]) -> None:
+    def __init__(self, say: Callable[[EntryType, str], None], now: Callable[[], float], silence: str) -> None:
+        self._silence = silence
         self._say = say
         self._now = now
         self._refused: str | None = None
@@ -42,7 +38,7 @@ class StorageHealth:
     def unwritable(self) -> str | None:
         """Why the file cannot be written now; None where it can."""
         if self._silent_since is not None:
-            return _SILENCE.format(self._now() - self._silent_since)
+            return self._silence.format(self._now() - self._silent_since)
         return self._refused
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
-from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.migrations import STEPS
 from bgjobd.store.written import WAITING
 
 _LATEST: Final = 1000
@@ -48,9 +48,9 @@ class Waiting:
         self._engine = engine_at(place)
         with errors_named(self._engine):
             self._database = self._engine.open_for_reading(is_patient=True)
-        self.schema = int(self._ask("PRAGMA user_version")[0][0])
+            self.schema = self._engine.version(self._database)
         if self.schema > len(STEPS):
-            raise SchemaTooNewError(self._engine.schema_file(), self.schema, len(STEPS))
+            raise self._engine.too_new(self.schema)
 
     def close(self) -> None:
         self._database.close()

@@ -23,6 +23,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
 from bgjobd.store import migrations, sql_functions, statements
+from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import postgres, postgres_schema
@@ -31,6 +32,7 @@ from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import Look
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places, PostgreSQL
@@ -136,6 +138,13 @@ def test_a_start_makes_the_schema_once(empty: Postgres) -> None:
         assert reader.database_id() == first
 
 
+def test_who_looks_at_it_from_outside_finds_nothing_before_the_first_start(empty: Postgres) -> None:
+    with closing(Waiting(empty)) as waiting:
+        assert waiting.is_empty
+    with pytest.raises(SchemaTooOldError):
+        Audit(empty)
+
+
 def test_two_daemons_that_start_at_once_make_it_one_after_the_other(empty: Postgres) -> None:
     failures: list[BaseException] = []
 
@@ -165,7 +174,7 @@ def test_a_later_version_takes_the_steps_of_postgresql(
     monkeypatch.setattr(postgres_schema, "POSTGRES_STEPS", steps)
     place.prepare(lambda: None)
     with closing(place.open_for_writing()) as database:
-        assert database.execute_sql("PRAGMA user_version").fetchone() == (len(STEPS) + 1,)
+        assert place.version(database) == len(STEPS) + 1
         database.execute_sql("SELECT note FROM queues")
         database.execute_sql("ALTER TABLE queues DROP COLUMN note")
         database.execute_sql(f"UPDATE schema_version SET version = {len(STEPS)}")

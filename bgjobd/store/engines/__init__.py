@@ -116,8 +116,15 @@ class Engine(Protocol):
     def unusable(self, reason: object) -> Exception:
         """What tells those who ask from outside that it cannot be used, and what to do: an UnusableDatabaseError."""
 
-    def schema_file(self) -> Path:
-        """What messages about the schema's version name."""
+    def version(self, database: Database) -> int:
+        """Of the schema that is there; 0 where there is none."""
+
+    def too_new(self, found: int) -> Exception:
+        """What says that a newer bgjobd has written it: a SchemaTooNewError."""
+
+    @property
+    def silence(self) -> str:
+        """What it may be where it has not answered for `{:.0f}` seconds, and what to do."""
 
     def is_trouble(self, error: Exception) -> bool:
         """Whether the database or the machine is to blame, so that the same may succeed later."""

@@ -41,11 +41,27 @@ _SETTINGS: Final = {
     "timezone": "UTC",
 }
 _OF_READERS: Final = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
-_KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 10, "keepalives_count": 3}
+_KEEPALIVES: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 _TROUBLE: Final = ("08", "53", "57P")
 _PASSING: Final = ("40001", "40P01")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
+
+
+class ServersSchemaTooNewError(SchemaTooNewError):
+    """The same, where no file can be restored."""
+
+    def __init__(self, name: str, found: int) -> None:
+        Exception.__init__(
+            self,
+            f"the database {name} has schema version {found}, this bgjobd knows up to {len(STEPS)}; "
+            "install the newer bgjobd",
+        )
 
 
 class _TextDumper(adapt.Dumper):
@@ -289,7 +305,7 @@ class Postgres:
             run(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             version = _version(run)
             if version > len(STEPS):
-                raise SchemaTooNewError(self.schema_file(), version, len(STEPS))
+                raise self.too_new(version)
             if version == 0:
                 run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
                 create(run)
@@ -318,10 +334,17 @@ class Postgres:
         return int(database.connection().run(_SIZE).fetchone()[0])
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
-        return UnusableServerError(self.schema_file(), reason)
+        return UnusableServerError(Path(self.name), reason)
 
-    def schema_file(self) -> Path:
-        return Path(self.name)
+    def version(self, database: Database) -> int:
+        return _version(database.connection().run)
+
+    def too_new(self, found: int) -> SchemaTooNewError:
+        return ServersSchemaTooNewError(self.name, found)
+
+    @property
+    def silence(self) -> str:
+        return "PostgreSQL, or the way to it, has not answered for {:.0f} s; see whether the server waits for a disk"
 
     def is_trouble(self, error: Exception) -> bool:
         if isinstance(error, OSError | MemoryError | UncertainCommitError):

@@ -23,7 +23,6 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
-        "PRAGMA user_version": "SELECT version FROM schema_version",
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }

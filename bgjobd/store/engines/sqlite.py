@@ -25,8 +25,13 @@ from bgjobd.store.database import (
     size_of,
 )
 from bgjobd.store.engines import Database, Engine, Place
+from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.whereabouts import MovedError, Whereabouts
 
+_SILENCE: Final = (
+    "it has not answered for {:.0f} s: its file system is frozen, as by fsfreeze(8), or its disk hangs; thaw it, or "
+    "see what the kernel says of the disk (`dmesg`)"
+)
 _ROOM: Final = 256 * 1024
 """Bytes that the disk must take for trouble to be over, so that it isn't over for the smallest of writes alone."""
 
@@ -78,8 +83,15 @@ class Sqlite:
     def unusable(self, reason: object) -> UnusableDatabaseError:
         return UnusableDatabaseError(self.state_dir / FILE_NAME, reason)
 
-    def schema_file(self) -> Path:
-        return self.state_dir / FILE_NAME
+    def version(self, database: Database) -> int:
+        return int(database.execute_sql("PRAGMA user_version").fetchone()[0])
+
+    def too_new(self, found: int) -> SchemaTooNewError:
+        return SchemaTooNewError(self.state_dir / FILE_NAME, found, len(STEPS))
+
+    @property
+    def silence(self) -> str:
+        return _SILENCE
 
     def is_trouble(self, error: Exception) -> bool:
         return of_file.is_trouble(error)
