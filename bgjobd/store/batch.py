@@ -172,7 +172,8 @@ class Batch(Gathered):
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
     classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
-    the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is.
+    the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
+    how far off the database is, as an engine tells it.
     """
 
     now: float
@@ -198,6 +199,7 @@ class Batch(Gathered):
     next_resume: float = math.inf
     holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
+    distance: float = 1.0
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""

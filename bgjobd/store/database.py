@@ -171,6 +171,8 @@ def _far_ahead_of(id: int) -> int:
 class SqliteFile(SqliteDatabase):
     """The file, open: what an engine's Database is, where it is of SQLite."""
 
+    distance: Final = 1.0
+
     def connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it
         return found

@@ -29,7 +29,7 @@ from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
 
 _DELETING_FOR: Final = 0.001
-"""Seconds that one item may delete for: whatever waits for the same commit waits as long."""
+"""Seconds that one item may delete for, in a file: whatever waits for the same commit waits as long."""
 
 _DELETED_AT_ONCE: Final = 200
 _ENTRIES_AT_ONCE: Final = 500
@@ -45,7 +45,7 @@ def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
 
     A group that has ended goes with the last of its members.
     """
-    end = time.monotonic() + _DELETING_FOR
+    end = time.monotonic() + _DELETING_FOR * batch.distance
     spared, groups = _spared(batch), _Groups(execute)
     jobs: list[int] = []
     attempts: list[tuple[int, int]] = []

@@ -191,6 +191,7 @@ class Ledger:
             rates=lanes.rates,
             next_resume=known.next_resume,
             holds=known.holds,
+            distance=self._database.distance,
         )
 
     def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:

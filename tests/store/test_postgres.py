@@ -22,7 +22,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import migrations, sql_functions, statements
+from bgjobd.store import deletions, migrations, sql_functions, statements
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
@@ -30,7 +30,7 @@ from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import NoDriverError, place_of
 from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import Look
+from bgjobd.store.items import Deletion, Look
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
@@ -44,6 +44,7 @@ from tests.store.samples import (
     Engines,
     Store,
     asked,
+    cancels,
     ends,
     new_database,
     submission,
@@ -282,6 +283,30 @@ def test_a_nul_is_stored_as_what_stands_for_what_cannot_be_shown(store: Store) -
     assert store.attempts(job_id)[0]["error_message"] == "a\ufffdb"
     with closing(Reader(store.state_dir)) as reader:
         assert len(reader.logs(LogFilter(search="a\0b")).rows) == 1
+
+
+# What is deleted
+
+
+class Ticking:
+    """A clock that is a millisecond later whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+def test_more_is_deleted_at_once_where_each_statement_takes_longer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = store.submit(*[asked() for _ in range(31)])
+    store.commit(cancels(*ids))
+    monkeypatch.setattr(deletions, "time", Ticking())
+    deleted = store.answer(Deletion(tuple(ids), 10**9))
+    assert len(deleted.jobs) == 20
 
 
 # Ids

@@ -38,6 +38,10 @@ class Interruptible(Protocol):
 class Database(Protocol):
     """An open connection, with what is not a statement of both engines alike."""
 
+    @property
+    def distance(self) -> float:
+        """About how many times as long a statement takes as on a file beside us."""
+
     def connection(self) -> Any:
         """A Connection; of SQLite the driver's own."""
 

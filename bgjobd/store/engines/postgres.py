@@ -187,6 +187,8 @@ class PostgresConnection:
 class PostgresDatabase:
     """A connection with its transactions."""
 
+    distance: Final = 20.0
+
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
         self._counted: dict[str, int] = {}
