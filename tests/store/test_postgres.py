@@ -304,6 +304,7 @@ def test_more_is_deleted_at_once_where_each_statement_takes_longer(
 ) -> None:
     ids = store.submit(*[asked() for _ in range(31)])
     store.commit(cancels(*ids))
+    monkeypatch.setattr(deletions, "_DELETING_FOR", 0.001)
     monkeypatch.setattr(deletions, "time", Ticking())
     deleted = store.answer(Deletion(tuple(ids), 10**9))
     assert len(deleted.jobs) == 20
