@@ -39,6 +39,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "SealGroup": Right.SUBMIT,
     "Signal": Right.SUBMIT,
     "CancelGroup": Right.SUBMIT,
+    "Stack": Right.MANAGE,
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,
     "Reload": Right.MANAGE,

@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, signals, steps, streams
+from bgjobd.api import groups, looking, schedules, schemas, signals, steps, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -300,6 +300,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Running": (Nothing, running),
     "Keys": (schemas.Keys, keys),
     "Steps": (schemas.Steps, steps.steps),
+    "Stack": (schemas.Stack, looking.stack),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),

@@ -159,6 +159,13 @@ class Steps(Input):
     limit: Limit | None = None
 
 
+class Stack(Input):
+    id: Id
+    signal: bool | None = None
+    insist: bool | None = None
+    children: bool | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
 

@@ -287,9 +287,14 @@ class Ending:
         return cls._by_other_cause(outcome, evidence, beneath)
 
     @classmethod
-    def timed_out(cls, limit: float, beneath: Ending) -> Ending:
-        """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop."""
-        return cls._by_other_cause(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
+    def timed_out(cls, limit: float, beneath: Ending, where: str | None = None) -> Ending:
+        """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop, `where` it was before."""
+        ending = cls._by_other_cause(
+            Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath
+        )
+        if where is None:
+            return ending
+        return replace(ending, traceback="\n".join(text for text in (where, beneath.traceback) if text))
 
     @classmethod
     def cancelled(cls, beneath: Ending) -> Ending:

@@ -149,18 +149,19 @@ def verdict(
     timeout: float | None,
     retry_lost: bool = True,
     retry_on: Collection[Outcome] | None = None,
+    where: str | None = None,
 ) -> Ending:
     """The ending under the name of what caused it, and whether the policy lets another attempt follow.
 
     An attempt that completed although it was told to stop did complete; one that asked for a snooze when its time
     was up gets it, and so does one whose end is none of its doing, as when its result found no room until its time was
-    up. `timeout` is in seconds.
+    up. `timeout` is in seconds, `where` it was when that was over.
     """
     match stop_reason:
         case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome in _PUT_OFF:
             ending = Ending.cancelled(ending)
         case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP and ending.spends_retry:
-            ending = Ending.timed_out(timeout or 0.0, ending)
+            ending = Ending.timed_out(timeout or 0.0, ending, where)
         case StopReason.SHUTDOWN if ending.outcome in _BY_A_STOP:
             # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.
             return replace(ending, may_retry=ending.may_retry and retry_lost, spends_retry=False)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import allowances, exits, printing, subreaper
 from . import journal as journals
 from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
+from .looking import Answers
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
@@ -81,6 +82,23 @@ class _Recorder:
         if names:
             with suppress(OSError):
                 self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
+
+    def answer(self, line: bytes) -> None:
+        """Append what somebody has asked for, also a forked copy's. Raises OSError.
+
+        Not while a record is written: it may be its writer who was interrupted. Nothing is cut off where it finds no
+        room, for a copy would cut off what others write; but what they are left is set aside before.
+        """
+        if not self._lock.acquire(False):
+            return
+        try:
+            if self._is_own():
+                with self._sandbox.room_in_files():
+                    end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
+                    journals.set_aside(self._journal, end)
+                    journals.append(self._journal, line)
+        finally:
+            self._lock.release()
 
     def end(self, line: bytes) -> None:
         """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
@@ -157,7 +175,8 @@ class Setting(NamedTuple):
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
     by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
     `on_sigpipe` is what the application wants done then; `show_title` has the process called so; `log_handlers` is a
-    list of all there are, with one more; `on_failure` hears of the failed jobs of all classes.
+    list of all there are, with one more; `answers` tells where the process is, should somebody ask; `on_failure` hears
+    of the failed jobs of all classes.
     """
 
     approved: Mapping[str, Approved]
@@ -169,6 +188,7 @@ class Setting(NamedTuple):
     on_sigpipe: Any
     show_title: Callable[[str], None]
     log_handlers: Sequence[Any]
+    answers: Answers
     on_failure: Any = None
 
 
@@ -244,6 +264,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
             recorder = _Recorder(begun, order, place.spool_path, sandbox)
+            setting.answers.append = recorder.answer
             code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)

@@ -35,6 +35,9 @@ MAX_STEPS = 1000  # that begin, and as many that are done
 # The last progress; that entries are left out, how many; that prints are lost; that it waits; which steps did not come.
 MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
 MAX_NOTED = 1024 * 1024
+MAX_STACKS = 50
+MAX_STACK = 256 * 1024
+"""So many times a process tells where it is, each time in so many bytes."""
 
 RESERVE = 16 * 1024
 """Bytes that the file system owes a journal from its start on, so that an end can be recorded however full it is."""
@@ -78,9 +81,15 @@ _LONGEST_GAP = 64
 
 _MAX_HEAD = 64 * 1024
 _MAX_PART = 8 * 1024 * 1024
+_MAX_NOTED_PART = _MAX_PART + MAX_STACKS * (MAX_STACK + 1024)
+"""How far an honest journal reaches: what somebody has looked at stands between the notes."""
 _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 """Bytes of a record whose text is a result: as a text in a text each quote takes two."""
-_MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
+_MOST_STACKS = 8 * (MAX_STACK + 1024)
+"""Bytes in which answers are looked for: of the attempt, and of some of its copies."""
+_MAX_LINES = (
+    MAX_NOTES + MAX_STACKS + 100
+)  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
 _MAX_FIELDS = 200
@@ -236,6 +245,11 @@ def left(pid: int, at: float, names: list[str]) -> bytes:
     while len(text := json.dumps(names, ensure_ascii=False)) > MAX_TEXT:
         names = names[: len(names) // 2]
     return _plain_line({"type": "left", "pid": pid, "at": at, "names": text})
+
+
+def stack(pid: int, at: float, told: str) -> bytes:
+    """The line of a `stack` record: where the process is, for somebody has asked. JSON text: a long record is flat."""
+    return _plain_line({"type": "stack", "pid": pid, "at": at, "stack": told})
 
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
@@ -423,7 +437,7 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
 
     From where an honest journal does not reach, none: the job has written there by itself. Raises OSError, as try_read.
     """
-    descriptor = try_open(spool, name) if offset < _MAX_PART else None
+    descriptor = try_open(spool, name) if offset < _MAX_NOTED_PART else None
     if descriptor is None:
         return Part((), offset, has_more=False)
     try:
@@ -441,6 +455,21 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
     records = [_try_record(line) for line in lines[:_MAX_AT_ONCE] if _kind(line) in _NOTES]
     notes = [record for record in records if record and record["type"] in _NOTES and record["pid"] == pid]
     return Part(tuple(notes), end, has_more)
+
+
+def read_stacks(spool: int, name: str, offset: int) -> tuple[Record, ...]:
+    """The `stack` records that were added since `offset`, of whatever process. Raises OSError, as try_read."""
+    descriptor = try_open(spool, name)
+    if descriptor is None:
+        return ()
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.pread(descriptor, _MOST_STACKS, offset) if is_file else b""
+    finally:
+        os.close(descriptor)
+    lines = [line for line in text.split(b"\n", 2 * _MAX_AT_ONCE) if _kind(line) == "stack"]
+    records = [_try_record(line) for line in lines if len(line) <= MAX_STACK + 1024]
+    return tuple(record for record in records if record is not None and record["type"] == "stack")
 
 
 def parse(text: bytes) -> Journal:
@@ -535,8 +564,9 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_PASSED_OVER = ("log", "progress", "began", "step", "left")
-_NOTES = ("waiting", *_PASSED_OVER)
+_NOTED = ("log", "progress", "began", "step", "left")
+_NOTES = ("waiting", *_NOTED)
+_PASSED_OVER = (*_NOTED, "stack")
 
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
@@ -594,6 +624,7 @@ _FIELDS = {
     "began": _fields(pid=int, at=_NUMBER, name=str),
     "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
     "left": _fields(pid=int, at=_NUMBER, names=str),
+    "stack": _fields(pid=int, at=_NUMBER, stack=str),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

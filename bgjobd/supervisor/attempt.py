@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightErr
 from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
+from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
@@ -25,6 +26,7 @@ from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.attempt_start import AttemptStart, order
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.looks import Asked, GoneError, Look
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import settle, settle_dead
@@ -134,6 +136,15 @@ class Attempt:
             seconds_left=self._stop.seconds_left,
             is_in_line=self.way.is_in_line,
         )
+
+    def look(self, asked: Asked) -> Awaitable[Look]:
+        """Where its process is. Raises GoneError where that has not begun, or has ended, and OSError."""
+        journal = self.journal or self._around.spool.try_read(self.key)
+        if journal is None or journal.started is None:
+            raise GoneError
+        open_process = partial(self.process.try_open_for_others, journal)
+        listens = None if self.server is None else self.server.listens
+        return self._around.looks.look(self.key, journal.started["pid"], open_process, listens, asked)
 
     def release(self) -> None:
         """Let go of descriptors and timers; it goes on."""
@@ -259,6 +270,16 @@ class Attempt:
 
     # Stop
 
+    def _terminate(self) -> None:
+        """Have it sent SIGTERM; where its time is up, it is looked at first, once."""
+        if self.life.stop_reason is StopReason.TIMED_OUT and not self._stop.has_looked:
+            self._stop.look_first(lambda: self.look(Asked()), self._send_term)
+        else:
+            self._send_term()
+
+    def _send_term(self) -> None:
+        self._stop.terminate(self.journal, self.server)
+
     def _look_whether_begun(self) -> None:
         if not self.life.state.is_final:
             self._note_start(self._around.spool.try_read(self.key))
@@ -354,7 +375,7 @@ _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
         Act.LIMIT: lambda one: one._stop.arm_deadline(one._timeout, one.journal),
         Act.WARN: lambda one: one._stop.leave_word(one.life.stop_reason),
         Act.LOOK_FOR_START: lambda one: one._around.retry_on_oserror(one._look_whether_begun),
-        Act.TERMINATE: lambda one: one._stop.terminate(one.journal, one.server),
+        Act.TERMINATE: Attempt._terminate,
         Act.KILL: lambda one: one._stop.kill(one.journal, one.server),
         Act.TELL_UNKILLABLE: lambda one: one._stop.tell_unkillable(one.journal),
         Act.SETTLE: Attempt._settle,

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import parent
-from bgjobd.store.items import Claim
+from bgjobd.store.items import Claim, Noted
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.looks import Asked, GoneError, Look
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 T = TypeVar("T")
@@ -62,6 +64,7 @@ class Attempts:
         for reading in self._around.readings:
             reading.cancel()
         self._loop.remove_reader(self._spool.fileno())
+        self._around.looks.close()
         for attempt in self._all.values():
             attempt.release()
 
@@ -111,6 +114,15 @@ class Attempts:
         """How an attempt stands, as it is known here; None for one that is not of this daemon, any more or yet."""
         attempt = self._all.get(key)
         return None if attempt is None else attempt.under_way()
+
+    def look(self, key: AttemptKey, asked: Asked, uid: int) -> Awaitable[Look]:
+        """Where the attempt's process is, for this user. Raises GoneError where it is not there, and OSError."""
+        attempt = self._all.get(key)
+        if attempt is None:
+            raise GoneError
+        looked = attempt.look(asked)
+        self._around.outbox.send(Noted(*key, EntryType.INFO, f"stack was looked at by uid {uid}"))
+        return looked
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
         """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""

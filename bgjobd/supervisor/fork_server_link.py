@@ -169,6 +169,11 @@ class ForkServer(asyncio.Protocol):
     def code_version(self) -> str:
         return str(self.ready["code_version"])
 
+    @property
+    def listens(self) -> list[str]:
+        """The names of the signals that its attempts have handlers of ours for."""
+        return list(self.ready.get("listens", ()))
+
     def start(self, order: dict[str, Any]) -> None:
         """Ask for an attempt, or for a hook; `order` has the fields of child.Order."""
         self._send({"type": "start", **order})

@@ -6,6 +6,7 @@ Its files, the fork servers that it keeps, and the fences in it stand in files o
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -180,6 +181,21 @@ class Spool:
             part = journals.read_on(self.files.descriptor, name, offset, pid)
         is_waiting = any(record["type"] == "waiting" for record in part.notes)
         return News(tuple(part.notes), part.end, part.has_more, is_waiting)
+
+    def size(self, key: AttemptKey) -> int:
+        """How many bytes the attempt's journal has; 0 where there is none."""
+        name = journals.file_name(*key)
+        try:
+            return os.stat(name, dir_fd=self.files.descriptor, follow_symlinks=False).st_size
+        except OSError:
+            return 0
+
+    def read_stacks(self, key: AttemptKey, offset: int) -> tuple[Record, ...]:
+        """What was told of where the attempt, and copies of it, are, from `offset` in its journal on; for any thread.
+
+        Raises OSError, as for a journal.
+        """
+        return journals.read_stacks(self.files.descriptor, journals.file_name(*key), offset)
 
     def try_collect(
         self,

@@ -24,6 +24,7 @@ from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.own_children import OwnChildren
 from bgjobd.supervisor.processes import Known
@@ -138,6 +139,7 @@ class Supervisor:
             work_limits=self.work_limits,
             processes=Known(is_helper=self._is_helper),
             end_strays=self.strays.end,
+            looks=Looks(self.spool, self.outputs, self._around.ask, self._around.now),
             now=self._around.now,
             say=self._around.say,
         )

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, StepsRead
+from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead
 from bgjob.async_connections import AsyncFollowing, Stream
 from bgjob.async_managing import GroupingClient
 from bgjob.codec import JsonObject
@@ -260,6 +260,15 @@ class AsyncClient(GroupingClient):
         """
         return await self._call(calls.steps(job_id, after, limit))
 
+    async def stack(
+        self, job_id: int, *, signal: bool = True, insist: bool = False, children: bool = False
+    ) -> StackRead:
+        """Where a job that runs is just now: its threads, the tasks of its loop, and how the kernel sees its process.
+        With `insist` also where asking may end a call of C's that waits; with `children` also of copies that it has
+        forked; without `signal` it is not asked at all. Raises JobNotFoundError, InvalidStateError unless it runs.
+        """
+        return await self._call(calls.stack(job_id, signal, insist, children))
+
     async def group(self, group_id: int) -> AsyncJobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = await self._call(calls.group(group_id))
@@ -403,6 +412,13 @@ class AsyncJob(Predecessor, Generic[R]):
                 await self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB)
             )
         return read
+
+    async def stack(self, *, signal: bool = True, insist: bool = False, children: bool = False) -> StackRead:
+        """Where it is just now: its threads, the tasks of its loop, and how the kernel sees its process. With `insist`
+        also where asking may end a call of C's that waits; with `children` also of copies that it has forked; without
+        `signal` it is not asked at all. Raises InvalidStateError where it does not run.
+        """
+        return await self._client.stack(self.id, signal=signal, insist=insist, children=children)
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Awaitable[Page[JsonObject]]: ...

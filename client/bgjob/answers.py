@@ -120,6 +120,20 @@ class StepsRead(NamedTuple):
         return self._replace(steps=[*self.steps, *more.steps], next=more.next)
 
 
+class StackRead(NamedTuple):
+    """Where attempt `number` was at that moment, of what the kernel sees of its `process`, and what it told itself:
+    `answered` is by whom, "python", "c" or "no", `note` why not by Python. Keys as in the interface.
+    """
+
+    number: int
+    at: str
+    answered: str
+    process: JsonObject
+    threads: list[JsonObject]
+    tasks: list[JsonObject]
+    note: str | None
+
+
 class OutputPart(NamedTuple):
     """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
 
@@ -308,6 +322,13 @@ def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
 def steps(reply: JsonObject) -> StepsRead:
     told, signals = shaped(reply, "steps", "[]Step"), shaped(reply, "signals", "[]SignalState")
     return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"))
+
+
+def stack(reply: JsonObject) -> StackRead:
+    told = field(reply, "number", int), shaped(reply, "at", "moment"), field(reply, "answered", str)
+    process, threads = shaped(reply, "process", "ProcessState"), shaped(reply, "threads", "[]ThreadStack")
+    note = None if reply.get("note") is None else field(reply, "note", str)
+    return StackRead(*told, process, threads, shaped(reply, "tasks", "[]TaskStack"), note)
 
 
 def created(reply: JsonObject) -> bool:

@@ -21,6 +21,7 @@ from bgjob.answers import (
     Page,
     PageBy,
     Reloaded,
+    StackRead,
     StepsRead,
     StoredMany,
 )
@@ -520,6 +521,12 @@ def keys(
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
     """What the job has done, waits for and was told."""
     return _call("Steps", answers.steps, id=job_id, after=after, limit=limit)
+
+
+def stack(job_id: int, signal: bool, insist: bool, children: bool) -> Call[StackRead]:
+    """Where the job is just now."""
+    options = {"signal": None if signal else False, "insist": insist or None, "children": children or None}
+    return _call("Stack", answers.stack, id=job_id, **options)
 
 
 def why(job_id: int) -> Call[str]:

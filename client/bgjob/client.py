@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, StepsRead
+from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
@@ -249,6 +249,15 @@ class Client(GroupingClient):
         """
         return self._call(calls.steps(job_id, after, limit))
 
+    def stack(
+        self, job_id: int, *, signal: bool = True, insist: bool = False, children: bool = False
+    ) -> StackRead:
+        """Where a job that runs is just now: its threads, the tasks of its loop, and how the kernel sees its process.
+        With `insist` also where asking may end a call of C's that waits; with `children` also of copies that it has
+        forked; without `signal` it is not asked at all. Raises JobNotFoundError, InvalidStateError unless it runs.
+        """
+        return self._call(calls.stack(job_id, signal, insist, children))
+
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = self._call(calls.group(group_id))
@@ -393,6 +402,13 @@ class Job(Predecessor, Generic[R]):
         while read.next is not None:
             read = read.with_more(self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB))
         return read
+
+    def stack(self, *, signal: bool = True, insist: bool = False, children: bool = False) -> StackRead:
+        """Where it is just now: its threads, the tasks of its loop, and how the kernel sees its process. With `insist`
+        also where asking may end a call of C's that waits; with `children` also of copies that it has forked; without
+        `signal` it is not asked at all. Raises InvalidStateError where it does not run.
+        """
+        return self._client.stack(self.id, signal=signal, insist=insist, children=children)
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...

@@ -70,6 +70,10 @@ SHAPES: Final[Mapping[str, str]] = {
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "
         "by_uid: ?int, token: string"
     ),
+    "Frame": "file: string, line: int, name: string",
+    "ThreadStack": "name: string, native_id: int, frames: []Frame, same: int",
+    "TaskStack": "name: string, frames: []Frame, same: int",
+    "ProcessState": "pid: int, state: string, waits_in: ?string, threads: int, cpu: float, children: []int",
     "SignalState": (
         "number: int, name: string, payload: any, sent_at: moment, uid: ?int, taken_by: ?string, size: int"
     ),
