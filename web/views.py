@@ -38,6 +38,7 @@ from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
+from .stacks import Stacks
 from .steps import steps_of
 
 _MOST_ENTRIES: Final = 100
@@ -78,6 +79,7 @@ class Page:
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
+        self._stacks = Stacks()
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
@@ -231,6 +233,7 @@ class Page:
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
+            "looked": self._stacks.shown(job),
         }
         return self._shown(request, "job.html", values)
 
@@ -269,6 +272,11 @@ class Page:
             return redirect(f"/jobs/{job_id}?ask=cancel")
         self._client.cancel(int(job_id))
         return self._done(request, f"/jobs/{job_id}", f"cancel of job {job_id}")
+
+    def stack(self, request: Request, job_id: str) -> Response:
+        """Asks a job where it is, and leads to its page, which tells that."""
+        self._stacks.keep(int(job_id), self._slow.stack(int(job_id)))
+        return self._done(request, f"/jobs/{job_id}", f"look at job {job_id}")
 
     def pause(self, request: Request, queue: str) -> Response:
         self._client.pause(queue)
@@ -409,6 +417,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("GET", rf"/jobs/({ID})/graph", _of_groups(GroupViews.graph)),
         ("POST", rf"/jobs/({ID})/retry", Page.retry),
         ("POST", rf"/jobs/({ID})/cancel", Page.cancel),
+        ("POST", rf"/jobs/({ID})/stack", Page.stack),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),

@@ -213,6 +213,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
+        case "Stack":
+            line.reply(**STACK)
         case "Why":
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
@@ -254,6 +256,31 @@ _TIMES = {
     "started_at": WHEN,
     "finished_at": WHEN,
 }
+STACK: dict[str, Any] = {
+    "number": 1,
+    "at": WHEN,
+    "answered": "python",
+    "process": {
+        "pid": 97,
+        "state": "sleeping",
+        "waits_in": "futex_do_wait",
+        "threads": 5,
+        "cpu": 0.4,
+        "children": [],
+    },
+    "threads": [
+        {
+            "name": "MainThread",
+            "native_id": 97,
+            "frames": [{"file": "/srv/shop/<b>jobs.py", "line": 41, "name": "Email.send"}],
+            "same": 1,
+        }
+    ],
+    "tasks": [],
+    "note": "it was asked <i>",
+}
+"""Told where somebody asks for it by a form; no view asks."""
+
 _WHAT = {"class_name": "shop.jobs.Email", "method_name": "send"}
 _PROGRESS = {"fraction": 0.5, "message": "half of it", "at": WHEN}
 _USED = {"max_rss": 4096, "cpu_user": 0.5, "cpu_system": 0.25, "output_bytes": 12}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from bgjob.commands import completion, follow, look, manage, pages, submit, values
+from bgjob.commands import completion, follow, look, manage, pages, stack, submit, values
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
 from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, UniqueWhile
 
@@ -222,6 +222,18 @@ def _add_why(commands: Commands) -> None:
     add_id(added(commands, "why", look.why, "bgjob why 12"))
 
 
+def _add_stack(commands: Commands) -> None:
+    command = added(commands, "stack", stack.stack, "bgjob stack 12", json_help="JSON, with all frames")
+    add_id(command)
+    command.add_argument(
+        "--no-signal", action="store_true", help="as the kernel sees it: its process is not asked"
+    )
+    command.add_argument(
+        "--insist", action="store_true", help="ask it even where that may end a call of C's that waits"
+    )
+    command.add_argument("--children", action="store_true", help="copies that it has forked, too")
+
+
 def _add_tail(commands: Commands) -> None:
     command = added(
         commands,
@@ -391,6 +403,7 @@ COMMANDS: Final = (
     _add_list,
     _add_show,
     _add_why,
+    _add_stack,
     _add_tail,
     _add_output,
     _add_wait,
