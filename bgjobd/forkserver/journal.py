@@ -37,7 +37,10 @@ MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
 MAX_NOTED = 1024 * 1024
 MAX_STACKS = 50
 MAX_STACK = 256 * 1024
-"""So many times a process tells where it is, each time in so many bytes."""
+MAX_ALL_STACKS = 2 * 1024 * 1024
+"""So many times a process tells where it is, each time in so many bytes, and in so many all in all: what comes behind
+must stand where it is read.
+"""
 
 RESERVE = 16 * 1024
 """Bytes that the file system owes a journal from its start on, so that an end can be recorded however full it is."""
@@ -81,8 +84,6 @@ _LONGEST_GAP = 64
 
 _MAX_HEAD = 64 * 1024
 _MAX_PART = 8 * 1024 * 1024
-_MAX_NOTED_PART = _MAX_PART + MAX_STACKS * (MAX_STACK + 1024)
-"""How far an honest journal reaches: what somebody has looked at stands between the notes."""
 _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 """Bytes of a record whose text is a result: as a text in a text each quote takes two."""
 _MOST_STACKS = 8 * (MAX_STACK + 1024)
@@ -437,7 +438,7 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
 
     From where an honest journal does not reach, none: the job has written there by itself. Raises OSError, as try_read.
     """
-    descriptor = try_open(spool, name) if offset < _MAX_NOTED_PART else None
+    descriptor = try_open(spool, name) if offset < _MAX_PART else None
     if descriptor is None:
         return Part((), offset, has_more=False)
     try:

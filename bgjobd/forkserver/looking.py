@@ -47,11 +47,11 @@ class Answers:
     None where there is none. Nothing of its own is raised into what was interrupted.
     """
 
-    __slots__ = ("_is_telling", "_left", "append")
+    __slots__ = ("_bytes_left", "_is_telling", "_left", "append")
 
     def __init__(self) -> None:
         self.append: Callable[[bytes], None] | None = None
-        self._left = journals.MAX_STACKS
+        self._left, self._bytes_left = journals.MAX_STACKS, journals.MAX_ALL_STACKS
         self._is_telling = False
 
     def listen(self) -> list[str]:
@@ -66,12 +66,14 @@ class Answers:
     def on_ask(self, number: int, frame: FrameType | None) -> None:
         """Tell where this process is."""
         append = self.append
-        if append is None or self._is_telling or self._left <= 0:
+        if append is None or self._is_telling or self._left <= 0 or self._bytes_left <= 0:
             return
         self._left -= 1
         self._is_telling = True
         try:
-            append(journals.stack(os.getpid(), time.time(), told(frame)))
+            line = journals.stack(os.getpid(), time.time(), told(frame))
+            self._bytes_left -= len(line)
+            append(line)
         except Exception as error:  # no room, no memory, too deep: who asked gets no answer from here
             if not _is_of_asking(error):
                 raise  # of another handler, which came in between: it is for the job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.attempt_start import AttemptStart, order
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
-from bgjobd.supervisor.looks import Asked, GoneError, Look
+from bgjobd.supervisor.looks import BEGINNING, Asked, GoneError, Look, wait_until
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import settle, settle_dead
@@ -137,14 +137,22 @@ class Attempt:
             is_in_line=self.way.is_in_line,
         )
 
-    def look(self, asked: Asked) -> Awaitable[Look]:
-        """Where its process is. Raises GoneError where that has not begun, or has ended, and OSError."""
+    async def look(self, asked: Asked) -> Look:
+        """Where its process is; one that is on its way gets a moment. Raises GoneError where it is not there, and
+        OSError.
+        """
+
+        async def has_begun() -> bool:
+            journal = self.journal or self._around.spool.try_read(self.key)
+            return (journal is not None and journal.started is not None) or self.life.state.is_final
+
+        await wait_until(has_begun, BEGINNING)
         journal = self.journal or self._around.spool.try_read(self.key)
-        if journal is None or journal.started is None:
+        if journal is None or journal.started is None or self.life.state.is_final:
             raise GoneError
         open_process = partial(self.process.try_open_for_others, journal)
         listens = None if self.server is None else self.server.listens
-        return self._around.looks.look(self.key, journal.started["pid"], open_process, listens, asked)
+        return await self._around.looks.look(self.key, journal.started["pid"], open_process, listens, asked)
 
     def release(self) -> None:
         """Let go of descriptors and timers; it goes on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -115,14 +115,13 @@ class Attempts:
         attempt = self._all.get(key)
         return None if attempt is None else attempt.under_way()
 
-    def look(self, key: AttemptKey, asked: Asked, uid: int) -> Awaitable[Look]:
+    async def look(self, key: AttemptKey, asked: Asked, uid: int) -> Look:
         """Where the attempt's process is, for this user. Raises GoneError where it is not there, and OSError."""
         attempt = self._all.get(key)
         if attempt is None:
             raise GoneError
-        looked = attempt.look(asked)
         self._around.outbox.send(Noted(*key, EntryType.INFO, f"stack was looked at by uid {uid}"))
-        return looked
+        return await attempt.look(asked)
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
         """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""

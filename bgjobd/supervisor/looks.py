@@ -26,6 +26,9 @@ _FIRST_PAUSE: Final = 0.001
 _LAST_PAUSE: Final = 0.05
 """Seconds until the first and the last of the looks at whether it has answered; each takes twice as long to come."""
 
+BEGINNING: Final = 0.5
+"""Seconds that an attempt has until its process is there."""
+
 _NOT_ASKED: Final = "no"
 _MOST_PRINTED: Final = 256 * 1024
 
@@ -160,7 +163,7 @@ class Looks:
                 found.update(await self._ask(self._read, subject.key, begin))
             return found.keys() >= asked
 
-        await _wait_until(has_all, PATIENCE[Way.ASK])
+        await wait_until(has_all, PATIENCE[Way.ASK])
         own = found.pop(subject.pid, None)
         if own is None:
             return None
@@ -193,7 +196,7 @@ class Looks:
                 frames[:] = printed.frames
             return printed is not None and printed.is_whole
 
-        await _wait_until(is_whole, PATIENCE[Way.INSIST])
+        await wait_until(is_whole, PATIENCE[Way.INSIST])
         if not frames:
             return None
         return Stacks([{"name": "MainThread", "native_id": subject.pid, "frames": frames, "same": 1}], [])
@@ -237,7 +240,7 @@ def _named(told: JsonObject, pid: int) -> JsonObject:
     return told | {"name": f"{pid} {told['name']}"}
 
 
-async def _wait_until(question: Callable[[], Awaitable[bool]], seconds: float) -> None:
+async def wait_until(question: Callable[[], Awaitable[bool]], seconds: float) -> None:
     """Come back once the answer is yes, or so many seconds are over."""
     pause = _FIRST_PAUSE
     with suppress(TimeoutError):

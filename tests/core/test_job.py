@@ -95,6 +95,13 @@ def test_an_attempt_that_was_stopped_says_why_and_what_the_job_made_of_it(
     assert ending.error == sentence
 
 
+def test_a_timeout_tells_where_it_was_and_then_what_it_raised() -> None:
+    assert Ending.timed_out(5.0, Ending.signalled(15), "it was there\n").traceback == "it was there\n"
+    raised = Ending.failed("ValueError", "stopping", "Traceback …")
+    assert Ending.timed_out(5.0, raised, "it was there\n").traceback == "it was there\n\nTraceback …"
+    assert Ending.timed_out(5.0, raised).traceback == "Traceback …"
+
+
 def test_an_attempt_that_was_stopped_keeps_all_evidence_of_how_it_ended() -> None:
     beneath = replace(
         Ending.failed("ValueError", "stopping", "Traceback …", delay=7.5), exit_code=1, signal=15

@@ -28,6 +28,8 @@ PATIENCE = 20.0
 JOBS = '''
 """What an application might have."""
 
+import time
+
 import bgjob
 
 class EmailNotification:
@@ -44,6 +46,9 @@ class Sums:
     def stepped(self, context: bgjob.JobContext) -> None:
         context.step("one", dict, a=1)
         context.wait_for("packed")
+
+    def sleep(self) -> None:
+        time.sleep(60)
 '''
 
 CONFIG = """
@@ -214,6 +219,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
     flow = service.call("SubmitMany", **FLOW)
     (group_id,), (opening, *_) = flow["groups"], flow["ids"]
     then = "2020-01-01T00:00:00Z"
+    still = service.call("Submit", class_name="shop_jobs.Sums", method_name="sleep")["id"]
+    eventually(lambda: service.call("Get", id=still)["job"]["status"] == "running")
     answers = {
         "Submit": submitted,
         "SubmitMany": flow,
@@ -234,6 +241,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),
         "Steps": service.call("Steps", id=waiting),
+        "Stack": service.call("Stack", id=still, children=True),
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
@@ -258,6 +266,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),
         "PruneLogs": service.call("PruneLogs", before=then),
     }
+    service.call("Cancel", ids=[still])
     described = idl.parse(introspection.IDL.read_text())
     assert set(answers) == set(described.outputs)
     problems = [
