@@ -126,15 +126,12 @@ class Looks:
             os.close(pidfd)
 
     async def _look_at(self, subject: _Subject, pidfd: int, asked: Asked) -> Look:
-        try:
-            seen = view(subject.pid, subject.listens)
-        except OSError:
-            raise GoneError from None
-        if seen.seen.state in ("Z", "X") or not is_unreaped(pidfd):
-            raise GoneError  # or somebody else has its pid by now
+        seen = self._view(subject, pidfd)
         ways = order(seen.seen, asked.insist) if asked.signal else ()
         look = Look(self._now(), _NOT_ASKED, seen.state)
         for way in ways:
+            if way is not ways[0] and way not in order(self._view(subject, pidfd).seen, asked.insist):
+                continue  # it has gone on meanwhile, and waits where that would end its wait
             told = await self._tell(subject, pidfd, way, asked, seen)
             if told is not None:
                 note = None if way is Way.ASK else why_silent(seen.seen, asked.insist)
@@ -143,6 +140,17 @@ class Looks:
             return look
         note = why_silent(seen.seen, asked.insist) or "it does not answer"
         return Look(look.at, _NOT_ASKED, seen.state, note=note)
+
+    @staticmethod
+    def _view(subject: _Subject, pidfd: int) -> View:
+        """Raises GoneError."""
+        try:
+            seen = view(subject.pid, subject.listens)
+        except OSError:
+            raise GoneError from None
+        if seen.seen.state in ("Z", "X") or not is_unreaped(pidfd):
+            raise GoneError  # or somebody else has its pid by now
+        return seen
 
     async def _tell(self, subject: _Subject, pidfd: int, way: Way, asked: Asked, seen: View) -> Stacks | None:
         """What it answers this way; None where nothing comes."""
