@@ -83,20 +83,22 @@ class _Recorder:
             with suppress(OSError):
                 self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
 
-    def answer(self, line: bytes) -> None:
-        """Append what somebody has asked for, also a forked copy's. Raises OSError.
+    def answer(self, line: bytes) -> bool:
+        """Append what somebody has asked for, also a forked copy's; whether that could be. Raises OSError.
 
         Not while a record is written: it may be its writer who was interrupted. Nothing is cut off where it finds no
         room, for a copy would cut off what others write; but what they are left is set aside before.
         """
         if not self._lock.acquire(False):
-            return
+            return False
         try:
-            if self._is_own():
-                with self._sandbox.room_in_files():
-                    end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
-                    journals.set_aside(self._journal, end)
-                    journals.append(self._journal, line)
+            if not self._is_own():
+                return False
+            with self._sandbox.room_in_files():
+                end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
+                journals.set_aside(self._journal, end)
+                journals.append(self._journal, line)
+            return True
         finally:
             self._lock.release()
 

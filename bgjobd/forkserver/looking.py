@@ -44,13 +44,13 @@ Frames = list[tuple[str, int, str]]
 
 class Answers:
     """Answers ASK in the process of an attempt, and in copies that it forks; `append` puts a record into the journal,
-    None where there is none. Nothing of its own is raised into what was interrupted.
+    and answers whether it could; None where there is no journal. It raises nothing of its own into what it interrupts.
     """
 
     __slots__ = ("_bytes_left", "_is_telling", "_left", "append")
 
     def __init__(self) -> None:
-        self.append: Callable[[bytes], None] | None = None
+        self.append: Callable[[bytes], bool] | None = None
         self._left, self._bytes_left = journals.MAX_STACKS, journals.MAX_ALL_STACKS
         self._is_telling = False
 
@@ -68,12 +68,11 @@ class Answers:
         append = self.append
         if append is None or self._is_telling or self._left <= 0 or self._bytes_left <= 0:
             return
-        self._left -= 1
         self._is_telling = True
         try:
             line = journals.stack(os.getpid(), time.time(), told(frame))
-            self._bytes_left -= len(line)
-            append(line)
+            if append(line):
+                self._left, self._bytes_left = self._left - 1, self._bytes_left - len(line)
         except Exception as error:  # no room, no memory, too deep: who asked gets no answer from here
             if not _is_of_asking(error):
                 raise  # of another handler, which came in between: it is for the job

@@ -29,6 +29,9 @@ _LAST_PAUSE: Final = 0.05
 BEGINNING: Final = 0.5
 """Seconds that an attempt has until its process is there."""
 
+_TRIES: Final = 2
+"""While the main thread starts another, that one may get the signal, of which Python knows nothing yet."""
+
 _NOT_ASKED: Final = "no"
 _MOST_PRINTED: Final = 256 * 1024
 
@@ -193,8 +196,6 @@ class Looks:
     async def _printed(self, subject: _Subject, pidfd: int) -> Stacks | None:
         """What it prints to stderr."""
         begin = (await self._outputs.read(subject.key, -1, 1)).next
-        if not signal_alone(pidfd, SIGNALS[Way.INSIST]):
-            return None
         frames: list[JsonObject] = []
 
         async def is_whole() -> bool:
@@ -204,7 +205,9 @@ class Looks:
                 frames[:] = printed.frames
             return printed is not None and printed.is_whole
 
-        await wait_until(is_whole, PATIENCE[Way.INSIST])
+        for _ in range(_TRIES):
+            if not frames and signal_alone(pidfd, SIGNALS[Way.INSIST]):
+                await wait_until(is_whole, PATIENCE[Way.INSIST] / _TRIES)
         if not frames:
             return None
         return Stacks([{"name": "MainThread", "native_id": subject.pid, "frames": frames, "same": 1}], [])
