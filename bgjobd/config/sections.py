@@ -244,7 +244,7 @@ class Access(Section):
     submit: tuple[values.Member, ...] | None = None
     """Users and `"@groups"` who may submit."""
     manage: tuple[values.Member, ...] | None = None
-    """The same, who may cancel, retry, pause and reload."""
+    """The same, who may cancel, retry, pause, reload and look at a stack."""
     read: tuple[values.Member, ...] | None = None
     """The same, who may look."""
 
