@@ -1025,7 +1025,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("classes", "Missing"), 77, "Missing is not an approved class"),
         *(
             ((command, "987654"), 4, "there is no job 987654; `bgjob list`")
-            for command in ("show", "output", "wait", "cancel", "retry")
+            for command in ("show", "stack", "output", "wait", "cancel", "retry")
         ),
         (("change", "987654", "--priority", "5"), 4, "there is no job 987654; `bgjob list`"),
         (

@@ -40,7 +40,7 @@ from bgjob import (
     run_background_job,
     wait,
 )
-from bgjob.answers import StepsRead
+from bgjob.answers import StackRead, StepsRead
 
 Json = dict[str, Any]
 
@@ -166,6 +166,7 @@ def use_job(job: Job) -> None:
     job.change(expires_at=None)
     assert_type(job.signal("packed", {"parcels": 2}, key="k"), bool)
     assert_type(job.steps(), StepsRead)
+    assert_type(job.stack(), StackRead)
     try:
         job.result(timeout=30)
     except JobExpiredError as error:

@@ -90,6 +90,7 @@ class Recorder:
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Signal": self._signal,
             f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
+            f"{INTERFACE}.Stack": self._stack,
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
@@ -308,6 +309,11 @@ class Recorder:
         """The attempts that run in this process just now, such as the one that asks."""
         with self._lock:
             return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
+
+    def _stack(self, given: JsonObject) -> JsonObject:
+        """No job has a process of its own that could be asked. Raises JobNotFoundError, InvalidStateError."""
+        row = self._row(given["id"])
+        raise InvalidStateError(id=row["id"], status=str(row["status"]))
 
     def _why(self, row: JsonObject) -> str:
         """What a daemon would say, in fewer words."""
