@@ -287,6 +287,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Classes": [{}],
         "Running": [{}],
         "Keys": [{"queue": "default"}],
+        "Stack": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Steps": [of_job],
         "Signal": [{"id": job_id + 1_000_000, "name": "packed"}],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],

@@ -32,7 +32,7 @@ from bgjobd.web.settings import Settings
 from tests.client.scripted import Line, ScriptedDaemon, group, method_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.fuzz.commands import FLOW
-from tests.page.serving import SAMPLES, WHEN, tell_samples
+from tests.page.serving import SAMPLES, STACK, WHEN, tell_samples
 from tests.support import eventually
 
 FORGED: Final = "[2024-12-04 14:31:53] SUCCESS: forged"
@@ -110,6 +110,7 @@ TOLD: Final[Mapping[str, Any]] = {
         "is_whole": False,
     },
     "group": _GROUP,
+    "stack": STACK | {"tasks": [{name: STACK["threads"][0][name] for name in ("name", "frames", "same")}]},
     "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],
 }
 """All that a daemon answers to the commands, with every field."""
@@ -121,6 +122,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals")),
     "signal": (("1", "packed", "1"), ()),
     "why": (("1",), ("why",)),
+    "stack": (("1",), ("stack",)),
     "tail": ((), ("entry",)),
     "output": (("1",), ("output",)),
     "wait": (("1",), ("summary", "job")),
@@ -189,6 +191,8 @@ class Liar:
                 line.reply(keys=told["keys"], next=None)
             case "Graph":
                 line.reply(**told["graph"])
+            case "Stack":
+                line.reply(**told["stack"])
             case "Group" | "WaitGroup":
                 line.reply(group=told["group"])
             case _:
