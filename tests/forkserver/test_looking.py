@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.looking import ASK, INSIST
+from bgjobd.forkserver.looking import ASK, INSIST, Answers
 from bgjobd.supervisor.stacks import try_printed, try_stacks
 from tests.forkserver.driven import DrivenServer, fork_server
 from tests.support import eventually
@@ -72,23 +73,14 @@ class Asked:
                 pass
         return self.wait_for(path)
 
-    def raise_on_alarm(self):
-        def on_alarm(number, frame):
-            raise TimeoutError("its own")
+    def handler(self):
+        return signal.getsignal(signal.SIGWINCH).__name__
 
-        signal.signal(signal.SIGALRM, on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0002)
-        try:
-            while True:
-                os.kill(os.getpid(), signal.SIGWINCH)
-        except TimeoutError:
-            return "raised"
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def exec_in_between(self, path):
+    def exec_in_between(self, numbers):
         pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.2")
-        for number in (signal.SIGWINCH, signal.SIGURG):
+        while open(f"/proc/{pid}/comm").read() != "sleep\\n":
+            time.sleep(0.001)
+        for number in numbers:
             os.kill(pid, number)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
@@ -159,9 +151,16 @@ def test_the_fork_server_tells_which_signals_its_attempts_hear(server: DrivenSer
 
 
 def test_a_handler_of_the_application_stays(tmp_path: Path) -> None:
-    (tmp_path / "asked.py").write_text(f"{ASKED}\nsignal.signal(signal.SIGWINCH, lambda *_: None)\n")
+    own = "def resized(number, frame):\n    pass\n\nsignal.signal(signal.SIGWINCH, resized)\n"
+    (tmp_path / "asked.py").write_text(f"{ASKED}\n{own}")
     with fork_server(tmp_path, approved={"asked.Asked": None}) as server:
         assert server.ready["listens"] == ["SIGURG"]
+        server.send(_order("handler", {}))
+        assert server.receive()["type"] == "ended"
+        journal = server.journal(1)
+        assert journal is not None
+        assert journal.outcome is not None
+        assert journal.outcome["result"] == "resized"
 
 
 def test_fork_server_and_spares_live_through_being_asked(server: DrivenServer, tmp_path: Path) -> None:
@@ -218,17 +217,20 @@ def test_what_took_the_number_of_a_closed_journal_is_left_alone(server: DrivenSe
     assert file.read_bytes() == b""
 
 
-def test_what_another_handler_raises_in_between_is_the_jobs(server: DrivenServer) -> None:
-    server.send(_order("raise_on_alarm", {}))
-    assert server.receive()["type"] == "ended"
-    journal = server.journal(1)
-    assert journal is not None
-    assert journal.outcome is not None
-    assert journal.outcome.get("result") == "raised", journal.outcome
+def test_what_another_handler_raises_in_between_is_the_jobs_and_what_asking_raises_is_nobodys() -> None:
+    def interrupted(line: bytes) -> bool:
+        raise TimeoutError("of a handler of the job's")
+
+    answers = Answers()
+    answers.append = interrupted
+    with pytest.raises(TimeoutError):
+        answers.on_ask(ASK, None)
+    answers.append = partial(journals.append, -1)  # type: ignore[assignment]  # as where there is no room
+    answers.on_ask(ASK, None)
 
 
 def test_a_program_that_a_job_runs_lives_through_both_signals(server: DrivenServer, tmp_path: Path) -> None:
-    server.send(_order("exec_in_between", {"path": ""}))
+    server.send(_order("exec_in_between", {"numbers": [ASK, INSIST]}))
     assert server.receive()["type"] == "ended"
     journal = server.journal(1)
     assert journal is not None
