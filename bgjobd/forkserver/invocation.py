@@ -64,6 +64,13 @@ class Approved(NamedTuple):
         contexts, hooks = tuple(described["contexts"]), tuple(described["hooks"])
         return cls(target, described.get("is_module", False), contexts, hooks, methods)
 
+    def takes_context(self, name: str) -> bool:
+        """Whether an attempt of this method may have a context: it or the object asks for one, or it is a task."""
+        method = self.methods.get(name)
+        return bool(self.contexts) or (
+            method is not None and (bool(method.contexts) or method.caller is not None)
+        )
+
     def function(self, name: str) -> Any:
         """The plain function of this name, of a task that which it calls; None where there is none any more."""
         member: Any = getattr(self.target, name, None)

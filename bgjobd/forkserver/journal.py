@@ -53,6 +53,9 @@ HOOKS = (HOOK, ON_FAILURE)
 CARRY = "carry"
 """The kind of the file that tells an attempt what those before it have finished."""
 
+STATE = "state"
+"""The kind of the file in which an attempt saves its job's state."""
+
 _SHORT = 4 * 1024
 _SHORT_NAME = 100
 _PAGE = 4096
@@ -136,14 +139,22 @@ def _is_plain(number: str) -> bool:
 
 
 def started(
-    token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
+    token: str,
+    pid: int,
+    start_time: int,
+    pidfd_inode: int,
+    boot_id: str,
+    monotonic: float,
+    mark: str = "",
+    has_state: bool = False,
 ) -> bytes:
     """The line of a `started` record: this process, at this moment. Token, `boot_id`, which is that of its life, and
-    `mark`, that of its fork server, are plain: hexadecimal, and hyphens.
+    `mark`, that of its fork server, are plain: hexadecimal, and hyphens. `has_state`: it has a file for that.
     """
+    more = ',"state":true' if has_state else ""
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}{more}}}\n'
     ).encode()
 
 

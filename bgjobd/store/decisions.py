@@ -25,6 +25,7 @@ from bgjobd.store.items import (
     Noted,
     Ping,
     Signal,
+    StateSaved,
     StepNote,
     Submission,
     UnusedSteps,
@@ -66,6 +67,9 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
                 _note_steps(item, needs)
+            case StateSaved(job_id):
+                needs.jobs.append(job_id)
+                needs.results.append(item.value)
             case Submission(jobs):
                 _note_jobs(jobs, needs)
             case Flow(jobs):
@@ -148,6 +152,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             noting.log(overlay, overlay.job(job_id), attempt, overlay.batch.now, type, message)
         case AttemptNotes():
             noting.record_notes(item, overlay)
+        case StateSaved():
+            noting.save_state(item, overlay)
         case Look() | Ping():
             pass
         case _:

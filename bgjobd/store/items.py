@@ -187,6 +187,19 @@ class AttemptNotes:
 
 
 @dataclass(frozen=True, slots=True)
+class StateSaved:
+    """An attempt has saved its job's state, as JSON text, for the `saved`-th time. Answered by None.
+
+    One that was stored already, or came before it, is passed over.
+    """
+
+    job_id: int
+    number: int
+    saved: int
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePaused:
     """Grant no slots to a queue until it is resumed, or until `resumes_at`, in place of an earlier such time. Answered
     by None.
@@ -417,6 +430,7 @@ Item = (
     | JobsChanged
     | Noted
     | AttemptNotes
+    | StateSaved
     | QueuePaused
     | QueueResumed
     | ClockJumped

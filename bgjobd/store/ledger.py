@@ -95,6 +95,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
+        Kind.SAVED_STATE: steps.SAVE_STATE,
     }
 )
 """What writes the rows of each kind."""
@@ -321,6 +322,7 @@ class Ledger:
         if stepped:
             batch.steps = steps.of_jobs(self._execute, sorted(stepped))
             batch.codes = steps.codes_of(self._execute, needs.unused)
+        if needs.results:
             batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
 
     def _load_signals(self, job_ids: Sequence[int], batch: Batch) -> None:
@@ -418,7 +420,7 @@ class Ledger:
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
-            carried = {job.id: steps.carried(self._execute, job.id) for job in jobs if job.is_to_carry}
+            carried = steps.carried_of(self._execute, jobs)
             decisions.claim(jobs, tokens, self._boot_id, batch, carried)
             self._store(batch)
             rates.spend(self._execute, jobs, batch)

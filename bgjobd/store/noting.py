@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS, EntryType, Status
+from bgjob.words import KEY_LENGTHS, MOST_STATE_BYTES, MOST_STEP_BYTES, MOST_STEPS, EntryType, Status
 from bgjobd.core.facts import Fact
 from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
-from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
-from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, step_row
+from bgjobd.store.items import AttemptNotes, Note, StateSaved, StepNote, UnusedSteps
+from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, state_row, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import Kind
@@ -70,6 +70,16 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
         after = replace(job, progress=progress) if item.number == job.attempt else job
         overlay.jobs[job.id] = after
         overlay.changed.append(after)
+
+
+def save_state(item: StateSaved, overlay: Overlay) -> None:
+    """Keep what the job's latest attempt has saved, where that is a state as attempts save them."""
+    job, value = overlay.job(item.job_id), item.value
+    is_state = value.startswith("{") and len(value.encode()) <= MOST_STATE_BYTES
+    if item.number != job.attempt or not is_state or value in overlay.batch.no_results:
+        return
+    overlay.write(Kind.SAVED_STATE, state_row(item))
+    overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, job.carried or Carried()))
 
 
 def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Overlay) -> None:

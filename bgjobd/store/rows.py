@@ -15,7 +15,7 @@ from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import LogLine, Note, StepNote, Submitter
+from bgjobd.store.items import LogLine, Note, StateSaved, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 _STATUSES: Final[dict[str, Status]] = {one: one for one in Status}
@@ -344,6 +344,11 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
         "is_awaited": note.is_awaited,
     }
     return {"job_id": job_id, "name": note.name, "attempt": attempt, **own}
+
+
+def state_row(item: StateSaved) -> Row:
+    """The whole row of a job's state."""
+    return {"job_id": item.job_id, "value": item.value, "attempt": item.number, "saved": item.saved}
 
 
 def carried_row(job_id: int, carried: Carried) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjobd.core.job import AttemptKey
+from bgjobd.core.job import AttemptKey, Job
 from bgjobd.store.batch import StoredStep, StoredSteps
 from bgjobd.store.statements import Execute
 
@@ -49,6 +49,14 @@ COUNT_STEPS: Final = """
         retry_count_at_submit = :retry_count_at_submit, carries = :carries, life = :life, emitted = :emitted
     WHERE id = :id
 """
+SAVE_STATE: Final = """
+    INSERT INTO job_states (job_id, value, attempt, saved) VALUES (:job_id, :value, :attempt, :saved)
+    ON CONFLICT (job_id) DO UPDATE SET value = :value, attempt = :attempt, saved = :saved
+    WHERE attempt < :attempt OR attempt = :attempt AND saved < :saved
+"""
+SELECT_STATES: Final = """
+    SELECT s.job_id, s.value FROM json_each(:ids) AS wanted CROSS JOIN job_states AS s ON s.job_id = wanted.value
+"""
 DELETE_CARRIED: Final = tuple(
     f"DELETE FROM {table} WHERE job_id = :job_id"
     for table in ("job_steps", "job_signals", "job_states", "job_values")
@@ -70,14 +78,26 @@ def codes_of(execute: Execute, job_ids: Sequence[int]) -> dict[AttemptKey, str |
     return {(job_id, number): code for job_id, number, code in rows}
 
 
-def carried(execute: Execute, job_id: int) -> str:
-    """What the job's next attempt is given of those before it, as JSON text."""
+def carried_of(execute: Execute, jobs: Sequence[Job]) -> dict[int, str]:
+    """What the next attempts of these jobs are given of those before them, of those that are given anything."""
+    ids = [job.id for job in jobs if job.attempt > 0]
+    states = dict(execute(SELECT_STATES, {"ids": to_json(ids)}).fetchall() if ids else ())
+    return {
+        job.id: carried(execute, job.id, states.get(job.id))
+        for job in jobs
+        if job.is_to_carry or job.id in states
+    }
+
+
+def carried(execute: Execute, job_id: int, state: str | None) -> str:
+    """What the job's next attempt is given of those before it, as JSON text, its state too."""
     rows = execute(SELECT_FINISHED, {"id": job_id}).fetchall()
     waits = execute(SELECT_SETTLED, {"id": job_id}).fetchall()
     return to_json(
         {
             "steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows],
             "waits": [[*wait, bool(timed_out)] for *wait, timed_out in waits],
+            "state": state,
         }
     )
 

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     OPENED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
+    SAVED_STATE = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -28,6 +28,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import settle, settle_dead
+from bgjobd.supervisor.states import StateReader, may_have_state
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
@@ -66,7 +67,8 @@ class Attempt:
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
-        self._end = AttemptEnd(around, key, class_name, self._news, self.see)
+        self._state = StateReader(around, key)
+        self._end = AttemptEnd(around, key, class_name, self._news, self._state, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
@@ -139,6 +141,7 @@ class Attempt:
         """Let go of descriptors and timers; it goes on."""
         self._stop.disarm()
         self._patience.end()
+        self._state.stop()
         self.process.release()
 
     # Start
@@ -200,6 +203,16 @@ class Attempt:
         self._news.read()
         if self._news.has_more:
             self._around.catch_up(self)
+
+    def on_save(self) -> None:
+        """It has saved its job's state."""
+        if self.may_have_state:
+            self._state.look_soon()
+
+    @property
+    def may_have_state(self) -> bool:
+        """Whether it may have a file for its job's state."""
+        return may_have_state(self._news.started)
 
     # End
 
@@ -304,6 +317,7 @@ class Attempt:
         self._note_start(journal)
         self.mark = self.mark or journal_facts.mark_in(journal)
         self.note_news()
+        self.on_save()
         self._around.outbox.send()
         try:
             is_open = self.process.open(journal)

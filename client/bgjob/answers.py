@@ -105,13 +105,15 @@ class Graph(NamedTuple):
 
 class StepsRead(NamedTuple):
     """What a job has done, waits for and was told: its steps and waits as they were finished, at the end those that are
-    not, and its signals, which are told without `after` alone. `next` is the number to go on behind, None at the end.
+    not, and its signals and state, which are told without `after` alone. `next` is the number to go on behind, None at
+    the end. Of a state that is not to be shown the size alone is told, in bytes; None: there is none.
     """
 
     steps: list[JsonObject]
     state: Any
     signals: list[JsonObject]
     next: int | None
+    state_size: int | None = None
 
     def with_more(self, more: StepsRead) -> StepsRead:
         """With those of the following answer. Raises ProtocolError where they are not."""
@@ -307,7 +309,8 @@ def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
 
 def steps(reply: JsonObject) -> StepsRead:
     told, signals = shaped(reply, "steps", "[]Step"), shaped(reply, "signals", "[]SignalState")
-    return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"))
+    size = maybe_int(reply, "state_size")
+    return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"), size)
 
 
 def created(reply: JsonObject) -> bool:

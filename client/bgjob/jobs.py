@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgjob.words import LONGEST_THROTTLE, Throttle
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import ParamSpec, TypeVar
 
+    from bgjob.state import State, StateKeeper
     from bgjob.steps import Keeper, Steps
 
     P = ParamSpec("P")
@@ -137,6 +138,8 @@ class JobContext:
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._steps: Steps | None = None
+        self._state_keeper: StateKeeper | None = None
+        self._state: State | None = None
 
     @property
     def remaining(self) -> float | None:
@@ -211,6 +214,31 @@ class JobContext:
     def token(self, name: str) -> str:
         """32 hexadecimal digits, the same in each attempt: a key by which others know that it is the same step."""
         return self._steps_of_job().token(name)
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """What the job keeps from attempt to attempt, a mapping of JSON: an item is saved when its assignment returns,
+        several at once by `update`. What is read is a copy: to change it, assign it again.
+
+        Raises ValueError, and stays as it was, for what JSON cannot hold and for more than 64 KiB in all; StepError in
+        a process that the attempt has forked, and in the `failed` hook; Suspended once the attempt has ended to wait.
+        Outside of attempts it is this context's alone, in memory; that of CONTEXT is empty each time.
+        """
+        if self._state is not None:
+            return self._state
+        from bgjob.state import State, StateOutside  # by those who have one, as steps
+
+        keeper = self._state_keeper
+        if keeper is None and self._stop_file is not None:
+            raise StepError("there is a state in attempts only, of a daemon that knows it")
+        pid = os.getpid() if keeper is None else self._pid
+        state = State(StateOutside() if keeper is None else keeper, pid, self._is_suspended)
+        if self is not CONTEXT:  # which is everybody's
+            self._state = state
+        return state
+
+    def _is_suspended(self) -> bool:
+        return self._steps is not None and self._steps.is_suspended
 
     def _steps_of_job(self) -> Steps:
         if self._steps is not None:

@@ -15,9 +15,8 @@ from types import CodeType
 from typing import Any, Final, Protocol
 
 from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
+from bgjob.json_texts import json_text
 from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS
-
-_MOST_LEVELS: Final = 100
 
 Finished = Mapping[str, tuple[str, bool]]
 """What is known of finished steps: by name the result as JSON text, and whether the function had to be awaited."""
@@ -70,6 +69,11 @@ class Steps(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._finished())
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is on record that the attempt ends, to wait."""
+        return self._is_suspended
 
     @property
     def unused(self) -> list[str]:
@@ -293,36 +297,9 @@ _CO_COROUTINE: Final = 0x80
 def _json(name: str, result: Any) -> str:
     """The result as JSON text. Raises InvalidResult."""
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
-        depth, has_plain_keys = _shape(result)
-        if depth > _MOST_LEVELS:
-            raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
-    except (TypeError, ValueError, RecursionError) as error:
+        return json_text(result)
+    except ValueError as error:
         raise InvalidResult(f"step {name!r} is done, and its result is no JSON: {error}") from None
-    if has_plain_keys:
-        return text
-    # 1 and "1" are the same key in JSON: it is kept once, for an object that has it twice no reader takes.
-    return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
-
-
-def _shape(value: Any) -> tuple[int, bool]:
-    """How deep it is nested, and whether all keys are texts."""
-    level, depth, has_plain_keys = [value], 0, True
-    while True:
-        has_plain_keys = has_plain_keys and all(
-            isinstance(key, str) for one in level if isinstance(one, dict) for key in one
-        )
-        level = [item for one in level for item in _items(one)]
-        if not level:
-            return depth, has_plain_keys
-        depth += 1
-
-
-def _items(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 async def _at_once(value: Any) -> Any:

@@ -24,6 +24,8 @@ MOST_STEPS: Final = 1000
 """How many steps and waits a job may have."""
 MOST_STEP_BYTES: Final = 1024 * 1024
 """What the results of all of them may take, as JSON."""
+MOST_STATE_BYTES: Final = 64 * 1024
+"""What a job's state may take, as JSON."""
 MOST_SIGNALS: Final = 100
 """How many signals that nobody has taken a job may have."""
 MOST_SIGNAL_BYTES: Final = 1024 * 1024

@@ -1,0 +1,146 @@
+"""The state of a job as its attempt saves it: a file of two places, written in turn, so that a save which is cut short
+costs none that had returned; how the child writes it, and how the daemon reads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import time
+from binascii import crc32
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import journal as journals
+from .order import Order
+from .steps import Carry, with_room
+
+MAX_STATE = 64 * 1024
+_PLACE = 68 * 1024
+_HEAD = struct.Struct("<QII")
+"""Of a place: which save it is, counted from 1; how many bytes of JSON follow; a checksum of both and of these."""
+
+_LARGEST = 2**53
+_QUIET = 0.5
+"""Seconds after one that the daemon is told of in which it is told of none: half of what it waits at least between two
+looks, so that the look after that one finds all of these.
+"""
+
+
+class OpenState(NamedTuple):
+    """The file, open twice: inotify tells of what is written by its name, and not of what is written by the other."""
+
+    quiet: int
+    named: int
+
+
+def open_state(spool: int, order: Order) -> OpenState:
+    """An empty file of the attempt's, whatever had its name. Raises OSError."""
+    name = journals.file_name(order.job, order.number, journals.STATE)
+    quiet = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=spool)
+    try:
+        try:
+            _link(quiet, spool, name)
+        except FileExistsError:
+            os.unlink(name, dir_fd=spool)
+            _link(quiet, spool, name)
+        named = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+    except OSError:
+        os.close(quiet)
+        raise
+    return OpenState(quiet, named)
+
+
+def _link(descriptor: int, spool: int, name: str) -> None:
+    os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=spool, dst_dir_fd=spool, follow_symlinks=True)
+
+
+class StateKeeper:
+    """One attempt's. `carry` has what those before it have saved; `write` writes so that no limit of the class's is
+    met, one after the other.
+    """
+
+    def __init__(self, state: OpenState, carry: Carry, write: Callable[[Callable[[], None]], None]) -> None:
+        self._state, self._carry, self._write = state, carry, write
+        self._file = os.fstat(state.quiet)
+        self._count = 0
+        self._place = 0
+        self._told_at = -_QUIET
+
+    def saved_state(self) -> str | None:
+        """The state that the attempts before it have left, as JSON text. Raises OSError where the job has closed it."""
+        text: str | None = self._carry.read().get("state")
+        return text
+
+    def save_state(self, text: str) -> None:
+        """Have the JSON text kept, for good; where there is no room, wait for some as long as the attempt may live.
+        Raises OSError where the job has closed the file.
+        """
+        self._count += 1  # one that comes to nothing has its number for itself
+        record = _record(self._count, text.encode())
+        with_room(lambda: self._write(lambda: self._put(record)))
+        self._place = 1 - self._place
+
+    def _put(self, record: bytes) -> None:
+        now = time.monotonic()
+        is_told = now - self._told_at >= _QUIET
+        descriptor = self._state.named if is_told else self._state.quiet
+        if not os.path.samestat(os.fstat(descriptor), self._file):  # something else took the number
+            raise OSError(errno.EBADF, "the attempt has closed the file of its job's state")
+        if os.pwrite(descriptor, record, self._place * _PLACE) != len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if is_told:
+            self._told_at = now
+
+
+def _record(count: int, text: bytes) -> bytes:
+    return _HEAD.pack(count, len(text), _checksum(count, text)) + text
+
+
+def _checksum(count: int, text: bytes) -> int:
+    return crc32(text, crc32(_HEAD.pack(count, len(text), 0)))
+
+
+class Saved(NamedTuple):
+    """The latest save that is whole, the `count`-th, 0 where there is none; `is_torn`: one was cut short, or is just
+    being written. The text may be any: a job may have written it by itself.
+    """
+
+    count: int = 0
+    text: str = ""
+    is_torn: bool = False
+
+
+def try_read(spool: int, name: str) -> Saved | None:
+    """What is saved in the file of this name; None where there is none. Raises OSError, as for a journal."""
+    descriptor = journals.try_open(spool, name)
+    if descriptor is None:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        content = os.pread(descriptor, 2 * _PLACE, 0)
+    finally:
+        os.close(descriptor)
+    found = [_saved(content[:_PLACE]), _saved(content[_PLACE:])]
+    latest = max(found, key=lambda one: one.count)
+    return latest._replace(is_torn=any(one.is_torn for one in found))
+
+
+def _saved(place: bytes) -> Saved:
+    head = place[: _HEAD.size]
+    if not any(head):
+        return Saved()
+    if len(head) < _HEAD.size:
+        return Saved(is_torn=True)
+    count, length, checksum = _HEAD.unpack(head)
+    text = place[_HEAD.size : _HEAD.size + length]
+    is_whole = len(text) == length <= MAX_STATE and 0 < count < _LARGEST
+    if not is_whole or _checksum(count, text) != checksum:
+        return Saved(is_torn=True)
+    try:
+        return Saved(count, text.decode())
+    except UnicodeDecodeError:
+        return Saved(is_torn=True)
