@@ -1,4 +1,4 @@
-"""What a job's page shows of its steps, and of the signals that nobody took."""
+"""What a job's page shows of its steps, its state, and the signals that nobody took."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _MOST: Final = 50
 def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
     """The latest, newest first, also the one under way; none of a job of which the daemon tells none."""
     if job["steps"] is None:
-        return {"steps": [], "steps_left_out": 0, "signals": []}
+        return {"steps": [], "steps_left_out": 0, "signals": [], "state": None, "state_size": None}
     left_out = max(0, job["steps"] - _MOST)
     first = client.steps(job["id"], limit=1 if left_out else _MOST)
     latest = client.steps(job["id"], after=left_out, limit=_MOST) if left_out else first
     untaken = [one for one in first.signals if one["taken_by"] is None]
-    return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1]}
+    of_state = {"state": first.state, "state_size": first.state_size}
+    return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1], **of_state}

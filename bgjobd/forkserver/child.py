@@ -62,7 +62,7 @@ class _Recorder:
         self._pid = os.getpid()
         self._lock = allocate_lock()
         self._order = order
-        self._carry = Carry(begun.carry)
+        self._carry = begun.carry
         self._state = begun.state
         self.has_ended = False
         self.notes = NotesRecorder(order, self._append)
@@ -73,7 +73,9 @@ class _Recorder:
 
     def state_keeper(self) -> StateKeeper | None:
         """Where the attempt saves its job's state."""
-        return None if self._state is None else StateKeeper(self._state, self._carry, self._write_beside)
+        return (
+            None if self._state is None else StateKeeper(self._state, Carry(self._carry), self._write_beside)
+        )
 
     def _write_beside(self, write: Callable[[], None]) -> None:
         """Write into another file than the journal, which is bounded as that is."""

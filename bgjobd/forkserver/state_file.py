@@ -104,11 +104,11 @@ def _checksum(count: int, text: bytes) -> int:
 
 
 class Saved(NamedTuple):
-    """The latest save that is whole, the `count`-th, 0 where there is none; `is_torn`: one was cut short, or is just
+    """The latest save that is whole, the `number`-th, 0 where there is none; `is_torn`: one was cut short, or is just
     being written. The text may be any: a job may have written it by itself.
     """
 
-    count: int = 0
+    number: int = 0
     text: str = ""
     is_torn: bool = False
 
@@ -125,7 +125,7 @@ def try_read(spool: int, name: str) -> Saved | None:
     finally:
         os.close(descriptor)
     found = [_saved(content[:_PLACE]), _saved(content[_PLACE:])]
-    latest = max(found, key=lambda one: one.count)
+    latest = max(found, key=lambda one: one.number)
     return latest._replace(is_torn=any(one.is_torn for one in found))
 
 

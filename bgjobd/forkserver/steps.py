@@ -31,7 +31,7 @@ def token_of(seed: str, name: str) -> str:
 
 
 class StepKeeper:
-    """One attempt's. `carry` is the file that it was given; `append` puts a
+    """One attempt's. `carry` is the open file that it was given, None where nothing is carried over; `append` puts a
     record at the end of its journal, and leaves so many bytes for others; `is_own` tells whether that is still open,
     `end` records the outcome.
     """
@@ -39,13 +39,13 @@ class StepKeeper:
     def __init__(
         self,
         order: Order,
-        carry: Carry,
+        carry: int | None,
         append: Callable[[bytes, int], None],
         is_own: Callable[[], bool],
         end: Callable[[bytes], None],
     ) -> None:
         self._seed = order.seed
-        self._carry = carry
+        self._carry = Carry(carry)
         self._begun = 0
         self._append = append
         self._is_own = is_own

@@ -1,9 +1,11 @@
-"""What the books say of steps, waits and signals: rows and jobs that contradict each other; the SQL and the words."""
+"""What the books say of steps, waits, signals and states: rows that contradict each other; the SQL and the words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+
+from bgjob.words import MOST_STATE_BYTES
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 """Runs a statement on a connection that cannot write."""
@@ -51,9 +53,18 @@ _WITHOUT_SIGNAL: Final = """
     ) AS signals
     FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
 
+_ODD_STATES: Final = f"""
+    SELECT s.job_id, j.id IS NULL, j.carries, s.attempt, (
+        SELECT count(*) FROM job_attempts AS a WHERE a.job_id = s.job_id AND a.number = s.attempt
+    ) AS attempts
+    FROM job_states AS s LEFT JOIN background_jobs AS j ON j.id = s.job_id
+    WHERE j.id IS NULL OR NOT j.carries OR attempts = 0 OR length(CAST(s.value AS BLOB)) > {MOST_STATE_BYTES}
+        OR CASE WHEN json_valid(s.value) THEN json_type(s.value) <> 'object' ELSE 1 END
+    LIMIT {{most}}"""
+
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
-    """Job by job what is wrong with its steps, waits and signals; at most so many of each kind."""
+    """Job by job what is wrong with its steps, waits, signals and state; at most so many of each kind."""
     for job_id, *row in ask(_ODD_STEPS.format(most=most)):
         yield job_id, _why_odd(*row)
     for job_id, number, taken_by, is_left, carries in ask(_ODD_SIGNALS.format(most=most)):
@@ -65,6 +76,18 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
             yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
     for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
+    for job_id, is_left, carries, attempt, attempts in ask(_ODD_STATES.format(most=most)):
+        yield job_id, _why_odd_state(is_left, carries, attempt, attempts)
+
+
+def _why_odd_state(is_left: bool, carries: int, attempt: int, attempts: int) -> str:
+    if is_left:
+        return "it has a state, and there is no such job"
+    if not carries:
+        return "it has a state, which would not be deleted with it"
+    if not attempts:
+        return f"its state was saved by attempt {attempt}, and there is none"
+    return "its state is none that an attempt can save"
 
 
 def _why_odd(

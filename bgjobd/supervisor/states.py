@@ -78,16 +78,16 @@ class StateReader:
     def _try_new(self) -> Saved | None:
         """What it has saved since the last look. Raises OSError."""
         found = self._around.spool.try_read_state(self._key)
-        if found is None or found.count <= self._known:
+        if found is None or found.number <= self._known:
             if found is not None and found.is_torn and not self._was_torn:
                 self._was_torn = True
                 self.look_soon()  # it is just being written
             return None
-        self._known, self._was_torn = found.count, False
+        self._known, self._was_torn = found.number, False
         return found
 
     def _item(self, found: Saved) -> StateSaved:
-        return StateSaved(*self._key, found.count, found.text)
+        return StateSaved(*self._key, found.number, found.text)
 
 
 def may_have_state(started: Record | None) -> bool:

@@ -210,7 +210,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Keys":
             line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
         case "Steps":
-            line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
+            of_state = {"state": samples.get("state"), "state_size": samples.get("state_size")}
+            line.reply(steps=samples["steps"], signals=samples["signals"], next=None, **of_state)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
         case "Why":

@@ -798,6 +798,16 @@ def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: On
     assert "Steps" not in told(shown.read("/jobs/1"))
 
 
+def test_a_job_shows_its_state_and_of_a_secret_one_the_size(shown: OnePage) -> None:
+    assert "State" not in told(shown.read("/jobs/1"))
+    shown.samples |= {"state": {"cursor": "<xss onxss=1>'\""}, "state_size": 2048}
+    page = shown.read("/jobs/1")
+    assert "State {" in told(page)
+    assert is_text(page)
+    shown.samples["state"] = None
+    assert "State It takes 2.0 KiB, and is not shown." in told(shown.read("/jobs/1"))
+
+
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:
     shown.samples["job"] |= BEHIND | {"key": "a&b=c", "waits_until": "2040-01-01T01:30:00.000000Z"}
     read = shown.read("/jobs/1")

@@ -109,7 +109,11 @@ def test_a_sleep_is_over_at_its_time_and_no_slot_is_taken_meanwhile(store: Store
     (claim,) = store.claim(ONE)
     assert claim.waited == 0.0
     assert store.messages(job_id)[-2:] == [TIME_CAME, DISPATCHED]
-    assert json.loads(claim.carry or "") == {"steps": [], "waits": [["sleep", "", 1, None, False]]}
+    assert json.loads(claim.carry or "") == {
+        "steps": [],
+        "waits": [["sleep", "", 1, None, False]],
+        "state": None,
+    }
     assert stands(store, job_id) == ("running", 1, None, text(NOW + 60))
     assert (store.job(job_id)["steps"], store.job(job_id)["retry_count"]) == (1, 0)
 

@@ -1,4 +1,4 @@
-"""Steps, waits and signals of a stand-in's jobs: kept from attempt to attempt, and no time is waited for."""
+"""Steps, waits, signals and states of a stand-in's jobs: kept from attempt to attempt, and no time is waited for."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class KeptSteps:
         self._open: tuple[str, str, int] | None = None
         self._lock = threading.Lock()
         self._retry_count_at_submit: int = row["retry_count"]
+        self._state: str | None = None
 
     # What an attempt is given, and tells
 
@@ -79,6 +80,12 @@ class KeptSteps:
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         with self._lock:
             self._finish(("step", name, 1), result, is_awaited)
+
+    def saved_state(self) -> str | None:
+        return self._state
+
+    def save_state(self, text: str) -> None:
+        self._state = text
 
     def _begin(self, place: tuple[str, str, int]) -> None:
         kind, name, turn = place
@@ -211,10 +218,15 @@ class KeptSteps:
         page = done[:limit] if has_more else [*done, *begun]
         return {
             "steps": page,
-            "state": None,
             "signals": signals,
             "next": page[-1]["number"] if has_more else None,
+            **self._told_state(is_first=given.get("after") is None),
         }
+
+    def _told_state(self, is_first: bool) -> JsonObject:
+        if self._state is None or not is_first:
+            return {"state": None, "state_size": None}
+        return {"state": json.loads(self._state), "state_size": len(self._state.encode())}
 
 
 def _until(delay: float | None, until: float | None) -> str | None:
