@@ -61,6 +61,43 @@ class Order:
                 raise ValueError(n)
         return context.attempt
 
+    def crawls(self, context: bgjob.JobContext, pages: int) -> Any:
+        """A page an attempt; what is appended to a copy is nothing that it has seen."""
+        state = context.state
+        for page in range(state.get("cursor", 0), pages):
+            state["cursor"] = page + 1
+            state.setdefault("seen", []).append(page)
+            raise bgjob.Snooze(60)
+        return [context.attempt, dict(state)]
+
+    def waits(self, context: bgjob.JobContext) -> Any:
+        context.state["before"] = context.attempt
+        try:
+            context.wait_for("word")
+        except bgjob.Suspended:
+            DONE.append("suspended")
+            context.state["behind"] = context.attempt
+        return dict(context.state)
+
+    def fails(self, context: bgjob.JobContext) -> None:
+        context.state["a"] = 1
+        raise bgjob.Fail
+
+
+class Hooked:
+    def __init__(self, context: bgjob.JobContext) -> None:
+        self._context = context
+
+    def fails(self) -> None:
+        raise bgjob.Fail
+
+    def failed(self, error: bgjob.AttemptError) -> None:
+        for ask in (lambda: self._context.state, lambda: self._context.step("a", do, "a")):
+            try:
+                ask()
+            except bgjob.StepError:
+                DONE.append("none in the hook")
+
 
 def submitted(client: Client, method: str = "ship", **given: Any) -> bgjob.Job[Any]:
     return client.run_background_job(Order, method, given, max_retries=1)
@@ -99,6 +136,26 @@ def test_steps_and_signals_are_told_as_by_a_daemon() -> None:
         ]
         assert [(one["taken_by"], one["payload"]) for one in read.signals] == [("packed 1", None)]
         assert (client.steps(job.id, limit=2).next, len(client.steps(job.id, after=2).steps)) == (2, 1)
+
+
+def test_a_state_goes_from_attempt_to_attempt_and_is_told() -> None:
+    with inline(), Client() as client:
+        job = submitted(client, "crawls", pages=3)
+        assert job.result() == [4, {"cursor": 3, "seen": []}]
+        read = job.steps()
+        assert (read.state, read.state_size) == ({"cursor": 3, "seen": []}, 22)
+        assert client.steps(job.id, after=0).state_size is None
+        assert client.run_background_job(Order, "fails").steps().state == {"a": 1}
+        other = submitted(client, "waits")
+        assert other.steps().state == {"before": 1}
+        other.signal("word")
+        assert (other.result(), DONE) == ({"before": 2}, ["suspended"])
+
+
+def test_a_hook_has_neither_steps_nor_a_state() -> None:
+    with inline(), Client() as client:
+        assert client.run_background_job(Hooked, "fails").refresh()["status"] == "failed"
+        assert DONE == ["none in the hook"] * 2
 
 
 def test_signals_are_there_beforehand() -> None:

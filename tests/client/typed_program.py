@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
@@ -81,6 +81,12 @@ class Shipping:
         except (bgjob.StepError, bgjob.InvalidResult, bgjob.Suspended) as error:
             return f"{error} {context.steps['charge']}"
         return f"{paid} {packed}"
+
+    def crawl(self, context: JobContext) -> int:
+        state: MutableMapping[str, Any] = context.state
+        state["cursor"] = 1
+        cursor: int = state.get("cursor", 0) + state.pop("before", 0)
+        return cursor
 
     async def ship_later(self, context: JobContext) -> str:
         return await context.step("charge", self._charge_later)

@@ -805,7 +805,7 @@ def test_a_job_shows_its_state_and_of_a_secret_one_the_size(shown: OnePage) -> N
     assert "State {" in told(page)
     assert is_text(page)
     shown.samples["state"] = None
-    assert "State It takes 2.0 KiB, and is not shown." in told(shown.read("/jobs/1"))
+    assert "State It takes 2 KiB, and is not shown." in told(shown.read("/jobs/1"))
 
 
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:

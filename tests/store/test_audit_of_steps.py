@@ -8,6 +8,7 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
+from bgjobd.store.items import StateSaved
 from tests.store.samples import Store, does, done, signal, waits
 
 
@@ -24,8 +25,9 @@ def told(audit: Audit) -> list[str]:
 
 @pytest.fixture
 def job_id(store: Store) -> int:
-    """One that has a step, has got a signal, has been sent another, and sleeps."""
+    """One that has a step, a state, has got a signal, has been sent another, and sleeps."""
     job_id = store.run_one()
+    store.commit(StateSaved(job_id, 1, 1, "{}"))
     store.commit(does(job_id, done("a", "12")), signal(job_id), waits(job_id), lanes=Lanes(1))
     store.commit(signal(job_id), waits(job_id, "sleep", delay=60.0, number=2))
     return job_id
@@ -71,6 +73,14 @@ def job_id(store: Store) -> int:
         (
             "UPDATE job_steps SET timed_out = 1 WHERE kind = 'signal'",
             "its wait packed 1 is settled, and has taken 1 signals",
+        ),
+        ("UPDATE job_states SET job_id = 99", "it has a state, and there is no such job"),
+        ("UPDATE job_states SET attempt = 7", "its state was saved by attempt 7, and there is none"),
+        ("UPDATE job_states SET value = '{'", "its state is none that an attempt can save"),
+        ("UPDATE job_states SET value = '[]'", "its state is none that an attempt can save"),
+        (
+            "UPDATE job_states SET value = json_object('a', hex(zeroblob(33000)))",
+            "its state is none that an attempt can save",
         ),
         ("UPDATE job_signals SET job_id = 99", "it was sent signal 1, and there is no such job"),
         ("UPDATE job_steps SET job_id = 99", "it has steps, and there is no such job"),
