@@ -29,7 +29,7 @@ from .reaping import output_bytes
 from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
-from .state_file import OpenState, StateKeeper, open_state
+from .state_file import StateKeeper, open_state
 from .steps import Carry, StepKeeper, open_carry
 from .title import SPARE
 
@@ -281,7 +281,7 @@ class _Begun(NamedTuple):
     journal: int
     output: int
     carry: int | None
-    state: OpenState | None
+    state: int | None
 
 
 def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _Begun | None:
@@ -328,9 +328,7 @@ def _prove_start(order: Order, place: Place, since: float, has_state: bool) -> i
     return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
 
 
-def _clear_away(
-    order: Order, place: Place, sandbox: Sandbox, has_directory: bool, state: OpenState | None
-) -> None:
+def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool, state: int | None) -> None:
     """Have nothing of an attempt that does not start; a hook's output is its attempt's."""
     if has_directory:
         sandbox.remove_directory(order.directory)

@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 import struct
-import time
 from binascii import crc32
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,51 +22,30 @@ _HEAD = struct.Struct("<QII")
 """Of a place: which save it is, counted from 1; how many bytes of JSON follow; a checksum of both and of these."""
 
 _LARGEST = 2**53
-_QUIET = 0.5
-"""Seconds after one that the daemon is told of in which it is told of none: half of what it waits at least between two
-looks, so that the look after that one finds all of these.
-"""
 
 
-class OpenState(NamedTuple):
-    """The file, open twice: inotify tells of what is written by its name, and not of what is written by the other."""
-
-    quiet: int
-    named: int
-
-
-def open_state(spool: int, order: Order) -> OpenState:
+def open_state(spool: int, order: Order) -> int:
     """An empty file of the attempt's, whatever had its name. Raises OSError."""
     name = journals.file_name(order.job, order.number, journals.STATE)
-    quiet = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=spool)
+    mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        try:
-            _link(quiet, spool, name)
-        except FileExistsError:
-            os.unlink(name, dir_fd=spool)
-            _link(quiet, spool, name)
-        named = os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
-    except OSError:
-        os.close(quiet)
-        raise
-    return OpenState(quiet, named)
-
-
-def _link(descriptor: int, spool: int, name: str) -> None:
-    os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=spool, dst_dir_fd=spool, follow_symlinks=True)
+        return os.open(name, mode, 0o600, dir_fd=spool)
+    except FileExistsError:
+        os.unlink(name, dir_fd=spool)
+        return os.open(name, mode, 0o600, dir_fd=spool)
 
 
 class StateKeeper:
-    """One attempt's. `carry` has what those before it have saved; `write` writes so that no limit of the class's is
-    met, one after the other.
+    """One attempt's, in the open file `state`. `carry` has what those before it have saved; `write` writes one after
+    the other, and so that no limit of the class's is met.
     """
 
-    def __init__(self, state: OpenState, carry: Carry, write: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, state: int, carry: Carry, write: Callable[[Callable[[], None]], None]) -> None:
         self._state, self._carry, self._write = state, carry, write
-        self._file = os.fstat(state.quiet)
+        found = os.fstat(state)
+        self._own = found.st_dev, found.st_ino
         self._count = 0
         self._place = 0
-        self._told_at = -_QUIET
 
     def saved_state(self) -> str | None:
         """The state that the attempts before it have left, as JSON text. Raises OSError where the job has closed it."""
@@ -84,15 +62,11 @@ class StateKeeper:
         self._place = 1 - self._place
 
     def _put(self, record: bytes) -> None:
-        now = time.monotonic()
-        is_told = now - self._told_at >= _QUIET
-        descriptor = self._state.named if is_told else self._state.quiet
-        if not os.path.samestat(os.fstat(descriptor), self._file):  # something else took the number
+        found = os.fstat(self._state)
+        if (found.st_dev, found.st_ino) != self._own:  # something else took the number
             raise OSError(errno.EBADF, "the attempt has closed the file of its job's state")
-        if os.pwrite(descriptor, record, self._place * _PLACE) != len(record):
+        if os.pwrite(self._state, record, self._place * _PLACE) != len(record):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if is_told:
-            self._told_at = now
 
 
 def _record(count: int, text: bytes) -> bytes:

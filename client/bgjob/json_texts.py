@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-_MOST_LEVELS: Final = 100
+MOST_LEVELS: Final = 100
+_to_text: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def json_text(value: Any) -> str:
-    """The value as JSON text, which any reader takes. Raises ValueError for one that JSON cannot hold."""
+def json_text(value: Any, levels: int = MOST_LEVELS) -> str:
+    """The value as JSON text, which any reader takes. Raises ValueError for one that JSON cannot hold, and for one that
+    is nested more than so many levels deep.
+    """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
+        text = _to_text(value)
+        if not text.isascii():
+            text.encode()
+        if not isinstance(value, (dict, list, tuple)):
+            return text
         depth, has_plain_keys = _shape(value)
-        if depth > _MOST_LEVELS:
-            raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
+        if depth > levels:
+            raise ValueError(f"it is nested more than {levels} levels deep")
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(str(error)) from None
     if has_plain_keys:

@@ -6,10 +6,10 @@ import json
 import os
 from _thread import RLock
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bgjob.jobs import StepError, Suspended
-from bgjob.json_texts import json_text
+from bgjob.json_texts import MOST_LEVELS, json_text
 from bgjob.words import MOST_STATE_BYTES
 
 
@@ -135,6 +135,9 @@ class State(MutableMapping[str, Any]):
 _Item = tuple[str, str]
 """A key and its value, as JSON text."""
 
+_LEVELS: Final = MOST_LEVELS - 1
+"""How deep a value may be nested: the state is around it."""
+
 
 class StateOutside:
     """Keeps nothing: of code that no attempt runs, such as a test's."""
@@ -158,11 +161,9 @@ def _key(key: Any) -> str:
 
 def _item(key: str, value: Any) -> _Item:
     try:
-        whole = json_text({key: value})
+        return json_text(key), json_text(value, levels=_LEVELS)
     except ValueError as error:
         raise ValueError(f"the state's {key!r:.60} is no JSON: {error}") from None
-    name = _text(key)
-    return name, whole[len(name) + 2 : -1]
 
 
 def _text(value: Any) -> str:

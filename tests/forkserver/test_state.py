@@ -22,7 +22,7 @@ import pytest
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import state_file, steps
 from bgjobd.forkserver.order import Order
-from bgjobd.forkserver.state_file import MAX_STATE, OpenState, Saved, StateKeeper, open_state
+from bgjobd.forkserver.state_file import MAX_STATE, Saved, StateKeeper, open_state
 from bgjobd.forkserver.steps import Carry
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.forkserver.test_sandbox import SYSTEM_PYTHON, account, as_root, passable
@@ -407,27 +407,6 @@ def test_what_is_no_file_is_not_read(spool: int, tmp_path: Path) -> None:
     (tmp_path / NAME).touch()
     os.truncate(tmp_path / NAME, 2**40)
     assert read(spool) == Saved()
-
-
-def test_of_what_is_saved_at_once_the_daemon_is_told_twice_a_second(
-    spool: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    kept = keeper(spool)
-    assert isinstance(kept._state, OpenState)
-    written: list[int] = []
-    real = os.pwrite
-
-    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
-        written.append(descriptor)
-        return real(descriptor, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    for now in (100.0, 100.1, 100.49, 100.51, 100.6, 200.0):  # noqa: B007
-        kept.save_state("{}")
-    told = [descriptor == kept._state.named for descriptor in written]
-    assert told == [True, False, False, True, False, True]
 
 
 SAVER = """
