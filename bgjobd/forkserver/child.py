@@ -298,7 +298,7 @@ def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _B
         sandbox.make_directory(order.directory)
         has_directory, what = True, "spool"
         carry = open_carry(place.spool, order)
-        if approved is not None and not order.is_hook and approved.takes_context(order.method_name):
+        if approved is not None and order.error is None and order.method_name in approved.stateful:
             state = open_state(place.spool, order)
         journal = _prove_start(order, place, since, state is not None)
     except OSError as error:

@@ -50,26 +50,26 @@ class Method(NamedTuple):
 
 
 class Approved(NamedTuple):
-    """An approved class or module as the fork server holds it: itself, and what of it may be called."""
+    """An approved class or module as the fork server holds it: itself, and what of it may be called.
+
+    Attempts of the `stateful` methods may have a context: they or the object ask for one, or they are tasks.
+    """
 
     target: Any
     is_module: bool
     contexts: tuple[str, ...]
     hooks: Collection[str]
     methods: Mapping[str, Method]
+    stateful: frozenset[str]
 
     @classmethod
     def from_description(cls, target: Any, described: Mapping[str, Any]) -> Approved:
         methods = {name: Method.from_description(method) for name, method in described["methods"].items()}
         contexts, hooks = tuple(described["contexts"]), tuple(described["hooks"])
-        return cls(target, described.get("is_module", False), contexts, hooks, methods)
-
-    def takes_context(self, name: str) -> bool:
-        """Whether an attempt of this method may have a context: it or the object asks for one, or it is a task."""
-        method = self.methods.get(name)
-        return bool(self.contexts) or (
-            method is not None and (bool(method.contexts) or method.caller is not None)
-        )
+        stateful = [
+            name for name, one in methods.items() if contexts or one.contexts or one.caller is not None
+        ]
+        return cls(target, described.get("is_module", False), contexts, hooks, methods, frozenset(stateful))
 
     def function(self, name: str) -> Any:
         """The plain function of this name, of a task that which it calls; None where there is none any more."""

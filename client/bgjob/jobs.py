@@ -137,9 +137,8 @@ class JobContext:
         self._logger: logging.Logger | None = None
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
-        self._steps: Steps | None = None
         self._state_keeper: StateKeeper | None = None
-        self._state: State | None = None
+        self._made: dict[str, Any] = {}  # into which one of several threads has the first word
 
     @property
     def remaining(self) -> float | None:
@@ -224,8 +223,9 @@ class JobContext:
         a process that the attempt has forked, and in the `failed` hook; Suspended once the attempt has ended to wait.
         Outside of attempts it is this context's alone, in memory; that of CONTEXT is empty each time.
         """
-        if self._state is not None:
-            return self._state
+        if "state" in self._made:
+            known: State = self._made["state"]
+            return known
         from bgjob.state import State, StateOutside  # by those who have one, as steps
 
         keeper = self._state_keeper
@@ -233,24 +233,28 @@ class JobContext:
             raise StepError("there is a state in attempts only, of a daemon that knows it")
         pid = os.getpid() if keeper is None else self._pid
         state = State(StateOutside() if keeper is None else keeper, pid, self._is_suspended)
-        if self is not CONTEXT:  # which is everybody's
-            self._state = state
-        return state
+        if self is CONTEXT:  # which is everybody's
+            return state
+        made: State = self._made.setdefault("state", state)
+        return made
 
     def _is_suspended(self) -> bool:
-        return self._steps is not None and self._steps.is_suspended
+        steps: Steps | None = self._made.get("steps")
+        return steps is not None and steps.is_suspended
 
     def _steps_of_job(self) -> Steps:
-        if self._steps is not None:
-            return self._steps
+        if "steps" in self._made:
+            known: Steps = self._made["steps"]
+            return known
         from bgjob.steps import Steps, StepsOutside  # by those who have some: every page makes a fork dearer
 
         if self._keeper is None and self._stop_file is not None:
             raise StepError("there are steps in attempts only, of a daemon that knows them")
         steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid)
-        if self is not CONTEXT:  # which is everybody's
-            self._steps = steps
-        return steps
+        if self is CONTEXT:  # which is everybody's
+            return steps
+        made: Steps = self._made.setdefault("steps", steps)
+        return made
 
     @property
     def logger(self) -> logging.Logger:

@@ -12,6 +12,7 @@ import pytest
 import bgjob
 from bgjob import StepError, Suspended
 from bgjob.state import State
+from bgjob.steps import Steps
 from bgjob.words import MOST_STATE_BYTES
 from tests.client.test_steps import Kept
 
@@ -125,7 +126,7 @@ def deep(levels: int) -> Any:
         ("b", float("nan"), "not JSON compliant"),
         ("b", "\ud800", "surrogates not allowed"),
         ("\ud800", 1, "surrogates not allowed"),
-        ("b", deep(101), "nested more than 100 levels deep"),
+        ("b", deep(101), "nested more than 99 levels deep"),
         ((1, 2), 1, "a key of the state is a text"),
         (object(), 1, "a key of the state is a text"),
         ("b", "x" * MOST_STATE_BYTES, "a state takes 65536 bytes at most, and this one 65556"),
@@ -212,3 +213,26 @@ def test_outside_of_attempts_a_state_is_its_contexts_alone_and_that_of_everybody
 def test_a_hook_and_an_attempt_of_an_older_daemon_have_no_state() -> None:
     with pytest.raises(StepError, match="of a daemon that knows it"):
         assert bgjob.JobContext(1, 1, stop_file=os.devnull).state
+
+
+@pytest.mark.parametrize("which", ["state", "steps"])
+def test_threads_that_ask_for_it_first_at_the_same_moment_get_the_same(
+    monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    both = threading.Barrier(2, timeout=20)
+    made: type[Any] = State if which == "state" else Steps
+    make = made.__init__
+
+    def meeting(self: Any, *given: Any) -> None:
+        both.wait()
+        make(self, *given)
+
+    monkeypatch.setattr(made, "__init__", meeting)
+    context = attempt(KeptState())
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(getattr(context, which))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] is found[1]
