@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import struct
+import time
 from binascii import crc32
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,8 +32,16 @@ def open_state(spool: int, order: Order) -> int:
     try:
         return os.open(name, mode, 0o600, dir_fd=spool)
     except FileExistsError:
-        os.unlink(name, dir_fd=spool)
+        _put_aside(spool, name)
         return os.open(name, mode, 0o600, dir_fd=spool)
+
+
+def _put_aside(spool: int, name: str) -> None:
+    """Have nothing of this name, which a job has put there; a directory, with whatever is in it, gets another."""
+    try:
+        os.unlink(name, dir_fd=spool)
+    except IsADirectoryError:
+        os.rename(name, f"{name}.{time.monotonic_ns()}", src_dir_fd=spool, dst_dir_fd=spool)
 
 
 class StateKeeper:
@@ -79,12 +88,13 @@ def _checksum(count: int, text: bytes) -> int:
 
 class Saved(NamedTuple):
     """The latest save that is whole, the `number`-th, 0 where there is none; `is_torn`: one was cut short, or is just
-    being written. The text may be any: a job may have written it by itself.
+    being written. The text, of `size` bytes, may be any: a job may have written it by itself.
     """
 
     number: int = 0
     text: str = ""
     is_torn: bool = False
+    size: int = 0
 
 
 def try_read(spool: int, name: str) -> Saved | None:
@@ -115,6 +125,6 @@ def _saved(place: bytes) -> Saved:
     if not is_whole or _checksum(count, text) != checksum:
         return Saved(is_torn=True)
     try:
-        return Saved(count, text.decode())
+        return Saved(count, text.decode(), size=length)
     except UnicodeDecodeError:
         return Saved(is_torn=True)

@@ -55,14 +55,15 @@ class StateReader:
     def _store(self, found: Saved) -> None:
         """Hand it over; what comes meanwhile waits until it is stored."""
         self._storing = self._around.loop.create_future()
-        self._storing.add_done_callback(lambda stored: self._on_stored(stored, len(found.text)))
+        self._storing.add_done_callback(lambda stored: self._on_stored(stored, found.size))
         self._around.outbox.send(self._item(found), self._storing)
 
     def _on_stored(self, stored: asyncio.Future[Any], size: int) -> None:
         self._storing = None
         self._due = self._around.loop.time() + max(_PAUSE, size / _BYTES_A_SECOND)
-        if not stored.cancelled():
-            stored.exception()
+        if stored.cancelled() or stored.exception() is not None:
+            self._known = 0  # it is told again at the end
+            return
         self.look_soon()
 
     def read_last(self, started: Record | None) -> None:

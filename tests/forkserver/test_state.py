@@ -22,13 +22,18 @@ import pytest
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import state_file, steps
 from bgjobd.forkserver.order import Order
-from bgjobd.forkserver.state_file import MAX_STATE, Saved, StateKeeper, open_state
+from bgjobd.forkserver.state_file import MAX_STATE, StateKeeper, open_state
 from bgjobd.forkserver.steps import Carry
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.forkserver.test_sandbox import SYSTEM_PYTHON, account, as_root, passable
 from tests.support import eventually
 
 __all__ = ["passable"]
+
+
+def saves(number: int = 0, text: str = "", is_torn: bool = False) -> state_file.Saved:
+    return state_file.Saved(number, text, is_torn, len(text.encode()))
+
 
 MODULE = """
 import os, sys, threading, time
@@ -133,7 +138,7 @@ def run(
     job: int | None = None,
     name: str = "Job",
     **parameters: Any,
-) -> tuple[Told, Saved | None]:
+) -> tuple[Told, state_file.Saved | None]:
     """The journal of an attempt, and what it has saved; `state` is what those before it have."""
     job = next(_jobs) if job is None else job
     if state is not None:
@@ -148,7 +153,7 @@ def run(
     return journal, saved(server.spool, job)
 
 
-def saved(spool: Path, job: int) -> Saved | None:
+def saved(spool: Path, job: int) -> state_file.Saved | None:
     place = os.open(spool, os.O_RDONLY)
     try:
         return state_file.try_read(place, f"{job}.1.state")
@@ -163,15 +168,15 @@ def result_of(journal: Told) -> Any:
 
 
 def test_what_attempts_before_have_saved_is_there_and_each_save_is_in_the_file(server: DrivenServer) -> None:
-    assert run(server, "look")[1] == Saved()
+    assert run(server, "look")[1] == saves()
     _, found = run(server, "count", times=7)
-    assert found == Saved(7, '{"n":7}')
+    assert found == saves(7, '{"n":7}')
     assert result_of(run(server, "look", state='{"n":7,"läbel":[1,{"a":null}]}')[0]) == {
         "n": 7,
         "läbel": [1, {"a": None}],
     }
     _, found = run(server, "count", state='{"n":7,"b":"ü"}', times=1)
-    assert found == Saved(1, '{"n":8,"b":"ü"}')
+    assert found == saves(1, '{"n":8,"b":"ü"}')
 
 
 def test_a_carry_file_of_an_older_daemon_has_no_state(server: DrivenServer) -> None:
@@ -205,7 +210,7 @@ def test_a_state_has_64_kib_and_a_file_no_more_than_two_of_these(server: DrivenS
     job, size = next(_jobs), MAX_STATE - len('{"x":""}')
     journal, found = run(server, "large", job=job, size=size)
     assert result_of(journal) == f"a state takes 65536 bytes at most, and this one {MAX_STATE + 70_007}"
-    assert found == Saved(3, json.dumps({"x": "x" * size}, separators=(",", ":")))
+    assert found == saves(3, json.dumps({"x": "x" * size}, separators=(",", ":")))
     assert (server.spool / f"{job}.1.state").stat().st_size <= 136 * 1024
 
 
@@ -219,7 +224,7 @@ def test_threads_save_side_by_side(server: DrivenServer) -> None:
 def test_a_forked_copy_saves_nothing_and_reads_what_there_was(server: DrivenServer) -> None:
     job = next(_jobs)
     _, found = run(server, "fork", job=job)
-    assert found == Saved(1, '{"of":"the attempt"}')
+    assert found == saves(1, '{"of":"the attempt"}')
     output = (server.output / f"{job}.1.out").read_text()
     assert output == (
         "a copy of the attempt's process, that it has forked, cannot save the job's state\nthe attempt\n"
@@ -229,7 +234,7 @@ def test_a_forked_copy_saves_nothing_and_reads_what_there_was(server: DrivenServ
 def test_what_has_the_number_of_a_closed_file_is_not_written_to(server: DrivenServer) -> None:
     job = next(_jobs)
     _, found = run(server, "close", job=job)
-    assert found == Saved()
+    assert found == saves()
     output = (server.output / f"{job}.1.out").read_text()
     assert output.endswith("the attempt has closed the file of its job's state 0\n")
 
@@ -239,7 +244,7 @@ def test_once_an_attempt_has_ended_to_wait_it_saves_no_more(server: DrivenServer
     journal, found = run(server, "wait", job=job)
     assert journal.outcome is not None
     assert journal.outcome["outcome"] == "suspended"
-    assert found == Saved(1, '{"before":1}')
+    assert found == saves(1, '{"before":1}')
     assert (server.output / f"{job}.1.out").read_text() == "1\n"
 
 
@@ -257,11 +262,12 @@ def test_whatever_has_the_name_of_the_file_keeps_no_attempt_from_its_start(serve
         os.mkfifo,
         lambda path: path.symlink_to("/etc/passwd"),
         lambda path: path.write_bytes(b"x" * 200_000),
+        lambda path: (path / "full").mkdir(parents=True),
     ]
     for plant in planted:
         job = next(_jobs)
         plant(server.spool / f"{job}.1.state")
-        assert run(server, "count", job=job, times=1)[1] == Saved(1, '{"n":1}')
+        assert run(server, "count", job=job, times=1)[1] == saves(1, '{"n":1}')
 
 
 def test_an_attempt_that_does_not_start_leaves_no_file(server: DrivenServer) -> None:
@@ -282,7 +288,7 @@ def test_an_attempt_of_another_user_in_its_cage_has_a_state_as_well(passable: Pa
     limits = {"account": account(), "memory": 400 * 2**20, "open_files": 40, "writable": []}
     with fork_server(passable, python=SYSTEM_PYTHON, approved=APPROVED, limits=limits) as server:
         server.spool.chmod(0o700)
-        assert run(server, "count", times=2)[1] == Saved(2, '{"n":2}')
+        assert run(server, "count", times=2)[1] == saves(2, '{"n":2}')
 
 
 def test_how_large_files_may_become_is_no_limit_of_a_state(tmp_path: Path) -> None:
@@ -310,7 +316,7 @@ def keeper(spool: int, write: Callable[[Callable[[], None]], None] = lambda put:
     return StateKeeper(open_state(spool, Order(1, 1, "aa", "a.A", "run", {})), Carry(None), write)
 
 
-def read(spool: int) -> Saved | None:
+def read(spool: int) -> state_file.Saved | None:
     return state_file.try_read(spool, NAME)
 
 
@@ -325,14 +331,14 @@ def test_of_two_places_a_torn_one_costs_nothing_that_was_saved_before(spool: int
     record = whole[: 16 + len('{"a":3333333333}')]
     for length in range(1, len(record)):
         (tmp_path / NAME).write_bytes(record[:length] + before[length:])
-        assert read(spool) == Saved(2, '{"a":2}', is_torn=True), length
+        assert read(spool) == saves(2, '{"a":2}', is_torn=True), length
     (tmp_path / NAME).write_bytes(whole)
-    assert read(spool) == Saved(3, '{"a":3333333333}')
+    assert read(spool) == saves(3, '{"a":3333333333}')
     for place in range(len(record)):
         changed = bytearray(whole)
         changed[place] ^= 1
         (tmp_path / NAME).write_bytes(changed)
-        assert read(spool) == Saved(2, '{"a":2}', is_torn=True), place
+        assert read(spool) == saves(2, '{"a":2}', is_torn=True), place
 
 
 def test_a_save_that_is_broken_off_leaves_the_one_before_and_the_next_is_not_taken_for_it(spool: int) -> None:
@@ -348,9 +354,9 @@ def test_a_save_that_is_broken_off_leaves_the_one_before_and_the_next_is_not_tak
     for n in (2, 3):
         with pytest.raises(KeyboardInterrupt):
             kept.save_state(f'{{"n":{n}}}')
-        assert read(spool) == Saved(n, f'{{"n":{n}}}')
+        assert read(spool) == saves(n, f'{{"n":{n}}}')
     kept.save_state('{"n":4}')
-    assert read(spool) == Saved(4, '{"n":4}')
+    assert read(spool) == saves(4, '{"n":4}')
     assert kept._place == 0
 
 
@@ -367,7 +373,7 @@ def test_a_save_that_finds_no_room_waits_for_some(monkeypatch: pytest.MonkeyPatc
     kept = keeper(spool, write)
     kept.save_state('{"n":1}')
     kept.save_state('{"n":2}')
-    assert (read(spool), next(room, "none left")) == (Saved(2, '{"n":2}'), "none left")
+    assert (read(spool), next(room, "none left")) == (saves(2, '{"n":2}'), "none left")
 
 
 @pytest.mark.parametrize(
@@ -406,7 +412,7 @@ def test_what_is_no_file_is_not_read(spool: int, tmp_path: Path) -> None:
         (tmp_path / NAME).rmdir() if (tmp_path / NAME).is_dir() else (tmp_path / NAME).unlink()
     (tmp_path / NAME).touch()
     os.truncate(tmp_path / NAME, 2**40)
-    assert read(spool) == Saved()
+    assert read(spool) == saves()
 
 
 SAVER = """
