@@ -134,14 +134,22 @@ def test_a_state_that_was_left_is_swept_at_a_start_and_none_of_an_attempt_that_r
     eventually(lambda: not files(running))
 
 
-def test_a_spool_that_another_database_gets_has_no_states_of_the_one_before(tmp_path: Path) -> None:
+def test_a_spool_that_another_database_had_has_no_state_for_a_job_of_the_same_number(tmp_path: Path) -> None:
+    """Its attempt was open when the machine went down."""
     with daemon(tmp_path, SETTINGS, modules=MODULES) as running:
-        running.stop()
-        (running.spool / "1.1.state").write_bytes(state_file._record(1, b'{"of":"another"}'))
+        job_id = submit(running, "save_and_wait", directory=str(tmp_path))
+        path = running.spool / f"{job_id}.1.state"
+        eventually(path.exists)
+        asked = f"SELECT pid FROM job_attempts WHERE job_id = {job_id} AND pid IS NOT NULL"
+        ((pid,),) = eventually(lambda: running.query(asked))
+        running.stop(signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        path.write_bytes(state_file._record(1, b'{"of":"another"}'))
         (running.spool / "database-id").write_text("another")
         running.start()
+        (tmp_path / "end").touch()
+        assert ended(running, job_id)["result"] == {}
         assert files(running) == []
-        assert ended(running, submit(running, "fail", more="this one"))["result"] == {"of": "this one"}
 
 
 @pytest.mark.parametrize("plant", ["fifo", "link", "huge", "forged", "torn"])
