@@ -62,12 +62,18 @@ class _Recorder:
         self._lock = allocate_lock()
         self._order = order
         self._carry = begun.carry
+        self._keeper: StepKeeper | None = None
         self.has_ended = False
         self.notes = NotesRecorder(order, self._append)
 
     def keeper(self) -> StepKeeper:
-        """Where the attempt's steps are kept."""
-        return StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        """Where the attempt's steps and values are kept."""
+        self._keeper = StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        return self._keeper
+
+    def finish(self) -> None:
+        """Record what it told last, and how much of what it told was left out."""
+        self.notes.finish(printing.lost(), 0 if self._keeper is None else self._keeper.left_out)
 
     def _is_own(self) -> bool:
         """Whether the journal is still open."""
@@ -377,7 +383,7 @@ def _outcome(
     finally:
         sandbox.leave_room()
         _flush()
-        recorder.notes.finish(printing.lost())
+        recorder.finish()
 
 
 def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:

@@ -47,6 +47,9 @@ class Kind(StrEnum):
     OPENED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
+    NEW_VALUE = auto()
+    VALUED_ATTEMPT = auto()
+    TRIMMED_VALUES = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -16,6 +16,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, InvalidStateError, TooLargeError, TooManySignalsError
 from bgjob.submission_rules import is_key
 from bgjob.testing import listing
+from bgjob.testing.emitting import KeptValues
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.words import MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
@@ -45,6 +46,7 @@ class KeptSteps:
         self._open: tuple[str, str, int] | None = None
         self._lock = threading.Lock()
         self._retry_count_at_submit: int = row["retry_count"]
+        self.values = KeptValues(row)
 
     # What an attempt is given, and tells
 
@@ -79,6 +81,12 @@ class KeptSteps:
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         with self._lock:
             self._finish(("step", name, 1), result, is_awaited)
+
+    def emitted(self) -> int:
+        return self.values.emitted
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        return self.values.emit(value, step, place)
 
     def _begin(self, place: tuple[str, str, int]) -> None:
         kind, name, turn = place
