@@ -1,4 +1,6 @@
-"""What the books say of steps, waits and signals: rows and jobs that contradict each other; the SQL and the words."""
+"""What the books say of steps, waits, signals and values: rows and jobs that contradict each other; the SQL and the
+words.
+"""
 
 from __future__ import annotations
 
@@ -50,10 +52,20 @@ _WITHOUT_SIGNAL: Final = """
         SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
     ) AS signals
     FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+_ODD_VALUES: Final = """
+    SELECT v.job_id, j.id IS NULL, j.carries, v.odd FROM (
+        SELECT job_id, min(CASE WHEN number <> before + 1 OR ends < ends_before THEN number END) AS odd FROM (
+            SELECT job_id, number, ends, lag(number, 1, number - 1) OVER of_job AS before,
+                lag(ends, 1, 0) OVER of_job AS ends_before
+            FROM job_values WINDOW of_job AS (PARTITION BY job_id ORDER BY number)
+        ) GROUP BY job_id
+    ) AS v LEFT JOIN background_jobs AS j ON j.id = v.job_id
+    WHERE j.id IS NULL OR NOT j.carries OR v.odd IS NOT NULL
+    LIMIT {most}"""
 
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
-    """Job by job what is wrong with its steps, waits and signals; at most so many of each kind."""
+    """Job by job what is wrong with its steps, waits, signals and values; at most so many of each kind."""
     for job_id, *row in ask(_ODD_STEPS.format(most=most)):
         yield job_id, _why_odd(*row)
     for job_id, number, taken_by, is_left, carries in ask(_ODD_SIGNALS.format(most=most)):
@@ -65,6 +77,13 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
             yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
     for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
+    for job_id, is_left, carries, odd in ask(_ODD_VALUES.format(most=most)):
+        if is_left:
+            yield job_id, "it has emitted values, and there is no such job"
+        elif not carries:
+            yield job_id, "it has emitted values, which would not be deleted with it"
+        else:
+            yield job_id, f"its value {odd} does not follow the one before it"
 
 
 def _why_odd(

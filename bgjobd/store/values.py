@@ -39,6 +39,10 @@ TRIM: Final = """
     DELETE FROM job_values WHERE job_id = :job_id AND number <= max(:number, coalesce((
         SELECT number FROM job_values WHERE job_id = :job_id AND ends > :ends ORDER BY number LIMIT 1), 0) - 1)
 """
+DELETE_OLDEST: Final = """
+    DELETE FROM job_values WHERE job_id = :job_id AND number < :count + (
+        SELECT number FROM job_values WHERE job_id = :job_id ORDER BY number LIMIT 1)
+"""
 SELECT_PAGE: Final = """
     SELECT job_id, number, attempt, step, at, value FROM job_values
     WHERE job_id = :id AND number > :after ORDER BY number LIMIT :limit

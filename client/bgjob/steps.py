@@ -11,7 +11,7 @@ import re
 import sys
 from _thread import RLock
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import CodeType
 from typing import Any, Final, Protocol
@@ -142,12 +142,13 @@ class Steps(Mapping[str, Any]):
         if not hasattr(self._keeper, "emit"):  # of a daemon that knows no values
             return False
         step, place = _in_step.get(), 0
-        with self._lock:  # what comes first is kept first: else a kill could have it taken for kept
-            if step is None:
+        with self._lock, suppress(OSError):  # that of a job which has closed all its files
+            if step is None:  # under the lock: a kill must not have the second kept, and the first not
                 place = self._outside = self._outside + 1
                 if self._is_held_back(place) and len(text.encode()) <= MOST_BYTES_OF_A_VALUE:
                     return True
             return self._keeper.emit(text, step, place)
+        return False
 
     def _is_held_back(self, place: int) -> bool:
         """Whether an earlier attempt has told what comes here: as long as steps and waits are to come that it had."""

@@ -211,6 +211,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
         case "Steps":
             line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
+        case "Values":
+            line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=False)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
         case "Why":
@@ -298,6 +300,9 @@ SAMPLES: dict[str, Any] = {
          "finished_at": None, "until": COMING, "size": 0, "result": None, "timed_out": False, "unused_in": None,
          "by_uid": None, "token": ""},
     ],
+    "values": [{"number": 480, "attempt": 2, "step": "label 3", "at": WHEN, "value": {"label": 3}},
+               {"number": 481, "attempt": 2, "step": None, "at": WHEN, "value": "packed"}],
+    "values_told": 481,
     "signals": [{"number": 1, "name": "other", "payload": "early", "sent_at": WHEN, "uid": 1000, "taken_by": None,
                  "size": 7}],
     "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],

@@ -798,6 +798,21 @@ def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: On
     assert "Steps" not in told(shown.read("/jobs/1"))
 
 
+def test_a_job_shows_the_last_values_that_it_has_emitted_the_newest_first(shown: OnePage) -> None:
+    read = told(shown.read("/jobs/1"))
+    assert read.index('481 "packed" 2') < read.index('480 {"label":3} 2 in step label 3')
+    assert "The last of 481" in read
+    assert any(asked.get("after") == -20 for asked in shown.asked)
+    shown.samples["values_told"] = 2
+    assert "The last of" not in told(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"step": "<xss onxss=1>'\"", "value": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"value": "x" * 1000}
+    assert f"{'x' * 199}…" in told(shown.read("/jobs/1"))
+    shown.samples["values"].clear()
+    assert "Values" not in told(shown.read("/jobs/1"))
+
+
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:
     shown.samples["job"] |= BEHIND | {"key": "a&b=c", "waits_until": "2040-01-01T01:30:00.000000Z"}
     read = shown.read("/jobs/1")
