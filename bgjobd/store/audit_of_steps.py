@@ -53,14 +53,13 @@ _WITHOUT_SIGNAL: Final = """
     ) AS signals
     FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
 _ODD_VALUES: Final = """
-    SELECT v.job_id, j.id IS NULL, j.carries, v.odd FROM (
-        SELECT job_id, min(CASE WHEN number <> before + 1 OR ends < ends_before THEN number END) AS odd FROM (
-            SELECT job_id, number, ends, lag(number, 1, number - 1) OVER of_job AS before,
-                lag(ends, 1, 0) OVER of_job AS ends_before
-            FROM job_values WINDOW of_job AS (PARTITION BY job_id ORDER BY number)
-        ) GROUP BY job_id
+    SELECT v.job_id, j.id IS NULL, j.carries, v.number, v.span, v.bytes, v.told FROM (
+        SELECT job_id, count(*) AS number, max(number) - min(number) + 1 AS span,
+            sum(length(CAST(value AS BLOB))) AS bytes,
+            max(ends) - min(ends - length(CAST(value AS BLOB))) AS told
+        FROM job_values GROUP BY job_id
     ) AS v LEFT JOIN background_jobs AS j ON j.id = v.job_id
-    WHERE j.id IS NULL OR NOT j.carries OR v.odd IS NOT NULL
+    WHERE j.id IS NULL OR NOT j.carries OR v.number <> v.span OR v.bytes <> v.told
     LIMIT {most}"""
 
 
@@ -77,13 +76,18 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
             yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
     for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
-    for job_id, is_left, carries, odd in ask(_ODD_VALUES.format(most=most)):
-        if is_left:
-            yield job_id, "it has emitted values, and there is no such job"
-        elif not carries:
-            yield job_id, "it has emitted values, which would not be deleted with it"
-        else:
-            yield job_id, f"its value {odd} does not follow the one before it"
+    for job_id, *row in ask(_ODD_VALUES.format(most=most)):
+        yield job_id, _why_odd_values(*row)
+
+
+def _why_odd_values(is_left: bool, carries: int, number: int, span: int, size: int, told: int) -> str:
+    if is_left:
+        return "it has emitted values, and there is no such job"
+    if not carries:
+        return "it has emitted values, which would not be deleted with it"
+    if number != span:
+        return f"it has {number} values, whose numbers are of {span}"
+    return f"its values are said to take {told} bytes, and take {size}"
 
 
 def _why_odd(

@@ -212,7 +212,7 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Steps":
             line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
         case "Values":
-            line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=False)
+            line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=True)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
         case "Why":
@@ -321,7 +321,7 @@ SAMPLES: dict[str, Any] = {
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
-            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None,
+            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None, "again_of": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",

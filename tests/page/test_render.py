@@ -506,7 +506,7 @@ def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(sh
     assert "printed before" not in read.text
     assert "and now é" in read.text
     assert ("ol", {"class": "entries", "data-after": "6"}) in read.elements
-    assert [one["after"] for one in shown.asked if "after" in one] == [6]
+    assert [one["after"] for one in shown.asked if one.get("after", -20) != -20] == [6]
     assert "printed before" in shown.read("/jobs/1", seen="2.16.6").text  # of an earlier attempt
     assert "printed before" in shown.read("/jobs/1", seen="1.99.6").text  # the file is shorter by now
 
@@ -800,7 +800,7 @@ def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: On
 
 def test_a_job_shows_the_last_values_that_it_has_emitted_the_newest_first(shown: OnePage) -> None:
     read = told(shown.read("/jobs/1"))
-    assert read.index('481 "packed" 2') < read.index('480 {"label":3} 2 in step label 3')
+    assert read.index('481"packed"2') < read.index('480{"label":3}2 in step label 3')
     assert "The last of 481" in read
     assert any(asked.get("after") == -20 for asked in shown.asked)
     shown.samples["values_told"] = 2
