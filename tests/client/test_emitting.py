@@ -5,12 +5,14 @@ test's.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies
 
 import bgjob
 from bgjob import CONTEXT, StepError, Suspended
@@ -156,3 +158,94 @@ def test_where_nobody_keeps_values_none_is_kept(context: Callable[[], bgjob.JobC
     assert context().emit(1) is False
     with pytest.raises(ValueError, match="a value of JSON is wanted"):
         context().emit({1})
+
+
+# Kills
+
+
+class Killed(BaseException):
+    """Ends an attempt at any record, before that is there or right behind it."""
+
+
+class KilledValues(KeptValues):
+    """An attempt may make `records` more of them; `is_kept`: the one at which it is killed is there."""
+
+    records, is_kept = 10**9, False
+
+    def _record(self, keep: Callable[[], object]) -> None:
+        self.records -= 1
+        if self.records >= 0 or self.is_kept:
+            keep()
+        if self.records < 0:
+            raise Killed
+
+    def began(self, name: str) -> None:
+        self._record(lambda: None)
+
+    def finished(self, name: str, result: str, is_awaited: bool) -> None:
+        self._record(lambda: super(KilledValues, self).finished(name, result, is_awaited))
+
+    def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
+        self._record(lambda: self.waits.update({(kind, name, turn): (None, False)}))
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        self._record(lambda: super(KilledValues, self).emit(value, step, place))
+        return True
+
+
+def run(context: bgjob.JobContext, program: list[str]) -> None:
+    """An "e" emits, an "s" is a step that emits twice, a "w" sleeps."""
+    for place, act in enumerate(program):
+        if act == "e":
+            context.emit(place)
+        elif act == "s":
+            context.step(f"s{place}", lambda at=place: (context.emit([at, 1]), context.emit([at, 2])))
+        else:
+            context.sleep(1)
+
+
+def values_of(program: list[str]) -> list[Any]:
+    told: list[Any] = []
+    for place, act in enumerate(program):
+        told += [place] if act == "e" else [[place, 1], [place, 2]] if act == "s" else []
+    return told
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    program=strategies.lists(strategies.sampled_from("esw"), min_size=1, max_size=8),
+    kills=strategies.lists(strategies.tuples(strategies.integers(0, 6), strategies.booleans()), max_size=6),
+)
+def test_no_kill_loses_a_value_and_only_what_follows_the_last_finished_step_or_is_in_one_comes_twice(
+    program: list[str], kills: list[tuple[int, bool]]
+) -> None:
+    kept, attempts = KilledValues(), []
+    for kept.records, kept.is_kept in [*kills, *[(10**9, False)] * (len(program) + 1)]:
+        before = len(kept.told), len(kept.steps) + len(kept.waits)
+        try:
+            run(attempt(kept), program)
+        except (Killed, Suspended):
+            attempts.append((before, len(kept.told)))
+        else:
+            attempts.append((before, len(kept.told)))
+            break
+    told = [json.loads(text) for text, _, _ in kept.told]
+    assert list(dict.fromkeys(map(str, told))) == [str(value) for value in values_of(program)]
+    for (begin, _), end in attempts:
+        new = told[begin:end]
+        assert len({str(value) for value in new}) == len(new)  # none twice in one attempt
+    for place, value in enumerate(told):
+        again = [at for at, other in enumerate(told) if other == value and at > place]
+        if again and not isinstance(value, list):
+            assert _none_was_finished_behind(value, again[0], attempts, program)
+
+
+def _none_was_finished_behind(
+    value: int,
+    again: int,
+    attempts: list[tuple[tuple[int, int], int]],
+    program: list[str],
+) -> bool:
+    """Whether, as the attempt began that told it again, no step or wait was finished which comes behind it."""
+    ((_, finished),) = [before for before, end in attempts if before[0] <= again < end]
+    return finished <= sum(act != "e" for act in program[:value])
