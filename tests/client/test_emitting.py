@@ -93,6 +93,11 @@ def test_settled_waits_are_to_come_as_steps_are(kept: KeptValues) -> None:
     assert woken.wait_for("answer") == "yes"
     woken.emit("answered")
     assert [text for text, _, _ in kept.told] == ['"asked"', '"answered"']
+    killed = attempt(kept)
+    killed.emit("asked")
+    killed.wait_for("answer")
+    killed.emit("answered")
+    assert [text for text, _, _ in kept.told] == ['"asked"', '"answered"', '"answered"']
 
 
 def test_a_value_that_is_too_large_was_never_told_and_is_not_held_back(kept: KeptValues) -> None:
