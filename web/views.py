@@ -39,6 +39,7 @@ from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
 from .steps import steps_of
+from .values import values_of
 
 _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
@@ -228,6 +229,7 @@ class Page:
             "output_end": printed.end,
             **self.groups.neighbours(int(job_id)),
             **steps_of(self._client, job),
+            **values_of(self._client, job),
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",

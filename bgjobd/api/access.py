@@ -58,6 +58,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Stats": Right.READ,
     "Running": Right.READ,
     "Keys": Right.READ,
+    "Values": Right.READ,
     "Steps": Right.READ,
     "Why": Right.READ,
     "Schedules": Right.READ,

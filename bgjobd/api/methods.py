@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, signals, steps, streams
+from bgjobd.api import groups, schedules, schemas, signals, steps, streams, values
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -300,6 +300,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Running": (Nothing, running),
     "Keys": (schemas.Keys, keys),
     "Steps": (schemas.Steps, steps.steps),
+    "Values": (schemas.Values, values.values),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),
@@ -312,10 +313,11 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
 }
 
 
-_STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject]]]]] = {
+_STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject | Encoded]]]]] = {
     "Watch": (schemas.Watch, streams.watch),
     "Logs": (schemas.Logs, streams.logs),
     "Output": (schemas.Output, streams.output),
+    "Values": (schemas.Values, values.follow),
 }
 
 
@@ -371,10 +373,10 @@ async def _follow(
     grants: Grants,
     right: Right,
     shape: type[Input],
-    function: Callable[..., AsyncIterator[JsonObject]],
+    function: Callable[..., AsyncIterator[JsonObject | Encoded]],
     parameters: JsonObject,
     caller: Caller,
-) -> AsyncIterator[JsonObject]:
+) -> AsyncIterator[JsonObject | Encoded]:
     grants.check(caller, right)
     stream = function(daemon, checked(shape, parameters), caller)
     while True:

@@ -159,6 +159,12 @@ class Steps(Input):
     limit: Limit | None = None
 
 
+class Values(Input):
+    id: Id
+    after: int | None = None
+    limit: Limit | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
 

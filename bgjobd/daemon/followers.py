@@ -12,7 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from bgjob.codec import JsonObject
 from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
-from bgjobd.store.items import Committed, LogLine, StoredBulk
+from bgjobd.store.items import Committed, LogLine, StoredBulk, StoredValue
 from bgjobd.store.pages import summary_of
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
@@ -36,11 +36,16 @@ class Commit:
     """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
 
     def __init__(
-        self, changed: Sequence[Job] = (), lines: Sequence[LogLine] = (), is_first: bool = True
+        self,
+        changed: Sequence[Job] = (),
+        lines: Sequence[LogLine] = (),
+        is_first: bool = True,
+        values: Sequence[StoredValue] = (),
     ) -> None:
         self.changed = changed
         self.lines = lines
         self.is_first = is_first
+        self.values = values
         self._summaries: dict[int, JsonObject] = {}
 
     @cached_property
@@ -85,6 +90,15 @@ class Lines(list[LogLine]):
         return sum([_SIZE + len(line.message) + len(line.context or "") for line in self])
 
 
+class Values(list[StoredValue]):
+    """Values that the job asked for has emitted, and whether these are the last, for it has ended."""
+
+    is_over = False
+
+    def size(self) -> int:
+        return sum([_SIZE + len(value.value) for value in self])
+
+
 P = TypeVar("P", bound=Picked)
 
 
@@ -127,11 +141,14 @@ class Follower(Generic[P]):
         return picked
 
 
+AnyFollower = Follower[Changes] | Follower[Lines] | Follower[Values]
+
+
 class Followers:
     """The followers of one daemon."""
 
     def __init__(self) -> None:
-        self._followers: set[Follower[Changes] | Follower[Lines]] = set()
+        self._followers: set[AnyFollower] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
         self._turns = Alternation()
         self._untold: deque[_Part] = deque()
@@ -152,7 +169,14 @@ class Followers:
             yield follower
 
     @contextmanager
-    def _following(self, follower: Follower[Changes] | Follower[Lines]) -> Iterator[None]:
+    def values(self, pick: Callable[[Commit], Values | None]) -> Iterator[Follower[Values]]:
+        """Follow from now on what a job emits; None is picked where nothing is wanted."""
+        follower = Follower(pick, self._turns)
+        with self._following(follower):
+            yield follower
+
+    @contextmanager
+    def _following(self, follower: AnyFollower) -> Iterator[None]:
         self._followers.add(follower)
         try:
             yield
@@ -199,12 +223,13 @@ class Followers:
 
 
 def _parts(committed: Committed) -> list[_Part]:
-    """What is to be told, in portions: entries before the changes of their jobs, for those may be the last."""
-    changed, lines = committed.changed, committed.lines
+    """What is to be told, in portions: the changes of jobs come last, which may be their ends."""
+    changed, lines, values = committed.changed, committed.lines, committed.values
     parts: list[_Part] = [part for bulk in committed.bulks for part in _parts_of_bulk(bulk)]
-    if not parts and len(changed) + len(lines) <= _AT_ONCE:
-        return [partial(Commit, changed, lines)]
+    if not parts and len(changed) + len(lines) + len(values) <= _AT_ONCE:
+        return [partial(Commit, changed, lines, values=values)]
     parts += [partial(Commit, lines=lines[some.start : some.stop]) for some in _portions(len(lines))]
+    parts += [partial(Commit, values=values[some.start : some.stop]) for some in _portions(len(values))]
     parts += [partial(Commit, changed[some.start : some.stop]) for some in _portions(len(changed))]
     return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
 

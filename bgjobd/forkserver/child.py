@@ -64,12 +64,18 @@ class _Recorder:
         self._order = order
         self._carry = begun.carry
         self._state = begun.state
+        self._keeper: StepKeeper | None = None
         self.has_ended = False
         self.notes = NotesRecorder(order, self._append)
 
     def keeper(self) -> StepKeeper:
-        """Where the attempt's steps are kept."""
-        return StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        """Where the attempt's steps and values are kept."""
+        self._keeper = StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        return self._keeper
+
+    def finish(self) -> None:
+        """Record what it told last, and how much of what it told was left out."""
+        self.notes.finish(printing.lost(), 0 if self._keeper is None else self._keeper.left_out)
 
     def state_keeper(self) -> StateKeeper | None:
         """Where the attempt saves its job's state."""
@@ -404,7 +410,7 @@ def _outcome(
     finally:
         sandbox.leave_room()
         _flush()
-        recorder.notes.finish(printing.lost())
+        recorder.finish()
 
 
 def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:

@@ -32,8 +32,12 @@ MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
 MAX_STEPS = 1000  # that begin, and as many that are done
-# The last progress; that entries are left out, how many; that prints are lost; that it waits; which steps did not come.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
+# The last progress; that entries are left out, how many, and values; that prints are lost; that it waits; which steps
+# did not come.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 7 + 2 * MAX_STEPS
+MAX_VALUES = 10_000
+MAX_VALUE = 64 * 1024
+MAX_VALUED = 1024 * 1024
 MAX_NOTED = 1024 * 1024
 
 RESERVE = 16 * 1024
@@ -83,7 +87,9 @@ _MAX_HEAD = 64 * 1024
 _MAX_PART = 8 * 1024 * 1024
 _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 """Bytes of a record whose text is a result: as a text in a text each quote takes two."""
-_MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
+_MAX_LINES = (
+    MAX_NOTES + MAX_VALUES + 100
+)  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
 _MAX_FIELDS = 200
@@ -238,6 +244,14 @@ def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes
     """The line of a `step` record: this one is done. Its `result` is JSON text, so that a record is flat if long."""
     told = {"is_awaited": is_awaited, "result": result}
     return _plain_line({"type": "step", "pid": pid, "at": at, "name": name, **told})
+
+
+def value(pid: int, at: float, place: int, step: str | None, value: str) -> bytes:
+    """The line of a `value` record: what the job tells whoever follows it, JSON text. `place` is that among the values
+    outside of steps, 0 within `step`.
+    """
+    told = {"place": place, "step": step, "value": value}
+    return _plain_line({"type": "value", "pid": pid, "at": at, **told})
 
 
 def left(pid: int, at: float, names: list[str]) -> bytes:
@@ -546,7 +560,7 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_PASSED_OVER = ("log", "progress", "began", "step", "left")
+_PASSED_OVER = ("log", "progress", "began", "step", "left", "value")
 _NOTES = ("waiting", *_PASSED_OVER)
 
 _LARGEST = 2**53
@@ -559,6 +573,7 @@ _RANGES = {
     "oom_kills": (0, 2**22),
     "exit_code": (0, 255),
     "turn": (1, 1000),
+    "place": (0, _LARGEST),
     "until": (0.0, 253_402_300_799.0),
     "own_cpu": (0.0, _LARGEST),
     "max_rss": (0, _LARGEST),
@@ -605,6 +620,7 @@ _FIELDS = {
     "began": _fields(pid=int, at=_NUMBER, name=str),
     "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
     "left": _fields(pid=int, at=_NUMBER, names=str),
+    "value": _fields(pid=int, at=_NUMBER, place=int, step=(str, NoneType), value=str),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

@@ -1,4 +1,6 @@
-"""Where an attempt's steps are kept: what earlier ones have finished comes in a file, its own go into its journal."""
+"""Where an attempt's steps and values are kept: what earlier ones have finished comes in a file, its own go into its
+journal.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
+from .recorder import ValueRecorder
 
 if TYPE_CHECKING:
     from .order import Order
@@ -50,6 +53,8 @@ class StepKeeper:
         self._append = append
         self._is_own = is_own
         self._end = end
+        self._values = ValueRecorder(append)
+        self._emitted = 0
 
     def carried(
         self,
@@ -59,11 +64,25 @@ class StepKeeper:
         """
         carry = self._carry.read()
         steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry.get("steps", [])}
+        self._emitted = carry.get("emitted", 0)
         waits = {
             (kind, name, turn): (result, bool(timed_out))
             for kind, name, turn, result, timed_out in carry.get("waits", [])
         }
         return steps, waits
+
+    def emitted(self) -> int:
+        """How many values earlier attempts have emitted outside of steps, as far as what is carried over was read."""
+        return self._emitted
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        """Whether there is room for it; none where the job has closed its journal."""
+        return self._values.record(value, step, place, self._is_own())
+
+    @property
+    def left_out(self) -> int:
+        """How many values found no room."""
+        return self._values.left_out
 
     def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
         """Record the outcome. Raises OSError where the job has closed its journal."""

@@ -1,4 +1,6 @@
-"""What the books say of steps, waits, signals and states: rows that contradict each other; the SQL and the words."""
+"""What the books say of steps, waits, signals, states and values: rows that contradict each other; the SQL and the
+words.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +54,15 @@ _WITHOUT_SIGNAL: Final = """
         SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
     ) AS signals
     FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+_ODD_VALUES: Final = """
+    SELECT v.job_id, j.id IS NULL, j.carries, v.number, v.span, v.bytes, v.told FROM (
+        SELECT job_id, count(*) AS number, max(number) - min(number) + 1 AS span,
+            sum(length(CAST(value AS BLOB))) AS bytes,
+            max(ends) - min(ends - length(CAST(value AS BLOB))) AS told
+        FROM job_values GROUP BY job_id
+    ) AS v LEFT JOIN background_jobs AS j ON j.id = v.job_id
+    WHERE j.id IS NULL OR NOT j.carries OR v.number <> v.span OR v.bytes <> v.told
+    LIMIT {most}"""
 
 _ODD_STATES: Final = f"""
     SELECT s.job_id, j.id IS NULL, j.carries, s.attempt, (
@@ -64,7 +75,7 @@ _ODD_STATES: Final = f"""
 
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
-    """Job by job what is wrong with its steps, waits, signals and state; at most so many of each kind."""
+    """Job by job what is wrong with its steps, waits, signals, state and values; at most so many of each kind."""
     for job_id, *row in ask(_ODD_STEPS.format(most=most)):
         yield job_id, _why_odd(*row)
     for job_id, number, taken_by, is_left, carries in ask(_ODD_SIGNALS.format(most=most)):
@@ -78,6 +89,8 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
     for job_id, is_left, carries, attempt, attempts in ask(_ODD_STATES.format(most=most)):
         yield job_id, _why_odd_state(is_left, carries, attempt, attempts)
+    for job_id, *row in ask(_ODD_VALUES.format(most=most)):
+        yield job_id, _why_odd_values(*row)
 
 
 def _why_odd_state(is_left: bool, carries: int, attempt: int, attempts: int) -> str:
@@ -88,6 +101,16 @@ def _why_odd_state(is_left: bool, carries: int, attempt: int, attempts: int) -> 
     if not attempts:
         return f"its state was saved by attempt {attempt}, and there is none"
     return "its state is none that an attempt can save"
+
+
+def _why_odd_values(is_left: bool, carries: int, number: int, span: int, size: int, told: int) -> str:
+    if is_left:
+        return "it has emitted values, and there is no such job"
+    if not carries:
+        return "it has emitted values, which would not be deleted with it"
+    if number != span:
+        return f"it has {number} values, whose numbers are of {span}"
+    return f"its values are said to take {told} bytes, and take {size}"
 
 
 def _why_odd(

@@ -18,9 +18,10 @@ from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
+from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk, StoredValue
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
+from bgjobd.store.values import Kept
 from bgjobd.store.written import BEHIND, Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
@@ -103,6 +104,7 @@ class Needs:
     results: list[str] = field(default_factory=list)
     signalled: list[int] = field(default_factory=list)
     signalled_keys: list[str] = field(default_factory=list)
+    valued: list[AttemptKey] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ class Gathered:
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
-    which code attempts are.
+    which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -143,6 +145,9 @@ class Gathered:
     steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
     codes: dict[AttemptKey, str | None] = field(default_factory=dict)
+    values: list[StoredValue] = field(default_factory=list)
+    valued: dict[AttemptKey, int] = field(default_factory=dict)
+    kept_values: dict[int, Kept] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -273,6 +278,10 @@ class Batch(Gathered):
             self.holds.hold(scope, until)
         if overlay.codes:
             self.codes |= overlay.codes
+        if overlay.values:
+            self.values += overlay.values
+            self.valued |= overlay.valued
+            self.kept_values |= overlay.kept_values
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -319,6 +328,7 @@ class Batch(Gathered):
             tuple(self.ended_groups),
             tuple(self.resumed),
             self.placed,
+            tuple(self.values),
         )
 
     def place(self, id: int, **columns: Any) -> None:
@@ -413,6 +423,14 @@ class Overlay(Gathered):
         if job_id not in self.signals:
             self.signals[job_id] = list(self.batch.signals.get(job_id, []))
         return self.signals[job_id]
+
+    def valued_of(self, key: AttemptKey) -> int:
+        """How many values of the attempt are kept."""
+        return self.valued.get(key, self.batch.valued.get(key, 0))
+
+    def kept_values_of(self, job_id: int) -> Kept:
+        """Which values of the job there are."""
+        return self.kept_values.get(job_id) or self.batch.kept_values.get(job_id) or Kept()
 
     def code_of(self, key: AttemptKey) -> str | None:
         """Of which code the attempt is, as far as that was loaded, or it has just begun."""

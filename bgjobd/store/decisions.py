@@ -29,6 +29,7 @@ from bgjobd.store.items import (
     StepNote,
     Submission,
     UnusedSteps,
+    ValueNote,
 )
 from bgjobd.store.rows import new_attempt_row
 from bgjobd.store.written import Kind
@@ -81,6 +82,8 @@ def needs_of(items: Sequence[Item]) -> Needs:
 
 
 def _note_steps(item: AttemptNotes, needs: Needs) -> None:
+    if any(isinstance(note, ValueNote) for note in item.notes):
+        needs.valued.append((item.job_id, item.number))
     results = [note.result for note in item.notes if isinstance(note, StepNote)]
     if any(isinstance(note, UnusedSteps) for note in item.notes):
         needs.stepped.append(item.job_id)

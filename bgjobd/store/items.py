@@ -169,7 +169,17 @@ class UnusedSteps:
     names: tuple[str, ...]
 
 
-Told = Note | StepNote | UnusedSteps
+@dataclass(frozen=True, slots=True)
+class ValueNote:
+    """A value, JSON text, for whoever follows the job: from within a step, else from this place among those outside."""
+
+    at: float
+    place: int
+    step: str | None
+    value: str
+
+
+Told = Note | StepNote | UnusedSteps | ValueNote
 """What an attempt tells of itself."""
 
 
@@ -607,6 +617,17 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
         return f"{self.class_name}::{self.method_name}"
 
 
+class StoredValue(NamedTuple):
+    """A value of a job as it was committed, JSON text."""
+
+    job_id: int
+    number: int
+    attempt: int
+    step: str | None
+    at: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBulk:
     """The new jobs of a bulk as they were stored, each with an entry in the log; made one by one for whoever asks.
@@ -653,9 +674,9 @@ class Committed:
     moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
-    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
-    `groups` have ended; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that
-    share keys, after what is `written`, or as that says too: the columns, by id.
+    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines. `values`
+    are those that attempts have emitted. `groups` have ended; of the queues that `resumed` the pause is over. `placed`
+    is what else has become of jobs that share keys, after what is `written`, or as that says too: the columns, by id.
     """
 
     answers: tuple[Any, ...]
@@ -673,6 +694,7 @@ class Committed:
     groups: tuple[Group, ...] = ()
     resumed: tuple[str, ...] = ()
     placed: Mapping[int, Row] = field(default_factory=dict)
+    values: tuple[StoredValue, ...] = ()
 
 
 class LostUpdateError(Exception):

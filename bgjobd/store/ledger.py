@@ -40,6 +40,7 @@ from bgjobd.store import (
     statements,
     steps,
     uniques,
+    values,
     waits,
 )
 from bgjobd.store.adoption import Adopted
@@ -96,6 +97,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
         Kind.SAVED_STATE: steps.SAVE_STATE,
+        Kind.NEW_VALUE: values.INSERT_VALUE,
+        Kind.VALUED_ATTEMPT: values.COUNT_VALUED,
+        Kind.TRIMMED_VALUES: values.TRIM,
     }
 )
 """What writes the rows of each kind."""
@@ -317,6 +321,12 @@ class Ledger:
             *needs.signalled,
             *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
         }
+        if needs.valued:
+            batch.valued = {
+                (job_id, number): valued
+                for job_id, number, valued in self._of(values.SELECT_VALUED, "attempts", needs.valued)
+            }
+            batch.kept_values = values.kept_of(self._execute, {job_id for job_id, _ in needs.valued})
         if signalled:
             self._load_signals(sorted(signalled), batch)
         if stepped:

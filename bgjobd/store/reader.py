@@ -28,6 +28,7 @@ from bgjobd.store import (
     statements,
     step_pages,
     usage,
+    values,
     waiting,
 )
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
@@ -42,6 +43,7 @@ from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
+from bgjobd.store.values import ValuesOfJob
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
 _QUEUES: Final = tuple(
@@ -277,6 +279,13 @@ class Reader:
         """The steps, waits and signals of a job, as a page behind the step of this number; None where there is none."""
         with self._database.atomic():
             return step_pages.page(self._database.connection(), job_id, after, limit)
+
+    def values(self, job_id: int, after: int, limit: int) -> ValuesOfJob | None:
+        """The values that a job has emitted, as a page behind this number, from the end where it is below 0; None where
+        there is no such job.
+        """
+        with self._database.atomic():
+            return values.page(self._database.connection(), job_id, after, limit)
 
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""

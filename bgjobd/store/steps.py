@@ -44,6 +44,7 @@ SELECT_CODES: Final = """
     SELECT a.job_id, a.number, a.code_version FROM json_each(:ids) AS wanted CROSS JOIN job_attempts AS a
     ON a.job_id = wanted.value
 """
+SELECT_EMITTED: Final = "SELECT emitted FROM background_jobs WHERE id = :id"
 COUNT_STEPS: Final = """
     UPDATE background_jobs SET steps = :steps, step_bytes = :step_bytes, waiting_on = :waiting_on,
         retry_count_at_submit = :retry_count_at_submit, carries = :carries, life = :life, emitted = :emitted
@@ -93,11 +94,13 @@ def carried(execute: Execute, job_id: int, state: str | None) -> str:
     """What the job's next attempt is given of those before it, as JSON text, its state too."""
     rows = execute(SELECT_FINISHED, {"id": job_id}).fetchall()
     waits = execute(SELECT_SETTLED, {"id": job_id}).fetchall()
+    (emitted,) = execute(SELECT_EMITTED, {"id": job_id}).fetchone()
     return to_json(
         {
             "steps": [[name, result, bool(is_awaited)] for name, result, is_awaited in rows],
             "waits": [[*wait, bool(timed_out)] for *wait, timed_out in waits],
             "state": state,
+            "emitted": emitted,
         }
     )
 

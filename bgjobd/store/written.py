@@ -48,6 +48,9 @@ class Kind(StrEnum):
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
     SAVED_STATE = auto()
+    NEW_VALUE = auto()
+    VALUED_ATTEMPT = auto()
+    TRIMMED_VALUES = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

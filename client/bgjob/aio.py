@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, StepsRead
+from bgjob.answers import JobRead, OutputPart, Page, StepsRead, Value, ValuesRead
 from bgjob.async_connections import AsyncFollowing, Stream
 from bgjob.async_managing import GroupingClient
 from bgjob.codec import JsonObject
@@ -174,6 +174,14 @@ class AsyncClient(GroupingClient):
         """
         return self._following(following.FollowedOutput(job_id, number, tail))
 
+    def follow_values(
+        self, job_id: int, after: int = 0, on_gap: Callable[[int], None] = lambda left_out: None
+    ) -> AsyncFollowing[Value]:
+        """The values that a job has emitted behind the number `after`, the last few where it is below 0, each with its
+        place; then those that it does, until it has ended. `on_gap` hears how many of them were not kept so long.
+        """
+        return self._following(following.FollowedValues(job_id, after, on_gap))
+
     async def logs(
         self,
         *,
@@ -259,6 +267,12 @@ class AsyncClient(GroupingClient):
         Raises JobNotFoundError.
         """
         return await self._call(calls.steps(job_id, after, limit))
+
+    async def values(self, job_id: int, *, after: int = 0, limit: int | None = None) -> ValuesRead:
+        """The values that a job has emitted, in their order, 50, or up to 1000, a page. `after`: a value's number, or
+        the last page's `next`; below 0 it counts from the end. Raises JobNotFoundError.
+        """
+        return await self._call(calls.values_of(job_id, after, limit))
 
     async def group(self, group_id: int) -> AsyncJobGroup:
         """The group with this id. Raises GroupNotFoundError."""
@@ -403,6 +417,21 @@ class AsyncJob(Predecessor, Generic[R]):
                 await self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB)
             )
         return read
+
+    @overload
+    def stream(self, after: int = 0, places: Literal[False] = False) -> AsyncFollowing[Any]: ...
+    @overload
+    def stream(self, after: int = 0, *, places: Literal[True]) -> AsyncFollowing[Value]: ...
+    @overload
+    def stream(self, after: int, places: Literal[True]) -> AsyncFollowing[Value]: ...
+    def stream(self, after: int = 0, places: bool = False) -> AsyncFollowing[Any] | AsyncFollowing[Value]:
+        """The values that the job has emitted, then those that it does, until it has ended; how, says `result`. Those
+        behind the number `after`, or the last few where it is below 0. With `places` each with its number, attempt,
+        step and time. What comes twice, since an attempt has repeated it, is told twice.
+        """
+        if places:
+            return self._client.follow_values(self.id, after)
+        return self._client._following(following.FollowedBareValues(self.id, after))
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Awaitable[Page[JsonObject]]: ...

@@ -122,6 +122,29 @@ class StepsRead(NamedTuple):
         return self._replace(steps=[*self.steps, *more.steps], next=more.next)
 
 
+class Value(NamedTuple):
+    """A value that a job has emitted: its `number`, from 1 on, the attempt that did, in which step, None outside of
+    steps, and when, a UTC text.
+    """
+
+    number: int
+    attempt: int
+    step: str | None
+    at: str
+    value: Any
+
+
+class ValuesRead(NamedTuple):
+    """Some of a job's; `next` is the number to go on behind. Before them `left_out` are not kept any more. `is_end`:
+    the job has ended, and there are none behind them.
+    """
+
+    values: list[Value]
+    next: int
+    left_out: int
+    is_end: bool
+
+
 class OutputPart(NamedTuple):
     """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
 
@@ -305,6 +328,15 @@ def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
 def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
+
+
+def values(reply: JsonObject) -> ValuesRead:
+    told = [
+        Value(**{name: one[name] for name in Value._fields}) for one in shaped(reply, "values", "[]Value")
+    ]
+    return ValuesRead(
+        told, field(reply, "next", int), field(reply, "left_out", int), field(reply, "is_end", bool)
+    )
 
 
 def steps(reply: JsonObject) -> StepsRead:

@@ -23,6 +23,7 @@ from bgjob.answers import (
     Reloaded,
     StepsRead,
     StoredMany,
+    ValuesRead,
 )
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
@@ -520,6 +521,11 @@ def keys(
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
     """What the job has done, waits for and was told."""
     return _call("Steps", answers.steps, id=job_id, after=after, limit=limit)
+
+
+def values_of(job_id: int, after: int | None = None, limit: int | None = None) -> Call[ValuesRead]:
+    """What the job has emitted behind a number, below 0 counted from the end."""
+    return _call("Values", answers.values, id=job_id, after=after, limit=limit)
 
 
 def why(job_id: int) -> Call[str]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, StepsRead
+from bgjob.answers import JobRead, OutputPart, Page, StepsRead, Value, ValuesRead
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
@@ -166,6 +166,14 @@ class Client(GroupingClient):
         """
         return self._following(following.FollowedOutput(job_id, number, tail))
 
+    def follow_values(
+        self, job_id: int, after: int = 0, on_gap: Callable[[int], None] = lambda left_out: None
+    ) -> Following[Value]:
+        """The values that a job has emitted behind the number `after`, the last few where it is below 0, each with its
+        place; then those that it does, until it has ended. `on_gap` hears how many of them were not kept so long.
+        """
+        return self._following(following.FollowedValues(job_id, after, on_gap))
+
     def logs(
         self,
         *,
@@ -248,6 +256,12 @@ class Client(GroupingClient):
         Raises JobNotFoundError.
         """
         return self._call(calls.steps(job_id, after, limit))
+
+    def values(self, job_id: int, *, after: int = 0, limit: int | None = None) -> ValuesRead:
+        """The values that a job has emitted, in their order, 50, or up to 1000, a page. `after`: a value's number, or
+        the last page's `next`; below 0 it counts from the end. Raises JobNotFoundError.
+        """
+        return self._call(calls.values_of(job_id, after, limit))
 
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
@@ -393,6 +407,21 @@ class Job(Predecessor, Generic[R]):
         while read.next is not None:
             read = read.with_more(self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB))
         return read
+
+    @overload
+    def stream(self, after: int = 0, places: Literal[False] = False) -> Following[Any]: ...
+    @overload
+    def stream(self, after: int = 0, *, places: Literal[True]) -> Following[Value]: ...
+    @overload
+    def stream(self, after: int, places: Literal[True]) -> Following[Value]: ...
+    def stream(self, after: int = 0, places: bool = False) -> Following[Any] | Following[Value]:
+        """The values that the job has emitted, then those that it does, until it has ended; how, says `result`. Those
+        behind the number `after`, or the last few where it is below 0. With `places` each with its number, attempt,
+        step and time. What comes twice, since an attempt has repeated it, is told twice.
+        """
+        if places:
+            return self._client.follow_values(self.id, after)
+        return self._client._following(following.FollowedBareValues(self.id, after))
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...

@@ -256,6 +256,16 @@ class JobContext:
         made: Steps = self._made.setdefault("steps", steps)
         return made
 
+    def emit(self, value: Any) -> bool:
+        """Tell a value of JSON to whoever follows the job, by `job.stream()`; whether it is kept for them.
+
+        It is not where it takes more than 64 KiB, nor beyond 10,000 values or 1 MiB of them in an attempt; the job's
+        log says how many were not. A value that an earlier attempt has told, outside of steps and before a finished
+        one, is not told again. Outside of attempts none is kept. Raises ValueError for what JSON cannot hold; StepError
+        in a process that the attempt has forked, and in the `failed` hook.
+        """
+        return self._steps_of_job().emit(value)
+
     @property
     def logger(self) -> logging.Logger:
         """A logger whose records become entries of the job's log, from level INFO on."""

@@ -70,6 +70,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "
         "by_uid: ?int, token: string"
     ),
+    "Value": "number: int, attempt: int, step: ?string, at: moment, value: any",
     "SignalState": (
         "number: int, name: string, payload: any, sent_at: moment, uid: ?int, taken_by: ?string, size: int"
     ),

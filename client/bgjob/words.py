@@ -32,6 +32,12 @@ MOST_SIGNAL_BYTES: Final = 1024 * 1024
 """What those may bring together, as JSON."""
 MOST_PAYLOAD_BYTES: Final = 64 * 1024
 """What one of them may bring."""
+MOST_VALUES: Final = 10_000
+"""How many values an attempt may emit, and of a job are kept."""
+MOST_BYTES_OF_VALUES: Final = 1024 * 1024
+"""What those of an attempt may take together, as JSON."""
+MOST_BYTES_OF_A_VALUE: Final = 64 * 1024
+"""What one of them may take."""
 
 
 class Status(StrEnum):

@@ -914,7 +914,7 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
 
 
 COMMANDS = [
-    *("run", "list", "show", "tail", "output", "wait", "cancel", "retry", "change", "signal"),
+    *("run", "list", "show", "tail", "follow", "output", "wait", "cancel", "retry", "change", "signal"),
     *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
     *("schedules", "occurrences", "schedule"),
 ]

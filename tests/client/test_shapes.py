@@ -168,6 +168,11 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         {"keys": [{"key": "customer:7", "running": 1, "ready": 0, "behind": 1000, "next_at": _WHEN}], "next": None},
         ("keys mail",),
     ),
+    "values": (
+        {"values": [{"number": 5, "attempt": 1, "step": "a", "at": _WHEN, "value": [1]}], "next": 5, "left_out": 4,
+         "is_end": True},
+        ("follow 1", "follow 1 --after 7 --json"),
+    ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
     "schedules": ({"schedules": [_SCHEDULE]}, ("schedules", "schedules nightly")),
     "occurrences": ({"occurrences": [_SKIPPED, _OCCURRENCE], "next": _WHEN}, ("occurrences nightly",)),

@@ -111,6 +111,7 @@ CASES = [
     Case("an inherited method runs", "Child::echo", {"value": 1}),
     Case("steps run once, sleeps end attempts", "Stepped::sleeps"),
     Case("retries are counted anew behind a step", "Stepped::fails_on_the_way", {}, 0, {"max_retries": 1}),
+    Case("values are told", "Stepped::emits"),
     Case("a step comes once an attempt", "Stepped::twice", {}, 0, {"max_retries": 1}),
     Case("the result of a step is JSON", "Stepped::no_json", {}, 0, {"max_retries": 1}),
     Case("a context is given twice", "WithContext::look"),
@@ -288,6 +289,21 @@ def test_a_job_ends_as_with_a_daemon(case: Case, client: Client, by_daemon: dict
     with bgjob.testing.inline():
         here = case.submit(client).refresh()
     assert told(here) == told(by_daemon[case.sentence])
+
+
+@pytest.mark.parametrize("after", [0, 2, -2, 99])
+def test_values_are_told_as_by_a_daemon(client: Client, by_daemon: dict[str, Any], after: int) -> None:
+    job = client.get(by_daemon["values are told"]["id"])
+    theirs = [one._replace(at="") for one in job.stream(after, places=True)]
+    page = client.values(job.id, after=after, limit=2)
+    with bgjob.testing.inline():
+        here = Case("", "Stepped::emits").submit(client)
+        assert [one._replace(at="") for one in here.stream(after, places=True)] == theirs
+        assert list(here.stream(after)) == [one.value for one in theirs]
+        own = client.values(here.id, after=after, limit=2)
+    blank = [[one._replace(at="") for one in each.values] for each in (own, page)]
+    assert blank[0] == blank[1]
+    assert own[1:] == page[1:]
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.sentence)

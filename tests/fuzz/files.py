@@ -26,7 +26,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Note, StepNote, Told, UnusedSteps
+from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
 from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch
@@ -150,6 +150,9 @@ def _texts_of(note: Told) -> Iterator[tuple[str, int]]:
         case StepNote():
             yield f"{note.name}.", journals.MAX_TEXT + 1
             yield f"{note.result}.", journals._LONGEST_NOTE
+        case ValueNote():
+            yield f"{note.step}.", journals.MAX_TEXT + 1
+            yield f"{note.value}.", journals._LONGEST_NOTE
         case UnusedSteps():
             assert len(note.names) <= journals.MAX_STEPS
             yield f"{note.names}.", 10 * journals.MAX_TEXT

@@ -212,6 +212,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Steps":
             of_state = {"state": samples.get("state"), "state_size": samples.get("state_size")}
             line.reply(steps=samples["steps"], signals=samples["signals"], next=None, **of_state)
+        case "Values":
+            line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=True)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
         case "Why":
@@ -299,6 +301,9 @@ SAMPLES: dict[str, Any] = {
          "finished_at": None, "until": COMING, "size": 0, "result": None, "timed_out": False, "unused_in": None,
          "by_uid": None, "token": ""},
     ],
+    "values": [{"number": 480, "attempt": 2, "step": "label 3", "at": WHEN, "value": {"label": 3}},
+               {"number": 481, "attempt": 2, "step": None, "at": WHEN, "value": "packed"}],
+    "values_told": 481,
     "signals": [{"number": 1, "name": "other", "payload": "early", "sent_at": WHEN, "uid": 1000, "taken_by": None,
                  "size": 7}],
     "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],
@@ -317,7 +322,7 @@ SAMPLES: dict[str, Any] = {
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
-            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None,
+            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None, "again_of": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",

@@ -506,7 +506,7 @@ def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(sh
     assert "printed before" not in read.text
     assert "and now é" in read.text
     assert ("ol", {"class": "entries", "data-after": "6"}) in read.elements
-    assert [one["after"] for one in shown.asked if "after" in one] == [6]
+    assert [one["after"] for one in shown.asked if one.get("after", -20) != -20] == [6]
     assert "printed before" in shown.read("/jobs/1", seen="2.16.6").text  # of an earlier attempt
     assert "printed before" in shown.read("/jobs/1", seen="1.99.6").text  # the file is shorter by now
 
@@ -806,6 +806,21 @@ def test_a_job_shows_its_state_and_of_a_secret_one_the_size(shown: OnePage) -> N
     assert is_text(page)
     shown.samples["state"] = None
     assert "State It takes 2 KiB, and is not shown." in told(shown.read("/jobs/1"))
+
+
+def test_a_job_shows_the_last_values_that_it_has_emitted_the_newest_first(shown: OnePage) -> None:
+    read = told(shown.read("/jobs/1"))
+    assert read.index('481"packed"2') < read.index('480{"label":3}2 in step label 3')
+    assert "The last of 481" in read
+    assert any(asked.get("after") == -20 for asked in shown.asked)
+    shown.samples["values_told"] = 2
+    assert "The last of" not in told(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"step": "<xss onxss=1>'\"", "value": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"value": "x" * 1000}
+    assert f"{'x' * 199}…" in told(shown.read("/jobs/1"))
+    shown.samples["values"].clear()
+    assert "Values" not in told(shown.read("/jobs/1"))
 
 
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:

@@ -43,6 +43,7 @@ class Sums:
 
     def stepped(self, context: bgjob.JobContext) -> None:
         context.step("one", dict, a=1)
+        context.emit({"n": 1})
         context.wait_for("packed")
 '''
 
@@ -234,6 +235,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),
         "Steps": service.call("Steps", id=waiting),
+        "Values": service.call("Values", id=waiting),
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),

@@ -288,6 +288,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Running": [{}],
         "Keys": [{"queue": "default"}],
         "Steps": [of_job],
+        "Values": [of_job],
         "Signal": [{"id": job_id + 1_000_000, "name": "packed"}],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Stats": [{"usage": True, "counts": True}],

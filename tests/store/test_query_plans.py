@@ -24,6 +24,7 @@ from bgjobd.store import (
     tally,
     uniques,
     usage,
+    values,
     waiting,
     waits,
 )
@@ -400,6 +401,12 @@ OF_STEPS = {
     "who is due next": (statements.SELECT_NEXT_TIMEOUT, "INDEX jobs_waiting"),
     "shifted": (statements.SHIFT_WAITS, "INDEX jobs_waiting"),
     "shifted at a start": (statements.SHIFT_WAITS_FROM_THE_FUTURE, "INDEX jobs_waiting"),
+    "the last value": (values.SELECT_LAST, "PRIMARY KEY (job_id=?)"),
+    "the first one": (values.SELECT_FIRST, "PRIMARY KEY (job_id=?)"),
+    "values that are told": (values.SELECT_PAGE, "PRIMARY KEY (job_id=? AND number>?)"),
+    "values that are too many": (values.TRIM, "PRIMARY KEY (job_id=? AND number<?)"),
+    "values that go": (values.DELETE_OLDEST, "PRIMARY KEY (job_id=? AND number<?)"),
+    "how many are kept": (values.SELECT_VALUED, "(job_id=? AND number=?)"),
     "what follows them": (waits.FOLLOW_JOBS, "job_steps USING PRIMARY KEY (job_id=?)"),
 }
 """Each statement about them, and what it finds its rows by."""
@@ -409,7 +416,7 @@ OF_STEPS = {
 def test_what_is_kept_of_steps_is_found_by_its_job(store: Store, statistics: str | None) -> None:
     if statistics is not None:
         store.database.execute_sql("ANALYZE")
-        for table in ("job_steps", "job_signals", "background_jobs"):
+        for table in ("job_steps", "job_signals", "job_values", "background_jobs"):
             store.database.execute_sql("INSERT INTO sqlite_stat1 VALUES (?, NULL, ?)", (table, statistics))
     for name, (statement, index) in OF_STEPS.items():
         text = "\n".join(plan(store, statement))
@@ -431,6 +438,7 @@ def test_the_books_walk_once_through_steps_and_signals(store: Store, changed: st
         (audit_of_steps._ODD_STEPS, ["SCAN job_steps", "SCAN s"]),
         (audit_of_steps._ODD_SIGNALS, ["SCAN g"]),
         (audit_of_steps._WITHOUT_SIGNAL, ["SCAN s"]),
+        (audit_of_steps._ODD_VALUES, ["SCAN job_values", "SCAN v"]),
     ):
         found = plan(store, statement.format(most=100))
         assert [step for step in found if step.startswith("SCAN")] == walked, found

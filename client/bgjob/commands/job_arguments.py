@@ -242,6 +242,26 @@ def _add_tail(commands: Commands) -> None:
     command.add_argument("--search", metavar="TEXT", help="a part of the message")
 
 
+def _add_follow(commands: Commands) -> None:
+    command = added(
+        commands,
+        "follow",
+        follow.follow,
+        "bgjob follow 12",
+        "bgjob follow 12 --after 480 --json",
+        json_help="JSON lines: each value with its number, attempt, step and time",
+        more="Each is a line of JSON. What an attempt has repeated comes twice, and --json tells its attempt.",
+    )
+    add_id(command)
+    command.add_argument(
+        "--after",
+        type=values.count,
+        default=0,
+        metavar="N",
+        help="only those behind the value of this number",
+    )
+
+
 def _add_output(commands: Commands) -> None:
     command = added(
         commands,
@@ -392,6 +412,7 @@ COMMANDS: Final = (
     _add_show,
     _add_why,
     _add_tail,
+    _add_follow,
     _add_output,
     _add_wait,
     _add_cancel,

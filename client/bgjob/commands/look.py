@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import groups, pages, screen, steps, tables
+from bgjob.commands import groups, pages, screen, steps, tables, values_told
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
@@ -54,6 +54,8 @@ def show(client: Client, given: argparse.Namespace) -> int:
     lines = _lines_of(job, groups.try_around(client, job), now)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
         lines += steps.lines_of(client, job, now, with_values=given.steps)
+    if job["attempts"] and "again_of" in job:  # which daemons before, without values, did not tell
+        lines += values_told.lines_of(client, job, now)
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]

@@ -90,6 +90,7 @@ class Recorder:
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Signal": self._signal,
             f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
+            f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
@@ -114,6 +115,8 @@ class Recorder:
 
     def stream(self, request: Request) -> Iterable[JsonObject]:
         received = _received(request)
+        if received.method == f"{INTERFACE}.Values":
+            return self._steps.of(self._row(received.parameters["id"])).values.told(received.parameters)
         if received.method != f"{INTERFACE}.Watch":
             raise NotAnsweredError(received.method)
         ids = received.parameters.get("ids")

@@ -16,6 +16,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, InvalidStateError, TooLargeError, TooManySignalsError
 from bgjob.submission_rules import is_key
 from bgjob.testing import listing
+from bgjob.testing.emitting import KeptValues
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.words import MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
@@ -46,6 +47,7 @@ class KeptSteps:
         self._lock = threading.Lock()
         self._retry_count_at_submit: int = row["retry_count"]
         self._state: str | None = None
+        self.values = KeptValues(row)
 
     # What an attempt is given, and tells
 
@@ -86,6 +88,12 @@ class KeptSteps:
 
     def save_state(self, text: str) -> None:
         self._state = text
+
+    def emitted(self) -> int:
+        return self.values.emitted
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        return self.values.emit(value, step, place)
 
     def _begin(self, place: tuple[str, str, int]) -> None:
         kind, name, turn = place
