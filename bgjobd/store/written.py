@@ -47,6 +47,10 @@ class Kind(StrEnum):
     OPENED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
+    COPIED_STEPS = auto()
+    FORGOTTEN_STEPS = auto()  # behind all that writes what is forgotten, and behind what copies it
+    FORGOTTEN_STATE = auto()
+    FREED_SIGNALS = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]
