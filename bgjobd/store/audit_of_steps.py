@@ -19,6 +19,7 @@ OF_JOBS: Final = (
         "AND NOT EXISTS (SELECT 1 FROM job_steps WHERE job_id = j.id)",
         "it counts steps, or waits, and no row tells of that",
     ),
+    ("j.again_of >= j.id", "it calls a job again that was submitted later"),
 )
 """Rows of audit._OF_JOBS."""
 
@@ -45,11 +46,16 @@ _ODD_SIGNALS: Final = """
             AND g.taken_by = s.name || ' ' || s.turn AND s.number IS NOT NULL AND NOT s.timed_out
             AND s.result IS g.payload)
     LIMIT {most}"""
+# Of waits that another job was through with, whose call this one runs again, that one has the signals.
 _WITHOUT_SIGNAL: Final = """
     SELECT s.job_id, s.name || ' ' || s.turn, (
         SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
     ) AS signals
-    FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+    FROM job_steps AS s
+    WHERE s.kind = 'signal' AND s.number IS NOT NULL AND s.attempt > 0 AND signals <> NOT s.timed_out LIMIT {most}"""
+_OF_NO_ATTEMPT: Final = """
+    SELECT s.job_id, s.name FROM job_steps AS s JOIN background_jobs AS j ON j.id = s.job_id
+    WHERE s.attempt < 1 AND (j.again_of IS NULL OR s.number IS NULL) LIMIT {most}"""
 
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
@@ -65,6 +71,8 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
             yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
     for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
+    for job_id, name in ask(_OF_NO_ATTEMPT.format(most=most)):
+        yield job_id, f"no attempt of it began its step {name}, and it has none of another job's"
 
 
 def _why_odd(
