@@ -195,6 +195,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.wait_for_hang_up()
         case "Logs":
             line.reply(entries=samples.get("entries", [samples["entry"]]), **_how_far(samples))
+        case "List" if "again_of" in asked.parameters:
+            line.reply(jobs=samples.get("again", []), next=None, is_complete=True, total=None)
         case "List":
             line.reply(jobs=samples.get("jobs", [samples["summary"]]), **_how_far(samples))
         case "Get":
@@ -318,7 +320,7 @@ SAMPLES: dict[str, Any] = {
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
             "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
-            "attempts": [_ATTEMPT]},
+            "again_of": None, "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12,
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
