@@ -14,7 +14,7 @@ from bgjob.words import UniqueWhile
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import checked_text, submitter, text_in_order
+from bgjobd.api.submissions import checked_text, in_order, submitter
 from bgjobd.config.policy import Policy
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Job
@@ -22,6 +22,7 @@ from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.store.items import AgainAsked, Stored, Submitter
+from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -31,8 +32,8 @@ async def again(grants: Grants, daemon: Daemon, given: schemas.Again, caller: Ca
     by, digest = submitter(caller, grants), await _digest_of(given)
     stored: Stored | None = None
     while stored is None:  # the job has changed since it was read
-        source = await _try_source(daemon, given.id, by, caller)
-        wanted = None if source is None else await _wanted(daemon, source, given, digest)
+        source, before = await _read(daemon, given.id, by, caller)
+        wanted = None if source is None else await _wanted(daemon, source, before, given, digest)
         key = given.idempotency_key
         stored = await daemon.record(AgainAsked(given.id, given.from_step, source, wanted, key, digest, by))
     return {"id": stored.id, "created": stored.created}
@@ -40,30 +41,36 @@ async def again(grants: Grants, daemon: Daemon, given: schemas.Again, caller: Ca
 
 async def _digest_of(given: schemas.Again) -> str:
     """What tells the request from another with the same key, however the job stands by now."""
-    parameters = given.parameters or {}
-    text = await text_in_order(parameters, to_json(parameters))
-    told = f'["again",{given.id},{text},{to_json(given.from_step)}]'
+    told = f'["again",{given.id},{await in_order(given.parameters or {})},{to_json(given.from_step)}]'
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
-async def _try_source(daemon: Daemon, job_id: int, by: Submitter, caller: Caller) -> Job | None:
-    """The job, where it has ended; why one cannot run again is said by the store. Raises PermissionDeniedError, before
-    anything is said of what a job of another user called.
+async def _read(daemon: Daemon, job_id: int, by: Submitter, caller: Caller) -> tuple[Job | None, JsonObject]:
+    """The job, where it has ended, and its parameters; why one cannot run again is said by the store.
+
+    Raises PermissionDeniedError, before anything is said of what a job of another user called.
     """
+
+    def read(reader: Reader) -> tuple[Job | None, JsonObject]:
+        job, uid = reader.known(job_id) or (None, None)
+        if job is None:
+            return None, {}
+        if not by.may_manage and (uid is None or uid != by.uid):
+            raise PermissionDeniedError(
+                reason=f"job {job_id} is another user's; who may manage may run it again"
+            )
+        may_run = job.status.is_final and job.review_since is None
+        return (job, json.loads(job.call.parameters)) if may_run else (None, {})
+
     async with caller.turn:
-        known = await daemon.readers.read(lambda reader: reader.known(job_id))
-    if known is None:
-        return None
-    job, uid = known
-    if not by.may_manage and (uid is None or uid != by.uid):
-        raise PermissionDeniedError(reason=f"job {job_id} is another user's; who may manage may run it again")
-    return job if job.status.is_final and job.review_since is None else None
+        return await daemon.readers.read(read)
 
 
-async def _wanted(daemon: Daemon, source: Job, given: schemas.Again, digest: str) -> Submitted:
-    """The fact of the new job. Raises the refusals of a submit."""
+async def _wanted(
+    daemon: Daemon, source: Job, before: JsonObject, given: schemas.Again, digest: str
+) -> Submitted:
+    """The fact of the new job, `before` being the old one's parameters. Raises the refusals of a submit."""
     catalogue = await daemon.current_catalogue.catalogue()
-    before: JsonObject = json.loads(source.call.parameters)
     parameters = before | (given.parameters or {})
     text = await checked_text(
         parameters, daemon.limits.max_parameters, lambda one: _check(catalogue, source.call, one)
@@ -118,9 +125,9 @@ def _check_terms(daemon: Daemon, policy: Policy, source: Job) -> None:
 
 
 def _unique_of(policy: Policy, source: Job, before: JsonObject, parameters: JsonObject) -> Unique | None:
-    """Its key; one that is of its parameters is of the new ones."""
+    """Its key; in place of one that its class says, or of none, the one that the class says of the new parameters."""
     key = source.unique_key
-    if key is not None and key == policy.unique_key(before):
+    if key in (None, policy.unique_key(before)):
         key = policy.unique_key(parameters)
     return None if key is None else Unique(key, source.unique_while or UniqueWhile.UNFINISHED)
 
@@ -133,7 +140,7 @@ def _key_of(
     sensitive: tuple[str, ...],
 ) -> str | None:
     """What it shares with others; the same of this."""
-    if source.key is None or before == parameters:
+    if source.key is not None and before == parameters:
         return source.key
-    is_of_parameters = source.key == key_of(policy, before, source.call.sensitive)
-    return key_of(policy, parameters, sensitive) if is_of_parameters else source.key
+    is_its_own = source.key is not None and source.key != key_of(policy, before, source.call.sensitive)
+    return source.key if is_its_own else key_of(policy, parameters, sensitive)

@@ -170,6 +170,13 @@ def test_a_retry_from_the_start_takes_anew_what_was_told() -> None:
         assert len(jobs) == 1
 
 
+def test_a_retry_from_the_start_takes_anew_what_was_there_beforehand() -> None:
+    with inline(signals={"packed": [{"parcels": []}, "next"]}), Client() as client:
+        job = client.run_background_job(Order, "ship", {}, max_retries=0)
+        job.retry(from_start=True)
+        assert (job.refresh()["status"], job.steps().steps[2]["result"]) == ("failed", {"parcels": []})
+
+
 def test_one_that_holds_its_unique_key_is_in_the_way_of_its_again() -> None:
     with inline(), Client() as client:
         job = client.run_background_job(Order, "ship", {}, unique_key="k")
@@ -180,6 +187,9 @@ def test_one_that_holds_its_unique_key_is_in_the_way_of_its_again() -> None:
         assert other.refresh()["unique_key"] == "k"
         other.cancel()
         assert job.again().id == other.id + 1
+        held = client.run_background_job(Order, "goes_on", {"steps": 0}, unique_key="l", unique_for=3600.0)
+        assert held.result() == 1
+        assert held.again().id != held.id
 
 
 def test_signals_have_the_limits_of_a_daemon() -> None:

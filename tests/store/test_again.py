@@ -17,13 +17,14 @@ from bgjob.errors import (
     QueueFullError,
     StepNotFoundError,
 )
-from bgjob.words import IfHeld
+from bgjob.words import IfFailed, IfHeld
+from bgjobd.core.edges import Node, Of, Ties
 from bgjobd.core.facts import RetryRequested
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import AgainAsked, Deletion, Item, JobRequests, Stored, Submitter
+from bgjobd.store.items import AgainAsked, Deletion, Flow, Item, JobRequests, Stored, Submitter
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (
@@ -353,6 +354,17 @@ def test_a_job_without_steps_begins_another_life_too(store: Store) -> None:
     store.commit(cancels(job_id))
     store.commit(from_start(job_id))
     assert store.job(job_id)["life"] == 2
+
+
+def test_who_goes_on_as_another_does_forgets_what_it_did_all_the_same(store: Store) -> None:
+    before = store.run_one()
+    after = Ties((Node(Of.JOB, before),), IfFailed.CANCEL)
+    (stored,), _ = store.answer(Flow((asked(ties=after),), SUBMITTER))
+    store.commit(ends(before, replace(FAILED, may_retry=False)))
+    assert store.job(stored.id)["cancelled_after"] == str(before)
+    store.commit(from_start(before, stored.id))
+    row = store.job(stored.id)
+    assert (row["status"], row["waits_for"], row["life"]) == ("pending", 1, 1)
 
 
 def test_steps_that_another_job_has_finished_are_forgotten_as_well(
