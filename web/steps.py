@@ -1,4 +1,4 @@
-"""What a job's page shows of its steps, its state, and the signals that nobody took."""
+"""What a job's page shows of its steps, its state, signals that nobody took, and the jobs that run its call again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 from bgjob.client import Client
 
 _MOST: Final = 50
+_MOST_AGAIN: Final = 10
 
 
 def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,3 +21,10 @@ def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
     untaken = [one for one in first.signals if one["taken_by"] is None]
     of_state = {"state": first.state, "state_size": first.state_size}
     return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1], **of_state}
+
+
+def again_as(client: Client, job: Mapping[str, Any]) -> list[int]:
+    """Which jobs run its call again, the newest first; none of a daemon that knows nothing of that, nor of steps."""
+    if job["steps"] is None:
+        return []
+    return [one["id"] for one in client.list(again_of=job["id"], limit=_MOST_AGAIN)]

@@ -38,7 +38,7 @@ from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
-from .steps import steps_of
+from .steps import again_as, steps_of
 from .values import values_of
 
 _MOST_ENTRIES: Final = 100
@@ -228,6 +228,7 @@ class Page:
             "output_before": printed.begin,
             "output_end": printed.end,
             **self.groups.neighbours(int(job_id)),
+            "again_as": again_as(self._client, job),
             **steps_of(self._client, job),
             **values_of(self._client, job),
             "can_retry": job["status"] in ("failed", "cancelled"),

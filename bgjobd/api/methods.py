@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, signals, steps, streams, values
+from bgjobd.api import again, groups, schedules, schemas, signals, steps, streams, values
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -64,6 +64,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         schedule=given.schedule,
         group=given.group,
         key=given.key,
+        again_of=given.again_of,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -126,8 +127,10 @@ async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
 
 async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
-    await daemon.record(JobRequests(tuple(ids), RetryRequested(anyway=bool(given.anyway))))
-    say_who(daemon, f"retry of {first_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
+    fact = RetryRequested(anyway=bool(given.anyway), from_start=bool(given.from_start))
+    await daemon.record(JobRequests(tuple(ids), fact))
+    how = f"{' anyway' if fact.anyway else ''}{' from the start' if fact.from_start else ''}"
+    say_who(daemon, f"retry of {first_jobs(ids)}{how}", caller)
     return {"ids": ids}
 
 
@@ -278,6 +281,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
+    "Again": (schemas.Again, again.again),
     "Signal": (schemas.Signal, signals.signal),
     "Change": (schemas.Change, change),
     "Group": (schemas.GroupId, groups.group),
@@ -321,7 +325,9 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 }
 
 
-_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "Change", "SealGroup", "CancelGroup", "Signal"})
+_ASKING_GRANTS: Final = frozenset(
+    {"Submit", "SubmitMany", "Change", "SealGroup", "CancelGroup", "Signal", "Again"}
+)
 """The methods that ask what else the caller may do: they get the grants first."""
 
 _HELD: Final = frozenset({"Wait", "WaitGroup"})

@@ -153,6 +153,13 @@ class Signal(OneJob):
     signal_key: Key | None = None
 
 
+class Again(Input):
+    id: Id
+    parameters: InstanceOf[dict[str, Any]] | None = None
+    from_step: Key | None = None
+    idempotency_key: Key | None = None
+
+
 class Steps(Input):
     id: Id
     after: Offset | None = None
@@ -167,6 +174,7 @@ class Values(Input):
 
 class Retry(JobIds):
     anyway: bool | None = None
+    from_start: bool | None = None
 
 
 class Change(JobIds):
@@ -274,6 +282,7 @@ class List(Input):
     schedule: str | None = None
     group: Id | None = None
     key: Key | None = None
+    again_of: Id | None = None
 
 
 class Logs(Input):

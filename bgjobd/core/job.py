@@ -62,6 +62,10 @@ class Carried(NamedTuple):
     waiting_on: str | None = None
     emitted: int = 0
 
+    def from_start(self) -> Carried:
+        """What is left once all that the job did is forgotten."""
+        return Carried(life=self.life + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
-from bgjobd.core.facts import AttemptEnded, Changed, Fact, PredecessorDeleted, PredecessorMoved, Submitted
+from bgjobd.core.facts import (
+    Again,
+    AttemptEnded,
+    Changed,
+    Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
+    RetryRequested,
+    Submitted,
+)
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
@@ -78,6 +87,11 @@ def unused_steps(names: Sequence[str], codes: Sequence[str | None], code: str | 
 _MOST_NAMES: Final = 10
 
 
+def again_message(job_id: int, uid: int | None) -> str:
+    """What is told of a job whose call runs again as another; `uid` is who asked for that."""
+    return f"Background job runs again as {job_id}" + ("" if uid is None else f", by uid {uid}")
+
+
 def skip_entry(name: str, skipped: Skipped) -> Entry:
     """What tells of occurrences of the schedule of this name that became no job."""
     is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)
@@ -121,11 +135,16 @@ def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], 
 def _submitted(fact: Submitted, before: None, after: Job) -> tuple[Entry, ...]:
     by = "" if fact.by_job is None else f", submitted by job {fact.by_job}"
     told = Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True)
-    return (
-        (told, Entry(EntryType.INFO, f"Background job waits for {_others(after)}"))
-        if after.waits_for
-        else (told,)
-    )
+    more = [] if fact.again is None else [Entry(EntryType.INFO, f"Background job is {_again(fact.again)}")]
+    more += [Entry(EntryType.INFO, f"Background job waits for {_others(after)}")] if after.waits_for else []
+    return (told, *more)
+
+
+def _again(again: Again) -> str:
+    if again.from_step is None:
+        return f"again of {again.of}"
+    done = "1 step is" if again.steps == 1 else f"{again.steps:,} steps are"
+    return f"again of {again.of}, from step {again.from_step}; {done} done"
 
 
 def _others(job: Job) -> str:
@@ -250,8 +269,9 @@ def _stopped(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.INFO, f"Background job cancelled{why}"),)
 
 
-def _retry_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
-    return (Entry(EntryType.INFO, "Background job retry requested"),)
+def _retry_requested(fact: RetryRequested, before: Job, after: Job) -> tuple[Entry, ...]:
+    how = ", from the start" if fact.from_start else ""
+    return (Entry(EntryType.INFO, f"Background job retry requested{how}"),)
 
 
 _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(

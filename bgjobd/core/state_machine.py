@@ -258,12 +258,16 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
         key=fact.key,
-        carried=_nothing_carried(fact),
+        carried=_carried_at_submit(fact),
+        again_of=None if fact.again is None else fact.again.of,
     )
 
 
-def _nothing_carried(fact: Submitted) -> Carried | None:
-    return Carried(retry_count_at_submit=fact.retry_count) if fact.retry_count else None
+def _carried_at_submit(fact: Submitted) -> Carried | None:
+    carried = Carried(retry_count_at_submit=fact.retry_count)
+    if fact.again is not None:
+        carried = carried._replace(steps=fact.again.steps, step_bytes=fact.again.step_bytes)
+    return carried if any(carried) else None
 
 
 _NOWHERE: Final = Place()
@@ -433,7 +437,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
-        carried=_nothing_carried(by),
+        carried=_carried_at_submit(by),
     )
 
 
@@ -482,8 +486,14 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         failed_before=0,
         cancelled_after=None,
         expires_at=None,
-        carried=None if job.carried is None else job.carried._replace(retry_count_at_submit=0),
+        carried=_carried_by_retry(job, fact),
     )
+
+
+def _carried_by_retry(job: Job, fact: RetryRequested) -> Carried | None:
+    if fact.from_start:
+        return (job.carried or Carried()).from_start()
+    return None if job.carried is None else job.carried._replace(retry_count_at_submit=0)
 
 
 def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:

@@ -86,7 +86,9 @@ def verdict(unique: Unique, holder: Job | None, may_replace: bool) -> Verdict:
 
 
 def is_replaceable(job: Job) -> bool:
-    return job.status is Status.PENDING and job.attempt == 0 and job.takes is None
+    """Whether another call may take its place: it has had no attempt, and has no steps of another job."""
+    has_steps = job.carried is not None and job.carried.steps > 0
+    return job.status is Status.PENDING and job.attempt == 0 and job.takes is None and not has_steps
 
 
 def bounded(scheduled_at: float | None, created_at: float, at_latest: float | None) -> float | None:

@@ -153,6 +153,8 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
             overlay.expire_at(after.expires_at)
         if isinstance(fact, RetryRequested) and after.carried is not None:
             overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
+            if fact.from_start:
+                _forget(after.id, overlay)
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)
@@ -160,6 +162,13 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         overlay.changed.append(after)
     noting.tell(before, fact, after, overlay)
     return after
+
+
+def _forget(job_id: int, overlay: Overlay) -> None:
+    """Have nothing left of what the job did: what it was told is there to be taken anew."""
+    overlay.steps[job_id] = {}
+    for kind in (Kind.FORGOTTEN_STEPS, Kind.FORGOTTEN_STATE, Kind.FREED_SIGNALS):
+        overlay.write(kind, {"job_id": job_id})
 
 
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
@@ -284,7 +293,18 @@ def retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
     uniques.check_own(job, overlay)
     overlay.reviving.add(job_id)
-    return job if job.cancelled_after is not None else _retry_behind(job, failed, fact, overlay)
+    if job.cancelled_after is None:
+        return _retry_behind(job, failed, fact, overlay)
+    return _from_start(job, overlay) if fact.from_start else job
+
+
+def _from_start(job: Job, overlay: Overlay) -> Job:
+    """The job, which goes on as what it comes after does, without what it did."""
+    after = replace(job, carried=(job.carried or Carried()).from_start())
+    overlay.jobs[job.id] = after
+    overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
+    _forget(job.id, overlay)
+    return after
 
 
 def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:

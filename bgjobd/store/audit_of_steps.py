@@ -23,6 +23,7 @@ OF_JOBS: Final = (
         "AND NOT EXISTS (SELECT 1 FROM job_steps WHERE job_id = j.id)",
         "it counts steps, or waits, and no row tells of that",
     ),
+    ("j.again_of >= j.id", "it calls a job again that was submitted later"),
 )
 """Rows of audit._OF_JOBS."""
 
@@ -49,11 +50,13 @@ _ODD_SIGNALS: Final = """
             AND g.taken_by = s.name || ' ' || s.turn AND s.number IS NOT NULL AND NOT s.timed_out
             AND s.result IS g.payload)
     LIMIT {most}"""
+# Of waits that another job was through with, whose call this one runs again, that one has the signals.
 _WITHOUT_SIGNAL: Final = """
     SELECT s.job_id, s.name || ' ' || s.turn, (
         SELECT count(*) FROM job_signals AS g WHERE g.job_id = s.job_id AND g.taken_by = s.name || ' ' || s.turn
     ) AS signals
-    FROM job_steps AS s WHERE s.kind = 'signal' AND s.number IS NOT NULL AND signals <> NOT s.timed_out LIMIT {most}"""
+    FROM job_steps AS s
+    WHERE s.kind = 'signal' AND s.number IS NOT NULL AND s.attempt > 0 AND signals <> NOT s.timed_out LIMIT {most}"""
 _ODD_VALUES: Final = """
     SELECT v.job_id, j.id IS NULL, j.carries, v.number, v.span, v.bytes, v.told FROM (
         SELECT job_id, count(*) AS number, max(number) - min(number) + 1 AS span,
@@ -72,6 +75,9 @@ _ODD_STATES: Final = f"""
     WHERE j.id IS NULL OR NOT j.carries OR attempts = 0 OR length(CAST(s.value AS BLOB)) > {MOST_STATE_BYTES}
         OR CASE WHEN json_valid(s.value) THEN json_type(s.value) <> 'object' ELSE 1 END
     LIMIT {{most}}"""
+_OF_NO_ATTEMPT: Final = """
+    SELECT s.job_id, s.name FROM job_steps AS s JOIN background_jobs AS j ON j.id = s.job_id
+    WHERE s.attempt < 1 AND (j.again_of IS NULL OR s.number IS NULL) LIMIT {most}"""
 
 
 def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
@@ -91,6 +97,8 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
         yield job_id, _why_odd_state(is_left, carries, attempt, attempts)
     for job_id, *row in ask(_ODD_VALUES.format(most=most)):
         yield job_id, _why_odd_values(*row)
+    for job_id, name in ask(_OF_NO_ATTEMPT.format(most=most)):
+        yield job_id, f"no attempt of it began its step {name}, and it has none of another job's"
 
 
 def _why_odd_state(is_left: bool, carries: int, attempt: int, attempts: int) -> str:

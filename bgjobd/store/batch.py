@@ -76,6 +76,10 @@ StoredSteps = dict[tuple[str, str, int], StoredStep]
 """The steps and waits of a job by kind, name and turn: a step may be named as a signal is."""
 
 
+Cut = tuple[int, str]
+"""A job, and the step of this name before which what it has finished ends."""
+
+
 class Keyed(NamedTuple):
     """A job as its idempotency key tells it apart."""
 
@@ -105,6 +109,7 @@ class Needs:
     signalled: list[int] = field(default_factory=list)
     signalled_keys: list[str] = field(default_factory=list)
     valued: list[AttemptKey] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -176,6 +181,7 @@ class Batch(Gathered):
     come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
     classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
+    `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is.
     """
@@ -193,6 +199,7 @@ class Batch(Gathered):
     stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
     failed_edges: dict[int, list[Node]] = field(default_factory=dict)
     submitters: dict[int, int | None] = field(default_factory=dict)
+    cuts: dict[Cut, tuple[int, int]] = field(default_factory=dict)
     grown: dict[int, int] = field(default_factory=dict)
     ended_groups: list[Group] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)

@@ -10,9 +10,10 @@ from bgjob.words import Outcome
 from bgjobd.core import state_machine
 from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import applying, noting, signalling, submitting, uniques
+from bgjobd.store import again, applying, noting, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.items import (
+    AgainAsked,
     AttemptNotes,
     Claim,
     Flow,
@@ -64,6 +65,11 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += [] if job_id is None else [job_id]
                 needs.signalled += [] if job_id is None else [job_id]
                 needs.signalled_keys += [] if key is None else [key]
+            case AgainAsked(job_id, from_step):
+                needs.jobs.append(job_id)
+                needs.cuts += [] if from_step is None else [(job_id, from_step)]
+                needs.keyed += [] if item.key is None else [item.key]
+                _note_jobs([] if item.wanted is None else [item.wanted], needs)
             case AttemptNotes(job_id, number):
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
@@ -147,6 +153,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return submitting.submit(item, overlay)
         case Flow():
             return submitting.submit_flow(item, overlay)
+        case AgainAsked():
+            return again.run_again(item, overlay)
         case Signal():
             return signalling.send(item, overlay)
         case GroupCancelled():

@@ -108,6 +108,23 @@ class JobRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class AgainAsked:
+    """Somebody wants the call of a job that has ended run again, as another job, from a step on where that is named.
+
+    `wanted` was made of the job as it stood as `source`; both are None where it had not ended. `key` is of idempotency,
+    `digest` of the request. Answered by Stored; by None, with nothing done, where the job is not as it was.
+    """
+
+    source_id: int
+    from_step: str | None
+    source: Job | None
+    wanted: Submitted | None
+    key: str | None
+    digest: str
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Send a signal to the job of this id, or idempotency key. Answered by the job's id, and whether it is a new one.
 
@@ -436,6 +453,7 @@ Item = (
     | GroupCancelled
     | JobFact
     | JobRequests
+    | AgainAsked
     | Signal
     | JobsChanged
     | Noted

@@ -100,6 +100,10 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.NEW_VALUE: values.INSERT_VALUE,
         Kind.VALUED_ATTEMPT: values.COUNT_VALUED,
         Kind.TRIMMED_VALUES: values.TRIM,
+        Kind.COPIED_STEPS: steps.COPY_STEPS,
+        Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
+        Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
+        Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
     }
 )
 """What writes the rows of each kind."""
@@ -305,6 +309,10 @@ class Ledger:
             batch.last_id = statements.last_id(self._execute)
         batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
+        batch.cuts = {
+            (job_id, name): (count, size)
+            for job_id, name, count, size in self._of(steps.SELECT_CUTS, "cuts", needs.cuts)
+        }
         if needs.flows:
             known = [keyed.id for keyed in batch.keyed.values()]
             known += [one.job_id for one in batch.holdings.values() if one is not None]

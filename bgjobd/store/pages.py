@@ -358,6 +358,9 @@ _OF_GROUP: Final = _jobs_by("INDEXED BY jobs_of_group", "j.group_id = :group AND
 _OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS NOT NULL")
 """The same of those with a key, of all queues."""
 
+_AGAIN_OF: Final = _jobs_by("INDEXED BY jobs_again", "j.again_of = :again_of AND j.again_of IS NOT NULL")
+"""The same of those that run the call of a job once more."""
+
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
 _IS_BEHIND: Final = f"j.ready = {written.BEHIND}"
 _IS_WAITING: Final = f"j.ready = {written.WAITING}"
@@ -427,6 +430,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "schedule": wanted.schedule,
         "group": wanted.group,
         "key": wanted.key,
+        "again_of": wanted.again_of,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -496,6 +500,7 @@ def summary_of(job: Job) -> JsonObject:
 
 
 _OWNERS: Final = {
+    "again_of": ("again_of", _AGAIN_OF),
     "group": ("group_id", _OF_GROUP),
     "key": ("key", _OF_KEY),
     "schedule": ("schedule", _OF_SCHEDULE),

@@ -435,6 +435,13 @@ class Reader:
                 return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
             return waiting.on_file(self._database.connection().execute, job, latest, now)
 
+    def known(self, job_id: int) -> tuple[Job, int | None] | None:
+        """A job as the rules know it, and who has submitted it; None where there is none."""
+        with self._database.atomic():
+            row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
+            submitters = self._database.execute_sql(statements.SELECT_SUBMITTERS, {"ids": f"[{job_id}]"})
+            return None if row is None else (job_from_row(row), dict(submitters.fetchall())[job_id])
+
     def _latest(self, job: Job) -> LatestAttempt | None:
         rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
         if not rows:

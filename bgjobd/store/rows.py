@@ -136,14 +136,12 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    own = {"retry_count_at_submit": job.retry_count, "again_of": job.again_of}
-    return {**keys, **own, **_NOTHING_CARRIED}
+    carried = job.carried or Carried()
+    own = {"again_of": job.again_of, "carries": int(carried.steps > 0), **carried._asdict()}
+    return {**keys, **own, **_NOTHING_YET}
 
 
-_NOTHING_CARRIED: Final[Row] = {
-    **dict.fromkeys(("carries", "steps", "step_bytes", "life", "emitted"), 0),
-    **dict.fromkeys(("waits_until", "waiting_on", "review_since", "settled_at", "settled_uid")),
-}
+_NOTHING_YET: Final[Row] = dict.fromkeys(("waits_until", "review_since", "settled_at", "settled_uid"))
 
 
 def ties_of(job: Job) -> Row:

@@ -58,6 +58,23 @@ SAVE_STATE: Final = """
 SELECT_STATES: Final = """
     SELECT s.job_id, s.value FROM json_each(:ids) AS wanted CROSS JOIN job_states AS s ON s.job_id = wanted.value
 """
+# What another job has finished is no attempt's of this one.
+COPY_STEPS: Final = """
+    INSERT INTO job_steps (job_id, kind, name, turn, number, attempt, tries, began_at, finished_at, until, result,
+        is_awaited, timed_out, by_uid)
+    SELECT :job_id, kind, name, turn, number, 0, 0, began_at, finished_at, until, result, is_awaited, timed_out, by_uid
+    FROM job_steps WHERE job_id = :of AND number <= :steps
+"""
+SELECT_CUTS: Final = """
+    SELECT s.job_id, s.name, s.number - 1, (
+        SELECT coalesce(sum(length(CAST(b.result AS BLOB))), 0) FROM job_steps AS b
+        WHERE b.job_id = s.job_id AND b.number < s.number)
+    FROM json_each(:cuts) AS wanted CROSS JOIN job_steps AS s
+        ON s.job_id = wanted.value ->> 0 AND s.kind = 'step' AND s.name = wanted.value ->> 1 AND s.turn = 1
+    WHERE s.number IS NOT NULL
+"""
+FORGET_STEPS: Final = "DELETE FROM job_steps WHERE job_id = :job_id"
+FORGET_STATE: Final = "DELETE FROM job_states WHERE job_id = :job_id"
 DELETE_CARRIED: Final = tuple(
     f"DELETE FROM {table} WHERE job_id = :job_id"
     for table in ("job_steps", "job_signals", "job_states", "job_values")

@@ -47,6 +47,7 @@ SELECT_UNTAKEN: Final = """
     ORDER BY number LIMIT 1
 """
 TAKE_SIGNAL: Final = "UPDATE job_signals SET taken_by = :taken_by WHERE job_id = :id AND number = :number"
+FREE_SIGNALS: Final = "UPDATE job_signals SET taken_by = NULL WHERE job_id = :job_id AND taken_by IS NOT NULL"
 INSERT_SIGNAL: Final = """
     INSERT INTO job_signals (job_id, number, name, payload, key, sent_at, uid)
     VALUES (:job_id, :number, :name, :payload, :key, :now, :uid)

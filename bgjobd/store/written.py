@@ -51,6 +51,10 @@ class Kind(StrEnum):
     NEW_VALUE = auto()
     VALUED_ATTEMPT = auto()
     TRIMMED_VALUES = auto()
+    COPIED_STEPS = auto()
+    FORGOTTEN_STEPS = auto()  # behind all that writes what is forgotten, and behind what copies it
+    FORGOTTEN_STATE = auto()
+    FREED_SIGNALS = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -227,12 +227,30 @@ class Client(GroupingClient):
         if job_ids:
             self._call(calls.cancel(job_ids))
 
-    def retry(self, *job_ids: int, anyway: bool = False) -> None:
+    def retry(self, *job_ids: int, anyway: bool = False, from_start: bool = False) -> None:
         """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError, and
         BehindFailedError for one that comes after what ended badly, unless that is to count as done: `anyway`.
+
+        With `from_start` what they did is forgotten, and they take anew the signals that they were sent.
         """
         if job_ids:
-            self._call(calls.retry(job_ids, anyway))
+            self._call(calls.retry(job_ids, anyway, from_start))
+
+    def again(
+        self,
+        job_id: int,
+        parameters: JsonObject | None = None,
+        *,
+        from_step: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Run what a job called that has ended again, as another job: with its options and its parameters, over which
+        `parameters` go. With `from_step` the new one has the steps and waits that were finished before that.
+
+        Raises JobNotFoundError, InvalidStateError, StepNotFoundError, DuplicateError, and the refusals of a submit.
+        """
+        call = calls.again(job_id, parameters, from_step, idempotency_key)
+        return Job(self, self._call(call))
 
     def change(self, *job_ids: int, **changes: Unpack[Changes]) -> None:
         """Change jobs that have not started, or wait for a retry: one's own, or as who may manage. What is not given
@@ -304,21 +322,21 @@ class Client(GroupingClient):
         schedule: str | None = None,
         group: JobGroup | int | None = None,
         key: str | None = None,
+        again_of: int | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
     ) -> Page[JsonObject]:
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
-        `key` is the one that they share, not that of idempotency.
+        `key` is the one that they share, not that of idempotency; `again_of`: those that run a job's call again.
 
         Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
-        call = calls.list_jobs(
-            status, queue, class_name, method_name, search, before, limit, count, since, schedule, group, key
-        )
+        names = status, queue, class_name, method_name, search, before, limit, count
+        call = calls.list_jobs(*names, since, schedule, group, key, again_of)
         return self._call(call)
 
     def _with_all_attempts(self, read: JobRead) -> JsonObject:
@@ -383,11 +401,27 @@ class Job(Predecessor, Generic[R]):
         """Cancel the job. Raises InvalidStateError where it has ended."""
         self._client.cancel(self.id)
 
-    def retry(self, *, anyway: bool = False) -> None:
+    def retry(self, *, anyway: bool = False, from_start: bool = False) -> None:
         """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled, and
         BehindFailedError where it comes after what ended badly, unless that is to count as done: `anyway`.
+
+        With `from_start` what it did is forgotten, and it takes anew the signals that it was sent.
         """
-        self._client.retry(self.id, anyway=anyway)
+        self._client.retry(self.id, anyway=anyway, from_start=from_start)
+
+    def again(
+        self,
+        parameters: JsonObject | None = None,
+        *,
+        from_step: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job[R]:
+        """Run what the job, which has ended, called again, as another job: with its options and its parameters, over
+        which `parameters` go. With `from_step` the new one has the steps and waits that were finished before that.
+
+        Raises InvalidStateError, StepNotFoundError, DuplicateError, and the refusals of a submit.
+        """
+        return self._client.again(self.id, parameters, from_step=from_step, idempotency_key=idempotency_key)
 
     def change(self, **changes: Unpack[Changes]) -> None:
         """Change the job, which waits; what is not given stays. None takes `at`, `expires_at` or `timeout` away. Raises

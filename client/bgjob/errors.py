@@ -293,6 +293,13 @@ class DuplicateError(RequestError):
         return {**self.parameters, "which": which}
 
 
+class StepNotFoundError(RequestError, LookupError):
+    """The job `id` has no finished step of this name."""
+
+    error_name = f"{INTERFACE}.StepNotFound"
+    template = "job {id} has finished no step {name}"
+
+
 class TooManySignalsError(RequestError):
     """The job `id` has so many signals that nobody has taken."""
 

@@ -375,6 +375,44 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
         assert scene() == theirs
 
 
+def test_what_has_ended_runs_again_and_is_refused_alike(client: Client) -> None:
+    def scene() -> list[Any]:
+        failing = Case("", "Stepped::fails_on_the_way", {}, 0, {"max_retries": 0, "priority": 3}).submit(
+            client
+        )
+        failing.wait(20)
+        failing.retry()
+        failing.wait(20)
+        other = failing.again(from_step="step 1", idempotency_key="again")
+        other.wait(20)
+        steps = [(one["name"], one["number"], one["attempt"], one["tries"]) for one in other.steps().steps]
+        before = {one["name"]: one["token"] for one in failing.steps().steps}
+        failing.retry(from_start=True)
+        failing.wait(20)
+        (step,) = failing.steps().steps
+        holder = Case("", "Plain::echo", {}, 0, {"unique_key": "k", "delay": 3600.0}).submit(client)
+        return [
+            told(other.refresh()),
+            [other.snapshot["priority"], other.snapshot["again_of"] == failing.id],
+            steps,
+            [one["id"] == other.id for one in client.list(again_of=failing.id)],
+            failing.again(from_step="step 1", idempotency_key="again").id == other.id,
+            [step["name"], step["attempt"], step["token"] == before["step 0"]],
+            refusal(lambda: failing.again(idempotency_key="again"), without="id"),
+            refusal(lambda: failing.again({"nix": 1}), without="id"),
+            refusal(lambda: failing.again(from_step="step 1"), without="id"),
+            refusal(lambda: failing.again(from_step=""), without="id"),
+            refusal(lambda: failing.again(idempotency_key=""), without="id"),
+            refusal(lambda: client.again(10**9)),
+            refusal(lambda: client.again(0)),
+            holder.refresh()["status"] in ("pending", "completed"),  # inline waits for no time
+        ]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
 def test_attempts_come_in_pages_as_with_a_daemon(client: Client) -> None:
     def scene() -> list[Any]:
         job = Case("", "Flaky::fail", {}, 0, {"max_retries": 3, "retry_delay": 0}).submit(client)

@@ -10,7 +10,7 @@ import pytest
 import bgjob
 import bgjob.testing
 from bgjob import Client
-from bgjob.errors import InvalidStateError, TooLargeError, TooManySignalsError
+from bgjob.errors import DuplicateError, InvalidStateError, TooLargeError, TooManySignalsError
 from bgjob.testing import NothingRunsError, inline, recorded, time_out
 
 DONE: list[str] = []
@@ -203,6 +203,50 @@ def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
         job.signal("packed", {"parcels": 0})
         assert job.result() == {"parcels": 0}
         assert DONE == ["charge"]
+
+
+def test_a_retry_from_the_start_takes_anew_what_was_told() -> None:
+    with inline(signals={"packed": [{"parcels": 1}]}), Client() as client:
+        job = submitted(client)
+        assert job.result() == {"parcels": 1}
+        other = job.again(from_step="label 0")
+        assert DONE == ["charge", "label 0", "label 0"]
+        assert other.result() == {"parcels": 1}
+        with pytest.raises(InvalidStateError):
+            job.retry(from_start=True)
+    DONE.clear()
+    with inline() as jobs, Client() as client:
+        job = client.run_background_job(Order, "ship", {}, max_retries=0)
+        job.signal("packed", {"parcels": ["a list is no number"]})
+        assert (job.refresh()["status"], DONE) == ("failed", ["charge"])
+        token = job.steps().steps[0]["token"]
+        job.retry(from_start=True)
+        assert (job.refresh()["status"], DONE) == ("failed", ["charge", "charge"])
+        assert job.steps().steps[0]["token"] != token
+        assert [one["taken_by"] for one in job.steps().signals] == ["packed 1"]
+        assert len(jobs) == 1
+
+
+def test_a_retry_from_the_start_takes_anew_what_was_there_beforehand() -> None:
+    with inline(signals={"packed": [{"parcels": []}, "next"]}), Client() as client:
+        job = client.run_background_job(Order, "ship", {}, max_retries=0)
+        job.retry(from_start=True)
+        assert (job.refresh()["status"], job.steps().steps[2]["result"]) == ("failed", {"parcels": []})
+
+
+def test_one_that_holds_its_unique_key_is_in_the_way_of_its_again() -> None:
+    with inline(), Client() as client:
+        job = client.run_background_job(Order, "ship", {}, unique_key="k")
+        job.cancel()
+        other = job.again()
+        with pytest.raises(DuplicateError):
+            job.again()
+        assert other.refresh()["unique_key"] == "k"
+        other.cancel()
+        assert job.again().id == other.id + 1
+        held = client.run_background_job(Order, "goes_on", {"steps": 0}, unique_key="l", unique_for=3600.0)
+        assert held.result() == 1
+        assert held.again().id != held.id
 
 
 def test_signals_have_the_limits_of_a_daemon() -> None:

@@ -134,7 +134,9 @@ def use_client() -> None:
         assert_type(client.watch([1, 2]), Following[Json])
         assert_type(client.watch(queue="mail"), Following[Json])
         client.cancel(1, 2)
-        client.retry(3)
+        client.retry(3, from_start=True)
+        assert_type(client.again(1, from_step="mail"), Job)
+        client.list(again_of=1)
         client.change(1, 2, priority=5, queue="mail", at=None, timeout=timedelta(minutes=1), max_retries=0)
         assert_type(client.pause("mail", resumes_in=timedelta(minutes=10)), str | None)
         client.resume()
@@ -171,6 +173,8 @@ def use_job(job: Job) -> None:
     job.retry()
     job.change(expires_at=None)
     assert_type(job.signal("packed", {"parcels": 2}, key="k"), bool)
+    job.retry(from_start=True)
+    assert_type(job.again({"to": "a@b"}, from_step="mail", idempotency_key="k").id, int)
     assert_type(job.steps(), StepsRead)
     try:
         job.result(timeout=30)
@@ -226,6 +230,7 @@ def use_errors(
         bgjob.QueueFullError,
         bgjob.TooManyConnectionsError,
         bgjob.TooManySignalsError,
+        bgjob.StepNotFoundError,
     ) as error:
         assert_type(error.parameters, Json)
     except (
@@ -308,7 +313,8 @@ async def use_coroutines() -> None:
         assert_type(await pages.wait(), Json)
         await client.run_background_job(Email, "send", after=[job, pages])
         await job.cancel()
-        await job.retry()
+        await job.retry(from_start=True)
+        assert_type((await job.again()).id, int)
         await job.change(at="2034-12-04T14:31:53Z")
         print(await job.result(timeout=3.0))
 

@@ -195,6 +195,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.wait_for_hang_up()
         case "Logs":
             line.reply(entries=samples.get("entries", [samples["entry"]]), **_how_far(samples))
+        case "List" if "again_of" in asked.parameters:
+            line.reply(jobs=samples.get("again", []), next=None, is_complete=True, total=None)
         case "List":
             line.reply(jobs=samples.get("jobs", [samples["summary"]]), **_how_far(samples))
         case "Get":

@@ -778,6 +778,20 @@ def test_a_list_says_what_a_waiting_job_waits_for(
     assert "3 waiting" in read
 
 
+def test_a_job_leads_to_the_one_that_it_runs_again_and_to_those_that_run_it(shown: OnePage) -> None:
+    assert "Again" not in told(shown.read("/jobs/1"))
+    shown.samples["job"] |= {"again_of": 12}
+    shown.samples["again"] = [{**shown.samples["summary"], "id": number} for number in (15, 13)]
+    text = shown.ask("/jobs/1").body.decode()
+    assert "Again of job 12, for" in told(Read(text))
+    assert "Again as job 15, 13." in told(Read(text))
+    for number in (12, 13, 15):
+        assert f'href="/jobs/{number}"' in text
+    assert [asked["limit"] for asked in shown.asked if asked.get("again_of") == 1] == [10, 10]
+    shown.samples["job"] |= {"again_of": None, "steps": None}  # of a daemon before
+    assert "Again" not in told(shown.read("/jobs/1"))
+
+
 def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
     shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
     read = told(shown.read("/jobs/1"))

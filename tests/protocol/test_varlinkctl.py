@@ -231,6 +231,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),
+        "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),

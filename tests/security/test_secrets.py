@@ -267,6 +267,10 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Output": [of_job],
         "Cancel": [{"ids": [job_id]}],
         "Retry": [{"ids": [job_id + 1_000_000]}],
+        "Again": [
+            of_job | more
+            for more in ({}, {"parameters": {"x": 1}}, {"parameters": {"text": {"a": 1}}}, {"from_step": "a"})
+        ],
         "Change": [{"ids": [job_id], "priority": 5}],
         "Prune": [{"ids": [job_id + 1_000_000], "last_entry": 1}],
         "PruneLogs": [{"before": "2001-01-01T00:00:00Z"}],

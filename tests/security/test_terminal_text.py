@@ -131,6 +131,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group": (("1",), ("group",)),
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
+    "again": (("1",), ("id",)),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
@@ -168,7 +169,7 @@ class Liar:
                 line.wait_for_hang_up()
             case "Wait":
                 line.reply(job=told["job"], next=None)
-            case "Submit":
+            case "Submit" | "Again":
                 line.reply(id=told["id"], created=True)
             case "Reload":
                 line.reply(code_version=told["code_version"])

@@ -72,6 +72,15 @@ def job_id(store: Store) -> int:
             "its wait packed 1 is settled, and has taken 2 signals",
         ),
         (
+            "UPDATE job_steps SET attempt = 0 WHERE kind = 'step'",
+            "no attempt of it began its step a, and it has none of another job's",
+        ),
+        (
+            "UPDATE job_steps SET attempt = 0 WHERE kind = 'sleep'",
+            "no attempt of it began its step , and it has none of another job's",
+        ),
+        ("UPDATE background_jobs SET again_of = id", "it calls a job again that was submitted later"),
+        (
             "UPDATE job_steps SET timed_out = 1 WHERE kind = 'signal'",
             "its wait packed 1 is settled, and has taken 1 signals",
         ),

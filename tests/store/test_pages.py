@@ -1036,6 +1036,8 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(schedule="nightly"), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("pending",)), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("failed",)), "jobs_ended"),
+        (JobFilter(again_of=12), r"jobs_again \(again_of=\? AND "),
+        (JobFilter(again_of=12, status=("pending",)), r"jobs_again \(again_of=\? AND "),
         (JobFilter(key="customer:7"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(key="customer:7", status=("behind",), schedule="nightly"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(status=("behind",)), "jobs_pending"),

@@ -386,6 +386,15 @@ OF_STEPS = {
     "settled waits": (steps.SELECT_SETTLED, "PRIMARY KEY (job_id=?)"),
     "a count": (steps.COUNT_STEPS, "INTEGER PRIMARY KEY"),
     "steps that go": (steps.DELETE_CARRIED[0], "PRIMARY KEY (job_id=?)"),
+    "steps that are taken over": (steps.COPY_STEPS, "job_steps USING PRIMARY KEY (job_id=?)"),
+    "where a job goes on": (
+        steps.SELECT_CUTS,
+        "s USING PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)",
+    ),
+    "what was done before": (steps.SELECT_CUTS, "b USING PRIMARY KEY (job_id=?)"),
+    "steps that are forgotten": (steps.FORGET_STEPS, "PRIMARY KEY (job_id=?)"),
+    "a state that is": (steps.FORGET_STATE, "INTEGER PRIMARY KEY"),
+    "signals to take anew": (waits.FREE_SIGNALS, "PRIMARY KEY (job_id=?)"),
     "an open wait": (waits.SELECT_OPEN, "PRIMARY KEY (job_id=?)"),
     "one that goes": (waits.DROP_WAIT, "PRIMARY KEY (job_id=?)"),
     "a settled one": (waits.SETTLE, "PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)"),
@@ -439,6 +448,7 @@ def test_the_books_walk_once_through_steps_and_signals(store: Store, changed: st
         (audit_of_steps._ODD_SIGNALS, ["SCAN g"]),
         (audit_of_steps._WITHOUT_SIGNAL, ["SCAN s"]),
         (audit_of_steps._ODD_VALUES, ["SCAN job_values", "SCAN v"]),
+        (audit_of_steps._OF_NO_ATTEMPT, ["SCAN s"]),
     ):
         found = plan(store, statement.format(most=100))
         assert [step for step in found if step.startswith("SCAN")] == walked, found

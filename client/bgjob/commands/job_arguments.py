@@ -30,7 +30,10 @@ def _add_run(commands: Commands) -> None:
     of_job.add_argument(
         "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
     )
-    of_wait = command.add_argument_group("waiting for it")
+    _add_waiting(command.add_argument_group("waiting for it"))
+
+
+def _add_waiting(of_wait: Options) -> None:
     of_wait.add_argument(
         "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
     )
@@ -177,6 +180,10 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     group = command.add_argument("--group", type=values.job_id, metavar="ID", help="members of this group")
     completion.asking_for(group, "groups")
     command.add_argument("--limit-key", dest="key", metavar="KEY", help="jobs that share this key")
+    again_of = command.add_argument(
+        "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
+    )
+    completion.asking_for(again_of, "jobs")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
@@ -328,6 +335,36 @@ def _add_retry(commands: Commands) -> None:
     command.add_argument(
         "--anyway", action="store_true", help="though what they come after failed: that counts as done, then"
     )
+    command.add_argument(
+        "--from-start",
+        action="store_true",
+        help="without the steps that they have finished; signals are taken anew",
+    )
+
+
+def _add_again(commands: Commands) -> None:
+    command = added(
+        commands,
+        "again",
+        submit.again,
+        "bgjob again 12",
+        "bgjob again 12 -p to=other@example.com -w",
+        "bgjob again 12 --from-step 'label 3'",
+        hint="only jobs that have ended can run again",
+        json_help="print JSON: the id, with -w the job, with -f lines",
+    )
+    add_id(command)
+    of_job = command.add_argument_group("the new job")
+    _add_parameters(of_job)
+    of_job.add_argument(
+        "--from-step",
+        metavar="NAME",
+        help="with all steps and waits that were finished before this step was",
+    )
+    of_job.add_argument(
+        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
+    )
+    _add_waiting(command.add_argument_group("waiting for it"))
 
 
 def _add_change(commands: Commands) -> None:
@@ -417,6 +454,7 @@ COMMANDS: Final = (
     _add_wait,
     _add_cancel,
     _add_retry,
+    _add_again,
     _add_change,
     _add_signal,
 )

@@ -28,6 +28,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
+    filters |= {"again_of": given.again_of}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -51,7 +52,7 @@ def show(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
     now = time.time()
-    lines = _lines_of(job, groups.try_around(client, job), now)
+    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), now)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
         lines += steps.lines_of(client, job, now, with_values=given.steps)
     if job["attempts"] and "again_of" in job:  # which daemons before, without values, did not tell
@@ -156,9 +157,21 @@ _CUTS: Final = {
 # One job
 
 
-def _lines_of(job: Mapping[str, Any], around: Graph | None, now: float) -> list[str]:
+def _runs_again(client: Client, job: Mapping[str, Any]) -> str:
+    """Which jobs run its call again, the newest first; nothing of a daemon that knows nothing of that, nor of steps."""
+    if job.get("steps") is None:
+        return ""
+    page = client.list(again_of=job["id"], limit=_MOST_AGAIN)
+    ids = [str(one["id"]) for one in page.items]
+    return ", ".join([*ids, "…"] if page.next is not None else ids)
+
+
+_MOST_AGAIN: Final = 10
+
+
+def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: float) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
-    rows = [*_rows(job, now), *groups.ties(job, around, now), *_times(job, now)]
+    rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
     lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
@@ -172,6 +185,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "parameters", text.plain(job["parameters"])
     yield "result", text.one_line(text.to_json(job["result"])) if job["status"] == Status.COMPLETED else ""
     yield "schedule", _schedule(job, now)
+    yield "again of", "" if job.get("again_of") is None else f"job {job['again_of']}{_occurrence(job, now)}"
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
     yield "key", text.one_line(job.get("key") or "")
     yield "retries", _retries(job)
@@ -192,8 +206,11 @@ def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
 def _schedule(job: Mapping[str, Any], now: float) -> str:
     if job["schedule"] is None:
         return ""
-    occurrence = "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
-    return f"{text.one_line(job['schedule'])}{occurrence}"
+    return f"{text.one_line(job['schedule'])}{_occurrence(job, now)}"
+
+
+def _occurrence(job: Mapping[str, Any], now: float) -> str:
+    return "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
 
 
 def _turn(job: Mapping[str, Any]) -> str:

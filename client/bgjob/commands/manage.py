@@ -30,7 +30,8 @@ def cancel(client: Client, given: argparse.Namespace) -> int:
 
 def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
-    return _ask_of_jobs(partial(client.retry, anyway=given.anyway), given, "to run again")
+    ask = partial(client.retry, anyway=given.anyway, from_start=given.from_start)
+    return _ask_of_jobs(ask, given, "to run again from the start" if given.from_start else "to run again")
 
 
 def change(client: Client, given: argparse.Namespace) -> int:
