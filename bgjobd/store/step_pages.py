@@ -34,6 +34,14 @@ SELECT_UNDER_WAY: Final = """
     SELECT name, began_at FROM job_steps
     WHERE job_id = :id AND kind = 'step' AND number IS NULL AND attempt = :attempt ORDER BY began_at DESC LIMIT 1
 """
+SELECT_ALL_UNDER_WAY: Final = """
+    SELECT s.job_id, s.attempt, s.name
+    FROM background_jobs AS j INDEXED BY jobs_running
+    CROSS JOIN job_steps AS s ON s.job_id = j.id AND s.kind = 'step' AND s.number IS NULL
+    WHERE j.status = 'running' AND j.carries
+        AND s.attempt = (SELECT max(number) FROM job_attempts WHERE job_id = j.id)
+    ORDER BY s.began_at
+"""
 
 
 class Value(NamedTuple):
@@ -101,3 +109,8 @@ def under_way(connection: sqlite3.Connection, job: Job) -> StepUnderWay | None:
         return None
     row = connection.execute(SELECT_UNDER_WAY, {"id": job.id, "attempt": job.attempt}).fetchone()
     return None if row is None else StepUnderWay(row[0], from_text(row[1]))
+
+
+def all_under_way(connection: sqlite3.Connection) -> list[tuple[int, int, str]]:
+    """The steps that running attempts are in: job, attempt and name, as they began."""
+    return connection.execute(SELECT_ALL_UNDER_WAY).fetchall()

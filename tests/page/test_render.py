@@ -778,6 +778,13 @@ def test_a_list_says_what_a_waiting_job_waits_for(
     assert "3 waiting" in read
 
 
+def test_a_list_says_in_which_step_a_running_job_is(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None, "progress": None, "step": "label 3"}
+    assert "in step label 3" in told(shown.read("/jobs"))
+    shown.samples["summary"] |= {"step": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs"))
+
+
 def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
     shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
     read = told(shown.read("/jobs/1"))
