@@ -387,6 +387,7 @@ OF_STEPS = {
     "steps that go": (steps.DELETE_CARRIED[0], "PRIMARY KEY (job_id=?)"),
     "an open wait": (waits.SELECT_OPEN, "PRIMARY KEY (job_id=?)"),
     "one that goes": (waits.DROP_WAIT, "PRIMARY KEY (job_id=?)"),
+    "one that is moved": (waits.MOVE_WAIT, "PRIMARY KEY (job_id=?)"),
     "a settled one": (waits.SETTLE, "PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)"),
     "the oldest signal": (waits.SELECT_UNTAKEN, "PRIMARY KEY (job_id=?)"),
     "a taken one": (waits.TAKE_SIGNAL, "PRIMARY KEY (job_id=? AND number=?)"),
