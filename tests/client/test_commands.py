@@ -407,6 +407,25 @@ def test_reload_prints_what_it_could_not_take_up_and_which_jobs_that_wait_do_not
     assert json.loads(capsys.readouterr().out) == told._asdict()
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, "1 job is amid steps that other code has begun; its next attempt goes on in this one"),
+        (3, "3 jobs are amid steps that other code has begun; their next attempts go on in this one"),
+        (
+            1000,
+            "1,000 jobs or more are amid steps that other code has begun; their next attempts go on in this one",
+        ),
+    ],
+)
+def test_reload_prints_how_many_jobs_are_amid_steps(
+    capsys: pytest.CaptureFixture[str], count: int, told: str
+) -> None:
+    client = SimpleNamespace(reload_and_tell=lambda: Reloaded("c0de", [], [], count))
+    assert manage.reload(cast(Client, client), argparse.Namespace(json=False)) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [f"bgjob: {told}"]
+
+
 # Lists
 
 

@@ -144,7 +144,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         ("classes",),
     ),
     "reloaded": (
-        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
+        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"], "amid_steps": 2},
+        ("reload",),
     ),
     "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),
     "graph": ({"jobs": [summary(1, "failed", error="no", group_id=5), summary(2, is_blocked=True)], "groups": [_GROUP],
