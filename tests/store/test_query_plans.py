@@ -71,6 +71,7 @@ POPULATIONS = {
     "all running": "status = 'running', ready = 1",
     "all ready": "status = 'pending', ready = 1",
     "all scheduled": "status = 'pending', ready = 0, scheduled_at = created_at",
+    "all waiting": "status = 'pending', ready = 4, waiting_on = 'sleep 1', scheduled_at = created_at",
     "all keyed": "idempotency_key = 'k' || id",
     "one queue each": "queue = 'q' || id",
 }
@@ -203,6 +204,7 @@ def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
         JobFilter(queue="default"),
         JobFilter(status=("pending",)),
         JobFilter(status=("retrying",)),
+        JobFilter(status=("waiting",)),
         JobFilter(status=("completed", "failed"), method_name="run"),
     ],
     ids=str,
