@@ -914,6 +914,19 @@ def test_a_paused_queue_says_so(commands: Commands) -> None:
     assert "paused" not in commands.run("stats").stdout
 
 
+def test_when_a_job_expires_is_given_as_a_time_from_now_or_as_a_moment(commands: Commands) -> None:
+    moment = "2099-12-04T14:31:53.000000Z"
+    job_id = commands.json("run", "shop.Mail::send", "-p", "to=a@b", "--delay", "1h", "--expires", moment)[
+        "id"
+    ]
+    assert commands.json("show", str(job_id))["expires_at"] == moment
+    commands.run("change", str(job_id), "--expires", "2098-12-04T14:31:53Z")
+    assert commands.json("show", str(job_id))["expires_at"] == moment.replace("2099", "2098")
+    refused = commands.run("run", "shop.Mail::send", "-p", "to=a@b", "--expires", "soon")
+    assert (refused.returncode, "neither a time such as 90" in refused.stderr) == (2, True)
+    commands.run("cancel", str(job_id))
+
+
 def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
     told = commands.run("classes").stdout
     signature = "send(to: str, subject: str = 'Hello', copies: int = 1, kind: 'a' | 'b' = 'a')"

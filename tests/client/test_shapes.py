@@ -34,7 +34,7 @@ _POLICY: Final = {
     "max_retry_delay": 3600.0, "timeout": 300.0, "memory": 4096, "cpu": 1.0, "cpu_share": 1.5, "open_files": 64,
     "processes": 64, "file_size": 4096, "nice": 5, "max_output": 4096, "work_limit": 4096, "user": "mail",
     "group": "mail", "writable": ["/srv"], "umask": "022", "unenforced": ["memory"],
-    "key": "customer", "rate": "100 in 1 min",
+    "key": "customer", "rate": "100 in 1 min", "unique": ["order", "part"],
 }  # fmt: skip
 _SCHEMA: Final = {
     "$defs": {"Kind": {"enum": ["a", 1]}},
