@@ -135,12 +135,15 @@ async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObj
 
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    before = daemon.current_catalogue.try_catalogue()
     catalogue = await daemon.reload.ask()
+    is_other = before is None or before.code_version != catalogue.code_version
     async with caller.turn:
         return {
             "code_version": catalogue.code_version,
             "needing_restart": daemon.reload.needing_restart,
             "waiting_jobs": await daemon.inspection.fates(catalogue),
+            "amid_steps": await daemon.readers.read(Reader.amid_steps) if is_other else 0,
         }
 
 

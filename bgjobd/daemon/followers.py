@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -14,6 +14,7 @@ from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
 from bgjobd.store.items import Committed, LogLine, StoredBulk, StoredValue
 from bgjobd.store.pages import summary_of
+from bgjobd.store.under_way import StepsUnderWay
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
 """How far a follower may be behind before it is given more, in bytes; one commit is taken whole, however large."""
@@ -33,7 +34,10 @@ class TooSlowError(Exception):
 
 
 class Commit:
-    """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
+    """A commit, or a part of one, as followers are told of it; what several of them ask for is made once.
+
+    `steps` tells in which step a job is as that is told.
+    """
 
     def __init__(
         self,
@@ -41,11 +45,13 @@ class Commit:
         lines: Sequence[LogLine] = (),
         is_first: bool = True,
         values: Sequence[StoredValue] = (),
+        steps: StepsUnderWay | None = None,
     ) -> None:
         self.changed = changed
         self.lines = lines
         self.is_first = is_first
         self.values = values
+        self._steps = steps or StepsUnderWay()
         self._summaries: dict[int, JsonObject] = {}
 
     @cached_property
@@ -59,7 +65,8 @@ class Commit:
 
     def _summary(self, place: int) -> JsonObject:
         if place not in self._summaries:
-            self._summaries[place] = summary_of(self.changed[place])
+            job = self.changed[place]
+            self._summaries[place] = summary_of(job, self._steps.of(job))
         return self._summaries[place]
 
 
@@ -145,9 +152,10 @@ AnyFollower = Follower[Changes] | Follower[Lines] | Follower[Values]
 
 
 class Followers:
-    """The followers of one daemon."""
+    """The followers of one daemon; `steps` are under way, of which job and attempt."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Iterable[tuple[int, int, str]] = ()) -> None:
+        self._steps = StepsUnderWay(steps)
         self._followers: set[AnyFollower] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
         self._turns = Alternation()
@@ -196,8 +204,9 @@ class Followers:
 
     def publish(self, committed: Committed) -> None:
         """Tell everybody: at once, or where there is much to tell, in parts, and others have their turn in between."""
+        self._steps.take(committed)
         if self._followers:
-            self._untold += _parts(committed)
+            self._untold += _parts(committed, self._steps)
         if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
             while self._untold:
                 commit = self._untold.popleft()()
@@ -222,15 +231,16 @@ class Followers:
             self._telling = None  # else nobody would be told of anything any more
 
 
-def _parts(committed: Committed) -> list[_Part]:
+def _parts(committed: Committed, steps: StepsUnderWay) -> list[_Part]:
     """What is to be told, in portions: the changes of jobs come last, which may be their ends."""
     changed, lines, values = committed.changed, committed.lines, committed.values
     parts: list[_Part] = [part for bulk in committed.bulks for part in _parts_of_bulk(bulk)]
     if not parts and len(changed) + len(lines) + len(values) <= _AT_ONCE:
-        return [partial(Commit, changed, lines, values=values)]
+        return [partial(Commit, changed, lines, values=values, steps=steps)]
     parts += [partial(Commit, lines=lines[some.start : some.stop]) for some in _portions(len(lines))]
     parts += [partial(Commit, values=values[some.start : some.stop]) for some in _portions(len(values))]
-    parts += [partial(Commit, changed[some.start : some.stop]) for some in _portions(len(changed))]
+    portions = [changed[some.start : some.stop] for some in _portions(len(changed))]
+    parts += [partial(Commit, portion, steps=steps) for portion in portions]
     return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
 
 

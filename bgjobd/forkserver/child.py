@@ -453,7 +453,8 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
             if order.kind == journals.ATTEMPT:
                 made[0]._keeper = recorder.keeper()
                 made[0]._state_keeper = recorder.state_keeper()
-            signal.signal(signal.SIGTERM, made[0].on_stop)
+            with suppress(ValueError):  # in a thread nobody may, and SIGTERM ends the attempt
+                signal.signal(signal.SIGTERM, made[0].on_stop)
         return made[0]
 
     return context

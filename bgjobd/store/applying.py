@@ -45,6 +45,7 @@ from bgjobd.store.rows import (
     changes_of,
     edge_row,
     ended_row,
+    moved_wait_row,
     started_row,
     terms_of,
     ties_of,
@@ -151,6 +152,8 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         if isinstance(fact, _OF_TERMS):
             overlay.write(Kind.CHANGED_TERMS, terms_of(after))
             overlay.expire_at(after.expires_at)
+            if before.is_waiting and after.scheduled_at != before.scheduled_at:
+                overlay.write(Kind.MOVED_WAIT, moved_wait_row(after))
         if isinstance(fact, RetryRequested) and after.carried is not None:
             overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
             if fact.from_start:

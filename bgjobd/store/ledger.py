@@ -94,6 +94,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.COUNTED_STEPS: steps.COUNT_STEPS,
         Kind.UNUSED_STEP: steps.MARK_UNUSED,
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
+        Kind.MOVED_WAIT: waits.MOVE_WAIT,
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
         Kind.SAVED_STATE: steps.SAVE_STATE,

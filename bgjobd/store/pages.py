@@ -293,9 +293,20 @@ _SUMMARY: Final = (
     ),
     *("schedule", "occurrence", "group_id", "key", "steps"),
 )
+_UNDER_WAY: Final = """
+    CASE WHEN j.status = 'running' AND j.carries THEN (
+        SELECT name FROM (
+            SELECT s.name, max(s.began_at) FROM job_steps AS s
+            WHERE s.job_id = j.id AND s.kind = 'step' AND s.number IS NULL AND s.attempt = a.number)) END
+"""
+"""Beside a max() SQLite gives the columns of the row that has it."""
+
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 _JOB_COLUMNS: Final = ", ".join(
-    [*(f"j.{name}" for name in _SUMMARY), "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"]
+    [
+        *(f"j.{name}" for name in _SUMMARY),
+        *(_UNDER_WAY, "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"),
+    ]
 )
 _LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
 _ITS_LATEST_ATTEMPT: Final = (
@@ -467,8 +478,8 @@ def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[in
     return {row[0]: _summary(row) for row in connection.execute(sql, (json.dumps(list(job_ids)),))}
 
 
-def summary_of(job: Job) -> JsonObject:
-    """A job at hand as summaries() has it."""
+def summary_of(job: Job, step: str | None) -> JsonObject:
+    """A job at hand, which is in this step, as summaries() has it."""
     return {
         "id": job.id,
         "class_name": job.call.class_name,
@@ -490,6 +501,7 @@ def summary_of(job: Job) -> JsonObject:
         "group_id": job.group_id,
         "key": job.key,
         "steps": 0 if job.carried is None else job.carried.steps,
+        "step": step,
         "waiting_on": job.carried.waiting_on if job.is_waiting and job.carried is not None else None,
         "is_blocked": job.is_blocked,
         "is_behind": job.is_behind,
@@ -590,9 +602,10 @@ _HAS_VALUE: Final = (
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:
-    *columns, waiting_on, ready, attempt, outcome, progress = row
+    *columns, step, waiting_on, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
+        "step": step,
         "waiting_on": waiting_on if ready == written.WAITING else None,
         "is_blocked": ready == written.BLOCKED,
         "is_behind": ready == written.BEHIND,

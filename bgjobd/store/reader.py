@@ -275,6 +275,14 @@ class Reader:
         """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
+    def steps_under_way(self) -> Sequence[tuple[int, int, str]]:
+        """The steps that running attempts are in: job, attempt and name, as they began."""
+        return step_pages.all_under_way(self._database.connection())
+
+    def amid_steps(self) -> int:
+        """How many jobs are amid their steps, as step_pages.count_amid() counts them."""
+        return step_pages.count_amid(self._database.connection())
+
     def steps(self, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
         """The steps, waits and signals of a job, as a page behind the step of this number; None where there is none."""
         with self._database.atomic():

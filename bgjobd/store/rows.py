@@ -360,6 +360,11 @@ def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:
     return {"job_id": job.id, "attempt": attempt, **times, **wait._asdict()}
 
 
+def moved_wait_row(job: Job) -> Row:
+    """Until when the job waits by now."""
+    return {"job_id": job.id, "until": text_of(job.scheduled_at)}
+
+
 def occurrence_row(name: str, verdict: Verdict, now: float) -> Row:
     """The whole row that tells what became of an occurrence, or of some in a row, of the schedule of this name."""
     if isinstance(verdict, Wanted):

@@ -35,6 +35,27 @@ SELECT_UNDER_WAY: Final = """
     SELECT name, began_at FROM job_steps
     WHERE job_id = :id AND kind = 'step' AND number IS NULL AND attempt = :attempt ORDER BY began_at DESC LIMIT 1
 """
+SELECT_ALL_UNDER_WAY: Final = """
+    SELECT s.job_id, s.attempt, s.name
+    FROM background_jobs AS j INDEXED BY jobs_running
+    CROSS JOIN job_steps AS s ON s.job_id = j.id AND s.kind = 'step' AND s.number IS NULL
+    WHERE j.status = 'running' AND j.carries
+        AND s.attempt = (SELECT max(number) FROM job_attempts WHERE job_id = j.id)
+    ORDER BY s.began_at
+"""
+_AT_MOST: Final = 1000
+COUNT_AMID: Final = f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM background_jobs INDEXED BY jobs_running WHERE status = 'running' AND steps > 0
+        UNION ALL
+        SELECT 1 FROM background_jobs INDEXED BY jobs_suspended WHERE status = 'pending' AND waiting_on IS NOT NULL
+        UNION ALL
+        SELECT 1 FROM (
+            SELECT steps, waiting_on FROM background_jobs INDEXED BY jobs_scheduled
+            WHERE status = 'pending' AND ready = 0 ORDER BY scheduled_at LIMIT {_AT_MOST})
+        WHERE steps > 0 AND waiting_on IS NULL
+        LIMIT {_AT_MOST})
+"""
 
 
 class Value(NamedTuple):
@@ -105,3 +126,14 @@ def under_way(connection: sqlite3.Connection, job: Job) -> StepUnderWay | None:
         return None
     row = connection.execute(SELECT_UNDER_WAY, {"id": job.id, "attempt": job.attempt}).fetchone()
     return None if row is None else StepUnderWay(row[0], from_text(row[1]))
+
+
+def all_under_way(connection: sqlite3.Connection) -> list[tuple[int, int, str]]:
+    """The steps that running attempts are in: job, attempt and name, as they began."""
+    return connection.execute(SELECT_ALL_UNDER_WAY).fetchall()
+
+
+def count_amid(connection: sqlite3.Connection) -> int:
+    """How many jobs have finished steps and run, wait, or are among the next that are tried again; 1,000 at most."""
+    (count,) = connection.execute(COUNT_AMID).fetchone()
+    return int(count)

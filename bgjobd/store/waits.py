@@ -34,6 +34,9 @@ FOLLOW_JOBS: Final = f"""
     WHERE j.status = 'pending' AND j.ready = {WAITING} AND j.scheduled_at IS NOT NULL
         AND job_steps.job_id = j.id AND job_steps.kind <> 'step' AND job_steps.number IS NULL
 """
+MOVE_WAIT: Final = (
+    "UPDATE job_steps SET until = :until WHERE job_id = :job_id AND kind <> 'step' AND number IS NULL"
+)
 DROP_WAIT: Final = "DELETE FROM job_steps WHERE job_id = :job_id AND kind <> 'step' AND number IS NULL"
 SELECT_OPEN: Final = """
     SELECT kind, name, turn FROM job_steps WHERE job_id = :id AND kind <> 'step' AND number IS NULL

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     COUNTED_STEPS = auto()
     UNUSED_STEP = auto()
     OPENED_WAIT = auto()
+    MOVED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
     SAVED_STATE = auto()

@@ -33,8 +33,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
         "attempts: []Attempt"
     ),
-    "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
-    "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
+    "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
+    "Listed": f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
         "created_at: moment, class_name: string, method_name: string"

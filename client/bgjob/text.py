@@ -67,6 +67,15 @@ def wait(job: Mapping[str, Any], now: float) -> str:
     return ", ".join([*told, *until])
 
 
+def how_far(job: Mapping[str, Any]) -> str:
+    """What a running job has told of itself last, or the step that it is in; empty where neither is known."""
+    if job["status"] != Status.RUNNING:
+        return ""
+    if job["progress"] is not None:
+        return progress(job["progress"])
+    return "" if job.get("step") is None else f"in step {one_line(job['step'])}"
+
+
 def attempt_of(job: Mapping[str, Any]) -> int:
     """The number of the latest attempt, of a summary as of a whole job; 0 before the first."""
     return _latest_attempt(job)[0]

@@ -146,7 +146,7 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
     stamps = {"created_at": WHEN, "updated_at": WHEN}
     own = {"id": job_id, "status": status, "attempt": attempt, "outcome": None}
     own |= {"schedule": None, "occurrence": None, "is_blocked": False, "group_id": None}
-    own |= {"key": None, "is_behind": False, "steps": 0, "waiting_on": None}
+    own |= {"key": None, "is_behind": False, "steps": 0, "step": None, "waiting_on": None}
     return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
 
 

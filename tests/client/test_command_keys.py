@@ -145,7 +145,7 @@ def test_queues_tell_how_many_are_behind_and_what_holds_of_a_key() -> None:
 def test_classes_tell_the_key_and_the_rate() -> None:
     told, _ = ANSWERS["classes"]
     lines = shown_by("classes", Reply(dict(told))).splitlines()
-    assert any("exponential, key customer" in line for line in lines), lines
+    assert any("exponential, key customer, unique order, unique part" in line for line in lines), lines
     assert any("slots 2, rate 100 in 1 min, " in line for line in lines), lines
 
 

@@ -34,7 +34,7 @@ _POLICY: Final = {
     "max_retry_delay": 3600.0, "timeout": 300.0, "memory": 4096, "cpu": 1.0, "cpu_share": 1.5, "open_files": 64,
     "processes": 64, "file_size": 4096, "nice": 5, "max_output": 4096, "work_limit": 4096, "user": "mail",
     "group": "mail", "writable": ["/srv"], "umask": "022", "unenforced": ["memory"],
-    "key": "customer", "rate": "100 in 1 min",
+    "key": "customer", "rate": "100 in 1 min", "unique": ["order", "part"],
 }  # fmt: skip
 _SCHEMA: Final = {
     "$defs": {"Kind": {"enum": ["a", 1]}},
@@ -144,7 +144,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         ("classes",),
     ),
     "reloaded": (
-        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
+        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"], "amid_steps": 2},
+        ("reload",),
     ),
     "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),
     "graph": ({"jobs": [summary(1, "failed", error="no", group_id=5), summary(2, is_blocked=True)], "groups": [_GROUP],

@@ -292,6 +292,23 @@ def test_why_tells_the_step_that_a_running_job_is_in(client: Client, tmp_path: P
     job.result(20)
 
 
+def test_lists_and_who_watches_are_told_in_which_step_a_job_is(
+    client: Client, commands: Commands, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = client.run_background_job("shop.Order", "slow", {"go": str(go)})
+    seen = []
+    with job.watch() as changes:
+        for summary in changes:
+            seen.append((summary["status"], summary["steps"], summary["step"]))
+            if seen[-1][1:] == (1, "two") and not go.exists():
+                (listed,) = client.list(status="running")
+                assert (listed["steps"], listed["step"]) == (1, "two")
+                assert re.search(rf"^ *{job.id} +running .*in step two$", commands.run("list").stdout, re.M)
+                go.touch()
+    assert {("running", 1, "two"), ("completed", 2, None)}.issubset(seen), seen
+
+
 def test_a_payload_is_no_larger_than_it_may_be(client: Client) -> None:
     job = waiting(client)
     with pytest.raises(TooLargeError):

@@ -193,6 +193,21 @@ def test_retries_are_counted_anew_where_an_attempt_got_on() -> None:
         ]
 
 
+def test_a_wait_lasts_until_its_job_was_told_to_or_as_long_as_that_takes() -> None:
+    with inline() as jobs, Client() as client:
+        job, timed = submitted(client), submitted(client, timeout=60)
+        job.change(at="2033-05-18 03:33:20Z")
+        timed.change(priority=1)
+        assert timed.steps().steps[-1]["until"] is not None
+        timed.change(at=None)
+        until = [one.steps().steps[-1]["until"] for one in (job, timed)]
+        assert until == ["2033-05-18T03:33:20.000000Z", None]
+        with pytest.raises(ValueError, match="without a timeout"):
+            time_out(jobs[1])
+        time_out(jobs[0])
+        assert job.result() == "refund"
+
+
 def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
     with inline(), Client() as client:
         job = submitted(client)

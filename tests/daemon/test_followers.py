@@ -24,8 +24,9 @@ def test_who_follows_is_told_though_telling_failed_once() -> None:
             return None
 
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 5000, lines=(), bulks=(), values=())
-        few: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)], lines=(), bulks=(), values=())
+        nothing: Any = {"lines": (), "bulks": (), "values": (), "written": ()}
+        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 5000, **nothing)
+        few: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)], **nothing)
         with followers.changes(pick):
             followers.publish(many)
             await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]
@@ -48,7 +49,8 @@ def test_who_does_not_read_is_dropped_though_the_first_part_of_a_commit_is_nothi
         def pick(commit: Commit) -> Any:
             return None if commit.is_first else SimpleNamespace(size=lambda: 8)
 
-        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 300, lines=(), bulks=(), values=())
+        nothing: Any = {"lines": (), "bulks": (), "values": (), "written": ()}
+        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 300, **nothing)
         with followers.changes(pick) as follower:
             for _ in range(3):
                 followers.publish(many)

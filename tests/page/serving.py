@@ -278,7 +278,7 @@ _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
     "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
-    "is_behind": False, "steps": 2, "waiting_on": None,
+    "is_behind": False, "steps": 2, "step": None, "waiting_on": None,
 }  # fmt: skip
 
 _GROUP = {

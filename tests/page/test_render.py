@@ -792,6 +792,13 @@ def test_a_job_leads_to_the_one_that_it_runs_again_and_to_those_that_run_it(show
     assert "Again" not in told(shown.read("/jobs/1"))
 
 
+def test_a_list_says_in_which_step_a_running_job_is(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None, "progress": None, "step": "label 3"}
+    assert "in step label 3" in told(shown.read("/jobs"))
+    shown.samples["summary"] |= {"step": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs"))
+
+
 def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
     shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
     read = told(shown.read("/jobs/1"))

@@ -136,6 +136,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "is_blocked": False,
         "is_behind": False,
         "steps": 0,
+        "step": None,
         "waiting_on": None,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }

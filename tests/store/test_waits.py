@@ -519,6 +519,22 @@ def test_one_that_waits_is_moved_to_a_queue_with_all_that_is_counted_of_it(store
     assert [claim.job.id for claim in store.claim(Lanes(1, {"mail": None}))] == [job_id]
 
 
+@pytest.mark.parametrize(("kind", "delay"), [("sleep", 60.0), ("signal", 60.0), ("signal", None)])
+@pytest.mark.parametrize("at", [NOW + 5, None])
+def test_it_is_told_to_wait_until_the_time_that_it_was_given_since(
+    store: Store, kind: str, delay: float | None, at: float | None
+) -> None:
+    job_id = store.run_one()
+    store.commit(does(job_id, begun("a")), waits(job_id, kind, delay=delay))
+    without = frozenset({Removable.AT}) if at is None else frozenset[Removable]()
+    store.answer(JobsChanged((job_id,), Changed(1000, scheduled_at=at, without=without), SUBMITTER))
+    told = store.rows("SELECT until FROM job_steps WHERE job_id = ? ORDER BY kind", job_id)
+    assert {row["until"] for row in told} == {text(at), None}
+    store.now += 1
+    store.answer(JobsChanged((job_id,), Changed(1000, priority=3), SUBMITTER))
+    assert told == store.rows("SELECT until FROM job_steps WHERE job_id = ? ORDER BY kind", job_id)
+
+
 def test_one_that_has_begun_does_not_expire_while_it_waits(store: Store) -> None:
     job_id = store.run_one(expires_at=NOW + 10)
     store.commit(waits(job_id, delay=60.0))

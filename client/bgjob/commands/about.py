@@ -188,8 +188,9 @@ def _policy(policy: Mapping[str, Any]) -> str:
     growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
     limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
     key = "" if policy["key"] is None else f", key {text.one_line(policy['key'])}"
+    unique = "".join(f", unique {text.one_line(name)}" for name in policy.get("unique") or ())
     retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
     return (
         f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
-        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}"
+        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}{unique}"
     )

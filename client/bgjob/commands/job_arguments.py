@@ -75,10 +75,9 @@ def _add_start(of_job: Options) -> None:
     )
     of_job.add_argument(
         "--expires",
-        dest="expires_in",
-        type=values.seconds,
+        type=values.expiry,
         metavar="TIME",
-        help="cancelled unless it starts within this time",
+        help="cancelled unless it starts within this time, or by this moment: 2h, 18:00, 2026-12-04T14:31:53Z",
     )
     _add_unique(of_job)
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
@@ -425,7 +424,7 @@ def _add_times(terms: Options) -> None:
         dest="expires_at",
         type=values.new_expiry,
         metavar="TIME",
-        help="cancelled unless it starts within this time, from now; none: never",
+        help="cancelled unless it starts within this time, from now, or by this moment; none: never",
     )
     _add_term(
         terms,

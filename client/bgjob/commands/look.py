@@ -114,8 +114,8 @@ def _note(job: Mapping[str, Any], now: float) -> str:
     """What a person asks next: how far it is, or what went wrong."""
     if _is_to_be_cancelled(job):
         return "to be cancelled"
-    if job["status"] == Status.RUNNING and job["progress"] is not None:
-        return text.progress(job["progress"])
+    if how_far := text.how_far(job):
+        return how_far
     if text.standing(job, now) == WAITING:
         return text.wait(job, now)
     return "" if job["status"] == Status.COMPLETED else job["error"] or ""

@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from bgjob import text
 from bgjob.calls import Changes
@@ -92,7 +92,20 @@ def reload(client: Client, given: argparse.Namespace) -> int:
         screen.say(f"{key} has changed, which takes a restart; until then the old one holds")
     for told in reloaded.waiting_jobs:
         screen.say(f"queued jobs: {told}")
+    if reloaded.amid_steps:
+        screen.say(_amid_steps(reloaded.amid_steps))
     return OK
+
+
+def _amid_steps(count: int) -> str:
+    if count == 1:
+        return "1 job is amid steps that other code has begun; its next attempt goes on in this one"
+    many = f"{count:,} jobs{' or more' if count >= _MOST_COUNTED else ''}"
+    return f"{many} are amid steps that other code has begun; their next attempts go on in this one"
+
+
+_MOST_COUNTED: Final = 1000
+"""More jobs amid steps a daemon does not count."""
 
 
 def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str, more: str = "") -> int:

@@ -11,7 +11,7 @@ from bgjob.commands.follow import Printer, exit_code_of, follow_job, going_on, u
 from bgjob.commands.problems import OK
 
 _OPTIONS = (
-    *("delay", "at", "priority", "queue", "key", "attempt_timeout", "expires_in"),
+    *("delay", "at", "priority", "queue", "key", "attempt_timeout"),
     *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
     *("unique_key", "unique_while", "unique_for", "if_held", "at_latest"),
 )
@@ -61,4 +61,5 @@ def _told(client: Client, job: Job, given: argparse.Namespace) -> int:
 def _options(given: argparse.Namespace) -> dict[str, Any]:
     """The options of Submit that were given; `timeout` is the attempt's there, and the wait's here."""
     named = {name: getattr(given, name) for name in _OPTIONS}
+    named["expires_at" if isinstance(given.expires, str) else "expires_in"] = given.expires
     return {"timeout" if name == "attempt_timeout" else name: value for name, value in named.items()}

@@ -178,7 +178,7 @@ def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -
         return _awaited(getattr(made, name)(*places, **names))
     attempt = {"key": row["idempotency_key"], "number": context.attempt, "given": given}
     backend = importlib.import_module(str(try_caller(task)))
-    return backend.run_here(task, **attempt, args=places, kwargs=names, contexts={})
+    return backend.run_here(task, **attempt, args=places, kwargs=names, contexts={}, context=lambda: context)
 
 
 def _failed(error: BaseException) -> _Ending:

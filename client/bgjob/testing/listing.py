@@ -37,6 +37,7 @@ def summary(row: JsonObject) -> JsonObject:
     return {
         **{name: row[name] for name in _SUMMARY},
         "attempt": len(attempts),
+        "step": None,
         "outcome": attempts[-1]["outcome"] if attempts else None,
         "progress": attempts[-1]["progress"] if attempts else None,
     }

@@ -315,7 +315,10 @@ class Recorder:
     def _change(self, given: JsonObject) -> JsonObject:
         terms = changes.new_terms(given)
         with self._lock:
-            changes.change(self._rows_in(given["ids"], (Status.PENDING,)), terms)
+            rows = self._rows_in(given["ids"], (Status.PENDING,))
+            changes.change(rows, terms)
+            for row in rows if "scheduled_at" in terms else ():
+                self._steps.of(row).move_wait(terms["scheduled_at"])
         return {"ids": list(dict.fromkeys(given["ids"]))}
 
     def _signal(self, given: JsonObject) -> JsonObject:

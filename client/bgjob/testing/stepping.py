@@ -150,6 +150,11 @@ class KeptSteps:
             del self._steps[self._open]
         self._open = self._row["waiting_on"] = None
 
+    def move_wait(self, until: str | None) -> None:
+        """It is to last until then; without a time as long as it takes."""
+        if self._open is not None:
+            self._steps[self._open]["until"] = until
+
     def may_go_on(self) -> bool:
         """Whether nothing is to come that the job waits for."""
         if self._open is None or self._row["waiting_on"] is None or self._open[0] != "signal":
