@@ -35,6 +35,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Change": Right.SUBMIT,
     "Cancel": Right.MANAGE,
     "Retry": Right.MANAGE,
+    "Settle": Right.MANAGE,
     "RetryGroup": Right.MANAGE,
     "SealGroup": Right.SUBMIT,
     "Signal": Right.SUBMIT,

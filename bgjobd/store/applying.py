@@ -30,6 +30,7 @@ from bgjobd.core.facts import (
     Replaced,
     RetryRequested,
     SignalSent,
+    StepSettled,
     ValuesTaken,
 )
 from bgjobd.core.job import Carried, Ending, Job
@@ -45,6 +46,7 @@ from bgjobd.store.rows import (
     changes_of,
     edge_row,
     ended_row,
+    reviewed_row,
     started_row,
     terms_of,
     ties_of,
@@ -151,7 +153,9 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         if isinstance(fact, _OF_TERMS):
             overlay.write(Kind.CHANGED_TERMS, terms_of(after))
             overlay.expire_at(after.expires_at)
-        if isinstance(fact, RetryRequested) and after.carried is not None:
+        if after.review_since != before.review_since:
+            overlay.write(Kind.REVIEWED_JOB, reviewed_row(after, fact, batch.now))
+        if isinstance(fact, RetryRequested | StepSettled) and after.carried is not None:
             overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
@@ -165,7 +169,7 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
 """What changes a job's ties, and nothing else does."""
 
-_OF_TERMS: Final = (Replaced, Changed, RetryRequested)
+_OF_TERMS: Final = (Replaced, Changed, RetryRequested, StepSettled)
 """The same of its terms."""
 
 
@@ -176,6 +180,7 @@ def _is_elsewhere(before: Job, after: Job) -> bool:
         or after.is_blocked != before.is_blocked
         or after.is_behind != before.is_behind
         or after.is_waiting != before.is_waiting
+        or after.is_for_review != before.is_for_review
     )
 
 

@@ -95,6 +95,8 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
+        Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.SETTLED_STEP: steps.SETTLE_STEP,
     }
 )
 """What writes the rows of each kind."""

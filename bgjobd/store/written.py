@@ -47,6 +47,8 @@ class Kind(StrEnum):
     OPENED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
+    REVIEWED_JOB = auto()
+    SETTLED_STEP = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -348,6 +348,12 @@ def retry(ids: Sequence[int], anyway: bool = False) -> Call[None]:
     return _call("Retry", answers.nothing, False, ids=list(ids), anyway=anyway or None)
 
 
+def settle(job_id: int, completed: bool | None, step: str | None, result: Any, why: str | None) -> Call[None]:
+    """Not repeated, as a retry."""
+    said = {"completed": completed, "step": step, "result": result, "why": why}
+    return _call("Settle", answers.nothing, False, id=job_id, **said)
+
+
 def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
     """Not repeated: the job may have changed, and started since. Raises TypeError for what no job has."""
     unknown = [name for name in changes if name not in Changes.__annotations__]

@@ -15,7 +15,7 @@ _STATED: Final = (
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
     "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool, "
-    "steps: ?int, waiting_on: ?string"
+    "steps: ?int, waiting_on: ?string, review_since: ?moment"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 

@@ -21,6 +21,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    NotForReviewError,
     TooLargeError,
 )
 from bgjob.testing import changes, listing, submissions
@@ -88,6 +89,7 @@ class Recorder:
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
+            f"{INTERFACE}.Settle": self._settle,
             f"{INTERFACE}.Signal": self._signal,
             f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
@@ -283,6 +285,13 @@ class Recorder:
             freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
         self._proceed([*again, *freed])
         return {"ids": ids}
+
+    def _settle(self, given: JsonObject) -> JsonObject:
+        """None of its jobs ends so that nobody knows what it did: they run in this process."""
+        row = self._row(given["id"])
+        if (given.get("completed") is None) == (given.get("step") is None):
+            raise InvalidParameterError(parameter="completed")
+        raise NotForReviewError(id=row["id"], status=row["status"])
 
     def _change(self, given: JsonObject) -> JsonObject:
         terms = changes.new_terms(given)

@@ -116,6 +116,7 @@ class Submission(NamedTuple):
             "is_behind": False,
             "steps": 0,
             "waiting_on": None,
+            "review_since": None,
             "waits_for": 0,
             "attempts": [],
         }
