@@ -178,6 +178,13 @@ def test_what_comes_after_it_waits_whatever_its_policy_until_a_person_has_said_i
     assert statuses(store, later) == [("pending", 1)]
 
 
+def test_what_is_submitted_in_the_very_transaction_of_its_end_waits_too(store: Store) -> None:
+    job_id = store.run_one()
+    behind = Flow((asked(ties=Ties((Node(Of.JOB, job_id),))),), SUBMITTER)
+    store.commit(starts(job_id), ends(job_id, UNKNOWN), behind)
+    assert statuses(store, 2) == [("pending", 1)]
+
+
 @pytest.mark.parametrize(
     ("word", "found"),
     [
@@ -233,8 +240,10 @@ def test_the_retry_of_a_group_leaves_it_out(store: Store) -> None:
 # Its unique key
 
 
-@pytest.mark.parametrize(("word", "is_free"), [("completed", True), ("failed", True), ("step", False)])
-def test_it_holds_its_unique_key_until_then(store: Store, word: str, is_free: bool) -> None:
+@pytest.mark.parametrize(
+    ("word", "is_free"), [(None, False), ("completed", True), ("failed", True), ("step", False)]
+)
+def test_it_holds_its_unique_key_until_then(store: Store, word: str | None, is_free: bool) -> None:
     first = submit(store, one())
     assert not isinstance(first, Exception)
     store.claim(ONE)
@@ -242,7 +251,8 @@ def test_it_holds_its_unique_key_until_then(store: Store, word: str, is_free: bo
     again = submit(store, one())
     assert not isinstance(again, Exception)
     assert (again.id, again.created) == (first.id, False)
-    settle(store, first.id, WORDS[word])
+    if word is not None:
+        settle(store, first.id, WORDS[word])
     third = submit(store, one())
     assert not isinstance(third, Exception)
     assert third.created == is_free
@@ -312,13 +322,16 @@ def test_its_schedule_goes_on(store: Store, overlap: Overlap) -> None:
         store.now += 60
         deal(store, rules)
         assert statuses(store, 2) == [("pending", 1)]
+    store.answer(Flow((asked(queue="closed", ties=Ties((Node(Of.JOB, 1),))),), SUBMITTER))
     leave(store, claim.job.id)
     if overlap is Overlap.SKIP:
         store.now += 60
         deal(store, rules)
-    assert [one.job.id for one in store.claim(ONE)] == [2]
+    other, next_one = (3, 2) if overlap is Overlap.WAIT else (2, 3)
+    assert [one.job.id for one in store.claim(ONE)] == [next_one]
+    assert statuses(store, other) == [("pending", 1)]
     settle(store, 1, DID_NOT)
-    assert statuses(store, 1, 2) == [("failed", 0), ("running", 0)]
+    assert statuses(store, 1, next_one, other) == [("failed", 0), ("running", 0), ("cancelled", 1)]
 
 
 # A step
