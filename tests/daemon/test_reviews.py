@@ -254,11 +254,12 @@ def test_it_goes_the_same_way_for_asyncio(running: RunningDaemon, client: Client
                 await AsyncJob(aio, first).result(20)
             await aio.settle(first, completed=True, result=5)
             assert await AsyncJob(aio, first).result(20) == 5
-            await AsyncJob(aio, second).settle(completed=False, why="no")
-            with pytest.raises(JobFailedError, match=f"job {second} failed: no"):
+            await AsyncJob(aio, second).settle(completed=False, why="never")
+            with pytest.raises(JobFailedError, match=f"job {second} failed: never"):
                 await AsyncJob(aio, second).result(20)
 
     asyncio.run(settle())
+    eventually(lambda: hooks(running) == ["signalled never"])
 
 
 # Whatever is killed
@@ -266,6 +267,7 @@ def test_it_goes_the_same_way_for_asyncio(running: RunningDaemon, client: Client
 
 def die(running: RunningDaemon, client: Client, job_id: int, when: str) -> None:
     """Have the daemon be killed there, as it settles the job as failed; then another starts."""
+    eventually(lambda: running.spooled() == [])  # the attempt's own journal would tell as much
     (running.directory / when).touch()
     with suppress(RequestError, OSError):  # the answer goes out first
         client.settle(job_id, completed=False, why="no")
