@@ -198,7 +198,7 @@ def failure_of(job: JsonObject) -> JobError | None:
 
 def is_for_review(job: Mapping[str, Any]) -> bool:
     """Whether it failed, and a person is to say what it did; daemons before did not ask."""
-    return job["status"] == Status.FAILED and job.get("review_since") is not None
+    return job.get("review_since") is not None
 
 
 def has_expired(job: Mapping[str, Any]) -> bool:

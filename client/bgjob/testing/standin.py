@@ -288,9 +288,13 @@ class Recorder:
 
     def _settle(self, given: JsonObject) -> JsonObject:
         """None of its jobs ends so that nobody knows what it did: they run in this process."""
-        row = self._row(given["id"])
-        if (given.get("completed") is None) == (given.get("step") is None):
+        completed, step = given.get("completed"), given.get("step")
+        if (completed is None) == (step is None):
             raise InvalidParameterError(parameter="completed")
+        wrong = "result" if completed is False else "why"
+        if given.get(wrong) is not None:
+            raise InvalidParameterError(parameter=wrong)
+        row = self._row(given["id"])
         raise NotForReviewError(id=row["id"], status=row["status"])
 
     def _change(self, given: JsonObject) -> JsonObject:
