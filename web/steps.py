@@ -14,13 +14,18 @@ _MOST_AGAIN: Final = 10
 def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
     """The latest, newest first, also the one under way; none of a job of which the daemon tells none."""
     if job["steps"] is None:
-        return {"steps": [], "steps_left_out": 0, "signals": [], "state": None, "state_size": None}
+        return {"steps": [], "steps_left_out": 0, "signals": [], "open_step": None} | _NO_STATE
     left_out = max(0, job["steps"] - _MOST)
     first = client.steps(job["id"], limit=1 if left_out else _MOST)
     latest = client.steps(job["id"], after=left_out, limit=_MOST) if left_out else first
     untaken = [one for one in first.signals if one["taken_by"] is None]
+    begun = [step for step in latest.steps if step["kind"] == "step" and step["finished_at"] is None]
+    told = {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1]}
     of_state = {"state": first.state, "state_size": first.state_size}
-    return {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1], **of_state}
+    return told | of_state | {"open_step": begun[-1] if begun else None}
+
+
+_NO_STATE: Final = {"state": None, "state_size": None}
 
 
 def again_as(client: Client, job: Mapping[str, Any]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
+from bgjob.answers import is_for_review
 from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
@@ -217,7 +218,8 @@ class Page:
         printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
             "job": job,
-            "why": None if has_ended else self._client.why(int(job_id)),
+            "why": self._client.why(int(job_id)) if is_for_review(job) or not has_ended else None,
+            "is_for_review": is_for_review(job),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items if seen.entry else entries.items[::-1],
@@ -231,7 +233,7 @@ class Page:
             "again_as": again_as(self._client, job),
             **steps_of(self._client, job),
             **values_of(self._client, job),
-            "can_retry": job["status"] in ("failed", "cancelled"),
+            "can_retry": job["status"] in ("failed", "cancelled") and not is_for_review(job),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
         }

@@ -36,6 +36,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Cancel": Right.MANAGE,
     "Retry": Right.MANAGE,
     "Again": Right.SUBMIT,
+    "Settle": Right.MANAGE,
     "RetryGroup": Right.MANAGE,
     "SealGroup": Right.SUBMIT,
     "Signal": Right.SUBMIT,

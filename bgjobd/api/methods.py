@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import again, groups, schedules, schemas, signals, steps, streams, values
+from bgjobd.api import again, groups, reviews, schedules, schemas, signals, steps, streams, values
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -251,6 +251,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "jobs": tally.jobs,
         "blocked": tally.blocked,
         "waiting": tally.waiting,
+        "review": tally.for_review,
         "groups_open": groups_open,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
@@ -285,6 +286,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
     "Again": (schemas.Again, again.again),
+    "Settle": (schemas.Settle, reviews.settle),
     "Signal": (schemas.Signal, signals.signal),
     "Change": (schemas.Change, change),
     "Group": (schemas.GroupId, groups.group),

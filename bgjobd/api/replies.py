@@ -158,6 +158,7 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "key": policy.key,
         "rate": None if policy.rate is None else str(policy.rate),
         "throttle": policy.throttle,
+        "unknown": policy.unknown,
     }
 
 

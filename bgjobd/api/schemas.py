@@ -172,6 +172,14 @@ class Values(Input):
     limit: Limit | None = None
 
 
+class Settle(Input):
+    id: Id
+    completed: bool | None = None
+    step: Key | None = None
+    result: Any = None
+    why: Annotated[str, Field(max_length=10_000)] | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
     from_start: bool | None = None

@@ -199,6 +199,35 @@ class RetryRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledAsCompleted:
+    """User `by` says that a job for review took effect; `result` is JSON text."""
+
+    by: int | None
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAsFailed:
+    """User `by` says that a job for review did nothing, and is over; `why` is None where there is no more to say."""
+
+    by: int | None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettled:
+    """User `by` says that this step of a job for review took effect: it goes on behind it. `result` is JSON text."""
+
+    by: int | None
+    name: str
+    result: str
+
+
+Settled = SettledAsCompleted | SettledAsFailed | StepSettled
+"""A person's word about a job of which nobody knows what it did."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClockJumped:
     """The wall clock was set; `delta` is by how many seconds."""
 
@@ -219,5 +248,8 @@ Fact = (
     | SignalSent
     | CancelRequested
     | RetryRequested
+    | SettledAsCompleted
+    | SettledAsFailed
+    | StepSettled
     | ClockJumped
 )

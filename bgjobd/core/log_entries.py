@@ -18,6 +18,9 @@ from bgjobd.core.facts import (
     PredecessorDeleted,
     PredecessorMoved,
     RetryRequested,
+    SettledAsCompleted,
+    SettledAsFailed,
+    StepSettled,
     Submitted,
 )
 from bgjobd.core.job import Job
@@ -200,6 +203,11 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}{why})"),)
 
 
+def _left_unknown(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    told = f"Background job is for review: what it did nobody knows; `bgjob settle {after.id}`"
+    return (*_given_up(fact, before, after), Entry(EntryType.INFO, told))
+
+
 def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
     alone = ", alone" if after.crashes else ""
@@ -249,8 +257,7 @@ def _changed(fact: Changed, before: Job, after: Job) -> tuple[Entry, ...]:
     ]
     if not terms:
         return ()
-    by = "" if fact.by is None else f" by uid {fact.by}"
-    return (Entry(EntryType.INFO, f"Background job changed{by}: {', '.join(terms)}"),)
+    return (Entry(EntryType.INFO, f"Background job changed{_by(fact.by)}: {', '.join(terms)}"),)
 
 
 def _or_none(tell: Callable[[float], str]) -> Callable[[float | None], str]:
@@ -274,6 +281,25 @@ def _retry_requested(fact: RetryRequested, before: Job, after: Job) -> tuple[Ent
     return (Entry(EntryType.INFO, f"Background job retry requested{how}"),)
 
 
+def _settled_as_completed(fact: SettledAsCompleted, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, f"Background job settled as completed{_by(fact.by)}"),)
+
+
+def _settled_as_failed(fact: SettledAsFailed, before: Job, after: Job) -> tuple[Entry, ...]:
+    why = "" if fact.why is None else f": {fact.why}"
+    return (Entry(EntryType.INFO, f"Background job settled as failed{_by(fact.by)}{why}"),)
+
+
+def _step_settled(fact: StepSettled, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (
+        Entry(EntryType.INFO, f"Background job goes on: step {fact.name} settled as finished{_by(fact.by)}"),
+    )
+
+
+def _by(uid: int | None) -> str:
+    return "" if uid is None else f" by uid {uid}"
+
+
 _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(
     {
         Happening.SUBMITTED: _submitted,
@@ -282,6 +308,7 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
+        Happening.LEFT_UNKNOWN: _left_unknown,
         Happening.NOT_STARTED: _put_back,
         Happening.CRASHED: _put_back,
         Happening.QUARANTINED: _quarantined,
@@ -299,6 +326,9 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
+        Happening.SETTLED_AS_COMPLETED: _settled_as_completed,
+        Happening.SETTLED_AS_FAILED: _settled_as_failed,
+        Happening.STEP_SETTLED: _step_settled,
     }
 )
 

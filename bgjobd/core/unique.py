@@ -67,7 +67,7 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
     """Whether a stored row still says so; `job` is None where that is deleted."""
     if holding.held_until is not None and holding.held_until > now:
         return True
-    if job is None or job.status.is_final or job.has_expired(now):
+    if job is None or job.is_over or job.has_expired(now):
         return False
     # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
     has_begun = job.attempt > 0 and job.outcome is not Outcome.NOT_STARTED

@@ -30,6 +30,7 @@ from bgjobd.core.facts import (
     Replaced,
     RetryRequested,
     SignalSent,
+    StepSettled,
     ValuesTaken,
 )
 from bgjobd.core.job import Carried, Ending, Job
@@ -46,6 +47,7 @@ from bgjobd.store.rows import (
     edge_row,
     ended_row,
     moved_wait_row,
+    reviewed_row,
     started_row,
     terms_of,
     ties_of,
@@ -154,9 +156,11 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
             overlay.expire_at(after.expires_at)
             if before.is_waiting and after.scheduled_at != before.scheduled_at:
                 overlay.write(Kind.MOVED_WAIT, moved_wait_row(after))
-        if isinstance(fact, RetryRequested) and after.carried is not None:
+        if after.review_since != before.review_since:
+            overlay.write(Kind.REVIEWED_JOB, reviewed_row(after, fact, batch.now))
+        if isinstance(fact, RetryRequested | StepSettled) and after.carried is not None:
             overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
-            if fact.from_start:
+            if isinstance(fact, RetryRequested) and fact.from_start:
                 _forget(after.id, overlay)
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
@@ -177,7 +181,7 @@ def _forget(job_id: int, overlay: Overlay) -> None:
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
 """What changes a job's ties, and nothing else does."""
 
-_OF_TERMS: Final = (Replaced, Changed, RetryRequested)
+_OF_TERMS: Final = (Replaced, Changed, RetryRequested, StepSettled)
 """The same of its terms."""
 
 
@@ -188,6 +192,7 @@ def _is_elsewhere(before: Job, after: Job) -> bool:
         or after.is_blocked != before.is_blocked
         or after.is_behind != before.is_behind
         or after.is_waiting != before.is_waiting
+        or after.is_for_review != before.is_for_review
     )
 
 

@@ -121,6 +121,7 @@ class Gathered:
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
+    `settled` are jobs that a person says have failed.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -128,6 +129,7 @@ class Gathered:
     entries: list[Entry] = field(default_factory=list)
     ended: list[Job] = field(default_factory=list)
     stops: list[Job] = field(default_factory=list)
+    settled: list[Job] = field(default_factory=list)
     changed: list[Job] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     attempts: list[EndedAttempt] = field(default_factory=list)
@@ -261,6 +263,7 @@ class Batch(Gathered):
         self.entries += overlay.entries
         self.ended += overlay.ended
         self.stops += overlay.stops
+        self.settled += overlay.settled
         self.changed += overlay.changed
         self.moves += overlay.moves
         self.attempts += overlay.attempts
@@ -333,6 +336,7 @@ class Batch(Gathered):
             self.has_unseen_changes,
             tuple(self.bulks),
             tuple(self.ended_groups),
+            tuple(self.settled),
             tuple(self.resumed),
             self.placed,
             tuple(self.values),

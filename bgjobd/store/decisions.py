@@ -8,9 +8,9 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import Outcome
 from bgjobd.core import state_machine
-from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, Submitted
+from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, StepSettled, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import again, applying, noting, signalling, submitting, uniques
+from bgjobd.store import again, applying, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.items import (
     AgainAsked,
@@ -22,6 +22,7 @@ from bgjobd.store.items import (
     JobFact,
     JobRequests,
     JobsChanged,
+    JobSettled,
     Look,
     Noted,
     Ping,
@@ -56,6 +57,10 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += job_ids
                 if isinstance(fact, RetryRequested):
                     needs.retried += job_ids
+            case JobSettled(job_id, fact):
+                needs.jobs.append(job_id)
+                needs.retried.append(job_id)
+                needs.stepped += [job_id] if isinstance(fact, StepSettled) else []
             case JobsChanged(job_ids):
                 needs.jobs += job_ids
                 needs.changed += job_ids
@@ -147,6 +152,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return tuple([after[job_id] for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
+        case JobSettled():
+            return reviews.settle(item, overlay)
         case JobsChanged():
             return applying.change_each(item, overlay)
         case Submission():

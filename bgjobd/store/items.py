@@ -15,6 +15,7 @@ from bgjobd.core.facts import (
     Changed,
     ClockJumped,
     RetryRequested,
+    Settled,
     Submitted,
 )
 from bgjobd.core.job import Job
@@ -137,6 +138,14 @@ class Signal:
     payload: str
     signal_key: str | None
     submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettled:
+    """A person's word about a job for review. Answered by the job after it."""
+
+    job_id: int
+    fact: Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +464,7 @@ Item = (
     | JobRequests
     | AgainAsked
     | Signal
+    | JobSettled
     | JobsChanged
     | Noted
     | AttemptNotes
@@ -693,8 +703,9 @@ class Committed:
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
     `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines. `values`
-    are those that attempts have emitted. `groups` have ended; of the queues that `resumed` the pause is over. `placed`
-    is what else has become of jobs that share keys, after what is `written`, or as that says too: the columns, by id.
+    are those that attempts have emitted. `groups` have ended; jobs that were `settled` have failed without an attempt
+    that did; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that share keys,
+    after what is `written`, or as that says too: the columns, by id.
     """
 
     answers: tuple[Any, ...]
@@ -710,6 +721,7 @@ class Committed:
     has_unseen_changes: bool = False
     bulks: tuple[StoredBulk, ...] = ()
     groups: tuple[Group, ...] = ()
+    settled: tuple[Job, ...] = ()
     resumed: tuple[str, ...] = ()
     placed: Mapping[int, Row] = field(default_factory=dict)
     values: tuple[StoredValue, ...] = ()

@@ -105,6 +105,8 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
         Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
+        Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.SETTLED_STEP: steps.SETTLE_STEP,
     }
 )
 """What writes the rows of each kind."""

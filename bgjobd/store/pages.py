@@ -26,6 +26,7 @@ from bgjob.words import (
     INT_MAX,
     INT_MIN,
     RETRYING,
+    REVIEW,
     SCHEDULED,
     SNOOZED,
     STATUS_WORDS,
@@ -291,7 +292,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "group_id", "key", "steps"),
+    *("schedule", "occurrence", "group_id", "key", "steps", "review_since"),
 )
 _UNDER_WAY: Final = """
     CASE WHEN j.status = 'running' AND j.carries THEN (
@@ -321,6 +322,7 @@ def _jobs_by(index: str, condition: str) -> str:
 
 
 _ANY_JOB: Final = _jobs_by("NOT INDEXED", "true")
+_IS_FOR_REVIEW: Final = "j.review_since IS NOT NULL"
 _IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
 _NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 0")
 _READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
@@ -343,6 +345,7 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             )
             for status in sorted(FINAL)
         },
+        REVIEW: (_jobs_by("INDEXED BY jobs_for_review", _IS_FOR_REVIEW),),
     }
 )
 _ENDED_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
@@ -502,6 +505,7 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
         "key": job.key,
         "steps": 0 if job.carried is None else job.carried.steps,
         "step": step,
+        "review_since": text_of(job.review_since),
         "waiting_on": job.carried.waiting_on if job.is_waiting and job.carried is not None else None,
         "is_blocked": job.is_blocked,
         "is_behind": job.is_behind,
@@ -559,6 +563,8 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
         return (_ANY_JOB,), []
     if Status.PENDING in status:
         status = status.difference(_WAITS)
+    if Status.FAILED in status:
+        status = status.difference({REVIEW})
     sources = dict.fromkeys(source for word in sorted(status) for source in _JOB_SOURCES[word])
     waits = [condition for word, condition in _WAITS.items() if word in status]
     return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
@@ -568,7 +574,8 @@ def _standing_by(words: tuple[str, ...] | None) -> list[str]:
     """The condition that a job stands by one of these words, where no source says so."""
     if words is None:
         return []
-    stands = [f"j.status = '{word}'" for word in words if word not in _WAITS]
+    stands = [f"j.status = '{word}'" for word in words if word not in _WAITS and word != REVIEW]
+    stands += [_IS_FOR_REVIEW] if REVIEW in words else []
     stands += [f"(j.status = 'pending' AND {waits})" for word, waits in _WAITS.items() if word in words]
     return [f"({' OR '.join(stands)})"]
 

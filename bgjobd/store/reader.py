@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -420,16 +420,21 @@ class Reader:
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
-        other job or attempt.
+        other job or attempt, and for one that is for review. Where a person has settled it, in that one's words.
         """
         jobs = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
         attempts = self._dicts(statements.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
         job, last = jobs[0], attempts[0]
+        if job["review_since"] is not None:
+            return None
         sensitive = tuple(json.loads(job["sensitive"] or "[]"))
         call = Call(job["class_name"], job["method_name"], job["parameters"], sensitive)
-        return call, _ending(last), instant(job["occurrence"])
+        ending = _ending(last)
+        if job["settled_at"] is not None:
+            ending = replace(ending, error_message=job["error"])
+        return call, ending, instant(job["occurrence"])
 
     def on_file(self, job_id: int, now: float) -> OnFile | None:
         """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""

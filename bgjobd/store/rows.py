@@ -9,7 +9,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
-from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
+from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted, Fact, Settled, StepSettled
 from bgjobd.core.job import AttemptKey, Call, Carried, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
@@ -347,6 +347,20 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
 def state_row(item: StateSaved) -> Row:
     """The whole row of a job's state."""
     return {"job_id": item.job_id, "value": item.value, "attempt": item.number, "saved": item.saved}
+
+
+def reviewed_row(job: Job, fact: Fact, now: float) -> Row:
+    """Since when nobody knows what the job did, or who has said it."""
+    own = {"id": job.id, "review_since": text_of(job.review_since)}
+    if not isinstance(fact, Settled):
+        return {**own, "settled_at": None, "settled_uid": None}
+    return {**own, "settled_at": to_text(now), "settled_uid": fact.by}
+
+
+def settled_step_row(job: Job, number: int, fact: StepSettled, now: float) -> Row:
+    """The columns of a step that a person says is done, in this place."""
+    own = {"number": number, "now": to_text(now), "result": fact.result, "by_uid": fact.by}
+    return {"job_id": job.id, "name": fact.name, "attempt": job.attempt, **own}
 
 
 def carried_row(job_id: int, carried: Carried) -> Row:

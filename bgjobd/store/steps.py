@@ -36,6 +36,13 @@ FINISH_STEP: Final = """
     SET attempt = :attempt, number = :number, finished_at = :finished_at, result = :result, is_awaited = :is_awaited
     WHERE number IS NULL
 """
+SETTLE_STEP: Final = """
+    INSERT INTO job_steps (job_id, kind, name, turn, attempt, tries, began_at, is_awaited, timed_out,
+        number, finished_at, result, by_uid)
+    VALUES (:job_id, 'step', :name, 1, :attempt, 0, :now, 0, 0, :number, :now, :result, :by_uid)
+    ON CONFLICT (job_id, kind, name, turn) DO UPDATE
+    SET number = :number, finished_at = :now, result = :result, by_uid = :by_uid WHERE number IS NULL
+"""
 MARK_UNUSED: Final = """
     UPDATE job_steps SET unused_in = :attempt
     WHERE job_id = :job_id AND kind = 'step' AND name = :name AND turn = 1 AND number IS NOT NULL

@@ -56,6 +56,8 @@ class Kind(StrEnum):
     FORGOTTEN_STEPS = auto()  # behind all that writes what is forgotten, and behind what copies it
     FORGOTTEN_STATE = auto()
     FREED_SIGNALS = auto()
+    REVIEWED_JOB = auto()
+    SETTLED_STEP = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

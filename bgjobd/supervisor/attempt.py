@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Unknown
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
@@ -118,6 +118,7 @@ class Attempt:
             policy.caps,
             policy.retry_lost,
             policy.retry_on,
+            policy.unknown is Unknown.REVIEW,
             may_throttle=policy.throttle,
             has_key=self._has_key,
         )

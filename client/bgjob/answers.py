@@ -8,7 +8,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgjob import shapes
 from bgjob.codec import JsonObject, Reply
-from bgjob.errors import JobCancelledError, JobError, JobExpiredError, JobFailedError, from_reply
+from bgjob.errors import (
+    JobCancelledError,
+    JobError,
+    JobExpiredError,
+    JobFailedError,
+    JobForReviewError,
+    from_reply,
+)
 from bgjob.words import EXPIRED, Status
 
 T = TypeVar("T")
@@ -213,7 +220,12 @@ def failure_of(job: JsonObject) -> JobError | None:
         case Status.CANCELLED:
             return JobExpiredError(job) if has_expired(job) else JobCancelledError(job)
         case _:
-            return JobFailedError(job)
+            return JobForReviewError(job) if is_for_review(job) else JobFailedError(job)
+
+
+def is_for_review(job: Mapping[str, Any]) -> bool:
+    """Whether it failed, and a person is to say what it did; daemons before did not ask."""
+    return job.get("review_since") is not None
 
 
 def has_expired(job: Mapping[str, Any]) -> bool:

@@ -361,6 +361,12 @@ def again(
     return _call("Again", answers.job_id, id=job_id, **asked)._replace(needs_code=True)
 
 
+def settle(job_id: int, completed: bool | None, step: str | None, result: Any, why: str | None) -> Call[None]:
+    """Not repeated, as a retry."""
+    said = {"completed": completed, "step": step, "result": result, "why": why}
+    return _call("Settle", answers.nothing, False, id=job_id, **said)
+
+
 def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
     """Not repeated: the job may have changed, and started since. Raises TypeError for what no job has."""
     unknown = [name for name in changes if name not in Changes.__annotations__]

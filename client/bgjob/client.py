@@ -252,6 +252,24 @@ class Client(GroupingClient):
         call = calls.again(job_id, parameters, from_step, idempotency_key)
         return Job(self, self._call(call))
 
+    def settle(
+        self,
+        job_id: int,
+        *,
+        completed: bool | None = None,
+        step: str | None = None,
+        result: Any = None,
+        why: str | None = None,
+    ) -> None:
+        """Say what a job did of which nobody knows it. `completed=True`: it took effect, with this `result`;
+        `completed=False`: it did not, and has failed, for this reason. `step`: the step of this name took effect, with
+        this `result`, and the job goes on behind it. That it may be done again, says `retry`.
+
+        Raises JobNotFoundError, NotForReviewError, TooLargeError, DuplicateError where another has its unique key, and
+        InvalidParameterError for neither or both, and for a step that is finished.
+        """
+        self._call(calls.settle(job_id, completed, step, result, why))
+
     def change(self, *job_ids: int, **changes: Unpack[Changes]) -> None:
         """Change jobs that have not started, or wait for a retry: one's own, or as who may manage. What is not given
         stays; None takes `at`, `expires_at` or `timeout` away. Raises JobNotFoundError, PermissionDeniedError,
@@ -390,7 +408,9 @@ class Job(Predecessor, Generic[R]):
     @overload
     def result(self, timeout: float | None = None) -> R: ...
     def result(self, timeout: float | None = None) -> Any:
-        """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
+        """What the method returned. Raises JobFailedError, JobForReviewError, which is one, where nobody knows what the
+        job did, JobCancelledError, WaitTimeoutError.
+        """
         return answers.result_of(self.wait(timeout))
 
     def why(self) -> str:
@@ -422,6 +442,19 @@ class Job(Predecessor, Generic[R]):
         Raises InvalidStateError, StepNotFoundError, DuplicateError, and the refusals of a submit.
         """
         return self._client.again(self.id, parameters, from_step=from_step, idempotency_key=idempotency_key)
+
+    def settle(
+        self,
+        *,
+        completed: bool | None = None,
+        step: str | None = None,
+        result: Any = None,
+        why: str | None = None,
+    ) -> None:
+        """Say what the job did, where nobody knows it: that it took effect or not, or that this step of it did. Raises
+        NotForReviewError, and what `settle` of the client does.
+        """
+        self._client.settle(self.id, completed=completed, step=step, result=result, why=why)
 
     def change(self, **changes: Unpack[Changes]) -> None:
         """Change the job, which waits; what is not given stays. None takes `at`, `expires_at` or `timeout` away. Raises

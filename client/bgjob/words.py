@@ -71,11 +71,16 @@ BEHIND: Final = "behind"
 WAITING: Final = "waiting"
 """The same of one whose attempt has ended to sleep, or to wait for a signal, until that is over."""
 
+REVIEW: Final = "review"
+"""What a failed job is called of which nobody knows what it did, until a person says it."""
+
 STATUS_WORDS: Final = (
     *(status.value for status in Status),
-    *(SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING),
+    *(SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, REVIEW),
 )
-"""What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
+"""What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own, and so
+have failed ones that are for review.
+"""
 
 
 class IfFailed(StrEnum):
@@ -144,6 +149,13 @@ class Outcome(StrEnum):
     NOT_STARTED = "not_started"
     SNOOZED = "snoozed"
     SUSPENDED = "suspended"
+
+
+class Unknown(StrEnum):
+    """What becomes of a job whose last attempt ended so that nobody knows what it did."""
+
+    FAILED = "failed"
+    REVIEW = "review"
 
 
 class Backoff(StrEnum):

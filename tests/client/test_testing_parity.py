@@ -349,6 +349,16 @@ def test_one_bad_job_of_many_is_refused_with_its_place(bad: list[dict[str, Any]]
     assert list(jobs) == []
 
 
+SETTLED: list[dict[str, Any]] = [
+    {"completed": True},
+    {},
+    {"completed": False, "step": "charge"},
+    {"completed": False, "result": 1},
+    {"completed": True, "why": "no"},
+    {"step": "charge", "why": "no"},
+]
+
+
 def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
     def scene() -> list[Any]:
         failing = Case("", "Flaky::fail", {}, 1).submit(client)
@@ -363,6 +373,10 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
             refusal(done.retry, without="id"),
             refusal(failing.cancel, without="id"),
             refusal(lambda: client.retry(failing.id, done.id), without="id"),
+            refusal(lambda: done.settle(completed=True, result=1), without="id"),
+            refusal(lambda: failing.settle(completed=False, why="no"), without="id"),
+            refusal(lambda: failing.settle(step="charge"), without="id"),
+            *[refusal(lambda said=said: client.settle(10**9, **said)) for said in SETTLED],
             refusal(lambda: client.get(10**9)),
             refusal(lambda: client.list(status=["failed", "dancing"])),
             refusal(lambda: client.list(limit=1001)),

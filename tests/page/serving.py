@@ -278,7 +278,7 @@ _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
     "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
-    "is_behind": False, "steps": 2, "step": None, "waiting_on": None,
+    "is_behind": False, "steps": 2, "step": None, "waiting_on": None, "review_since": None,
 }  # fmt: skip
 
 _GROUP = {
@@ -325,6 +325,7 @@ SAMPLES: dict[str, Any] = {
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
             "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None, "again_of": None,
+            "review_since": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
@@ -340,7 +341,7 @@ SAMPLES: dict[str, Any] = {
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
-    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3,
+    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3, "review": 7,
               "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,

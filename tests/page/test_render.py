@@ -799,6 +799,31 @@ def test_a_list_says_in_which_step_a_running_job_is(shown: OnePage) -> None:
     assert is_text(shown.read("/jobs"))
 
 
+def test_a_job_for_review_says_so_and_how_it_is_settled_and_has_no_button_for_that(shown: OnePage) -> None:
+    for sample in ("summary", "job"):
+        shown.samples[sample] |= {"review_since": WHEN, "cancelled_after": None}
+    begun = {"name": "it's <paid>", "number": None, "finished_at": None, "until": None, "token": "5eed" * 8}
+    shown.samples["steps"].append({**shown.samples["steps"][0], **begun})
+    shown.samples["why"] = "job 1 failed for review at 14:31:53 UTC"
+    page = shown.read("/jobs/1")
+    read = told(page)
+    assert "Failed, for review" in read
+    assert "Job 1 failed for review at 14:31:53 UTC." in read
+    assert "Step it's <paid> began in attempt 1, " in read
+    assert f"has no record; its token is {'5eed' * 8}." in read
+    for command in (
+        "bgjob settle 1 --completed JSON",
+        "bgjob settle 1 --failed --why TEXT",
+        """bgjob settle 1 --step 'it'"'"'s <paid>' JSON""",
+        "bgjob retry 1",
+    ):
+        assert command in read
+    assert "/jobs/1/retry" not in [attributes.get("action") for _, attributes in page.elements]
+    read = told(shown.read("/jobs"))
+    assert "Failed, for review" in read
+    assert "7 for review" in read
+
+
 def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
     shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
     read = told(shown.read("/jobs/1"))

@@ -15,6 +15,7 @@ from bgjobd.store import (
     gate,
     graphs,
     keys,
+    pages,
     rates,
     release,
     retention,
@@ -254,8 +255,19 @@ def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: 
 def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store: Store, changed: str) -> None:
     attempted_once(store, changed)
     for statement in (retention.OLDEST_END, retention.ENDED_BEFORE, retention.COUNT_ENDED_BEFORE):
-        (step,) = plan(store, statement)  # and so no TEMP B-TREE
+        step, *of_reviews = plan(store, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
+        assert of_reviews == ["LIST SUBQUERY 1", "SCAN background_jobs USING INDEX jobs_for_review"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_jobs_for_review_are_found_on_an_index_of_theirs(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    for statement in tally._COUNT_FOR_REVIEW:
+        assert plan(store, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
+    (source,) = pages._JOB_SOURCES["review"]
+    steps = plan(store, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
+    assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())

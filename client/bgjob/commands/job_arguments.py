@@ -366,6 +366,39 @@ def _add_again(commands: Commands) -> None:
     _add_waiting(command.add_argument_group("waiting for it"))
 
 
+def _add_settle(commands: Commands) -> None:
+    command = added(
+        commands,
+        "settle",
+        manage.settle,
+        'bgjob settle 12 --completed \'{"id": "charge-12"}\'',
+        "bgjob settle 12 --failed --why 'the bank knows nothing of it'",
+        'bgjob settle 12 --step charge \'{"id": "charge-12"}\'',
+        more="That it may be done again is said by `bgjob retry`.",
+        hint="only jobs that failed for review can be settled",
+    )
+    add_id(command, "jobs_for_review")
+    said = command.add_mutually_exclusive_group(required=True)
+    said.add_argument(
+        "--completed",
+        type=values.payload,
+        nargs="?",
+        const=None,
+        default=argparse.SUPPRESS,
+        metavar="JSON|@FILE|-",
+        help="it took effect; its result, else null",
+    )
+    said.add_argument("--failed", action="store_true", help="it did not, and is over")
+    said.add_argument(
+        "--step",
+        action=values.StepResult,
+        nargs="+",
+        metavar=("NAME", "JSON|@FILE|-"),
+        help="this step of it took effect, with this result, else null; it goes on behind it",
+    )
+    command.add_argument("--why", metavar="TEXT", help="with --failed: what its error says")
+
+
 def _add_change(commands: Commands) -> None:
     command = added(
         commands,
@@ -454,6 +487,7 @@ COMMANDS: Final = (
     _add_cancel,
     _add_retry,
     _add_again,
+    _add_settle,
     _add_change,
     _add_signal,
 )

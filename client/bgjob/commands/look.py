@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
+from bgjob.answers import is_for_review
 from bgjob.client import Client
 from bgjob.commands import groups, pages, screen, steps, tables, values_told
 from bgjob.commands.pages import Found
@@ -53,6 +54,8 @@ def show(client: Client, given: argparse.Namespace) -> int:
         return OK
     now = time.time()
     lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), now)
+    open_step = steps.try_open(client, job) if is_for_review(job) else None
+    lines += _next_commands(job, open_step)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
         lines += steps.lines_of(client, job, now, with_values=given.steps)
     if job["attempts"] and "again_of" in job:  # which daemons before, without values, did not tell
@@ -175,7 +178,7 @@ def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: flo
     lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
-    return [*lines, *_traceback(job["attempts"]), *_next_commands(job)]
+    return [*lines, *_traceback(job["attempts"])]
 
 
 def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
@@ -201,6 +204,8 @@ def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "expires", text.moment(job.get("expires_at"), now) if is_to_start else ""
     yield "started", text.moment(job["started_at"], now)
     yield "finished", text.moment(job["finished_at"], now)
+    by = "" if job.get("settled_uid") is None else f" by uid {job['settled_uid']}"
+    yield "settled", text.moment(job.get("settled_at"), now) + by
 
 
 def _schedule(job: Mapping[str, Any], now: float) -> str:
@@ -292,7 +297,9 @@ def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _next_commands(job: Mapping[str, Any]) -> list[str]:
+def _next_commands(job: Mapping[str, Any], open_step: Mapping[str, Any] | None) -> list[str]:
+    if is_for_review(job):
+        return ["", *_review(job, open_step)]
     commands = {
         Status.FAILED: f"bgjob retry {job['id']}",
         Status.CANCELLED: cure_of(job["cancelled_after"] or job["id"]),
@@ -308,6 +315,28 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
     )
     given = [command for command in possible if command is not None]
     return ["", f"next: {', '.join(given)}"] if given else []
+
+
+def _review(job: Mapping[str, Any], step: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a person needs who is to say what the job did, and how that is said."""
+    yield _heading("nobody knows what it did; whoever finds out says it")
+    if step is not None:
+        began = f"began in attempt {step['attempt']}, and has no record; its token is {step['token']}"
+        yield f"  step {text.one_line(step['name'])} {began}"
+    settle = f"bgjob settle {job['id']}"
+    name = "NAME" if step is None else text.one_line(shlex.quote(step["name"]))
+    told = (
+        (f"bgjob output {job['id']}", "what it printed"),
+        (f"{settle} --completed JSON", "it took effect, and this is its result"),
+        (f"{settle} --failed --why TEXT", "it did not, and is over"),
+        (f"{settle} --step {name} JSON", "this step took effect; it goes on behind it")
+        if job.get("steps") or step
+        else None,
+        (f"bgjob retry {job['id']}", "it may be done again"),
+    )
+    given = [one for one in told if one is not None]
+    most = max(len(command) for command, _ in given)
+    yield from (f"  {command:<{most}}  {meaning}" for command, meaning in given)
 
 
 def _signal_to(job: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `change`, `signal`, `pause`, …."""
+"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `settle`, `change`, `signal`, …."""
 
 from __future__ import annotations
 
@@ -32,6 +32,30 @@ def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
     ask = partial(client.retry, anyway=given.anyway, from_start=given.from_start)
     return _ask_of_jobs(ask, given, "to run again from the start" if given.from_start else "to run again")
+
+
+def settle(client: Client, given: argparse.Namespace) -> int:
+    """Say what a job did that failed for review: nobody else knows it, and nothing follows from its end until then."""
+    said, told = _settlement(given)
+    client.settle(given.id, **said, why=given.why)
+    if given.json:
+        screen.tell_json({"id": given.id})
+    else:
+        screen.say(f"job {given.id} is settled: {told}")
+    return OK
+
+
+def _settlement(given: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """What is said, by the client's names, and in words."""
+    if given.step is not None:
+        name = given.step[0]
+        return {
+            "step": name,
+            "result": given.step[1],
+        }, f"step {text.one_line(name)} is finished, and it goes on"
+    if given.failed:
+        return {"completed": False}, "it has failed"
+    return {"completed": True, "result": given.completed}, "it has completed"
 
 
 def change(client: Client, given: argparse.Namespace) -> int:

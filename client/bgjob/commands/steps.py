@@ -22,6 +22,13 @@ def as_json(read: StepsRead) -> JsonObject:
     return {"steps_told": read.steps, **state, "signals": read.signals}
 
 
+def try_open(client: Client, job: Mapping[str, Any]) -> JsonObject | None:
+    """The step that has begun last and is not finished, with its token."""
+    told = client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).steps
+    begun = [step for step in told if step["kind"] == "step" and step["finished_at"] is None]
+    return max(begun, key=lambda step: (step["attempt"], step["began_at"]), default=None)
+
+
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
     """Tables of them, each behind an empty line: of the latest, or of all with their values."""
     if with_values:
@@ -66,6 +73,8 @@ def _columns(steps: Sequence[Mapping[str, Any]], now: float, with_values: bool) 
 
 
 def _unused(step: Mapping[str, Any]) -> str:
+    if step["by_uid"] is not None:
+        return f"settled by uid {step['by_uid']}"
     return "" if step["unused_in"] is None else f"did not come in attempt {step['unused_in']}"
 
 

@@ -65,11 +65,30 @@ def parameters(text: str) -> dict[str, Any]:
 
 
 def payload(text: str) -> Any:
-    """What a signal brings: JSON, `@FILE` that holds some, or `-` for stdin."""
+    """What a signal brings, or a result: JSON, `@FILE` that holds some, or `-` for stdin."""
     try:
         return sendable(from_json(_content(text)))
     except (ValueError, OSError) as error:
         raise argparse.ArgumentTypeError(f"no JSON in {_place(text)}: {error}") from None
+
+
+class StepResult(argparse.Action):
+    """A step's name, and what it comes to, where that is given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        given: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name, *texts = given
+        if len(texts) > 1:
+            raise argparse.ArgumentError(self, "a name is wanted, and at most one result")
+        try:
+            setattr(namespace, self.dest, (name, payload(texts[0]) if texts else None))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def _content(text: str) -> str:

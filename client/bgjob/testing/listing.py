@@ -28,6 +28,7 @@ _SUMMARY: Final = (
         "error",
     ),
     *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
+    "review_since",
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 

@@ -21,6 +21,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    NotForReviewError,
     TooLargeError,
 )
 from bgjob.testing import again, changes, listing, submissions
@@ -89,6 +90,7 @@ class Recorder:
             f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Again": self._again,
+            f"{INTERFACE}.Settle": self._settle,
             f"{INTERFACE}.Signal": self._signal,
             f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
             f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
@@ -311,6 +313,17 @@ class Recorder:
             self._steps.of(one.row).take_over(kept, count)
         self._proceed(stored.free)
         return {"id": one.row["id"], "created": True}
+
+    def _settle(self, given: JsonObject) -> JsonObject:
+        """None of its jobs ends so that nobody knows what it did: they run in this process."""
+        completed, step = given.get("completed"), given.get("step")
+        if (completed is None) == (step is None):
+            raise InvalidParameterError(parameter="completed")
+        wrong = "result" if completed is False else "why"
+        if given.get(wrong) is not None:
+            raise InvalidParameterError(parameter=wrong)
+        row = self._row(given["id"])
+        raise NotForReviewError(id=row["id"], status=row["status"])
 
     def _change(self, given: JsonObject) -> JsonObject:
         terms = changes.new_terms(given)
