@@ -384,6 +384,8 @@ OF_STEPS = {
     "finished ones": (steps.SELECT_FINISHED, "PRIMARY KEY (job_id=? AND kind=?)"),
     "settled waits": (steps.SELECT_SETTLED, "PRIMARY KEY (job_id=?)"),
     "a count": (steps.COUNT_STEPS, "INTEGER PRIMARY KEY"),
+    "states of jobs": (steps.SELECT_STATES, "INTEGER PRIMARY KEY (rowid=?)"),
+    "a state that is told": (step_pages.SELECT_STATE, "INTEGER PRIMARY KEY (rowid=?)"),
     "steps that go": (steps.DELETE_CARRIED[0], "PRIMARY KEY (job_id=?)"),
     "an open wait": (waits.SELECT_OPEN, "PRIMARY KEY (job_id=?)"),
     "one that goes": (waits.DROP_WAIT, "PRIMARY KEY (job_id=?)"),
