@@ -12,6 +12,7 @@ from bgjob.words import EntryType, Unknown
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.why import UnderWay
@@ -68,7 +69,7 @@ class Attempt:
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
         self._state = StateReader(around, key)
-        self._end = AttemptEnd(around, key, class_name, self._news, self._state, self.see)
+        self._end = AttemptEnd(around, key, class_name, self._news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
@@ -264,8 +265,17 @@ class Attempt:
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        around.outputs.finish(self.key, partial(self._end.hand_over, ended))
+        self._hand_over(ended)
         self.way.leave()  # last, for it sends others, of whose troubles this end knows nothing
+
+    def _hand_over(self, ended: AttemptEnded) -> None:
+        """Hand it over, behind what it has saved of its job's state."""
+        try:
+            self._state.read_last(self._news.started)
+        except OSError:  # no descriptors
+            self._around.loop.call_later(LAST_LOOK, self._hand_over, ended)
+            return
+        self._around.outputs.finish(self.key, partial(self._end.hand_over, ended))
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:

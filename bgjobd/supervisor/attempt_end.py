@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
@@ -14,14 +13,11 @@ from bgjobd.store.items import JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.processes import LAST_LOOK
-from bgjobd.supervisor.states import StateReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class AttemptEnd:
-    """Hands the end of one attempt to the writer, behind the rest of its `news` and the `state` that it has saved;
-    `see` hears what is wrong with it.
-    """
+    """Hands the end of one attempt to the writer, behind the rest of its `news`; `see` hears what is wrong with it."""
 
     def __init__(
         self,
@@ -29,19 +25,15 @@ class AttemptEnd:
         key: AttemptKey,
         class_name: str,
         news: AttemptNews,
-        state: StateReader,
         see: Callable[[Sight], None],
     ) -> None:
         self._around, self._key, self._class_name = around, key, class_name
-        self._news, self._state, self._see = news, state, see
+        self._news, self._see = news, see
         self._is_broken = False
 
     def hand_over(self, ended: AttemptEnded) -> None:
         """Send it, at once where nothing is left to read, else a portion at a time."""
-        with suppress(OSError):  # no descriptors: in a moment
-            self._state.read_last(self._news.started)
-        is_read = self._state.is_read and not self._news.has_more
-        is_read = is_read and not journal_facts.is_unread(ended.ending)
+        is_read = not self._news.has_more and not journal_facts.is_unread(ended.ending)
         if is_read or self._is_broken:
             self._send(ended)
         elif not self._around.is_closed:
@@ -64,11 +56,10 @@ class AttemptEnd:
             self._see(ResultJudged(judged))
 
     async def _read_rest(self) -> None:
-        """Hand on all that is left of what it has told, and saved."""
-        while self._news.has_more or not self._state.is_read:
+        """Hand on all that is left of what it has told."""
+        while self._news.has_more:
             await let_others()
             try:
-                self._state.read_last(self._news.started)
                 self._news.read()
             except OSError:  # no descriptors
                 await asyncio.sleep(LAST_LOOK)

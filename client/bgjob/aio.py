@@ -298,7 +298,8 @@ class AsyncClient(GroupingClient):
 
     async def steps(self, job_id: int, *, after: int | None = None, limit: int | None = None) -> StepsRead:
         """The steps and waits of a job as they were finished, 50, or up to 1000, a page, at the end those that are not,
-        and the signals that it has got. `after`: a step's number, or the last page's `next`; then without signals.
+        its state, and the signals that it has got. `after`: a step's number, or the last page's `next`; then without
+        these two.
 
         Raises JobNotFoundError.
         """
@@ -479,7 +480,7 @@ class AsyncJob(Predecessor, Generic[R]):
         return await self._client.signal(self.id, name, payload, key)
 
     async def steps(self) -> StepsRead:
-        """All its steps and waits as they were finished, at the end those that are not, and the signals it has got."""
+        """All its steps and waits as they were finished, at the end those that are not, its state, and its signals."""
         read = await self._client.steps(self.id, limit=calls.ALL_OF_A_JOB)
         while read.next is not None:
             read = read.with_more(

@@ -21,6 +21,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import state_file, steps
+from bgjobd.forkserver.invocation import Approved
 from bgjobd.forkserver.order import Order
 from bgjobd.forkserver.state_file import MAX_STATE, StateKeeper, open_state
 from bgjobd.forkserver.steps import Carry
@@ -204,6 +205,13 @@ def test_an_attempt_has_a_file_where_its_method_or_its_object_takes_a_context(
     assert journal.started.get("state", False) == has_file
     if has_file:
         assert (server.spool / f"{job}.1.state").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_task_may_ask_for_its_context_wherever_it_is_called() -> None:
+    plain = {"whole": None, "coerce": False, "contexts": [], "required": [], "names": [], "integers": []}
+    methods = {"task": {**plain, "caller": "a.b"}, "function": plain, "asks": {**plain, "contexts": ["it"]}}
+    described = {"contexts": [], "hooks": [], "methods": methods, "is_module": True}
+    assert Approved.from_description(None, described).stateful == {"task", "asks"}
 
 
 def test_a_state_has_64_kib_and_a_file_no_more_than_two_of_these(server: DrivenServer) -> None:
@@ -417,6 +425,7 @@ def test_what_is_no_file_is_not_read(spool: int, tmp_path: Path) -> None:
 
 SAVER = """
 import os, sys
+from bgjobd.forkserver.invocation import Approved
 from bgjobd.forkserver.order import Order
 from bgjobd.forkserver.state_file import StateKeeper, open_state
 from bgjobd.forkserver.steps import Carry

@@ -399,6 +399,8 @@ OF_STEPS = {
     "finished ones": (steps.SELECT_FINISHED, "PRIMARY KEY (job_id=? AND kind=?)"),
     "settled waits": (steps.SELECT_SETTLED, "PRIMARY KEY (job_id=?)"),
     "a count": (steps.COUNT_STEPS, "INTEGER PRIMARY KEY"),
+    "states of jobs": (steps.SELECT_STATES, "INTEGER PRIMARY KEY (rowid=?)"),
+    "a state that is told": (step_pages.SELECT_STATE, "INTEGER PRIMARY KEY (rowid=?)"),
     "steps that go": (steps.DELETE_CARRIED[0], "PRIMARY KEY (job_id=?)"),
     "steps that are taken over": (steps.COPY_STEPS, "job_steps USING PRIMARY KEY (job_id=?)"),
     "where a job goes on": (
