@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bgjob
 from bgjob import AsyncClient, AsyncJob, Client, Job
 from bgjob.errors import (
     DuplicateError,
@@ -53,6 +54,7 @@ class Secret(Order):
 class Other(Order):
     pass
 """
+SOON, LATER = "2034-12-04T14:31:53Z", "2035-12-04T14:31:53Z"
 SETTINGS = f"""
 "shop.Order" = {{ max_retries = 0, unique = ["order"], key = "order" }}
 "shop.Secret" = {{ max_retries = 0, sensitive = ["secret"] }}
@@ -61,6 +63,8 @@ SETTINGS = f"""
 submit = ["{NOBODY}"]
 manage = []
 read = ["{NOBODY}"]
+[schedules]
+nightly = {{ job = "shop.Secret::ship", every = "1h", parameters = {{ order = 1 }} }}
 """
 
 
@@ -123,6 +127,25 @@ def test_it_goes_on_from_a_step_with_other_parameters_and_the_keys_of_those(clie
     assert told["parameters"] == {"order": 3, "broken": False}
     assert (told["key"], before["key"]) == ("3", "2")
     assert told["unique_key"] != before["unique_key"]
+
+
+def test_time_ties_and_schedule_stay_with_the_other_job(client: Client) -> None:
+    before = bgjob.job("shop.Other", "ship", {"order": 1})
+    after = bgjob.job("shop.Other", "ship", {"order": 1}, after=[before], at=SOON, expires_at=LATER)
+    job = client.submit_flow(bgjob.group(before, after))[after]
+    job.cancel()
+    scheduled = client.run_schedule("nightly")
+    occurrence = scheduled.refresh()["occurrence"]
+    scheduled.cancel()
+    scheduled.wait(20)
+    for other in (job.again(), scheduled.again()):
+        told = other.refresh()
+        names = ("schedule", "group_id", "if_failed", "expires_at", "scheduled_at")
+        assert {told[name] for name in names} == {None}
+        assert told["waits_for"] == 0
+        other.cancel()
+    assert occurrence is not None
+    assert told["occurrence"] == occurrence
 
 
 def test_asyncio_asks_for_the_same(client: Client, running: RunningDaemon) -> None:
