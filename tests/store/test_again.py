@@ -27,6 +27,7 @@ from bgjobd.store.filters import JobFilter
 from bgjobd.store.items import AgainAsked, Deletion, Flow, Item, JobRequests, Stored, Submitter
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
+from tests.core.samples import UNKNOWN
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -151,6 +152,8 @@ def test_from_a_step_on_it_has_what_was_finished_before_that(
     assert json.loads(claim.carry or "") == {
         "steps": [["charge", '"c-1"', False]],
         "waits": [["signal", "packed", 1, "[1]", False], ["sleep", "", 1, None, False]],
+        "state": None,
+        "emitted": 0,
     }
     store.commit(starts(other), does(other, done("mail", "8")), ends(other, COMPLETED))
     assert [(row["name"], row["number"], row["attempt"]) for row in steps(store, other)][3:] == [
@@ -191,8 +194,9 @@ def test_what_has_not_ended_does_not_run_again(store: Store, reader: Reader) -> 
     assert new_id(store, reader, job_id) == job_id + 1
 
 
-def test_what_waits_for_a_persons_word_does_not_run_again(store: Store, reader: Reader, job_id: int) -> None:
-    store.database.execute_sql("UPDATE background_jobs SET review_since = ?", (text(store.now),))
+def test_what_waits_for_a_persons_word_does_not_run_again(store: Store, reader: Reader) -> None:
+    job_id = store.run_one()
+    store.commit(ends(job_id, UNKNOWN))
     answer = store.answer(again(store, reader, job_id))
     assert isinstance(answer, InvalidStateError)
     assert str(answer) == f"job {job_id} is failed, for review"

@@ -344,7 +344,8 @@ def test_a_step_that_a_person_has_settled_is_given_to_the_next_attempt(store: St
     store.now += 5
     settle(store, job_id, WORDS["step"])
     (claim,) = store.claim(ONE)
-    assert claim.carry == '{"steps":[["ask","1",false],["charge","5",false]],"waits":[]}'
+    steps = '"steps":[["ask","1",false],["charge","5",false]]'
+    assert claim.carry == f'{{{steps},"waits":[],"state":null,"emitted":0}}'
     (row,) = store.rows("SELECT * FROM job_steps WHERE name = 'charge'")
     assert (row["number"], row["tries"], row["attempt"], row["by_uid"]) == (2, 1, 1, BY)
     assert (row["began_at"], row["finished_at"], row["result"]) == (text(NOW), text(NOW + 5), "5")

@@ -33,7 +33,7 @@ def test_a_state_is_stored_with_the_end_of_its_attempt_and_goes_to_the_next(stor
     assert store.job(job_id)["carries"] == 1
     store.now += 3600
     (claim,) = store.claim(ONE)
-    assert json.loads(claim.carry or "") == {"steps": [], "waits": [], "state": '{"a":"ü"}'}
+    assert json.loads(claim.carry or "") == {"steps": [], "waits": [], "state": '{"a":"ü"}', "emitted": 0}
 
 
 def test_a_state_goes_along_with_steps(store: Store) -> None:

@@ -87,7 +87,8 @@ def test_steps_values_and_messages_of_an_attempt_are_stored_together(store: Stor
     store.now += HOUR
     (claim,) = store.claim(ONE)
     assert claim.carry is not None
-    assert json.loads(claim.carry) == {"steps": [["charge", "1", False]], "waits": [], "emitted": 1}
+    steps = [["charge", "1", False]]
+    assert json.loads(claim.carry) == {"steps": steps, "waits": [], "state": None, "emitted": 1}
 
 
 def test_an_attempt_that_tells_less_than_another_did_does_not_change_how_far_that_came(store: Store) -> None:

@@ -113,6 +113,7 @@ def test_a_sleep_is_over_at_its_time_and_no_slot_is_taken_meanwhile(store: Store
         "steps": [],
         "waits": [["sleep", "", 1, None, False]],
         "state": None,
+        "emitted": 0,
     }
     assert stands(store, job_id) == ("running", 1, None, text(NOW + 60))
     assert (store.job(job_id)["steps"], store.job(job_id)["retry_count"]) == (1, 0)
