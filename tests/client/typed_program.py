@@ -25,6 +25,7 @@ from bgjob import (
     JobContext,
     JobExpiredError,
     JobFailedError,
+    JobForReviewError,
     JobGroup,
     Outcome,
     OutputPart,
@@ -176,10 +177,14 @@ def use_job(job: Job) -> None:
     job.retry(from_start=True)
     assert_type(job.again({"to": "a@b"}, from_step="mail", idempotency_key="k").id, int)
     assert_type(job.steps(), StepsRead)
+    job.settle(completed=False, why="no money")
     try:
         job.result(timeout=30)
     except JobExpiredError as error:
         assert_type(error.job, Json)
+    except JobForReviewError as error:
+        assert_type(error.job, Json)
+        job.settle(step="charge", result={"id": 7})
     except (JobFailedError, JobCancelledError) as error:
         assert_type(error.job, Json)
     except RequestError as error:
@@ -240,6 +245,7 @@ def use_errors(
         bgjob.DuplicateError,
         bgjob.IdempotencyConflictError,
         bgjob.InvalidStateError,
+        bgjob.NotForReviewError,
         bgjob.ReloadFailedError,
     ) as error:
         assert_type(error.error_name, str)
