@@ -62,7 +62,7 @@ def debug(given: argparse.Namespace, config: Config) -> int:
         asked = _asked(given, config, application, found)
         _become(application, asked, reads_stdin=given.source == "-")
     except RefusedError as error:
-        return complain(str(error), error.code)
+        return complain(text.one_line(str(error)), error.code)
     except (ForkServerError, OSError) as error:
         return complain(str(error), FAILED)
 
@@ -196,7 +196,7 @@ def _account(account: Mapping[str, Any] | None, name: str, *, as_root: bool) -> 
 def _masked(job: JsonObject) -> list[str]:
     """The names of the parameters that are not told; of a daemon that does not tell those, which look so."""
     told = job.get("sensitive")
-    if told is None:
+    if not isinstance(told, list):
         return [name for name, value in job["parameters"].items() if value == MASK]
     return [name for name in told if name in job["parameters"]]
 
@@ -319,7 +319,8 @@ _MOST_NAMES: Final = 10
 def _version(job: JsonObject, number: int) -> str | None:
     """The version of the code of an attempt."""
     found = (one.get("code_version") for one in job["attempts"] if one["number"] == number)
-    return next(found, None)
+    version = next(found, None)
+    return None if version is None else text.one_line(str(version))
 
 
 # The other process

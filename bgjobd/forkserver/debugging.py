@@ -197,7 +197,7 @@ class _Debugged:
 
     @property
     def _target(self) -> str:
-        return f"{self._job['class_name']}::{self._job['method_name']}"
+        return _plain(f"{self._job['class_name']}::{self._job['method_name']}")
 
     def _take_breakpoints(self) -> None:
         """Have `breakpoint()` do what $PYTHONBREAKPOINT says, which an isolated interpreter does not look at."""
@@ -226,7 +226,7 @@ class _Debugged:
         if not self._asked["must_ask"]:
             _tell(what)
             return True
-        return (ask(f"{what} Go on? [y/N] ") or "").strip().lower() in ("y", "yes")
+        return (ask(_plain(f"{what} Go on? [y/N] ")) or "").strip().lower() in ("y", "yes")
 
     def _order(self, loaded: _Loaded) -> Order:
         """Raises _CannotError."""
@@ -260,9 +260,8 @@ class _Debugged:
         except bdb.BdbQuit:
             return INTERRUPTED
         except InvalidParameters as error:
-            raise _CannotError(
-                f"its parameters do not fit {self._target}: {error}; -p KEY=VALUE gives others"
-            ) from None
+            why = f"its parameters do not fit {self._target}: {_plain(str(error))}"
+            raise _CannotError(f"{why}; -p KEY=VALUE gives others") from None
         except (InvalidResult, MethodNotApproved) as error:
             raise _CannotError(str(error)) from None
         except BaseException as error:
@@ -384,7 +383,7 @@ def _typed(name: str) -> str:
     """What the person types, and nobody sees. Raises _CannotError where nobody does."""
     if _has_terminal():
         with suppress(EOFError):
-            return getpass.getpass(f"{name} (secret): ")
+            return getpass.getpass(_plain(f"{name} (secret): "))
     raise _CannotError(f"{name} is a secret that nobody has typed; -p {name}=@FILE has it read")
 
 
@@ -417,6 +416,11 @@ def _tell_note(record: Mapping[str, Any]) -> None:
 
 def _tell(message: str) -> None:
     try:
-        print(message, file=sys.stderr, flush=True)
+        print(_plain(message, "\n\t"), file=sys.stderr, flush=True)
     except Exception:  # the job has put something else in the place of stderr
         traceback.print_exc(file=sys.__stderr__)
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """The text without what moves a terminal: names are told by a daemon, and what was raised has values of others."""
+    return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in text)

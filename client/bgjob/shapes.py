@@ -31,7 +31,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, "
-        "sensitive: ?[]string, attempts: []Attempt"
+        "attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",

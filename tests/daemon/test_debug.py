@@ -18,6 +18,7 @@ import pytest
 from bgjobd.forkserver.debug_steps import DebugKeeper
 from bgjobd.supervisor.fork_server_marks import VARIABLE
 from tests.daemon.running import RunningDaemon, children_of, daemon
+from tests.security.test_terminal_text import HOSTILE, harm_in
 from tests.support import eventually
 
 SOURCE = """
@@ -475,6 +476,25 @@ def test_finished_steps_do_not_run_again_and_waits_are_settled_here(
     assert ledger.read_text() == "charged\n"
     other = debugged(running, job.id + 1, "--from", str(tmp_path / "job.json"), "--yes")
     assert (other.returncode, f"has job {job.id}, not {job.id + 1}" in other.stderr) == (2, True)
+
+
+def test_a_job_of_elsewhere_moves_no_terminal_and_forges_no_line(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        job = client.get(job_id).snapshot
+    attempt = {**job["attempts"][0], "error_type": HOSTILE, "code_version": HOSTILE, "outcome": "failed"}
+    for lie in (
+        {"parameters": {HOSTILE: 1}, "attempts": [attempt]},
+        {"method_name": HOSTILE, "attempts": [{**attempt, "outcome": HOSTILE}]},
+        {"class_name": HOSTILE},
+        {"sensitive": [HOSTILE, 1, {}], "status": "pending", "waiting_on": HOSTILE},
+    ):
+        (tmp_path / "job.json").write_text(json.dumps(job | lie))
+        done = debugged(running, job_id, "--from", str(tmp_path / "job.json"), "--yes")
+        assert done.returncode
+        assert harm_in(done.stdout + done.stderr) == "", lie
 
 
 def keeper(**carried: Any) -> DebugKeeper:

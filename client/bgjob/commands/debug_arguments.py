@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from bgjob.commands import values
+# Both commands have these: what they are read by is imported inside functions, as `bgjobd --version` does without.
 
 
 def add_options(command: argparse.ArgumentParser) -> argparse.Action:
     """Add them, but for --config; the argument for the id."""
-    job: argparse.Action = command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
+    job: argparse.Action = command.add_argument("id", type=_number, metavar="ID", help="of the job")
     command.add_argument(
-        "--attempt", type=values.job_id, metavar="N", help="as this attempt of it; else as the latest"
+        "--attempt", type=_number, metavar="N", help="as this attempt of it; else as the latest"
     )
     command.add_argument("--trace", action="store_true", help="stop at the method's first line")
     command.add_argument(
@@ -47,6 +47,12 @@ def words_of(given: argparse.Namespace) -> list[str]:
     words += [word for name, value in given.parameters for word in ("-p", f"{name}={value}")]
     flags = ("trace", "confined", "as_root", "anyway", "yes")
     return words + [f"--{name.replace('_', '-')}" for name in flags if getattr(given, name)]
+
+
+def _number(text: str) -> int:
+    from bgjob.commands import values
+
+    return values.job_id(text)
 
 
 def _given(text: str) -> tuple[str, str]:
