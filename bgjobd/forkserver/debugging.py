@@ -141,8 +141,7 @@ class _Debugged:
 
     def run(self) -> int:
         """The exit code. Raises _LeftOutError, _CannotError, KeyboardInterrupt."""
-        self._enter(sandbox.Limits(account=self._limits.account, umask=self._limits.umask))
-        subreaper.die_with_parent(True)  # which another user's process has forgotten
+        sandbox.give_up_privileges()
         loaded = self._loaded()
         self._take_breakpoints()
         if not self._is_wanted(loaded):
@@ -150,13 +149,14 @@ class _Debugged:
         order = self._order(loaded)
         if self._limits.exit_handlers != "all":
             importlib.import_module(f"{__package__}.exits").forget_registered()
-        if self._asked["is_confined"]:
-            self._enter(self._limits._replace(account=None))
+        self._enter()
         return self._called(loaded.approved, order)
 
-    def _enter(self, limits: sandbox.Limits) -> None:
-        """Raises _CannotError."""
-        sandbox.give_up_privileges()
+    def _enter(self) -> None:
+        """Be where an attempt is, and who it is; its limits are for who asks for them. Raises _CannotError."""
+        limits = self._limits
+        if not self._asked["is_confined"]:
+            limits = sandbox.Limits(account=limits.account, umask=limits.umask)
         place, name = os.path.split(self._directory)
         work = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         ground = sandbox.Ground(place, work, tuple(self._asked["unreadable"]), self._directory, None)
@@ -164,6 +164,7 @@ class _Debugged:
             sandbox.Sandbox(limits, ground, None).enter(name)
         except sandbox.SandboxError as error:
             raise _CannotError(str(error)) from None
+        subreaper.die_with_parent(True)  # which is forgotten where the user changes
 
     # The code
 
@@ -222,7 +223,8 @@ class _Debugged:
         for line in told:
             _tell(line)
         again = ": what it does to the world it does again" if self._asked["has_run"] else ""
-        what = f"This calls {self._target} for real, as uid {os.getuid()}{again}."
+        uid = os.getuid() if self._limits.account is None else self._limits.account.uid
+        what = f"This calls {self._target} for real, as uid {uid}{again}."
         if not self._asked["must_ask"]:
             _tell(what)
             return True

@@ -85,6 +85,12 @@ class Report:
         return [labelled, self.context.token("charge"), 1 // again]
 
 
+class Nobodys:
+    def who(self):
+        Path("made").touch()
+        return [os.getuid(), os.environ["TMPDIR"] == os.getcwd()]
+
+
 class Confined:
     def intrude(self, path):
         Path(path).touch()
@@ -100,6 +106,9 @@ SETTINGS = """
 "shop.Confined" = { max_retries = 0, writable = [], memory = "1G" }
 "parts.halves" = { methods = ["half"], max_retries = 0 }
 """
+
+if os.geteuid() == 0:
+    SETTINGS += '"shop.Nobodys" = { max_retries = 0, user = "nobody" }\n'
 
 ROOT = ("--as-root",) if os.geteuid() == 0 else ()
 """Tests may be run by root, whose jobs are not debugged by chance."""
@@ -427,6 +436,16 @@ def test_root_debugs_nothing_by_chance(running: RunningDaemon) -> None:
     command = [sys.executable, "-m", "bgjobd", "debug", str(job_id), "--config", str(running.config), "--yes"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert (done.returncode, "--as-root does" in done.stderr) == (77, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
+def test_root_debugs_a_class_that_has_a_user_as_that_user(running: RunningDaemon) -> None:
+    job_id = ended(running, "who", "shop.Nobodys")
+    command = [sys.executable, "-m", "bgjobd", "debug", str(job_id), "--config", str(running.config), "--yes"]
+    for options, uid in (((), 65534), (("--confined",), 65534), (("--as-root",), 0)):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert (done.returncode, f"for real, as uid {uid}" in done.stderr) == (0, True), done.stderr
+        assert json.loads(done.stdout) == [uid, True]
 
 
 def test_it_asks_only_where_somebody_can_answer(running: RunningDaemon) -> None:
