@@ -279,7 +279,7 @@ class _Debugged:
         debugger = _FromFirstLine(getattr(approved.function(order.method_name), "__code__", None))
         result = debugger.traced(lambda: attempt_call(call, order, context))
         if debugger.awaits_line:
-            _tell("its first line was not come to in this thread; breakpoint() stops in any")
+            _tell("its first line was not come to where it is traced; breakpoint() stops anywhere")
         return result
 
     def _look_at(self, error: BaseException) -> int:
@@ -319,11 +319,12 @@ class _Debugged:
 
 
 class _FromFirstLine(pdb.Pdb):
-    """Stops first at the first line of this code; of one that is none at the first of all."""
+    """Stops first at the first line of this code, where it is one, and goes on in its thread."""
 
     def __init__(self, code: Any) -> None:
         super().__init__()
         self._code = code
+        self._thread = 0
         self.awaits_line = code is not None
 
     def traced(self, call: Callable[[], Any]) -> Any:
@@ -331,32 +332,47 @@ class _FromFirstLine(pdb.Pdb):
         of that; pdb's own `runcall` raises no such thing.
         """
         self.reset()
-        sys.settrace(self.trace_dispatch)
+        self._trace(self.trace_dispatch)
         try:
             result = call()
         finally:
-            sys.settrace(None)
+            self._trace(None)
             if self.quitting:
                 raise bdb.BdbQuit
         return result
 
+    def _trace(self, function: Any) -> None:
+        """Have this thread traced so, and those that it starts: an async task of Django's has its loop in another."""
+        sys.settrace(function)
+        if "threading" in sys.modules:
+            sys.modules["threading"].settrace(function)
+
+    def _is_met(self) -> bool:
+        """Whether what is traced now comes after the first line, in its thread."""
+        return not self.awaits_line and self._thread in (0, _own_thread())
+
     def user_call(self, frame: Any, argument_list: Any) -> None:
-        if not self.awaits_line:
+        if self._is_met():
             super().user_call(frame, argument_list)
 
     def user_line(self, frame: Any) -> None:
-        if self.awaits_line and frame.f_code is not self._code:
-            return
-        self.awaits_line = False
-        super().user_line(frame)
+        if self.awaits_line and frame.f_code is self._code:
+            self.awaits_line, self._thread = False, _own_thread()
+        if self._is_met():
+            super().user_line(frame)
 
     def user_return(self, frame: Any, return_value: Any) -> None:
-        if not self.awaits_line:
+        if self._is_met():
             super().user_return(frame, return_value)
 
     def user_exception(self, frame: Any, exc_info: Any) -> None:
-        if not self.awaits_line:
+        if self._is_met():
             super().user_exception(frame, exc_info)
+
+
+def _own_thread() -> int:
+    """What tells this thread from others; 0 where nobody has imported what makes some."""
+    return sys.modules["threading"].get_ident() if "threading" in sys.modules else 0
 
 
 def _own_frames(error: BaseException) -> TracebackType | None:

@@ -18,6 +18,7 @@ import pytest
 from bgjobd.forkserver.debug_steps import DebugKeeper
 from bgjobd.supervisor.fork_server_marks import VARIABLE
 from tests.daemon.running import RunningDaemon, children_of, daemon
+from tests.packaging.walkthrough import blocks_of, is_as_shown
 from tests.security.test_terminal_text import HOSTILE, harm_in
 from tests.support import eventually
 
@@ -94,6 +95,17 @@ class Nobodys:
 class Confined:
     def intrude(self, path):
         Path(path).touch()
+"""
+
+REPORTS = """# The reports of the shop
+
+from pydantic import SecretStr
+
+
+class Report:
+    def build(self, rows: int, token: SecretStr):
+        total = 0
+        return total / rows
 """
 
 FUNCTIONS = """
@@ -271,6 +283,31 @@ def test_a_function_of_a_module_is_called_too(running: RunningDaemon) -> None:
     job_id = ended(running, "half", "parts.halves", of=0)
     done = debugged(running, job_id, "--yes", given="p of\nq\n")
     assert (done.returncode, ")half()\n-> return 10 // of\n" in done.stdout) == (1, True)
+
+
+def test_the_session_of_the_documentation_goes_so(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
+    (block,) = (one for one in blocks_of(page, "page") if one.first_line == "$ bgjob debug 12")
+    ((_, shown),) = block.exchanges
+    (tmp_path / "myapp").mkdir()
+    settings = '"myapp.reports.Report" = { max_retries = 1, retry_delay = 0.01 }'
+    with daemon(tmp_path, settings, modules={"myapp/reports": REPORTS}, has_pydantic=True) as running:
+        job_id = ended(running, "build", "myapp.reports.Report", rows=0, token="sesame")
+        (tmp_path / "myapp" / "reports.py").write_text(f"{REPORTS}\n# changed since\n")
+        person = sits_at(running, job_id, program="bgjob", BGJOBD_SOCKET=str(running.socket))
+        told = ""
+        for words, typed in (
+            ("[y/N] ", "y"),
+            ("(secret): ", "sesame"),
+            ("(Pdb) ", "p rows"),
+            ("(Pdb) ", "q"),
+        ):
+            told += person.reads(words)
+            person.types(typed)
+        code, last = person.sees_the_end()
+    told = re.sub(r"[0-9a-f]{12}", "736711a9ab89", told + last).replace(str(tmp_path), "/srv/myapp")
+    shown = re.sub(r"[0-9a-f]{12}", "736711a9ab89", shown).replace("job 12 ", f"job {job_id} ")
+    assert (code, is_as_shown(shown, told)) == (1, True), told
 
 
 # Secrets
