@@ -543,6 +543,25 @@ def test_finished_steps_do_not_run_again_and_waits_are_settled_here(
     assert (other.returncode, f"has job {job.id}, not {job.id + 1}" in other.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("scheduled_at", "told"),
+    [
+        ("2999-01-31T12:00:00.000000Z", "It runs again, 2999-01-31 12:00:00 UTC (in "),
+        ("2026-01-31T12:00:00.000000Z", "It runs again by itself as well; `bgjob cancel "),
+    ],
+)
+def test_a_retry_that_is_due_is_told(
+    running: RunningDaemon, tmp_path: Path, scheduled_at: str, told: str
+) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        job = client.get(job_id).snapshot
+    job |= {"status": "pending", "scheduled_at": scheduled_at, "finished_at": None}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = debugged(running, job_id, "--from", str(tmp_path / "job.json"), "--yes")
+    assert told in done.stderr
+
+
 def test_a_job_of_elsewhere_moves_no_terminal_and_forges_no_line(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
