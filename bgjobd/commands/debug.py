@@ -74,11 +74,11 @@ def _from_daemon(job_id: int, config: Config) -> Found:
     socket = str(config.daemon.socket)
     try:
         with Client(socket) as client:
-            handle = client.get(job_id)
-            job = handle.snapshot
+            found = client.get(job_id)
+            job = found.snapshot
             if not job.get("steps"):
                 return Found(job, [], [])
-            read = handle.steps()
+            read = found.steps()
             return Found(job, read.steps, read.signals)
     except JobNotFoundError as error:
         raise RefusedError(f"{error}; `bgjob list` has those there are", UNKNOWN) from None
