@@ -13,7 +13,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
-from bgjobd.core.masking import masked_text
+from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
@@ -134,8 +134,8 @@ _HIDDEN: Final = frozenset(
 class StoredJob:
     """A job with some of its attempts, the latest last; `next` is the number before which the others come, or None.
 
-    `columns` are as they are stored, but that `parameters` have sensitive values masked. So these and `result` are JSON
-    text: they may be large, and to pass them on nobody has to read them.
+    `columns` are as they are stored, but that `parameters` have sensitive values masked; `sensitive` are their names.
+    So these and `result` are JSON text: they may be large, and to pass them on nobody has to read them.
     """
 
     columns: JsonObject
@@ -490,7 +490,9 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
-    columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
+    sensitive = json.loads(row["sensitive"] or "[]")
+    columns["sensitive"] = masked_names(row["parameters"], sensitive)
+    columns["parameters"] = masked_text(row["parameters"], sensitive)
     return StoredJob(columns, attempts, next)
 
 

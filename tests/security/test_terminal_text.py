@@ -147,7 +147,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 }
 """For each command what else is given to it, and which answers it shows."""
 
-NEEDS_NO_DAEMON: Final = {"completion", "outbox"}  # of the latter: tests/client/test_outbox_command.py
+NEEDS_NO_DAEMON: Final = {"completion", "outbox", "debug"}
+"""Of `outbox`: tests/client/test_outbox_command.py. `debug` becomes the daemon's command of that name."""
 
 
 class Liar:
@@ -495,6 +496,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "status": (("status",), ("status", "--json")),
     "prune": (("prune", "--dry-run"), ("prune", "--dry-run", "--json"), ("prune", "--archive", HOSTILE)),
     "backup": (("backup",),),
+    "debug": (("debug", "1", "--from", HOSTILE),),  # the others: tests/daemon/test_debug.py
     "units": (("units",),),
     "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from bgjob.commands import completion, follow, look, manage, pages, submit, values
+from bgjob.commands import completion, debug, debug_arguments, follow, look, manage, pages, submit, values
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
 from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, UniqueWhile
 
@@ -443,6 +443,22 @@ def _add_signal(commands: Commands) -> None:
     )
 
 
+def _add_debug(commands: Commands) -> None:
+    command = added(
+        commands,
+        "debug",
+        debug.debug,
+        "bgjob debug 12",
+        "bgjob debug 12 --trace -p full=false",
+        "bgjob show 12 --steps --json | bgjob debug 12 --from -",
+        json_help=None,
+        more="What the job does to the world it does again; nothing of it is recorded. "
+        "The exit code is 0 where it completed, 1 where it raised, 130 where it was interrupted.",
+    )
+    completion.asking_for(debug_arguments.add_options(command), "jobs")
+    command.add_argument("--config", metavar="FILE", help="of the daemon; else as for bgjobd")
+
+
 def _add_times(terms: Options) -> None:
     _add_term(
         terms,
@@ -490,4 +506,5 @@ COMMANDS: Final = (
     _add_settle,
     _add_change,
     _add_signal,
+    _add_debug,
 )

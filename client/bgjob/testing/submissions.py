@@ -122,6 +122,7 @@ class Submission(NamedTuple):
             "steps": 0,
             "waiting_on": None,
             "waits_for": 0,
+            "sensitive": [],
             "attempts": [],
         }
 
