@@ -294,6 +294,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Steps": [of_job],
         "Values": [of_job],
         "Signal": [{"id": job_id + 1_000_000, "name": "packed"}],
+        "Settle": [{"id": number, "completed": True} for number in (job_id, job_id + 1_000_000)],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Stats": [{"usage": True, "counts": True}],
         "Submit": [],  # the ways in have its answers
