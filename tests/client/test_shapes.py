@@ -92,21 +92,30 @@ TOLD: Final[Mapping[str, Any]] = {
 """What Stats tells of a daemon with much to do."""
 
 _NO_STEPS: Final = {"next": None, "steps": [], "signals": []}
+_NO_JOBS: Final = {"jobs": [], "next": None, "is_complete": True}
+
+
+def _shown(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of a job that is submitted, waited for, and shown; it has no steps, and nothing runs it again."""
+    whole = {key: {"job": job} for key in ("Get", "Wait")}
+    values = {"values": [], "next": 0, "left_out": 0, "is_end": True}
+    return {**whole, "Submit": {"id": 1}, "Steps": _NO_STEPS, "List": _NO_JOBS, "Values": values}
+
 
 ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     "submitted": ({"id": 1}, ("run a.B::c",)),
     "running job": (
-        {"job": whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
-         | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES, "id": 1, **_NO_STEPS},
+        _shown(whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
+               | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "failed job": (
-        {"job": whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
-         | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES, "id": 1, **_NO_STEPS},
+        _shown(whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
+               | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "completed job": (
-        {"job": whole(1, "completed", result=[1], progress=None, attempt=1), "id": 1, **_NO_STEPS},
+        _shown(whole(1, "completed", result=[1], progress=None, attempt=1)),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "jobs": (
@@ -158,11 +167,12 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
                                  takes={"a": {"of": {"id": 1}, "pointer": "/a", "problem": "no"}}), "next": None},
             "Graph": {"jobs": [summary(1, "failed")], "groups": [_GROUP], "edges": [_EDGE], "is_whole": True},
             "Steps": _NO_STEPS,
+            "List": _NO_JOBS,
         },
         ("show 1",),
     ),
     "job behind its key": (
-        {"job": whole(1, is_behind=True, key="customer:7", turn=3), **_NO_STEPS},
+        _shown(whole(1, is_behind=True, key="customer:7", turn=3)),
         ("show 1",),
     ),
     "keys": (

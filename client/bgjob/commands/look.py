@@ -161,8 +161,8 @@ _CUTS: Final = {
 
 
 def _runs_again(client: Client, job: Mapping[str, Any]) -> str:
-    """Which jobs run its call again, the newest first; nothing of a daemon that knows nothing of that."""
-    if "again_of" not in job:
+    """Which jobs run its call again, the newest first; nothing of a daemon that knows nothing of that, nor of steps."""
+    if job.get("steps") is None:
         return ""
     page = client.list(again_of=job["id"], limit=_MOST_AGAIN)
     ids = [str(one["id"]) for one in page.items]
