@@ -109,7 +109,8 @@ def test_a_list_tells_behind_which_key_a_job_is() -> None:
 
 
 def test_a_job_tells_its_key_its_turn_and_that_it_is_behind() -> None:
-    told = {"job": whole(1, turn=5, **BEHIND), "next": None, "steps": [], "signals": []}
+    nothing = {"next": None, "steps": [], "signals": [], "jobs": [], "is_complete": True}
+    told = {"job": whole(1, turn=5, **BEHIND), **nothing}
     lines = shown_by("show 1", Reply(told)).splitlines()
     assert "status      behind customer:7" in lines
     assert "queue       default, priority 0, turn 5" in lines

@@ -132,6 +132,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
     "again": (("1",), ("id",)),
+    "settle": (("1", "--completed"), ()),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
