@@ -325,8 +325,11 @@ def test_show_tells_what_a_job_takes_of_results_and_what_went_wrong_with_that() 
     }
     told = {
         "job": whole(14, "cancelled", takes=takes, cancelled_after="12"),
-        **{"next": None, "steps": [], "signals": []},
-        **{"jobs": [], "is_complete": True},
+        "next": None,
+        "steps": [],
+        "signals": [],
+        "jobs": [],
+        "is_complete": True,
     }
     lines = shown_by("show 14", Reply(told)).splitlines()
     assert "takes       rows from job 12, /rows: there is no /rows" in lines
