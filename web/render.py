@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,7 @@ def _environment(static: str) -> Environment:
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
+        "as_word": shlex.quote,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,

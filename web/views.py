@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
+from bgjob.answers import is_for_review
 from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
@@ -39,7 +40,8 @@ from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
 from .stacks import Stacks
-from .steps import steps_of
+from .steps import again_as, steps_of
+from .values import values_of
 
 _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
@@ -218,7 +220,8 @@ class Page:
         printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
             "job": job,
-            "why": None if has_ended else self._client.why(int(job_id)),
+            "why": self._client.why(int(job_id)) if is_for_review(job) or not has_ended else None,
+            "is_for_review": is_for_review(job),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items if seen.entry else entries.items[::-1],
@@ -229,8 +232,10 @@ class Page:
             "output_before": printed.begin,
             "output_end": printed.end,
             **self.groups.neighbours(int(job_id)),
+            "again_as": again_as(self._client, job),
             **steps_of(self._client, job),
-            "can_retry": job["status"] in ("failed", "cancelled"),
+            **values_of(self._client, job),
+            "can_retry": job["status"] in ("failed", "cancelled") and not is_for_review(job),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
             "looked": self._stacks.shown(job),

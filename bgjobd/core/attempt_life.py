@@ -145,12 +145,15 @@ class AttemptLife(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EndTerms:
-    """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one."""
+    """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one.
+    `reviews`: where nobody knows what it did, a person is to say it.
+    """
 
     timeout: float | None = None
     caps: Caps = NO_CAPS
     retry_lost: bool = True
     retry_on: Collection[Outcome] | None = None
+    reviews: bool = False
     may_throttle: bool = True
     has_key: bool = True
 
@@ -486,7 +489,10 @@ def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: En
     """The end under the name of what caused it: a limit, a stop, or itself."""
     fact = seen if isinstance(seen, AttemptEnded) else AttemptEnded(life.number, seen, now)
     ending = by_limit(fact, terms.caps, life.stop_reason)
-    ending = verdict(ending, life.stop_reason, terms.timeout, terms.retry_lost, terms.retry_on, life.where)
+    allowed = terms.retry_lost, terms.retry_on
+    ending = verdict(
+        ending, life.stop_reason, terms.timeout, *allowed, reviews=terms.reviews, where=life.where
+    )
     ending = settle_throttle(ending, terms.may_throttle, terms.has_key)
     return fact if ending is fact.ending else replace(fact, ending=ending)
 

@@ -32,8 +32,12 @@ MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
 MAX_STEPS = 1000  # that begin, and as many that are done
-# The last progress; that entries are left out, how many; that prints are lost; that it waits; which steps did not come.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
+# The last progress; that entries are left out, how many, and values; that prints are lost; that it waits; which steps
+# did not come.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 7 + 2 * MAX_STEPS
+MAX_VALUES = 10_000
+MAX_VALUE = 64 * 1024
+MAX_VALUED = 1024 * 1024
 MAX_NOTED = 1024 * 1024
 MAX_STACKS = 50
 MAX_STACK = 256 * 1024
@@ -58,6 +62,9 @@ HOOKS = (HOOK, ON_FAILURE)
 
 CARRY = "carry"
 """The kind of the file that tells an attempt what those before it have finished."""
+
+STATE = "state"
+"""The kind of the file in which an attempt saves its job's state."""
 
 _SHORT = 4 * 1024
 _SHORT_NAME = 100
@@ -89,7 +96,7 @@ _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 _MOST_STACKS = 8 * (MAX_STACK + 1024)
 """Bytes in which answers are looked for: of the attempt, and of some of its copies."""
 _MAX_LINES = (
-    MAX_NOTES + MAX_STACKS + 100
+    MAX_NOTES + MAX_VALUES + MAX_STACKS + 100
 )  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
@@ -146,14 +153,22 @@ def _is_plain(number: str) -> bool:
 
 
 def started(
-    token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
+    token: str,
+    pid: int,
+    start_time: int,
+    pidfd_inode: int,
+    boot_id: str,
+    monotonic: float,
+    mark: str = "",
+    has_state: bool = False,
 ) -> bytes:
     """The line of a `started` record: this process, at this moment. Token, `boot_id`, which is that of its life, and
-    `mark`, that of its fork server, are plain: hexadecimal, and hyphens.
+    `mark`, that of its fork server, are plain: hexadecimal, and hyphens. `has_state`: it has a file for that.
     """
+    more = ',"state":true' if has_state else ""
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}{more}}}\n'
     ).encode()
 
 
@@ -237,6 +252,14 @@ def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes
     """The line of a `step` record: this one is done. Its `result` is JSON text, so that a record is flat if long."""
     told = {"is_awaited": is_awaited, "result": result}
     return _plain_line({"type": "step", "pid": pid, "at": at, "name": name, **told})
+
+
+def value(pid: int, at: float, place: int, step: str | None, value: str) -> bytes:
+    """The line of a `value` record: what the job tells whoever follows it, JSON text. `place` is that among the values
+    outside of steps, 0 within `step`.
+    """
+    told = {"place": place, "step": step, "value": value}
+    return _plain_line({"type": "value", "pid": pid, "at": at, **told})
 
 
 def left(pid: int, at: float, names: list[str]) -> bytes:
@@ -565,7 +588,7 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_NOTED = ("log", "progress", "began", "step", "left")
+_NOTED = ("log", "progress", "began", "step", "left", "value")
 _NOTES = ("waiting", *_NOTED)
 _PASSED_OVER = (*_NOTED, "stack")
 
@@ -579,6 +602,7 @@ _RANGES = {
     "oom_kills": (0, 2**22),
     "exit_code": (0, 255),
     "turn": (1, 1000),
+    "place": (0, _LARGEST),
     "until": (0.0, 253_402_300_799.0),
     "own_cpu": (0.0, _LARGEST),
     "max_rss": (0, _LARGEST),
@@ -626,6 +650,7 @@ _FIELDS = {
     "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
     "left": _fields(pid=int, at=_NUMBER, names=str),
     "stack": _fields(pid=int, at=_NUMBER, stack=str),
+    "value": _fields(pid=int, at=_NUMBER, place=int, step=(str, NoneType), value=str),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

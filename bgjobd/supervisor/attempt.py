@@ -8,10 +8,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Unknown
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import StopReason
@@ -30,6 +31,7 @@ from bgjobd.supervisor.looks import BEGINNING, Asked, GoneError, Look, wait_unti
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import settle, settle_dead
+from bgjobd.supervisor.states import StateReader, may_have_state
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
@@ -68,6 +70,7 @@ class Attempt:
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
+        self._state = StateReader(around, key)
         self._end = AttemptEnd(around, key, class_name, self._news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
@@ -118,6 +121,7 @@ class Attempt:
             policy.caps,
             policy.retry_lost,
             policy.retry_on,
+            policy.unknown is Unknown.REVIEW,
             may_throttle=policy.throttle,
             has_key=self._has_key,
         )
@@ -158,6 +162,7 @@ class Attempt:
         """Let go of descriptors and timers; it goes on."""
         self._stop.disarm()
         self._patience.end()
+        self._state.stop()
         self.process.release()
 
     # Start
@@ -220,6 +225,16 @@ class Attempt:
         if self._news.has_more:
             self._around.catch_up(self)
 
+    def on_save(self) -> None:
+        """It has saved its job's state."""
+        if self.may_have_state:
+            self._state.look_soon()
+
+    @property
+    def may_have_state(self) -> bool:
+        """Whether it may have a file for its job's state."""
+        return may_have_state(self._news.started)
+
     # End
 
     def on_report(self, message: dict[str, Any]) -> None:
@@ -269,8 +284,17 @@ class Attempt:
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        around.outputs.finish(self.key, partial(self._end.hand_over, ended))
+        self._hand_over(ended)
         self.way.leave()  # last, for it sends others, of whose troubles this end knows nothing
+
+    def _hand_over(self, ended: AttemptEnded) -> None:
+        """Hand it over, behind what it has saved of its job's state."""
+        try:
+            self._state.read_last(self._news.started)
+        except OSError:  # no descriptors
+            self._around.loop.call_later(LAST_LOOK, self._hand_over, ended)
+            return
+        self._around.outputs.finish(self.key, partial(self._end.hand_over, ended))
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
@@ -333,6 +357,7 @@ class Attempt:
         self._note_start(journal)
         self.mark = self.mark or journal_facts.mark_in(journal)
         self.note_news()
+        self.on_save()
         self._around.outbox.send()
         try:
             is_open = self.process.open(journal)

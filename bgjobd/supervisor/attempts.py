@@ -190,6 +190,8 @@ class Attempts:
         changes = self._spool.take_changes()
         for key in changes.created & self._all.keys():
             self._all[key].on_journal()
+        for key in self._all.keys() & (self._all.keys() if changes.has_missed else changes.saved):
+            self._all[key].on_save()
         keys = self._all.keys() if changes.has_missed else changes.created | changes.grown
         found = [self._all[key] for key in keys & self._all.keys()]
         return [attempt for attempt in found if not attempt.life.state.is_final]
@@ -244,6 +246,8 @@ class Attempts:
         if attempt is not None and attempt.life.is_bereft:
             self._spool.remove_bereft(key)
         self._spool.remove_carry(key)
+        if attempt is None or attempt.may_have_state:
+            self._spool.remove_state(key)
         if not keep_journal and attempt is not None and attempt.is_fenced:
             self._spool.fences.lift(key)
         elif not keep_journal:

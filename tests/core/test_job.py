@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
-from bgjobd.core.masking import masked
+from bgjobd.core.masking import masked, masked_names
 from tests.core.samples import CALL, FAILED, NEVER_AGAIN, seeded
 
 SECRET = "hunter2"
@@ -62,6 +62,7 @@ def test_masking_keeps_names_and_order_and_every_other_value(
     assert parameters == before
     for name, value in shown.items():
         assert value == ("***" if name in sensitive else before[name])
+    assert masked_names(json.dumps(before), sensitive) == sorted(sensitive.intersection(before))
 
 
 # What caused an ending

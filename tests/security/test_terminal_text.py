@@ -119,11 +119,12 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "run": (("shop.jobs.Email::send",), ("id",)),
     "run -w": (("shop.jobs.Email::send",), ("job",)),
     "list": ((), ("summary",)),
-    "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals")),
+    "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals", "values")),
     "signal": (("1", "packed", "1"), ()),
     "why": (("1",), ("why",)),
     "stack": (("1",), ("stack",)),
     "tail": ((), ("entry",)),
+    "follow": (("1",), ("values",)),
     "output": (("1",), ("output",)),
     "wait": (("1",), ("summary", "job")),
     "cancel": (("1",), ()),
@@ -132,6 +133,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group": (("1",), ("group",)),
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
+    "again": (("1",), ("id",)),
+    "settle": (("1", "--completed"), ()),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
@@ -147,7 +150,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 }
 """For each command what else is given to it, and which answers it shows."""
 
-NEEDS_NO_DAEMON: Final = {"completion", "outbox"}  # of the latter: tests/client/test_outbox_command.py
+NEEDS_NO_DAEMON: Final = {"completion", "outbox", "debug"}
+"""Of `outbox`: tests/client/test_outbox_command.py. `debug` becomes the daemon's command of that name."""
 
 
 class Liar:
@@ -169,7 +173,7 @@ class Liar:
                 line.wait_for_hang_up()
             case "Wait":
                 line.reply(job=told["job"], next=None)
-            case "Submit":
+            case "Submit" | "Again":
                 line.reply(id=told["id"], created=True)
             case "Reload":
                 line.reply(code_version=told["code_version"])
@@ -497,6 +501,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "status": (("status",), ("status", "--json")),
     "prune": (("prune", "--dry-run"), ("prune", "--dry-run", "--json"), ("prune", "--archive", HOSTILE)),
     "backup": (("backup",),),
+    "debug": (("debug", "1", "--from", HOSTILE),),  # the others: tests/daemon/test_debug.py
     "units": (("units",),),
     "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),
 }
