@@ -38,7 +38,7 @@ def parser() -> Parser:
     """The parser of the command."""
     from bgjobd.commands import arguments
 
-    return arguments.parser((serve, check, schedules, status, prune, backup, web), (demo, units))
+    return arguments.parser((serve, check, schedules, status, prune, backup, debug, web), (demo, units))
 
 
 def _open_standard_streams() -> None:
@@ -147,6 +147,15 @@ def backup(given: argparse.Namespace) -> int:
     from bgjobd.commands.backup import backup
 
     return _with_settings(backup, given)
+
+
+def debug(given: argparse.Namespace) -> int:
+    """Call a job's method again, here, under a debugger: at what it raises, or from its first line. Nothing of it is
+    recorded, and what it does to the world it does again.
+    """
+    from bgjobd.commands.debug import debug
+
+    return _with_settings(debug, given)
 
 
 def web(given: argparse.Namespace) -> int:

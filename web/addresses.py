@@ -10,7 +10,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from bgjob.words import BEHIND, BLOCKED, KEY_LENGTHS, RETRYING, SCHEDULED, SNOOZED, WAITING, EntryType, Status
+from bgjob.words import (
+    BEHIND,
+    BLOCKED,
+    KEY_LENGTHS,
+    RETRYING,
+    REVIEW,
+    SCHEDULED,
+    SNOOZED,
+    WAITING,
+    EntryType,
+    Status,
+)
 
 MOST_TEXT: Final = 200
 ID: Final = "[1-9][0-9]{0,17}"
@@ -26,7 +37,7 @@ PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
 STATUSES: Final = (
     Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, Status.RUNNING,
-    Status.COMPLETED, Status.FAILED, Status.CANCELLED,
+    Status.COMPLETED, Status.FAILED, REVIEW, Status.CANCELLED,
 )  # fmt: skip
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")

@@ -78,6 +78,8 @@ def _standing(edge: Told) -> str:
 def member_standing(told: Told) -> str:
     """How a group's member, a job or a group, stands to it."""
     word = told["state"] if "state" in told else told["status"]
+    if "status" in told and answers.is_for_review(told):
+        return OPEN
     if word in (Status.FAILED, Status.CANCELLED):
         return FAILED
     return MET if word == Status.COMPLETED else OPEN

@@ -83,6 +83,8 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     yield _gauge("jobs_blocked", "Jobs that wait for others; they are among the pending ones.", blocked)
     told = "Jobs that sleep or wait for a signal; they are among the pending ones."
     yield _gauge("jobs_waiting", told, stats.get("waiting") or 0)
+    told = "Failed jobs of which nobody knows what they did, until a person says it."
+    yield _gauge("jobs_review", told, stats.get("review") or 0)
     yield _gauge("groups_open", "Groups of jobs that have not ended.", groups)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
-from bgjob.text import key_rules, raised, retries_spent, standing, step_name, step_took, try_signal
+from bgjob.text import (
+    is_of_library,
+    key_rules,
+    raised,
+    retries_spent,
+    standing,
+    step_name,
+    step_took,
+    try_signal,
+)
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
@@ -27,7 +37,6 @@ _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
 _UNITS: Final = (("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400), ("week", 7 * 86_400))
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
-_LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
 
 _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -74,6 +83,7 @@ def _environment(static: str) -> Environment:
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
+        "as_word": shlex.quote,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
@@ -123,7 +133,7 @@ def own_frames(traceback: str) -> str | None:
     for line in traceback.splitlines(keepends=True):
         place = _FRAME.match(line)
         if place is not None:
-            is_own = _LIBRARY.search(place[1]) is None
+            is_own = not is_of_library(place[1])
             counts[is_own] += 1
         elif not line.startswith(" "):
             is_own = True  # the error itself, or what stands between two tracebacks

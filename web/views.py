@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
+from bgjob.answers import is_for_review
 from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
@@ -38,7 +39,9 @@ from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .schedules import ScheduleViews
 from .settings import Settings
-from .steps import steps_of
+from .stacks import Stacks
+from .steps import again_as, steps_of
+from .values import values_of
 
 _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
@@ -78,6 +81,7 @@ class Page:
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
+        self._stacks = Stacks()
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
@@ -216,7 +220,8 @@ class Page:
         printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
             "job": job,
-            "why": None if has_ended else self._client.why(int(job_id)),
+            "why": self._client.why(int(job_id)) if is_for_review(job) or not has_ended else None,
+            "is_for_review": is_for_review(job),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items if seen.entry else entries.items[::-1],
@@ -227,10 +232,13 @@ class Page:
             "output_before": printed.begin,
             "output_end": printed.end,
             **self.groups.neighbours(int(job_id)),
+            "again_as": again_as(self._client, job),
             **steps_of(self._client, job),
-            "can_retry": job["status"] in ("failed", "cancelled"),
+            **values_of(self._client, job),
+            "can_retry": job["status"] in ("failed", "cancelled") and not is_for_review(job),
             "can_cancel": not has_ended,
             "is_asked": request.query.get("ask") == "cancel",
+            "looked": self._stacks.shown(job),
         }
         return self._shown(request, "job.html", values)
 
@@ -269,6 +277,11 @@ class Page:
             return redirect(f"/jobs/{job_id}?ask=cancel")
         self._client.cancel(int(job_id))
         return self._done(request, f"/jobs/{job_id}", f"cancel of job {job_id}")
+
+    def stack(self, request: Request, job_id: str) -> Response:
+        """Asks a job where it is, and leads to its page, which tells that."""
+        self._stacks.keep(int(job_id), self._slow.stack(int(job_id)))
+        return self._done(request, f"/jobs/{job_id}", f"look at job {job_id}")
 
     def pause(self, request: Request, queue: str) -> Response:
         self._client.pause(queue)
@@ -409,6 +422,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("GET", rf"/jobs/({ID})/graph", _of_groups(GroupViews.graph)),
         ("POST", rf"/jobs/({ID})/retry", Page.retry),
         ("POST", rf"/jobs/({ID})/cancel", Page.cancel),
+        ("POST", rf"/jobs/({ID})/stack", Page.stack),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),

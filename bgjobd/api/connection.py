@@ -213,8 +213,9 @@ class Connection(asyncio.BufferedProtocol):
         last = Reply()
         try:
             # It is given no name, so that it ends with this loop, however that ends.
-            async for parameters in self._dispatcher.stream(request, self._known()):
-                self._send(request, Reply(parameters, continues=True).to_bytes())
+            async for told in self._dispatcher.stream(request, self._known()):
+                reply = told if isinstance(told, Encoded) else Reply(told, continues=True)
+                self._send(request, reply.to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
                 await self._admission.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:

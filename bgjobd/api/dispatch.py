@@ -23,14 +23,15 @@ class Encoded:
     """The parameters of a reply as JSON, made off the loop, which only passes them on: for those that may be large."""
 
     parameters: bytes
+    continues: bool = False
 
     def to_bytes(self) -> bytes:
-        return b'{"parameters":%b}\0' % self.parameters
+        return b'{"parameters":%b%b}\0' % (self.parameters, b',"continues":true' if self.continues else b"")
 
 
 Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject | Encoded]]
 """A method that answers once."""
-Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject]]
+Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject | Encoded]]
 """A method that answers as often as it has news, for calls with `more`."""
 
 
@@ -53,7 +54,7 @@ class Dispatcher:
         """Whether it is answered as often as there is news."""
         return request.more and request.method in self._methods.streams
 
-    def stream(self, request: Request, caller: Caller) -> AsyncIterator[JsonObject]:
+    def stream(self, request: Request, caller: Caller) -> AsyncIterator[JsonObject | Encoded]:
         """The answers to such a request."""
         asker.set(caller.uid)
         return self._methods.streams[request.method](request.parameters, caller)

@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import groups, schedules, schemas, signals, steps, streams
+from bgjobd.api import again, groups, looking, reviews, schedules, schemas, signals, steps, streams, values
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -64,6 +64,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         schedule=given.schedule,
         group=given.group,
         key=given.key,
+        again_of=given.again_of,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -126,18 +127,23 @@ async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
 
 async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
-    await daemon.record(JobRequests(tuple(ids), RetryRequested(anyway=bool(given.anyway))))
-    say_who(daemon, f"retry of {first_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
+    fact = RetryRequested(anyway=bool(given.anyway), from_start=bool(given.from_start))
+    await daemon.record(JobRequests(tuple(ids), fact))
+    how = f"{' anyway' if fact.anyway else ''}{' from the start' if fact.from_start else ''}"
+    say_who(daemon, f"retry of {first_jobs(ids)}{how}", caller)
     return {"ids": ids}
 
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    before = daemon.current_catalogue.try_catalogue()
     catalogue = await daemon.reload.ask()
+    is_other = before is None or before.code_version != catalogue.code_version
     async with caller.turn:
         return {
             "code_version": catalogue.code_version,
             "needing_restart": daemon.reload.needing_restart,
             "waiting_jobs": await daemon.inspection.fates(catalogue),
+            "amid_steps": await daemon.readers.read(Reader.amid_steps) if is_other else 0,
         }
 
 
@@ -245,6 +251,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "jobs": tally.jobs,
         "blocked": tally.blocked,
         "waiting": tally.waiting,
+        "review": tally.for_review,
         "groups_open": groups_open,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
@@ -278,6 +285,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
+    "Again": (schemas.Again, again.again),
+    "Settle": (schemas.Settle, reviews.settle),
     "Signal": (schemas.Signal, signals.signal),
     "Change": (schemas.Change, change),
     "Group": (schemas.GroupId, groups.group),
@@ -300,6 +309,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Running": (Nothing, running),
     "Keys": (schemas.Keys, keys),
     "Steps": (schemas.Steps, steps.steps),
+    "Stack": (schemas.Stack, looking.stack),
+    "Values": (schemas.Values, values.values),
     "Why": (schemas.Why, why),
     "Schedules": (schemas.Schedules, schedules.schedules),
     "Occurrences": (schemas.Occurrences, schedules.occurrences),
@@ -312,14 +323,17 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
 }
 
 
-_STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject]]]]] = {
+_STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject | Encoded]]]]] = {
     "Watch": (schemas.Watch, streams.watch),
     "Logs": (schemas.Logs, streams.logs),
     "Output": (schemas.Output, streams.output),
+    "Values": (schemas.Values, values.follow),
 }
 
 
-_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "Change", "SealGroup", "CancelGroup", "Signal"})
+_ASKING_GRANTS: Final = frozenset(
+    {"Submit", "SubmitMany", "Change", "SealGroup", "CancelGroup", "Signal", "Again"}
+)
 """The methods that ask what else the caller may do: they get the grants first."""
 
 _HELD: Final = frozenset({"Wait", "WaitGroup"})
@@ -371,10 +385,10 @@ async def _follow(
     grants: Grants,
     right: Right,
     shape: type[Input],
-    function: Callable[..., AsyncIterator[JsonObject]],
+    function: Callable[..., AsyncIterator[JsonObject | Encoded]],
     parameters: JsonObject,
     caller: Caller,
-) -> AsyncIterator[JsonObject]:
+) -> AsyncIterator[JsonObject | Encoded]:
     grants.check(caller, right)
     stream = function(daemon, checked(shape, parameters), caller)
     while True:

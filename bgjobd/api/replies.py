@@ -16,7 +16,7 @@ from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
 from bgjobd.core.gate import NO_RULES
-from bgjobd.core.masking import masked, masked_text
+from bgjobd.core.masking import masked, masked_names, masked_text
 from bgjobd.core.rates import Bucket
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogLine
@@ -76,11 +76,13 @@ async def job_reply(
 
 def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.
+    masked_by_now = masked_names(job.columns["parameters"], policy.sensitive)
+    columns = job.columns | {"sensitive": sorted({*job.columns["sensitive"], *masked_by_now})}
     texts = {
         "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",
     }
-    fields = ",".join(_fields(job.columns, texts))
+    fields = ",".join(_fields(columns, texts))
     attempts = ",".join(map(to_json, job.attempts))
     return Encoded(f'{{"job":{{{fields},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
 
@@ -158,6 +160,7 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "key": policy.key,
         "rate": None if policy.rate is None else str(policy.rate),
         "throttle": policy.throttle,
+        "unknown": policy.unknown,
     }
 
 

@@ -153,14 +153,43 @@ class Signal(OneJob):
     signal_key: Key | None = None
 
 
+class Again(Input):
+    id: Id
+    parameters: InstanceOf[dict[str, Any]] | None = None
+    from_step: Key | None = None
+    idempotency_key: Key | None = None
+
+
 class Steps(Input):
     id: Id
     after: Offset | None = None
     limit: Limit | None = None
 
 
+class Stack(Input):
+    id: Id
+    signal: bool | None = None
+    insist: bool | None = None
+    children: bool | None = None
+
+
+class Values(Input):
+    id: Id
+    after: int | None = None
+    limit: Limit | None = None
+
+
+class Settle(Input):
+    id: Id
+    completed: bool | None = None
+    step: Key | None = None
+    result: Any = None
+    why: Annotated[str, Field(max_length=10_000)] | None = None
+
+
 class Retry(JobIds):
     anyway: bool | None = None
+    from_start: bool | None = None
 
 
 class Change(JobIds):
@@ -268,6 +297,7 @@ class List(Input):
     schedule: str | None = None
     group: Id | None = None
     key: Key | None = None
+    again_of: Id | None = None
 
 
 class Logs(Input):

@@ -1,4 +1,4 @@
-"""The method of org.bgjobd.Jobs that tells the steps of a job, what it waits for, and the signals that it has got."""
+"""The method of org.bgjobd.Jobs that tells the steps of a job, what it waits for, its state, and its signals."""
 
 from __future__ import annotations
 
@@ -42,8 +42,11 @@ def _encoded(found: StepsOfJob, seed: str, shows_values: bool) -> Encoded:
     told = [(step | {"token": _token(seed, step)}, value) for step, value in found.steps]
     steps = _listed(told, "result", shows_values)
     signals = _listed(found.signals, "payload", shows_values)
-    following = to_json(found.next)
-    return Encoded(f'{{"steps":[{steps}],"state":null,"signals":[{signals}],"next":{following}}}'.encode())
+    state, following = found.state, to_json(found.next)
+    value = _told(state.text if state is not None and shows_values else None)
+    size = to_json(None if state is None else state.size)
+    of_state = f'"state":{value},"signals":[{signals}],"next":{following},"state_size":{size}'
+    return Encoded(f'{{"steps":[{steps}],{of_state}}}'.encode())
 
 
 def _token(seed: str, step: JsonObject) -> str:

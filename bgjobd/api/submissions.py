@@ -331,9 +331,15 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 
 async def text_in_order(parameters: JsonObject, text: str) -> str:
     """The parameters as `_in_order` has them; `text` is what they are as they came."""
+    if _are_few(parameters) and _is_flat(parameters) and _is_in_order(parameters):
+        return text
+    return await in_order(parameters)
+
+
+async def in_order(parameters: JsonObject) -> str:
+    """The same of parameters of which there is no text."""
     if _are_few(parameters):
-        is_told = _is_flat(parameters) and _is_in_order(parameters)
-        return text if is_told else _in_order(parameters)
+        return _in_order(parameters)
     return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 

@@ -153,6 +153,15 @@ def _of_backup(command: Parser) -> None:
     command.add_argument("--force", action="store_true", help="replace FILE where there is one")
 
 
+def _of_debug(command: Parser) -> None:
+    from bgjob.commands.debug_arguments import (
+        add_options,
+    )  # here: it is the client's, and most commands do without
+
+    command.epilog = "exit codes: 0 the job completed, 1 it raised, 130 it was interrupted, or not wanted"
+    add_options(command)
+
+
 def _of_demo(command: Parser) -> None:
     command.add_argument(
         "--once", action="store_true", help="end when the jobs have ended, and print a table"
@@ -178,6 +187,7 @@ _OPTIONS: Final[dict[str, Callable[[Parser], None]]] = {
     "status": _add_json,
     "prune": _of_prune,
     "backup": _of_backup,
+    "debug": _of_debug,
     "web": lambda _: None,
     "demo": _of_demo,
     "units": _of_units,

@@ -34,7 +34,7 @@ from bgjobd.supervisor.work_dirs import ASIDE
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
 
-_NO_JOURNALS: Final = ("stop", journals.CARRY)
+_NO_JOURNALS: Final = ("stop", journals.CARRY, journals.STATE)
 _KINDS: Final = ("journal", *journals.HOOKS, *_NO_JOURNALS)
 _AT_ONCE: Final = 1000
 """How many files of attempts are looked up in the books at once."""

@@ -207,6 +207,10 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         waited = _waited(seen)
         if waited is not None and waited > _LONG:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
+        review = seen.stats.get("review")
+        if review:
+            jobs, they = ("1 job is", "it") if review == 1 else (f"{review:,} jobs are", "they")
+            yield f"{jobs} for review: nobody knows what {they} did; `bgjob list --status review`"
         failure = seen.stats.get("reload_failure")
         if failure is not None:
             yield f"the last reload failed and changed nothing: {failure}; mend it, and reload"

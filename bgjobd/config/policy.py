@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from bgjob.words import Backoff, Outcome
+from bgjob.words import Backoff, Outcome, Unknown
 from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import ValidationContext
@@ -42,6 +42,7 @@ class Policy:
     no own limit.
 
     `retry_on` is None where every bad outcome may be retried. `throttle`: its jobs may keep others from starting.
+    `unknown` is what becomes of a job of which nobody knows what it did.
     """
 
     retry: RetryPolicy
@@ -60,6 +61,7 @@ class Policy:
     rate: Rate | None = None
     throttle: bool = True
     caps: Caps = NO_CAPS
+    unknown: Unknown = Unknown.FAILED
 
     def unique_key(self, parameters: Mapping[str, Any]) -> str | None:
         """The key of a job whose caller gives none; None for one that has none of the parameters."""
@@ -126,6 +128,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         key=own.key,
         rate=own.rate,
         throttle=first(own.throttle, True),
+        unknown=first(own.unknown, Unknown.FAILED),
     )
 
 

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
+from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome, Unknown
 from bgjobd.config import values
 from bgjobd.config.values import ValidationContext, around, shown
 from bgjobd.core.calendar import Cron, Every
@@ -246,7 +246,7 @@ class Access(Section):
     submit: tuple[values.Member, ...] | None = None
     """Users and `"@groups"` who may submit."""
     manage: tuple[values.Member, ...] | None = None
-    """The same, who may cancel, retry, pause and reload."""
+    """The same, who may cancel, retry, pause, reload and look at a stack."""
     read: tuple[values.Member, ...] | None = None
     """The same, who may look."""
 
@@ -301,6 +301,8 @@ class ClassPolicy(Section):
     """Whether an attempt whose end nobody saw is retried; else it is."""
     retry_on: tuple[values.RetriableOutcome, ...] | None = None
     """The outcomes that are retried; else all that are bad."""
+    unknown: Unknown | None = None
+    """What becomes of a job of which nobody knows what it did, `failed` or `review`; else it has failed."""
     throttle: StrictBool | None = None
     """Whether its jobs may keep others from starting, by `Throttled`; else they may."""
 
@@ -365,6 +367,16 @@ class ClassPolicy(Section):
     ) -> tuple[Outcome, ...] | None:
         if value is not None and Outcome.LOST in value and info.data.get("retry_lost") is False:
             raise ValueError("must not name lost where retry_lost = false")
+        return value
+
+    @field_validator("unknown")
+    @classmethod
+    def _is_not_repeated_either(cls, value: Unknown | None, info: ValidationInfo) -> Unknown | None:
+        if value is Unknown.REVIEW and info.data.get("retry_lost", False) is not False:
+            raise ValueError(
+                "must have retry_lost = false beside it: else what is lost runs again, and nobody is asked "
+                "what it did"
+            )
         return value
 
 

@@ -32,6 +32,7 @@ from bgjobd.core.attempt_sights import (
     ServerEnded,
     Sight,
     SpoolRenewed,
+    StackRead,
     StartAsked,
     StartRead,
     StartRefused,
@@ -117,7 +118,7 @@ class AttemptLife(NamedTuple):
     `sent` is the signal that was sent last to stop it. `is_waiting`: its method has returned, and its result found no
     room. `is_bereft`: the spool was made again since it was asked for, without its journal. `unbegun`: how it has ended
     should it turn out not to have begun. `otherwise`: how, should its long result be none. `is_refused`: its end could
-    not be stored, and is told once more, as lost.
+    not be stored, and is told once more, as lost. `where` it was before it was told to stop, as text.
     """
 
     number: int
@@ -130,6 +131,7 @@ class AttemptLife(NamedTuple):
     ended: AttemptEnded | None = None
     otherwise: AttemptEnded | None = None
     is_refused: bool = False
+    where: str | None = None
 
     @classmethod
     def left_behind(cls, number: int, has_begun: bool, is_bereft: bool) -> AttemptLife:
@@ -143,12 +145,15 @@ class AttemptLife(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EndTerms:
-    """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one."""
+    """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one.
+    `reviews`: where nobody knows what it did, a person is to say it.
+    """
 
     timeout: float | None = None
     caps: Caps = NO_CAPS
     retry_lost: bool = True
     retry_on: Collection[Outcome] | None = None
+    reviews: bool = False
     may_throttle: bool = True
     has_key: bool = True
 
@@ -176,6 +181,7 @@ class Happening(StrEnum):
     HURRIED = "shutdown after stop"
     STOP_RECALLED = "stop was requested"
     CANCEL_RECALLED = "cancel was requested"
+    STACK_READ = "looked at"
     GRACE_ENDED = "grace over"
     KILL_OUTLASTED = "still there after SIGKILL"
     SERVER_ENDED = "fork server gone"
@@ -262,6 +268,7 @@ def _with_stops(state: State) -> dict[tuple[State, Happening], Step]:
         (state, Happening.STOPPED): Step(state, (Act.WARN, Act.TERMINATE)),
         (state, Happening.STOPPED_AGAIN): Step(state),
         (state, Happening.HURRIED): Step(state, (Act.TERMINATE,)),
+        (state, Happening.STACK_READ): Step(state),
         (state, Happening.GRACE_ENDED): Step(state, (Act.KILL,)),
         (state, Happening.KILL_OUTLASTED): Step(state, (Act.TELL_UNKILLABLE,)),
         (state, Happening.RESULT_WAITED): Step(state),
@@ -440,6 +447,7 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
         JournalAppeared: Happening.JOURNAL_APPEARED,
         ResultWaited: Happening.RESULT_WAITED,
         StopRecalled: Happening.STOP_RECALLED,
+        StackRead: Happening.STACK_READ,
         GraceEnded: Happening.GRACE_ENDED,
         KillOutlasted: Happening.KILL_OUTLASTED,
         ServerEnded: Happening.SERVER_ENDED,
@@ -471,6 +479,8 @@ def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
             return {"unbegun": unbegun(crash, is_killed)}
         case ResultWaited():
             return {"is_waiting": True}
+        case StackRead(where=where):
+            return {"where": where}
         case _:
             return {}
 
@@ -479,7 +489,10 @@ def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: En
     """The end under the name of what caused it: a limit, a stop, or itself."""
     fact = seen if isinstance(seen, AttemptEnded) else AttemptEnded(life.number, seen, now)
     ending = by_limit(fact, terms.caps, life.stop_reason)
-    ending = verdict(ending, life.stop_reason, terms.timeout, terms.retry_lost, terms.retry_on)
+    allowed = terms.retry_lost, terms.retry_on
+    ending = verdict(
+        ending, life.stop_reason, terms.timeout, *allowed, reviews=terms.reviews, where=life.where
+    )
     ending = settle_throttle(ending, terms.may_throttle, terms.has_key)
     return fact if ending is fact.ending else replace(fact, ending=ending)
 

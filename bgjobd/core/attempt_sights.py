@@ -74,6 +74,13 @@ class CancelRecalled:
 
 
 @dataclass(frozen=True, slots=True)
+class StackRead:
+    """It was looked at where it is, before it is stopped; `where` is that as text."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class GraceEnded:
     """It was sent SIGTERM, and the grace is over."""
 
@@ -167,6 +174,7 @@ Sight = (
     | StopRequested
     | StopRecalled
     | CancelRecalled
+    | StackRead
     | GraceEnded
     | KillOutlasted
     | ServerEnded

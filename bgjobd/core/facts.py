@@ -18,6 +18,18 @@ REPLACED: Final = "~"
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """That a job calls once more what the job `of` did; from the step `from_step` on, where one is named: it has the
+    `steps` that were finished before that, so many, whose results take so many bytes.
+    """
+
+    of: int
+    from_step: str | None = None
+    steps: int = 0
+    step_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """A caller asked for a job, and nothing was wrong with the request."""
 
@@ -40,6 +52,7 @@ class Submitted:
     unique: Unique | None = None
     expires_in: float | None = None  # instead of expires_at, from when it may start
     key: str | None = None  # which it shares with others of its queue
+    again: Again | None = None
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -63,6 +76,7 @@ class Submitted:
             self.unique,
             self.expires_in,
             self.key,
+            self.again,
         )
 
 
@@ -174,10 +188,43 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequested:
-    """A person wants an ended job to run again; `anyway`: though it comes after what failed, `forgiven` such edges."""
+    """A person wants an ended job to run again; `anyway`: though it comes after what failed, `forgiven` such edges.
+
+    `from_start`: what it did is forgotten, not what it was told.
+    """
 
     anyway: bool = False
     forgiven: int = 0
+    from_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAsCompleted:
+    """User `by` says that a job for review took effect; `result` is JSON text."""
+
+    by: int | None
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAsFailed:
+    """User `by` says that a job for review did nothing, and is over; `why` is None where there is no more to say."""
+
+    by: int | None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettled:
+    """User `by` says that this step of a job for review took effect: it goes on behind it. `result` is JSON text."""
+
+    by: int | None
+    name: str
+    result: str
+
+
+Settled = SettledAsCompleted | SettledAsFailed | StepSettled
+"""A person's word about a job of which nobody knows what it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +248,8 @@ Fact = (
     | SignalSent
     | CancelRequested
     | RetryRequested
+    | SettledAsCompleted
+    | SettledAsFailed
+    | StepSettled
     | ClockJumped
 )

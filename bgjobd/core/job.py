@@ -62,6 +62,10 @@ class Carried(NamedTuple):
     waiting_on: str | None = None
     emitted: int = 0
 
+    def from_start(self) -> Carried:
+        """What is left once all that the job did is forgotten."""
+        return Carried(life=self.life + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -137,6 +141,16 @@ class Job:
     def class_name(self) -> str:
         return self.call.class_name
 
+    @property
+    def is_for_review(self) -> bool:
+        """Whether it failed, and nobody knows what it did: until a person says it, nothing follows from its end."""
+        return self.review_since is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, and what comes after it may go by that."""
+        return self.status.is_final and self.review_since is None
+
     def is_due(self, now: float) -> bool:
         """Whether the job's time has come."""
         return self.scheduled_at is None or self.scheduled_at <= now
@@ -195,7 +209,8 @@ class Ending:
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
     `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
     `crash` tells how the fork server ended by itself that was to start it ("signal 11"); perhaps over this start.
-    `error_class` is the type of an exception with its module, where that is known. `throttles` is whom it keeps from
+    `error_class` is the type of an exception with its module, where that is known. `for_review`: where no other attempt
+    follows, a person is to say what it did. `throttles` is whom it keeps from
     starting for `delay`, beside its job: JOB nobody, for its class may not; None where it did not ask for others.
     """
 
@@ -214,6 +229,7 @@ class Ending:
     throttles: Throttle | None = None
     wait: Wait | None = None
     until: float | None = None
+    for_review: bool = False
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -287,9 +303,14 @@ class Ending:
         return cls._by_other_cause(outcome, evidence, beneath)
 
     @classmethod
-    def timed_out(cls, limit: float, beneath: Ending) -> Ending:
-        """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop."""
-        return cls._by_other_cause(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
+    def timed_out(cls, limit: float, beneath: Ending, where: str | None = None) -> Ending:
+        """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop, `where` it was before."""
+        ending = cls._by_other_cause(
+            Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath
+        )
+        if where is None:
+            return ending
+        return replace(ending, traceback="\n".join(text for text in (where, beneath.traceback) if text))
 
     @classmethod
     def cancelled(cls, beneath: Ending) -> Ending:

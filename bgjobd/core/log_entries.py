@@ -10,7 +10,19 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
-from bgjobd.core.facts import AttemptEnded, Changed, Fact, PredecessorDeleted, PredecessorMoved, Submitted
+from bgjobd.core.facts import (
+    Again,
+    AttemptEnded,
+    Changed,
+    Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
+    RetryRequested,
+    SettledAsCompleted,
+    SettledAsFailed,
+    StepSettled,
+    Submitted,
+)
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
@@ -78,6 +90,11 @@ def unused_steps(names: Sequence[str], codes: Sequence[str | None], code: str | 
 _MOST_NAMES: Final = 10
 
 
+def again_message(job_id: int, uid: int | None) -> str:
+    """What is told of a job whose call runs again as another; `uid` is who asked for that."""
+    return f"Background job runs again as {job_id}" + ("" if uid is None else f", by uid {uid}")
+
+
 def skip_entry(name: str, skipped: Skipped) -> Entry:
     """What tells of occurrences of the schedule of this name that became no job."""
     is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)
@@ -121,11 +138,16 @@ def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], 
 def _submitted(fact: Submitted, before: None, after: Job) -> tuple[Entry, ...]:
     by = "" if fact.by_job is None else f", submitted by job {fact.by_job}"
     told = Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True)
-    return (
-        (told, Entry(EntryType.INFO, f"Background job waits for {_others(after)}"))
-        if after.waits_for
-        else (told,)
-    )
+    more = [] if fact.again is None else [Entry(EntryType.INFO, f"Background job is {_again(fact.again)}")]
+    more += [Entry(EntryType.INFO, f"Background job waits for {_others(after)}")] if after.waits_for else []
+    return (told, *more)
+
+
+def _again(again: Again) -> str:
+    if again.from_step is None:
+        return f"again of {again.of}"
+    done = "1 step is" if again.steps == 1 else f"{again.steps:,} steps are"
+    return f"again of {again.of}, from step {again.from_step}; {done} done"
 
 
 def _others(job: Job) -> str:
@@ -181,6 +203,11 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}{why})"),)
 
 
+def _left_unknown(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    told = f"Background job is for review: what it did nobody knows; `bgjob settle {after.id}`"
+    return (*_given_up(fact, before, after), Entry(EntryType.INFO, told))
+
+
 def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
     alone = ", alone" if after.crashes else ""
@@ -230,8 +257,7 @@ def _changed(fact: Changed, before: Job, after: Job) -> tuple[Entry, ...]:
     ]
     if not terms:
         return ()
-    by = "" if fact.by is None else f" by uid {fact.by}"
-    return (Entry(EntryType.INFO, f"Background job changed{by}: {', '.join(terms)}"),)
+    return (Entry(EntryType.INFO, f"Background job changed{_by(fact.by)}: {', '.join(terms)}"),)
 
 
 def _or_none(tell: Callable[[float], str]) -> Callable[[float | None], str]:
@@ -250,8 +276,28 @@ def _stopped(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.INFO, f"Background job cancelled{why}"),)
 
 
-def _retry_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
-    return (Entry(EntryType.INFO, "Background job retry requested"),)
+def _retry_requested(fact: RetryRequested, before: Job, after: Job) -> tuple[Entry, ...]:
+    how = ", from the start" if fact.from_start else ""
+    return (Entry(EntryType.INFO, f"Background job retry requested{how}"),)
+
+
+def _settled_as_completed(fact: SettledAsCompleted, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, f"Background job settled as completed{_by(fact.by)}"),)
+
+
+def _settled_as_failed(fact: SettledAsFailed, before: Job, after: Job) -> tuple[Entry, ...]:
+    why = "" if fact.why is None else f": {fact.why}"
+    return (Entry(EntryType.INFO, f"Background job settled as failed{_by(fact.by)}{why}"),)
+
+
+def _step_settled(fact: StepSettled, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (
+        Entry(EntryType.INFO, f"Background job goes on: step {fact.name} settled as finished{_by(fact.by)}"),
+    )
+
+
+def _by(uid: int | None) -> str:
+    return "" if uid is None else f" by uid {uid}"
 
 
 _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(
@@ -262,6 +308,7 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
+        Happening.LEFT_UNKNOWN: _left_unknown,
         Happening.NOT_STARTED: _put_back,
         Happening.CRASHED: _put_back,
         Happening.QUARANTINED: _quarantined,
@@ -279,6 +326,9 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
+        Happening.SETTLED_AS_COMPLETED: _settled_as_completed,
+        Happening.SETTLED_AS_FAILED: _settled_as_failed,
+        Happening.STEP_SETTLED: _step_settled,
     }
 )
 

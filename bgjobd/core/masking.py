@@ -18,6 +18,11 @@ def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[st
     return {name: MASK if name in sensitive else value for name, value in parameters.items()}
 
 
+def masked_names(parameters: str, sensitive: Collection[str]) -> list[str]:
+    """Which of them are masked so, of JSON text, in order."""
+    return sorted({*sensitive}.intersection(json.loads(parameters))) if sensitive else []
+
+
 def masked_text(parameters: str, sensitive: Collection[str]) -> str:
     """The same of JSON text, which nobody has to read where none is sensitive."""
     if not sensitive:

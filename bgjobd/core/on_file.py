@@ -44,12 +44,13 @@ class RunningJob:
 @dataclass(frozen=True, slots=True)
 class Keeper:
     """The first of what a blocked job comes after that is not met: a job, by its status and whether it is blocked
-    itself, or a group.
+    itself, or for review, or a group.
     """
 
     node: Node
     status: Status | None = None
     is_blocked: bool = False
+    is_for_review: bool = False
     group: Group | None = None
 
 

@@ -27,8 +27,12 @@ from bgjobd.core.facts import (
     PredecessorMoved,
     Replaced,
     RetryRequested,
+    Settled,
+    SettledAsCompleted,
+    SettledAsFailed,
     SignalSent,
     SlotGranted,
+    StepSettled,
     Submitted,
     ValuesTaken,
 )
@@ -65,6 +69,7 @@ class Happening(StrEnum):
     ATTEMPT_COMPLETED = "attempt completed"
     RETRY_DUE = "attempt ended badly, retries left"
     GIVEN_UP = "attempt ended badly, none left"
+    LEFT_UNKNOWN = "attempt ended, and nobody knows what it did"
     NOT_STARTED = "attempt not started"
     CRASHED = "start ended its fork server"
     QUARANTINED = "starts in a row ended their fork servers"
@@ -78,6 +83,9 @@ class Happening(StrEnum):
     EXPIRED = "not started in time"
     CANCEL_REQUESTED = "cancel requested"
     RETRY_REQUESTED = "retry requested"
+    SETTLED_AS_COMPLETED = "settled as completed"
+    SETTLED_AS_FAILED = "settled as failed"
+    STEP_SETTLED = "step settled"
     CLOCK_JUMPED = "clock jumped"
 
 
@@ -98,6 +106,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.RUNNING, Happening.ATTEMPT_COMPLETED): Status.COMPLETED,
         (Status.RUNNING, Happening.RETRY_DUE): Status.PENDING,
         (Status.RUNNING, Happening.GIVEN_UP): Status.FAILED,
+        (Status.RUNNING, Happening.LEFT_UNKNOWN): Status.FAILED,
         (Status.RUNNING, Happening.NOT_STARTED): Status.PENDING,
         (Status.RUNNING, Happening.CRASHED): Status.PENDING,
         (Status.RUNNING, Happening.QUARANTINED): Status.FAILED,
@@ -107,6 +116,9 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.PENDING, Happening.SIGNAL_SENT): Status.PENDING,
         (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
         (Status.FAILED, Happening.RETRY_REQUESTED): Status.PENDING,
+        (Status.FAILED, Happening.SETTLED_AS_COMPLETED): Status.COMPLETED,
+        (Status.FAILED, Happening.SETTLED_AS_FAILED): Status.FAILED,
+        (Status.FAILED, Happening.STEP_SETTLED): Status.PENDING,
         (Status.CANCELLED, Happening.RETRY_REQUESTED): Status.PENDING,
         (Status.CANCELLED, Happening.PREDECESSOR_MOVED): Status.CANCELLED,
         (Status.CANCELLED, Happening.REVIVED): Status.PENDING,
@@ -121,6 +133,8 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
     if job is not None and isinstance(fact, AttemptStarted | AttemptEnded) and fact.number != job.attempt:
         raise IllegalFactError(job, fact)
     if job is not None and job.waits_for and isinstance(fact, SlotGranted):
+        raise IllegalFactError(job, fact)
+    if job is not None and isinstance(fact, Settled) and not job.is_for_review:
         raise IllegalFactError(job, fact)
     if job is not None and isinstance(fact, AttemptEnded) and fact.has_advanced:
         job = _set_back(job)
@@ -188,6 +202,9 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
         CancelRequested: Happening.CANCEL_REQUESTED,
         RetryRequested: Happening.RETRY_REQUESTED,
+        SettledAsCompleted: Happening.SETTLED_AS_COMPLETED,
+        SettledAsFailed: Happening.SETTLED_AS_FAILED,
+        StepSettled: Happening.STEP_SETTLED,
         ClockJumped: Happening.CLOCK_JUMPED,
     }
 )
@@ -211,7 +228,7 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
         return Happening.INTERRUPTED
     if ending.may_retry and has_retries_left(job.policy, job.retry_count):
         return Happening.RETRY_DUE
-    return Happening.GIVEN_UP
+    return Happening.LEFT_UNKNOWN if ending.for_review else Happening.GIVEN_UP
 
 
 def _classify_move(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> Happening:
@@ -258,12 +275,16 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         unique_key=None if fact.unique is None else fact.unique.key,
         unique_while=None if fact.unique is None else fact.unique.holds_while,
         key=fact.key,
-        carried=_nothing_carried(fact),
+        carried=_carried_at_submit(fact),
+        again_of=None if fact.again is None else fact.again.of,
     )
 
 
-def _nothing_carried(fact: Submitted) -> Carried | None:
-    return Carried(retry_count_at_submit=fact.retry_count) if fact.retry_count else None
+def _carried_at_submit(fact: Submitted) -> Carried | None:
+    carried = Carried(retry_count_at_submit=fact.retry_count)
+    if fact.again is not None:
+        carried = carried._replace(steps=fact.again.steps, step_bytes=fact.again.step_bytes)
+    return carried if any(carried) else None
 
 
 _NOWHERE: Final = Place()
@@ -371,6 +392,10 @@ def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: 
     return _ended(job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
 
 
+def _left_unknown(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    return replace(_given_up(job, fact, status, now, jitter), review_since=fact.at)
+
+
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
     crashes = crashes_after(job, fact.ending)
@@ -433,7 +458,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
-        carried=_nothing_carried(by),
+        carried=_carried_at_submit(by),
     )
 
 
@@ -482,8 +507,32 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         failed_before=0,
         cancelled_after=None,
         expires_at=None,
-        carried=None if job.carried is None else job.carried._replace(retry_count_at_submit=0),
+        carried=_carried_by_retry(job, fact),
+        review_since=None,
     )
+
+
+def _carried_by_retry(job: Job, fact: RetryRequested) -> Carried | None:
+    if fact.from_start:
+        return (job.carried or Carried()).from_start()
+    return None if job.carried is None else job.carried._replace(retry_count_at_submit=0)
+
+
+def _settled_as_completed(
+    job: Job, fact: SettledAsCompleted, status: Status, now: float, jitter: float
+) -> Job:
+    return _changed(
+        job, now, status=status, finished_at=now, result=fact.result, error=None, review_since=None
+    )
+
+
+def _settled_as_failed(job: Job, fact: SettledAsFailed, status: Status, now: float, jitter: float) -> Job:
+    error = job.error if fact.why is None else fact.why
+    return _changed(job, now, status=status, finished_at=now, error=error, review_since=None)
+
+
+def _step_settled(job: Job, fact: StepSettled, status: Status, now: float, jitter: float) -> Job:
+    return _retry_requested(job, RetryRequested(), status, now, jitter)
 
 
 def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:
@@ -503,6 +552,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.ATTEMPT_COMPLETED: _completed,
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
+        Happening.LEFT_UNKNOWN: _left_unknown,
         Happening.NOT_STARTED: _put_back,
         Happening.CRASHED: _put_back,
         Happening.QUARANTINED: _quarantined,
@@ -520,6 +570,9 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.EXPIRED: _expired,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
+        Happening.SETTLED_AS_COMPLETED: _settled_as_completed,
+        Happening.SETTLED_AS_FAILED: _settled_as_failed,
+        Happening.STEP_SETTLED: _step_settled,
         Happening.CLOCK_JUMPED: _clock_jumped,
     }
 )

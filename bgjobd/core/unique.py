@@ -67,7 +67,7 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
     """Whether a stored row still says so; `job` is None where that is deleted."""
     if holding.held_until is not None and holding.held_until > now:
         return True
-    if job is None or job.status.is_final or job.has_expired(now):
+    if job is None or job.is_over or job.has_expired(now):
         return False
     # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
     has_begun = job.attempt > 0 and job.outcome is not Outcome.NOT_STARTED
@@ -86,7 +86,9 @@ def verdict(unique: Unique, holder: Job | None, may_replace: bool) -> Verdict:
 
 
 def is_replaceable(job: Job) -> bool:
-    return job.status is Status.PENDING and job.attempt == 0 and job.takes is None
+    """Whether another call may take its place: it has had no attempt, and has no steps of another job."""
+    has_steps = job.carried is not None and job.carried.steps > 0
+    return job.status is Status.PENDING and job.attempt == 0 and job.takes is None and not has_steps
 
 
 def bounded(scheduled_at: float | None, created_at: float, at_latest: float | None) -> float | None:

@@ -102,6 +102,14 @@ def unbegun(crash: str | None, is_killed: bool) -> Ending:
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
+_UNKNOWN: Final = frozenset(
+    {
+        *(Outcome.LOST, Outcome.SIGNALLED, Outcome.EXITED, Outcome.TIMED_OUT),
+        *(Outcome.OUT_OF_MEMORY, Outcome.CPU_EXCEEDED, Outcome.OUTPUT_EXCEEDED),
+    }
+)
+"""The outcomes of an attempt whose method may have done all, half or nothing, where it has not raised either."""
+
 _PUT_OFF: Final = frozenset({Outcome.SNOOZED, Outcome.SUSPENDED})
 """The outcomes of an attempt that its job goes on after, unless it is cancelled."""
 
@@ -149,25 +157,37 @@ def verdict(
     timeout: float | None,
     retry_lost: bool = True,
     retry_on: Collection[Outcome] | None = None,
+    reviews: bool = False,
+    where: str | None = None,
 ) -> Ending:
-    """The ending under the name of what caused it, and whether the policy lets another attempt follow.
+    """The ending under the name of what caused it, whether the policy lets another attempt follow, and whether a person
+    is to say what it did where none does: a class may want that, which `reviews`.
 
     An attempt that completed although it was told to stop did complete; one that asked for a snooze when its time
     was up gets it, and so does one whose end is none of its doing, as when its result found no room until its time was
-    up. `timeout` is in seconds.
+    up. `timeout` is in seconds, `where` it was when that was over.
     """
     match stop_reason:
         case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome in _PUT_OFF:
             ending = Ending.cancelled(ending)
         case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP and ending.spends_retry:
-            ending = Ending.timed_out(timeout or 0.0, ending)
+            ending = Ending.timed_out(timeout or 0.0, ending, where)
         case StopReason.SHUTDOWN if ending.outcome in _BY_A_STOP:
             # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.
-            return replace(ending, may_retry=ending.may_retry and retry_lost, spends_retry=False)
+            may_retry = ending.may_retry and retry_lost
+            for_review = reviews and _is_unknown(ending)
+            return replace(ending, may_retry=may_retry, spends_retry=False, for_review=for_review)
         case StopReason.CANCELLED | StopReason.TIMED_OUT | StopReason.SHUTDOWN | None:
             pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
-    return ending if may_retry == ending.may_retry else replace(ending, may_retry=may_retry)
+    for_review = reviews and _is_unknown(ending)
+    if (may_retry, for_review) == (ending.may_retry, ending.for_review):
+        return ending
+    return replace(ending, may_retry=may_retry, for_review=for_review)
+
+
+def _is_unknown(ending: Ending) -> bool:
+    return ending.outcome in _UNKNOWN and ending.error_type is None
 
 
 def settle_throttle(ending: Ending, may_throttle: bool, has_key: bool) -> Ending:

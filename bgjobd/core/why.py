@@ -138,6 +138,8 @@ def _stands(keeper: Keeper) -> str:
             return f"is blocked itself; `bgjob why {keeper.node.id}` tells by what"
         case Status.PENDING:
             return "has not begun, or waits to be tried again"
+        case Status.FAILED if keeper.is_for_review:
+            return f"failed for review; `bgjob settle {keeper.node.id}` says what it did"
         case Status.FAILED | Status.CANCELLED:
             how = "failed" if keeper.status is Status.FAILED else "was cancelled"
             return f"{how}; `bgjob retry {keeper.node.id}` lets it go on"
@@ -419,11 +421,19 @@ _WHY_STOPPED: Final[Mapping[StopReason, Callable[[Job, float], str]]] = MappingP
 
 
 def _completed(known: Known, now: float) -> str:
+    if known.job.outcome not in (None, Outcome.COMPLETED):
+        return f"was settled as completed at {past(known.job.finished_at, now)}, by a person"
     return f"completed at {past(known.job.finished_at, now)}, by attempt {known.job.attempt}"
 
 
 def _failed(known: Known, now: float) -> str:
     job = known.job
+    if job.is_for_review:
+        error = short(job.error or "no more is known")
+        return (
+            f"failed for review at {past(job.review_since, now)}: {error}, and what it did nobody knows; "
+            f"bgjob settle {job.id}"
+        )
     match job.policy.max_retries:
         case _ if is_quarantined(job.crashes):
             retries = f"no retry is spent; `bgjob retry {job.id}` has it start again"

@@ -106,6 +106,8 @@ class Deliveries:
             self._say(EntryType.INFO, group_ended(group))
         for queue in committed.resumed:
             self._say(EntryType.INFO, pause_ended(queue))
+        for job in committed.settled:
+            self._supervisor.on_settled(job)
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -12,8 +12,9 @@ from typing import Final, Generic, Protocol, TypeVar
 from bgjob.codec import JsonObject
 from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
-from bgjobd.store.items import Committed, LogLine, StoredBulk
+from bgjobd.store.items import Committed, LogLine, StoredBulk, StoredValue
 from bgjobd.store.pages import summary_of
+from bgjobd.store.under_way import StepsUnderWay
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
 """How far a follower may be behind before it is given more, in bytes; one commit is taken whole, however large."""
@@ -33,14 +34,24 @@ class TooSlowError(Exception):
 
 
 class Commit:
-    """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
+    """A commit, or a part of one, as followers are told of it; what several of them ask for is made once.
+
+    `steps` tells in which step a job is as that is told.
+    """
 
     def __init__(
-        self, changed: Sequence[Job] = (), lines: Sequence[LogLine] = (), is_first: bool = True
+        self,
+        changed: Sequence[Job] = (),
+        lines: Sequence[LogLine] = (),
+        is_first: bool = True,
+        values: Sequence[StoredValue] = (),
+        steps: StepsUnderWay | None = None,
     ) -> None:
         self.changed = changed
         self.lines = lines
         self.is_first = is_first
+        self.values = values
+        self._steps = steps or StepsUnderWay()
         self._summaries: dict[int, JsonObject] = {}
 
     @cached_property
@@ -54,7 +65,8 @@ class Commit:
 
     def _summary(self, place: int) -> JsonObject:
         if place not in self._summaries:
-            self._summaries[place] = summary_of(self.changed[place])
+            job = self.changed[place]
+            self._summaries[place] = summary_of(job, self._steps.of(job))
         return self._summaries[place]
 
 
@@ -83,6 +95,15 @@ class Lines(list[LogLine]):
 
     def size(self) -> int:
         return sum([_SIZE + len(line.message) + len(line.context or "") for line in self])
+
+
+class Values(list[StoredValue]):
+    """Values that the job asked for has emitted, and whether these are the last, for it has ended."""
+
+    is_over = False
+
+    def size(self) -> int:
+        return sum([_SIZE + len(value.value) for value in self])
 
 
 P = TypeVar("P", bound=Picked)
@@ -127,11 +148,15 @@ class Follower(Generic[P]):
         return picked
 
 
-class Followers:
-    """The followers of one daemon."""
+AnyFollower = Follower[Changes] | Follower[Lines] | Follower[Values]
 
-    def __init__(self) -> None:
-        self._followers: set[Follower[Changes] | Follower[Lines]] = set()
+
+class Followers:
+    """The followers of one daemon; `steps` are under way, of which job and attempt."""
+
+    def __init__(self, steps: Iterable[tuple[int, int, str]] = ()) -> None:
+        self._steps = StepsUnderWay(steps)
+        self._followers: set[AnyFollower] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
         self._turns = Alternation()
         self._untold: deque[_Part] = deque()
@@ -152,7 +177,14 @@ class Followers:
             yield follower
 
     @contextmanager
-    def _following(self, follower: Follower[Changes] | Follower[Lines]) -> Iterator[None]:
+    def values(self, pick: Callable[[Commit], Values | None]) -> Iterator[Follower[Values]]:
+        """Follow from now on what a job emits; None is picked where nothing is wanted."""
+        follower = Follower(pick, self._turns)
+        with self._following(follower):
+            yield follower
+
+    @contextmanager
+    def _following(self, follower: AnyFollower) -> Iterator[None]:
         self._followers.add(follower)
         try:
             yield
@@ -172,8 +204,9 @@ class Followers:
 
     def publish(self, committed: Committed) -> None:
         """Tell everybody: at once, or where there is much to tell, in parts, and others have their turn in between."""
+        self._steps.take(committed)
         if self._followers:
-            self._untold += _parts(committed)
+            self._untold += _parts(committed, self._steps)
         if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
             while self._untold:
                 commit = self._untold.popleft()()
@@ -198,14 +231,16 @@ class Followers:
             self._telling = None  # else nobody would be told of anything any more
 
 
-def _parts(committed: Committed) -> list[_Part]:
-    """What is to be told, in portions: entries before the changes of their jobs, for those may be the last."""
-    changed, lines = committed.changed, committed.lines
+def _parts(committed: Committed, steps: StepsUnderWay) -> list[_Part]:
+    """What is to be told, in portions: the changes of jobs come last, which may be their ends."""
+    changed, lines, values = committed.changed, committed.lines, committed.values
     parts: list[_Part] = [part for bulk in committed.bulks for part in _parts_of_bulk(bulk)]
-    if not parts and len(changed) + len(lines) <= _AT_ONCE:
-        return [partial(Commit, changed, lines)]
+    if not parts and len(changed) + len(lines) + len(values) <= _AT_ONCE:
+        return [partial(Commit, changed, lines, values=values, steps=steps)]
     parts += [partial(Commit, lines=lines[some.start : some.stop]) for some in _portions(len(lines))]
-    parts += [partial(Commit, changed[some.start : some.stop]) for some in _portions(len(changed))]
+    parts += [partial(Commit, values=values[some.start : some.stop]) for some in _portions(len(values))]
+    portions = [changed[some.start : some.stop] for some in _portions(len(changed))]
+    parts += [partial(Commit, portion, steps=steps) for portion in portions]
     return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
 
 

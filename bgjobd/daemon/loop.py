@@ -80,13 +80,13 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self.background = Background(self.say)
-        self.followers = Followers()
         self.waiters = Waiters()
         self.group_waiters = Waiters()
         self.recent = RecentJobs()
         self.counters = Counters()
         self.health = StorageHealth(self.say, self._loop.time, engine_at(place).silence)
         self.readers = Readers(place)
+        self.followers = Followers(self.readers.first.steps_under_way())
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
         self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver)

@@ -1,6 +1,7 @@
 """Starts the fork server from its file, under any interpreter, with nothing on the path but that interpreter's own.
 
-Usage: python -I -X utf8 .../forkserver/__main__.py FD, where FD is the inherited link to the daemon.
+Usage: python -I -X utf8 .../forkserver/__main__.py FD, where FD is the inherited link to the daemon. With a second
+word, `debugging`, it runs one job's call under a debugger instead, and FD is the open file that says which.
 """
 
 import importlib.util
@@ -25,5 +26,5 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _load()
-    server = importlib.import_module(f"{_NAME}.server")
-    server.main(int(sys.argv[1]))
+    wanted = "debugging" if sys.argv[2:] == ["debugging"] else "server"
+    importlib.import_module(f"{_NAME}.{wanted}").main(int(sys.argv[1]))

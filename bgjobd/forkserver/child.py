@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import allowances, exits, printing, subreaper
 from . import journal as journals
 from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
+from .looking import Answers
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
@@ -29,7 +30,8 @@ from .reaping import output_bytes
 from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
-from .steps import StepKeeper, open_carry
+from .state_file import StateKeeper, open_state
+from .steps import Carry, StepKeeper, open_carry
 from .title import SPARE
 
 
@@ -62,12 +64,34 @@ class _Recorder:
         self._lock = allocate_lock()
         self._order = order
         self._carry = begun.carry
+        self._state = begun.state
+        self._keeper: StepKeeper | None = None
         self.has_ended = False
         self.notes = NotesRecorder(order, self._append)
 
     def keeper(self) -> StepKeeper:
-        """Where the attempt's steps are kept."""
-        return StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        """Where the attempt's steps and values are kept."""
+        self._keeper = StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
+        return self._keeper
+
+    def finish(self) -> None:
+        """Record what it told last, and how much of what it told was left out."""
+        self.notes.finish(printing.lost(), 0 if self._keeper is None else self._keeper.left_out)
+
+    def state_keeper(self) -> StateKeeper | None:
+        """Where the attempt saves its job's state."""
+        return (
+            None if self._state is None else StateKeeper(self._state, Carry(self._carry), self._write_beside)
+        )
+
+    def _write_beside(self, write: Callable[[], None]) -> None:
+        """Write into another file than the journal, which is bounded as that is."""
+        with self._lock:
+            if not self._sandbox.limits_files:
+                write()
+                return
+            with self._sandbox.room_in_files():
+                write()
 
     def _is_own(self) -> bool:
         """Whether the journal is still open."""
@@ -81,6 +105,25 @@ class _Recorder:
         if names:
             with suppress(OSError):
                 self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
+
+    def answer(self, line: bytes) -> bool:
+        """Append what somebody has asked for, also a forked copy's; whether that could be. Raises OSError.
+
+        Not while a record is written: it may be its writer who was interrupted. Nothing is cut off where it finds no
+        room, for a copy would cut off what others write; but what they are left is set aside before.
+        """
+        if not self._lock.acquire(False):
+            return False
+        try:
+            if not self._is_own():
+                return False
+            with self._sandbox.room_in_files():
+                end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
+                journals.set_aside(self._journal, end)
+                journals.append(self._journal, line)
+            return True
+        finally:
+            self._lock.release()
 
     def end(self, line: bytes) -> None:
         """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
@@ -157,7 +200,8 @@ class Setting(NamedTuple):
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
     by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
     `on_sigpipe` is what the application wants done then; `show_title` has the process called so; `log_handlers` is a
-    list of all there are, with one more; `on_failure` hears of the failed jobs of all classes.
+    list of all there are, with one more; `answers` tells where the process is, should somebody ask; `on_failure` hears
+    of the failed jobs of all classes.
     """
 
     approved: Mapping[str, Approved]
@@ -169,6 +213,7 @@ class Setting(NamedTuple):
     on_sigpipe: Any
     show_title: Callable[[str], None]
     log_handlers: Sequence[Any]
+    answers: Answers
     on_failure: Any = None
 
 
@@ -237,13 +282,14 @@ def _run(order: Order, setting: Setting) -> NoReturn:
         place, sandbox = setting.place, setting.sandbox(order)
         if order.unread is not None:
             order = order.read(order.unread)
-        begun = _begin(order, place, sandbox, since)
+        begun = _begin(order, setting, sandbox, since)
         if begun is not None:
             setting.show_title(order.title)
             _become_attempt(begun.output, place, setting.complaints)
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
             recorder = _Recorder(begun, order, place.spool_path, sandbox)
+            setting.answers.append = recorder.answer
             code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
@@ -257,34 +303,40 @@ def _run(order: Order, setting: Setting) -> NoReturn:
 
 
 class _Begun(NamedTuple):
-    """What an attempt has open whose start is proved: its journal, its output, and what is carried over to it."""
+    """What an attempt has open whose start is proved: its journal, its output, what is carried over to it, and the file
+    for its job's state, where it may have one.
+    """
 
     journal: int
     output: int
     carry: int | None
+    state: int | None
 
 
-def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> _Begun | None:
+def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _Begun | None:
     """What the attempt has open, whose start is proved by that; None where somebody else was first.
 
     What it is to write into is made before the proof: an attempt that cannot write does not start, and costs its job
     nothing. Raises UnwritableError.
     """
-    what, has_directory, output = "output", False, -1
+    place, approved = setting.place, setting.approved.get(order.class_name)
+    what, has_directory, output, state = "output", False, -1, None
     try:
         output = _open_output(order, place)
         what = "work"
         sandbox.make_directory(order.directory)
         has_directory, what = True, "spool"
         carry = open_carry(place.spool, order)
-        journal = _prove_start(order, place, since)
+        if approved is not None and order.error is None and order.method_name in approved.stateful:
+            state = open_state(place.spool, order)
+        journal = _prove_start(order, place, since, state is not None)
     except OSError as error:
-        _clear_away(order, place, sandbox, has_directory)
+        _clear_away(order, place, sandbox, has_directory, state)
         raise UnwritableError(what, error) from None
     if journal is None:
-        _clear_away(order, place, sandbox, has_directory)
+        _clear_away(order, place, sandbox, has_directory, state)
         return None
-    return _Begun(journal, output, carry)
+    return _Begun(journal, output, carry, state)
 
 
 def _open_output(order: Order, place: Place) -> int:
@@ -296,18 +348,22 @@ def _open_output(order: Order, place: Place) -> int:
     )
 
 
-def _prove_start(order: Order, place: Place, since: float) -> int | None:
+def _prove_start(order: Order, place: Place, since: float, has_state: bool) -> int | None:
     pid = os.getpid()
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
-    line = journals.started(order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark)
+    known = order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark
+    line = journals.started(*known, has_state)
     return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
 
 
-def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool) -> None:
+def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool, state: int | None) -> None:
     """Have nothing of an attempt that does not start; a hook's output is its attempt's."""
     if has_directory:
         sandbox.remove_directory(order.directory)
+    if state is not None:
+        with suppress(OSError):
+            os.unlink(journals.file_name(order.job, order.number, journals.STATE), dir_fd=place.spool)
     if not order.is_hook:
         output_bytes(place.output, journals.file_name(order.job, order.number, "out"))
 
@@ -377,7 +433,7 @@ def _outcome(
     finally:
         sandbox.leave_room()
         _flush()
-        recorder.notes.finish(printing.lost())
+        recorder.finish()
 
 
 def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:
@@ -419,7 +475,9 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
             ].occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
             if order.kind == journals.ATTEMPT:
                 made[0]._keeper = recorder.keeper()
-            signal.signal(signal.SIGTERM, made[0].on_stop)
+                made[0]._state_keeper = recorder.state_keeper()
+            with suppress(ValueError):  # in a thread nobody may, and SIGTERM ends the attempt
+                signal.signal(signal.SIGTERM, made[0].on_stop)
         return made[0]
 
     return context

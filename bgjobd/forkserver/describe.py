@@ -367,17 +367,24 @@ def code_version(digests: Mapping[str, str]) -> str:
 def module_digests() -> dict[str, str]:
     """A short hash of the file of each of the application's modules, by the module's name."""
     digests: dict[str, str] = {}
+    own = {f"{__package__}.{name}" for name in _OF_DEBUGGING}
     modules: dict[str, Any] = dict(sys.modules)  # which may hold anything
     for name, module in modules.items():
         if name.partition(".")[0] in sys.stdlib_module_names or not issubclass(
             type(module), types.ModuleType
         ):
             continue  # not isinstance: it would ask the object itself
+        if name in own:
+            continue
         file = vars(module).get("__file__")
         if isinstance(file, str) and os.path.isfile(file):
             with suppress(OSError), open(file, "rb") as source:
                 digests[name] = _short_hash(source.read())
     return digests
+
+
+_OF_DEBUGGING = ("debugging", "debug_steps")
+"""What no fork server has, so that a job that is debugged finds the version of the code as attempts do."""
 
 
 def _short_hash(content: bytes) -> str:

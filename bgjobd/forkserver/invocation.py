@@ -50,19 +50,26 @@ class Method(NamedTuple):
 
 
 class Approved(NamedTuple):
-    """An approved class or module as the fork server holds it: itself, and what of it may be called."""
+    """An approved class or module as the fork server holds it: itself, and what of it may be called.
+
+    Attempts of the `stateful` methods may have a context: they or the object ask for one, or they are tasks.
+    """
 
     target: Any
     is_module: bool
     contexts: tuple[str, ...]
     hooks: Collection[str]
     methods: Mapping[str, Method]
+    stateful: frozenset[str]
 
     @classmethod
     def from_description(cls, target: Any, described: Mapping[str, Any]) -> Approved:
         methods = {name: Method.from_description(method) for name, method in described["methods"].items()}
         contexts, hooks = tuple(described["contexts"]), tuple(described["hooks"])
-        return cls(target, described.get("is_module", False), contexts, hooks, methods)
+        stateful = [
+            name for name, one in methods.items() if contexts or one.contexts or one.caller is not None
+        ]
+        return cls(target, described.get("is_module", False), contexts, hooks, methods, frozenset(stateful))
 
     def function(self, name: str) -> Any:
         """The plain function of this name, of a task that which it calls; None where there is none any more."""
@@ -122,7 +129,10 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     places, names = _arguments(method, approved, order)
     if method.caller is None:
         return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
-    return importlib.import_module(method.caller).call(
+    caller = importlib.import_module(method.caller)
+    # An older bgjob of the application's tells nobody which attempt this is.
+    own = {"context": context} if hasattr(caller, "job_context") else {}
+    return caller.call(
         member,
         key=order.key,
         number=order.number,
@@ -130,6 +140,7 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
         args=places,
         kwargs=names,
         contexts=dict.fromkeys(method.contexts, context),
+        **own,
     )
 
 

@@ -32,9 +32,19 @@ MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
 MAX_STEPS = 1000  # that begin, and as many that are done
-# The last progress; that entries are left out, how many; that prints are lost; that it waits; which steps did not come.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 6 + 2 * MAX_STEPS
+# The last progress; that entries are left out, how many, and values; that prints are lost; that it waits; which steps
+# did not come.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 7 + 2 * MAX_STEPS
+MAX_VALUES = 10_000
+MAX_VALUE = 64 * 1024
+MAX_VALUED = 1024 * 1024
 MAX_NOTED = 1024 * 1024
+MAX_STACKS = 50
+MAX_STACK = 256 * 1024
+MAX_ALL_STACKS = 2 * 1024 * 1024
+"""So many times a process tells where it is, each time in so many bytes, and in so many all in all: what comes behind
+must stand where it is read.
+"""
 
 RESERVE = 16 * 1024
 """Bytes that the file system owes a journal from its start on, so that an end can be recorded however full it is."""
@@ -52,6 +62,9 @@ HOOKS = (HOOK, ON_FAILURE)
 
 CARRY = "carry"
 """The kind of the file that tells an attempt what those before it have finished."""
+
+STATE = "state"
+"""The kind of the file in which an attempt saves its job's state."""
 
 _SHORT = 4 * 1024
 _SHORT_NAME = 100
@@ -80,7 +93,11 @@ _MAX_HEAD = 64 * 1024
 _MAX_PART = 8 * 1024 * 1024
 _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 """Bytes of a record whose text is a result: as a text in a text each quote takes two."""
-_MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
+_MOST_STACKS = 8 * (MAX_STACK + 1024)
+"""Bytes in which answers are looked for: of the attempt, and of some of its copies."""
+_MAX_LINES = (
+    MAX_NOTES + MAX_VALUES + MAX_STACKS + 100
+)  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
 _MAX_FIELDS = 200
@@ -136,14 +153,22 @@ def _is_plain(number: str) -> bool:
 
 
 def started(
-    token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
+    token: str,
+    pid: int,
+    start_time: int,
+    pidfd_inode: int,
+    boot_id: str,
+    monotonic: float,
+    mark: str = "",
+    has_state: bool = False,
 ) -> bytes:
     """The line of a `started` record: this process, at this moment. Token, `boot_id`, which is that of its life, and
-    `mark`, that of its fork server, are plain: hexadecimal, and hyphens.
+    `mark`, that of its fork server, are plain: hexadecimal, and hyphens. `has_state`: it has a file for that.
     """
+    more = ',"state":true' if has_state else ""
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}{more}}}\n'
     ).encode()
 
 
@@ -229,6 +254,14 @@ def step(pid: int, at: float, name: str, result: str, is_awaited: bool) -> bytes
     return _plain_line({"type": "step", "pid": pid, "at": at, "name": name, **told})
 
 
+def value(pid: int, at: float, place: int, step: str | None, value: str) -> bytes:
+    """The line of a `value` record: what the job tells whoever follows it, JSON text. `place` is that among the values
+    outside of steps, 0 within `step`.
+    """
+    told = {"place": place, "step": step, "value": value}
+    return _plain_line({"type": "value", "pid": pid, "at": at, **told})
+
+
 def left(pid: int, at: float, names: list[str]) -> bytes:
     """The line of a `left` record: finished steps that did not come again. The names are JSON text, so that a record is
     flat if long; of very many the first.
@@ -236,6 +269,11 @@ def left(pid: int, at: float, names: list[str]) -> bytes:
     while len(text := json.dumps(names, ensure_ascii=False)) > MAX_TEXT:
         names = names[: len(names) // 2]
     return _plain_line({"type": "left", "pid": pid, "at": at, "names": text})
+
+
+def stack(pid: int, at: float, told: str) -> bytes:
+    """The line of a `stack` record: where the process is, for somebody has asked. JSON text: a long record is flat."""
+    return _plain_line({"type": "stack", "pid": pid, "at": at, "stack": told})
 
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
@@ -443,6 +481,21 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
     return Part(tuple(notes), end, has_more)
 
 
+def read_stacks(spool: int, name: str, offset: int) -> tuple[Record, ...]:
+    """The `stack` records that were added since `offset`, of whatever process. Raises OSError, as try_read."""
+    descriptor = try_open(spool, name)
+    if descriptor is None:
+        return ()
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.pread(descriptor, _MOST_STACKS, offset) if is_file else b""
+    finally:
+        os.close(descriptor)
+    lines = [line for line in text.split(b"\n", 2 * _MAX_AT_ONCE) if _kind(line) == "stack"]
+    records = [_try_record(line) for line in lines if len(line) <= MAX_STACK + 1024]
+    return tuple(record for record in records if record is not None and record["type"] == "stack")
+
+
 def parse(text: bytes) -> Journal:
     """The journal of these lines; whatever is no record is skipped, and notes are."""
     found: dict[str, Record] = {}
@@ -535,8 +588,9 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
-_PASSED_OVER = ("log", "progress", "began", "step", "left")
-_NOTES = ("waiting", *_PASSED_OVER)
+_NOTED = ("log", "progress", "began", "step", "left", "value")
+_NOTES = ("waiting", *_NOTED)
+_PASSED_OVER = (*_NOTED, "stack")
 
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
@@ -548,6 +602,7 @@ _RANGES = {
     "oom_kills": (0, 2**22),
     "exit_code": (0, 255),
     "turn": (1, 1000),
+    "place": (0, _LARGEST),
     "until": (0.0, 253_402_300_799.0),
     "own_cpu": (0.0, _LARGEST),
     "max_rss": (0, _LARGEST),
@@ -594,6 +649,8 @@ _FIELDS = {
     "began": _fields(pid=int, at=_NUMBER, name=str),
     "step": _fields(pid=int, at=_NUMBER, name=str, result=str, is_awaited=bool),
     "left": _fields(pid=int, at=_NUMBER, names=str),
+    "stack": _fields(pid=int, at=_NUMBER, stack=str),
+    "value": _fields(pid=int, at=_NUMBER, place=int, step=(str, NoneType), value=str),
 }
 _OUTCOME_FIELDS = {
     "completed": (),

@@ -72,7 +72,7 @@ _THROTTLES = ("class", "key", "job")
 
 def outcome_of_result(result: Any) -> bytes:
     """The record of a method that returned. Raises InvalidResult."""
-    text = "null" if result is None else _result_text(result)  # None: without waking the encoder
+    text = "null" if result is None else result_text(result)  # None: without waking the encoder
     return journals.completed(os.getpid(), text)
 
 
@@ -95,7 +95,8 @@ def outcome_of_error(error: BaseException, order: Order, delay: float | None, sa
     )
 
 
-def _result_text(result: Any) -> str:
+def result_text(result: Any) -> str:
+    """The result as JSON text. Raises InvalidResult."""
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())

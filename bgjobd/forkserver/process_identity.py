@@ -34,6 +34,23 @@ def cpu_time(pid: int) -> float:
     return sum(_numbers(pid, 14, 15)) / os.sysconf("SC_CLK_TCK")
 
 
+def caught_signals(pid: int) -> frozenset[int]:
+    """The signals that a process has handlers for. Raises OSError without one."""
+    return signals_in(status(pid).get("SigCgt", "0"))
+
+
+def status(pid: int) -> dict[str, str]:
+    """What proc_pid_status(5) has of a process, by name; no less of another user's. Raises OSError without one."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+def signals_in(mask: str) -> frozenset[int]:
+    """The numbers of the signals in a mask as the kernel writes it."""
+    bits = int(mask, 16)
+    return frozenset(number for number in range(1, 65) if bits >> number - 1 & 1)
+
+
 def place_of_arguments(pid: int) -> tuple[int, int]:
     """Where in its memory the command line of a process begins and ends; 0, 0 where that is not told."""
     try:

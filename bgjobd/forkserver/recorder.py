@@ -1,4 +1,6 @@
-"""What a job tells while it runs, progress and log entries: how much of it is put into the journal, and how often."""
+"""What a job tells while it runs, progress, log entries and values: how much of it is put into the journal, and how
+often.
+"""
 
 from __future__ import annotations
 
@@ -71,12 +73,17 @@ class NotesRecorder:
         if not is_progress:
             self._record_log(record)
 
-    def finish(self, unprinted: int) -> None:
-        """Record the progress that was told last, how many entries were left out, and how many bytes found no room."""
+    def finish(self, unprinted: int, unvalued: int = 0) -> None:
+        """Record the progress that was told last, how many entries and values were left out, and how many bytes found
+        no room.
+        """
         try:
             self._record_progress(is_last=True)
             if self._left_out:
                 self._write(_entry(f"too many entries: {self._left_out} were not kept"), time.time())
+            if unvalued:
+                text = f"{unvalued} values that it emitted were not kept: too many, too large, or no room for them"
+                self._write(_entry(text), time.time())
             if unprinted:
                 text = f"{unprinted} bytes that it printed found no room on the disk, and are lost"
                 self._write(_entry(text), time.time())
@@ -113,6 +120,44 @@ class NotesRecorder:
                 self._append(line, left)
                 return len(line)
         return 0
+
+
+class ValueRecorder:
+    """One attempt's values, of which the first are kept: `left_out` counts the others. `append` as for notes."""
+
+    def __init__(self, append: Callable[[bytes, int], None]) -> None:
+        self._append = append
+        self._left = journals.MAX_VALUES
+        self._bytes_left = journals.MAX_VALUED
+        self._room = _MOST_ROOM
+        self.left_out = 0
+
+    def record(self, value: str, step: str | None, place: int, may_append: bool = True) -> bool:
+        """Record the value; whether there was room for it."""
+        is_recorded = may_append and self._try_record(value, step, place)
+        if not is_recorded:
+            self.left_out += 1
+        return is_recorded
+
+    def _try_record(self, value: str, step: str | None, place: int) -> bool:
+        size = len(value.encode())
+        if size > journals.MAX_VALUE or size > self._bytes_left or not self._left:
+            return False
+        line = journals.value(os.getpid(), time.time(), place, step, value)
+        if len(line) > self._room:
+            return False
+        try:
+            self._append(line, journals.RESERVE)
+        except OSError:  # a full spool costs the value, not the job
+            return False
+        self._left -= 1
+        self._bytes_left -= size
+        self._room -= len(line)
+        return True
+
+
+_MOST_ROOM = 4 * journals.MAX_VALUED
+"""What the records of all values take at most, with the names of steps: those of steps are to find room behind them."""
 
 
 def _entry(message: str) -> dict[str, Any]:

@@ -225,18 +225,21 @@ class Sandbox:
             return
         # All but what is unreadable, of which something may go away while it is listed.
         reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
-        ruleset = landlock.file_rules(self._own_rules(name, writable), reads)
+        output = (
+            "/proc/self/fd/1",
+            landlock.WRITE_FILE,
+        )  # for whoever opens /dev/stdout; no rule is for a pipe
+        ruleset = landlock.file_rules(self._own_rules(name, writable), [output, *reads])
         landlock.restrict_self(ruleset)
         os.close(ruleset)
 
     def _own_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Its directory, what its class lists, its output, and why it is stopped."""
+        """Its directory, what its class lists, and why it is stopped."""
         own = [
             (path, landlock.READS | landlock.WRITES) for path in (*writable, f"{self._ground.work}/{name}")
         ]
         devices = [(path, landlock.WRITE_FILE) for path in _WRITABLE_DEVICES if os.path.exists(path)]
-        output = ("/proc/self/fd/1", landlock.WRITE_FILE)  # for whoever opens /dev/stdout
-        return [*own, *devices, output, (self._ground.stops, landlock.READ_FILE)]
+        return [*own, *devices, (self._ground.stops, landlock.READ_FILE)]
 
     def _close(self, name: str) -> None:
         os.close(self._ground.work_fd)

@@ -33,6 +33,7 @@ from . import (
 )
 from . import journal as journals
 from .cgroup import Group, Groups
+from .looking import Answers
 from .order import Order, Place
 from .process_identity import has_pidfs
 from .spares import Spares
@@ -78,6 +79,7 @@ class _Server:
         self._show_title = title.made()
         self._log_handlers: list[Any] = []
         self._on_failure: Any = None
+        self._answers = Answers()
         self._spares = Spares(0, 0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -166,6 +168,7 @@ class _Server:
         )  # a spare that it writes to may have died
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        listened = self._answers.listen()
         self._approved, self._on_failure = loaded.approved, loaded.on_failure
         subreaper.die_with_parent(False)
         self._helpers = frozenset(subreaper.children())
@@ -175,7 +178,15 @@ class _Server:
         # A daemon that has been running for longer than this code is there asks for none.
         self._spares = Spares(message.get("spares", 0), message.get("slots", 0))
         self._want_spares()
-        self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
+        self._tell(
+            {
+                "type": "ready",
+                **loaded.description,
+                **_about_python(),
+                "left_open": left_open,
+                "listens": listened,
+            }
+        )
 
     def _load(self, message: wire.Message) -> loading.Loaded:
         """Import what is approved; where that cannot be, tell the daemon, and end."""
@@ -259,7 +270,8 @@ class _Server:
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
         why = self._complaints_write
         of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
-        return child.Setting(*of_all, self._show_title, self._log_handlers, self._on_failure)
+        shown = self._show_title, self._log_handlers
+        return child.Setting(*of_all, *shown, self._answers, self._on_failure)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.

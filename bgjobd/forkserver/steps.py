@@ -1,4 +1,6 @@
-"""Where an attempt's steps are kept: what earlier ones have finished comes in a file, its own go into its journal."""
+"""Where an attempt's steps and values are kept: what earlier ones have finished comes in a file, its own go into its
+journal.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
+from .recorder import ValueRecorder
 
 if TYPE_CHECKING:
     from .order import Order
@@ -45,12 +48,13 @@ class StepKeeper:
         end: Callable[[bytes], None],
     ) -> None:
         self._seed = order.seed
-        self._carry = carry
-        self._file = None if carry is None else os.fstat(carry)
+        self._carry = Carry(carry)
         self._begun = 0
         self._append = append
         self._is_own = is_own
         self._end = end
+        self._values = ValueRecorder(append)
+        self._emitted = 0
 
     def carried(
         self,
@@ -58,22 +62,27 @@ class StepKeeper:
         """By name the results of finished steps, as JSON text, and whether their functions had to be awaited; by kind,
         name and turn what came of waits, and whether that was too late.
         """
-        if self._carry is None:
-            return {}, {}
-        carry: dict[str, list[Any]] = json.loads(self._whole(self._carry))
-        steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry["steps"]}
+        carry = self._carry.read()
+        steps = {name: (result, bool(is_awaited)) for name, result, is_awaited in carry.get("steps", [])}
+        self._emitted = carry.get("emitted", 0)
         waits = {
             (kind, name, turn): (result, bool(timed_out))
-            for kind, name, turn, result, timed_out in carry["waits"]
+            for kind, name, turn, result, timed_out in carry.get("waits", [])
         }
         return steps, waits
 
-    def _whole(self, carry: int) -> bytes:
-        """The file. Raises OSError where the job has closed it, whatever has its number now."""
-        found = os.fstat(carry)
-        if self._file is None or not os.path.samestat(found, self._file):
-            raise OSError(errno.EBADF, "the attempt has closed what earlier ones have finished")
-        return os.pread(carry, found.st_size, 0)
+    def emitted(self) -> int:
+        """How many values earlier attempts have emitted outside of steps, as far as what is carried over was read."""
+        return self._emitted
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        """Whether there is room for it; none where the job has closed its journal."""
+        return self._values.record(value, step, place, self._is_own())
+
+    @property
+    def left_out(self) -> int:
+        """How many values found no room."""
+        return self._values.left_out
 
     def suspend(self, kind: str, name: str, turn: int, delay: float | None, until: float | None) -> None:
         """Record the outcome. Raises OSError where the job has closed its journal."""
@@ -97,17 +106,40 @@ class StepKeeper:
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         """Where there is no room it waits for some, as long as the attempt may live: the step is done."""
         line = journals.step(os.getpid(), time.time(), name, result, is_awaited)
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                self._append(line, journals.ENDING)
-            except OSError as error:
-                if error.errno not in journals.NO_ROOM:
-                    raise
-            else:
-                return
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        with_room(lambda: self._append(line, journals.ENDING))
+
+
+class Carry:
+    """What earlier attempts have left for this one, in the open file that it was given; nothing where there is none."""
+
+    def __init__(self, carry: int | None) -> None:
+        self._carry = carry
+        self._file = None if carry is None else os.fstat(carry)
+
+    def read(self) -> dict[str, Any]:
+        """All of it. Raises OSError where the job has closed the file, whatever has its number now."""
+        if self._carry is None or self._file is None:
+            return {}
+        found = os.fstat(self._carry)
+        if not os.path.samestat(found, self._file):
+            raise OSError(errno.EBADF, "the attempt has closed what earlier ones have finished")
+        carry: dict[str, Any] = json.loads(os.pread(self._carry, found.st_size, 0))
+        return carry
+
+
+def with_room(write: Callable[[], None]) -> None:
+    """Write; where there is no room for it, wait until there is. Raises OSError for another reason."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            write()
+        except OSError as error:
+            if error.errno not in journals.NO_ROOM:
+                raise
+        else:
+            return
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _plain_sha256() -> Any:

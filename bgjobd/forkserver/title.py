@@ -9,6 +9,8 @@ from collections.abc import Callable
 from .process_identity import place_of_arguments
 
 SPARE = "bgjobd: spare"
+BEGINNING = b"bgjobd: "
+"""Of every title, also an order's."""
 
 _USES = 100
 """How often a function is called until the interpreter leaves its code as it is: after a fork a change is a copy."""

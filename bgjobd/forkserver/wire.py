@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 6
+VERSION = 7
 
 
 def encode(message: Message) -> bytes:

@@ -30,6 +30,7 @@ from bgjobd.core.facts import (
     Replaced,
     RetryRequested,
     SignalSent,
+    StepSettled,
     ValuesTaken,
 )
 from bgjobd.core.job import Carried, Ending, Job
@@ -45,6 +46,8 @@ from bgjobd.store.rows import (
     changes_of,
     edge_row,
     ended_row,
+    moved_wait_row,
+    reviewed_row,
     started_row,
     terms_of,
     ties_of,
@@ -151,8 +154,14 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
         if isinstance(fact, _OF_TERMS):
             overlay.write(Kind.CHANGED_TERMS, terms_of(after))
             overlay.expire_at(after.expires_at)
-        if isinstance(fact, RetryRequested) and after.carried is not None:
+            if before.is_waiting and after.scheduled_at != before.scheduled_at:
+                overlay.write(Kind.MOVED_WAIT, moved_wait_row(after))
+        if after.review_since != before.review_since:
+            overlay.write(Kind.REVIEWED_JOB, reviewed_row(after, fact, batch.now))
+        if isinstance(fact, RetryRequested | StepSettled) and after.carried is not None:
             overlay.write(Kind.COUNTED_STEPS, carried_row(after.id, after.carried))
+            if isinstance(fact, RetryRequested) and fact.from_start:
+                _forget(after.id, overlay)
         overlay.jobs[after.id] = after
         if after.status is not before.status or _is_elsewhere(before, after):
             overlay.move(before, after)
@@ -162,10 +171,17 @@ def advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
     return after
 
 
+def _forget(job_id: int, overlay: Overlay) -> None:
+    """Have nothing left of what the job did: what it was told is there to be taken anew."""
+    overlay.steps[job_id] = {}
+    for kind in (Kind.FORGOTTEN_STEPS, Kind.FORGOTTEN_STATE, Kind.FREED_SIGNALS):
+        overlay.write(kind, {"job_id": job_id})
+
+
 _OF_TIES: Final = (PredecessorMoved, PredecessorDeleted, ValuesTaken, RetryRequested)
 """What changes a job's ties, and nothing else does."""
 
-_OF_TERMS: Final = (Replaced, Changed, RetryRequested)
+_OF_TERMS: Final = (Replaced, Changed, RetryRequested, StepSettled)
 """The same of its terms."""
 
 
@@ -176,6 +192,7 @@ def _is_elsewhere(before: Job, after: Job) -> bool:
         or after.is_blocked != before.is_blocked
         or after.is_behind != before.is_behind
         or after.is_waiting != before.is_waiting
+        or after.is_for_review != before.is_for_review
     )
 
 
@@ -284,7 +301,18 @@ def retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
         raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
     uniques.check_own(job, overlay)
     overlay.reviving.add(job_id)
-    return job if job.cancelled_after is not None else _retry_behind(job, failed, fact, overlay)
+    if job.cancelled_after is None:
+        return _retry_behind(job, failed, fact, overlay)
+    return _from_start(job, overlay) if fact.from_start else job
+
+
+def _from_start(job: Job, overlay: Overlay) -> Job:
+    """The job, which goes on as what it comes after does, without what it did."""
+    after = replace(job, carried=(job.carried or Carried()).from_start())
+    overlay.jobs[job.id] = after
+    overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
+    _forget(job.id, overlay)
+    return after
 
 
 def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:

@@ -148,8 +148,8 @@ _OF_JOBS: Final = (
     (f"j.status IN {_FINAL} AND j.finished_at IS NULL", "it is {status}, and has no finished_at"),
     (f"j.status NOT IN {_FINAL} AND j.finished_at IS NOT NULL", "it is {status}, and has a finished_at"),
     (
-        "j.status = 'completed' AND a.outcome IS NOT 'completed'",
-        "it is completed, and its latest attempt is not ({outcome})",
+        "j.status = 'completed' AND a.outcome IS NOT 'completed' AND j.settled_at IS NULL",
+        "it is completed, and its latest attempt is not ({outcome}), nor has anybody settled it",
     ),
     (
         "j.status <> 'completed' AND a.outcome IS 'completed'",
@@ -163,6 +163,11 @@ _OF_JOBS: Final = (
         "it is failed, and its latest attempt ({outcome}) is no reason for that",
     ),
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),
+    ("j.review_since IS NOT NULL AND j.status <> 'failed'", "it is {status}, and for review as well"),
+    (
+        "j.review_since IS NOT NULL AND j.settled_at IS NOT NULL",
+        "it is for review, and somebody has settled it",
+    ),
     (
         "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL "
         f"AND NOT (j.expires_at IS NOT NULL AND coalesce(j.error, '') GLOB '{EXPIRED}: *') "

@@ -13,11 +13,13 @@ _OF_ANOTHER: Final = """
     WHERE (u.class_name, u.method_name, u.key) IS NOT (j.class_name, j.method_name, j.unique_key) LIMIT {most}"""
 _NOT_HELD: Final = """
     SELECT u.job_id, u.key, j.status FROM unique_keys AS u LEFT JOIN background_jobs AS j ON j.id = u.job_id
-    WHERE u.held_until IS NULL AND j.finished_at IS NOT NULL OR u.held_until IS NULL AND j.id IS NULL LIMIT {most}"""
+    WHERE u.held_until IS NULL AND (j.id IS NULL OR j.finished_at IS NOT NULL AND j.review_since IS NULL)
+    LIMIT {most}"""
 # Of those that hold a key until their first attempt only who has had none: it may have been started and put back.
 _WITHOUT: Final = """
     SELECT j.id, j.unique_key FROM background_jobs AS j
-    WHERE j.finished_at IS NULL AND j.unique_key IS NOT NULL AND (j.unique_while = 'unfinished' OR j.started_at IS NULL)
+    WHERE (j.finished_at IS NULL OR j.review_since IS NOT NULL) AND j.unique_key IS NOT NULL
+        AND (j.unique_while = 'unfinished' OR j.started_at IS NULL)
         AND NOT EXISTS (SELECT 1 FROM unique_keys AS u WHERE u.class_name = j.class_name
             AND u.method_name = j.method_name AND u.key = j.unique_key AND u.job_id = j.id)
     LIMIT {most}"""

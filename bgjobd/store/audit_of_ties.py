@@ -49,7 +49,7 @@ _FATE_OF_GROUP: Final = (
 _FATE: Final = f"""
     CASE WHEN d."of" = 'group' THEN {_FATE_OF_GROUP.format("g")}
         WHEN p.id IS NULL THEN 'deleted'
-        WHEN p.status IN ('pending', 'running') THEN 'unfinished'
+        WHEN p.status IN ('pending', 'running') OR p.review_since IS NOT NULL THEN 'unfinished'
         WHEN p.status = 'completed' THEN 'completed' ELSE 'failed' END
 """
 # A failed edge may be of what is deleted, for good: then nobody waits for it any more.
@@ -76,8 +76,8 @@ _ODD_GROUPS: Final = f"""
         coalesce(j.failed, 0) + coalesce(n.failed, 0), coalesce(j.cancelled, 0)
     FROM job_groups AS g LEFT JOIN job_groups AS parent ON parent.id = g.group_id
     LEFT JOIN (
-        SELECT group_id, total(status IN ('pending', 'running')) AS unfinished,
-            total(status = 'completed') AS completed, total(status = 'failed') AS failed,
+        SELECT group_id, total(status IN ('pending', 'running') OR review_since IS NOT NULL) AS unfinished,
+            total(status = 'completed') AS completed, total(status = 'failed' AND review_since IS NULL) AS failed,
             total(status = 'cancelled') AS cancelled
         FROM background_jobs INDEXED BY jobs_of_group WHERE group_id IS NOT NULL GROUP BY group_id
     ) AS j ON j.group_id = g.id

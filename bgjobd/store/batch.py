@@ -18,9 +18,10 @@ from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
+from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk, StoredValue
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
+from bgjobd.store.values import Kept
 from bgjobd.store.written import BEHIND, Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
@@ -75,6 +76,10 @@ StoredSteps = dict[tuple[str, str, int], StoredStep]
 """The steps and waits of a job by kind, name and turn: a step may be named as a signal is."""
 
 
+Cut = tuple[int, str]
+"""A job, and the step of this name before which what it has finished ends."""
+
+
 class Keyed(NamedTuple):
     """A job as its idempotency key tells it apart."""
 
@@ -103,6 +108,8 @@ class Needs:
     results: list[str] = field(default_factory=list)
     signalled: list[int] = field(default_factory=list)
     signalled_keys: list[str] = field(default_factory=list)
+    valued: list[AttemptKey] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -113,7 +120,8 @@ class Gathered:
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
-    which code attempts are.
+    which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
+    `settled` are jobs that a person says have failed.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -121,6 +129,7 @@ class Gathered:
     entries: list[Entry] = field(default_factory=list)
     ended: list[Job] = field(default_factory=list)
     stops: list[Job] = field(default_factory=list)
+    settled: list[Job] = field(default_factory=list)
     changed: list[Job] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     attempts: list[EndedAttempt] = field(default_factory=list)
@@ -143,6 +152,9 @@ class Gathered:
     steps: dict[int, StoredSteps] = field(default_factory=dict)
     signals: dict[int, list[SentSignal]] = field(default_factory=dict)
     codes: dict[AttemptKey, str | None] = field(default_factory=dict)
+    values: list[StoredValue] = field(default_factory=list)
+    valued: dict[AttemptKey, int] = field(default_factory=dict)
+    kept_values: dict[int, Kept] = field(default_factory=dict)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -171,6 +183,7 @@ class Batch(Gathered):
     come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
     classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
+    `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it.
@@ -189,6 +202,7 @@ class Batch(Gathered):
     stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
     failed_edges: dict[int, list[Node]] = field(default_factory=dict)
     submitters: dict[int, int | None] = field(default_factory=dict)
+    cuts: dict[Cut, tuple[int, int]] = field(default_factory=dict)
     grown: dict[int, int] = field(default_factory=dict)
     ended_groups: list[Group] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
@@ -251,6 +265,7 @@ class Batch(Gathered):
         self.entries += overlay.entries
         self.ended += overlay.ended
         self.stops += overlay.stops
+        self.settled += overlay.settled
         self.changed += overlay.changed
         self.moves += overlay.moves
         self.attempts += overlay.attempts
@@ -275,6 +290,10 @@ class Batch(Gathered):
             self.holds.hold(scope, until)
         if overlay.codes:
             self.codes |= overlay.codes
+        if overlay.values:
+            self.values += overlay.values
+            self.valued |= overlay.valued
+            self.kept_values |= overlay.kept_values
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -319,8 +338,10 @@ class Batch(Gathered):
             self.has_unseen_changes,
             tuple(self.bulks),
             tuple(self.ended_groups),
+            tuple(self.settled),
             tuple(self.resumed),
             self.placed,
+            tuple(self.values),
         )
 
     def place(self, id: int, **columns: Any) -> None:
@@ -415,6 +436,14 @@ class Overlay(Gathered):
         if job_id not in self.signals:
             self.signals[job_id] = list(self.batch.signals.get(job_id, []))
         return self.signals[job_id]
+
+    def valued_of(self, key: AttemptKey) -> int:
+        """How many values of the attempt are kept."""
+        return self.valued.get(key, self.batch.valued.get(key, 0))
+
+    def kept_values_of(self, job_id: int) -> Kept:
+        """Which values of the job there are."""
+        return self.kept_values.get(job_id) or self.batch.kept_values.get(job_id) or Kept()
 
     def code_of(self, key: AttemptKey) -> str | None:
         """Of which code the attempt is, as far as that was loaded, or it has just begun."""

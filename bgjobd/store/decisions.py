@@ -8,11 +8,12 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import Outcome
 from bgjobd.core import state_machine
-from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, Submitted
+from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, StepSettled, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import applying, noting, signalling, submitting, uniques
+from bgjobd.store import again, applying, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.items import (
+    AgainAsked,
     AttemptNotes,
     Claim,
     Flow,
@@ -21,13 +22,16 @@ from bgjobd.store.items import (
     JobFact,
     JobRequests,
     JobsChanged,
+    JobSettled,
     Look,
     Noted,
     Ping,
     Signal,
+    StateSaved,
     StepNote,
     Submission,
     UnusedSteps,
+    ValueNote,
 )
 from bgjobd.store.rows import new_attempt_row
 from bgjobd.store.written import Kind
@@ -53,6 +57,10 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += job_ids
                 if isinstance(fact, RetryRequested):
                     needs.retried += job_ids
+            case JobSettled(job_id, fact):
+                needs.jobs.append(job_id)
+                needs.retried.append(job_id)
+                needs.stepped += [job_id] if isinstance(fact, StepSettled) else []
             case JobsChanged(job_ids):
                 needs.jobs += job_ids
                 needs.changed += job_ids
@@ -62,10 +70,18 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs += [] if job_id is None else [job_id]
                 needs.signalled += [] if job_id is None else [job_id]
                 needs.signalled_keys += [] if key is None else [key]
+            case AgainAsked(job_id, from_step):
+                needs.jobs.append(job_id)
+                needs.cuts += [] if from_step is None else [(job_id, from_step)]
+                needs.keyed += [] if item.key is None else [item.key]
+                _note_jobs([] if item.wanted is None else [item.wanted], needs)
             case AttemptNotes(job_id, number):
                 needs.jobs.append(job_id)
                 needs.noted.append((job_id, number))
                 _note_steps(item, needs)
+            case StateSaved(job_id):
+                needs.jobs.append(job_id)
+                needs.results.append(item.value)
             case Submission(jobs):
                 _note_jobs(jobs, needs)
             case Flow(jobs):
@@ -77,6 +93,8 @@ def needs_of(items: Sequence[Item]) -> Needs:
 
 
 def _note_steps(item: AttemptNotes, needs: Needs) -> None:
+    if any(isinstance(note, ValueNote) for note in item.notes):
+        needs.valued.append((item.job_id, item.number))
     results = [note.result for note in item.notes if isinstance(note, StepNote)]
     if any(isinstance(note, UnusedSteps) for note in item.notes):
         needs.stepped.append(item.job_id)
@@ -134,12 +152,16 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return tuple([after[job_id] for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
+        case JobSettled():
+            return reviews.settle(item, overlay)
         case JobsChanged():
             return applying.change_each(item, overlay)
         case Submission():
             return submitting.submit(item, overlay)
         case Flow():
             return submitting.submit_flow(item, overlay)
+        case AgainAsked():
+            return again.run_again(item, overlay)
         case Signal():
             return signalling.send(item, overlay)
         case GroupCancelled():
@@ -148,6 +170,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             noting.log(overlay, overlay.job(job_id), attempt, overlay.batch.now, type, message)
         case AttemptNotes():
             noting.record_notes(item, overlay)
+        case StateSaved():
+            noting.save_state(item, overlay)
         case Look() | Ping():
             pass
         case _:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bgjob.words import Status
 from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements, steps
+from bgjobd.store import statements, steps, values
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.items import (
     Deleted,
@@ -33,7 +33,7 @@ _DELETING_FOR: Final = 0.001
 
 _DELETED_AT_ONCE: Final = 200
 _ENTRIES_AT_ONCE: Final = 500
-"""How many jobs, and log entries or rows of occurrences, one item deletes at most."""
+"""How many jobs, and log entries, values or rows of occurrences, one item deletes at most."""
 
 _SCHEDULES_AT_ONCE: Final = 100
 _GROUPS_AT_ONCE: Final = 200
@@ -41,7 +41,7 @@ _GROUPS_AT_ONCE: Final = 200
 
 
 def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
-    """Job after job until the time is up; of one with very many entries some go, and it is among those left.
+    """Job after job until the time is up; of one with very many entries or values some go, and it is among those left.
 
     A group that has ended goes with the last of its members.
     """
@@ -60,7 +60,7 @@ def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
             continue
         gone = _delete_entries(execute, job_id)
         entries += gone
-        if gone == _ENTRIES_AT_ONCE:
+        if gone == _ENTRIES_AT_ONCE or (found.carries and _delete_values(execute, job_id)):
             left = deletion.job_ids[place:]
             break
         attempts += _delete_job(execute, job_id, found, batch)
@@ -97,6 +97,12 @@ def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | N
 def _delete_entries(execute: Execute, job_id: int) -> int:
     given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
     return int(execute(statements.DELETE_ENTRIES, given).rowcount)
+
+
+def _delete_values(execute: Execute, job_id: int) -> bool:
+    """Whether there may be more of them; the rest goes with the job."""
+    given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
+    return int(execute(values.DELETE_OLDEST, given).rowcount) == _ENTRIES_AT_ONCE
 
 
 def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from bgjobd.store.statements import Execute
 
 _COLUMNS: Final = ", ".join(GROUP_COLUMNS)
 _SELECT_STANDS: Final = """
-    SELECT t.id, t.status, t.group_id
+    SELECT t.id, t.status, t.review_since IS NOT NULL, t.group_id
     FROM json_each(:ids) AS wanted CROSS JOIN background_jobs AS t ON t.id = wanted.value
 """
 _SELECT_GROUPS: Final = f"""
@@ -44,8 +44,10 @@ def load(execute: Execute, flows: Sequence[Flow], known: Iterable[int], batch: B
     batch.group_keys = dict(execute(_SELECT_GROUP_KEYS, {"keys": to_json(keys)}).fetchall()) if keys else {}
     jobs = {*known, *(node.id for node in named if node.of is Of.JOB)}
     batch.stands = {
-        id: (fate_of(Status(status)), group_id)
-        for id, status, group_id in execute(_SELECT_STANDS, {"ids": to_json(sorted(jobs))}).fetchall()
+        id: (fate_of(Status(status), bool(is_for_review)), group_id)
+        for id, status, is_for_review, group_id in execute(
+            _SELECT_STANDS, {"ids": to_json(sorted(jobs))}
+        ).fetchall()
     }
     groups = {node.id for node in named if node.of is Of.GROUP} | set(batch.group_keys.values())
     groups |= {group_id for _, group_id in batch.stands.values() if group_id is not None}

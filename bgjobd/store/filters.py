@@ -15,7 +15,8 @@ class JobFilter:
     or a value of the parameters, where it is none of those that are `sensitive` by now in the classes of these names.
 
     `since` is a stored instant: of the end where all of `status` are ends, else of the submit. `schedule` is
-    the name of the one that has submitted it, `group` the one that it is a member of, `key` what it shares with others.
+    the name of the one that has submitted it, `group` the one that it is a member of, `key` what it shares with others,
+    `again_of` the job whose call it runs once more.
     """
 
     status: tuple[str, ...] | None = None
@@ -27,6 +28,7 @@ class JobFilter:
     schedule: str | None = None
     group: int | None = None
     key: str | None = None
+    again_of: int | None = None
     sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
 
 

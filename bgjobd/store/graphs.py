@@ -53,7 +53,7 @@ _SELECT_EDGES: Final = """
 _SELECT_RETRYABLE: Final = """
     SELECT id, cancelled_after FROM background_jobs INDEXED BY jobs_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :after AND finished_at IS NOT NULL
-        AND (status = 'failed' OR cancelled_after IS NOT NULL) ORDER BY id LIMIT :count
+        AND (status = 'failed' AND review_since IS NULL OR cancelled_after IS NOT NULL) ORDER BY id LIMIT :count
 """
 
 

@@ -15,6 +15,7 @@ from bgjobd.core.facts import (
     Changed,
     ClockJumped,
     RetryRequested,
+    Settled,
     Submitted,
 )
 from bgjobd.core.job import Job
@@ -108,6 +109,23 @@ class JobRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class AgainAsked:
+    """Somebody wants the call of a job that has ended run again, as another job, from a step on where that is named.
+
+    `wanted` was made of the job as it stood as `source`; both are None where it had not ended. `key` is of idempotency,
+    `digest` of the request. Answered by Stored; by None, with nothing done, where the job is not as it was.
+    """
+
+    source_id: int
+    from_step: str | None
+    source: Job | None
+    wanted: Submitted | None
+    key: str | None
+    digest: str
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Send a signal to the job of this id, or idempotency key. Answered by the job's id, and whether it is a new one.
 
@@ -120,6 +138,14 @@ class Signal:
     payload: str
     signal_key: str | None
     submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettled:
+    """A person's word about a job for review. Answered by the job after it."""
+
+    job_id: int
+    fact: Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +195,17 @@ class UnusedSteps:
     names: tuple[str, ...]
 
 
-Told = Note | StepNote | UnusedSteps
+@dataclass(frozen=True, slots=True)
+class ValueNote:
+    """A value, JSON text, for whoever follows the job: from within a step, else from this place among those outside."""
+
+    at: float
+    place: int
+    step: str | None
+    value: str
+
+
+Told = Note | StepNote | UnusedSteps | ValueNote
 """What an attempt tells of itself."""
 
 
@@ -184,6 +220,19 @@ class AttemptNotes:
     number: int
     first: int
     notes: tuple[Told, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateSaved:
+    """An attempt has saved its job's state, as JSON text, for the `saved`-th time. Answered by None.
+
+    One that was stored already, or came before it, is passed over.
+    """
+
+    job_id: int
+    number: int
+    saved: int
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,10 +462,13 @@ Item = (
     | GroupCancelled
     | JobFact
     | JobRequests
+    | AgainAsked
     | Signal
+    | JobSettled
     | JobsChanged
     | Noted
     | AttemptNotes
+    | StateSaved
     | QueuePaused
     | QueueResumed
     | ClockJumped
@@ -593,6 +645,17 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
         return f"{self.class_name}::{self.method_name}"
 
 
+class StoredValue(NamedTuple):
+    """A value of a job as it was committed, JSON text."""
+
+    job_id: int
+    number: int
+    attempt: int
+    step: str | None
+    at: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBulk:
     """The new jobs of a bulk as they were stored, each with an entry in the log; made one by one for whoever asks.
@@ -639,9 +702,10 @@ class Committed:
     moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
-    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
-    `groups` have ended; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that
-    share keys, after what is `written`, or as that says too: the columns, by id.
+    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines. `values`
+    are those that attempts have emitted. `groups` have ended; jobs that were `settled` have failed without an attempt
+    that did; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that share keys,
+    after what is `written`, or as that says too: the columns, by id.
     """
 
     answers: tuple[Any, ...]
@@ -657,8 +721,10 @@ class Committed:
     has_unseen_changes: bool = False
     bulks: tuple[StoredBulk, ...] = ()
     groups: tuple[Group, ...] = ()
+    settled: tuple[Job, ...] = ()
     resumed: tuple[str, ...] = ()
     placed: Mapping[int, Row] = field(default_factory=dict)
+    values: tuple[StoredValue, ...] = ()
 
 
 class LostUpdateError(Exception):

@@ -37,6 +37,7 @@ from bgjobd.store import (
     statements,
     steps,
     uniques,
+    values,
     waits,
 )
 from bgjobd.store.adoption import Adopted
@@ -90,8 +91,19 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.COUNTED_STEPS: steps.COUNT_STEPS,
         Kind.UNUSED_STEP: steps.MARK_UNUSED,
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
+        Kind.MOVED_WAIT: waits.MOVE_WAIT,
         Kind.DROPPED_WAIT: waits.DROP_WAIT,
         Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
+        Kind.SAVED_STATE: steps.SAVE_STATE,
+        Kind.NEW_VALUE: values.INSERT_VALUE,
+        Kind.VALUED_ATTEMPT: values.COUNT_VALUED,
+        Kind.TRIMMED_VALUES: values.TRIM,
+        Kind.COPIED_STEPS: steps.COPY_STEPS,
+        Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
+        Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
+        Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
+        Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.SETTLED_STEP: steps.SETTLE_STEP,
     }
 )
 """What writes the rows of each kind."""
@@ -289,6 +301,10 @@ class Ledger:
             batch.last_id = statements.last_id(self._execute)
         batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
+        batch.cuts = {
+            (job_id, name): (count, size)
+            for job_id, name, count, size in self._of(steps.SELECT_CUTS, "cuts", needs.cuts)
+        }
         if needs.flows:
             known = [keyed.id for keyed in batch.keyed.values()]
             known += [one.job_id for one in batch.holdings.values() if one is not None]
@@ -305,11 +321,18 @@ class Ledger:
             *needs.signalled,
             *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
         }
+        if needs.valued:
+            batch.valued = {
+                (job_id, number): valued
+                for job_id, number, valued in self._of(values.SELECT_VALUED, "attempts", needs.valued)
+            }
+            batch.kept_values = values.kept_of(self._execute, {job_id for job_id, _ in needs.valued})
         if signalled:
             self._load_signals(sorted(signalled), batch)
         if stepped:
             batch.steps = steps.of_jobs(self._execute, sorted(stepped))
             batch.codes = steps.codes_of(self._execute, needs.unused)
+        if needs.results:
             batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
 
     def _load_signals(self, job_ids: Sequence[int], batch: Batch) -> None:
@@ -409,7 +432,7 @@ class Ledger:
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
-            carried = {job.id: steps.carried(self._execute, job.id) for job in jobs if job.is_to_carry}
+            carried = steps.carried_of(self._execute, jobs)
             decisions.claim(jobs, tokens, self._boot_id, batch, carried)
             self._store(batch)
             rates.spend(self._execute, jobs, batch)

@@ -314,7 +314,7 @@ class JobSignal(Model):
 
 
 class JobState(Model):
-    """The state of a job, as JSON text: the `saved`-th that its attempts have saved, `attempt` the latest."""
+    """The state of a job, as JSON text: the `saved`-th that its `attempt` has saved."""
 
     job_id = IntegerField(primary_key=True)
     value = TextField()

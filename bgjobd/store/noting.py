@@ -7,15 +7,33 @@ from dataclasses import replace
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS, EntryType, Status
+from bgjob.words import (
+    KEY_LENGTHS,
+    MOST_STATE_BYTES,
+    MOST_STEP_BYTES,
+    MOST_STEPS,
+    MOST_VALUES,
+    EntryType,
+    Status,
+)
 from bgjobd.core.facts import Fact
 from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
+from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
-from bgjobd.store.items import AttemptNotes, Note, StepNote, UnusedSteps
-from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, step_row
+from bgjobd.store.items import (
+    AttemptNotes,
+    Note,
+    StateSaved,
+    StepNote,
+    StoredValue,
+    UnusedSteps,
+    ValueNote,
+)
+from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, state_row, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
+from bgjobd.store.values import is_tellable
 from bgjobd.store.written import Kind
 
 
@@ -56,6 +74,7 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     if not told:
         return
     _record_steps(job, item.number, [note for note in told if isinstance(note, StepNote)], overlay)
+    _record_values(item, [note for note in told if isinstance(note, ValueNote)], overlay)
     for note in told:
         if isinstance(note, UnusedSteps):
             _record_unused(job, item.number, note, overlay)
@@ -70,6 +89,16 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
         after = replace(job, progress=progress) if item.number == job.attempt else job
         overlay.jobs[job.id] = after
         overlay.changed.append(after)
+
+
+def save_state(item: StateSaved, overlay: Overlay) -> None:
+    """Keep what the job's latest attempt has saved, where that is a state as attempts save them."""
+    job, value = overlay.job(item.job_id), item.value
+    is_state = value.startswith("{") and len(value.encode()) <= MOST_STATE_BYTES
+    if item.number != job.attempt or not is_state or value in overlay.batch.no_results:
+        return
+    overlay.write(Kind.SAVED_STATE, state_row(item))
+    overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, job.carried or Carried()))
 
 
 def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Overlay) -> None:
@@ -115,6 +144,41 @@ def _can_keep(
 
 _STEP: Final = "step"
 """The kind of a row that is of a step."""
+
+
+def _record_values(item: AttemptNotes, notes: Sequence[ValueNote], overlay: Overlay) -> None:
+    """Keep what the attempt has told those who follow the job, under numbers that go on from attempt to attempt."""
+    key, job = (item.job_id, item.number), overlay.job(item.job_id)
+    carried, kept = job.carried or Carried(), overlay.kept_values_of(job.id)
+    valued, emitted, is_first = overlay.valued_of(key), carried.emitted, kept.last == 0
+    new = []
+    for note in notes:
+        if valued == MOST_VALUES or not _can_tell(note):
+            continue
+        size = len(note.value.encode())
+        valued, emitted, kept = valued + 1, max(emitted, note.place), kept.with_one(size)
+        at = to_text(_instant(note.at, overlay.batch.now))
+        new.append(StoredValue(job.id, kept.last, item.number, note.step, at, note.value))
+        overlay.write(Kind.NEW_VALUE, {**new[-1]._asdict(), "ends": kept.ends})
+    if not new:
+        return
+    overlay.values += new
+    overlay.valued[key] = valued
+    overlay.write(Kind.VALUED_ATTEMPT, {"job_id": job.id, "number": item.number, "valued": valued})
+    trimmed = kept.try_trimmed()
+    if trimmed is not None:
+        row = {"job_id": job.id, "number": trimmed.first - 1, "ends": trimmed.first_ends}
+        overlay.write(Kind.TRIMMED_VALUES, row)
+    overlay.kept_values[job.id] = trimmed or kept
+    if is_first or emitted != carried.emitted:
+        carried = carried._replace(emitted=emitted)
+        overlay.jobs[job.id] = replace(job, carried=carried)
+        overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, carried))
+
+
+def _can_tell(note: ValueNote) -> bool:
+    """Whether it is a value as an attempt tells them: a job may have written its journal by itself."""
+    return (note.step is None or len(note.step) in KEY_LENGTHS) and is_tellable(note.value)
 
 
 def _record_unused(job: Job, attempt: int, note: UnusedSteps, overlay: Overlay) -> None:

@@ -24,6 +24,7 @@ from bgjob.words import (
     INT_MAX,
     INT_MIN,
     RETRYING,
+    REVIEW,
     SCHEDULED,
     SNOOZED,
     STATUS_WORDS,
@@ -273,11 +274,21 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "group_id", "key", "steps"),
+    *("schedule", "occurrence", "group_id", "key", "steps", "review_since"),
 )
+_UNDER_WAY: Final = """
+    CASE WHEN j.status = 'running' AND j.carries <> 0 THEN (
+        SELECT s.name FROM job_steps AS s
+        WHERE s.job_id = j.id AND s.kind = 'step' AND s.number IS NULL AND s.attempt = a.number
+        ORDER BY s.began_at DESC LIMIT 1) END
+"""
+
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 _JOB_COLUMNS: Final = ", ".join(
-    [*(f"j.{name}" for name in _SUMMARY), "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"]
+    [
+        *(f"j.{name}" for name in _SUMMARY),
+        *(_UNDER_WAY, "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"),
+    ]
 )
 _LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
 _ITS_LATEST_ATTEMPT: Final = (
@@ -292,6 +303,7 @@ def _jobs_by(index: str, condition: str) -> str:
 
 
 _ANY_JOB: Final = _jobs_by("NOT INDEXED", "true")
+_IS_FOR_REVIEW: Final = "j.review_since IS NOT NULL"
 _IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
 _NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 0")
 _READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
@@ -314,6 +326,7 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             )
             for status in sorted(FINAL)
         },
+        REVIEW: (_jobs_by("INDEXED BY jobs_for_review", _IS_FOR_REVIEW),),
     }
 )
 _ENDED_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
@@ -339,6 +352,9 @@ _OF_GROUP: Final = _jobs_by("INDEXED BY jobs_of_group", "j.group_id = :group AND
 
 _OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS NOT NULL")
 """The same of those with a key, of all queues."""
+
+_AGAIN_OF: Final = _jobs_by("INDEXED BY jobs_again", "j.again_of = :again_of AND j.again_of IS NOT NULL")
+"""The same of those that run the call of a job once more."""
 
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
 _IS_BEHIND: Final = f"j.ready = {written.BEHIND}"
@@ -409,6 +425,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "schedule": wanted.schedule,
         "group": wanted.group,
         "key": wanted.key,
+        "again_of": wanted.again_of,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -445,8 +462,8 @@ def summaries(connection: Connection, job_ids: Sequence[int]) -> dict[int, JsonO
     return {row[0]: _summary(row) for row in connection.execute(sql, {"ids": json.dumps(list(job_ids))})}
 
 
-def summary_of(job: Job) -> JsonObject:
-    """A job at hand as summaries() has it."""
+def summary_of(job: Job, step: str | None) -> JsonObject:
+    """A job at hand, which is in this step, as summaries() has it."""
     return {
         "id": job.id,
         "class_name": job.call.class_name,
@@ -468,6 +485,8 @@ def summary_of(job: Job) -> JsonObject:
         "group_id": job.group_id,
         "key": job.key,
         "steps": 0 if job.carried is None else job.carried.steps,
+        "review_since": text_of(job.review_since),
+        "step": step,
         "waiting_on": job.carried.waiting_on if job.is_waiting and job.carried is not None else None,
         "is_blocked": job.is_blocked,
         "is_behind": job.is_behind,
@@ -478,6 +497,7 @@ def summary_of(job: Job) -> JsonObject:
 
 
 _OWNERS: Final = {
+    "again_of": ("again_of", _AGAIN_OF),
     "group": ("group_id", _OF_GROUP),
     "key": ("key", _OF_KEY),
     "schedule": ("schedule", _OF_SCHEDULE),
@@ -524,6 +544,8 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
         return (_ANY_JOB,), []
     if Status.PENDING in status:
         status = status.difference(_WAITS)
+    if Status.FAILED in status:
+        status = status.difference({REVIEW})
     sources = dict.fromkeys(source for word in sorted(status) for source in _JOB_SOURCES[word])
     waits = [condition for word, condition in _WAITS.items() if word in status]
     return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
@@ -533,7 +555,8 @@ def _standing_by(words: tuple[str, ...] | None) -> list[str]:
     """The condition that a job stands by one of these words, where no source says so."""
     if words is None:
         return []
-    stands = [f"j.status = '{word}'" for word in words if word not in _WAITS]
+    stands = [f"j.status = '{word}'" for word in words if word not in _WAITS and word != REVIEW]
+    stands += [_IS_FOR_REVIEW] if REVIEW in words else []
     stands += [f"(j.status = 'pending' AND {waits})" for word, waits in _WAITS.items() if word in words]
     return [f"({' OR '.join(stands)})"]
 
@@ -567,9 +590,10 @@ _HAS_VALUE: Final = (
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:
-    *columns, waiting_on, ready, attempt, outcome, progress = row
+    *columns, step, waiting_on, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
+        "step": step,
         "waiting_on": waiting_on if ready == written.WAITING else None,
         "is_blocked": ready == written.BLOCKED,
         "is_behind": ready == written.BEHIND,

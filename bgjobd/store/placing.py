@@ -130,7 +130,7 @@ class Placing:
             return group.fate_told, group.parent
         job = self._overlay.try_job(node.id)
         if job is not None:
-            return fate_of(job.status), job.group_id
+            return fate_of(job.status, job.is_for_review), job.group_id
         stood = self._overlay.batch.stands.get(node.id)
         if stood is None:
             raise JobNotFoundError(id=node.id)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from peewee import DatabaseError
@@ -15,7 +15,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
-from bgjobd.core.masking import masked_text
+from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
@@ -30,6 +30,7 @@ from bgjobd.store import (
     statements,
     step_pages,
     usage,
+    values,
     waiting,
 )
 from bgjobd.store.engines import Place
@@ -45,6 +46,7 @@ from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
+from bgjobd.store.values import ValuesOfJob
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
 T = TypeVar("T")
@@ -137,8 +139,8 @@ _HIDDEN: Final = frozenset(
 class StoredJob:
     """A job with some of its attempts, the latest last; `next` is the number before which the others come, or None.
 
-    `columns` are as they are stored, but that `parameters` have sensitive values masked. So these and `result` are JSON
-    text: they may be large, and to pass them on nobody has to read them.
+    `columns` are as they are stored, but that `parameters` have sensitive values masked; `sensitive` are their names.
+    So these and `result` are JSON text: they may be large, and to pass them on nobody has to read them.
     """
 
     columns: JsonObject
@@ -287,10 +289,25 @@ class Reader:
         """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
+    def steps_under_way(self) -> Sequence[tuple[int, int, str]]:
+        """The steps that running attempts are in: job, attempt and name, as they began."""
+        return step_pages.all_under_way(self._database.connection())
+
+    def amid_steps(self) -> int:
+        """How many jobs are amid their steps, as step_pages.count_amid() counts them."""
+        return step_pages.count_amid(self._database.connection())
+
     def steps(self, job_id: int, after: int | None, limit: int) -> StepsOfJob | None:
         """The steps, waits and signals of a job, as a page behind the step of this number; None where there is none."""
         with self._database.atomic():
             return step_pages.page(self._database.connection(), job_id, after, limit)
+
+    def values(self, job_id: int, after: int, limit: int) -> ValuesOfJob | None:
+        """The values that a job has emitted, as a page behind this number, from the end where it is below 0; None where
+        there is no such job.
+        """
+        with self._database.atomic():
+            return values.page(self._database.connection(), job_id, after, limit)
 
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""
@@ -417,16 +434,21 @@ class Reader:
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
-        other job or attempt.
+        other job or attempt, and for one that is for review. Where a person has settled it, in that one's words.
         """
         jobs = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
         attempts = self._dicts(statements.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
         job, last = jobs[0], attempts[0]
+        if job["review_since"] is not None:
+            return None
         sensitive = tuple(json.loads(job["sensitive"] or "[]"))
         call = Call(job["class_name"], job["method_name"], job["parameters"], sensitive)
-        return call, _ending(last), instant(job["occurrence"])
+        ending = _ending(last)
+        if job["settled_at"] is not None:
+            ending = replace(ending, error_message=job["error"])
+        return call, ending, instant(job["occurrence"])
 
     def on_file(self, job_id: int, now: float) -> OnFile | None:
         """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""
@@ -439,6 +461,13 @@ class Reader:
             if job.status is not Status.PENDING:
                 return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
             return waiting.on_file(self._database.connection().execute, job, latest, now)
+
+    def known(self, job_id: int) -> tuple[Job, int | None] | None:
+        """A job as the rules know it, and who has submitted it; None where there is none."""
+        with self._database.atomic():
+            row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
+            submitters = self._database.execute_sql(statements.SELECT_SUBMITTERS, {"ids": f"[{job_id}]"})
+            return None if row is None else (job_from_row(row), dict(submitters.fetchall())[job_id])
 
     def _latest(self, job: Job) -> LatestAttempt | None:
         rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
@@ -475,7 +504,9 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
-    columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
+    sensitive = json.loads(row["sensitive"] or "[]")
+    columns["sensitive"] = masked_names(row["parameters"], sensitive)
+    columns["parameters"] = masked_text(row["parameters"], sensitive)
     return StoredJob(columns, attempts, next)
 
 

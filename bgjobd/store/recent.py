@@ -27,7 +27,10 @@ _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "
 """The columns that may be large, of a job and of an attempt."""
 
 _OF_JOBS: Final = frozenset(
-    {Kind.CHANGED_JOB, Kind.TIED_JOB, Kind.REPLACED_JOB, Kind.CHANGED_TERMS, Kind.COUNTED_STEPS}
+    {
+        *(Kind.CHANGED_JOB, Kind.TIED_JOB, Kind.REPLACED_JOB, Kind.CHANGED_TERMS, Kind.COUNTED_STEPS),
+        Kind.REVIEWED_JOB,
+    }
 )
 _NOT_OF_KNOWN: Final = (
     frozenset(Kind)

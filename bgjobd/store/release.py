@@ -64,7 +64,9 @@ _SELECT_EDGES: Final = """
     SELECT job_id, standing FROM job_dependencies INDEXED BY edges_after
     WHERE "of" = :of AND after_id = :id AND job_id > :done_to ORDER BY job_id LIMIT :count
 """
-_SELECT_END: Final = "SELECT status, result FROM background_jobs WHERE id = :id"
+_SELECT_END: Final = """
+    SELECT status, review_since IS NOT NULL, result, schedule FROM background_jobs WHERE id = :id
+"""
 _SELECT_RESULTS: Final = """
     SELECT result FROM background_jobs INDEXED BY jobs_of_group
     WHERE group_id = :id AND group_id IS NOT NULL ORDER BY id
@@ -151,7 +153,9 @@ class Release:
         for before, after in moves:
             if after is None or isinstance(after, Countable):
                 continue  # who is behind a key tells nobody
-            was, fate = None if before is None else fate_of(before.status), fate_of(after.status)
+            was, fate = None if before is None else _fate(before), _fate(after)
+            if after.is_for_review and after.schedule is not None:
+                ids.append(after.id)
             if was is fate:
                 continue
             if was is not None:
@@ -266,6 +270,7 @@ class Release:
 
     def _settle_edge(self, end: _End, job_id: int, stored: Standing, overlay: Overlay) -> None:
         job = overlay.job(job_id)
+        end = end.seen_by(job)
         if_failed = job.if_failed or IfFailed.CANCEL
         after = settled(stored, end.fate, if_failed)
         if after is not stored:
@@ -337,7 +342,11 @@ class Release:
             group = groups_by_id(self._execute, [node.id]).get(node.id)
             return _End(node, Fate.DELETED if group is None else group.fate_told)
         row = self._execute(_SELECT_END, {"id": node.id}).fetchone()
-        return _End(node, Fate.DELETED) if row is None else _End(node, fate_of(Status(row[0])), row[1])
+        if row is None:
+            return _End(node, Fate.DELETED)
+        status, is_for_review, result, schedule = row
+        fate = fate_of(Status(status), bool(is_for_review))
+        return _End(node, fate, result, goes_on=schedule if is_for_review else None)
 
     def _result(self, end: _End) -> Result:
         """What is to be had of it: a job's result, or those of a group's members in the order of their ids."""
@@ -371,12 +380,25 @@ class Release:
 
 @dataclass(slots=True)
 class _End:
-    """What has become of a node; of a job with its result, as JSON text, if it has one. `taken` once that is read."""
+    """What has become of a node; of a job with its result, as JSON text, if it has one. `taken` once that is read.
+
+    `goes_on` is the schedule of one that is for review: its next job is another matter, and waits no more.
+    """
 
     node: Node
     fate: Fate
     result: str | None = None
     taken: Result | None = None
+    goes_on: str | None = None
+
+    def seen_by(self, job: Job) -> _End:
+        """The same as it stands to this job, which comes after it."""
+        is_next_one = self.goes_on is not None and self.goes_on == job.schedule
+        return replace(self, fate=Fate.FAILED) if is_next_one else self
+
+
+def _fate(job: Job | Countable) -> Fate:
+    return fate_of(job.status, job.is_for_review)
 
 
 def _by_turns(*queues: Iterable[Unsettled]) -> Iterator[Unsettled]:

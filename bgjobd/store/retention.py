@@ -16,24 +16,29 @@ from bgjobd.store.sql_functions import held
 from bgjobd.store.uniques import OLDEST_PASSED
 
 # What is old, by the index of ends: (status, finished_at), and the id as in every index.
-OLDEST_END: Final = """
-    SELECT min(finished_at) FROM background_jobs INDEXED BY jobs_ended
-    WHERE status = :status AND finished_at IS NOT NULL
+# Of one that is for review there is no end yet; those that are, are few, and have an index of their own.
+_IS_OVER: Final = """
+    id NOT IN (SELECT id FROM background_jobs INDEXED BY jobs_for_review WHERE review_since IS NOT NULL)
 """
-ENDED_BEFORE: Final = """
+OLDEST_END: Final = f"""
+    SELECT min(finished_at) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL AND {_IS_OVER}
+"""
+ENDED_BEFORE: Final = f"""
     SELECT finished_at, id FROM background_jobs INDEXED BY jobs_ended
     WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before AND (finished_at, id) > (:at, :id)
+        AND {_IS_OVER}
     ORDER BY finished_at, id LIMIT :limit
 """
-COUNT_ENDED_BEFORE: Final = """
+COUNT_ENDED_BEFORE: Final = f"""
     SELECT count(*) FROM background_jobs INDEXED BY jobs_ended
-    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before
+    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before AND {_IS_OVER}
 """
 _COUNT_ENTRIES: Final = """
     SELECT count(*) FROM job_logs AS l CROSS JOIN background_jobs AS j ON j.id = l.job_id
     WHERE l.created_at < :logs
         OR (j.status = 'completed' AND j.finished_at < :completed)
-        OR (j.status = 'failed' AND j.finished_at < :failed)
+        OR (j.status = 'failed' AND j.finished_at < :failed AND j.review_since IS NULL)
         OR (j.status = 'cancelled' AND j.finished_at < :cancelled)
 """
 _KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM json_each(:ids))"

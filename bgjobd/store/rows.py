@@ -9,13 +9,13 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status, UniqueWhile
 from bgjobd.core.case_folding import folded
 from bgjobd.core.edges import Group, Node, Standing
-from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted
+from bgjobd.core.facts import REPLACED, AttemptEnded, AttemptStarted, Fact, Settled, StepSettled
 from bgjobd.core.job import AttemptKey, Call, Carried, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import LogLine, Note, StepNote, Submitter
+from bgjobd.store.items import LogLine, Note, StateSaved, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 _STATUSES: Final[dict[str, Status]] = {one: one for one in Status}
@@ -136,14 +136,12 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
-    own = {"retry_count_at_submit": job.retry_count, "again_of": job.again_of}
-    return {**keys, **own, **_NOTHING_CARRIED}
+    carried = job.carried or Carried()
+    own = {"again_of": job.again_of, "carries": int(carried.steps > 0), **carried._asdict()}
+    return {**keys, **own, **_NOTHING_YET}
 
 
-_NOTHING_CARRIED: Final[Row] = {
-    **dict.fromkeys(("carries", "steps", "step_bytes", "life", "emitted"), 0),
-    **dict.fromkeys(("waits_until", "waiting_on", "review_since", "settled_at", "settled_uid")),
-}
+_NOTHING_YET: Final[Row] = dict.fromkeys(("waits_until", "review_since", "settled_at", "settled_uid"))
 
 
 def ties_of(job: Job) -> Row:
@@ -346,6 +344,25 @@ def finished_step_row(job_id: int, attempt: int, number: int, note: StepNote) ->
     return {"job_id": job_id, "name": note.name, "attempt": attempt, **own}
 
 
+def state_row(item: StateSaved) -> Row:
+    """The whole row of a job's state."""
+    return {"job_id": item.job_id, "value": item.value, "attempt": item.number, "saved": item.saved}
+
+
+def reviewed_row(job: Job, fact: Fact, now: float) -> Row:
+    """Since when nobody knows what the job did, or who has said it."""
+    own = {"id": job.id, "review_since": text_of(job.review_since)}
+    if not isinstance(fact, Settled):
+        return {**own, "settled_at": None, "settled_uid": None}
+    return {**own, "settled_at": to_text(now), "settled_uid": fact.by}
+
+
+def settled_step_row(job: Job, number: int, fact: StepSettled, now: float) -> Row:
+    """The columns of a step that a person says is done, in this place."""
+    own = {"number": number, "now": to_text(now), "result": fact.result, "by_uid": fact.by}
+    return {"job_id": job.id, "name": fact.name, "attempt": job.attempt, **own}
+
+
 def carried_row(job_id: int, carried: Carried) -> Row:
     """What a job hands on; that it has rows of steps, signals, values, or a state, which are to go with it."""
     return {"id": job_id, "carries": 1, **carried._asdict()}
@@ -355,6 +372,11 @@ def wait_row(job: Job, attempt: int, wait: Wait, now: float) -> Row:
     """The columns of a wait that an attempt has ended for."""
     times = {"now": to_text(now), "until": text_of(job.scheduled_at)}
     return {"job_id": job.id, "attempt": attempt, **times, **wait._asdict()}
+
+
+def moved_wait_row(job: Job) -> Row:
+    """Until when the job waits by now."""
+    return {"job_id": job.id, "until": text_of(job.scheduled_at)}
 
 
 def occurrence_row(name: str, verdict: Verdict, now: float) -> Row:

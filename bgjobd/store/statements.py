@@ -337,6 +337,7 @@ SELECT_DELETABLE: Final = _compiled(
         (BackgroundJob.id == _p("id"))
         & ~_IS_UNSETTLED
         & BackgroundJob.finished_at.is_null(False)
+        & BackgroundJob.review_since.is_null()
         & BackgroundJob.status.in_(SQL("({})".format(", ".join(f"'{status}'" for status in sorted(FINAL)))))
         & ~fn.EXISTS(_NEWER_ENTRY)
         & (BackgroundJob.id != fn.COALESCE(_OWNER_OF_NEWEST_ENTRY, SQL("0")))
@@ -415,6 +416,10 @@ UPDATE_TERMS: Final = _compiled(
         }
     ).where(BackgroundJob.id == _p("id"))
 )
+REVIEW_JOB: Final = """
+    UPDATE background_jobs SET review_since = :review_since, settled_at = :settled_at, settled_uid = :settled_uid
+    WHERE id = :id
+"""
 TAKE_KEY: Final = """
     INSERT INTO unique_keys VALUES (:class_name, :method_name, :key, :job_id, :held_until)
     ON CONFLICT (class_name, method_name, key) DO UPDATE SET job_id = :job_id, held_until = :held_until

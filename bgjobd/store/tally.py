@@ -20,6 +20,9 @@ from bgjobd.store.engines import Database
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
+FOR_REVIEW: Final = -1
+"""Beside what `ready` says of pending jobs."""
+
 MINUTES: Final = 60
 
 _MINUTE: Final = 60.0
@@ -36,13 +39,16 @@ class Countable(NamedTuple):
     is_blocked: bool = False
     is_behind: bool = False
     is_waiting: bool = False
+    is_for_review: bool = False
 
 
 Move = tuple[Job | Countable | None, Job | Countable | None]
 """A job before and after a change that counts; None before it was submitted, and after it was deleted."""
 
 _Place = tuple[Status, str | None, int]
-"""A status, with the queue of a job that has not ended, and BLOCKED, BEHIND or WAITING where it is that, else 0."""
+"""A status, with the queue of a job that has not ended, and BLOCKED, BEHIND or WAITING where it is that, FOR_REVIEW
+of a failed one, else 0.
+"""
 
 _kept: Final = itemgetter(2)
 
@@ -107,6 +113,11 @@ class Tally:
         return sum(number for (_, _, kept), number in self.places.items() if kept == WAITING)
 
     @property
+    def for_review(self) -> int:
+        """How many failed jobs there are of which nobody knows what they did."""
+        return self.places.get((Status.FAILED, None, FOR_REVIEW), 0)
+
+    @property
     def may_be_behind(self) -> bool:
         """Whether there are any, or have been; each transaction asks."""
         return BEHIND in map(_kept, self.places)
@@ -130,6 +141,8 @@ class Tally:
 
 def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dict[_End, int]) -> None:
     kept = WAITING if job.is_waiting else BLOCKED if job.is_blocked else BEHIND if job.is_behind else 0
+    if job.is_for_review:
+        kept = FOR_REVIEW
     place = (job.status, None if job.status.is_final else job.queue, kept)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:
@@ -166,7 +179,17 @@ _COUNT_OPEN: Final = (
     f"SELECT 'pending', queue, {WAITING}, count(*) FROM background_jobs INDEXED BY jobs_pending "
     f"WHERE status = 'pending' AND finished_at IS NULL AND ready = {WAITING} GROUP BY queue",
 )
-COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
+# They are among the failed ones, which the index of ends has whole.
+_COUNT_FOR_REVIEW: Final = tuple(
+    f"SELECT 'failed', NULL, {kept}, {count} FROM background_jobs INDEXED BY jobs_for_review "
+    "WHERE review_since IS NOT NULL"
+    for kept, count in ((FOR_REVIEW, "count(*)"), (0, "-count(*)"))
+)
+COUNT_PLACES: Final = (
+    *(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)),
+    *_COUNT_FOR_REVIEW,
+    *_COUNT_OPEN,
+)
 COUNT_ENDS: Final = """
     SELECT m.value, s.value, (
         SELECT count(*) FROM background_jobs INDEXED BY jobs_ended

@@ -133,7 +133,7 @@ def release(before: Job, fact: Fact, after: Job, overlay: Overlay) -> None:
     key = key_of(before)
     if key is None:
         return
-    has_ended = after.status.is_final and not before.status.is_final
+    has_ended = after.is_over and not before.is_over
     if not (has_ended or (before.unique_while is UniqueWhile.PENDING and _has_begun(fact))):
         return
     now, holding = overlay.batch.now, overlay.holding(key)
@@ -159,12 +159,14 @@ _AT_ONCE: Final = 500
 OLDEST_PASSED: Final = """
     SELECT held_until FROM unique_keys AS u INDEXED BY unique_keys_until
     WHERE held_until IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM background_jobs AS j WHERE j.id = u.job_id AND j.finished_at IS NULL)
+        SELECT 1 FROM background_jobs AS j
+        WHERE j.id = u.job_id AND (j.finished_at IS NULL OR j.review_since IS NOT NULL))
     ORDER BY held_until LIMIT 1
 """
 SELECT_PASSED: Final = """
     SELECT held_until, class_name, method_name, key, EXISTS (
-        SELECT 1 FROM background_jobs AS j WHERE j.id = u.job_id AND j.finished_at IS NULL)
+        SELECT 1 FROM background_jobs AS j
+        WHERE j.id = u.job_id AND (j.finished_at IS NULL OR j.review_since IS NOT NULL))
     FROM unique_keys AS u INDEXED BY unique_keys_until
     WHERE held_until IS NOT NULL AND held_until <= :now
         AND (held_until, class_name, method_name, key) > (:at, :class_name, :method_name, :key)

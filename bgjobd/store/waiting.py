@@ -22,7 +22,9 @@ KEEPER: Final = """
     SELECT "of", after_id FROM job_dependencies WHERE job_id = :id AND standing <> 1
     ORDER BY standing DESC, "of" DESC, after_id LIMIT 1
 """
-_SELECT_STATUS: Final = f"SELECT status, ready = {BLOCKED} FROM background_jobs WHERE id = :id"
+_SELECT_STATUS: Final = (
+    f"SELECT status, ready = {BLOCKED}, review_since IS NOT NULL FROM background_jobs WHERE id = :id"
+)
 SELECT_READY: Final = "SELECT ready FROM background_jobs WHERE id = :id"
 
 
@@ -153,4 +155,6 @@ def _try_keeper(execute: Execute, job: Job) -> Keeper | None:
         groups = dependencies.groups_by_id(execute, [node.id])
         return Keeper(node, group=groups.get(node.id))
     found = execute(_SELECT_STATUS, {"id": node.id}).fetchone()
-    return Keeper(node) if found is None else Keeper(node, Status(found[0]), is_blocked=bool(found[1]))
+    if found is None:
+        return Keeper(node)
+    return Keeper(node, Status(found[0]), is_blocked=bool(found[1]), is_for_review=bool(found[2]))

@@ -35,6 +35,9 @@ FOLLOW_JOBS: Final = f"""
     WHERE j.status = 'pending' AND j.ready = {WAITING} AND j.scheduled_at IS NOT NULL
         AND job_steps.job_id = j.id AND job_steps.kind <> 'step' AND job_steps.number IS NULL
 """
+MOVE_WAIT: Final = (
+    "UPDATE job_steps SET until = :until WHERE job_id = :job_id AND kind <> 'step' AND number IS NULL"
+)
 DROP_WAIT: Final = "DELETE FROM job_steps WHERE job_id = :job_id AND kind <> 'step' AND number IS NULL"
 SELECT_OPEN: Final = """
     SELECT kind, name, turn FROM job_steps WHERE job_id = :id AND kind <> 'step' AND number IS NULL
@@ -48,6 +51,7 @@ SELECT_UNTAKEN: Final = """
     ORDER BY number LIMIT 1
 """
 TAKE_SIGNAL: Final = "UPDATE job_signals SET taken_by = :taken_by WHERE job_id = :id AND number = :number"
+FREE_SIGNALS: Final = "UPDATE job_signals SET taken_by = NULL WHERE job_id = :job_id AND taken_by IS NOT NULL"
 INSERT_SIGNAL: Final = """
     INSERT INTO job_signals (job_id, number, name, payload, key, sent_at, uid)
     VALUES (:job_id, :number, :name, :payload, :key, :now, :uid)

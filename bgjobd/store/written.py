@@ -45,8 +45,19 @@ class Kind(StrEnum):
     COUNTED_STEPS = auto()
     UNUSED_STEP = auto()
     OPENED_WAIT = auto()
+    MOVED_WAIT = auto()
     DROPPED_WAIT = auto()
     NEW_SIGNAL = auto()
+    SAVED_STATE = auto()
+    NEW_VALUE = auto()
+    VALUED_ATTEMPT = auto()
+    TRIMMED_VALUES = auto()
+    COPIED_STEPS = auto()
+    FORGOTTEN_STEPS = auto()  # behind all that writes what is forgotten, and behind what copies it
+    FORGOTTEN_STATE = auto()
+    FREED_SIGNALS = auto()
+    REVIEWED_JOB = auto()
+    SETTLED_STEP = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

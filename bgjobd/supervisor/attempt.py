@@ -8,12 +8,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Unknown
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
+from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
@@ -25,9 +27,11 @@ from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.attempt_start import AttemptStart, order
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.looks import BEGINNING, Asked, GoneError, Look, wait_until
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import settle, settle_dead
+from bgjobd.supervisor.states import StateReader, may_have_state
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
@@ -66,6 +70,7 @@ class Attempt:
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
+        self._state = StateReader(around, key)
         self._end = AttemptEnd(around, key, class_name, self._news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
@@ -116,6 +121,7 @@ class Attempt:
             policy.caps,
             policy.retry_lost,
             policy.retry_on,
+            policy.unknown is Unknown.REVIEW,
             may_throttle=policy.throttle,
             has_key=self._has_key,
         )
@@ -135,10 +141,28 @@ class Attempt:
             is_in_line=self.way.is_in_line,
         )
 
+    async def look(self, asked: Asked) -> Look:
+        """Where its process is; one that is on its way gets a moment. Raises GoneError where it is not there, and
+        OSError.
+        """
+
+        async def has_begun() -> bool:
+            journal = self.journal or self._around.spool.try_read(self.key)
+            return (journal is not None and journal.started is not None) or self.life.state.is_final
+
+        await wait_until(has_begun, BEGINNING)
+        journal = self.journal or self._around.spool.try_read(self.key)
+        if journal is None or journal.started is None or self.life.state.is_final:
+            raise GoneError
+        open_process = partial(self.process.try_open_for_others, journal)
+        listens = None if self.server is None else self.server.listens
+        return await self._around.looks.look(self.key, journal.started["pid"], open_process, listens, asked)
+
     def release(self) -> None:
         """Let go of descriptors and timers; it goes on."""
         self._stop.disarm()
         self._patience.end()
+        self._state.stop()
         self.process.release()
 
     # Start
@@ -201,6 +225,16 @@ class Attempt:
         if self._news.has_more:
             self._around.catch_up(self)
 
+    def on_save(self) -> None:
+        """It has saved its job's state."""
+        if self.may_have_state:
+            self._state.look_soon()
+
+    @property
+    def may_have_state(self) -> bool:
+        """Whether it may have a file for its job's state."""
+        return may_have_state(self._news.started)
+
     # End
 
     def on_report(self, message: dict[str, Any]) -> None:
@@ -250,14 +284,33 @@ class Attempt:
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        around.outputs.finish(self.key, partial(self._end.hand_over, ended))
+        self._hand_over(ended)
         self.way.leave()  # last, for it sends others, of whose troubles this end knows nothing
+
+    def _hand_over(self, ended: AttemptEnded) -> None:
+        """Hand it over, behind what it has saved of its job's state."""
+        try:
+            self._state.read_last(self._news.started)
+        except OSError:  # no descriptors
+            self._around.loop.call_later(LAST_LOOK, self._hand_over, ended)
+            return
+        self._around.outputs.finish(self.key, partial(self._end.hand_over, ended))
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
             self._around.outbox.hold(Noted(*self.key, EntryType.INFO, killed_strays(count, names)))
 
     # Stop
+
+    def _terminate(self) -> None:
+        """Have it sent SIGTERM; where its time is up, it is looked at first, once."""
+        if self.life.stop_reason is StopReason.TIMED_OUT and not self._stop.has_looked:
+            self._stop.look_first(lambda: self.look(Asked()), self._send_term)
+        else:
+            self._send_term()
+
+    def _send_term(self) -> None:
+        self._stop.terminate(self.journal, self.server)
 
     def _look_whether_begun(self) -> None:
         if not self.life.state.is_final:
@@ -304,6 +357,7 @@ class Attempt:
         self._note_start(journal)
         self.mark = self.mark or journal_facts.mark_in(journal)
         self.note_news()
+        self.on_save()
         self._around.outbox.send()
         try:
             is_open = self.process.open(journal)
@@ -354,7 +408,7 @@ _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
         Act.LIMIT: lambda one: one._stop.arm_deadline(one._timeout, one.journal),
         Act.WARN: lambda one: one._stop.leave_word(one.life.stop_reason),
         Act.LOOK_FOR_START: lambda one: one._around.retry_on_oserror(one._look_whether_begun),
-        Act.TERMINATE: lambda one: one._stop.terminate(one.journal, one.server),
+        Act.TERMINATE: Attempt._terminate,
         Act.KILL: lambda one: one._stop.kill(one.journal, one.server),
         Act.TELL_UNKILLABLE: lambda one: one._stop.tell_unkillable(one.journal),
         Act.SETTLE: Attempt._settle,

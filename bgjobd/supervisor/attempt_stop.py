@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StopRequested
+from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StackRead, StopRequested
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Noted
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.looks import GoneError, Look
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
 from bgjobd.supervisor.surroundings import AttemptSurroundings
+
+_LONGEST_LOOK: Final = 0.8
+"""Seconds in which an attempt whose time is up can tell where it is."""
 
 _LONG_DYING: Final = 5.0
 """Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
@@ -24,7 +28,8 @@ _LONG_DYING: Final = 5.0
 class AttemptStop:
     """The signals to one attempt and the timer until the next, of which `see` hears.
 
-    `owes_end` is asked whether its process has ended, and only word of that is missing.
+    `owes_end` is asked whether its process has ended, and only word of that is missing. `has_looked`: where it is, or
+    was, was asked before it was told to stop.
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class AttemptStop:
         self._see, self._owes_end = see, owes_end
         self._timer: asyncio.TimerHandle | None = None
         self._repeat: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self.has_looked = False
 
     @property
     def is_armed(self) -> bool:
-        """Whether its deadline was set, or it was signalled."""
-        return self._timer is not None
+        """Whether its deadline was set, or it was signalled, or is about to be."""
+        return self._timer is not None or self._looking is not None
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,6 +63,9 @@ class AttemptStop:
             if timer is not None:
                 timer.cancel()
         self._timer = self._repeat = None
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
 
     def leave_word(self, reason: StopReason | None) -> None:
         """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
@@ -76,6 +86,26 @@ class AttemptStop:
         record = None if journal is None else journal.started
         deadline = timeout + (self._around.loop.time() if record is None else began_at(record))
         self._timer = self._around.loop.call_at(deadline, self._see, StopRequested(StopReason.TIMED_OUT))
+
+    def look_first(self, look: Callable[[], Awaitable[Look]], then: Callable[[], None]) -> None:
+        """Tell where it is, should it say so in a moment, and do then what is to be done."""
+        self.disarm()
+        self.has_looked = True
+        self._looking = self._around.loop.create_task(self._look_first(look, then))
+
+    async def _look_first(self, look: Callable[[], Awaitable[Look]], then: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(_LONGEST_LOOK):
+                self._see(StackRead((await look()).text))
+        except (GoneError, OSError):
+            pass  # of a process that is gone, or without an answer in time, nothing is told
+        except Exception as error:  # it is stopped all the same
+            text = (
+                f"bug: job {self._key[0]} could not be looked at: {type(error).__name__}: {error}; report it"
+            )
+            self._around.say(EntryType.FAILURE, text)
+        self._looking = None
+        then()
 
     def terminate(self, journal: Journal | None, server: ForkServer | None) -> None:
         self._signal(signal.SIGTERM, journal, server)

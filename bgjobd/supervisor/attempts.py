@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import parent
-from bgjobd.store.items import Claim
+from bgjobd.store.items import Claim, Noted
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.looks import Asked, GoneError, Look
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 T = TypeVar("T")
@@ -62,6 +64,7 @@ class Attempts:
         for reading in self._around.readings:
             reading.cancel()
         self._loop.remove_reader(self._spool.fileno())
+        self._around.looks.close()
         for attempt in self._all.values():
             attempt.release()
 
@@ -111,6 +114,14 @@ class Attempts:
         """How an attempt stands, as it is known here; None for one that is not of this daemon, any more or yet."""
         attempt = self._all.get(key)
         return None if attempt is None else attempt.under_way()
+
+    async def look(self, key: AttemptKey, asked: Asked, uid: int) -> Look:
+        """Where the attempt's process is, for this user. Raises GoneError where it is not there, and OSError."""
+        attempt = self._all.get(key)
+        if attempt is None:
+            raise GoneError
+        self._around.outbox.send(Noted(*key, EntryType.INFO, f"stack was looked at by uid {uid}"))
+        return await attempt.look(asked)
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
         """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""
@@ -179,6 +190,8 @@ class Attempts:
         changes = self._spool.take_changes()
         for key in changes.created & self._all.keys():
             self._all[key].on_journal()
+        for key in self._all.keys() & (self._all.keys() if changes.has_missed else changes.saved):
+            self._all[key].on_save()
         keys = self._all.keys() if changes.has_missed else changes.created | changes.grown
         found = [self._all[key] for key in keys & self._all.keys()]
         return [attempt for attempt in found if not attempt.life.state.is_final]
@@ -233,6 +246,8 @@ class Attempts:
         if attempt is not None and attempt.life.is_bereft:
             self._spool.remove_bereft(key)
         self._spool.remove_carry(key)
+        if attempt is None or attempt.may_have_state:
+            self._spool.remove_state(key)
         if not keep_journal and attempt is not None and attempt.is_fenced:
             self._spool.fences.lift(key)
         elif not keep_journal:

@@ -24,14 +24,17 @@ from bgjobd.supervisor.application import Application, AttemptDirs
 from bgjobd.supervisor.fork_server_loading import ForkServerError, Loading, UnloadableError
 from bgjobd.supervisor.fork_server_marks import Marked
 
-_SERVER = Path(__file__).parents[1] / "forkserver" / "__main__.py"
+PROGRAM = Path(__file__).parents[1] / "forkserver" / "__main__.py"
+"""What an interpreter runs to be a fork server."""
+
 _LAST_WORDS = 0.1
 """Seconds that are left for reading what a fork server told before it ended."""
 
 _LONGEST_DYING = 1.0
 """Seconds in which a fork server whose link has ended is seen to end; one that does not was not ended by a start."""
 
-_CLIENT = Path(bgjob.__file__).parent
+CLIENT = Path(bgjob.__file__).parent
+"""What an interpreter is lent that has no bgjob."""
 
 
 class ForkServer(asyncio.Protocol):
@@ -168,6 +171,11 @@ class ForkServer(asyncio.Protocol):
     @property
     def code_version(self) -> str:
         return str(self.ready["code_version"])
+
+    @property
+    def listens(self) -> list[str]:
+        """The names of the signals that its attempts have handlers of ours for."""
+        return list(self.ready.get("listens", ()))
 
     def start(self, order: dict[str, Any]) -> None:
         """Ask for an attempt, or for a hook; `order` has the fields of child.Order."""
@@ -308,18 +316,15 @@ def _keep(process: subprocess.Popen[bytes], mark: str, application: Application,
 
 
 def _exec(application: Application, link: int, console: int, mark: str) -> subprocess.Popen[bytes]:
-    python = application.python or sys.executable
-    found = shutil.which(python)
-    if found is None:
-        raise ForkServerError(f"there is no interpreter {python}; set [app] python to one, or leave it out")
+    found = interpreter(application)
     try:
         return subprocess.Popen(  # exec'd, with an environment of its own and nothing inherited but the link
-            [found, "-I", "-X", "utf8", str(_SERVER), str(link)],
+            [found, "-I", "-X", "utf8", str(PROGRAM), str(link)],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
             pass_fds=(link,),
-            env=_environment(application.env) | {fork_server_marks.VARIABLE: mark},
+            env=environment(application.env) | {fork_server_marks.VARIABLE: mark},
             start_new_session=True,
             cwd="/",
             umask=0o077,
@@ -328,7 +333,16 @@ def _exec(application: Application, link: int, console: int, mark: str) -> subpr
         raise ForkServerError(f"the interpreter {found} could not be started: {error.strerror}") from error
 
 
-def _environment(own: dict[str, str]) -> dict[str, str]:
+def interpreter(application: Application) -> str:
+    """The path of the application's. Raises ForkServerError where there is none."""
+    python = application.python or sys.executable
+    found = shutil.which(python)
+    if found is None:
+        raise ForkServerError(f"there is no interpreter {python}; set [app] python to one, or leave it out")
+    return found
+
+
+def environment(own: dict[str, str]) -> dict[str, str]:
     """What attempts get: nothing of the daemon's but where programs and the person's files are, then [app] env."""
     kept = {
         name: os.environ[name]
@@ -344,7 +358,7 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "version": wire.VERSION,
         "parent": os.getpid(),
         "path": list(application.path),
-        "client": str(_CLIENT),
+        "client": str(CLIENT),
         "prepare": application.prepare,
         "on_failure": application.on_failure,
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},

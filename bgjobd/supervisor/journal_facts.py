@@ -21,7 +21,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
-from bgjobd.store.items import Note, StepNote, Told, UnusedSteps
+from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
 
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
@@ -197,7 +197,7 @@ def _storable(text: str) -> str:
 
 
 def notes(records: Iterable[journals.Record]) -> tuple[Told, ...]:
-    """What an attempt has told of itself, for the job's log, and of its steps."""
+    """What an attempt has told of itself, for the job's log, of its steps, and for whoever follows it."""
     return tuple([_TOLD.get(record["type"], _note)(record) for record in records])
 
 
@@ -213,6 +213,11 @@ def _finished(record: journals.Record) -> StepNote:
 def _storable_whole(text: str) -> str:
     """The text with what UTF-8 cannot hold replaced."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _value(record: journals.Record) -> ValueNote:
+    step, value = record["step"], _storable_whole(record["value"])
+    return ValueNote(record["at"], record["place"], None if step is None else _storable(step), value)
 
 
 def _unused(record: journals.Record) -> UnusedSteps:
@@ -242,6 +247,7 @@ _TOLD: Final[dict[str, Callable[[journals.Record], Told]]] = {
     "began": _began,
     "step": _finished,
     "left": _unused,
+    "value": _value,
 }
 """What is no note for the log."""
 

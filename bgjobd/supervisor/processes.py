@@ -250,6 +250,15 @@ def is_unreaped(pidfd: int) -> bool:
     return True
 
 
+def signal_alone(pidfd: int, number: int) -> bool:
+    """Signal the process, and none of its group; False where it is gone, or that is forbidden."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def signal_group(pidfd: int, pid: int, number: int) -> None:
     """Signal the process behind `pidfd`, whose pid is `pid`, and all of its process group. Silent where it is gone."""
     with suppress(ProcessLookupError):

@@ -47,6 +47,8 @@ def recover(
         spool.remove_bereft(key)
     for key in set(spool.carries()) - is_open:
         spool.remove_carry(key)
+    for key in set(spool.states()) - is_open:
+        spool.remove_state(key)
     work.tidy(attempts.directories() | hooks.directories())
 
 

@@ -6,6 +6,7 @@ Its files, the fork servers that it keeps, and the fences in it stand in files o
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from inotify_simple import INotify, flags
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import reaping, subreaper
+from bgjobd.forkserver import reaping, state_file, subreaper
 from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.journal import HOOKS, Journal, Record
 from bgjobd.supervisor.fences import Fences
@@ -38,16 +39,19 @@ class News(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """The attempts whose journals appeared and those whose grew; `has_missed` says that there may be more."""
+    """The attempts whose journals appeared, those whose grew, and those that saved their jobs' state; `has_missed` says
+    that there may be more.
+    """
 
     created: frozenset[AttemptKey]
     grown: frozenset[AttemptKey]
+    saved: frozenset[AttemptKey]
     has_missed: bool
 
 
-def _keys_of(names: Iterable[str]) -> frozenset[AttemptKey]:
-    """The attempts whose journals are among these files."""
-    return frozenset(key for name in names if (key := journals.try_key(name, JOURNAL)))
+def _keys_of(names: Iterable[str], kind: str = JOURNAL) -> frozenset[AttemptKey]:
+    """The attempts whose journals, or files of another kind, are among these files."""
+    return frozenset(key for name in names if (key := journals.try_key(name, kind)))
 
 
 def watch(directory: Path, changes: flags) -> INotify:
@@ -115,8 +119,10 @@ class Spool:
             *self.stops(),
             *self.bereft(),
             *self.carries(),
+            *self.states(),
         }:
             self.remove(key)
+            self.remove_state(key)
             self.remove_stop(key)
             self.remove_bereft(key)
             for kind in HOOKS:
@@ -155,11 +161,13 @@ class Spool:
         return int(self._inotify.fileno())
 
     def take_changes(self) -> Changes:
-        """What journals appeared and grew since the last call."""
+        """What journals appeared and grew, and what states were saved, since the last call."""
         events = list(self._inotify.read(timeout=0))
+        modified = {event.name for event in events if event.mask & flags.MODIFY}
         return Changes(
             _keys_of(event.name for event in events if event.mask & flags.CREATE),
-            _keys_of(event.name for event in events if event.mask & flags.MODIFY),
+            _keys_of(modified),
+            _keys_of(modified, journals.STATE),
             any(event.mask & flags.Q_OVERFLOW for event in events),
         )
 
@@ -180,6 +188,21 @@ class Spool:
             part = journals.read_on(self.files.descriptor, name, offset, pid)
         is_waiting = any(record["type"] == "waiting" for record in part.notes)
         return News(tuple(part.notes), part.end, part.has_more, is_waiting)
+
+    def size(self, key: AttemptKey) -> int:
+        """How many bytes the attempt's journal has; 0 where there is none."""
+        name = journals.file_name(*key)
+        try:
+            return os.stat(name, dir_fd=self.files.descriptor, follow_symlinks=False).st_size
+        except OSError:
+            return 0
+
+    def read_stacks(self, key: AttemptKey, offset: int) -> tuple[Record, ...]:
+        """What was told of where the attempt, and copies of it, are, from `offset` in its journal on; for any thread.
+
+        Raises OSError, as for a journal.
+        """
+        return journals.read_stacks(self.files.descriptor, journals.file_name(*key), offset)
 
     def try_collect(
         self,
@@ -235,6 +258,19 @@ class Spool:
     def carries(self) -> list[AttemptKey]:
         """The attempts that were left such a file."""
         return list(self._carries)
+
+    def states(self) -> list[AttemptKey]:
+        """The attempts that have a file for their jobs' state."""
+        return self.files.keys(journals.STATE)
+
+    def try_read_state(self, key: AttemptKey) -> state_file.Saved | None:
+        """The state that the attempt has saved last; None where it has no file for that. Raises OSError."""
+        with self.files.a_descriptor_to_spare():
+            return state_file.try_read(self.files.descriptor, journals.file_name(*key, journals.STATE))
+
+    def remove_state(self, key: AttemptKey) -> None:
+        """Remove what an attempt has saved of its job's state."""
+        self.files.remove(journals.file_name(*key, journals.STATE))
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
         """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""

@@ -6,10 +6,12 @@ What is stored, and what is answered to whom, is the daemon's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bgjob.errors import RequestError
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
@@ -24,6 +26,7 @@ from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.own_children import OwnChildren
 from bgjobd.supervisor.processes import Known
@@ -138,6 +141,7 @@ class Supervisor:
             work_limits=self.work_limits,
             processes=Known(is_helper=self._is_helper),
             end_strays=self.strays.end,
+            looks=Looks(self.spool, self.outputs, self._around.ask, self._around.now),
             now=self._around.now,
             say=self._around.say,
         )
@@ -249,10 +253,41 @@ class Supervisor:
 
     def on_end_of_attempt(self, key: AttemptKey, job: Job) -> None:
         """An attempt's end is on disk; a job that has failed for good may have a hook to call."""
-        ending = self.attempts.ending_of(job) if job.status is Status.FAILED else None
+        has_failed = job.status is Status.FAILED and job.is_over
+        ending = self.attempts.ending_of(job) if has_failed else None
         is_owed = ending is not None and self.hooks.offer(key, job.call, ending, job.occurrence)
         self.attempts.forget(key, keep_journal=is_owed)
         self.remnants.on_end()  # it may have been the last of a fork server that is gone
+
+    @contextmanager
+    def expecting_hook(self, key: AttemptKey) -> Iterator[None]:
+        """Meanwhile a job may come to have failed for good, without an end of its attempt: should this daemon die, the
+        next finds a fence in the journal's place, and what is owed.
+        """
+        is_put = False
+        with suppress(
+            OSError
+        ):  # there is no room, or no descriptors: it is owed nothing if this daemon dies now
+            is_put = self.spool.fences.put(key)
+        if is_put:
+            self.spool.fences.keep(key)
+        try:
+            yield
+        except RequestError:
+            if is_put:
+                self._remove_fence(key)
+            raise
+
+    def on_settled(self, job: Job) -> None:
+        """A person says that the job has failed, and that is on disk: it may have a hook to call."""
+        key = job.id, job.attempt
+        ending = Ending(job.outcome or Outcome.LOST, error_message=job.error)
+        if not self.hooks.offer(key, job.call, ending, job.occurrence):
+            self._remove_fence(key)
+
+    def _remove_fence(self, key: AttemptKey) -> None:
+        self.spool.fences.keep_no_longer(key)
+        self.spool.remove(key)
 
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
         if "unwritable" in message:

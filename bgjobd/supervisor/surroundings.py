@@ -15,6 +15,7 @@ from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Job
 from bgjobd.store.writer import Outbox
+from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import LAST_LOOK, Known
 from bgjobd.supervisor.recording import Recording
@@ -29,9 +30,10 @@ class AttemptSurroundings:
     """What is given to each attempt, and to each hook.
 
     `policy` tells a class's, `why_unfit` why what a job takes of results cannot be passed on, `processes` whose is
-    which, `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, `say` writes a
-    line about the daemon itself. What has all attempts sets the two that are theirs: `note_changes` has all look at
-    what has become of their journals, `catch_up` reads on for one that has told more than a portion.
+    which, `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, `looks` asks
+    where one is, `say` writes a line about the daemon itself. What has all attempts sets the two that are theirs:
+    `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has told more
+    than a portion.
 
     `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
     """
@@ -47,6 +49,7 @@ class AttemptSurroundings:
     work_limits: WorkLimits
     processes: Known
     end_strays: Callable[[], Mapping[int, str]]
+    looks: Looks
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)

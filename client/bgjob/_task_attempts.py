@@ -5,20 +5,21 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync
 from django.db import connections
 from django.utils import timezone
 
 from bgjob._tasks import Names, arguments, path_of, result_of, worker
-from bgjob.jobs import Retry, Snooze, Suspended
+from bgjob.jobs import CONTEXT, JobContext, Retry, Snooze, Suspended
 from bgjob.testing.error_texts import traceback_of
 
 
 class Attempt(NamedTuple):
     """Attempt `number` of a job with this key and these parameters; `args` and `kwargs` are what they have become, and
-    `contexts` make what the arguments of these names get.
+    `contexts` make what the arguments of these names get. `context` makes the attempt's own; an older daemon has none.
     """
 
     key: str | None
@@ -27,12 +28,27 @@ class Attempt(NamedTuple):
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     contexts: Mapping[str, Callable[[], Any]]
+    context: Callable[[], JobContext] = lambda: CONTEXT
+
+
+_IN_TASK: Final = ContextVar[Callable[[], JobContext]]("bgjob.django.job_context")
+_OF_PROCESS: Final[list[Callable[[], JobContext]]] = []
+"""What makes the context of the attempt whose process this is, for the threads that its task has started."""
+
+
+def job_context() -> JobContext:
+    """The context of the attempt in which this is called, of a Django task; outside of one `bgjob.CONTEXT`."""
+    make = _IN_TASK.get(None)
+    if make is None:
+        make = _OF_PROCESS[0] if _OF_PROCESS else lambda: CONTEXT
+    return make()
 
 
 def call(names: Names, task: Any, **fields: Any) -> Any:
     """Run the task in a process of its own, for an attempt with these fields; what it returns, as JSON has it. Raises
     what the task raises.
     """
+    _OF_PROCESS[:] = [Attempt(**fields).context]
     try:
         return run_here(names, task, **fields)
     finally:
@@ -42,6 +58,14 @@ def call(names: Names, task: Any, **fields: Any) -> Any:
 def run_here(names: Names, task: Any, **fields: Any) -> Any:
     """The same in this process, with the connections that it has."""
     attempt = Attempt(**fields)
+    before = _IN_TASK.set(attempt.context)
+    try:
+        return _run(names, task, attempt)
+    finally:
+        _IN_TASK.reset(before)
+
+
+def _run(names: Names, task: Any, attempt: Attempt) -> Any:
     now = timezone.now()
     args, kwargs = arguments(task, attempt.given)
     result = result_of(

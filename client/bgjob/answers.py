@@ -8,7 +8,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgjob import shapes
 from bgjob.codec import JsonObject, Reply
-from bgjob.errors import JobCancelledError, JobError, JobExpiredError, JobFailedError, from_reply
+from bgjob.errors import (
+    JobCancelledError,
+    JobError,
+    JobExpiredError,
+    JobFailedError,
+    JobForReviewError,
+    from_reply,
+)
 from bgjob.words import EXPIRED, Status
 
 T = TypeVar("T")
@@ -105,19 +112,58 @@ class Graph(NamedTuple):
 
 class StepsRead(NamedTuple):
     """What a job has done, waits for and was told: its steps and waits as they were finished, at the end those that are
-    not, and its signals, which are told without `after` alone. `next` is the number to go on behind, None at the end.
+    not, and its signals and state, which are told without `after` alone. `next` is the number to go on behind, None at
+    the end. Of a state that is not to be shown the size alone is told, in bytes; None: there is none.
     """
 
     steps: list[JsonObject]
     state: Any
     signals: list[JsonObject]
     next: int | None
+    state_size: int | None = None
 
     def with_more(self, more: StepsRead) -> StepsRead:
         """With those of the following answer. Raises ProtocolError where they are not."""
         if self.next is None or (more.next is not None and more.next <= self.next):
             raise shapes.misshapen("next")
         return self._replace(steps=[*self.steps, *more.steps], next=more.next)
+
+
+class StackRead(NamedTuple):
+    """Where attempt `number` was at that moment, of what the kernel sees of its `process`, and what it told itself:
+    `answered` is by whom, "python", "c" or "no", `note` why not by Python. Keys as in the interface.
+    """
+
+    number: int
+    at: str
+    answered: str
+    process: JsonObject
+    threads: list[JsonObject]
+    tasks: list[JsonObject]
+    note: str | None
+
+
+class Value(NamedTuple):
+    """A value that a job has emitted: its `number`, from 1 on, the attempt that did, in which step, None outside of
+    steps, and when, a UTC text.
+    """
+
+    number: int
+    attempt: int
+    step: str | None
+    at: str
+    value: Any
+
+
+class ValuesRead(NamedTuple):
+    """Some of a job's; `next` is the number to go on behind. Before them `left_out` are not kept any more. `is_end`:
+    the job has ended, and there are none behind them.
+    """
+
+    values: list[Value]
+    next: int
+    left_out: int
+    is_end: bool
 
 
 class OutputPart(NamedTuple):
@@ -149,12 +195,14 @@ class OutputRead(NamedTuple):
 
 class Reloaded(NamedTuple):
     """What a reload came to: the version of the code that holds now; keys of the configuration of which the old values
-    hold until a restart; and what becomes of jobs that wait and do not fit the new code, a sentence a kind.
+    hold until a restart; what becomes of jobs that wait and do not fit the new code, a sentence a kind; and how many go
+    on in it with steps of before, 1,000 at most.
     """
 
     code_version: str
     needing_restart: list[str]
     waiting_jobs: list[str]
+    amid_steps: int = 0
 
 
 # What an ended job comes to
@@ -186,7 +234,12 @@ def failure_of(job: JsonObject) -> JobError | None:
         case Status.CANCELLED:
             return JobExpiredError(job) if has_expired(job) else JobCancelledError(job)
         case _:
-            return JobFailedError(job)
+            return JobForReviewError(job) if is_for_review(job) else JobFailedError(job)
+
+
+def is_for_review(job: Mapping[str, Any]) -> bool:
+    """Whether it failed, and a person is to say what it did; daemons before did not ask."""
+    return job.get("review_since") is not None
 
 
 def has_expired(job: Mapping[str, Any]) -> bool:
@@ -234,8 +287,11 @@ def stored_many(reply: JsonObject) -> StoredMany:
 
 
 def reloaded(reply: JsonObject) -> Reloaded:
-    told = [_maybe_texts(reply, name) for name in ("needing_restart", "waiting_jobs")]
-    return Reloaded(field(reply, "code_version", str), *told)
+    needing_restart, waiting_jobs = (
+        _maybe_texts(reply, name) for name in ("needing_restart", "waiting_jobs")
+    )
+    amid: int = 0 if reply.get("amid_steps") is None else shaped(reply, "amid_steps", "int")
+    return Reloaded(field(reply, "code_version", str), needing_restart, waiting_jobs, amid)
 
 
 def _maybe_texts(reply: JsonObject, name: str) -> list[str]:
@@ -305,9 +361,26 @@ def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
 
 
+def values(reply: JsonObject) -> ValuesRead:
+    told = [
+        Value(**{name: one[name] for name in Value._fields}) for one in shaped(reply, "values", "[]Value")
+    ]
+    return ValuesRead(
+        told, field(reply, "next", int), field(reply, "left_out", int), field(reply, "is_end", bool)
+    )
+
+
 def steps(reply: JsonObject) -> StepsRead:
     told, signals = shaped(reply, "steps", "[]Step"), shaped(reply, "signals", "[]SignalState")
-    return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"))
+    size = maybe_int(reply, "state_size")
+    return StepsRead(told, reply.get("state"), signals, maybe_int(reply, "next"), size)
+
+
+def stack(reply: JsonObject) -> StackRead:
+    told = field(reply, "number", int), shaped(reply, "at", "moment"), field(reply, "answered", str)
+    process, threads = shaped(reply, "process", "ProcessState"), shaped(reply, "threads", "[]ThreadStack")
+    note = None if reply.get("note") is None else field(reply, "note", str)
+    return StackRead(*told, process, threads, shaped(reply, "tasks", "[]TaskStack"), note)
 
 
 def created(reply: JsonObject) -> bool:

@@ -21,8 +21,10 @@ from bgjob.answers import (
     Page,
     PageBy,
     Reloaded,
+    StackRead,
     StepsRead,
     StoredMany,
+    ValuesRead,
 )
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
@@ -83,7 +85,7 @@ class Call(NamedTuple, Generic[T]):
 
 
 def _try_key(job: Any) -> Any:
-    options = job.get("options") if isinstance(job, dict) else None
+    options = job.get("options", job) if isinstance(job, dict) else None
     return options.get("idempotency_key") if isinstance(options, dict) else None
 
 
@@ -271,6 +273,7 @@ def list_jobs(
     schedule: str | None = None,
     group: Predecessor | int | None = None,
     key: str | None = None,
+    again_of: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -289,6 +292,7 @@ def list_jobs(
         schedule=schedule,
         group=None if group is None else predecessors.in_group(group)["id"],
         key=key,
+        again_of=again_of,
     )
 
 
@@ -343,9 +347,25 @@ def cancel(ids: Sequence[int]) -> Call[None]:
     return _call("Cancel", answers.nothing, False, ids=list(ids))
 
 
-def retry(ids: Sequence[int], anyway: bool = False) -> Call[None]:
+def retry(ids: Sequence[int], anyway: bool = False, from_start: bool = False) -> Call[None]:
     """Not repeated, as a cancel."""
-    return _call("Retry", answers.nothing, False, ids=list(ids), anyway=anyway or None)
+    how = {"anyway": anyway or None, "from_start": from_start or None}
+    return _call("Retry", answers.nothing, False, ids=list(ids), **how)
+
+
+def again(
+    job_id: int, parameters: JsonObject | None, from_step: str | None, idempotency_key: str | None
+) -> Call[int]:
+    """Run what a job called again, as another; its id. Its key makes a repeat after a lost answer give the same job."""
+    key = new_keys(1)[0] if idempotency_key is None else idempotency_key
+    asked = {"parameters": parameters, "from_step": from_step, "idempotency_key": key}
+    return _call("Again", answers.job_id, id=job_id, **asked)._replace(needs_code=True)
+
+
+def settle(job_id: int, completed: bool | None, step: str | None, result: Any, why: str | None) -> Call[None]:
+    """Not repeated, as a retry."""
+    said = {"completed": completed, "step": step, "result": result, "why": why}
+    return _call("Settle", answers.nothing, False, id=job_id, **said)
 
 
 def change(ids: Sequence[int], changes: Mapping[str, object]) -> Call[None]:
@@ -520,6 +540,17 @@ def keys(
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
     """What the job has done, waits for and was told."""
     return _call("Steps", answers.steps, id=job_id, after=after, limit=limit)
+
+
+def stack(job_id: int, signal: bool, insist: bool, children: bool) -> Call[StackRead]:
+    """Where the job is just now."""
+    options = {"signal": None if signal else False, "insist": insist or None, "children": children or None}
+    return _call("Stack", answers.stack, id=job_id, **options)
+
+
+def values_of(job_id: int, after: int | None = None, limit: int | None = None) -> Call[ValuesRead]:
+    """What the job has emitted behind a number, below 0 counted from the end."""
+    return _call("Values", answers.values, id=job_id, after=after, limit=limit)
 
 
 def why(job_id: int) -> Call[str]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, StepsRead
+from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead, Value, ValuesRead
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
@@ -166,6 +166,14 @@ class Client(GroupingClient):
         """
         return self._following(following.FollowedOutput(job_id, number, tail))
 
+    def follow_values(
+        self, job_id: int, after: int = 0, on_gap: Callable[[int], None] = lambda left_out: None
+    ) -> Following[Value]:
+        """The values that a job has emitted behind the number `after`, the last few where it is below 0, each with its
+        place; then those that it does, until it has ended. `on_gap` hears how many of them were not kept so long.
+        """
+        return self._following(following.FollowedValues(job_id, after, on_gap))
+
     def logs(
         self,
         *,
@@ -219,12 +227,48 @@ class Client(GroupingClient):
         if job_ids:
             self._call(calls.cancel(job_ids))
 
-    def retry(self, *job_ids: int, anyway: bool = False) -> None:
+    def retry(self, *job_ids: int, anyway: bool = False, from_start: bool = False) -> None:
         """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError, and
         BehindFailedError for one that comes after what ended badly, unless that is to count as done: `anyway`.
+
+        With `from_start` what they did is forgotten, and they take anew the signals that they were sent.
         """
         if job_ids:
-            self._call(calls.retry(job_ids, anyway))
+            self._call(calls.retry(job_ids, anyway, from_start))
+
+    def again(
+        self,
+        job_id: int,
+        parameters: JsonObject | None = None,
+        *,
+        from_step: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Run what a job called that has ended again, as another job: with its options and its parameters, over which
+        `parameters` go. With `from_step` the new one has the steps and waits that were finished before that.
+
+        Raises JobNotFoundError, InvalidStateError, StepNotFoundError, DuplicateError, and the refusals of a submit.
+        """
+        call = calls.again(job_id, parameters, from_step, idempotency_key)
+        return Job(self, self._call(call))
+
+    def settle(
+        self,
+        job_id: int,
+        *,
+        completed: bool | None = None,
+        step: str | None = None,
+        result: Any = None,
+        why: str | None = None,
+    ) -> None:
+        """Say what a job did of which nobody knows it. `completed=True`: it took effect, with this `result`;
+        `completed=False`: it did not, and has failed, for this reason. `step`: the step of this name took effect, with
+        this `result`, and the job goes on behind it. That it may be done again, says `retry`.
+
+        Raises JobNotFoundError, NotForReviewError, TooLargeError, DuplicateError where another has its unique key, and
+        InvalidParameterError for neither or both, and for a step that is finished.
+        """
+        self._call(calls.settle(job_id, completed, step, result, why))
 
     def change(self, *job_ids: int, **changes: Unpack[Changes]) -> None:
         """Change jobs that have not started, or wait for a retry: one's own, or as who may manage. What is not given
@@ -243,11 +287,27 @@ class Client(GroupingClient):
 
     def steps(self, job_id: int, *, after: int | None = None, limit: int | None = None) -> StepsRead:
         """The steps and waits of a job as they were finished, 50, or up to 1000, a page, at the end those that are not,
-        and the signals that it has got. `after`: a step's number, or the last page's `next`; then without signals.
+        its state, and the signals that it has got. `after`: a step's number, or the last page's `next`; then without
+        these two.
 
         Raises JobNotFoundError.
         """
         return self._call(calls.steps(job_id, after, limit))
+
+    def stack(
+        self, job_id: int, *, signal: bool = True, insist: bool = False, children: bool = False
+    ) -> StackRead:
+        """Where a job that runs is just now: its threads, the tasks of its loop, and how the kernel sees its process.
+        With `insist` also where asking may end a call of C's that waits; with `children` also of copies that it has
+        forked; without `signal` it is not asked at all. Raises JobNotFoundError, InvalidStateError unless it runs.
+        """
+        return self._call(calls.stack(job_id, signal, insist, children))
+
+    def values(self, job_id: int, *, after: int = 0, limit: int | None = None) -> ValuesRead:
+        """The values that a job has emitted, in their order, 50, or up to 1000, a page. `after`: a value's number, or
+        the last page's `next`; below 0 it counts from the end. Raises JobNotFoundError.
+        """
+        return self._call(calls.values_of(job_id, after, limit))
 
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
@@ -290,21 +350,21 @@ class Client(GroupingClient):
         schedule: str | None = None,
         group: JobGroup | int | None = None,
         key: str | None = None,
+        again_of: int | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
     ) -> Page[JsonObject]:
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
-        `key` is the one that they share, not that of idempotency.
+        `key` is the one that they share, not that of idempotency; `again_of`: those that run a job's call again.
 
         Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
-        call = calls.list_jobs(
-            status, queue, class_name, method_name, search, before, limit, count, since, schedule, group, key
-        )
+        names = status, queue, class_name, method_name, search, before, limit, count
+        call = calls.list_jobs(*names, since, schedule, group, key, again_of)
         return self._call(call)
 
     def _with_all_attempts(self, read: JobRead) -> JsonObject:
@@ -358,7 +418,9 @@ class Job(Predecessor, Generic[R]):
     @overload
     def result(self, timeout: float | None = None) -> R: ...
     def result(self, timeout: float | None = None) -> Any:
-        """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
+        """What the method returned. Raises JobFailedError, JobForReviewError, which is one, where nobody knows what the
+        job did, JobCancelledError, WaitTimeoutError.
+        """
         return answers.result_of(self.wait(timeout))
 
     def why(self) -> str:
@@ -369,11 +431,40 @@ class Job(Predecessor, Generic[R]):
         """Cancel the job. Raises InvalidStateError where it has ended."""
         self._client.cancel(self.id)
 
-    def retry(self, *, anyway: bool = False) -> None:
+    def retry(self, *, anyway: bool = False, from_start: bool = False) -> None:
         """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled, and
         BehindFailedError where it comes after what ended badly, unless that is to count as done: `anyway`.
+
+        With `from_start` what it did is forgotten, and it takes anew the signals that it was sent.
         """
-        self._client.retry(self.id, anyway=anyway)
+        self._client.retry(self.id, anyway=anyway, from_start=from_start)
+
+    def again(
+        self,
+        parameters: JsonObject | None = None,
+        *,
+        from_step: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job[R]:
+        """Run what the job, which has ended, called again, as another job: with its options and its parameters, over
+        which `parameters` go. With `from_step` the new one has the steps and waits that were finished before that.
+
+        Raises InvalidStateError, StepNotFoundError, DuplicateError, and the refusals of a submit.
+        """
+        return self._client.again(self.id, parameters, from_step=from_step, idempotency_key=idempotency_key)
+
+    def settle(
+        self,
+        *,
+        completed: bool | None = None,
+        step: str | None = None,
+        result: Any = None,
+        why: str | None = None,
+    ) -> None:
+        """Say what the job did, where nobody knows it: that it took effect or not, or that this step of it did. Raises
+        NotForReviewError, and what `settle` of the client does.
+        """
+        self._client.settle(self.id, completed=completed, step=step, result=result, why=why)
 
     def change(self, **changes: Unpack[Changes]) -> None:
         """Change the job, which waits; what is not given stays. None takes `at`, `expires_at` or `timeout` away. Raises
@@ -388,11 +479,33 @@ class Job(Predecessor, Generic[R]):
         return self._client.signal(self.id, name, payload, key)
 
     def steps(self) -> StepsRead:
-        """All its steps and waits as they were finished, at the end those that are not, and the signals it has got."""
+        """All its steps and waits as they were finished, at the end those that are not, its state, and its signals."""
         read = self._client.steps(self.id, limit=calls.ALL_OF_A_JOB)
         while read.next is not None:
             read = read.with_more(self._client.steps(self.id, after=read.next, limit=calls.ALL_OF_A_JOB))
         return read
+
+    def stack(self, *, signal: bool = True, insist: bool = False, children: bool = False) -> StackRead:
+        """Where it is just now: its threads, the tasks of its loop, and how the kernel sees its process. With `insist`
+        also where asking may end a call of C's that waits; with `children` also of copies that it has forked; without
+        `signal` it is not asked at all. Raises InvalidStateError where it does not run.
+        """
+        return self._client.stack(self.id, signal=signal, insist=insist, children=children)
+
+    @overload
+    def stream(self, after: int = 0, places: Literal[False] = False) -> Following[Any]: ...
+    @overload
+    def stream(self, after: int = 0, *, places: Literal[True]) -> Following[Value]: ...
+    @overload
+    def stream(self, after: int, places: Literal[True]) -> Following[Value]: ...
+    def stream(self, after: int = 0, places: bool = False) -> Following[Any] | Following[Value]:
+        """The values that the job has emitted, then those that it does, until it has ended; how, says `result`. Those
+        behind the number `after`, or the last few where it is below 0. With `places` each with its number, attempt,
+        step and time. What comes twice, since an attempt has repeated it, is told twice.
+        """
+        if places:
+            return self._client.follow_values(self.id, after)
+        return self._client._following(following.FollowedBareValues(self.id, after))
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...

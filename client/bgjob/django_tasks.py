@@ -11,8 +11,9 @@ from django_tasks.backends.base import BaseTaskBackend
 from django_tasks.utils import normalize_json
 
 from bgjob import _task_attempts, _tasks
+from bgjob._task_attempts import job_context
 
-__all__ = ["Backend", "Task", "call", "run_here"]
+__all__ = ["Backend", "Task", "call", "job_context", "run_here"]
 
 _NAMES: Final = _tasks.Names(base, exceptions, signals, exceptions.InvalidTaskError, normalize_json)
 

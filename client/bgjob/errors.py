@@ -128,6 +128,14 @@ class JobFailedError(JobError):
     template = "job {id} failed: {error}"
 
 
+class JobForReviewError(JobFailedError):
+    """The job's last attempt ended so that nobody knows what it did, and a person is to say it: nothing that comes
+    after it has its turn until then.
+    """
+
+    template = "job {id} failed, for review: {error}, and what it did nobody knows"
+
+
 class JobCancelledError(JobError):
     """The job was cancelled."""
 
@@ -224,7 +232,9 @@ class TooLargeError(RequestError, ValueError):
         parameter, size = self.parameters.get("parameter"), self.parameters.get("size", "?")
         if parameter is None:
             what = f"the parameters take {size} bytes"
-        elif str(parameter).endswith(".parameters") or str(parameter).startswith("each."):
+        elif str(parameter).endswith((".parameters", "payload", "result")) or str(parameter).startswith(
+            "each."
+        ):
             what = f"{parameter}: {size} bytes"
         else:
             what = f"{parameter}: {size} predecessors"
@@ -293,11 +303,25 @@ class DuplicateError(RequestError):
         return {**self.parameters, "which": which}
 
 
+class StepNotFoundError(RequestError, LookupError):
+    """The job `id` has no finished step of this name."""
+
+    error_name = f"{INTERFACE}.StepNotFound"
+    template = "job {id} has finished no step {name}"
+
+
 class TooManySignalsError(RequestError):
     """The job `id` has so many signals that nobody has taken."""
 
     error_name = f"{INTERFACE}.TooManySignals"
     template = "job {id} has {limit} signals that nobody has taken"
+
+
+class NotForReviewError(RequestError):
+    """Nobody is asked what the job `id` did: it did not fail so that nobody knows it, or somebody has said it."""
+
+    error_name = f"{INTERFACE}.NotForReview"
+    template = "job {id} is {status}, and not for review: there is nothing to settle"
 
 
 class InvalidStateError(RequestError):
@@ -439,8 +463,14 @@ _WANTED = {
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
+    "completed": "one is wanted of `completed` and `step`",
+    "step": f"a step is wanted that is not finished, by its name of {_LENGTHS} characters",
+    "result": "it goes with what took effect, a job that completed or a step",
+    "why": "a text is wanted of up to 10,000 characters, and only for what failed",
 }
-"""What a parameter of Submit takes, or of Change, Get, Pause and Resume; the daemon's error has but its name."""
+"""What a parameter of Submit takes, or of Change, Get, Pause, Resume and Settle; the daemon's error has but its
+name.
+"""
 
 _OF_OTHERS = ("options.after", "options.take", "options.group")
 """What names other jobs, in lists and objects of its own."""

@@ -5,11 +5,11 @@ Both clients carry a Follower to the daemon as often as it takes, as a Conversat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, TypeVar
 
 from bgjob import answers, shapes
-from bgjob.answers import OutputPart
+from bgjob.answers import OutputPart, Value
 from bgjob.calls import class_or_none, given, tail_offset
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import ShuttingDownError
@@ -113,6 +113,63 @@ class FollowedOutput(Follower[OutputPart]):
         if read.part.number > 0:
             self._place = {"number": read.part.number, "offset": read.next}
         return [read.part] if read.part.marked else []
+
+
+class FollowedValues(Follower[Value]):
+    """What a job emits, with its place; the key to go on with is the last one's number. `on_gap` hears how many were
+    not kept long enough to be told.
+    """
+
+    has_greeting = True
+
+    def __init__(
+        self, job_id: int, after: int, on_gap: Callable[[int], None] = lambda left_out: None
+    ) -> None:
+        self._job_id = job_id
+        self._after = after
+        self._on_gap = on_gap
+        self._is_over = False
+
+    @property
+    def request(self) -> Request:
+        return Request(f"{INTERFACE}.Values", {"id": self._job_id, "after": self._after}, more=True)
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    def take(self, parameters: JsonObject) -> list[Value]:
+        read = answers.values(parameters)
+        if read.left_out:
+            self._on_gap(read.left_out)
+        self._after, self._is_over = read.next, read.is_end
+        return read.values
+
+    def is_end(self) -> bool:
+        return self._is_over
+
+
+class FollowedBareValues(Follower[Any]):
+    """The same without their places."""
+
+    has_greeting = True
+
+    def __init__(self, job_id: int, after: int) -> None:
+        self._told = FollowedValues(job_id, after)
+
+    @property
+    def request(self) -> Request:
+        return self._told.request
+
+    @property
+    def is_over(self) -> bool:
+        return self._told.is_over
+
+    def take(self, parameters: JsonObject) -> list[Any]:
+        return [one.value for one in self._told.take(parameters)]
+
+    def is_end(self) -> bool:
+        return self._told.is_end()
 
 
 class Watched(Follower[JsonObject]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgjob.words import LONGEST_THROTTLE, Throttle
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import ParamSpec, TypeVar
 
+    from bgjob.state import State, StateKeeper
     from bgjob.steps import Keeper, Steps
 
     P = ParamSpec("P")
@@ -136,7 +137,8 @@ class JobContext:
         self._logger: logging.Logger | None = None
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
-        self._steps: Steps | None = None
+        self._state_keeper: StateKeeper | None = None
+        self._made: dict[str, Any] = {}  # into which one of several threads has the first word
 
     @property
     def remaining(self) -> float | None:
@@ -212,17 +214,57 @@ class JobContext:
         """32 hexadecimal digits, the same in each attempt: a key by which others know that it is the same step."""
         return self._steps_of_job().token(name)
 
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """What the job keeps from attempt to attempt, a mapping of JSON: an item is saved when its assignment returns,
+        several at once by `update`. What is read is a copy: to change it, assign it again.
+
+        Raises ValueError, and stays as it was, for what JSON cannot hold and for more than 64 KiB in all; StepError in
+        a process that the attempt has forked, and in the `failed` hook; Suspended once the attempt has ended to wait.
+        Outside of attempts it is this context's alone, in memory; that of CONTEXT is empty each time.
+        """
+        if "state" in self._made:
+            known: State = self._made["state"]
+            return known
+        from bgjob.state import State, StateOutside  # by those who have one, as steps
+
+        keeper = self._state_keeper
+        if keeper is None and self._stop_file is not None:
+            raise StepError("there is a state in attempts only, of a daemon that knows it")
+        pid = os.getpid() if keeper is None else self._pid
+        state = State(StateOutside() if keeper is None else keeper, pid, self._is_suspended)
+        if self is CONTEXT:  # which is everybody's
+            return state
+        made: State = self._made.setdefault("state", state)
+        return made
+
+    def _is_suspended(self) -> bool:
+        steps: Steps | None = self._made.get("steps")
+        return steps is not None and steps.is_suspended
+
     def _steps_of_job(self) -> Steps:
-        if self._steps is not None:
-            return self._steps
+        if "steps" in self._made:
+            known: Steps = self._made["steps"]
+            return known
         from bgjob.steps import Steps, StepsOutside  # by those who have some: every page makes a fork dearer
 
         if self._keeper is None and self._stop_file is not None:
             raise StepError("there are steps in attempts only, of a daemon that knows them")
         steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid)
-        if self is not CONTEXT:  # which is everybody's
-            self._steps = steps
-        return steps
+        if self is CONTEXT:  # which is everybody's
+            return steps
+        made: Steps = self._made.setdefault("steps", steps)
+        return made
+
+    def emit(self, value: Any) -> bool:
+        """Tell a value of JSON to whoever follows the job, by `job.stream()`; whether it is kept for them.
+
+        It is not where it takes more than 64 KiB, nor beyond 10,000 values or 1 MiB of them in an attempt; the job's
+        log says how many were not. A value that an earlier attempt has told, outside of steps and before a finished
+        one, is not told again. Outside of attempts none is kept. Raises ValueError for what JSON cannot hold; StepError
+        in a process that the attempt has forked, and in the `failed` hook.
+        """
+        return self._steps_of_job().emit(value)
 
     @property
     def logger(self) -> logging.Logger:

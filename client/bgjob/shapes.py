@@ -15,7 +15,7 @@ _STATED: Final = (
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
     "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool, "
-    "steps: ?int, waiting_on: ?string"
+    "steps: ?int, waiting_on: ?string, review_since: ?moment"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -30,11 +30,11 @@ SHAPES: Final[Mapping[str, str]] = {
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
-        "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, "
-        "attempts: []Attempt"
+        "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
+        "settled_at: ?moment, settled_uid: ?int, attempts: []Attempt"
     ),
-    "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
-    "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
+    "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
+    "Listed": f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
         "created_at: moment, class_name: string, method_name: string"
@@ -70,6 +70,11 @@ SHAPES: Final[Mapping[str, str]] = {
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "
         "by_uid: ?int, token: string"
     ),
+    "Frame": "file: string, line: int, name: string",
+    "ThreadStack": "name: string, native_id: int, frames: []Frame, same: int",
+    "TaskStack": "name: string, frames: []Frame, same: int",
+    "ProcessState": "pid: int, state: string, waits_in: ?string, threads: int, cpu: float, children: []int",
+    "Value": "number: int, attempt: int, step: ?string, at: moment, value: any",
     "SignalState": (
         "number: int, name: string, payload: any, sent_at: moment, uid: ?int, taken_by: ?string, size: int"
     ),
@@ -103,7 +108,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, groups_open: ?int, "
+        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, "
         "refused_schedules: ?[string]string"
     ),
 }

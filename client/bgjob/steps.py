@@ -1,4 +1,6 @@
-"""Steps of a job: each runs once for the job, however many attempts that takes; where it is kept is told elsewhere."""
+"""Steps of a job, each of which runs once for it, and the values that it tells meanwhile; where they are kept is told
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,14 @@ import re
 import sys
 from _thread import RLock
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import CodeType
 from typing import Any, Final, Protocol
 
 from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
-from bgjob.words import KEY_LENGTHS, MOST_STEP_BYTES, MOST_STEPS
-
-_MOST_LEVELS: Final = 100
+from bgjob.json_texts import json_text
+from bgjob.words import KEY_LENGTHS, MOST_BYTES_OF_A_VALUE, MOST_STEP_BYTES, MOST_STEPS
 
 Finished = Mapping[str, tuple[str, bool]]
 """What is known of finished steps: by name the result as JSON text, and whether the function had to be awaited."""
@@ -44,6 +45,14 @@ class Keeper(Protocol):
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         """Keep its result, for good; waits where there is no room. Raises OSError where there will be none."""
 
+    def emitted(self) -> int:
+        """How many values earlier attempts have emitted outside of steps: the most that one has."""
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        """Keep a value, JSON text, from within a step, or from this place among those outside; whether there is room
+        for it.
+        """
+
 
 class Steps(Mapping[str, Any]):
     """One attempt's, whose process is `pid`; as a mapping the results of those that are finished, by name, each time a
@@ -61,6 +70,9 @@ class Steps(Mapping[str, Any]):
         self._is_suspended = False
         self._under_way = 0
         self._bytes = 0
+        self._to_come = 0
+        self._emitted: int | None = None
+        self._outside = 0
 
     def __getitem__(self, name: str) -> Any:
         return json.loads(self._finished()[name][0])
@@ -70,6 +82,11 @@ class Steps(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._finished())
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it is on record that the attempt ends, to wait."""
+        return self._is_suspended
 
     @property
     def unused(self) -> list[str]:
@@ -117,6 +134,35 @@ class Steps(Mapping[str, Any]):
         finally:
             _in_step.reset(token)
 
+    # Values
+
+    def emit(self, value: Any) -> bool:
+        """Whether the value is kept, now or since an earlier attempt. Raises ValueError where JSON cannot hold it."""
+        self._check_process()
+        try:
+            text = json_text(value)
+        except ValueError as error:
+            raise ValueError(f"a value of JSON is wanted, and this is none: {error}") from None
+        if not hasattr(self._keeper, "emit"):  # of a daemon that knows no values
+            return False
+        step, place = _in_step.get(), 0
+        with self._lock, suppress(OSError):  # that of a job which has closed all its files
+            if step is None:  # under the lock: a kill must not have the second kept, and the first not
+                place = self._outside = self._outside + 1
+                if self._is_held_back(place) and len(text.encode()) <= MOST_BYTES_OF_A_VALUE:
+                    return True
+            return self._keeper.emit(text, step, place)
+        return False
+
+    def _is_held_back(self, place: int) -> bool:
+        """Whether an earlier attempt has told what comes here: as long as steps and waits are to come that it had."""
+        self._finished()
+        if self._to_come == 0:
+            return False
+        if self._emitted is None:
+            self._emitted = self._keeper.emitted()
+        return place <= self._emitted
+
     # Waits
 
     def sleep(self, seconds: float) -> Any:
@@ -154,6 +200,7 @@ class Steps(Mapping[str, Any]):
                 self._keeper.suspend(kind, name, turn, delay, until)
                 self._is_suspended = True
                 raise Suspended
+            self._to_come -= 1
         text, timed_out = settled
         if timed_out:
             raise SignalTimeout(f"signal {name!r} did not come in time")
@@ -193,6 +240,8 @@ class Steps(Mapping[str, Any]):
             if name not in known:
                 self._check_count(f"step {name!r}")
                 self._under_way += 1
+            else:
+                self._to_come -= 1
             self._came.add(name)
             return known.get(name)
 
@@ -201,6 +250,7 @@ class Steps(Mapping[str, Any]):
             if self._known is None:
                 known, self._settled = self._keeper.carried()
                 self._known = dict(known)
+                self._to_come = len(known) + len(self._settled)
                 texts = [text for text, _ in (*known.values(), *self._settled.values()) if text is not None]
                 self._bytes = sum([len(text.encode()) for text in texts])
             return self._known
@@ -266,6 +316,12 @@ class _Nowhere:
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         pass
 
+    def emitted(self) -> int:
+        return 0
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        return False
+
 
 _UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
 """What no text on the socket holds: a signal of such a name could not be sent."""
@@ -293,36 +349,9 @@ _CO_COROUTINE: Final = 0x80
 def _json(name: str, result: Any) -> str:
     """The result as JSON text. Raises InvalidResult."""
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
-        depth, has_plain_keys = _shape(result)
-        if depth > _MOST_LEVELS:
-            raise ValueError(f"it is nested more than {_MOST_LEVELS} levels deep")
-    except (TypeError, ValueError, RecursionError) as error:
+        return json_text(result)
+    except ValueError as error:
         raise InvalidResult(f"step {name!r} is done, and its result is no JSON: {error}") from None
-    if has_plain_keys:
-        return text
-    # 1 and "1" are the same key in JSON: it is kept once, for an object that has it twice no reader takes.
-    return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
-
-
-def _shape(value: Any) -> tuple[int, bool]:
-    """How deep it is nested, and whether all keys are texts."""
-    level, depth, has_plain_keys = [value], 0, True
-    while True:
-        has_plain_keys = has_plain_keys and all(
-            isinstance(key, str) for one in level if isinstance(one, dict) for key in one
-        )
-        level = [item for one in level for item in _items(one)]
-        if not level:
-            return depth, has_plain_keys
-        depth += 1
-
-
-def _items(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 async def _at_once(value: Any) -> Any:

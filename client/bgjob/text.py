@@ -12,8 +12,19 @@ from operator import itemgetter
 from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
-from bgjob.answers import has_expired
-from bgjob.words import BEHIND, BLOCKED, EXPIRED, RETRYING, SCHEDULED, SNOOZED, WAITING, Outcome, Status
+from bgjob.answers import has_expired, is_for_review
+from bgjob.words import (
+    BEHIND,
+    BLOCKED,
+    EXPIRED,
+    RETRYING,
+    REVIEW,
+    SCHEDULED,
+    SNOOZED,
+    WAITING,
+    Outcome,
+    Status,
+)
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -27,10 +38,18 @@ _LONGEST_KEY: Final = 24
 """Columns of a key beside other words."""
 
 
+FOR_REVIEW: Final = f"{Status.FAILED}, for {REVIEW}"
+"""What a job is called of which nobody knows what it did."""
+
+
 def standing(job: Mapping[str, Any], now: float) -> str:
-    """The job's status; in words of their own those that wait for others or for their time, and what has expired."""
+    """The job's status; in words of their own those that wait for others or for their time, or for a person's word, and
+    what has expired.
+    """
     if has_expired(job):
         return EXPIRED
+    if is_for_review(job):
+        return FOR_REVIEW
     if job["status"] == Status.PENDING and job.get("is_blocked"):
         return BLOCKED
     if job["status"] == Status.PENDING and job.get("is_behind"):
@@ -65,6 +84,15 @@ def wait(job: Mapping[str, Any], now: float) -> str:
     told = [] if name is None else [f"for signal {one_line(name)}"]
     until = [] if job["scheduled_at"] is None else [f"until {when(job['scheduled_at'], now)}"]
     return ", ".join([*told, *until])
+
+
+def how_far(job: Mapping[str, Any]) -> str:
+    """What a running job has told of itself last, or the step that it is in; empty where neither is known."""
+    if job["status"] != Status.RUNNING:
+        return ""
+    if job["progress"] is not None:
+        return progress(job["progress"])
+    return "" if job.get("step") is None else f"in step {one_line(job['step'])}"
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
@@ -228,6 +256,14 @@ def cpu_time(used: Mapping[str, Any]) -> float | None:
 def size(count: int | None) -> str:
     """Bytes in a readable unit; a dash where they are not known."""
     return "–" if count is None else size_text(count)
+
+
+def is_of_library(file: str) -> bool:
+    """Whether a file of code is the interpreter's or a library's, and not the application's own."""
+    return _LIBRARY.search(file) is not None
+
+
+_LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
 
 
 # Text that others wrote

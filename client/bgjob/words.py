@@ -24,12 +24,20 @@ MOST_STEPS: Final = 1000
 """How many steps and waits a job may have."""
 MOST_STEP_BYTES: Final = 1024 * 1024
 """What the results of all of them may take, as JSON."""
+MOST_STATE_BYTES: Final = 64 * 1024
+"""What a job's state may take, as JSON."""
 MOST_SIGNALS: Final = 100
 """How many signals that nobody has taken a job may have."""
 MOST_SIGNAL_BYTES: Final = 1024 * 1024
 """What those may bring together, as JSON."""
 MOST_PAYLOAD_BYTES: Final = 64 * 1024
 """What one of them may bring."""
+MOST_VALUES: Final = 10_000
+"""How many values an attempt may emit, and of a job are kept."""
+MOST_BYTES_OF_VALUES: Final = 1024 * 1024
+"""What those of an attempt may take together, as JSON."""
+MOST_BYTES_OF_A_VALUE: Final = 64 * 1024
+"""What one of them may take."""
 
 
 class Status(StrEnum):
@@ -63,11 +71,16 @@ BEHIND: Final = "behind"
 WAITING: Final = "waiting"
 """The same of one whose attempt has ended to sleep, or to wait for a signal, until that is over."""
 
+REVIEW: Final = "review"
+"""What a failed job is called of which nobody knows what it did, until a person says it."""
+
 STATUS_WORDS: Final = (
     *(status.value for status in Status),
-    *(SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING),
+    *(SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, REVIEW),
 )
-"""What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
+"""What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own, and so
+have failed ones that are for review.
+"""
 
 
 class IfFailed(StrEnum):
@@ -136,6 +149,13 @@ class Outcome(StrEnum):
     NOT_STARTED = "not_started"
     SNOOZED = "snoozed"
     SUSPENDED = "suspended"
+
+
+class Unknown(StrEnum):
+    """What becomes of a job whose last attempt ended so that nobody knows what it did."""
+
+    FAILED = "failed"
+    REVIEW = "review"
 
 
 class Backoff(StrEnum):

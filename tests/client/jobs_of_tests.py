@@ -143,6 +143,17 @@ class Stepped:
                 raise ValueError(n)
         return context.attempt
 
+    def emits(self, context: JobContext) -> list[bool]:
+        """In steps and outside, too much of it, before and behind what ends attempts."""
+        kept = [context.emit({"n": (1, None), 2: "ä"})]
+        context.step("one", context.emit, "within")
+        context.sleep(0.01)
+        kept += [context.emit("behind a sleep"), context.emit("x" * (64 * 1024 - 1))]
+        if context.attempt < 4:
+            raise ValueError(context.attempt)
+        kept += [context.emit("x" * (64 * 1024 - 2)) for _ in range(17)]
+        return kept
+
     def twice(self, context: JobContext) -> None:
         context.step("one", str, 1)
         context.step("one", str, 2)

@@ -146,7 +146,8 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
     stamps = {"created_at": WHEN, "updated_at": WHEN}
     own = {"id": job_id, "status": status, "attempt": attempt, "outcome": None}
     own |= {"schedule": None, "occurrence": None, "is_blocked": False, "group_id": None}
-    own |= {"key": None, "is_behind": False, "steps": 0, "waiting_on": None}
+    own |= {"key": None, "is_behind": False, "steps": 0, "step": None, "waiting_on": None}
+    own |= {"review_since": None}
     return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
 
 
@@ -185,7 +186,7 @@ STANDING: Final[JsonObject] = {
     "version": "1", "pid": 97, "started_at": WHEN, "slots": 1, "code_version": None, "python": None,
     "loaded_at": None, "storage_trouble": None, "database_bytes": 4096, "jobs": {}, "minutes": [],
     "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None, "reload_failure": None,
-    "max_connections_per_uid": 64, "blocked": 0, "waiting": 0, "groups_open": 0, "refused_schedules": None,
+    "max_connections_per_uid": 64, "blocked": 0, "waiting": 0, "review": 0, "groups_open": 0, "refused_schedules": None,
 }  # fmt: skip
 """What Stats tells of a daemon with nothing to do."""
 

@@ -308,3 +308,13 @@ def test_a_result_that_is_to_come_is_a_parameter_and_no_part_of_one() -> None:
     with pytest.raises(TypeError, match="no text"):
         f"all of {result_of(12)}"
     assert repr(result_of(12, "rows", 0)) == "<result of 12 at /rows/0>"
+
+
+def test_a_call_that_runs_again_has_a_key_of_its_own_by_which_a_repeat_is_known() -> None:
+    made = calls.again(12, None, None, None)
+    (key,) = made.keyed(errors.QueueFullError(queue="mail", limit=1)).idempotency_keys
+    assert (is_made_here(key), made.may_repeat) == (True, True)
+    given = calls.again(12, {"to": "x"}, "mail", "k")
+    asked = {"id": 12, "parameters": {"to": "x"}, "from_step": "mail", "idempotency_key": "k"}
+    assert given.parameters == asked
+    assert given.keyed(errors.DuplicateError(id=3)).idempotency_keys == ("k",)

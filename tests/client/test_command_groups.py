@@ -294,6 +294,7 @@ def test_of_a_job_that_was_cancelled_for_another_that_is_to_be_retried() -> None
 AFTER_MANY: JsonObject = {
     "Get": {"job": whole(50, is_blocked=True, if_failed="wait", waits_for=2, group_id=7), "next": None},
     "Steps": {"steps": [], "signals": [], "next": None},
+    "List": {"jobs": [], "next": None, "is_complete": True},
     "Graph": {
         "jobs": [summary(n, "completed") for n in range(1, 20)],
         "groups": [group(5)],
@@ -327,6 +328,8 @@ def test_show_tells_what_a_job_takes_of_results_and_what_went_wrong_with_that() 
         "next": None,
         "steps": [],
         "signals": [],
+        "jobs": [],
+        "is_complete": True,
     }
     lines = shown_by("show 14", Reply(told)).splitlines()
     assert "takes       rows from job 12, /rows: there is no /rows" in lines

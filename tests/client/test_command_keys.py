@@ -109,7 +109,8 @@ def test_a_list_tells_behind_which_key_a_job_is() -> None:
 
 
 def test_a_job_tells_its_key_its_turn_and_that_it_is_behind() -> None:
-    told = {"job": whole(1, turn=5, **BEHIND), "next": None, "steps": [], "signals": []}
+    nothing = {"next": None, "steps": [], "signals": [], "jobs": [], "is_complete": True}
+    told = {"job": whole(1, turn=5, **BEHIND), **nothing}
     lines = shown_by("show 1", Reply(told)).splitlines()
     assert "status      behind customer:7" in lines
     assert "queue       default, priority 0, turn 5" in lines
@@ -145,7 +146,7 @@ def test_queues_tell_how_many_are_behind_and_what_holds_of_a_key() -> None:
 def test_classes_tell_the_key_and_the_rate() -> None:
     told, _ = ANSWERS["classes"]
     lines = shown_by("classes", Reply(dict(told))).splitlines()
-    assert any("exponential, key customer" in line for line in lines), lines
+    assert any("exponential, key customer, unique order, unique part" in line for line in lines), lines
     assert any("slots 2, rate 100 in 1 min, " in line for line in lines), lines
 
 

@@ -407,6 +407,25 @@ def test_reload_prints_what_it_could_not_take_up_and_which_jobs_that_wait_do_not
     assert json.loads(capsys.readouterr().out) == told._asdict()
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, "1 job is amid steps that other code has begun; its next attempt goes on in this one"),
+        (3, "3 jobs are amid steps that other code has begun; their next attempts go on in this one"),
+        (
+            1000,
+            "1,000 jobs or more are amid steps that other code has begun; their next attempts go on in this one",
+        ),
+    ],
+)
+def test_reload_prints_how_many_jobs_are_amid_steps(
+    capsys: pytest.CaptureFixture[str], count: int, told: str
+) -> None:
+    client = SimpleNamespace(reload_and_tell=lambda: Reloaded("c0de", [], [], count))
+    assert manage.reload(cast(Client, client), argparse.Namespace(json=False)) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [f"bgjob: {told}"]
+
+
 # Lists
 
 
@@ -895,6 +914,19 @@ def test_a_paused_queue_says_so(commands: Commands) -> None:
     assert "paused" not in commands.run("stats").stdout
 
 
+def test_when_a_job_expires_is_given_as_a_time_from_now_or_as_a_moment(commands: Commands) -> None:
+    moment = "2099-12-04T14:31:53.000000Z"
+    job_id = commands.json("run", "shop.Mail::send", "-p", "to=a@b", "--delay", "1h", "--expires", moment)[
+        "id"
+    ]
+    assert commands.json("show", str(job_id))["expires_at"] == moment
+    commands.run("change", str(job_id), "--expires", "2098-12-04T14:31:53Z")
+    assert commands.json("show", str(job_id))["expires_at"] == moment.replace("2099", "2098")
+    refused = commands.run("run", "shop.Mail::send", "-p", "to=a@b", "--expires", "soon")
+    assert (refused.returncode, "neither a time such as 90" in refused.stderr) == (2, True)
+    commands.run("cancel", str(job_id))
+
+
 def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
     told = commands.run("classes").stdout
     signature = "send(to: str, subject: str = 'Hello', copies: int = 1, kind: 'a' | 'b' = 'a')"
@@ -914,7 +946,7 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
 
 
 COMMANDS = [
-    *("run", "list", "show", "tail", "output", "wait", "cancel", "retry", "change", "signal"),
+    *("run", "list", "show", "tail", "follow", "output", "wait", "cancel", "retry", "change", "signal"),
     *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
     *("schedules", "occurrences", "schedule"),
 ]
@@ -1025,7 +1057,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("classes", "Missing"), 77, "Missing is not an approved class"),
         *(
             ((command, "987654"), 4, "there is no job 987654; `bgjob list`")
-            for command in ("show", "output", "wait", "cancel", "retry")
+            for command in ("show", "stack", "output", "wait", "cancel", "retry")
         ),
         (("change", "987654", "--priority", "5"), 4, "there is no job 987654; `bgjob list`"),
         (

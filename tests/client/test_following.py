@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 
 from bgjob import following
+from bgjob.answers import Value
 from bgjob.codec import Reply
 from bgjob.errors import (
     ShuttingDownError,
 )
-from bgjob.following import Conversation, Endings, FollowedLogs, FollowedOutput, Watched
+from bgjob.following import (
+    Conversation,
+    Endings,
+    FollowedBareValues,
+    FollowedLogs,
+    FollowedOutput,
+    FollowedValues,
+    Watched,
+)
 from tests.client.scripted import entry, part, summary
 
 
@@ -68,6 +77,25 @@ def test_only_the_first_request_for_output_counts_from_the_end() -> None:
     assert output.request.parameters == {"id": 8, "offset": -100}
     told(conversation, part(1, 900, b"ab"))
     assert output.request.parameters == {"id": 8, "number": 1, "offset": 902}
+
+
+@pytest.mark.parametrize("has_places", [True, False])
+def test_values_go_on_behind_the_last_one_and_end_with_the_reply_that_says_so(has_places: bool) -> None:
+    gaps: list[int] = []
+    values = FollowedValues(8, 3, gaps.append) if has_places else FollowedBareValues(8, 3)
+    conversation: Conversation[Any] = Conversation(values)
+    assert values.request.parameters == {"id": 8, "after": 3}
+    assert values.request.more
+    one = {"number": 7, "attempt": 2, "step": "label 3", "at": "2026-11-28T14:35:00.000000Z", "value": [1]}
+    (item,) = told(conversation, {"values": [one], "next": 7, "left_out": 3, "is_end": False})
+    assert item == (Value(**one) if has_places else [1])
+    assert gaps == ([3] if has_places else [])
+    assert values.request.parameters == {"id": 8, "after": 7}
+    with pytest.raises(ShuttingDownError):
+        conversation.take(Reply(), 10.0)
+    assert not conversation.is_over
+    assert told(conversation, {"values": [], "next": 7, "left_out": 0, "is_end": True}) == []
+    assert conversation.is_over
 
 
 def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> None:

@@ -34,7 +34,7 @@ _POLICY: Final = {
     "max_retry_delay": 3600.0, "timeout": 300.0, "memory": 4096, "cpu": 1.0, "cpu_share": 1.5, "open_files": 64,
     "processes": 64, "file_size": 4096, "nice": 5, "max_output": 4096, "work_limit": 4096, "user": "mail",
     "group": "mail", "writable": ["/srv"], "umask": "022", "unenforced": ["memory"],
-    "key": "customer", "rate": "100 in 1 min",
+    "key": "customer", "rate": "100 in 1 min", "unique": ["order", "part"],
 }  # fmt: skip
 _SCHEMA: Final = {
     "$defs": {"Kind": {"enum": ["a", 1]}},
@@ -92,21 +92,30 @@ TOLD: Final[Mapping[str, Any]] = {
 """What Stats tells of a daemon with much to do."""
 
 _NO_STEPS: Final = {"next": None, "steps": [], "signals": []}
+_NO_JOBS: Final = {"jobs": [], "next": None, "is_complete": True}
+
+
+def _shown(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of a job that is submitted, waited for, and shown; it has no steps, and nothing runs it again."""
+    whole = {key: {"job": job} for key in ("Get", "Wait")}
+    values = {"values": [], "next": 0, "left_out": 0, "is_end": True}
+    return {**whole, "Submit": {"id": 1}, "Steps": _NO_STEPS, "List": _NO_JOBS, "Values": values}
+
 
 ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     "submitted": ({"id": 1}, ("run a.B::c",)),
     "running job": (
-        {"job": whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
-         | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES, "id": 1, **_NO_STEPS},
+        _shown(whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
+               | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "failed job": (
-        {"job": whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
-         | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES, "id": 1, **_NO_STEPS},
+        _shown(whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
+               | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "completed job": (
-        {"job": whole(1, "completed", result=[1], progress=None, attempt=1), "id": 1, **_NO_STEPS},
+        _shown(whole(1, "completed", result=[1], progress=None, attempt=1)),
         ("show 1", "run a.B::c -w", "wait 1"),
     ),
     "jobs": (
@@ -144,7 +153,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         ("classes",),
     ),
     "reloaded": (
-        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
+        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"], "amid_steps": 2},
+        ("reload",),
     ),
     "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),
     "graph": ({"jobs": [summary(1, "failed", error="no", group_id=5), summary(2, is_blocked=True)], "groups": [_GROUP],
@@ -157,16 +167,22 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
                                  takes={"a": {"of": {"id": 1}, "pointer": "/a", "problem": "no"}}), "next": None},
             "Graph": {"jobs": [summary(1, "failed")], "groups": [_GROUP], "edges": [_EDGE], "is_whole": True},
             "Steps": _NO_STEPS,
+            "List": _NO_JOBS,
         },
         ("show 1",),
     ),
     "job behind its key": (
-        {"job": whole(1, is_behind=True, key="customer:7", turn=3), **_NO_STEPS},
+        _shown(whole(1, is_behind=True, key="customer:7", turn=3)),
         ("show 1",),
     ),
     "keys": (
         {"keys": [{"key": "customer:7", "running": 1, "ready": 0, "behind": 1000, "next_at": _WHEN}], "next": None},
         ("keys mail",),
+    ),
+    "values": (
+        {"values": [{"number": 5, "attempt": 1, "step": "a", "at": _WHEN, "value": [1]}], "next": 5, "left_out": 4,
+         "is_end": True},
+        ("follow 1", "follow 1 --after 7 --json"),
     ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
     "schedules": ({"schedules": [_SCHEDULE]}, ("schedules", "schedules nightly")),

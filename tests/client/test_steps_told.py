@@ -52,6 +52,12 @@ class Order:
         for n, result in enumerate(results):
             context._keeper.finished(f"forged {n}", result, False)
 
+    def keep(self, context: bgjob.JobContext, **values: object) -> None:
+        context.state.update(values)
+
+    def forge_state(self, text: str, context: bgjob.JobContext) -> None:
+        context._state_keeper.save_state(text)
+
     def many(self, number: int, context: bgjob.JobContext) -> None:
         for n in range(number):
             context.step(f"step {n}", str, n)
@@ -158,7 +164,48 @@ def test_of_a_class_with_secrets_no_value_is_told(client: Client) -> None:
     assert [one["size"] for one in read.signals] == [len('{"parcels":0}'), len('"s3cret"')]
 
 
+def test_a_state_is_told_with_its_size_and_of_a_class_with_secrets_without_its_value(client: Client) -> None:
+    job = client.run_background_job("shop.Order", "keep", {"cursor": "ü", "seen": [1]})
+    job.result(20)
+    read, text = job.steps(), '{"cursor":"ü","seen":[1]}'
+    assert (read.state, read.state_size) == (json.loads(text), len(text.encode()))
+    assert client.steps(job.id, after=0)[1:] == (None, [], None, None)
+    job = client.run_background_job("shop.Secret", "keep", {"cursor": "ü"})
+    job.result(20)
+    read = job.steps()
+    assert (read.state, read.state_size) == (None, len('{"cursor":"ü"}'.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [('{"a":1e999}', 11), ('{"a":"\\ud800"}', 14), ('{"a":1,"a":2}', 13), ("[1]", None), ("{", None)],
+)
+def test_a_state_that_no_client_could_read_is_told_by_its_size_and_none_that_is_no_object(
+    client: Client, text: str, size: int | None
+) -> None:
+    job = client.run_background_job("shop.Order", "forge_state", {"text": text})
+    job.result(20)
+    read = job.steps()
+    assert (read.state, read.state_size) == (None, size)
+
+
 # Commands
+
+
+def test_show_tells_of_a_state_its_size_and_all_of_it_with_the_steps(
+    client: Client, commands: Commands
+) -> None:
+    job = client.run_background_job("shop.Order", "keep", {"cursor": "a\nb\x1b"})
+    job.result(20)
+    assert "its state takes 23 B; --steps shows it\n" in commands.run("show", str(job.id)).stdout
+    assert commands.run("show", str(job.id), "--steps").stdout.endswith(
+        '\nstate {"cursor": "a\\nb\\u001b"}\n'
+    )
+    told = commands.json("show", str(job.id), "--steps")
+    assert (told["state"], told["state_size"]) == ({"cursor": "a\nb\x1b"}, 23)
+    secret = client.run_background_job("shop.Secret", "keep", {"cursor": 12})
+    secret.result(20)
+    assert commands.run("show", str(secret.id), "--steps").stdout.endswith("\nstate 13 B\n")
 
 
 def test_a_signal_is_sent_from_the_command_line(client: Client, commands: Commands) -> None:
@@ -243,6 +290,23 @@ def test_why_tells_the_step_that_a_running_job_is_in(client: Client, tmp_path: P
     assert re.fullmatch(r"; in step two since \d\d:\d\d:\d\d UTC, 1 is done", told[0])
     go.touch()
     job.result(20)
+
+
+def test_lists_and_who_watches_are_told_in_which_step_a_job_is(
+    client: Client, commands: Commands, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = client.run_background_job("shop.Order", "slow", {"go": str(go)})
+    seen = []
+    with job.watch() as changes:
+        for summary in changes:
+            seen.append((summary["status"], summary["steps"], summary["step"]))
+            if seen[-1][1:] == (1, "two") and not go.exists():
+                (listed,) = client.list(status="running")
+                assert (listed["steps"], listed["step"]) == (1, "two")
+                assert re.search(rf"^ *{job.id} +running .*in step two$", commands.run("list").stdout, re.M)
+                go.touch()
+    assert {("running", 1, "two"), ("completed", 2, None)}.issubset(seen), seen
 
 
 def test_a_payload_is_no_larger_than_it_may_be(client: Client) -> None:

@@ -439,6 +439,13 @@ def test_the_end_of_a_recorded_job_is_not_waited_for() -> None:
             list(as_completed([job], 3600))
 
 
+def test_a_job_that_does_not_run_cannot_be_looked_at() -> None:
+    with bgjob.testing.recorded():
+        job = run_background_job("myapp.jobs.Email", "send")
+        with pytest.raises(InvalidStateError, match=f"job {job.id} is pending"):
+            job.stack()
+
+
 def test_a_recorded_job_is_cancelled_and_asked_for_again() -> None:
     with bgjob.testing.recorded() as jobs:
         job = run_background_job("myapp.jobs.Email", "send")

@@ -111,6 +111,7 @@ CASES = [
     Case("an inherited method runs", "Child::echo", {"value": 1}),
     Case("steps run once, sleeps end attempts", "Stepped::sleeps"),
     Case("retries are counted anew behind a step", "Stepped::fails_on_the_way", {}, 0, {"max_retries": 1}),
+    Case("values are told", "Stepped::emits"),
     Case("a step comes once an attempt", "Stepped::twice", {}, 0, {"max_retries": 1}),
     Case("the result of a step is JSON", "Stepped::no_json", {}, 0, {"max_retries": 1}),
     Case("a context is given twice", "WithContext::look"),
@@ -290,6 +291,21 @@ def test_a_job_ends_as_with_a_daemon(case: Case, client: Client, by_daemon: dict
     assert told(here) == told(by_daemon[case.sentence])
 
 
+@pytest.mark.parametrize("after", [0, 2, -2, 99])
+def test_values_are_told_as_by_a_daemon(client: Client, by_daemon: dict[str, Any], after: int) -> None:
+    job = client.get(by_daemon["values are told"]["id"])
+    theirs = [one._replace(at="") for one in job.stream(after, places=True)]
+    page = client.values(job.id, after=after, limit=2)
+    with bgjob.testing.inline():
+        here = Case("", "Stepped::emits").submit(client)
+        assert [one._replace(at="") for one in here.stream(after, places=True)] == theirs
+        assert list(here.stream(after)) == [one.value for one in theirs]
+        own = client.values(here.id, after=after, limit=2)
+    blank = [[one._replace(at="") for one in each.values] for each in (own, page)]
+    assert blank[0] == blank[1]
+    assert own[1:] == page[1:]
+
+
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.sentence)
 def test_what_a_daemon_refuses_is_refused_with_the_same_words(case: Case, client: Client) -> None:
     theirs = refusal(lambda: case.submit(client))
@@ -333,6 +349,16 @@ def test_one_bad_job_of_many_is_refused_with_its_place(bad: list[dict[str, Any]]
     assert list(jobs) == []
 
 
+SETTLED: list[dict[str, Any]] = [
+    {"completed": True},
+    {},
+    {"completed": False, "step": "charge"},
+    {"completed": False, "result": 1},
+    {"completed": True, "why": "no"},
+    {"step": "charge", "why": "no"},
+]
+
+
 def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
     def scene() -> list[Any]:
         failing = Case("", "Flaky::fail", {}, 1).submit(client)
@@ -347,11 +373,53 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
             refusal(done.retry, without="id"),
             refusal(failing.cancel, without="id"),
             refusal(lambda: client.retry(failing.id, done.id), without="id"),
+            refusal(lambda: done.settle(completed=True, result=1), without="id"),
+            refusal(lambda: failing.settle(completed=False, why="no"), without="id"),
+            refusal(lambda: failing.settle(step="charge"), without="id"),
+            *[refusal(lambda said=said: client.settle(10**9, **said)) for said in SETTLED],
             refusal(lambda: client.get(10**9)),
             refusal(lambda: client.list(status=["failed", "dancing"])),
             refusal(lambda: client.list(limit=1001)),
             refusal(lambda: client.list(count=0)),
             refusal(lambda: client.list(count=100_001)),
+        ]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
+def test_what_has_ended_runs_again_and_is_refused_alike(client: Client) -> None:
+    def scene() -> list[Any]:
+        failing = Case("", "Stepped::fails_on_the_way", {}, 0, {"max_retries": 0, "priority": 3}).submit(
+            client
+        )
+        failing.wait(20)
+        failing.retry()
+        failing.wait(20)
+        other = failing.again(from_step="step 1", idempotency_key="again")
+        other.wait(20)
+        steps = [(one["name"], one["number"], one["attempt"], one["tries"]) for one in other.steps().steps]
+        before = {one["name"]: one["token"] for one in failing.steps().steps}
+        failing.retry(from_start=True)
+        failing.wait(20)
+        (step,) = failing.steps().steps
+        holder = Case("", "Plain::echo", {}, 0, {"unique_key": "k", "delay": 3600.0}).submit(client)
+        return [
+            told(other.refresh()),
+            [other.snapshot["priority"], other.snapshot["again_of"] == failing.id],
+            steps,
+            [one["id"] == other.id for one in client.list(again_of=failing.id)],
+            failing.again(from_step="step 1", idempotency_key="again").id == other.id,
+            [step["name"], step["attempt"], step["token"] == before["step 0"]],
+            refusal(lambda: failing.again(idempotency_key="again"), without="id"),
+            refusal(lambda: failing.again({"nix": 1}), without="id"),
+            refusal(lambda: failing.again(from_step="step 1"), without="id"),
+            refusal(lambda: failing.again(from_step=""), without="id"),
+            refusal(lambda: failing.again(idempotency_key=""), without="id"),
+            refusal(lambda: client.again(10**9)),
+            refusal(lambda: client.again(0)),
+            holder.refresh()["status"] in ("pending", "completed"),  # inline waits for no time
         ]
 
     theirs = scene()

@@ -10,7 +10,7 @@ import pytest
 import bgjob
 import bgjob.testing
 from bgjob import Client
-from bgjob.errors import InvalidStateError, TooLargeError, TooManySignalsError
+from bgjob.errors import DuplicateError, InvalidStateError, TooLargeError, TooManySignalsError
 from bgjob.testing import NothingRunsError, inline, recorded, time_out
 
 DONE: list[str] = []
@@ -61,6 +61,43 @@ class Order:
                 raise ValueError(n)
         return context.attempt
 
+    def crawls(self, context: bgjob.JobContext, pages: int) -> Any:
+        """A page an attempt; what is appended to a copy is nothing that it has seen."""
+        state = context.state
+        for page in range(state.get("cursor", 0), pages):
+            state["cursor"] = page + 1
+            state.setdefault("seen", []).append(page)
+            raise bgjob.Snooze(60)
+        return [context.attempt, dict(state)]
+
+    def waits(self, context: bgjob.JobContext) -> Any:
+        context.state["before"] = context.attempt
+        try:
+            context.wait_for("word")
+        except bgjob.Suspended:
+            DONE.append("suspended")
+            context.state["behind"] = context.attempt
+        return dict(context.state)
+
+    def fails(self, context: bgjob.JobContext) -> None:
+        context.state["a"] = 1
+        raise bgjob.Fail
+
+
+class Hooked:
+    def __init__(self, context: bgjob.JobContext) -> None:
+        self._context = context
+
+    def fails(self) -> None:
+        raise bgjob.Fail
+
+    def failed(self, error: bgjob.AttemptError) -> None:
+        for ask in (lambda: self._context.state, lambda: self._context.step("a", do, "a")):
+            try:
+                ask()
+            except bgjob.StepError:
+                DONE.append("none in the hook")
+
 
 def submitted(client: Client, method: str = "ship", **given: Any) -> bgjob.Job[Any]:
     return client.run_background_job(Order, method, given, max_retries=1)
@@ -101,6 +138,26 @@ def test_steps_and_signals_are_told_as_by_a_daemon() -> None:
         assert (client.steps(job.id, limit=2).next, len(client.steps(job.id, after=2).steps)) == (2, 1)
 
 
+def test_a_state_goes_from_attempt_to_attempt_and_is_told() -> None:
+    with inline(), Client() as client:
+        job = submitted(client, "crawls", pages=3)
+        assert job.result() == [4, {"cursor": 3, "seen": []}]
+        read = job.steps()
+        assert (read.state, read.state_size) == ({"cursor": 3, "seen": []}, 22)
+        assert client.steps(job.id, after=0).state_size is None
+        assert client.run_background_job(Order, "fails").steps().state == {"a": 1}
+        other = submitted(client, "waits")
+        assert other.steps().state == {"before": 1}
+        other.signal("word")
+        assert (other.result(), DONE) == ({"before": 2}, ["suspended"])
+
+
+def test_a_hook_has_neither_steps_nor_a_state() -> None:
+    with inline(), Client() as client:
+        assert client.run_background_job(Hooked, "fails").refresh()["status"] == "failed"
+        assert DONE == ["none in the hook"] * 2
+
+
 def test_signals_are_there_beforehand() -> None:
     with inline(signals={"packed": [{"parcels": 1}, {"parcels": 0}]}), Client() as client:
         assert [submitted(client).result() for _ in range(2)] == [{"parcels": 1}, {"parcels": 0}]
@@ -136,6 +193,21 @@ def test_retries_are_counted_anew_where_an_attempt_got_on() -> None:
         ]
 
 
+def test_a_wait_lasts_until_its_job_was_told_to_or_as_long_as_that_takes() -> None:
+    with inline() as jobs, Client() as client:
+        job, timed = submitted(client), submitted(client, timeout=60)
+        job.change(at="2033-05-18 03:33:20Z")
+        timed.change(priority=1)
+        assert timed.steps().steps[-1]["until"] is not None
+        timed.change(at=None)
+        until = [one.steps().steps[-1]["until"] for one in (job, timed)]
+        assert until == ["2033-05-18T03:33:20.000000Z", None]
+        with pytest.raises(ValueError, match="without a timeout"):
+            time_out(jobs[1])
+        time_out(jobs[0])
+        assert job.result() == "refund"
+
+
 def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
     with inline(), Client() as client:
         job = submitted(client)
@@ -146,6 +218,50 @@ def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
         job.signal("packed", {"parcels": 0})
         assert job.result() == {"parcels": 0}
         assert DONE == ["charge"]
+
+
+def test_a_retry_from_the_start_takes_anew_what_was_told() -> None:
+    with inline(signals={"packed": [{"parcels": 1}]}), Client() as client:
+        job = submitted(client)
+        assert job.result() == {"parcels": 1}
+        other = job.again(from_step="label 0")
+        assert DONE == ["charge", "label 0", "label 0"]
+        assert other.result() == {"parcels": 1}
+        with pytest.raises(InvalidStateError):
+            job.retry(from_start=True)
+    DONE.clear()
+    with inline() as jobs, Client() as client:
+        job = client.run_background_job(Order, "ship", {}, max_retries=0)
+        job.signal("packed", {"parcels": ["a list is no number"]})
+        assert (job.refresh()["status"], DONE) == ("failed", ["charge"])
+        token = job.steps().steps[0]["token"]
+        job.retry(from_start=True)
+        assert (job.refresh()["status"], DONE) == ("failed", ["charge", "charge"])
+        assert job.steps().steps[0]["token"] != token
+        assert [one["taken_by"] for one in job.steps().signals] == ["packed 1"]
+        assert len(jobs) == 1
+
+
+def test_a_retry_from_the_start_takes_anew_what_was_there_beforehand() -> None:
+    with inline(signals={"packed": [{"parcels": []}, "next"]}), Client() as client:
+        job = client.run_background_job(Order, "ship", {}, max_retries=0)
+        job.retry(from_start=True)
+        assert (job.refresh()["status"], job.steps().steps[2]["result"]) == ("failed", {"parcels": []})
+
+
+def test_one_that_holds_its_unique_key_is_in_the_way_of_its_again() -> None:
+    with inline(), Client() as client:
+        job = client.run_background_job(Order, "ship", {}, unique_key="k")
+        job.cancel()
+        other = job.again()
+        with pytest.raises(DuplicateError):
+            job.again()
+        assert other.refresh()["unique_key"] == "k"
+        other.cancel()
+        assert job.again().id == other.id + 1
+        held = client.run_background_job(Order, "goes_on", {"steps": 0}, unique_key="l", unique_for=3600.0)
+        assert held.result() == 1
+        assert held.again().id != held.id
 
 
 def test_signals_have_the_limits_of_a_daemon() -> None:

@@ -336,6 +336,14 @@ def test_a_failed_job_runs_again() -> None:
     assert after(SEEN, "jjr")[1] == [Retry(7)]
 
 
+def test_a_job_for_review_says_so_and_runs_again_by_no_single_key() -> None:
+    seen = scene([attempt(1)], [failed(7, review_since="2025-11-25T16:00:00.000000Z")])
+    view, wishes = after(seen, "jr")
+    assert wishes == []
+    assert "nobody knows what it did: bgjob settle 7" in shown(seen, view)[-1]
+    assert any("failed, for review: " in line for line in shown(seen, view))
+
+
 @pytest.mark.parametrize(("keys", "told"), [("r", "failed job"), ("jjc", "running job")])
 def test_what_does_not_fit_the_selected_job_is_said(keys: str, told: str) -> None:
     view, wishes = after(SEEN, keys)

@@ -195,3 +195,5 @@ def use_wrong_steps(context: JobContext) -> None:
     context.step("add", add, "1")  # wrong
     context.step(add, 1)  # wrong
     context.steps["add"] = 3  # wrong
+    context.state[3] = "add"  # wrong
+    context.state = {"add": 3}  # wrong

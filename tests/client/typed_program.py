@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
@@ -25,6 +25,7 @@ from bgjob import (
     JobContext,
     JobExpiredError,
     JobFailedError,
+    JobForReviewError,
     JobGroup,
     Outcome,
     OutputPart,
@@ -40,7 +41,7 @@ from bgjob import (
     run_background_job,
     wait,
 )
-from bgjob.answers import StepsRead
+from bgjob.answers import StackRead, StepsRead
 
 Json = dict[str, Any]
 
@@ -81,6 +82,12 @@ class Shipping:
         except (bgjob.StepError, bgjob.InvalidResult, bgjob.Suspended) as error:
             return f"{error} {context.steps['charge']}"
         return f"{paid} {packed}"
+
+    def crawl(self, context: JobContext) -> int:
+        state: MutableMapping[str, Any] = context.state
+        state["cursor"] = 1
+        cursor: int = state.get("cursor", 0) + state.pop("before", 0)
+        return cursor
 
     async def ship_later(self, context: JobContext) -> str:
         return await context.step("charge", self._charge_later)
@@ -128,7 +135,9 @@ def use_client() -> None:
         assert_type(client.watch([1, 2]), Following[Json])
         assert_type(client.watch(queue="mail"), Following[Json])
         client.cancel(1, 2)
-        client.retry(3)
+        client.retry(3, from_start=True)
+        assert_type(client.again(1, from_step="mail"), Job)
+        client.list(again_of=1)
         client.change(1, 2, priority=5, queue="mail", at=None, timeout=timedelta(minutes=1), max_retries=0)
         assert_type(client.pause("mail", resumes_in=timedelta(minutes=10)), str | None)
         client.resume()
@@ -165,11 +174,18 @@ def use_job(job: Job) -> None:
     job.retry()
     job.change(expires_at=None)
     assert_type(job.signal("packed", {"parcels": 2}, key="k"), bool)
+    job.retry(from_start=True)
+    assert_type(job.again({"to": "a@b"}, from_step="mail", idempotency_key="k").id, int)
     assert_type(job.steps(), StepsRead)
+    assert_type(job.stack(), StackRead)
+    job.settle(completed=False, why="no money")
     try:
         job.result(timeout=30)
     except JobExpiredError as error:
         assert_type(error.job, Json)
+    except JobForReviewError as error:
+        assert_type(error.job, Json)
+        job.settle(step="charge", result={"id": 7})
     except (JobFailedError, JobCancelledError) as error:
         assert_type(error.job, Json)
     except RequestError as error:
@@ -220,6 +236,7 @@ def use_errors(
         bgjob.QueueFullError,
         bgjob.TooManyConnectionsError,
         bgjob.TooManySignalsError,
+        bgjob.StepNotFoundError,
     ) as error:
         assert_type(error.parameters, Json)
     except (
@@ -229,6 +246,7 @@ def use_errors(
         bgjob.DuplicateError,
         bgjob.IdempotencyConflictError,
         bgjob.InvalidStateError,
+        bgjob.NotForReviewError,
         bgjob.ReloadFailedError,
     ) as error:
         assert_type(error.error_name, str)
@@ -302,7 +320,8 @@ async def use_coroutines() -> None:
         assert_type(await pages.wait(), Json)
         await client.run_background_job(Email, "send", after=[job, pages])
         await job.cancel()
-        await job.retry()
+        await job.retry(from_start=True)
+        assert_type((await job.again()).id, int)
         await job.change(at="2034-12-04T14:31:53Z")
         print(await job.result(timeout=3.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from hypothesis import settings
@@ -21,6 +22,7 @@ NEVER_AGAIN: Final = Ending.failed("ValueError", "no recipient", may_retry=False
 LOST: Final = Ending.lost("nobody saw how it ended")
 INTERRUPTED: Final = Ending.lost("the container was restarted", spends_retry=False)
 NOT_STARTED: Final = Ending.not_started("no memory")
+UNKNOWN: Final = replace(Ending.signalled(9), may_retry=False, for_review=True)
 CRASHED: Final = Ending.crashed_at_start("signal 11")
 SNOOZED: Final = Ending.snoozed(60.0)
 THROTTLED: Final = Ending.throttled(60.0, Throttle.CLASS)
@@ -58,6 +60,12 @@ def running(**given: Any) -> Job:
 
 def ended(status: Status, **given: Any) -> Job:
     return running(**{"status": status, "finished_at": NOW} | given)
+
+
+def for_review(**given: Any) -> Job:
+    """One whose attempt has ended so that nobody knows what it did."""
+    told = {"error": UNKNOWN.error, "outcome": UNKNOWN.outcome, "review_since": NOW}
+    return ended(Status.FAILED, **told | given)
 
 
 def ends(job: Job, ending: Ending, at: float = NOW) -> AttemptEnded:

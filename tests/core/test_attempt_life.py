@@ -39,6 +39,7 @@ from bgjobd.core.attempt_sights import (
     ServerEnded,
     Sight,
     SpoolRenewed,
+    StackRead,
     StartAsked,
     StartRead,
     StartRefused,
@@ -74,6 +75,7 @@ SIGHTS: tuple[Sight, ...] = (
     *map(StopRequested, StopReason),
     StopRecalled(StopReason.TIMED_OUT),
     CancelRecalled(),
+    StackRead("it was sleeping"),
     GraceEnded(),
     KillOutlasted(),
     ServerEnded(None, False),
@@ -197,6 +199,16 @@ def test_whom_an_attempt_keeps_from_starting_is_its_classs_to_say_and_its_keys()
 def test_an_attempt_that_completes_though_it_was_told_to_stop_has_completed() -> None:
     seen = EndSeen(AttemptEnded(3, COMPLETED, NOW))
     assert after(RUNNING, StopRequested(StopReason.CANCELLED), GraceEnded(), seen).ending == COMPLETED
+
+
+def test_where_it_was_is_told_of_an_attempt_whose_time_was_up_and_of_no_other() -> None:
+    seen = EndSeen(AttemptEnded(3, Ending.signalled(15), NOW))
+    timed_out = after(RUNNING, StopRequested(StopReason.TIMED_OUT), StackRead("there"), seen).ending
+    assert timed_out is not None
+    assert timed_out.traceback == "there"
+    cancelled = after(RUNNING, StackRead("there"), StopRequested(StopReason.CANCELLED), seen).ending
+    assert cancelled is not None
+    assert cancelled.traceback is None
 
 
 def test_a_result_that_is_none_leaves_what_the_process_came_to() -> None:

@@ -62,6 +62,10 @@ def test_every_status_of_a_job_is_a_fate() -> None:
     assert {fate_of(status) for status in Status} == set(Fate) - {Fate.DELETED}
 
 
+def test_what_nobody_knows_of_is_no_end() -> None:
+    assert fate_of(Status.FAILED, is_for_review=True) is Fate.UNFINISHED
+
+
 @pytest.mark.parametrize(("before", "after"), [*product(Standing, Standing)])
 def test_a_job_waits_for_what_is_not_met_and_is_cancelled_for_what_failed(
     before: Standing, after: Standing

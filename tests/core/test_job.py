@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
-from bgjobd.core.masking import masked
+from bgjobd.core.masking import masked, masked_names
 from tests.core.samples import CALL, FAILED, NEVER_AGAIN, seeded
 
 SECRET = "hunter2"
@@ -62,6 +62,7 @@ def test_masking_keeps_names_and_order_and_every_other_value(
     assert parameters == before
     for name, value in shown.items():
         assert value == ("***" if name in sensitive else before[name])
+    assert masked_names(json.dumps(before), sensitive) == sorted(sensitive.intersection(before))
 
 
 # What caused an ending
@@ -93,6 +94,13 @@ def test_an_attempt_that_was_stopped_says_why_and_what_the_job_made_of_it(
     ending: Ending, sentence: str
 ) -> None:
     assert ending.error == sentence
+
+
+def test_a_timeout_tells_where_it_was_and_then_what_it_raised() -> None:
+    assert Ending.timed_out(5.0, Ending.signalled(15), "it was there\n").traceback == "it was there\n"
+    raised = Ending.failed("ValueError", "stopping", "Traceback …")
+    assert Ending.timed_out(5.0, raised, "it was there\n").traceback == "it was there\n\nTraceback …"
+    assert Ending.timed_out(5.0, raised).traceback == "Traceback …"
 
 
 def test_an_attempt_that_was_stopped_keeps_all_evidence_of_how_it_ended() -> None:

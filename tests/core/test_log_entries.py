@@ -14,7 +14,10 @@ from bgjobd.core.facts import (
     ClockJumped,
     Fact,
     RetryRequested,
+    SettledAsCompleted,
+    SettledAsFailed,
     SlotGranted,
+    StepSettled,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.log_entries import Entry, entries, progress_message, skip_entry
@@ -31,8 +34,10 @@ from tests.core.samples import (
     NOW,
     SNOOZED,
     STOPPED,
+    UNKNOWN,
     ended,
     ends,
+    for_review,
     pending,
     running,
     submitted,
@@ -182,6 +187,24 @@ def test_a_retry_by_a_person_is_told() -> None:
     assert told(ended(Status.FAILED), RetryRequested()) == [
         (EntryType.INFO, "Background job retry requested")
     ]
+
+
+def test_what_nobody_knows_is_told_and_who_has_said_it() -> None:
+    last = running(retry_count=3)
+    assert told(last, ends(last, UNKNOWN)) == [
+        (EntryType.FAILURE, "signalled: the process was ended by signal 9 (attempt 1 of 1)"),
+        (EntryType.INFO, "Background job is for review: what it did nobody knows; `bgjob settle 7`"),
+    ]
+    for fact, sentence in (
+        (SettledAsCompleted(1000, "5"), "Background job settled as completed by uid 1000"),
+        (SettledAsFailed(1000), "Background job settled as failed by uid 1000"),
+        (SettledAsFailed(1000, "no money"), "Background job settled as failed by uid 1000: no money"),
+        (
+            StepSettled(1000, "charge", "5"),
+            "Background job goes on: step charge settled as finished by uid 1000",
+        ),
+    ):
+        assert told(for_review(), fact) == [(EntryType.INFO, sentence)]
 
 
 def test_a_change_tells_who_has_changed_what_from_what_to_what_and_nothing_where_all_is_as_it_was() -> None:

@@ -19,7 +19,10 @@ from bgjobd.core.facts import (
     PredecessorDeleted,
     PredecessorMoved,
     RetryRequested,
+    SettledAsCompleted,
+    SettledAsFailed,
     SlotGranted,
+    StepSettled,
     ValuesTaken,
 )
 from bgjobd.core.job import Carried, Ending, Job, RetryPolicy
@@ -38,8 +41,10 @@ from tests.core.samples import (
     SNOOZED,
     STOPPED,
     THROTTLED,
+    UNKNOWN,
     ended,
     ends,
+    for_review,
     pending,
     running,
     submitted,
@@ -123,6 +128,42 @@ def test_an_attempt_that_ended_badly_fails_the_job_when_no_retry_is_left(ending:
     assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
         before, status=Status.FAILED, outcome=ending.outcome, error=ending.error, finished_at=NOW + 1
     )
+
+
+@pytest.mark.parametrize("retry_count", [0, 3])
+def test_an_attempt_of_which_nobody_knows_what_it_did_leaves_its_job_for_review(retry_count: int) -> None:
+    before = running(retry_count=retry_count, crashes=1)
+    after = advance(before, ends(before, UNKNOWN, at=NOW + 1), NOW + 2)
+    told = {"outcome": UNKNOWN.outcome, "error": UNKNOWN.error, "finished_at": NOW + 1, "crashes": 0}
+    assert after == replace(before, status=Status.FAILED, review_since=NOW + 1, **told)
+    assert not after.is_over
+
+
+def test_a_job_is_for_review_only_once_no_other_attempt_follows() -> None:
+    before = running()
+    after = advance(before, ends(before, replace(UNKNOWN, may_retry=True)), NOW)
+    assert (after.status, after.retry_count, after.is_for_review) == (Status.PENDING, 1, False)
+    wanted = running(cancel_requested_at=NOW)
+    stopped = advance(wanted, ends(wanted, UNKNOWN), NOW)
+    assert (stopped.status, stopped.is_for_review) == (Status.CANCELLED, False)
+
+
+def test_a_person_says_what_it_came_to() -> None:
+    before = for_review()
+    over = replace(before, review_since=None, finished_at=NOW + 5)
+    completed = advance(before, SettledAsCompleted(1000, '{"id":1}'), NOW + 5)
+    assert completed == replace(over, status=Status.COMPLETED, result='{"id":1}', error=None)
+    assert advance(before, SettledAsFailed(1000, "the bank says no"), NOW + 5) == replace(
+        over, error="the bank says no"
+    )
+    assert advance(before, SettledAsFailed(1000), NOW + 5) == over
+
+
+def test_a_job_whose_step_a_person_has_settled_goes_on_with_all_its_retries() -> None:
+    before = for_review(retry_count=3, carried=Carried(steps=2, retry_count_at_submit=1))
+    after = advance(before, StepSettled(1000, "charge", "5"), NOW + 5)
+    assert after == advance(before, RetryRequested(), NOW + 5)
+    assert (after.status, after.retry_count, after.review_since) == (Status.PENDING, 0, None)
 
 
 @pytest.mark.parametrize("ending", [NEVER_AGAIN, replace(LOST, may_retry=False)], ids=["failed", "lost"])
@@ -526,9 +567,16 @@ FACTS: dict[str, Fact] = {
     "predecessor goes on": PredecessorMoved(Node(Of.JOB, 1), Standing.FAILED, Standing.OPEN, Fate.UNFINISHED),
     "predecessor deleted": PredecessorDeleted(Node(Of.JOB, 1), failed=1),
     "values taken": ValuesTaken("{}", "{}"),
+    "left unknown": ends(running(), UNKNOWN),
+    "settled as completed": SettledAsCompleted(1000, "5"),
+    "settled as failed": SettledAsFailed(1000),
+    "step settled": StepSettled(1000, "charge", "5"),
 }
 
-ENDS = {"completed", "failed", "never to be retried", "lost", "not started", "crashed", "snoozed", "stopped"}
+ENDS = {
+    *("completed", "failed", "never to be retried", "lost", "not started", "crashed", "snoozed", "stopped"),
+    "left unknown",
+}
 
 TIES = {
     *("predecessor completed", "predecessor failed", "predecessor goes on", "predecessor deleted"),
@@ -576,6 +624,22 @@ def test_a_fact_that_a_status_can_see_gives_a_job(status: Status | None, name: s
 def test_no_edge_is_met_or_forgiven_twice(name: str) -> None:
     with pytest.raises(IllegalFactError, match="cannot see"):
         advance(ended(Status.CANCELLED), FACTS[name], NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("settled as completed", Status.COMPLETED),
+        ("settled as failed", Status.FAILED),
+        ("step settled", Status.PENDING),
+        ("retry requested", Status.PENDING),
+        ("values taken", Status.FAILED),
+    ],
+)
+def test_only_a_job_for_review_is_settled_and_by_that_is_it_no_more(name: str, status: Status) -> None:
+    after = advance(for_review(), FACTS[name], NOW + 5)
+    assert (after.status, after.is_for_review) == (status, name == "values taken")
+    assert after.is_over == (name in ("settled as completed", "settled as failed"))
 
 
 def test_a_completed_job_sees_nothing_at_all() -> None:

@@ -91,6 +91,52 @@ def test_a_job_that_wants_no_other_attempt_gets_none_after_a_stop_either() -> No
     assert not verdict(Ending.failed("Fail", "no", may_retry=False), StopReason.SHUTDOWN, None).may_retry
 
 
+# What nobody knows
+
+ABOVE = {
+    "timed_out": (Ending.signalled(15), StopReason.TIMED_OUT),
+    "out_of_memory": (Ending.exceeded(Outcome.OUT_OF_MEMORY, "2 GiB", Ending.signalled(9)), None),
+    "cpu_exceeded": (Ending.exceeded(Outcome.CPU_EXCEEDED, "5 s", Ending.signalled(24)), None),
+    "output_exceeded": (Ending.exceeded(Outcome.OUTPUT_EXCEEDED, "1 MiB", Ending.signalled(25)), None),
+    "stopped with the daemon": (Ending.signalled(15), StopReason.SHUTDOWN),
+}
+TOLD = {
+    "raised": (RAISED, None),
+    "raised as its time was up": (RAISED, StopReason.TIMED_OUT),
+    "raised at the daemon's end": (RAISED, StopReason.SHUTDOWN),
+    "raised over its memory": (Ending.exceeded(Outcome.OUT_OF_MEMORY, "2 GiB", RAISED), None),
+    "cancelled": (Ending.signalled(15), StopReason.CANCELLED),
+    "completed": (ENDINGS["completed"], None),
+    "completed all the same": (ENDINGS["completed"], StopReason.TIMED_OUT),
+    "snoozed": (ENDINGS["snoozed"], None),
+    "not_started": (ENDINGS["not_started"], None),
+    "crashed": (Ending.crashed_at_start("signal 11"), None),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [*((ENDINGS[name], None) for name in ("exited", "signalled", "lost", "unrecorded")), *ABOVE.values()],
+    ids=["exited", "signalled", "lost", "unrecorded", *ABOVE],
+)
+def test_an_end_without_a_word_of_the_methods_is_for_review_where_its_class_wants_that(
+    ending: Ending, reason: StopReason | None
+) -> None:
+    assert verdict(ending, reason, 5.0, retry_lost=False, reviews=True).for_review
+    assert not verdict(ending, reason, 5.0, retry_lost=False).for_review
+
+
+@pytest.mark.parametrize(("ending", "reason"), TOLD.values(), ids=TOLD.keys())
+def test_no_end_is_for_review_of_which_something_is_known(ending: Ending, reason: StopReason | None) -> None:
+    assert not verdict(ending, reason, 5.0, retry_lost=False, reviews=True).for_review
+
+
+def test_an_end_that_turns_out_otherwise_is_for_review_no_more() -> None:
+    marked = verdict(ENDINGS["lost"], None, None, retry_lost=False, reviews=True)
+    assert not verdict(replace(marked, outcome=Outcome.FAILED), None, None, reviews=True).for_review
+    assert not verdict(marked, None, None).for_review
+
+
 # Whom it keeps from starting
 
 OF_CLASS, OF_KEY = Ending.throttled(60.0, Throttle.CLASS), Ending.throttled(60.0, Throttle.KEY)

@@ -39,6 +39,7 @@ from tests.core.samples import (
     SNOOZED,
     STOPPED,
     ended,
+    for_review,
     pending,
     running,
 )
@@ -695,6 +696,27 @@ def test_a_failed_job_says_of_what_and_why_no_retry_follows(
     job = ended(Status.FAILED, attempt=4, retry_count=retry_count, policy=policy, error="ValueError: no")
     expected = f"job 7 failed at 14:31:53 UTC, 5 s ago: ValueError: no (attempt 4; {retries})"
     assert told(OnFile(job), NOW + 5) == expected
+
+
+def test_a_job_for_review_says_so_and_how_a_person_says_what_it_did() -> None:
+    assert told(OnFile(for_review()), NOW + 5) == (
+        "job 7 failed for review at 14:31:53 UTC, 5 s ago: signalled: the process was ended by signal 9, "
+        "and what it did nobody knows; bgjob settle 7"
+    )
+
+
+def test_a_job_that_a_person_has_settled_is_not_said_to_have_completed_by_an_attempt() -> None:
+    job = ended(Status.COMPLETED, outcome=Outcome.SIGNALLED)
+    assert told(OnFile(job), NOW + 5) == (
+        "job 7 was settled as completed at 14:31:53 UTC, 5 s ago, by a person"
+    )
+
+
+def test_a_job_that_comes_after_one_for_review_says_what_that_takes() -> None:
+    keeper = Keeper(Node(Of.JOB, 3), Status.FAILED, is_for_review=True)
+    assert told(OnFile(pending(waits_for=1), keeper=keeper)) == (
+        "job 7 waits for job 3, which failed for review; `bgjob settle 3` says what it did"
+    )
 
 
 def test_a_cancelled_job_says_what_became_of_its_attempt() -> None:

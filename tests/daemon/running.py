@@ -125,7 +125,7 @@ import os
 def descriptor():
     for name in os.listdir("/proc/self/fd"):
         try:
-            if "/spool/" in os.readlink(f"/proc/self/fd/{name}"):
+            if os.readlink(f"/proc/self/fd/{name}").endswith(".journal"):
                 return int(name)
         except FileNotFoundError:
             pass

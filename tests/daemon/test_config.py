@@ -212,6 +212,7 @@ retry_delay = 1.5
 backoff = "constant"
 max_retry_delay = 60
 retry_lost = false
+unknown = "review"
 exit_grace = 2
 exit_handlers = "all"
 timeout = 60
@@ -398,6 +399,21 @@ BAD_VALUES = [
         "[approved]\n'a.B' = { unique = ['token'], sensitive = ['token'] }",
         'approved."a.B".sensitive',
         "must not name token, which unique does",
+    ),
+    (
+        "[approved]\n'a.B' = { unknown = 'review' }",
+        'approved."a.B".unknown',
+        "must have retry_lost = false beside it: else what is lost runs again, and nobody is asked what it did",
+    ),
+    (
+        "[approved]\n'a.B' = { unknown = 'review', retry_lost = true }",
+        'approved."a.B".unknown',
+        "must have retry_lost = false beside it",
+    ),
+    (
+        "[approved]\n'a.B' = { unknown = 'lost' }",
+        'approved."a.B".unknown',
+        "must be 'failed' or 'review', not 'lost'",
     ),
     ("[approved]\n'a.B' = { throttle = 'no' }", 'approved."a.B".throttle', "must be true or false"),
     ("[approved]\n'a.B' = { unique = [] }", 'approved."a.B".unique', "must name at least one"),

@@ -99,7 +99,8 @@ class Hostile:
         return "waited"
 
     def babble(self, times, pauses, path):
-        record = '{"v":1,"type":"log","pid":PID,"at":1.0,"level":"INFO","message":"babble"}\\n'
+        record = '{"v":1,"type":"log","pid":PID,"at":1.0,"level":"INFO","message":"babble","more":"MORE"}\\n'
+        record = record.replace("MORE", "x" * 320)  # so that each portion that is read has few of them
         for _ in range(times):
             write(record * 1000)
         Path(path).touch()
@@ -310,12 +311,18 @@ def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_rea
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "babbled"
-    job = client.run_background_job(HOSTILE, "babble", {"times": 6, "pauses": 10, "path": str(path)})
+    job = client.run_background_job(HOSTILE, "babble", {"times": 22, "pauses": 10, "path": str(path)})
     eventually(lambda: path.exists() and _babble(running) >= MAX_NOTES)
-    before = _bytes_read(running)
+    read = [0]  # on to where no value can be either
+
+    def is_at_rest() -> bool:
+        read.append(_bytes_read(running))
+        return len(read) > 20 and read[-20] == read[-1]
+
+    eventually(is_at_rest)
     Path(f"{path}.go").touch()
     eventually(Path(f"{path}.gone").exists)
-    assert _bytes_read(running) - before < 200_000
+    assert _bytes_read(running) - read[-1] < 200_000
     assert job.refresh()["status"] == "running"
     assert _babble(running) == MAX_NOTES
     Path(f"{path}.end").touch()

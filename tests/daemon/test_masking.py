@@ -576,9 +576,11 @@ def test_what_has_become_a_secret_since_it_was_submitted_is_masked_in_the_next_a
             ("leaky.Hooked", "run", {"text": canary.text}),
         )
         jobs = [client.run_background_job(*call, delay=3600) for call in calls]
+        assert [client.get(job.id).snapshot["sensitive"] for job in jobs] == [[], []]
         config = running.config.read_text()
         running.config.write_text(config.replace("max_retries = 0", 'max_retries = 0, sensitive = ["text"]'))
         client.reload()
+        assert [client.get(job.id).snapshot["sensitive"] for job in jobs] == [["text"], ["text"]]
         for job in jobs:
             job.cancel()
             job.retry()

@@ -166,6 +166,28 @@ def test_a_change_that_takes_a_restart_is_said(tmp_path: Path) -> None:
         assert client.stats()["reload_failure"] is None
 
 
+STEPPING = """
+import bgjob
+
+
+class Versioned:
+    def wait(self, context: bgjob.JobContext):
+        context.step("one", str, 1)
+        return context.wait_for("go") or "first"
+"""
+
+
+def test_jobs_that_go_on_in_other_code_amid_their_steps_are_counted(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": STEPPING}) as running, running.client() as client:
+        job = client.run_background_job("versioned.Versioned", "wait")
+        eventually(lambda: job.refresh()["waiting_on"] == "signal go")
+        assert client.reload_and_tell().amid_steps == 0  # the code is the same
+        write(running, STEPPING.replace('"first"', '"second"'))
+        assert client.reload_and_tell().amid_steps == 1
+        job.signal("go")
+        assert job.result(20) == "second"
+
+
 def test_sighup_reloads(tmp_path: Path) -> None:
     with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
         client.run_background_job("versioned.Versioned", "tell").result(20)

@@ -286,6 +286,7 @@ def test_classes_tells_the_policy_of_each(client: Client) -> None:
         "retry_lost": True,
         "retry_on": None,
         "throttle": True,
+        "unknown": "failed",
     }
     assert {name: policies["asking.Eager"][name] for name in expected} == expected
     assert policies["asking.Wrong"] is None

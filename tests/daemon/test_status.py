@@ -163,6 +163,14 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             replace(SEEN, stats=STATS | {"reload_failure": "a.B is unavailable"}),
             "the last reload failed and changed nothing: a.B is unavailable; mend it, and reload",
         ),
+        (
+            replace(SEEN, stats=STATS | {"review": 1}),
+            "1 job is for review: nobody knows what it did; `bgjob list --status review`",
+        ),
+        (
+            replace(SEEN, stats=STATS | {"review": 2000}),
+            "2,000 jobs are for review: nobody knows what they did",
+        ),
         (replace(SEEN, installed="1.2.4"), "bgjobd 1.2.4 is installed, and the daemon runs 1.2.3"),
         (replace(SEEN, holder=None), "nobody is seen to hold the lock"),
         (

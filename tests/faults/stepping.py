@@ -18,17 +18,21 @@ class Stepping:
     def __init__(self, context: JobContext) -> None:
         self._context = context
 
-    def ship(self, effects: str) -> list[str]:
+    def ship(self, effects: str, nap: float = 0.01) -> list[str]:
         """Ten steps, with a sleep after the third, and a signal that does not come after the sixth."""
         made = []
         for n in range(10):
             made.append(self._context.step(f"part {n}", self._effect, effects, f"part {n}"))
             if n == 2:
-                self._context.sleep(0.01)
+                self._context.sleep(nap)
             if n == 5:
                 with suppress(TimeoutError):
                     self._context.wait_for("packed", timeout=0.05)
         return made
+
+    def ship_late(self, effects: str) -> list[str]:
+        """The same with a sleep in which a daemon can be killed, and another one start."""
+        return self.ship(effects, nap=1.0)
 
     def ship_second(self, effects: str) -> list[str]:
         """The same; its second attempt halts at its beginning."""

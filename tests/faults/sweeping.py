@@ -152,9 +152,16 @@ PARTS: Final = {
 _SHIPPING: Final = ("ship", "ship_second", "ship_third")
 
 
+_STARTS_AMID: Final = ("ship", "ship_late")
+
+
 def parts_of(way: Way, role: Role) -> tuple[str, ...]:
-    """The parts of a role that are walked through on this way: of a job with waits each of its attempts."""
-    return _SHIPPING if way is Way.STEPS and role is Role.CHILD else PARTS[role]
+    """The parts of a role that are walked through on this way: of a job with waits each of its attempts, of a start one
+    amid an attempt and one amid a wait.
+    """
+    if way is not Way.STEPS:
+        return PARTS[role]
+    return {Role.CHILD: _SHIPPING, Role.START: _STARTS_AMID}.get(role, PARTS[role])
 
 
 _SPARES: Final = {Role.CHILD: 0, Role.SPARE: 1}
@@ -244,7 +251,7 @@ class Ground:
         self._come_to_rest()
         run = next(self._runs)
         jobs = _ON_THE_WAY[self._way]
-        if role in (Role.CHILD, Role.SPARE):
+        if role in (Role.CHILD, Role.SPARE) or part in _STARTS_AMID:
             jobs = ((jobs[0][0], part),)
         keys = {f"run {run} {method}": (class_name, method) for class_name, method in jobs}
         with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
@@ -281,15 +288,18 @@ class Ground:
         if role is Role.CHILD and part not in _SHIPPING[1:]:  # which asks for that by itself
             ask_to_halt(self._running)
         walking = walk()
-        victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor()
+        victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor(part)
         with Knife(victim, injection, log) as knife:
             knife.let_go_on()
             yield knife, walking
 
-    def _halted_successor(self) -> int:
-        """Kill the daemon once attempts run; the pid of one that is about to start in its place."""
+    def _halted_successor(self, part: str) -> int:
+        """Kill the daemon once attempts run, or wait; the pid of one that is about to start in its place."""
         before = self._said.read_text()
         eventually(lambda: self._said.read_text() != before)
+        if part == "ship_late":
+            waiting = "SELECT 1 FROM background_jobs WHERE status = 'pending' AND waiting_on IS NOT NULL"
+            eventually(lambda: self._running.query(waiting))
         self._running.stop(signal.SIGKILL)
         command = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._running.config)]
         with (self._directory / "console").open("ab") as console:

@@ -556,6 +556,7 @@ LEFT = [
     ("1.1.journal", GONE % "aa", "1.1.journal: it lies in the spool, and the end of its attempt is stored"),
     ("7.1.journal", GONE % "aa", "7.1.journal: it lies in the spool, and there is no such attempt"),
     ("1.1.stop", "cancelled", "1.1.stop: it lies in the spool, and the end of its attempt is stored"),
+    ("1.1.state", "", "1.1.state: it lies in the spool, and the end of its attempt is stored"),
     ("1.1.carry", "{}", "1.1.carry: it lies in the spool, and the end of its attempt is stored"),
     (
         "1.1.hook",

@@ -26,6 +26,7 @@ _TRIES = 4
         (Way.PLAIN, Role.CHILD, 3, 29),
         (Way.PLAIN, Role.SPARE, 2, 31),
         (Way.STEPS, Role.CHILD, 40, 97),
+        (Way.STEPS, Role.START, 340, 199),
     ],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(

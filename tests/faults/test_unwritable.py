@@ -12,6 +12,7 @@ import pytest
 
 from bgjob.errors import ReloadFailedError
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import state_file
 from bgjobd.supervisor import journal_facts
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
@@ -48,6 +49,13 @@ class Filling:
         for count in range(100):
             context.logger.info("z" * 1000)
         return "told"
+
+    def fill_and_save(self, context: "bgjob.JobContext", path):
+        context.state["n"] = 0
+        fill(path)
+        for n in range(1, 4):
+            context.state.update(n=n, text=str(n) * 60_000)
+        return context.state["n"]
 
 
 def fill(path):
@@ -191,6 +199,23 @@ def test_a_large_result_waits_for_room_and_is_recorded_once_there_is_some(server
     assert fact is not None
     assert fact.ending.result == f'"{"x" * 50_000}"'
     assert fact.ending.error_message is None
+
+
+def test_a_save_waits_for_room_and_the_one_before_it_stays_meanwhile(server: DrivenServer) -> None:
+    def saved() -> state_file.Saved:
+        place = os.open(server.spool, os.O_RDONLY)
+        try:
+            return state_file.try_read(place, "1.1.state") or state_file.Saved()
+        finally:
+            os.close(place)
+
+    _start(server, "fill_and_save")
+    eventually(lambda: os.statvfs(server.work.parent).f_bfree == 0)
+    assert (saved().number, saved().text) == (1, '{"n":0}')
+    (server.work.parent / FILLER).unlink()
+    journal = _end(server)
+    assert journal.outcome is not None
+    assert (journal.outcome["result"], saved().number, saved().size) == (3, 4, 60_017)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

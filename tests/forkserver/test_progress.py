@@ -317,6 +317,7 @@ _FORGED = {
     "steps": journals.step(5, 1.0, "one", '"' * (MAX_RESULT - 100), False).rstrip(),
     "beginnings": journals.began(5, 1.0, "\x01" * 255).rstrip(),
     "left": b'{"v":1,"type":"left","pid":5,"at":1,"names":"%s"}' % (b"[" * MAX_RESULT),
+    "stacks": journals.stack(5, 1.0, "[" * journals.MAX_STACK).rstrip(),
     "very short": b'{"v":1}',
 }
 

@@ -32,6 +32,7 @@ from shop.models import Order  # noqa: E402
 
 import bgjob.testing  # noqa: E402
 from bgjob import Client  # noqa: E402
+from bgjob.django import job_context  # noqa: E402
 
 
 def setUpModule() -> None:
@@ -113,6 +114,12 @@ class Results(unittest.TestCase):
             self.assertEqual((result.errors, result.attempts), ([], 2))
         ends = Path(os.environ["SHOP_STATE"], "ends").read_text().splitlines()
         self.assertEqual(ends, ["ships SUCCESSFUL", "ships_later SUCCESSFUL"])
+
+    def test_whatever_a_task_calls_has_the_context_of_its_attempt(self) -> None:
+        posted, later = (ended(task.enqueue()) for task in (tasks.posts, tasks.posts_later))
+        self.assertEqual(posted.return_value, [[12, "paid"], [2, 2], 2])
+        self.assertEqual(later.return_value, [[12, "paid"], 2, 2])
+        self.assertIs(job_context(), bgjob.CONTEXT)
 
     def test_retries_are_attempts_of_one_task(self) -> None:
         result = ended(tasks.asks_again.enqueue())
@@ -231,6 +238,12 @@ class StandIns(unittest.TestCase):
             self.assertEqual((result.return_value, told.return_value), (1, [1, told.id, 1, 1]))
             self.assertIs(failed.errors[0].exception_class, tasks.Unpaid)
         self.assertEqual([job.status for job in jobs], ["completed", "completed", "failed", "completed"])
+
+    def test_it_has_the_context_of_an_attempt_there_and_nobody_else_has(self) -> None:
+        with bgjob.testing.inline() as jobs:
+            tasks.posts_later.enqueue()
+            self.assertIs(job_context(), bgjob.CONTEXT)
+        self.assertEqual(jobs[0].result, [[12, "paid"], 2, 2])
 
 
 class Checks(unittest.TestCase):

@@ -4,8 +4,10 @@ what is killed in `outbox_web.py`.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,7 +84,7 @@ def database(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 
 def test_a_project_runs_its_tasks_in_the_background(project: Project) -> None:
-    assert "Ran 27 tests" in project.run("-m", "unittest", "shop_tests")
+    assert "Ran 29 tests" in project.run("-m", "unittest", "shop_tests")
 
 
 def test_a_project_submits_by_its_outbox(project: Project, database: Mapping[str, str]) -> None:
@@ -119,6 +121,33 @@ def test_whoever_is_killed_each_committed_order_is_packed_once_and_no_other(
     if rounds > 100:
         assert killed.keys() == {"not committed", "committed", "committed, submitted", "deleted, submitted"}
     assert Counter(book.read_text().split()) == dict.fromkeys(orders, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "words", "typed", "end"),
+    [
+        ("told", {"number": 5}, ["--trace"], "p number\nc\n", (0, ",1,5]")),
+        ("fails", {"path": "order 7"}, [], "p path\nq\n", (1, ")fails()")),
+        (
+            "count_later",
+            {},
+            ["--trace"],
+            "q\n",
+            (130, ")count_later()\n-> return await Order.objects.acount()"),
+        ),
+    ],
+)
+def test_a_task_is_debugged_in_whatever_thread_it_runs(
+    project: Project, task: str, given: dict[str, object], words: list[str], typed: str, end: tuple[int, str]
+) -> None:
+    running = project.running
+    with running.client() as client:
+        job = client.run_background_job("shop.tasks", task, given, max_retries=0)
+        eventually(lambda: client.get(job.id).snapshot["finished_at"])
+    as_root = ["--as-root"] if os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "bgjobd", "debug", str(job.id), "--config", str(running.config), "--yes"]
+    done = subprocess.run([*command, *as_root, *words], input=typed, capture_output=True, text=True)
+    assert (done.returncode, end[1] in done.stdout) == (end[0], True), done
 
 
 def reached(running: RunningDaemon, line: str) -> str:

@@ -172,7 +172,34 @@ def test_the_guide_to_a_framework_without_tasks_leads_to_a_job_on_the_page(
 ) -> None:
     needed("curl")
     name = f"docs/{framework}.md"
+    page = (_TREE / name).read_text()
+    streaming = _section(page, "An answer, as it comes")
     with guide(tmp_path, "/srv/shop", "web") as followed:
-        for block in blocks_of((_TREE / name).read_text(), name):
+        for block in blocks_of(page.replace(streaming, ""), name):
             followed.follow(block)
         followed.find_page()
+
+
+@pytest.mark.timeout(300)
+def test_a_browser_gets_an_answer_word_by_word_though_the_job_is_killed_amid_it(tmp_path: Path) -> None:
+    needed("curl")
+    page = (_TREE / "docs" / "fastapi.md").read_text()
+    steps = page.partition("**Order a report**")[0] + _section(page, "An answer, as it comes")
+    with guide(tmp_path, "/srv/shop", "web") as followed:
+        blocks = blocks_of(steps, "docs/fastapi.md")
+        for block in sorted(blocks, key=lambda block: block.language == "console"):
+            followed.follow(block)  # the files first, for both are started once
+        heard = eventually(lambda: _whole(tmp_path / "heard"))
+        ids = re.findall(r"^id: (\d+)$", heard, re.MULTILINE)
+        assert ids == [str(number) for number in range(1, 8)]
+
+
+def _section(page: str, title: str) -> str:
+    """The text below this heading; nothing where there is none."""
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def _whole(heard: Path) -> str:
+    """What was heard, once that is all."""
+    text = heard.read_text()
+    return text if "event: end" in text else ""

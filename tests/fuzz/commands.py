@@ -42,6 +42,8 @@ WORDS: Final = (
     "why 1",
     "tail",
     "tail -f",
+    "follow 1",
+    "follow 1 --after 7 --json",
     "output 1",
     "output -f 1",
     "wait 1",

@@ -24,9 +24,9 @@ from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import wire
+from bgjobd.forkserver import state_file, wire
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Note, StepNote, Told, UnusedSteps
+from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
 from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch
@@ -66,6 +66,31 @@ def journal(data: bytes) -> None:
         os.close(descriptor)
 
 
+def state(data: bytes) -> None:
+    """The file in which an attempt saves its job's state, or what lies in its place; and one that has this text."""
+    directory = _spool()
+    name = journals.file_name(*_KEY, journals.STATE)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _put(directory, data, name)
+        _check_saved(state_file.try_read(descriptor, name))
+        shutil.rmtree(directory / name) if data.startswith(b"!directory") else (directory / name).unlink()
+        (directory / name).write_bytes(state_file._record(1, data))
+        found = state_file.try_read(descriptor, name)
+        _check_saved(found)
+        if found is not None and found.number:
+            assert found.text.encode() == data
+    finally:
+        os.close(descriptor)
+
+
+def _check_saved(found: state_file.Saved | None) -> None:
+    """What was read can be handed to the database, which looks whether it is JSON."""
+    if found is not None:
+        assert 0 <= found.number < 2**53
+        assert len(found.text.encode()) == found.size <= state_file.MAX_STATE
+
+
 def _spool() -> Path:
     directory = _directory() / "spool"
     shutil.rmtree(directory, ignore_errors=True)
@@ -73,10 +98,10 @@ def _spool() -> Path:
     return directory
 
 
-def _put(directory: Path, data: bytes) -> None:
+def _put(directory: Path, data: bytes, name: str = _NAME) -> None:
     first, _, content = data.partition(b"\n")
     word, _, argument = first.partition(b" ")
-    place = directory / _NAME
+    place = directory / name
     match word:
         case b"!symlink":
             os.symlink(argument.replace(b"\0", b"")[:200] or b".", place)
@@ -150,6 +175,9 @@ def _texts_of(note: Told) -> Iterator[tuple[str, int]]:
         case StepNote():
             yield f"{note.name}.", journals.MAX_TEXT + 1
             yield f"{note.result}.", journals._LONGEST_NOTE
+        case ValueNote():
+            yield f"{note.step}.", journals.MAX_TEXT + 1
+            yield f"{note.value}.", journals._LONGEST_NOTE
         case UnusedSteps():
             assert len(note.names) <= journals.MAX_STEPS
             yield f"{note.names}.", 10 * journals.MAX_TEXT
@@ -252,7 +280,7 @@ def names(data: bytes) -> None:
 
 
 def _check_file_name(name: str) -> None:
-    key = journals.try_key(name, "journal", "hook", "stop", "carry")
+    key = journals.try_key(name, "journal", "hook", "stop", "carry", "state")
     if key is not None:
         assert journals.file_name(*key, name.rpartition(".")[2]) == name
         assert all(0 < number <= INT_MAX for number in key)

@@ -129,6 +129,7 @@ TARGETS = {
         Target("fifo", protocol.fifo, (b"\n", b"\n\n", *_JSON, *_FIELDS)),
         Target("link", protocol.link, (b"\0", *_JSON)),
         Target("journal", files.journal, _JOURNAL),
+        Target("state", files.state, (*_JSON, b"\0" * 16, b"!fifo\n", b"!directory\n", b"!sparse 999999\n")),
         Target("config", files.config, _TOML),
         Target("values", files.values, _UNITS),
         Target(

@@ -153,6 +153,9 @@ def _value(action: argparse.Action) -> str:
     """What the action takes, as a synopsis has it; nothing for an option that takes no value."""
     if action.nargs == 0:
         return ""
+    if isinstance(action.metavar, tuple):  # the first, and perhaps others
+        first, *others = map(roff.italic, action.metavar)
+        return " ".join([first, *(f"[{other}]" for other in others)])
     name = str(action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper())
     told = roff.italic(name)
     match action.nargs:

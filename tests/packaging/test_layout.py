@@ -60,6 +60,7 @@ RUN_TEXT = [
     *("asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell"),
 ]
 DATABASE = ["peewee", "playhouse", "sqlite3", "_sqlite3", "apsw"]
+MAY_COUNT = ["_thread._count", "_thread.allocate_lock", "_thread.get_ident"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
@@ -204,9 +205,9 @@ RULES = [
         lambda use: use.is_of(["asyncio"]) and not use.is_lazy,
     ),
     Rule(
-        "the fork server has one thread: its children may count those of a job",
+        "the fork server has one thread: its children may count those of a job, and tell where they are",
         inside("bgjobd.forkserver"),
-        lambda use: use.is_of(THREADS) and not use.is_of(["_thread._count", "_thread.allocate_lock"]),
+        lambda use: use.is_of(THREADS) and not use.is_of(MAY_COUNT),
     ),
     Rule(
         "only the fork server forks and waits, and a container's init",

@@ -34,6 +34,7 @@ NOT_RUN = {
     "$ ./run test": "runs these tests",
     "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
     "$ sudo /srv/bgjobd/bin/bgjobd units --install": "takes root; tests/systemd/nspawn does it in a container",
+    "$ bgjob debug 12": "a terminal's; tests/daemon/test_debug.py sits at one and reads this page",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",

@@ -45,6 +45,7 @@ PAGES = [
                 "workflows",
                 "keys",
                 "steps",
+                "stuck-jobs",
             ),
         )
     ),
@@ -62,7 +63,7 @@ _FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _AT_THE_END = "# at the end of "
 _OF_OTHERS = ("sqlite3", "varlinkctl")
 """Programs that come with none of ours, and may not be there."""
-_LOOKING = re.compile(r"bgjob (list|show|why|tail|output|stats|occurrences)\b|tail |sqlite3 ")
+_LOOKING = re.compile(r"bgjob (list|show|why|stack|tail|output|stats|occurrences)\b|tail |sqlite3 ")
 
 
 class Kind(Enum):

@@ -195,6 +195,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.wait_for_hang_up()
         case "Logs":
             line.reply(entries=samples.get("entries", [samples["entry"]]), **_how_far(samples))
+        case "List" if "again_of" in asked.parameters:
+            line.reply(jobs=samples.get("again", []), next=None, is_complete=True, total=None)
         case "List":
             line.reply(jobs=samples.get("jobs", [samples["summary"]]), **_how_far(samples))
         case "Get":
@@ -210,9 +212,14 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Keys":
             line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
         case "Steps":
-            line.reply(steps=samples["steps"], state=None, signals=samples["signals"], next=None)
+            of_state = {"state": samples.get("state"), "state_size": samples.get("state_size")}
+            line.reply(steps=samples["steps"], signals=samples["signals"], next=None, **of_state)
+        case "Values":
+            line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=True)
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
+        case "Stack":
+            line.reply(**STACK)
         case "Why":
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
@@ -254,6 +261,31 @@ _TIMES = {
     "started_at": WHEN,
     "finished_at": WHEN,
 }
+STACK: dict[str, Any] = {
+    "number": 1,
+    "at": WHEN,
+    "answered": "python",
+    "process": {
+        "pid": 97,
+        "state": "sleeping",
+        "waits_in": "futex_do_wait",
+        "threads": 5,
+        "cpu": 0.4,
+        "children": [],
+    },
+    "threads": [
+        {
+            "name": "MainThread",
+            "native_id": 97,
+            "frames": [{"file": "/srv/shop/<b>jobs.py", "line": 41, "name": "Email.send"}],
+            "same": 1,
+        }
+    ],
+    "tasks": [],
+    "note": "it was asked <i>",
+}
+"""Told where somebody asks for it by a form; no view asks."""
+
 _WHAT = {"class_name": "shop.jobs.Email", "method_name": "send"}
 _PROGRESS = {"fraction": 0.5, "message": "half of it", "at": WHEN}
 _USED = {"max_rss": 4096, "cpu_user": 0.5, "cpu_system": 0.25, "output_bytes": 12}
@@ -273,7 +305,7 @@ _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
     "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
-    "is_behind": False, "steps": 2, "waiting_on": None,
+    "is_behind": False, "steps": 2, "step": None, "waiting_on": None, "review_since": None,
 }  # fmt: skip
 
 _GROUP = {
@@ -298,6 +330,9 @@ SAMPLES: dict[str, Any] = {
          "finished_at": None, "until": COMING, "size": 0, "result": None, "timed_out": False, "unused_in": None,
          "by_uid": None, "token": ""},
     ],
+    "values": [{"number": 480, "attempt": 2, "step": "label 3", "at": WHEN, "value": {"label": 3}},
+               {"number": 481, "attempt": 2, "step": None, "at": WHEN, "value": "packed"}],
+    "values_told": 481,
     "signals": [{"number": 1, "name": "other", "payload": "early", "sent_at": WHEN, "uid": 1000, "taken_by": None,
                  "size": 7}],
     "graph": {"jobs": [_SUMMARY, _SUMMARY | {"id": 2, "status": "completed"}, _SUMMARY | {"id": 3, "group_id": None}],
@@ -316,7 +351,8 @@ SAMPLES: dict[str, Any] = {
             "submitted_pid": 98, "submitted_by_job": 7, "schedule": "nightly",
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
-            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None,
+            "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None, "again_of": None,
+            "review_since": None,
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
@@ -332,7 +368,7 @@ SAMPLES: dict[str, Any] = {
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
-    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3,
+    "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3, "review": 7,
               "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,

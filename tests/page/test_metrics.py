@@ -196,6 +196,7 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
     for status, number in SAMPLES["stats"]["jobs"].items():
         assert told.value("jobs", status=status) == number
     assert (told.value("jobs_blocked"), told.value("groups_open")) == (1, 2)
+    assert (told.value("jobs_waiting"), told.value("jobs_review")) == (3, 7)
     queue = [
         told.value(f"queue_{name}", queue="default")
         for name in ("pending", "running", "slots", "paused", "behind")

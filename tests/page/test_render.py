@@ -506,7 +506,7 @@ def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(sh
     assert "printed before" not in read.text
     assert "and now é" in read.text
     assert ("ol", {"class": "entries", "data-after": "6"}) in read.elements
-    assert [one["after"] for one in shown.asked if "after" in one] == [6]
+    assert [one["after"] for one in shown.asked if one.get("after", -20) != -20] == [6]
     assert "printed before" in shown.read("/jobs/1", seen="2.16.6").text  # of an earlier attempt
     assert "printed before" in shown.read("/jobs/1", seen="1.99.6").text  # the file is shorter by now
 
@@ -778,6 +778,52 @@ def test_a_list_says_what_a_waiting_job_waits_for(
     assert "3 waiting" in read
 
 
+def test_a_job_leads_to_the_one_that_it_runs_again_and_to_those_that_run_it(shown: OnePage) -> None:
+    assert "Again" not in told(shown.read("/jobs/1"))
+    shown.samples["job"] |= {"again_of": 12}
+    shown.samples["again"] = [{**shown.samples["summary"], "id": number} for number in (15, 13)]
+    text = shown.ask("/jobs/1").body.decode()
+    assert "Again of job 12, for" in told(Read(text))
+    assert "Again as job 15, 13." in told(Read(text))
+    for number in (12, 13, 15):
+        assert f'href="/jobs/{number}"' in text
+    assert [asked["limit"] for asked in shown.asked if asked.get("again_of") == 1] == [10, 10]
+    shown.samples["job"] |= {"again_of": None, "steps": None}  # of a daemon before
+    assert "Again" not in told(shown.read("/jobs/1"))
+
+
+def test_a_list_says_in_which_step_a_running_job_is(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None, "progress": None, "step": "label 3"}
+    assert "in step label 3" in told(shown.read("/jobs"))
+    shown.samples["summary"] |= {"step": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs"))
+
+
+def test_a_job_for_review_says_so_and_how_it_is_settled_and_has_no_button_for_that(shown: OnePage) -> None:
+    for sample in ("summary", "job"):
+        shown.samples[sample] |= {"review_since": WHEN, "cancelled_after": None}
+    begun = {"name": "it's <paid>", "number": None, "finished_at": None, "until": None, "token": "5eed" * 8}
+    shown.samples["steps"].append({**shown.samples["steps"][0], **begun})
+    shown.samples["why"] = "job 1 failed for review at 14:31:53 UTC"
+    page = shown.read("/jobs/1")
+    read = told(page)
+    assert "Failed, for review" in read
+    assert "Job 1 failed for review at 14:31:53 UTC." in read
+    assert "Step it's <paid> began in attempt 1, " in read
+    assert f"has no record; its token is {'5eed' * 8}." in read
+    for command in (
+        "bgjob settle 1 --completed JSON",
+        "bgjob settle 1 --failed --why TEXT",
+        """bgjob settle 1 --step 'it'"'"'s <paid>' JSON""",
+        "bgjob retry 1",
+    ):
+        assert command in read
+    assert "/jobs/1/retry" not in [attributes.get("action") for _, attributes in page.elements]
+    read = told(shown.read("/jobs"))
+    assert "Failed, for review" in read
+    assert "7 for review" in read
+
+
 def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: OnePage) -> None:
     shown.samples["signals"].append({**shown.samples["signals"][0], "name": "old", "taken_by": "old 1"})
     read = told(shown.read("/jobs/1"))
@@ -796,6 +842,31 @@ def test_a_job_shows_its_latest_steps_and_the_signals_that_nobody_took(shown: On
     assert "Steps" in told(shown.read("/jobs/1"))
     shown.samples["job"] |= {"steps": None}
     assert "Steps" not in told(shown.read("/jobs/1"))
+
+
+def test_a_job_shows_its_state_and_of_a_secret_one_the_size(shown: OnePage) -> None:
+    assert "State" not in told(shown.read("/jobs/1"))
+    shown.samples |= {"state": {"cursor": "<xss onxss=1>'\""}, "state_size": 2048}
+    page = shown.read("/jobs/1")
+    assert "State {" in told(page)
+    assert is_text(page)
+    shown.samples["state"] = None
+    assert "State It takes 2 KiB, and is not shown." in told(shown.read("/jobs/1"))
+
+
+def test_a_job_shows_the_last_values_that_it_has_emitted_the_newest_first(shown: OnePage) -> None:
+    read = told(shown.read("/jobs/1"))
+    assert read.index('481"packed"2') < read.index('480{"label":3}2 in step label 3')
+    assert "The last of 481" in read
+    assert any(asked.get("after") == -20 for asked in shown.asked)
+    shown.samples["values_told"] = 2
+    assert "The last of" not in told(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"step": "<xss onxss=1>'\"", "value": "<xss onxss=1>'\""}
+    assert is_text(shown.read("/jobs/1"))
+    shown.samples["values"][0] |= {"value": "x" * 1000}
+    assert f"{'x' * 199}…" in told(shown.read("/jobs/1"))
+    shown.samples["values"].clear()
+    assert "Values" not in told(shown.read("/jobs/1"))
 
 
 def test_a_job_leads_to_those_with_its_key_and_says_whose_turn_it_is(shown: OnePage) -> None:

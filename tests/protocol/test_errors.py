@@ -175,6 +175,7 @@ BUILTIN_BASES = {
     "JobNotFound": LookupError,
     "ScheduleNotFound": LookupError,
     "GroupNotFound": LookupError,
+    "StepNotFound": LookupError,
     "TooManyConnections": ConnectionError,
 }
 BUILTINS = (OSError, ValueError, LookupError)

@@ -57,7 +57,7 @@ SHAPES = {name: shape for name, (shape, _) in [*methods._TABLE.items(), *methods
 
 def test_a_method_that_follows_takes_what_the_one_that_answers_once_takes() -> None:
     both = methods._TABLE.keys() & methods._STREAMS.keys()
-    assert both == {"Logs", "Output"}
+    assert both == {"Logs", "Output", "Values"}
     assert all(methods._TABLE[name][0] is methods._STREAMS[name][0] for name in both)
 
 
@@ -274,6 +274,15 @@ def test_every_backoff_has_its_word() -> None:
         ("Steps", {}, "id"),
         ("Steps", {"id": 1, "after": -1}, "after"),
         ("Steps", {"id": 1, "limit": 0}, "limit"),
+        ("Values", {}, "id"),
+        ("Values", {"id": 1, "after": "1"}, "after"),
+        ("Values", {"id": 1, "limit": 1001}, "limit"),
+        ("Again", {}, "id"),
+        ("Again", {"id": 1, "parameters": [1]}, "parameters"),
+        ("Again", {"id": 1, "from_step": ""}, "from_step"),
+        ("Again", {"id": 1, "from_step": "x" * 256}, "from_step"),
+        ("Again", {"id": 1, "idempotency_key": ""}, "idempotency_key"),
+        ("Again", {"id": 1, "from_start": True}, "from_start"),
         ("Signal", {"id": 1}, "name"),
         ("Signal", {"id": 1, "name": ""}, "name"),
         ("Signal", {"id": 1, "name": "n", "signal_key": ""}, "signal_key"),

@@ -28,6 +28,9 @@ PATIENCE = 20.0
 JOBS = '''
 """What an application might have."""
 
+import os
+import time
+
 import bgjob
 
 class EmailNotification:
@@ -43,7 +46,13 @@ class Sums:
 
     def stepped(self, context: bgjob.JobContext) -> None:
         context.step("one", dict, a=1)
+        context.emit({"n": 1})
         context.wait_for("packed")
+
+    def sleep(self) -> None:
+        time.sleep(60)
+    def killed(self) -> None:
+        os.kill(os.getpid(), 9)
 '''
 
 CONFIG = """
@@ -68,7 +77,7 @@ slots_per_key = 1
 
 [approved]
 "shop_jobs.EmailNotification" = {{}}
-"shop_jobs.Sums" = {{}}
+"shop_jobs.Sums" = {{ unknown = "review", retry_lost = false }}
 [schedules.hourly]
 job = "shop_jobs.EmailNotification::send"
 parameters = {{ to = "a" }}
@@ -211,9 +220,13 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
     first, second = service.call("SubmitMany", jobs=[job, later])["ids"]
     waiting = service.call("Submit", class_name="shop_jobs.Sums", method_name="stepped")["id"]
     assert eventually(lambda: len(service.call("Steps", id=waiting)["steps"]) == 2)
+    killed = service.call("Submit", class_name="shop_jobs.Sums", method_name="killed")["id"]
+    assert service.call("Wait", id=killed, timeout=PATIENCE)["job"]["review_since"] is not None
     flow = service.call("SubmitMany", **FLOW)
     (group_id,), (opening, *_) = flow["groups"], flow["ids"]
     then = "2020-01-01T00:00:00Z"
+    still = service.call("Submit", class_name="shop_jobs.Sums", method_name="sleep")["id"]
+    eventually(lambda: service.call("Get", id=still)["job"]["status"] == "running")
     answers = {
         "Submit": submitted,
         "SubmitMany": flow,
@@ -230,10 +243,14 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),
+        "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),
+        "Settle": service.call("Settle", id=killed, completed=True, result=[1, {"a": None}]),
         "Steps": service.call("Steps", id=waiting),
+        "Stack": service.call("Stack", id=still, children=True),
+        "Values": service.call("Values", id=waiting),
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
@@ -258,6 +275,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),
         "PruneLogs": service.call("PruneLogs", before=then),
     }
+    service.call("Cancel", ids=[still])
     described = idl.parse(introspection.IDL.read_text())
     assert set(answers) == set(described.outputs)
     problems = [

@@ -111,8 +111,9 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _written(action: argparse.Action) -> str:
     """How the action is written on the command line."""
-    value = "" if action.nargs == 0 else f" {action.metavar or '|'.join(action.choices or (action.dest,))}"
-    return f"{', '.join(action.option_strings)}{value}".strip()
+    name = action.metavar or "|".join(action.choices or (action.dest,))
+    told = " ".join(name) if isinstance(name, tuple) else name
+    return f"{', '.join(action.option_strings)}{'' if action.nargs == 0 else f' {told}'}".strip()
 
 
 # The configuration

@@ -267,6 +267,10 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Output": [of_job],
         "Cancel": [{"ids": [job_id]}],
         "Retry": [{"ids": [job_id + 1_000_000]}],
+        "Again": [
+            of_job | more
+            for more in ({}, {"parameters": {"x": 1}}, {"parameters": {"text": {"a": 1}}}, {"from_step": "a"})
+        ],
         "Change": [{"ids": [job_id], "priority": 5}],
         "Prune": [{"ids": [job_id + 1_000_000], "last_entry": 1}],
         "PruneLogs": [{"before": "2001-01-01T00:00:00Z"}],
@@ -287,8 +291,11 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Classes": [{}],
         "Running": [{}],
         "Keys": [{"queue": "default"}],
+        "Stack": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Steps": [of_job],
+        "Values": [of_job],
         "Signal": [{"id": job_id + 1_000_000, "name": "packed"}],
+        "Settle": [{"id": number, "completed": True} for number in (job_id, job_id + 1_000_000)],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Stats": [{"usage": True, "counts": True}],
         "Submit": [],  # the ways in have its answers
@@ -397,6 +404,10 @@ def test_no_place_shows_a_secret_by_whatever_way_it_came(seen: Seen) -> None:
     assert found == []
 
 
+_EMIT_NOTHING = {"bgjob follow []", "bgjob follow ['--json']"}
+"""These jobs tell nothing to those who follow: what a job emits it wants told, as its result."""
+
+
 def test_the_places_are_not_empty_and_the_column_for_the_job_has_the_secrets(seen: Seen) -> None:
     accepted = [way for way, canary in seen.canaries.items() if is_shown(canary, seen.kept)]
     assert {"named in the configuration", "typed", "by the pipe", "by the command", "running"} <= set(
@@ -412,7 +423,7 @@ def test_the_places_are_not_empty_and_the_column_for_the_job_has_the_secrets(see
         "GET /jobs/1",
     ):
         assert "***" in seen.places[place], place
-    silent = {"answer: twice the same name", "method Submit", "method Watch"}
+    silent = {"answer: twice the same name", "method Submit", "method Watch"} | _EMIT_NOTHING
     for place, shown in seen.places.items():
         assert shown or place in silent, place
     assert "STATUS=" in seen.places["told to systemd"]

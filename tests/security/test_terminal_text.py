@@ -32,7 +32,7 @@ from bgjobd.web.settings import Settings
 from tests.client.scripted import Line, ScriptedDaemon, group, method_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.fuzz.commands import FLOW
-from tests.page.serving import SAMPLES, WHEN, tell_samples
+from tests.page.serving import SAMPLES, STACK, WHEN, tell_samples
 from tests.support import eventually
 
 FORGED: Final = "[2024-12-04 14:31:53] SUCCESS: forged"
@@ -110,6 +110,7 @@ TOLD: Final[Mapping[str, Any]] = {
         "is_whole": False,
     },
     "group": _GROUP,
+    "stack": STACK | {"tasks": [{name: STACK["threads"][0][name] for name in ("name", "frames", "same")}]},
     "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],
 }
 """All that a daemon answers to the commands, with every field."""
@@ -118,10 +119,12 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "run": (("shop.jobs.Email::send",), ("id",)),
     "run -w": (("shop.jobs.Email::send",), ("job",)),
     "list": ((), ("summary",)),
-    "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals")),
+    "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals", "values")),
     "signal": (("1", "packed", "1"), ()),
     "why": (("1",), ("why",)),
+    "stack": (("1",), ("stack",)),
     "tail": ((), ("entry",)),
+    "follow": (("1",), ("values",)),
     "output": (("1",), ("output",)),
     "wait": (("1",), ("summary", "job")),
     "cancel": (("1",), ()),
@@ -130,6 +133,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "group": (("1",), ("group",)),
     "group -w": (("1",), ("group",)),
     "retry": (("1",), ()),
+    "again": (("1",), ("id",)),
+    "settle": (("1", "--completed"), ()),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
@@ -145,7 +150,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 }
 """For each command what else is given to it, and which answers it shows."""
 
-NEEDS_NO_DAEMON: Final = {"completion", "outbox"}  # of the latter: tests/client/test_outbox_command.py
+NEEDS_NO_DAEMON: Final = {"completion", "outbox", "debug"}
+"""Of `outbox`: tests/client/test_outbox_command.py. `debug` becomes the daemon's command of that name."""
 
 
 class Liar:
@@ -167,7 +173,7 @@ class Liar:
                 line.wait_for_hang_up()
             case "Wait":
                 line.reply(job=told["job"], next=None)
-            case "Submit":
+            case "Submit" | "Again":
                 line.reply(id=told["id"], created=True)
             case "Reload":
                 line.reply(code_version=told["code_version"])
@@ -189,6 +195,8 @@ class Liar:
                 line.reply(keys=told["keys"], next=None)
             case "Graph":
                 line.reply(**told["graph"])
+            case "Stack":
+                line.reply(**told["stack"])
             case "Group" | "WaitGroup":
                 line.reply(group=told["group"])
             case _:
@@ -493,6 +501,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "status": (("status",), ("status", "--json")),
     "prune": (("prune", "--dry-run"), ("prune", "--dry-run", "--json"), ("prune", "--archive", HOSTILE)),
     "backup": (("backup",),),
+    "debug": (("debug", "1", "--from", HOSTILE),),  # the others: tests/daemon/test_debug.py
     "units": (("units",),),
     "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),
 }

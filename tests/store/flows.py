@@ -24,10 +24,11 @@ from bgjobd.core.edges import (
     is_in_order,
     standing,
 )
-from bgjobd.core.facts import RetryRequested
+from bgjobd.core.facts import RetryRequested, SettledAsCompleted, SettledAsFailed
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Deletion, Flow, GroupCancelled, JobRequests, Look
+from bgjobd.store.items import Deletion, Flow, GroupCancelled, JobRequests, JobSettled, Look
+from tests.core.samples import UNKNOWN
 from tests.store.samples import COMPLETED, NO_SLOTS, SUBMITTER, Store, asked, cancels, ends, starts
 
 NEVER_AGAIN: Final = Ending.failed("ValueError", "no", may_retry=False)
@@ -125,6 +126,9 @@ DEEDS: Final = (
     "seal",
     "cancel group",
     "delete",
+    "leave unknown",
+    "settle as completed",
+    "settle as failed",
 )
 STEPS: Final = st.lists(
     st.tuples(st.sampled_from([*DEEDS, "complete", "fail"]), st.integers(0, 23)), min_size=6, max_size=24
@@ -133,7 +137,7 @@ STEPS: Final = st.lists(
 
 _COLUMNS: Final = (
     *("id", "status", "ready", "waits_for", "failed_before", "if_failed", "cancelled_after", "group_id"),
-    *("cancel_requested_at", "parameters", "takes", "attempt"),
+    *("cancel_requested_at", "parameters", "takes", "review_since", "attempt"),
 )
 _SELECT_JOBS: Final = f"""
     SELECT {", ".join(_COLUMNS[:-1])}, (SELECT max(number) FROM job_attempts WHERE job_id = background_jobs.id)
@@ -189,7 +193,7 @@ class World:
             return iter(self.groups)
         if deed == "add":
             return iter([0, *(id for id in self.groups if id not in self.sealed)])
-        return (id for id, one in self.jobs.items() if one["status"] in _CAN[deed])
+        return (id for id, one in self.jobs.items() if _stands(one) in _CAN[deed])
 
     def end(self, id: int, ending: Ending) -> None:
         number = self.jobs[id]["attempt"]
@@ -247,7 +251,8 @@ class World:
         self.jobs = {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
         for id, one in self.jobs.items():
             node = Node(Of.JOB, id)
-            self.fates[node], self.within[node] = fate_of(Status(one["status"])), one["group_id"]
+            fate = Fate.UNFINISHED if _stands(one) == "review" else fate_of(Status(one["status"]))
+            self.fates[node], self.within[node] = fate, one["group_id"]
         self.groups = {}
         for id, parent, is_sealed, *counts in execute(_SELECT_GROUPS).fetchall():
             self.within[Node(Of.GROUP, id)] = parent
@@ -332,9 +337,12 @@ _CAN: Final = {
     "complete": {"running"},
     "fail": {"running"},
     "cancel": {"pending", "running"},
-    "retry": {"failed", "cancelled"},
-    "retry anyway": {"failed", "cancelled"},
-    "delete": {"completed", "failed", "cancelled"},
+    "retry": {"failed", "cancelled", "review"},
+    "retry anyway": {"failed", "cancelled", "review"},
+    "delete": {"completed", "failed", "cancelled", "review"},
+    "leave unknown": {"running"},
+    "settle as completed": {"review"},
+    "settle as failed": {"review"},
 }
 _DEEDS: Final[dict[str, Callable[[World, int], None]]] = {
     "complete": lambda world, id: world.end(id, COMPLETED),
@@ -344,4 +352,11 @@ _DEEDS: Final[dict[str, Callable[[World, int], None]]] = {
     "retry anyway": lambda world, id: world.retry(id, anyway=True),
     "seal": World.seal,
     "cancel group": World.cancel_group,
+    "leave unknown": lambda world, id: world.end(id, UNKNOWN),
+    "settle as completed": lambda world, id: world.commit(JobSettled(id, SettledAsCompleted(1000, "5"))),
+    "settle as failed": lambda world, id: world.commit(JobSettled(id, SettledAsFailed(1000))),
 }
+
+
+def _stands(one: dict[str, Any]) -> str:
+    return str(one["status"] if one["review_since"] is None else "review")

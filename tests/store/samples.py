@@ -25,12 +25,12 @@ from bgjobd.store.items import (
     JobFact,
     JobRequests,
     Look,
-    Note,
     Signal,
     StepNote,
     Stored,
     Submission,
     Submitter,
+    Told,
 )
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.migrations import migrate
@@ -91,7 +91,7 @@ def signal(job_id: int, name: str = "packed", payload: Any = None, key: str | No
     return Signal(job_id, None, name, to_json(payload), key, SUBMITTER)
 
 
-def does(job_id: int, *notes: Note | StepNote, number: int = 1, first: int = 0) -> AttemptNotes:
+def does(job_id: int, *notes: Told, number: int = 1, first: int = 0) -> AttemptNotes:
     """What an attempt tells, from its `first` note on."""
     return AttemptNotes(job_id, number, first, notes)
 

@@ -1,4 +1,4 @@
-"""What the audit finds where steps, waits and signals contradict their jobs, or each other."""
+"""What the audit finds where steps, waits, signals and values contradict their jobs, or each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
-from tests.store.samples import Store, does, done, signal, waits
+from bgjobd.store.items import StateSaved, ValueNote
+from tests.store.samples import NOW, Store, does, done, signal, waits
 
 
 @pytest.fixture
@@ -24,9 +25,11 @@ def told(audit: Audit) -> list[str]:
 
 @pytest.fixture
 def job_id(store: Store) -> int:
-    """One that has a step, has got a signal, has been sent another, and sleeps."""
+    """One that has a step, a state and values, has got a signal, has been sent another, and sleeps."""
     job_id = store.run_one()
-    store.commit(does(job_id, done("a", "12")), signal(job_id), waits(job_id), lanes=Lanes(1))
+    store.commit(StateSaved(job_id, 1, 1, "{}"))
+    values = ValueNote(NOW, 1, None, "1"), ValueNote(NOW, 2, None, "22")
+    store.commit(does(job_id, done("a", "12"), *values), signal(job_id), waits(job_id), lanes=Lanes(1))
     store.commit(signal(job_id), waits(job_id, "sleep", delay=60.0, number=2))
     return job_id
 
@@ -69,10 +72,36 @@ def job_id(store: Store) -> int:
             "its wait packed 1 is settled, and has taken 2 signals",
         ),
         (
+            "UPDATE job_steps SET attempt = 0 WHERE kind = 'step'",
+            "no attempt of it began its step a, and it has none of another job's",
+        ),
+        (
+            "UPDATE job_steps SET attempt = 0 WHERE kind = 'sleep'",
+            "no attempt of it began its step , and it has none of another job's",
+        ),
+        ("UPDATE background_jobs SET again_of = id", "it calls a job again that was submitted later"),
+        (
             "UPDATE job_steps SET timed_out = 1 WHERE kind = 'signal'",
             "its wait packed 1 is settled, and has taken 1 signals",
         ),
+        ("UPDATE job_states SET job_id = 99", "it has a state, and there is no such job"),
+        ("UPDATE job_states SET attempt = 7", "its state was saved by attempt 7, and there is none"),
+        ("UPDATE job_states SET value = '{'", "its state is none that an attempt can save"),
+        ("UPDATE job_states SET value = '[]'", "its state is none that an attempt can save"),
+        (
+            "UPDATE job_states SET value = json_object('a', hex(zeroblob(33000)))",
+            "its state is none that an attempt can save",
+        ),
         ("UPDATE job_signals SET job_id = 99", "it was sent signal 1, and there is no such job"),
+        ("UPDATE job_values SET job_id = 99", "it has emitted values, and there is no such job"),
+        (
+            "UPDATE job_values SET number = 3 WHERE number = 2",
+            "it has 2 values, whose numbers are of 3",
+        ),
+        (
+            "UPDATE job_values SET ends = 9 WHERE number = 2",
+            "its values are said to take 9 bytes, and take 3",
+        ),
         ("UPDATE job_steps SET job_id = 99", "it has steps, and there is no such job"),
         (
             "UPDATE background_jobs SET status = 'cancelled', finished_at = '', cancel_requested_at = ''",

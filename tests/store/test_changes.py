@@ -69,7 +69,7 @@ def test_a_follower_is_told_of_a_job_as_a_reader_finds_it_after_each_change(stor
     ]:
         store.now += 1
         (job,) = store.commit(*facts, lanes=lanes).changed
-        told = pages.summary_of(job)
+        told = pages.summary_of(job, None)
         assert to_json(told) == to_json(reader.summary(1))
         progress.append(told["progress"] and told["progress"]["fraction"])
     reader.close()

@@ -84,7 +84,7 @@ def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:
     committed = store.commit(notes(job_id, note("a", 0.25), note("b", 0.5, at=NOW + 2), note("c")))
     (job,) = committed.changed
     assert (job.id, job.status.value, job.attempt) == (job_id, "running", 1)
-    assert pages.summary_of(job)["progress"] == {"fraction": 0.5, "message": "b", "at": text(NOW + 2)}
+    assert pages.summary_of(job, None)["progress"] == {"fraction": 0.5, "message": "b", "at": text(NOW + 2)}
 
 
 def test_notes_that_came_before_are_not_written_again(store: Store) -> None:
@@ -168,7 +168,7 @@ def test_a_time_that_cannot_be_stored_is_held_within_what_can(store: Store, at: 
 def test_progress_is_held_between_nothing_and_all(store: Store, fraction: float, stored: float) -> None:
     job_id = store.run_one()
     (job,) = store.commit(notes(job_id, note("", fraction))).changed
-    assert pages.summary_of(job)["progress"]["fraction"] == stored
+    assert pages.summary_of(job, None)["progress"]["fraction"] == stored
     assert progress(store, job_id) == {"fraction": stored, "message": "", "at": text(NOW + 1)}
 
 

@@ -27,6 +27,7 @@ from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import AttemptNotes, LogLine, Note, Noted
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader
+from tests.core.samples import UNKNOWN
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -85,6 +86,8 @@ def every_status(store: Store) -> dict[str, int]:
     ((behind,),) = store.commit(submission(asked(key=key)), lanes=shared).answers
     completed, failed = (store.run_one(retry_count=3) for _ in range(2))
     store.commit(ends(completed, COMPLETED), ends(failed, FAILED))
+    review = store.run_one()
+    store.commit(ends(review, UNKNOWN))
     pending, scheduled, cancelled = store.submit(
         asked(queue="closed"), asked(scheduled_at=NOW + 60), asked(queue="closed")
     )
@@ -99,6 +102,7 @@ def every_status(store: Store) -> dict[str, int]:
         "running": running,
         "completed": completed,
         "failed": failed,
+        "review": review,
         "pending": pending,
         "scheduled": scheduled,
         "cancelled": cancelled,
@@ -137,6 +141,8 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "is_blocked": False,
         "is_behind": False,
         "steps": 0,
+        "step": None,
+        "review_since": None,
         "waiting_on": None,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
@@ -209,7 +215,8 @@ def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
     found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
     waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked", "behind", "waiting")
     pending = sorted((made[word] for word in waiting), reverse=True)
-    assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
+    failed = [made["review"], made["failed"]]
+    assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending, "failed": failed}
 
 
 def test_a_job_whose_time_has_come_is_called_nothing_else_but_pending(store: Store, reader: Reader) -> None:
@@ -297,6 +304,7 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
         wanted |= {
             made[word] for word in ("scheduled", "retrying", "snoozed", "blocked", "behind", "waiting")
         }
+    wanted |= {made["review"]} if "failed" in words else set()
     assert set(found) & set(made.values()) == wanted
 
 
@@ -1048,6 +1056,8 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(schedule="nightly"), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("pending",)), r"jobs_by_schedule \(schedule=\? AND "),
         (JobFilter(schedule="nightly", status=("failed",)), "jobs_ended"),
+        (JobFilter(again_of=12), r"jobs_again \(again_of=\? AND "),
+        (JobFilter(again_of=12, status=("pending",)), r"jobs_again \(again_of=\? AND "),
         (JobFilter(key="customer:7"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(key="customer:7", status=("behind",), schedule="nightly"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(status=("behind",)), "jobs_pending"),

@@ -15,6 +15,7 @@ from bgjobd.store import (
     gate,
     graphs,
     keys,
+    pages,
     rates,
     release,
     retention,
@@ -24,6 +25,7 @@ from bgjobd.store import (
     tally,
     uniques,
     usage,
+    values,
     waiting,
     waits,
 )
@@ -71,6 +73,7 @@ POPULATIONS = {
     "all running": "status = 'running', ready = 1",
     "all ready": "status = 'pending', ready = 1",
     "all scheduled": "status = 'pending', ready = 0, scheduled_at = created_at",
+    "all waiting": "status = 'pending', ready = 4, waiting_on = 'sleep 1', scheduled_at = created_at",
     "all keyed": "idempotency_key = 'k' || id",
     "one queue each": "queue = 'q' || id",
 }
@@ -203,6 +206,7 @@ def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
         JobFilter(queue="default"),
         JobFilter(status=("pending",)),
         JobFilter(status=("retrying",)),
+        JobFilter(status=("waiting",)),
         JobFilter(status=("completed", "failed"), method_name="run"),
     ],
     ids=str,
@@ -251,8 +255,19 @@ def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: 
 def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store: Store, changed: str) -> None:
     attempted_once(store, changed)
     for statement in (retention.OLDEST_END, retention.ENDED_BEFORE, retention.COUNT_ENDED_BEFORE):
-        (step,) = plan(store, statement)  # and so no TEMP B-TREE
+        step, *of_reviews = plan(store, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
+        assert of_reviews == ["LIST SUBQUERY 1", "SCAN background_jobs USING INDEX jobs_for_review"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_jobs_for_review_are_found_on_an_index_of_theirs(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    for statement in tally._COUNT_FOR_REVIEW:
+        assert plan(store, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
+    (source,) = pages._JOB_SOURCES["review"]
+    steps = plan(store, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
+    assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
@@ -384,9 +399,21 @@ OF_STEPS = {
     "finished ones": (steps.SELECT_FINISHED, "PRIMARY KEY (job_id=? AND kind=?)"),
     "settled waits": (steps.SELECT_SETTLED, "PRIMARY KEY (job_id=?)"),
     "a count": (steps.COUNT_STEPS, "INTEGER PRIMARY KEY"),
+    "states of jobs": (steps.SELECT_STATES, "INTEGER PRIMARY KEY (rowid=?)"),
+    "a state that is told": (step_pages.SELECT_STATE, "INTEGER PRIMARY KEY (rowid=?)"),
     "steps that go": (steps.DELETE_CARRIED[0], "PRIMARY KEY (job_id=?)"),
+    "steps that are taken over": (steps.COPY_STEPS, "job_steps USING PRIMARY KEY (job_id=?)"),
+    "where a job goes on": (
+        steps.SELECT_CUTS,
+        "s USING PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)",
+    ),
+    "what was done before": (steps.SELECT_CUTS, "b USING PRIMARY KEY (job_id=?)"),
+    "steps that are forgotten": (steps.FORGET_STEPS, "PRIMARY KEY (job_id=?)"),
+    "a state that is": (steps.FORGET_STATE, "INTEGER PRIMARY KEY"),
+    "signals to take anew": (waits.FREE_SIGNALS, "PRIMARY KEY (job_id=?)"),
     "an open wait": (waits.SELECT_OPEN, "PRIMARY KEY (job_id=?)"),
     "one that goes": (waits.DROP_WAIT, "PRIMARY KEY (job_id=?)"),
+    "one that is moved": (waits.MOVE_WAIT, "PRIMARY KEY (job_id=?)"),
     "a settled one": (waits.SETTLE, "PRIMARY KEY (job_id=? AND kind=? AND name=? AND turn=?)"),
     "the oldest signal": (waits.SELECT_UNTAKEN, "PRIMARY KEY (job_id=?)"),
     "a taken one": (waits.TAKE_SIGNAL, "PRIMARY KEY (job_id=? AND number=?)"),
@@ -395,11 +422,19 @@ OF_STEPS = {
     "those begun": (step_pages.SELECT_BEGUN, "PRIMARY KEY (job_id=?)"),
     "signals that are told": (step_pages.SELECT_SIGNALS, "PRIMARY KEY (job_id=?)"),
     "the one under way": (step_pages.SELECT_UNDER_WAY, "PRIMARY KEY (job_id=? AND kind=?)"),
+    "jobs amid them": (step_pages.COUNT_AMID, "INDEX jobs_suspended"),
+    "those under way of all": (step_pages.SELECT_ALL_UNDER_WAY, "PRIMARY KEY (job_id=? AND kind=?)"),
     "signals that go": (steps.DELETE_CARRIED[1], "PRIMARY KEY (job_id=?)"),
     "who is due": (statements.MAKE_READY_AFTER_WAIT, "jobs_waiting (scheduled_at>? AND scheduled_at<?)"),
     "who is due next": (statements.SELECT_NEXT_TIMEOUT, "INDEX jobs_waiting"),
     "shifted": (statements.SHIFT_WAITS, "INDEX jobs_waiting"),
     "shifted at a start": (statements.SHIFT_WAITS_FROM_THE_FUTURE, "INDEX jobs_waiting"),
+    "the last value": (values.SELECT_LAST, "PRIMARY KEY (job_id=?)"),
+    "the first one": (values.SELECT_FIRST, "PRIMARY KEY (job_id=?)"),
+    "values that are told": (values.SELECT_PAGE, "PRIMARY KEY (job_id=? AND number>?)"),
+    "values that are too many": (values.TRIM, "PRIMARY KEY (job_id=? AND number<?)"),
+    "values that go": (values.DELETE_OLDEST, "PRIMARY KEY (job_id=? AND number<?)"),
+    "how many are kept": (values.SELECT_VALUED, "(job_id=? AND number=?)"),
     "what follows them": (waits.FOLLOW_JOBS, "job_steps USING PRIMARY KEY (job_id=?)"),
 }
 """Each statement about them, and what it finds its rows by."""
@@ -409,13 +444,13 @@ OF_STEPS = {
 def test_what_is_kept_of_steps_is_found_by_its_job(store: Store, statistics: str | None) -> None:
     if statistics is not None:
         store.database.execute_sql("ANALYZE")
-        for table in ("job_steps", "job_signals", "background_jobs"):
+        for table in ("job_steps", "job_signals", "job_values", "background_jobs"):
             store.database.execute_sql("INSERT INTO sqlite_stat1 VALUES (?, NULL, ?)", (table, statistics))
     for name, (statement, index) in OF_STEPS.items():
         text = "\n".join(plan(store, statement))
         assert index in text, f"{name}:\n{text}"
         scans = [step for step in plan(store, statement) if step.startswith("SCAN") and not _is_small(step)]
-        assert not scans or "INDEX jobs_waiting" in scans[0], f"{name}:\n{text}"
+        assert not scans or re.search("INDEX jobs_(waiting|running|suspended)", scans[0]), f"{name}:\n{text}"
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
@@ -431,6 +466,8 @@ def test_the_books_walk_once_through_steps_and_signals(store: Store, changed: st
         (audit_of_steps._ODD_STEPS, ["SCAN job_steps", "SCAN s"]),
         (audit_of_steps._ODD_SIGNALS, ["SCAN g"]),
         (audit_of_steps._WITHOUT_SIGNAL, ["SCAN s"]),
+        (audit_of_steps._ODD_VALUES, ["SCAN job_values", "SCAN v"]),
+        (audit_of_steps._OF_NO_ATTEMPT, ["SCAN s"]),
     ):
         found = plan(store, statement.format(most=100))
         assert [step for step in found if step.startswith("SCAN")] == walked, found

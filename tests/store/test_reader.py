@@ -57,7 +57,10 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     assert job is not None
     hidden = {"failed_before", "unique_while"}
     hidden |= {"carries", "step_bytes", "life", "retry_count_at_submit", "emitted"}
-    assert set(job.columns) == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind"} - hidden
+    assert (
+        set(job.columns)
+        == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind", "sensitive"} - hidden
+    )
     assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
     assert (job.columns["parameters"], job.columns["result"]) == ('{"to":"user@example.com"}', '{"sent":1}')
     assert job.next is None

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, EntryType
-from bgjobd.core.job import RetryPolicy
+from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import Note, StepNote
+from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (
     COMPLETED,
@@ -80,7 +81,8 @@ def test_steps_go_to_the_next_attempt_in_the_order_in_which_they_were_done(store
     told = [begun("b"), begun("a"), done("b", "1"), done("a", "[2]", is_awaited=True), begun("c")]
     store.commit(does(job_id, *told), ends(job_id, FAILED))
     store.now += HOUR
-    assert carry(store) == {"steps": [["b", "1", False], ["a", "[2]", True]], "waits": []}
+    finished = [["b", "1", False], ["a", "[2]", True]]
+    assert carry(store) == {"steps": finished, "waits": [], "state": None, "emitted": 0}
     store.commit(does(job_id, begun("c"), done("c", "3"), number=2), ends(job_id, FAILED, 2))
     assert [(row["name"], row["attempt"], row["tries"]) for row in steps(store, job_id)] == [
         ("b", 1, 1),
@@ -257,3 +259,17 @@ def test_jobs_without_steps_run_no_statement_about_them(store: Store) -> None:
         store.commit(ends(job_id, COMPLETED, 2))
     about = [sql for sql in run if "job_steps" in sql or "job_signals" in sql or "jobs_waiting" in sql]
     assert about == []
+
+
+def test_jobs_are_counted_that_are_amid_their_steps(store: Store) -> None:
+    ids = store.submit(*(asked() for _ in range(8)))
+    store.claim(Lanes(7))
+    runs, waits_on, tried_again, failed, new, none, naps, _ = ids
+    store.commit(*(does(id, begun("a"), done("a")) for id in (runs, waits_on, tried_again, failed)))
+    store.commit(does(new, begun("a")), waits(waits_on), waits(naps, "sleep", delay=60.0))
+    for end in (ends(tried_again, FAILED), ends(none, FAILED)):
+        store.commit(end)
+    store.commit(ends(failed, Ending.failed("ValueError", "no", may_retry=False)))
+    reader = Reader(store.state_dir)
+    assert reader.amid_steps() == len([runs, waits_on, tried_again, naps])
+    reader.close()

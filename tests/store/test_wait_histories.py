@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from bgjob.errors import RequestError
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import ClockJumped, RetryRequested
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import DaemonStarted, Deletion, Item, Look
+from bgjobd.store.items import AgainAsked, DaemonStarted, Deletion, Item, JobRequests, Look
+from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally, counted
 from tests.store.samples import (
     COMPLETED,
@@ -22,6 +23,7 @@ from tests.store.samples import (
     LOST,
     NOW,
     STOPPED,
+    SUBMITTER,
     Row,
     Store,
     asked,
@@ -50,7 +52,7 @@ class World:
         self.lanes = Lanes(2, keys={"default": chance.choice(RULES)})
         self.noted: dict[tuple[int, int], int] = {}
         self.seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self.audit = Audit(store.state_dir)
+        self.audit, self.reader = Audit(store.state_dir), Reader(store.state_dir)
         store.commit(Look(), lanes=self.lanes)  # which adopts the rules
 
     def go_on(self) -> None:
@@ -88,13 +90,20 @@ class World:
             case 1 | 2:
                 key = chance.choice((None, None, f"k{chance.randint(0, 9)}"))
                 return [signal(any_id, chance.choice(NAMES), chance.randint(0, 99), key)]
-            case 3 if chance.random() < 0.4:
-                return [chance.choice((cancels, retries))(any_id)]
+            case 3 if chance.random() < 0.6:
+                return [chance.choice((cancels, retries, from_start, self.again))(any_id)]
             case 4 if chance.random() < 0.3:
                 return [Deletion((any_id,), 10**9)]
             case _ if running:
                 return self.word_of(chance.choice(running)["id"])
         return [Look()]
+
+    def again(self, job_id: int) -> Item:
+        """The call of a job once more, from a step on or not."""
+        known, step = self.reader.known(job_id), self.chance.choice((None, "one", "two", "three"))
+        source = None if known is None or not known[0].status.is_final else known[0]
+        wanted = None if source is None else asked(key=source.key)
+        return AgainAsked(job_id, step, source, wanted, None, "", SUBMITTER)
 
     def word_of(self, job_id: int) -> list[Item]:
         """What an attempt tells, and how it ends, or is killed."""
@@ -128,14 +137,15 @@ class World:
     def check(self) -> None:
         assert self.audit.oddities() == ()
         now = {_place(row): _outcome(row) for row in self._settled()}
-        there = {row["id"] for row in self.store.rows("SELECT id FROM background_jobs")}
-        assert {place: now.get(place) for place in self.seen if place[0] in there} == {
-            place: outcome for place, outcome in self.seen.items() if place[0] in there
+        there = {(row["id"], row["life"]) for row in self.store.rows("SELECT id, life FROM background_jobs")}
+        assert {place: now.get(place) for place in self.seen if place[:2] in there} == {
+            place: outcome for place, outcome in self.seen.items() if place[:2] in there
         }
         self.seen = now
 
     def _settled(self) -> list[Row]:
-        return self.store.rows("SELECT * FROM job_steps WHERE number IS NOT NULL")
+        life = "(SELECT life FROM background_jobs WHERE id = job_id) AS life"
+        return self.store.rows(f"SELECT *, {life} FROM job_steps WHERE number IS NOT NULL")
 
     def end(self) -> None:
         """Once every signal has come, and all time has passed, nothing waits any more."""
@@ -157,12 +167,16 @@ class World:
         raise AssertionError("a job waits for ever")
 
 
+def from_start(job_id: int) -> Item:
+    return JobRequests((job_id,), RetryRequested(from_start=True))
+
+
 def _places(tally: Tally) -> dict[tuple[Any, ...], int]:
     return {place: number for place, number in tally.places.items() if number}
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return row["job_id"], row["kind"], row["name"], row["turn"]
+    return row["job_id"], row["life"], row["kind"], row["name"], row["turn"]
 
 
 def _outcome(row: Row) -> tuple[Any, ...]:
@@ -179,3 +193,4 @@ def test_each_wait_and_step_has_one_outcome_for_good(store: Store, seed: int) ->
         world.end()
     finally:
         world.audit.close()
+        world.reader.close()

@@ -109,7 +109,12 @@ def test_a_sleep_is_over_at_its_time_and_no_slot_is_taken_meanwhile(store: Store
     (claim,) = store.claim(ONE)
     assert claim.waited == 0.0
     assert store.messages(job_id)[-2:] == [TIME_CAME, DISPATCHED]
-    assert json.loads(claim.carry or "") == {"steps": [], "waits": [["sleep", "", 1, None, False]]}
+    assert json.loads(claim.carry or "") == {
+        "steps": [],
+        "waits": [["sleep", "", 1, None, False]],
+        "state": None,
+        "emitted": 0,
+    }
     assert stands(store, job_id) == ("running", 1, None, text(NOW + 60))
     assert (store.job(job_id)["steps"], store.job(job_id)["retry_count"]) == (1, 0)
 
@@ -513,6 +518,22 @@ def test_one_that_waits_is_moved_to_a_queue_with_all_that_is_counted_of_it(store
     assert (committed.tally.waiting_of("default"), committed.tally.waiting_of("mail")) == (0, 1)
     store.now += 60
     assert [claim.job.id for claim in store.claim(Lanes(1, {"mail": None}))] == [job_id]
+
+
+@pytest.mark.parametrize(("kind", "delay"), [("sleep", 60.0), ("signal", 60.0), ("signal", None)])
+@pytest.mark.parametrize("at", [NOW + 5, None])
+def test_it_is_told_to_wait_until_the_time_that_it_was_given_since(
+    store: Store, kind: str, delay: float | None, at: float | None
+) -> None:
+    job_id = store.run_one()
+    store.commit(does(job_id, begun("a")), waits(job_id, kind, delay=delay))
+    without = frozenset({Removable.AT}) if at is None else frozenset[Removable]()
+    store.answer(JobsChanged((job_id,), Changed(1000, scheduled_at=at, without=without), SUBMITTER))
+    told = store.rows("SELECT until FROM job_steps WHERE job_id = ? ORDER BY kind", job_id)
+    assert {row["until"] for row in told} == {text(at), None}
+    store.now += 1
+    store.answer(JobsChanged((job_id,), Changed(1000, priority=3), SUBMITTER))
+    assert told == store.rows("SELECT until FROM job_steps WHERE job_id = ? ORDER BY kind", job_id)
 
 
 def test_one_that_has_begun_does_not_expire_while_it_waits(store: Store) -> None:

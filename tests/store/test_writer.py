@@ -38,6 +38,7 @@ from bgjobd.store.items import (
     Noted,
     OccurrencesDue,
     ScheduleDue,
+    StateSaved,
     Stored,
 )
 from bgjobd.store.ledger import Ledger
@@ -289,6 +290,7 @@ def test_submissions_are_refused_and_facts_are_kept_until_the_file_works(
         DaemonStarted(),
         Noted(1, None, EntryType.INFO, "n"),
         AttemptNotes(1, 1, 0, (Note(NOW, EntryType.INFO, "n"),)),
+        StateSaved(1, 1, 1, "{}"),
     ],
     ids=lambda f: type(f).__name__,
 )

@@ -65,6 +65,10 @@ FUNCTIONS: Final = (
     END $$
     """,
     f"""
+    CREATE FUNCTION json_type(given text) RETURNS text LANGUAGE sql {_PURE}
+        AS $$ SELECT json_typeof(given::json) $$
+    """,
+    f"""
     CREATE FUNCTION shifted(at text, seconds double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
     DECLARE moved double precision; days integer;
     BEGIN

@@ -14,7 +14,7 @@ from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
-from bgjob.words import BEHIND, BLOCKED, WAITING, Status
+from bgjob.words import BEHIND, BLOCKED, REVIEW, WAITING, Status, Unknown
 
 
 def classes(client: Client, given: argparse.Namespace) -> int:
@@ -67,6 +67,8 @@ def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -
     kept = [f"{count} {paint(word)}" for count, word in all_kept if count]
     if kept:
         counts[Status.PENDING] += f" ({', '.join(kept)})"
+    if standing.get("review"):
+        counts[Status.FAILED] += f" ({standing['review']} for {REVIEW})"
     have = "group has" if groups == 1 else "groups have"
     return ", ".join(counts.values()) + (f"; {groups} {have} not ended" if groups else "")
 
@@ -188,8 +190,10 @@ def _policy(policy: Mapping[str, Any]) -> str:
     growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
     limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
     key = "" if policy["key"] is None else f", key {text.one_line(policy['key'])}"
+    unique = "".join(f", unique {text.one_line(name)}" for name in policy.get("unique") or ())
     retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
+    unknown = f", unknown ends for {REVIEW}" if policy.get("unknown") == Unknown.REVIEW else ""
     return (
         f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
-        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}"
+        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}{unique}{unknown}"
     )

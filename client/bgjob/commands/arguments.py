@@ -31,9 +31,10 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     if not all(values.is_text(word) for word in texts):
         words.error("an argument is no UTF-8")
     arguments = words.parse_args(texts)
-    is_run = arguments.run is submit.run
-    if is_run and arguments.timeout is not None and not (arguments.wait or arguments.follow):
-        words.error("--timeout limits the wait and needs -w or -f; --attempt-timeout limits an attempt")
+    is_run, may_wait = arguments.run is submit.run, arguments.run in (submit.run, submit.again)
+    if may_wait and arguments.timeout is not None and not (arguments.wait or arguments.follow):
+        more = "; --attempt-timeout limits an attempt" if is_run else ""
+        words.error(f"--timeout limits the wait and needs -w or -f{more}")
     if is_run and arguments.after and arguments.delay is not None:
         words.error("--delay from when, the submit or the end of what it comes after? --at is possible")
     if arguments.run is groups.group and arguments.timeout is not None and not arguments.wait:
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
         "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
-        "group or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
+        "step, group or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
         "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
         "77 refused, 124 the wait timed out, 130 interrupted",
         formatter_class=Help,

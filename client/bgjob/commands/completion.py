@@ -114,6 +114,7 @@ KINDS: Final[Mapping[str, Callable[[Client], Iterable[str]]]] = {
     "jobs": _jobs(),
     "open_jobs": _jobs("pending", "running"),
     "ended_jobs": _jobs("failed", "cancelled"),
+    "jobs_for_review": _jobs("review"),
 }
 """What is asked of a daemon, by the names that the scripts have for it."""
 

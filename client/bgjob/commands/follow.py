@@ -61,6 +61,18 @@ def tail(client: Client, given: argparse.Namespace) -> int:
     return OK
 
 
+def follow(client: Client, given: argparse.Namespace) -> int:
+    """Print the values that a job has emitted, and go on with new ones until it has ended."""
+
+    def say_gap(left_out: int) -> None:
+        screen.say(f"{left_out} values before the next one are not kept any more")
+
+    with going_on(given.id):
+        for one in client.follow_values(given.id, given.after, say_gap):
+            screen.tell_json(one._asdict() if given.json else one.value)
+    return OK
+
+
 def output(client: Client, given: argparse.Namespace) -> int:
     """Print what an attempt wrote to stdout and stderr; with -f also what it and those after it write."""
     printer = Printer(given.json)

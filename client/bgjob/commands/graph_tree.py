@@ -279,8 +279,8 @@ class _Tree:
         told = self._told[node]
         if node.of == "group":
             return text.members(told)
-        if told["status"] == Status.RUNNING and told["progress"] is not None:
-            return text.progress(told["progress"])
+        if how_far := text.how_far(told):
+            return how_far
         if told["status"] == Status.PENDING and node.id in self._failed:
             return f"waits for a retry of {', '.join(one.name for one in self._failed[node.id])}"
         return "" if told["status"] == Status.COMPLETED else told["error"] or ""

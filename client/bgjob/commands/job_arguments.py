@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from bgjob.commands import completion, follow, look, manage, pages, submit, values
+from bgjob.commands import (
+    completion,
+    debug,
+    debug_arguments,
+    follow,
+    look,
+    manage,
+    pages,
+    stack,
+    submit,
+    values,
+)
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
 from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, UniqueWhile
 
@@ -30,7 +41,10 @@ def _add_run(commands: Commands) -> None:
     of_job.add_argument(
         "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
     )
-    of_wait = command.add_argument_group("waiting for it")
+    _add_waiting(command.add_argument_group("waiting for it"))
+
+
+def _add_waiting(of_wait: Options) -> None:
     of_wait.add_argument(
         "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
     )
@@ -72,10 +86,9 @@ def _add_start(of_job: Options) -> None:
     )
     of_job.add_argument(
         "--expires",
-        dest="expires_in",
-        type=values.seconds,
+        type=values.expiry,
         metavar="TIME",
-        help="cancelled unless it starts within this time",
+        help="cancelled unless it starts within this time, or by this moment: 2h, 18:00, 2026-12-04T14:31:53Z",
     )
     _add_unique(of_job)
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
@@ -177,6 +190,10 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     group = command.add_argument("--group", type=values.job_id, metavar="ID", help="members of this group")
     completion.asking_for(group, "groups")
     command.add_argument("--limit-key", dest="key", metavar="KEY", help="jobs that share this key")
+    again_of = command.add_argument(
+        "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
+    )
+    completion.asking_for(again_of, "jobs")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
@@ -222,6 +239,18 @@ def _add_why(commands: Commands) -> None:
     add_id(added(commands, "why", look.why, "bgjob why 12"))
 
 
+def _add_stack(commands: Commands) -> None:
+    command = added(commands, "stack", stack.stack, "bgjob stack 12", json_help="JSON, with all frames")
+    add_id(command)
+    command.add_argument(
+        "--no-signal", action="store_true", help="as the kernel sees it: its process is not asked"
+    )
+    command.add_argument(
+        "--insist", action="store_true", help="ask it even where that may end a call of C's that waits"
+    )
+    command.add_argument("--children", action="store_true", help="copies that it has forked, too")
+
+
 def _add_tail(commands: Commands) -> None:
     command = added(
         commands,
@@ -240,6 +269,26 @@ def _add_tail(commands: Commands) -> None:
     add_target(command)
     command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
     command.add_argument("--search", metavar="TEXT", help="a part of the message")
+
+
+def _add_follow(commands: Commands) -> None:
+    command = added(
+        commands,
+        "follow",
+        follow.follow,
+        "bgjob follow 12",
+        "bgjob follow 12 --after 480 --json",
+        json_help="JSON lines: each value with its number, attempt, step and time",
+        more="Each is a line of JSON. What an attempt has repeated comes twice, and --json tells its attempt.",
+    )
+    add_id(command)
+    command.add_argument(
+        "--after",
+        type=values.count,
+        default=0,
+        metavar="N",
+        help="only those behind the value of this number",
+    )
 
 
 def _add_output(commands: Commands) -> None:
@@ -308,6 +357,69 @@ def _add_retry(commands: Commands) -> None:
     command.add_argument(
         "--anyway", action="store_true", help="though what they come after failed: that counts as done, then"
     )
+    command.add_argument(
+        "--from-start",
+        action="store_true",
+        help="without the steps that they have finished; signals are taken anew",
+    )
+
+
+def _add_again(commands: Commands) -> None:
+    command = added(
+        commands,
+        "again",
+        submit.again,
+        "bgjob again 12",
+        "bgjob again 12 -p to=other@example.com -w",
+        "bgjob again 12 --from-step 'label 3'",
+        hint="only jobs that have ended can run again",
+        json_help="print JSON: the id, with -w the job, with -f lines",
+    )
+    add_id(command)
+    of_job = command.add_argument_group("the new job")
+    _add_parameters(of_job)
+    of_job.add_argument(
+        "--from-step",
+        metavar="NAME",
+        help="with all steps and waits that were finished before this step was",
+    )
+    of_job.add_argument(
+        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
+    )
+    _add_waiting(command.add_argument_group("waiting for it"))
+
+
+def _add_settle(commands: Commands) -> None:
+    command = added(
+        commands,
+        "settle",
+        manage.settle,
+        'bgjob settle 12 --completed \'{"id": "charge-12"}\'',
+        "bgjob settle 12 --failed --why 'the bank knows nothing of it'",
+        'bgjob settle 12 --step charge \'{"id": "charge-12"}\'',
+        more="That it may be done again is said by `bgjob retry`.",
+        hint="only jobs that failed for review can be settled",
+    )
+    add_id(command, "jobs_for_review")
+    said = command.add_mutually_exclusive_group(required=True)
+    said.add_argument(
+        "--completed",
+        type=values.payload,
+        nargs="?",
+        const=None,
+        default=argparse.SUPPRESS,
+        metavar="JSON|@FILE|-",
+        help="it took effect; its result, else null",
+    )
+    said.add_argument("--failed", action="store_true", help="it did not, and is over")
+    said.add_argument(
+        "--step",
+        action=values.StepResult,
+        nargs="+",
+        metavar=("NAME", "JSON|@FILE|-"),
+        help="this step of it took effect, with this result, else null; it goes on behind it",
+    )
+    command.add_argument("--why", metavar="TEXT", help="with --failed: what its error says")
 
 
 def _add_change(commands: Commands) -> None:
@@ -354,6 +466,22 @@ def _add_signal(commands: Commands) -> None:
     )
 
 
+def _add_debug(commands: Commands) -> None:
+    command = added(
+        commands,
+        "debug",
+        debug.debug,
+        "bgjob debug 12",
+        "bgjob debug 12 --trace -p full=false",
+        "bgjob show 12 --steps --json | bgjob debug 12 --from -",
+        json_help=None,
+        more="What the job does to the world it does again; nothing of it is recorded. "
+        "The exit code is 0 where it completed, 1 where it raised, 130 where it was interrupted.",
+    )
+    completion.asking_for(debug_arguments.add_options(command), "jobs")
+    command.add_argument("--config", metavar="FILE", help="of the daemon; else as for bgjobd")
+
+
 def _add_times(terms: Options) -> None:
     _add_term(
         terms,
@@ -368,7 +496,7 @@ def _add_times(terms: Options) -> None:
         dest="expires_at",
         type=values.new_expiry,
         metavar="TIME",
-        help="cancelled unless it starts within this time, from now; none: never",
+        help="cancelled unless it starts within this time, from now, or by this moment; none: never",
     )
     _add_term(
         terms,
@@ -391,11 +519,16 @@ COMMANDS: Final = (
     _add_list,
     _add_show,
     _add_why,
+    _add_stack,
     _add_tail,
+    _add_follow,
     _add_output,
     _add_wait,
     _add_cancel,
     _add_retry,
+    _add_again,
+    _add_settle,
     _add_change,
     _add_signal,
+    _add_debug,
 )

@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
+from bgjob.answers import is_for_review
 from bgjob.client import Client
-from bgjob.commands import groups, pages, screen, steps, tables
+from bgjob.commands import groups, pages, screen, steps, tables, values_told
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
@@ -28,6 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
+    filters |= {"again_of": given.again_of}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -51,9 +53,13 @@ def show(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
     now = time.time()
-    lines = _lines_of(job, groups.try_around(client, job), now)
+    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), now)
+    open_step = steps.try_open(client, job) if is_for_review(job) else None
+    lines += _next_commands(job, open_step)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
         lines += steps.lines_of(client, job, now, with_values=given.steps)
+    if job["attempts"] and "again_of" in job:  # which daemons before, without values, did not tell
+        lines += values_told.lines_of(client, job, now)
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
@@ -111,8 +117,8 @@ def _note(job: Mapping[str, Any], now: float) -> str:
     """What a person asks next: how far it is, or what went wrong."""
     if _is_to_be_cancelled(job):
         return "to be cancelled"
-    if job["status"] == Status.RUNNING and job["progress"] is not None:
-        return text.progress(job["progress"])
+    if how_far := text.how_far(job):
+        return how_far
     if text.standing(job, now) == WAITING:
         return text.wait(job, now)
     return "" if job["status"] == Status.COMPLETED else job["error"] or ""
@@ -154,13 +160,25 @@ _CUTS: Final = {
 # One job
 
 
-def _lines_of(job: Mapping[str, Any], around: Graph | None, now: float) -> list[str]:
+def _runs_again(client: Client, job: Mapping[str, Any]) -> str:
+    """Which jobs run its call again, the newest first; nothing of a daemon that knows nothing of that, nor of steps."""
+    if job.get("steps") is None:
+        return ""
+    page = client.list(again_of=job["id"], limit=_MOST_AGAIN)
+    ids = [str(one["id"]) for one in page.items]
+    return ", ".join([*ids, "…"] if page.next is not None else ids)
+
+
+_MOST_AGAIN: Final = 10
+
+
+def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: float) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
-    rows = [*_rows(job, now), *groups.ties(job, around, now), *_times(job, now)]
+    rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
     lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
-    return [*lines, *_traceback(job["attempts"]), *_next_commands(job)]
+    return [*lines, *_traceback(job["attempts"])]
 
 
 def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
@@ -170,6 +188,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "parameters", text.plain(job["parameters"])
     yield "result", text.one_line(text.to_json(job["result"])) if job["status"] == Status.COMPLETED else ""
     yield "schedule", _schedule(job, now)
+    yield "again of", "" if job.get("again_of") is None else f"job {job['again_of']}{_occurrence(job, now)}"
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
     yield "key", text.one_line(job.get("key") or "")
     yield "retries", _retries(job)
@@ -185,13 +204,18 @@ def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "expires", text.moment(job.get("expires_at"), now) if is_to_start else ""
     yield "started", text.moment(job["started_at"], now)
     yield "finished", text.moment(job["finished_at"], now)
+    by = "" if job.get("settled_uid") is None else f" by uid {job['settled_uid']}"
+    yield "settled", text.moment(job.get("settled_at"), now) + by
 
 
 def _schedule(job: Mapping[str, Any], now: float) -> str:
     if job["schedule"] is None:
         return ""
-    occurrence = "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
-    return f"{text.one_line(job['schedule'])}{occurrence}"
+    return f"{text.one_line(job['schedule'])}{_occurrence(job, now)}"
+
+
+def _occurrence(job: Mapping[str, Any], now: float) -> str:
+    return "" if job["occurrence"] is None else f", for {text.moment(job['occurrence'], now)}"
 
 
 def _turn(job: Mapping[str, Any]) -> str:
@@ -273,7 +297,9 @@ def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _next_commands(job: Mapping[str, Any]) -> list[str]:
+def _next_commands(job: Mapping[str, Any], open_step: Mapping[str, Any] | None) -> list[str]:
+    if is_for_review(job):
+        return ["", *_review(job, open_step)]
     commands = {
         Status.FAILED: f"bgjob retry {job['id']}",
         Status.CANCELLED: cure_of(job["cancelled_after"] or job["id"]),
@@ -289,6 +315,28 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
     )
     given = [command for command in possible if command is not None]
     return ["", f"next: {', '.join(given)}"] if given else []
+
+
+def _review(job: Mapping[str, Any], step: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a person needs who is to say what the job did, and how that is said."""
+    yield _heading("nobody knows what it did; whoever finds out says it")
+    if step is not None:
+        began = f"began in attempt {step['attempt']}, and has no record; its token is {step['token']}"
+        yield f"  step {text.one_line(step['name'])} {began}"
+    settle = f"bgjob settle {job['id']}"
+    name = "NAME" if step is None else text.one_line(shlex.quote(step["name"]))
+    told = (
+        (f"bgjob output {job['id']}", "what it printed"),
+        (f"{settle} --completed JSON", "it took effect, and this is its result"),
+        (f"{settle} --failed --why TEXT", "it did not, and is over"),
+        (f"{settle} --step {name} JSON", "this step took effect; it goes on behind it")
+        if job.get("steps") or step
+        else None,
+        (f"bgjob retry {job['id']}", "it may be done again"),
+    )
+    given = [one for one in told if one is not None]
+    most = max(len(command) for command, _ in given)
+    yield from (f"  {command:<{most}}  {meaning}" for command, meaning in given)
 
 
 def _signal_to(job: Mapping[str, Any]) -> str | None:

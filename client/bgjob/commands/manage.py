@@ -1,4 +1,4 @@
-"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `change`, `signal`, `pause`, …."""
+"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `settle`, `change`, `signal`, …."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from bgjob import text
 from bgjob.calls import Changes
@@ -30,7 +30,32 @@ def cancel(client: Client, given: argparse.Namespace) -> int:
 
 def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
-    return _ask_of_jobs(partial(client.retry, anyway=given.anyway), given, "to run again")
+    ask = partial(client.retry, anyway=given.anyway, from_start=given.from_start)
+    return _ask_of_jobs(ask, given, "to run again from the start" if given.from_start else "to run again")
+
+
+def settle(client: Client, given: argparse.Namespace) -> int:
+    """Say what a job did that failed for review: nobody else knows it, and nothing follows from its end until then."""
+    said, told = _settlement(given)
+    client.settle(given.id, **said, why=given.why)
+    if given.json:
+        screen.tell_json({"id": given.id})
+    else:
+        screen.say(f"job {given.id} is settled: {told}")
+    return OK
+
+
+def _settlement(given: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """What is said, by the client's names, and in words."""
+    if given.step is not None:
+        name = given.step[0]
+        return {
+            "step": name,
+            "result": given.step[1],
+        }, f"step {text.one_line(name)} is finished, and it goes on"
+    if given.failed:
+        return {"completed": False}, "it has failed"
+    return {"completed": True, "result": given.completed}, "it has completed"
 
 
 def change(client: Client, given: argparse.Namespace) -> int:
@@ -91,7 +116,20 @@ def reload(client: Client, given: argparse.Namespace) -> int:
         screen.say(f"{key} has changed, which takes a restart; until then the old one holds")
     for told in reloaded.waiting_jobs:
         screen.say(f"queued jobs: {told}")
+    if reloaded.amid_steps:
+        screen.say(_amid_steps(reloaded.amid_steps))
     return OK
+
+
+def _amid_steps(count: int) -> str:
+    if count == 1:
+        return "1 job is amid steps that other code has begun; its next attempt goes on in this one"
+    many = f"{count:,} jobs{' or more' if count >= _MOST_COUNTED else ''}"
+    return f"{many} are amid steps that other code has begun; their next attempts go on in this one"
+
+
+_MOST_COUNTED: Final = 1000
+"""More jobs amid steps a daemon does not count."""
 
 
 def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str, more: str = "") -> int:

@@ -20,15 +20,18 @@ from bgjob.errors import (
     InvalidStateError,
     JobCancelledError,
     JobFailedError,
+    JobForReviewError,
     JobNotFoundError,
     MethodNotFoundError,
     NoAnswerError,
+    NotForReviewError,
     ProtocolError,
     QueueFullError,
     RequestError,
     ScheduleNotFoundError,
     ShuttingDownError,
     SocketDeniedError,
+    StepNotFoundError,
     StorageUnavailableError,
     TooManyConnectionsError,
     WaitTimeoutError,
@@ -54,6 +57,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobNotFoundError: NOT_FOUND,
     GroupNotFoundError: NOT_FOUND,
     ScheduleNotFoundError: NOT_FOUND,
+    StepNotFoundError: NOT_FOUND,
     SocketDeniedError: REFUSED,
     TooManyConnectionsError: 75,
     DaemonUnavailableError: UNAVAILABLE,
@@ -69,9 +73,11 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
 """Exit codes by what went wrong; the first that fits."""
 
 _HINTS: Final[Mapping[type[BaseException], str]] = {
+    JobForReviewError: "`bgjob show {id}` has what is known, `bgjob settle {id}` says what it did",
     JobFailedError: "`bgjob show {id}` has its attempts",
     JobCancelledError: "`bgjob retry {id}` runs it again",
     JobNotFoundError: "`bgjob list` has those there are",
+    StepNotFoundError: "`bgjob show {id} --steps` has those it has",
     ScheduleNotFoundError: "`bgjob schedules` has those there are",
     GroupSealedError: "`bgjob group {id}` has more",
     BehindFailedError: "{cure}, or `bgjob retry {id} --anyway`",
@@ -84,6 +90,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     InvalidParametersError: "`bgjob classes` has its parameters",
     DuplicateError: "`bgjob show {id}` has more",
     InvalidStateError: "`bgjob show {id}` has more",
+    NotForReviewError: "`bgjob show {id}` has more",
     QueueFullError: "`bgjob stats` has the queues",
     MethodNotFoundError: "it is older than this command",
 }
@@ -94,6 +101,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("options.queue", "queue"), "`bgjob stats` lists the queues"),
     **dict.fromkeys(("at", "expires_at", "max_retries", "timeout", "priority"), "see `bgjob change --help`"),
+    **dict.fromkeys(("completed", "step", "result", "why"), "see `bgjob settle --help`"),
     **dict.fromkeys(("resumes_in", "resumes_at"), "see `bgjob pause --help`"),
 }
 """The same for a parameter that another command tells more of than the one that was given it."""

@@ -25,6 +25,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
     Status.FAILED: "red",
+    text.FOR_REVIEW: "red",
     Status.CANCELLED: "yellow",
     RETRYING: "yellow",
     SNOOZED: "yellow",

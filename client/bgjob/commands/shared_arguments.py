@@ -50,9 +50,9 @@ def add_socket(command: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
-def add_id(command: argparse.ArgumentParser) -> None:
+def add_id(command: argparse.ArgumentParser, kind: str = "jobs") -> None:
     job = command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
-    completion.asking_for(job, "jobs")
+    completion.asking_for(job, kind)
 
 
 def add_ids(command: argparse.ArgumentParser, kind: str) -> None:

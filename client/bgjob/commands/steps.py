@@ -1,4 +1,4 @@
-"""What `bgjob show` tells of a job's steps, waits and signals."""
+"""What `bgjob show` tells of a job's steps, waits, signals and state."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ _USUAL: Final = 50
 
 def as_json(read: StepsRead) -> JsonObject:
     """What is told beside a job, whose own `steps` counts them."""
-    return {"steps_told": read.steps, "state": read.state, "signals": read.signals}
+    state = {"state": read.state, "state_size": read.state_size}
+    return {"steps_told": read.steps, **state, "signals": read.signals}
+
+
+def try_open(client: Client, job: Mapping[str, Any]) -> JsonObject | None:
+    """The step that has begun last and is not finished, with its token."""
+    told = client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).steps
+    begun = [step for step in told if step["kind"] == "step" and step["finished_at"] is None]
+    return max(begun, key=lambda step: (step["attempt"], step["began_at"]), default=None)
 
 
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
     """Tables of them, each behind an empty line: of the latest, or of all with their values."""
     if with_values:
         read = client.get(job["id"]).steps()
-        left_out, signals = 0, read.signals
+        left_out, signals, first = 0, read.signals, read
     else:
         left_out = max(0, (job.get("steps") or 0) - _USUAL)
         first = client.steps(job["id"], limit=1 if left_out else _USUAL)
@@ -34,7 +42,18 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
     more = [f"  {left_out} earlier ones; --steps has all"] if left_out else []
     told = ["", *more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
     sent = ["", *_table(_columns_of_signals(signals, now, with_values))] if signals else []
-    return told + sent or (["", "it has no steps"] if with_values else [])
+    state = _lines_of_state(first, with_values)
+    return told + sent + state or (["", "it has no steps"] if with_values else [])
+
+
+def _lines_of_state(read: StepsRead, with_values: bool) -> list[str]:
+    """The state in one line, or its size."""
+    if read.state_size is None:
+        return []
+    size = text.size(read.state_size)
+    if not with_values:
+        return ["", f"its state takes {size}; --steps shows it"]
+    return ["", f"state {size if read.state is None else text.to_json(read.state)}"]
 
 
 def _table(columns: Sequence[Column]) -> list[str]:
@@ -54,6 +73,8 @@ def _columns(steps: Sequence[Mapping[str, Any]], now: float, with_values: bool) 
 
 
 def _unused(step: Mapping[str, Any]) -> str:
+    if step["by_uid"] is not None:
+        return f"settled by uid {step['by_uid']}"
     return "" if step["unused_in"] is None else f"did not come in attempt {step['unused_in']}"
 
 

@@ -1,17 +1,17 @@
-"""`bgjob run`: submits a job, and waits for its end or follows it where that is asked for."""
+"""`bgjob run` and `bgjob again`: submit a job, and wait for its end or follow it where that is asked for."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from bgjob.client import Client
+from bgjob.client import Client, Job
 from bgjob.commands import screen
 from bgjob.commands.follow import Printer, exit_code_of, follow_job, going_on, until_ended
 from bgjob.commands.problems import OK
 
 _OPTIONS = (
-    *("delay", "at", "priority", "queue", "key", "attempt_timeout", "expires_in"),
+    *("delay", "at", "priority", "queue", "key", "attempt_timeout"),
     *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
     *("unique_key", "unique_while", "unique_for", "if_held", "at_latest"),
 )
@@ -27,6 +27,19 @@ def run(client: Client, given: argparse.Namespace) -> int:
         given.retry_count,
         **_options(given),
     )
+    return _told(client, job, given)
+
+
+def again(client: Client, given: argparse.Namespace) -> int:
+    """Run what a job called that has ended again, as a new job, and print that one's id."""
+    parameters = {**given.whole, **dict(given.parameters)}
+    job = client.again(
+        given.id, parameters or None, from_step=given.from_step, idempotency_key=given.idempotency_key
+    )
+    return _told(client, job, given)
+
+
+def _told(client: Client, job: Job, given: argparse.Namespace) -> int:
     if not (given.wait or given.follow):
         if given.json:
             screen.tell_json({"id": job.id})
@@ -48,4 +61,5 @@ def run(client: Client, given: argparse.Namespace) -> int:
 def _options(given: argparse.Namespace) -> dict[str, Any]:
     """The options of Submit that were given; `timeout` is the attempt's there, and the wait's here."""
     named = {name: getattr(given, name) for name in _OPTIONS}
+    named["expires_at" if isinstance(given.expires, str) else "expires_in"] = given.expires
     return {"timeout" if name == "attempt_timeout" else name: value for name, value in named.items()}

@@ -65,11 +65,30 @@ def parameters(text: str) -> dict[str, Any]:
 
 
 def payload(text: str) -> Any:
-    """What a signal brings: JSON, `@FILE` that holds some, or `-` for stdin."""
+    """What a signal brings, or a result: JSON, `@FILE` that holds some, or `-` for stdin."""
     try:
         return sendable(from_json(_content(text)))
     except (ValueError, OSError) as error:
         raise argparse.ArgumentTypeError(f"no JSON in {_place(text)}: {error}") from None
+
+
+class StepResult(argparse.Action):
+    """A step's name, and what it comes to, where that is given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        given: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name, *texts = given
+        if len(texts) > 1:
+            raise argparse.ArgumentError(self, "a name is wanted, and at most one result")
+        try:
+            setattr(namespace, self.dest, (name, payload(texts[0]) if texts else None))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def _content(text: str) -> str:
@@ -138,12 +157,26 @@ def new_timeout(text: str) -> float | None:
     return None if text == NONE else seconds(text)
 
 
-def new_expiry(text: str) -> datetime | None:
-    """The moment that is so long from now; `none` as before."""
-    if text == NONE:
-        return None
+def expiry(text: str) -> float | str:
+    """Seconds as `seconds` has them, or a moment as `start` has it."""
+    span = try_span(text)
+    if span is not None:
+        return span
     try:
-        return datetime.fromtimestamp(time.time() + seconds(text), UTC)
+        return start(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a time such as 90, 5m or 2h nor a moment such as 18:00 or 2026-12-04T14:31:53Z"
+        ) from None
+
+
+def new_expiry(text: str) -> datetime | str | None:
+    """A moment, also the one that is so long from now; `none` as before."""
+    until = None if text == NONE else expiry(text)
+    if not isinstance(until, float):
+        return until
+    try:
+        return datetime.fromtimestamp(time.time() + until, UTC)
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(f"{text!r} is longer than there are dates") from None
 

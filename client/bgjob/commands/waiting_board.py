@@ -84,7 +84,7 @@ class _DrawnBoard(Board):
             total=1.0 if progress else None,
             completed=progress["fraction"] if progress else 0.0,
             percent=f"{progress['fraction']:.0%}" if progress else "",
-            message=text.one_line(progress["message"]) if progress else "",
+            message=text.one_line(progress["message"]) if progress else text.how_far(job),
         )
 
 

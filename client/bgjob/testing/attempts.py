@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import importlib
 import json
+import os
 import sys
 import time
 import types
@@ -70,7 +71,8 @@ def tell_failed_hook(row: JsonObject, target: Target) -> None:
     last = row["attempts"][-1]
     message = last["error_message"] or row["error"]
     error = AttemptError(str(last["outcome"]), last["error_type"], message, last["traceback"])
-    context = JobContext(row["id"], last["number"], time.monotonic() + _LONGEST_HOOK)
+    deadline = time.monotonic() + _LONGEST_HOOK
+    context = JobContext(row["id"], last["number"], deadline, stop_file=os.devnull)
     error.occurrence = context.occurrence = row["occurrence"]
     try:
         _awaited(_made(target, context).failed(error))
@@ -176,7 +178,7 @@ def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -
         return _awaited(getattr(made, name)(*places, **names))
     attempt = {"key": row["idempotency_key"], "number": context.attempt, "given": given}
     backend = importlib.import_module(str(try_caller(task)))
-    return backend.run_here(task, **attempt, args=places, kwargs=names, contexts={})
+    return backend.run_here(task, **attempt, args=places, kwargs=names, contexts={}, context=lambda: context)
 
 
 def _failed(error: BaseException) -> _Ending:
@@ -248,7 +250,7 @@ class _Context(JobContext):
         deadline = None if row["timeout"] is None else time.monotonic() + row["timeout"]
         super().__init__(row["id"], record["number"], deadline, record=note)
         self.occurrence = row["occurrence"]
-        self._keeper = kept
+        self._keeper = self._state_keeper = kept
         self._kept = kept
 
     @property

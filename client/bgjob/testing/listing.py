@@ -28,6 +28,7 @@ _SUMMARY: Final = (
         "error",
     ),
     *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
+    "review_since",
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 
@@ -37,6 +38,7 @@ def summary(row: JsonObject) -> JsonObject:
     return {
         **{name: row[name] for name in _SUMMARY},
         "attempt": len(attempts),
+        "step": None,
         "outcome": attempts[-1]["outcome"] if attempts else None,
         "progress": attempts[-1]["progress"] if attempts else None,
     }
@@ -106,7 +108,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(
             given.get(name) in (None, row[name])
-            for name in ("queue", "class_name", "method_name", "schedule", "key")
+            for name in ("queue", "class_name", "method_name", "schedule", "key", "again_of")
         )
         and given.get("group") in (None, row["group_id"])
         and _has(row, (given.get("search") or "").casefold())

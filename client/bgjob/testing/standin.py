@@ -21,9 +21,10 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    NotForReviewError,
     TooLargeError,
 )
-from bgjob.testing import changes, listing, submissions
+from bgjob.testing import again, changes, listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
@@ -36,7 +37,7 @@ from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
 from bgjob.testing.ties import Names, NewGroup, Node
 from bgjob.testing.uniques import Earlier, Uniques, replace
-from bgjob.words import INTERFACE, SERVICE, Outcome, Status
+from bgjob.words import FINAL, INTERFACE, SERVICE, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
@@ -88,8 +89,12 @@ class Recorder:
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
+            f"{INTERFACE}.Again": self._again,
+            f"{INTERFACE}.Settle": self._settle,
             f"{INTERFACE}.Signal": self._signal,
             f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
+            f"{INTERFACE}.Stack": self._stack,
+            f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
@@ -114,6 +119,8 @@ class Recorder:
 
     def stream(self, request: Request) -> Iterable[JsonObject]:
         received = _received(request)
+        if received.method == f"{INTERFACE}.Values":
+            return self._steps.of(self._row(received.parameters["id"])).values.told(received.parameters)
         if received.method != f"{INTERFACE}.Watch":
             raise NotAnsweredError(received.method)
         ids = received.parameters.get("ids")
@@ -268,26 +275,64 @@ class Recorder:
         return {"ids": given["ids"]}
 
     def _retry(self, given: JsonObject) -> JsonObject:
-        return self._retry_jobs(given["ids"], bool(given.get("anyway")))
+        return self._retry_jobs(given["ids"], bool(given.get("anyway")), bool(given.get("from_start")))
 
-    def _retry_jobs(self, ids: list[int], anyway: bool = False) -> JsonObject:
+    def _retry_jobs(self, ids: list[int], anyway: bool = False, from_start: bool = False) -> JsonObject:
         with self._lock:
             rows = self._rows_in(ids, (Status.FAILED, Status.CANCELLED))
-            again = [row for row in rows if anyway or not self._flows.is_kept(row, ids)]
-            self._uniques.take_again(again)
-            for row in again:
+            free = [row for row in rows if anyway or not self._flows.is_kept(row, ids)]
+            self._uniques.take_again(free)
+            for row in rows:
+                self._steps.of(row).run_again(from_start=from_start)
+            for row in free:
                 row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
                 row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
                 row.update(cancelled_after=None, expires_at=None)
                 self._flows.put_back(row, anyway)
-            freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
-        self._proceed([*again, *freed])
+            freed = self._flows.tell(*[Node("job", row["id"]) for row in free])
+        self._proceed([*free, *freed])
         return {"ids": ids}
+
+    def _again(self, given: JsonObject) -> JsonObject:
+        row, earlier = self._by_key.get(given.get("idempotency_key") or "") or (None, None)
+        if row is not None and earlier is not None:
+            if earlier.request != again.request_of(given):
+                raise IdempotencyConflictError(id=row["id"])
+            return {"id": row["id"], "created": False}
+        (source,) = self._rows_in([given["id"]], FINAL)
+        kept = self._steps.of(source)
+        checked = self._checked(
+            again.call_of(given, source, kept.retry_count_at_submit, self._uniques.while_of(source)), Names()
+        )
+        wanted = again.submission(given, source, checked)
+        count = None if given.get("from_step") is None else kept.count_before(given["from_step"])
+        with self._lock:
+            self._uniques.check_free(wanted, source)
+        stored = self._store([wanted])
+        (one,) = stored.jobs
+        if count is not None:
+            self._steps.of(one.row).take_over(kept, count)
+        self._proceed(stored.free)
+        return {"id": one.row["id"], "created": True}
+
+    def _settle(self, given: JsonObject) -> JsonObject:
+        """None of its jobs ends so that nobody knows what it did: they run in this process."""
+        completed, step = given.get("completed"), given.get("step")
+        if (completed is None) == (step is None):
+            raise InvalidParameterError(parameter="completed")
+        wrong = "result" if completed is False else "why"
+        if given.get(wrong) is not None:
+            raise InvalidParameterError(parameter=wrong)
+        row = self._row(given["id"])
+        raise NotForReviewError(id=row["id"], status=row["status"])
 
     def _change(self, given: JsonObject) -> JsonObject:
         terms = changes.new_terms(given)
         with self._lock:
-            changes.change(self._rows_in(given["ids"], (Status.PENDING,)), terms)
+            rows = self._rows_in(given["ids"], (Status.PENDING,))
+            changes.change(rows, terms)
+            for row in rows if "scheduled_at" in terms else ():
+                self._steps.of(row).move_wait(terms["scheduled_at"])
         return {"ids": list(dict.fromkeys(given["ids"]))}
 
     def _signal(self, given: JsonObject) -> JsonObject:
@@ -308,6 +353,11 @@ class Recorder:
         """The attempts that run in this process just now, such as the one that asks."""
         with self._lock:
             return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
+
+    def _stack(self, given: JsonObject) -> JsonObject:
+        """No job has a process of its own that could be asked. Raises JobNotFoundError, InvalidStateError."""
+        row = self._row(given["id"])
+        raise InvalidStateError(id=row["id"], status=str(row["status"]))
 
     def _why(self, row: JsonObject) -> str:
         """What a daemon would say, in fewer words."""

@@ -1,4 +1,4 @@
-"""Steps, waits and signals of a stand-in's jobs: kept from attempt to attempt, and no time is waited for."""
+"""Steps, waits, signals and states of a stand-in's jobs: kept from attempt to attempt, and no time is waited for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ from typing import Any
 
 from bgjob import codec
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError, InvalidStateError, TooLargeError, TooManySignalsError
+from bgjob.errors import (
+    InvalidParameterError,
+    InvalidStateError,
+    StepNotFoundError,
+    TooLargeError,
+    TooManySignalsError,
+)
 from bgjob.submission_rules import is_key
 from bgjob.testing import listing
+from bgjob.testing.emitting import KeptValues
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.words import MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
@@ -44,7 +51,11 @@ class KeptSteps:
         self._keys: set[str] = set()
         self._open: tuple[str, str, int] | None = None
         self._lock = threading.Lock()
-        self._retry_count_at_submit: int = row["retry_count"]
+        self._state: str | None = None
+        self.values = KeptValues(row)
+        self._taken_beforehand: list[tuple[str, Any]] = []
+        self._life = 0
+        self.retry_count_at_submit: int = row["retry_count"]
 
     # What an attempt is given, and tells
 
@@ -70,7 +81,8 @@ class KeptSteps:
             self._steps[self._open]["until"] = _until(delay, until)
 
     def token(self, name: str) -> str:
-        return hashlib.sha256(f"step\0inline {self._row['id']} 0\0{name}".encode()).hexdigest()[:32]
+        seed = f"inline {self._row['id']} {self._life}"
+        return hashlib.sha256(f"step\0{seed}\0{name}".encode()).hexdigest()[:32]
 
     def began(self, name: str) -> None:
         with self._lock:
@@ -79,6 +91,18 @@ class KeptSteps:
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         with self._lock:
             self._finish(("step", name, 1), result, is_awaited)
+
+    def saved_state(self) -> str | None:
+        return self._state
+
+    def save_state(self, text: str) -> None:
+        self._state = text
+
+    def emitted(self) -> int:
+        return self.values.emitted
+
+    def emit(self, value: str, step: str | None, place: int) -> bool:
+        return self.values.emit(value, step, place)
 
     def _begin(self, place: tuple[str, str, int]) -> None:
         kind, name, turn = place
@@ -118,13 +142,18 @@ class KeptSteps:
             step["kind"] == "step" and step["number"] is not None and step["attempt"] == attempt
             for step in self._steps.values()
         )
-        return self._retry_count_at_submit if has_advanced else int(self._row["retry_count"])
+        return self.retry_count_at_submit if has_advanced else int(self._row["retry_count"])
 
     def drop_wait(self) -> None:
         """What a job waited for that does so no more."""
         if self._open is not None:
             del self._steps[self._open]
         self._open = self._row["waiting_on"] = None
+
+    def move_wait(self, until: str | None) -> None:
+        """It is to last until then; without a time as long as it takes."""
+        if self._open is not None:
+            self._steps[self._open]["until"] = until
 
     def may_go_on(self) -> bool:
         """Whether nothing is to come that the job waits for."""
@@ -161,7 +190,9 @@ class KeptSteps:
         """The oldest signal of this name that nobody has taken, else one that was there beforehand."""
         signal = self._try_untaken(name)
         if signal is None:
-            return self._given[name].popleft()
+            payload = self._given[name].popleft()
+            self._taken_beforehand.append((name, payload))
+            return payload
         assert self._open is not None
         payload = signal["payload"]
         signal.update(taken_by=f"{name} {self._open[2]}", payload=None)
@@ -172,6 +203,42 @@ class KeptSteps:
 
     def _untaken(self) -> Iterator[JsonObject]:
         return (one for one in self._signals if one["taken_by"] is None)
+
+    # Runs that a person asks for
+
+    def run_again(self, *, from_start: bool) -> None:
+        """All retries are there anew; from the start, what it did is not, and what it was told can be taken anew."""
+        self.retry_count_at_submit = 0
+        if not from_start:
+            return
+        for signal in self._signals:
+            if signal["taken_by"] is not None:
+                turn = int(signal["taken_by"].rpartition(" ")[2])
+                text, _ = self._texts["signal", signal["name"], turn]
+                signal.update(taken_by=None, payload=json.loads(str(text)))
+        for name, payload in reversed(self._taken_beforehand):
+            self._given[name].appendleft(payload)
+        for kept in (self._steps, self._texts, self._taken_beforehand):
+            kept.clear()
+        self._open, self._state, self._life, self._row["steps"] = None, None, self._life + 1, 0
+        self.values.emitted = 0
+
+    def count_before(self, name: str) -> int:
+        """How many steps and waits were finished before the step of this name. Raises StepNotFoundError."""
+        step = self._steps.get(("step", name, 1))
+        if step is None or step["number"] is None:
+            raise StepNotFoundError(id=self._row["id"], name=name)
+        return int(step["number"]) - 1
+
+    def take_over(self, other: KeptSteps, count: int) -> None:
+        """Have so many of the first that another job has finished."""
+        for place, step in other._steps.items():
+            if step["number"] is not None and step["number"] <= count:
+                own = {"attempt": 0, "tries": 0, "unused_in": None}
+                token = self.token(step["name"]) if step["kind"] == "step" else ""
+                self._steps[place] = {**step, **own, "token": token}
+                self._texts[place] = other._texts[place]
+        self._row["steps"] = count
 
     # Signals, and what is told
 
@@ -211,10 +278,15 @@ class KeptSteps:
         page = done[:limit] if has_more else [*done, *begun]
         return {
             "steps": page,
-            "state": None,
             "signals": signals,
             "next": page[-1]["number"] if has_more else None,
+            **self._told_state(is_first=given.get("after") is None),
         }
+
+    def _told_state(self, is_first: bool) -> JsonObject:
+        if self._state is None or not is_first:
+            return {"state": None, "state_size": None}
+        return {"state": json.loads(self._state), "state_size": len(self._state.encode())}
 
 
 def _until(delay: float | None, until: float | None) -> str | None:

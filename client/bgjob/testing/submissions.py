@@ -27,7 +27,7 @@ _PART_OF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class Submission(NamedTuple):
     """A job as it was asked for, in the fields of Submit; `policy` is what its class says where the caller does not.
 
-    Where it was asked of a schedule, that one and when.
+    Where it was asked of a schedule, that one and when; where it runs a job's call again, of which, and what was asked.
     """
 
     given: JsonObject
@@ -35,6 +35,8 @@ class Submission(NamedTuple):
     ties: Ties = Ties()  # nothing changes it
     schedule: str | None = None
     occurrence: str | None = None
+    again_of: int | None = None
+    asked: tuple[Any, ...] | None = None
 
     @property
     def options(self) -> JsonObject:
@@ -76,6 +78,8 @@ class Submission(NamedTuple):
     @property
     def request(self) -> tuple[Any, ...]:
         """What tells it from another one with the same key."""
+        if self.asked is not None:
+            return self.asked
         options = {n: value for n, value in self.options.items() if n != "idempotency_key"}
         text = json.dumps(self.parameters, sort_keys=True)
         names = (self.given["class_name"], self.given["method_name"])
@@ -111,12 +115,14 @@ class Submission(NamedTuple):
             **dict.fromkeys(_NOT_YET),
             "schedule": self.schedule,
             "occurrence": self.occurrence,
+            "again_of": self.again_of,
             "crashes": 0,
             "is_blocked": False,
             "is_behind": False,
             "steps": 0,
             "waiting_on": None,
             "waits_for": 0,
+            "sensitive": [],
             "attempts": [],
         }
 
@@ -124,7 +130,8 @@ class Submission(NamedTuple):
 _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
-    *("if_failed", "cancelled_after", "group_id", "takes"),
+    *("if_failed", "cancelled_after", "group_id", "takes", "again_of"),
+    *("review_since", "settled_at", "settled_uid"),
 )
 
 

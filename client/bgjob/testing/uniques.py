@@ -56,9 +56,22 @@ class Uniques:
         if_held = wanted.options.get("if_held")
         if if_held == IfHeld.REFUSE:
             raise DuplicateError(id=row["id"], index=index)
-        is_fresh = row["status"] == Status.PENDING and not row["attempts"] and row["takes"] is None
+        has_done = row["attempts"] or row["steps"]
+        is_fresh = row["status"] == Status.PENDING and not has_done and row["takes"] is None
         is_bare = not (wanted.ties.after or wanted.ties.takes or wanted.ties.group)
         return Earlier(row, if_held == IfHeld.REPLACE and is_fresh and is_bare)
+
+    def check_free(self, wanted: Submission, source: JsonObject) -> None:
+        """Have the key free of the job whose call runs again. Raises DuplicateError where it is another's."""
+        row = self._holder(wanted.unique_key)
+        if row is not None and row is not source:
+            raise DuplicateError(id=row["id"])
+        if row is not None and wanted.unique_key is not None:
+            del self._holdings[wanted.unique_key]
+
+    def while_of(self, row: JsonObject) -> str | None:
+        """As what it has its key."""
+        return self._while.get(row["id"])
 
     def take(self, wanted: Submission, row: JsonObject) -> None:
         """Have the job hold the key that its submission asks for, if any."""

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from bgjob import text
+from bgjob.answers import is_for_review
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, rows_of
 
 CTRL_C: Final = "\x03"
@@ -145,6 +146,8 @@ def _retry(view: View, scene: Scene) -> Step:
     row = _selected(view, scene)
     if row is None or row.kind is not Kind.FAILED:
         return view._replace(message="select a failed job to run it again"), None
+    if is_for_review(row.told):
+        return view._replace(message=f"nobody knows what it did: bgjob settle {row.job_id}"), None
     return view._replace(selected=row.name), Retry(row.job_id)
 
 

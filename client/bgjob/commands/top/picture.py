@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from bgjob import text
+from bgjob.answers import is_for_review
 from bgjob.commands import tables
 from bgjob.commands.about import job_counts, queue_columns
 from bgjob.commands.tables import Column, Cut
@@ -220,11 +221,16 @@ def _failed(
             Column("FAILED", [str(one["id"]) for one in told], is_number=True),
             Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
             Column("WHEN", [text.when(one["finished_at"], scene.at) for one in told]),
-            Column("WHY", [one["error"] or "" for one in told], cut=Cut.END),
+            Column("WHY", [_why(one) for one in told], cut=Cut.END),
         ],
         columns,
     )
     return _table("latest failed jobs", table, rows, count, chosen, columns)
+
+
+def _why(job: Mapping[str, Any]) -> str:
+    error = job["error"] or ""
+    return f"{text.FOR_REVIEW}: {error}" if is_for_review(job) else error
 
 
 def _table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from django.db import connection
@@ -13,6 +14,7 @@ from django.tasks import TaskContext, TaskResult, task
 from django.tasks.signals import task_finished
 
 import bgjob
+from bgjob.django import job_context
 from shop.models import Order
 
 
@@ -59,6 +61,27 @@ def ships(job: bgjob.JobContext) -> list[object]:
     paid = job.step("charge", _paid)
     job.sleep(0.01)
     return [paid, job.step("ship", lambda: "shipped"), job.attempt]
+
+
+@task
+def posts() -> list[object]:
+    """The same, where none is handed on; in a thread, too."""
+    with ThreadPoolExecutor(1) as thread:
+        known = [job_context().attempt, thread.submit(lambda: job_context().attempt).result()]
+    paid = job_context().step("charge", _paid)
+    job_context().sleep(0.01)
+    return [paid, known, _attempt()]
+
+
+@task
+async def posts_later() -> list[object]:
+    paid = await job_context().step("charge", _paid_later)
+    await job_context().sleep(0.01)
+    return [paid, await asyncio.to_thread(_attempt), _attempt()]
+
+
+def _attempt() -> int:
+    return job_context().attempt
 
 
 @task
