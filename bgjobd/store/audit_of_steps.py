@@ -93,20 +93,20 @@ def odd_steps(ask: Ask, most: int) -> Iterator[tuple[int, str]]:
             yield job_id, f"its signal {number} was taken by wait {taken_by}, which knows nothing of it"
     for job_id, wait, signals in ask(_WITHOUT_SIGNAL.format(most=most)):
         yield job_id, f"its wait {wait} is settled, and has taken {signals} signals"
-    for job_id, is_left, carries, attempt, attempts in ask(_ODD_STATES.format(most=most)):
-        yield job_id, _why_odd_state(is_left, carries, attempt, attempts)
+    for job_id, is_left, carries, attempt, has_attempt in ask(_ODD_STATES.format(most=most)):
+        yield job_id, _why_odd_state(is_left, carries, attempt, has_attempt)
     for job_id, *row in ask(_ODD_VALUES.format(most=most)):
         yield job_id, _why_odd_values(*row)
     for job_id, name in ask(_OF_NO_ATTEMPT.format(most=most)):
         yield job_id, f"no attempt of it began its step {name}, and it has none of another job's"
 
 
-def _why_odd_state(is_left: bool, carries: int, attempt: int, attempts: int) -> str:
+def _why_odd_state(is_left: bool, carries: int, attempt: int, has_attempt: bool) -> str:
     if is_left:
         return "it has a state, and there is no such job"
     if not carries:
         return "it has a state, which would not be deleted with it"
-    if not attempts:
+    if not has_attempt:
         return f"its state was saved by attempt {attempt}, and there is none"
     return "its state is none that an attempt can save"
 

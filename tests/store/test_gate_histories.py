@@ -97,7 +97,7 @@ class History:
 
     def open(self) -> None:
         """Whatever happens here, no power is cut."""
-        self.store.database.execute_sql("PRAGMA synchronous = off")
+        self.store.make_hasty()
 
     def configure(self) -> None:
         rules = {queue: self.chance.choice(RULES) for queue in QUEUES}
