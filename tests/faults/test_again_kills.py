@@ -31,9 +31,10 @@ import os
 from pathlib import Path
 
 from bgjobd.store import again
+from bgjobd.store.database import SqliteFile
 from bgjobd.store.ledger import Ledger
 
-run_again, write, commit, asked = again.run_again, Ledger._write, Ledger._commit, []
+run_again, write, commit, asked = again.run_again, Ledger._write, SqliteFile.commit_writing, []
 
 
 def ask(item, overlay):
@@ -54,13 +55,13 @@ def write_or_die(ledger, statement, rows):
     return write(ledger, statement, rows)
 
 
-def commit_or_die(ledger):
+def commit_or_die(database):
     die_at("before its commit")
-    commit(ledger)
+    commit(database)
     die_at("after its commit")
 
 
-again.run_again, Ledger._write, Ledger._commit = ask, write_or_die, commit_or_die
+again.run_again, Ledger._write, SqliteFile.commit_writing = ask, write_or_die, commit_or_die
 """
 COUNT = 40
 
