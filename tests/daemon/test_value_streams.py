@@ -69,7 +69,7 @@ def stored(*numbers: int) -> list[StoredValue]:
 def committed(*numbers: int, is_end: bool = False) -> Any:
     job = SimpleNamespace(id=1, status=SimpleNamespace(is_final=True))
     changed = [job] if is_end else []
-    return SimpleNamespace(changed=changed, lines=(), bulks=(), values=stored(*numbers))
+    return SimpleNamespace(changed=changed, lines=(), bulks=(), written=(), values=stored(*numbers))
 
 
 @pytest.fixture
