@@ -46,12 +46,15 @@ class RefusedError(Exception):
 
 
 class Found(NamedTuple):
-    """A job as it was told, with its steps and its signals, None where those are not known, and its state."""
+    """A job as it was told, with its steps and its signals, None where those are not known, and its state, of which the
+    size alone is told where it is not to be shown.
+    """
 
     job: JsonObject
     steps: Sequence[JsonObject] | None
     signals: Sequence[JsonObject]
     state: JsonObject | None = None
+    state_size: int | None = None
 
 
 def debug(given: argparse.Namespace, config: Config) -> int:
@@ -80,7 +83,7 @@ def _from_daemon(job_id: int, config: Config) -> Found:
             if job.get("steps") is None:
                 return Found(job, [], [])
             read = found.steps()
-            return Found(job, read.steps, read.signals, read.state)
+            return Found(job, read.steps, read.signals, read.state, read.state_size)
     except JobNotFoundError as error:
         raise RefusedError(f"{error}; `bgjob list` has those there are", UNKNOWN) from None
     except (SocketDeniedError, RequestError) as error:
@@ -102,16 +105,18 @@ def _from_file(given: argparse.Namespace) -> Found:
                 told = values.from_json(file.read())
         job = answers.job({"job": told})
         told_steps, signals = told.get("steps_told"), told.get("signals") or []
-        state = told.get("state")
+        state, size = told.get("state"), told.get("state_size")
         if told_steps is not None:
-            answers.steps({"steps": told_steps, "signals": signals, "state": state, "next": None})
+            answers.steps(
+                {"steps": told_steps, "signals": signals, "state": state, "next": None, "state_size": size}
+            )
     except (OSError, ValueError, ProtocolError) as error:
         raise RefusedError(
             f"--from {given.source} has no job as `bgjob show --json` tells it: {error}", USAGE
         ) from None
     if job["id"] != given.id:
         raise RefusedError(f"--from {given.source} has job {job['id']}, not {given.id}", USAGE)
-    return Found(job, told_steps if told_steps is not None or job.get("steps") else [], signals, state)
+    return Found(job, told_steps if told_steps is not None or job.get("steps") else [], signals, state, size)
 
 
 def _check(given: argparse.Namespace, job: JsonObject) -> None:
@@ -297,6 +302,8 @@ def _further(found: Found, carried: Mapping[str, Any]) -> list[str]:
         told.append(
             f"Finished, and run again, for what they returned is not told: {_names(carried['again'])}."
         )
+    if found.state is None and found.state_size is not None:
+        told.append(f"Its state, {text.size(found.state_size)}, is not told, and is empty here.")
     return told
 
 

@@ -566,6 +566,17 @@ def test_a_retry_that_is_due_is_told(
     assert told in done.stderr
 
 
+def test_a_state_that_is_not_told_is_said_to_be_empty_here(running: RunningDaemon, tmp_path: Path) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        job = client.get(job_id).snapshot
+    told = {"steps_told": [], "signals": [], "state": None, "state_size": 12}
+    for state, is_said in ((told, True), (told | {"state_size": None}, False), (told | {"state": {}}, False)):
+        (tmp_path / "job.json").write_text(json.dumps(job | state))
+        done = debugged(running, job_id, "--from", str(tmp_path / "job.json"), "--yes")
+        assert ("Its state, 12 B, is not told, and is empty here." in done.stderr) == is_said, done.stderr
+
+
 def test_a_job_of_elsewhere_moves_no_terminal_and_forges_no_line(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
