@@ -152,7 +152,7 @@ def _asked(
     masked = _masked(job)
     sensitive = {*masked, *(config.approved[name].sensitive or ())}
     secrets, plain = _parameters(given.parameters, sensitive)
-    carried = _carried(found)
+    carried = _carried(found, has_secrets=bool(sensitive))
     timeout = job["timeout"] if job["timeout"] is not None else limits.value_of(config, name, "timeout")
     untold = [one for one in masked if one not in secrets]
     return {
@@ -229,10 +229,17 @@ def _parameters(
     return secrets, plain
 
 
-def _carried(found: Found) -> dict[str, Any]:
-    """What is known of its steps and waits, for DebugKeeper; `again` are finished steps whose results are not told."""
+def _carried(found: Found, *, has_secrets: bool) -> dict[str, Any]:
+    """What is known of its steps and waits, for DebugKeeper; `again` are finished steps whose results are not told: of
+    a job that has secrets none is.
+    """
+
+    def is_told(one: JsonObject, name: str = "result") -> bool:
+        size_of_null = len("null")
+        return one[name] is not None or one["size"] == 0 or (one["size"] == size_of_null and not has_secrets)
+
     finished = [step for step in found.steps or () if step["finished_at"] is not None]
-    told = [step for step in finished if _is_told(step)]
+    told = [step for step in finished if is_told(step)]
     return {
         "job": found.job["id"],
         "steps": [[one["name"], json.dumps(one["result"])] for one in told if one["kind"] == "step"],
@@ -246,15 +253,10 @@ def _carried(found: Found) -> dict[str, Any]:
         "signals": [
             [one["name"], json.dumps(one["payload"])]
             for one in found.signals
-            if one["taken_by"] is None and _is_told(one, "payload")
+            if one["taken_by"] is None and is_told(one, "payload")
         ],
-        "again": [one["name"] for one in finished if one["kind"] == "step" and not _is_told(one)],
+        "again": [one["name"] for one in finished if one["kind"] == "step" and not is_told(one)],
     }
-
-
-def _is_told(one: JsonObject, name: str = "result") -> bool:
-    """Whether the value is there: of a job with sensitive parameters the size alone is told."""
-    return one[name] is not None or one["size"] in (0, len("null"))
 
 
 def _payload(wait: JsonObject) -> str | None:
