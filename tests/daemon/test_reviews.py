@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inotify_simple import INotify, flags
 
 from bgjob import AsyncClient, Client
 from bgjob.aio import AsyncJob
@@ -235,6 +236,19 @@ def test_only_a_job_for_review_can_be_settled(client: Client, running: RunningDa
         with pytest.raises(JobNotFoundError):
             client.settle(10**9, **said)  # type: ignore[arg-type]
     assert running.spooled() == []
+
+
+def test_the_journal_of_what_is_not_for_review_is_nobodys_to_put_there(
+    client: Client, running: RunningDaemon
+) -> None:
+    job = client.run_background_job("probes.Probe", "echo", {"value": 1})
+    job.wait(30)
+    eventually(lambda: running.spooled() == [])
+    with INotify() as watch:
+        watch.add_watch(running.spool, flags.CREATE)
+        with pytest.raises(NotForReviewError):
+            job.settle(completed=False)
+        assert watch.read(timeout=0) == []
 
 
 def test_a_result_has_the_size_of_any(client: Client) -> None:

@@ -400,6 +400,18 @@ def test_what_a_hook_is_owed_is_known_once_it_is_settled_as_failed(store: Store)
     assert (found[1].outcome, found[1].error_message) == (UNKNOWN.outcome, "the bank says no")
 
 
+def test_what_a_hook_is_owed_of_a_later_end_is_in_the_words_of_that(store: Store) -> None:
+    job_id = for_review(store)
+    settle(store, job_id, DID_NOT)
+    store.now += 5
+    store.commit(retries(job_id), lanes=ONE)
+    store.commit(starts(job_id, 2), ends(job_id, NEVER_AGAIN, 2, at=store.now))
+    with closing(Reader(store.state_dir)) as reader:
+        found = reader.failed_attempt(job_id, 2)
+    assert found is not None
+    assert (found[1].outcome, found[1].error_message) == (NEVER_AGAIN.outcome, NEVER_AGAIN.error_message)
+
+
 @pytest.mark.parametrize("word", ["completed", "step"])
 def test_no_hook_is_owed_to_what_took_effect(store: Store, word: str) -> None:
     job_id = for_review(store)

@@ -24,9 +24,7 @@ def as_json(read: StepsRead) -> JsonObject:
 
 def try_open(client: Client, job: Mapping[str, Any]) -> JsonObject | None:
     """The step that has begun last and is not finished, with its token."""
-    told = client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).steps
-    begun = [step for step in told if step["kind"] == "step" and step["finished_at"] is None]
-    return max(begun, key=lambda step: (step["attempt"], step["began_at"]), default=None)
+    return client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).open_step
 
 
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
