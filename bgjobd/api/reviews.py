@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.errors import InvalidParameterError, NotForReviewError, TooLargeError
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import summary_of_stored
@@ -22,8 +22,10 @@ async def settle(daemon: Daemon, given: schemas.Settle, caller: Caller) -> JsonO
     item = JobSettled(given.id, _word(given, caller.uid))
     if isinstance(item.fact, SettledAsFailed):
         async with caller.turn:
-            latest = (await summary_of_stored(daemon, given.id))["attempt"]
-        with daemon.supervisor.expecting_hook((given.id, latest)):
+            job = await summary_of_stored(daemon, given.id)
+        if job["review_since"] is None:  # no fence in the way of an attempt that begins
+            raise NotForReviewError(id=given.id, status=job["status"])
+        with daemon.supervisor.expecting_hook((given.id, job["attempt"])):
             await daemon.record(item)
     else:
         await daemon.record(item)
