@@ -640,6 +640,15 @@ def test_a_signal_that_nobody_has_taken_is_taken_once_and_then_waited_for() -> N
     assert waits.get(("signal", "packed", 2)) is None
 
 
+def test_a_payload_that_is_no_json_is_asked_for_again() -> None:
+    typed, told = ['{"parcels": 2', "", None], list[str]()
+    known = {"job": 1, "steps": [], "waits": [], "tokens": {}, "signals": []}
+    _, waits = DebugKeeper(known, told.append, lambda question: typed.pop(0)).carried()
+    assert waits.get(("signal", "packed", 1)) == ("null", False)
+    assert [message.partition(":")[0] for message in told] == ["this is no JSON"]
+    assert waits.get(("signal", "packed", 2)) is None
+
+
 def test_what_attempts_have_waited_for_comes_again_and_a_sleep_is_over() -> None:
     kept = keeper(waits=[["signal", "packed", 1, None, True]])
     _, waits = kept.carried()

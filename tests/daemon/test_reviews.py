@@ -120,6 +120,22 @@ def hooks(running: RunningDaemon) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+def test_a_word_about_a_job_that_is_just_being_started_costs_it_nothing(
+    running: RunningDaemon, client: Client
+) -> None:
+    ended(client, "raise")
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    job = client.run_background_job(TARGET, "end", {"how": "raise"})
+    eventually(lambda: job.refresh()["status"] == "running")
+    with pytest.raises(NotForReviewError):
+        job.settle(completed=False)
+    os.kill(server, signal.SIGKILL)
+    job.wait(30)
+    outcomes = [one["outcome"] for one in client.get(job.id).snapshot["attempts"]]
+    assert outcomes == ["not_started", "failed"]
+
+
 @pytest.mark.parametrize(
     ("how", "error"),
     [

@@ -18,11 +18,11 @@ from bgjob.errors import (
 )
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, IfFailed, Status, UniqueWhile
 from bgjobd.core.edges import NewGroup, Node, Of, Take, Ties
-from bgjobd.core.facts import Settled, SettledAsCompleted, SettledAsFailed, StepSettled
+from bgjobd.core.facts import RetryRequested, Settled, SettledAsCompleted, SettledAsFailed, StepSettled
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Deleted, Deletion, Flow, JobSettled, KeyTrimming, Look
+from bgjobd.store.items import Deleted, Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted
@@ -36,6 +36,7 @@ from tests.store.samples import (
     Store,
     asked,
     begun,
+    cancels,
     does,
     done,
     ends,
@@ -126,6 +127,14 @@ def test_a_retry_is_an_answer_too_and_a_later_review_knows_nothing_of_an_earlier
     store.commit(retries(job_id), lanes=ONE)
     leave(store, job_id, number=3)
     assert stands(store, job_id) == ("failed", True, None, None)
+
+
+def test_a_step_that_was_settled_is_forgotten_too_however_soon(store: Store) -> None:
+    job_id = for_review(store)
+    from_start = JobRequests((job_id,), RetryRequested(from_start=True))
+    step = JobSettled(job_id, WORDS["step"])
+    store.commit(step, cancels(job_id), from_start, lanes=Lanes(0))
+    assert (store.job(job_id)["steps"], store.count("job_steps")) == (0, 0)
 
 
 @pytest.mark.parametrize("word", WORDS)
