@@ -19,10 +19,9 @@ def steps_of(client: Client, job: Mapping[str, Any]) -> dict[str, Any]:
     first = client.steps(job["id"], limit=1 if left_out else _MOST)
     latest = client.steps(job["id"], after=left_out, limit=_MOST) if left_out else first
     untaken = [one for one in first.signals if one["taken_by"] is None]
-    begun = [step for step in latest.steps if step["kind"] == "step" and step["finished_at"] is None]
     told = {"steps": latest.steps[::-1], "steps_left_out": left_out, "signals": untaken[::-1]}
     of_state = {"state": first.state, "state_size": first.state_size}
-    return told | of_state | {"open_step": begun[-1] if begun else None}
+    return told | of_state | {"open_step": latest.open_step}
 
 
 _NO_STATE: Final = {"state": None, "state_size": None}

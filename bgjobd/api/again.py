@@ -59,8 +59,7 @@ async def _read(daemon: Daemon, job_id: int, by: Submitter, caller: Caller) -> t
             raise PermissionDeniedError(
                 reason=f"job {job_id} is another user's; who may manage may run it again"
             )
-        may_run = job.status.is_final and job.review_since is None
-        return (job, json.loads(job.call.parameters)) if may_run else (None, {})
+        return (job, json.loads(job.call.parameters)) if job.is_over else (None, {})
 
     async with caller.turn:
         return await daemon.readers.read(read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from bgjob.codec import JsonObject, to_json
@@ -20,15 +21,24 @@ if TYPE_CHECKING:
 
 async def settle(daemon: Daemon, given: schemas.Settle, caller: Caller) -> JsonObject:
     item = JobSettled(given.id, _word(given, caller.uid))
-    if isinstance(item.fact, SettledAsFailed):
-        async with caller.turn:
-            latest = (await summary_of_stored(daemon, given.id))["attempt"]
-        with daemon.supervisor.expecting_hook((given.id, latest)):
-            await daemon.record(item)
-    else:
+    with await _hook_expected(daemon, item, caller):
         await daemon.record(item)
     say_who(daemon, f"settlement of job {given.id}", caller)
     return {}
+
+
+async def _hook_expected(daemon: Daemon, item: JobSettled, caller: Caller) -> AbstractContextManager[None]:
+    """What there is to be while it is stored. Raises JobNotFoundError.
+
+    Of a job that is not for review nothing is touched: its attempt may be about to start.
+    """
+    if not isinstance(item.fact, SettledAsFailed):
+        return nullcontext()
+    async with caller.turn:
+        job = await summary_of_stored(daemon, item.job_id)
+    if job["review_since"] is None:
+        return nullcontext()
+    return daemon.supervisor.expecting_hook((item.job_id, job["attempt"]))
 
 
 def _word(given: schemas.Settle, uid: int) -> Settled:

@@ -51,13 +51,13 @@ async def follow(daemon: Daemon, given: schemas.Values, caller: Caller) -> Async
         while not is_over:
             news = await follower.next()
             is_over = news.is_over
-            new = [value for value in news if value.number > last]
-            for some in _portions(new, given.limit or _AT_ONCE):
-                last = some[-1].number
-                is_end = is_over and some[-1] is new[-1]
-                yield _encoded(some, last, 0, is_end, continues=True)
-            if is_over and not new:
+            known = sum(value.number <= last for value in news)
+            if is_over and known == len(news):
                 yield _encoded([], last, 0, is_end=True, continues=True)
+            for some in _portions(news[known:], given.limit or _AT_ONCE):
+                texts, known = news.texts[known : known + len(some)], known + len(some)
+                last = some[-1].number
+                yield _encoded(texts, last, 0, is_over and known == len(news), continues=True)
 
 
 class _Told:
@@ -79,15 +79,13 @@ def _page(
     if found is None:
         return None
     is_end = (found.has_ended if is_over is None else is_over) and not found.has_more
-    reply = _encoded(found.values, found.next, found.left_out, is_end, continues=is_stream)
+    texts = [value.to_json() for value in found.values]
+    reply = _encoded(texts, found.next, found.left_out, is_end, continues=is_stream)
     return _Told(reply, found.next, found.has_more)
 
 
 def _news(job_id: int, commit: Commit) -> Values | None:
-    if job_id not in commit.jobs and not any(value.job_id == job_id for value in commit.values):
-        return None
-    news = Values([value for value in commit.values if value.job_id == job_id])
-    news.is_over = any(job.id == job_id and job.status.is_final for job in commit.changed)
+    news = commit.values_of(job_id)
     return news if news or news.is_over else None
 
 
@@ -106,14 +104,7 @@ def _portions(values: Sequence[StoredValue], limit: int) -> Iterator[Sequence[St
 
 
 def _encoded(
-    values: Sequence[StoredValue], next: int, left_out: int, is_end: bool, continues: bool = False
+    values: Sequence[str], next: int, left_out: int, is_end: bool, continues: bool = False
 ) -> Encoded:
-    """The values pass through as they are stored: that a reply can hold them was seen before."""
-    listed = ",".join(map(_written, values))
     rest = to_json({"next": next, "left_out": left_out, "is_end": is_end})
-    return Encoded(f'{{"values":[{listed}],{rest[1:]}'.encode(), continues)
-
-
-def _written(value: StoredValue) -> str:
-    own = {"number": value.number, "attempt": value.attempt, "step": value.step, "at": value.at}
-    return f'{to_json(own)[:-1]},"value":{value.value}}}'
+    return Encoded(f'{{"values":[{",".join(values)}],{rest[1:]}'.encode(), continues)

@@ -46,12 +46,15 @@ class RefusedError(Exception):
 
 
 class Found(NamedTuple):
-    """A job as it was told, with its steps and its signals, None where those are not known, and its state."""
+    """A job as it was told, with its steps and its signals, None where those are not known, and its state, of which the
+    size alone is told where it is not to be shown.
+    """
 
     job: JsonObject
     steps: Sequence[JsonObject] | None
     signals: Sequence[JsonObject]
     state: JsonObject | None = None
+    state_size: int | None = None
 
 
 def debug(given: argparse.Namespace, config: Config) -> int:
@@ -80,7 +83,7 @@ def _from_daemon(job_id: int, config: Config) -> Found:
             if job.get("steps") is None:
                 return Found(job, [], [])
             read = found.steps()
-            return Found(job, read.steps, read.signals, read.state)
+            return Found(job, read.steps, read.signals, read.state, read.state_size)
     except JobNotFoundError as error:
         raise RefusedError(f"{error}; `bgjob list` has those there are", UNKNOWN) from None
     except (SocketDeniedError, RequestError) as error:
@@ -102,16 +105,18 @@ def _from_file(given: argparse.Namespace) -> Found:
                 told = values.from_json(file.read())
         job = answers.job({"job": told})
         told_steps, signals = told.get("steps_told"), told.get("signals") or []
-        state = told.get("state")
+        state, size = told.get("state"), told.get("state_size")
         if told_steps is not None:
-            answers.steps({"steps": told_steps, "signals": signals, "state": state, "next": None})
+            answers.steps(
+                {"steps": told_steps, "signals": signals, "state": state, "next": None, "state_size": size}
+            )
     except (OSError, ValueError, ProtocolError) as error:
         raise RefusedError(
             f"--from {given.source} has no job as `bgjob show --json` tells it: {error}", USAGE
         ) from None
     if job["id"] != given.id:
         raise RefusedError(f"--from {given.source} has job {job['id']}, not {given.id}", USAGE)
-    return Found(job, told_steps if told_steps is not None or job.get("steps") else [], signals, state)
+    return Found(job, told_steps if told_steps is not None or job.get("steps") else [], signals, state, size)
 
 
 def _check(given: argparse.Namespace, job: JsonObject) -> None:
@@ -147,7 +152,7 @@ def _asked(
     masked = _masked(job)
     sensitive = {*masked, *(config.approved[name].sensitive or ())}
     secrets, plain = _parameters(given.parameters, sensitive)
-    carried = _carried(found)
+    carried = _carried(found, has_secrets=bool(sensitive))
     timeout = job["timeout"] if job["timeout"] is not None else limits.value_of(config, name, "timeout")
     untold = [one for one in masked if one not in secrets]
     return {
@@ -224,10 +229,17 @@ def _parameters(
     return secrets, plain
 
 
-def _carried(found: Found) -> dict[str, Any]:
-    """What is known of its steps and waits, for DebugKeeper; `again` are finished steps whose results are not told."""
+def _carried(found: Found, *, has_secrets: bool) -> dict[str, Any]:
+    """What is known of its steps and waits, for DebugKeeper; `again` are finished steps whose results are not told: of
+    a job that has secrets none is.
+    """
+
+    def is_told(one: JsonObject, name: str = "result") -> bool:
+        size_of_null = len("null")
+        return one[name] is not None or one["size"] == 0 or (one["size"] == size_of_null and not has_secrets)
+
     finished = [step for step in found.steps or () if step["finished_at"] is not None]
-    told = [step for step in finished if _is_told(step)]
+    told = [step for step in finished if is_told(step)]
     return {
         "job": found.job["id"],
         "steps": [[one["name"], json.dumps(one["result"])] for one in told if one["kind"] == "step"],
@@ -241,15 +253,10 @@ def _carried(found: Found) -> dict[str, Any]:
         "signals": [
             [one["name"], json.dumps(one["payload"])]
             for one in found.signals
-            if one["taken_by"] is None and _is_told(one, "payload")
+            if one["taken_by"] is None and is_told(one, "payload")
         ],
-        "again": [one["name"] for one in finished if one["kind"] == "step" and not _is_told(one)],
+        "again": [one["name"] for one in finished if one["kind"] == "step" and not is_told(one)],
     }
-
-
-def _is_told(one: JsonObject, name: str = "result") -> bool:
-    """Whether the value is there: of a job with sensitive parameters the size alone is told."""
-    return one[name] is not None or one["size"] in (0, len("null"))
 
 
 def _payload(wait: JsonObject) -> str | None:
@@ -297,6 +304,8 @@ def _further(found: Found, carried: Mapping[str, Any]) -> list[str]:
         told.append(
             f"Finished, and run again, for what they returned is not told: {_names(carried['again'])}."
         )
+    if found.state is None and found.state_size is not None:
+        told.append(f"Its state, {text.size(found.state_size)}, is not told, and is empty here.")
     return told
 
 

@@ -62,9 +62,11 @@ _FATES: Final = {
 }
 
 
-def fate_of(status: Status, is_for_review: bool = False) -> Fate:
-    """Of a job that stands so; what nobody knows of, until a person says it, is no end."""
-    return Fate.UNFINISHED if is_for_review else _FATES[status]
+def fate_of(status: Status, is_for_review: bool = False, *, to_next_one: bool = False) -> Fate:
+    """Of a job that stands so; what nobody knows of, until a person says it, is no end but to the next one of its
+    schedule, which is another matter.
+    """
+    return Fate.UNFINISHED if is_for_review and not to_next_one else _FATES[status]
 
 
 def standing(predecessor: Fate, if_failed: IfFailed) -> Standing:

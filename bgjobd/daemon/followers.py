@@ -53,6 +53,7 @@ class Commit:
         self.values = values
         self._steps = steps or StepsUnderWay()
         self._summaries: dict[int, JsonObject] = {}
+        self._values: dict[int, Values] = {}
 
     @cached_property
     def jobs(self) -> frozenset[int]:
@@ -62,6 +63,13 @@ class Commit:
     def summaries(self, is_wanted: Callable[[Job], bool]) -> list[JsonObject]:
         """The changed jobs that are wanted, after each of their changes."""
         return [self._summary(place) for place, job in enumerate(self.changed) if is_wanted(job)]
+
+    def values_of(self, job_id: int) -> Values:
+        """What the job has emitted, and whether it has ended."""
+        if job_id not in self._values:
+            found = self._values[job_id] = Values([value for value in self.values if value.job_id == job_id])
+            found.is_over = any(job.id == job_id and job.status.is_final for job in self.changed)
+        return self._values[job_id]
 
     def _summary(self, place: int) -> JsonObject:
         if place not in self._summaries:
@@ -101,6 +109,11 @@ class Values(list[StoredValue]):
     """Values that the job asked for has emitted, and whether these are the last, for it has ended."""
 
     is_over = False
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Each as JSON; made once for all who follow."""
+        return [value.to_json() for value in self]
 
     def size(self) -> int:
         return sum([_SIZE + len(value.value) for value in self])

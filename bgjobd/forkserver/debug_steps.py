@@ -79,8 +79,20 @@ class DebugKeeper:
             if sent[0] == name:
                 self._signals.remove(sent)
                 return sent[1], False
-        typed = self._ask(f"signal {name}, as JSON: ")
-        return None if typed is None else (_json(typed), False)
+        payload = self._asked(f"signal {name}, as JSON: ")
+        return None if payload is None else (payload, False)
+
+    def _asked(self, question: str) -> str | None:
+        """The payload that the person types, nothing being null; None where there is nothing more to read. What is no
+        JSON is asked for again: what the job has done until then, it would do once more to come here."""
+        while (typed := self._ask(question)) is not None:
+            try:
+                json.loads(typed or "null")
+            except ValueError as error:
+                self._tell(f"this is no JSON: {error}")
+            else:
+                return typed or "null"
+        return None
 
 
 class _Waits(dict[Wait, tuple[str | None, bool]]):
@@ -96,15 +108,6 @@ class _Waits(dict[Wait, tuple[str | None, bool]]):
 
     def get(self, wait: Any, default: Any = None) -> Any:
         return self[wait] if wait in self else self._settle(wait)
-
-
-def _json(typed: str) -> str:
-    """The line, as JSON text: what is none is a text; nothing is null."""
-    try:
-        json.loads(typed or "null")
-    except ValueError:
-        return json.dumps(typed)
-    return typed or "null"
 
 
 def ask(question: str) -> str | None:

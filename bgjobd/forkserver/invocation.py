@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,8 +132,8 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
         return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
     caller = importlib.import_module(method.caller)
     # An older bgjob of the application's tells nobody which attempt this is.
-    own = {"context": context} if hasattr(caller, "job_context") else {}
-    return caller.call(
+    call_task = partial(caller.call, context=context) if hasattr(caller, "job_context") else caller.call
+    return call_task(
         member,
         key=order.key,
         number=order.number,
@@ -140,7 +141,6 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
         args=places,
         kwargs=names,
         contexts=dict.fromkeys(method.contexts, context),
-        **own,
     )
 
 

@@ -23,8 +23,8 @@ def run_again(item: AgainAsked, overlay: Overlay) -> Stored | None:
     if known is not None:
         return Stored(_known_id(known, item), created=False)
     source = overlay.job(item.source_id)
-    if source.review_since is not None or not source.status.is_final:
-        standing = source.status if source.review_since is None else f"{source.status}, for review"
+    if not source.is_over:
+        standing = f"{source.status}, for review" if source.is_for_review else source.status
         raise InvalidStateError(id=source.id, status=standing)
     if item.wanted is None or source != item.source:
         return None

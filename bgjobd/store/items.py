@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.edges import Group, NewGroup
 from bgjobd.core.facts import (
@@ -654,6 +655,11 @@ class StoredValue(NamedTuple):
     step: str | None
     at: str
     value: str
+
+    def to_json(self) -> str:
+        """As it is told, the value as it is stored: that a reply can hold it was seen before."""
+        own = {"number": self.number, "attempt": self.attempt, "step": self.step, "at": self.at}
+        return f'{to_json(own)[:-1]},"value":{self.value}}}'
 
 
 @dataclass(frozen=True, slots=True)

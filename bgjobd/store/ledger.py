@@ -88,6 +88,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.HELD_SCOPE: rates.HOLD,
         Kind.BEGUN_STEP: steps.BEGIN_STEP,
         Kind.FINISHED_STEP: steps.FINISH_STEP,
+        Kind.SETTLED_STEP: steps.SETTLE_STEP,
         Kind.COUNTED_STEPS: steps.COUNT_STEPS,
         Kind.UNUSED_STEP: steps.MARK_UNUSED,
         Kind.OPENED_WAIT: waits.OPEN_WAIT,
@@ -103,7 +104,6 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
         Kind.REVIEWED_JOB: statements.REVIEW_JOB,
-        Kind.SETTLED_STEP: steps.SETTLE_STEP,
     }
 )
 """What writes the rows of each kind."""

@@ -446,7 +446,7 @@ class Reader:
         sensitive = tuple(json.loads(job["sensitive"] or "[]"))
         call = Call(job["class_name"], job["method_name"], job["parameters"], sensitive)
         ending = _ending(last)
-        if job["settled_at"] is not None:
+        if job["settled_at"] == job["finished_at"]:  # else that was an earlier end
             ending = replace(ending, error_message=job["error"])
         return call, ending, instant(job["occurrence"])
 

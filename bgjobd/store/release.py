@@ -382,7 +382,7 @@ class Release:
 class _End:
     """What has become of a node; of a job with its result, as JSON text, if it has one. `taken` once that is read.
 
-    `goes_on` is the schedule of one that is for review: its next job is another matter, and waits no more.
+    `goes_on` is the schedule of one that is for review.
     """
 
     node: Node
@@ -393,8 +393,10 @@ class _End:
 
     def seen_by(self, job: Job) -> _End:
         """The same as it stands to this job, which comes after it."""
-        is_next_one = self.goes_on is not None and self.goes_on == job.schedule
-        return replace(self, fate=Fate.FAILED) if is_next_one else self
+        if self.goes_on is None:
+            return self
+        fate = fate_of(Status.FAILED, is_for_review=True, to_next_one=self.goes_on == job.schedule)
+        return replace(self, fate=fate)
 
 
 def _fate(job: Job | Countable) -> Fate:

@@ -158,7 +158,9 @@ def ties_of(job: Job) -> Row:
 
 
 def terms_of(job: Job) -> Row:
-    """The columns that a person can change of a job that waits, beside those that any fact can."""
+    """The columns that a person can change of a job that waits, beside those that any fact can; until when it waits for
+    its key, the gate finds anew.
+    """
     return {
         "id": job.id,
         "queue": job.queue,
@@ -167,6 +169,7 @@ def terms_of(job: Job) -> Row:
         "max_retries": job.policy.max_retries,
         "expires_at": text_of(job.expires_at),
         "key": job.key,
+        "waits_until": None,
     }
 
 

@@ -412,7 +412,7 @@ UPDATE_TERMS: Final = _compiled(
     BackgroundJob.update(
         {
             getattr(BackgroundJob, name): _p(name)
-            for name in ("queue", "priority", "timeout", "max_retries", "expires_at", "key")
+            for name in ("queue", "priority", "timeout", "max_retries", "expires_at", "key", "waits_until")
         }
     ).where(BackgroundJob.id == _p("id"))
 )

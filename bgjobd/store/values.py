@@ -8,15 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from bgjob import codec
-from bgjob.words import MOST_BYTES_OF_A_VALUE, MOST_VALUES, Status
+from bgjob.words import MOST_BYTES_KEPT, MOST_BYTES_OF_A_VALUE, MOST_VALUES, Status
 from bgjobd.forkserver.journal import MAX_NESTING
 from bgjobd.host import json_portions
 from bgjobd.store.engines import Connection
 from bgjobd.store.items import StoredValue
 from bgjobd.store.statements import Execute
-
-_MOST_BYTES: Final = 4 * 1024 * 1024
-"""What the values of a job may take, beside how many they may be: the newest are kept."""
 
 _SPARE: Final = 20
 """They are trimmed once this part of what may be kept is too much: each time many, and never more than a tenth."""
@@ -67,10 +64,10 @@ class Kept(NamedTuple):
     def try_trimmed(self) -> Kept | None:
         """Without the oldest, where they are too many or too large; None where all may stay."""
         is_long = self.last - self.first >= MOST_VALUES + MOST_VALUES // _SPARE
-        is_large = self.ends - self.first_ends >= _MOST_BYTES + _MOST_BYTES // _SPARE
+        is_large = self.ends - self.first_ends >= MOST_BYTES_KEPT + MOST_BYTES_KEPT // _SPARE
         if not (is_long or is_large):
             return None
-        first, first_ends = self.last - MOST_VALUES + 1, self.ends - _MOST_BYTES
+        first, first_ends = self.last - MOST_VALUES + 1, self.ends - MOST_BYTES_KEPT
         return self._replace(first=max(self.first, first), first_ends=max(self.first_ends, first_ends))
 
 

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     HELD_SCOPE = auto()
     BEGUN_STEP = auto()
     FINISHED_STEP = auto()
+    SETTLED_STEP = auto()
     COUNTED_STEPS = auto()
     UNUSED_STEP = auto()
     OPENED_WAIT = auto()
@@ -57,7 +58,6 @@ class Kind(StrEnum):
     FORGOTTEN_STATE = auto()
     FREED_SIGNALS = auto()
     REVIEWED_JOB = auto()
-    SETTLED_STEP = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import ATTEMPT, MAX_NOTES, MAX_VALUE, MAX_VALUED, MAX_VALUES
 from bgjobd.store.items import Told, ValueNote
@@ -10,7 +12,8 @@ from bgjobd.supervisor.spool import Spool
 
 
 class NotesReader:
-    """Reads on where it has stopped, until all is read that one may tell.
+    """Reads on where it has stopped, until all is read that one may tell: who tells more has written its journal by
+    itself, and is read no further.
 
     `count`: how many notes were read. `has_more`: that there are others. `is_waiting`: that the portion read last
     says that the method has returned, and its result found no room.
@@ -21,29 +24,29 @@ class NotesReader:
         self._end = 0
         self._values_left, self._bytes_left = MAX_VALUES, MAX_VALUED
         self._notes_left = MAX_NOTES
+        self._is_forged = False
         self.count = 0
         self.has_more = False
         self.is_waiting = False
 
     def read(self, pid: int) -> tuple[Told, ...]:
         """The next portion of what its process told. Raises OSError."""
-        if not (self._notes_left or self._values_left):
+        if self._is_forged:
             self.has_more = self.is_waiting = False
             return ()
         news = self._spool.read_news(self._key, self._end, pid, self._kind)
-        found = tuple([note for note in notes(news.notes) if self._has_room(note)])
+        found = tuple(takewhile(self._has_room, notes(news.notes)))
+        self._is_forged = len(found) < len(news.notes)
         self._end, self.has_more, self.is_waiting = news.end, news.has_more, news.is_waiting
         self.count += len(found)
         return found
 
     def _has_room(self, note: Told) -> bool:
-        """Whether an attempt may tell that, too; what is beyond a job has written by itself."""
+        """Whether an attempt may tell that, too."""
         if not isinstance(note, ValueNote):
-            self._notes_left, has_room = max(0, self._notes_left - 1), self._notes_left > 0
-            return has_room
+            self._notes_left -= 1
+            return self._notes_left >= 0
         size = len(note.value.encode())
-        if not self._values_left or size > min(MAX_VALUE, self._bytes_left):
-            return False
         self._values_left -= 1
         self._bytes_left -= size
-        return True
+        return self._values_left >= 0 and self._bytes_left >= 0 and size <= MAX_VALUE

@@ -115,9 +115,13 @@ class SpoolFiles:
         return bool(os.fstat(self.descriptor).st_mode & 0o001)
 
     def remove(self, name: str) -> None:
-        # It was removed before a crash, or is no file: nothing that could be mended here.
-        with suppress(OSError):
+        """Have nothing of this name. Where that cannot be, nothing could be mended here."""
+        try:
             os.unlink(name, dir_fd=self.descriptor)
+        except IsADirectoryError:
+            self._put_aside_directory(name)
+        except OSError:
+            pass  # it was removed before a crash
 
     def remove_unfinished(self) -> None:
         """Remove what an earlier daemon was writing when it was killed."""

@@ -122,6 +122,12 @@ class StepsRead(NamedTuple):
     next: int | None
     state_size: int | None = None
 
+    @property
+    def open_step(self) -> JsonObject | None:
+        """The step that has begun last and is not finished, with its token."""
+        begun = [step for step in self.steps if step["kind"] == "step" and step["finished_at"] is None]
+        return begun[-1] if begun else None
+
     def with_more(self, more: StepsRead) -> StepsRead:
         """With those of the following answer. Raises ProtocolError where they are not."""
         if self.next is None or (more.next is not None and more.next <= self.next):

@@ -463,13 +463,16 @@ _WANTED = {
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
+    "name": f"a text of {_LENGTHS} characters is wanted",
+    "signal_key": f"a text of {_LENGTHS} characters is wanted, another for each signal",
+    "from_step": f"the name of a finished step is wanted, of {_LENGTHS} characters",
     "completed": "one is wanted of `completed` and `step`",
     "step": f"a step is wanted that is not finished, by its name of {_LENGTHS} characters",
     "result": "it goes with what took effect, a job that completed or a step",
     "why": "a text is wanted of up to 10,000 characters, and only for what failed",
 }
-"""What a parameter of Submit takes, or of Change, Get, Pause, Resume and Settle; the daemon's error has but its
-name.
+"""What a parameter of Submit takes, or of Change, Get, Pause, Resume, Signal, Again and Settle; the daemon's error has
+but its name.
 """
 
 _OF_OTHERS = ("options.after", "options.take", "options.group")

@@ -115,8 +115,8 @@ class FollowedOutput(Follower[OutputPart]):
         return [read.part] if read.part.marked else []
 
 
-class FollowedValues(Follower[Value]):
-    """What a job emits, with its place; the key to go on with is the last one's number. `on_gap` hears how many were
+class _Emitted(Follower[T]):
+    """What a job emits; the key to go on with is the last one's number. `on_gap` hears how many were
     not kept long enough to be told.
     """
 
@@ -138,38 +138,29 @@ class FollowedValues(Follower[Value]):
     def is_over(self) -> bool:
         return self._is_over
 
-    def take(self, parameters: JsonObject) -> list[Value]:
+    def is_end(self) -> bool:
+        return self._is_over
+
+    def _taken(self, parameters: JsonObject) -> list[Value]:
         read = answers.values(parameters)
         if read.left_out:
             self._on_gap(read.left_out)
         self._after, self._is_over = read.next, read.is_end
         return read.values
 
-    def is_end(self) -> bool:
-        return self._is_over
+
+class FollowedValues(_Emitted[Value]):
+    """What a job emits, each value with its place."""
+
+    def take(self, parameters: JsonObject) -> list[Value]:
+        return self._taken(parameters)
 
 
-class FollowedBareValues(Follower[Any]):
+class FollowedBareValues(_Emitted[Any]):
     """The same without their places."""
 
-    has_greeting = True
-
-    def __init__(self, job_id: int, after: int) -> None:
-        self._told = FollowedValues(job_id, after)
-
-    @property
-    def request(self) -> Request:
-        return self._told.request
-
-    @property
-    def is_over(self) -> bool:
-        return self._told.is_over
-
     def take(self, parameters: JsonObject) -> list[Any]:
-        return [one.value for one in self._told.take(parameters)]
-
-    def is_end(self) -> bool:
-        return self._told.is_end()
+        return [one.value for one in self._taken(parameters)]
 
 
 class Watched(Follower[JsonObject]):

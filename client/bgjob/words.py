@@ -38,6 +38,8 @@ MOST_BYTES_OF_VALUES: Final = 1024 * 1024
 """What those of an attempt may take together, as JSON."""
 MOST_BYTES_OF_A_VALUE: Final = 64 * 1024
 """What one of them may take."""
+MOST_BYTES_KEPT: Final = 4 * 1024 * 1024
+"""What those of a job that are kept may take: the newest are."""
 
 
 class Status(StrEnum):

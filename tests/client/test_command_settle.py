@@ -126,6 +126,16 @@ def test_what_is_not_for_review_is_refused(client: Client, commands: Commands) -
     assert commands.run("settle", "99999", "--failed").returncode == 4
 
 
+def test_a_job_for_review_does_not_run_again_before_it_is_settled(client: Client, commands: Commands) -> None:
+    job_id = for_review(client)
+    done = commands.run("again", str(job_id))
+    assert (done.returncode, done.stderr) == (
+        77,
+        f"bgjob: job {job_id} is failed, for review; only jobs that have ended can run again; "
+        "of one for review `bgjob settle` says first what it did\n",
+    )
+
+
 def test_who_waits_ends_with_1_and_is_told_what_comes_next(client: Client, commands: Commands) -> None:
     done = commands.run("run", "pay.Pay::plain", "-w")
     (job_id,) = [one["id"] for one in client.list(limit=1)]

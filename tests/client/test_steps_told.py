@@ -205,7 +205,11 @@ def test_show_tells_of_a_state_its_size_and_all_of_it_with_the_steps(
     assert (told["state"], told["state_size"]) == ({"cursor": "a\nb\x1b"}, 23)
     secret = client.run_background_job("shop.Secret", "keep", {"cursor": 12})
     secret.result(20)
-    assert commands.run("show", str(secret.id), "--steps").stdout.endswith("\nstate 13 B\n")
+    assert commands.run("show", str(secret.id)).stdout.endswith("\nits state takes 13 B\n")
+    assert commands.run("show", str(secret.id), "--steps").stdout.endswith(
+        "\nstate 13 B\n\nsizes stand for values that are not told: of a class with sensitive parameters, "
+        "or no readable JSON\n"
+    )
 
 
 def test_a_signal_is_sent_from_the_command_line(client: Client, commands: Commands) -> None:
@@ -318,7 +322,7 @@ def test_a_payload_is_no_larger_than_it_may_be(client: Client) -> None:
 
 def test_an_empty_key_of_a_signal_is_refused_and_no_key_at_all_is_one_of_its_own(client: Client) -> None:
     job = waiting(client)
-    with pytest.raises(InvalidParameterError):
+    with pytest.raises(InvalidParameterError, match="a text of 1 to 255 characters is wanted"):
         job.signal("packed", key="")
     assert [job.signal("other"), job.signal("other")] == [True, True]
     job.cancel()

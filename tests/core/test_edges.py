@@ -66,6 +66,10 @@ def test_what_nobody_knows_of_is_no_end() -> None:
     assert fate_of(Status.FAILED, is_for_review=True) is Fate.UNFINISHED
 
 
+def test_to_the_next_job_of_its_schedule_it_is() -> None:
+    assert fate_of(Status.FAILED, is_for_review=True, to_next_one=True) is Fate.FAILED
+
+
 @pytest.mark.parametrize(("before", "after"), [*product(Standing, Standing)])
 def test_a_job_waits_for_what_is_not_met_and_is_cancelled_for_what_failed(
     before: Standing, after: Standing

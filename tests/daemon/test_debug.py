@@ -566,6 +566,49 @@ def test_a_retry_that_is_due_is_told(
     assert told in done.stderr
 
 
+@pytest.mark.parametrize(("sensitive", "is_run_again"), [(["rows"], True), ([], False)])
+def test_what_is_as_long_as_null_is_null_only_where_results_are_told(
+    running: RunningDaemon, tmp_path: Path, sensitive: list[str], is_run_again: bool
+) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        job = client.get(job_id).snapshot
+    at = job["created_at"]
+    step = {
+        "kind": "step",
+        "name": "charge",
+        "turn": 1,
+        "number": 1,
+        "attempt": 1,
+        "tries": 1,
+        "began_at": at,
+    }
+    step |= {"finished_at": at, "until": None, "size": 4, "result": None, "timed_out": False}
+    step |= {"unused_in": None, "by_uid": None, "token": "0" * 32}
+    told = job | {"sensitive": sensitive, "steps_told": [step], "signals": [], "state": None}
+    (tmp_path / "job.json").write_text(json.dumps(told))
+    (tmp_path / "rows").write_text("4")
+    done = debugged(
+        running,
+        job_id,
+        *("--from", str(tmp_path / "job.json"), "--yes"),
+        *(("-p", f"rows=@{tmp_path}/rows") if sensitive else ()),
+    )
+    assert ("Finished, and run again" in done.stderr) == is_run_again, done.stderr
+    assert ("Finished, and not run again: step charge." in done.stderr) != is_run_again
+
+
+def test_a_state_that_is_not_told_is_said_to_be_empty_here(running: RunningDaemon, tmp_path: Path) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        job = client.get(job_id).snapshot
+    told = {"steps_told": [], "signals": [], "state": None, "state_size": 12}
+    for state, is_said in ((told, True), (told | {"state_size": None}, False), (told | {"state": {}}, False)):
+        (tmp_path / "job.json").write_text(json.dumps(job | state))
+        done = debugged(running, job_id, "--from", str(tmp_path / "job.json"), "--yes")
+        assert ("Its state, 12 B, is not told, and is empty here." in done.stderr) == is_said, done.stderr
+
+
 def test_a_job_of_elsewhere_moves_no_terminal_and_forges_no_line(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -594,6 +637,15 @@ def test_a_signal_that_nobody_has_taken_is_taken_once_and_then_waited_for() -> N
     kept = keeper(signals=[["packed", "1"], ["other", "2"]])
     _, waits = kept.carried()
     assert waits.get(("signal", "packed", 1)) == ("1", False)
+    assert waits.get(("signal", "packed", 2)) is None
+
+
+def test_a_payload_that_is_no_json_is_asked_for_again() -> None:
+    typed, told = ['{"parcels": 2', "", None], list[str]()
+    known = {"job": 1, "steps": [], "waits": [], "tokens": {}, "signals": []}
+    _, waits = DebugKeeper(known, told.append, lambda question: typed.pop(0)).carried()
+    assert waits.get(("signal", "packed", 1)) == ("null", False)
+    assert [message.partition(":")[0] for message in told] == ["this is no JSON"]
     assert waits.get(("signal", "packed", 2)) is None
 
 

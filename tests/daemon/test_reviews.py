@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inotify_simple import INotify, flags
 
 from bgjob import AsyncClient, Client
 from bgjob.aio import AsyncJob
@@ -117,6 +118,22 @@ def ended(client: Client, how: str = "kill") -> int:
 def hooks(running: RunningDaemon) -> list[str]:
     file = running.directory / "hooks"
     return file.read_text().splitlines() if file.exists() else []
+
+
+def test_a_word_about_a_job_that_is_just_being_started_costs_it_nothing(
+    running: RunningDaemon, client: Client
+) -> None:
+    ended(client, "raise")
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    job = client.run_background_job(TARGET, "end", {"how": "raise"})
+    eventually(lambda: job.refresh()["status"] == "running")
+    with pytest.raises(NotForReviewError):
+        job.settle(completed=False)
+    os.kill(server, signal.SIGKILL)
+    job.wait(30)
+    outcomes = [one["outcome"] for one in client.get(job.id).snapshot["attempts"]]
+    assert outcomes == ["not_started", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -235,6 +252,19 @@ def test_only_a_job_for_review_can_be_settled(client: Client, running: RunningDa
         with pytest.raises(JobNotFoundError):
             client.settle(10**9, **said)  # type: ignore[arg-type]
     assert running.spooled() == []
+
+
+def test_the_journal_of_what_is_not_for_review_is_nobodys_to_put_there(
+    client: Client, running: RunningDaemon
+) -> None:
+    job = client.run_background_job("probes.Probe", "echo", {"value": 1})
+    job.wait(30)
+    eventually(lambda: running.spooled() == [])
+    with INotify() as watch:
+        watch.add_watch(running.spool, flags.CREATE)
+        with pytest.raises(NotForReviewError):
+            job.settle(completed=False)
+        assert watch.read(timeout=0) == []
 
 
 def test_a_result_has_the_size_of_any(client: Client) -> None:

@@ -107,7 +107,7 @@ CONTRADICTIONS = [
     ),
     (
         f"{ATTEMPTS} outcome = 'lost' WHERE job_id = 1",
-        "job 1: it is completed, and its latest attempt is not (lost)",
+        "job 1: it is completed, and its latest attempt is not (lost), nor has anybody settled it",
     ),
     (
         f"{ATTEMPTS} outcome = 'completed' WHERE job_id = 2",

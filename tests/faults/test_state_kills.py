@@ -152,7 +152,7 @@ def test_a_spool_that_another_database_had_has_no_state_for_a_job_of_the_same_nu
         assert files(running) == []
 
 
-@pytest.mark.parametrize("plant", ["fifo", "link", "huge", "forged", "torn"])
+@pytest.mark.parametrize("plant", ["fifo", "link", "huge", "forged", "torn", "directory"])
 def test_what_a_job_puts_in_the_place_of_its_state_costs_nobody_anything(
     running: RunningDaemon, tmp_path: Path, plant: str
 ) -> None:
@@ -172,6 +172,9 @@ def test_what_a_job_puts_in_the_place_of_its_state_costs_nobody_anything(
             path.write_bytes(state_file._record(2**52, b'{"a":' * 60_000 + b"}"))
         case "torn":
             path.write_bytes(b"\1" * 136 * 1024)
+        case "directory":
+            path.mkdir()
+            (path / "file").touch()
     (tmp_path / "end").touch()
     assert ended(running, job_id)["status"] == "completed"
     assert stored(running, job_id) == []

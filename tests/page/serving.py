@@ -216,6 +216,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(steps=samples["steps"], signals=samples["signals"], next=None, **of_state)
         case "Values":
             line.reply(values=samples["values"], next=samples["values_told"], left_out=0, is_end=True)
+        case "Settle":
+            line.reply()
         case "Signal":
             line.reply(id=samples["job"]["id"], created=True)
         case "Stack":

@@ -556,3 +556,19 @@ def test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_k
     few = steps()
     submit(store, lanes, *"abc" * 200, *map(str, range(600)))
     assert steps() <= 1.3 * few
+
+
+def test_a_job_that_is_replaced_by_one_without_a_key_waits_for_none_any_more(store: Store) -> None:
+    lanes = Lanes(100, keys={"default": KeyRules(rate=Rate(10, 1.0), share=Share.KEY)})
+    unique = Unique("w", if_held=IfHeld.REPLACE)
+    submit(store, lanes, "a", "a", "b")
+    store.commit(Look(), lanes=lanes)
+    (job_id,) = submit(store, lanes, "a", unique=unique)
+    store.commit(
+        *[cancels(row["id"]) for row in store.rows("SELECT id FROM background_jobs WHERE ready = 3")[:1]],
+        lanes=lanes.closed(),
+    )
+    assert store.job(job_id)["waits_until"] is not None
+    submit(store, lanes, None, unique=unique)
+    job = store.job(job_id)
+    assert (job["key"], job["ready"], job["waits_until"]) == (None, 1, None)

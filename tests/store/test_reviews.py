@@ -18,11 +18,11 @@ from bgjob.errors import (
 )
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, IfFailed, Status, UniqueWhile
 from bgjobd.core.edges import NewGroup, Node, Of, Take, Ties
-from bgjobd.core.facts import Settled, SettledAsCompleted, SettledAsFailed, StepSettled
+from bgjobd.core.facts import RetryRequested, Settled, SettledAsCompleted, SettledAsFailed, StepSettled
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Deleted, Deletion, Flow, JobSettled, KeyTrimming, Look
+from bgjobd.store.items import Deleted, Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted
@@ -36,6 +36,7 @@ from tests.store.samples import (
     Store,
     asked,
     begun,
+    cancels,
     does,
     done,
     ends,
@@ -126,6 +127,14 @@ def test_a_retry_is_an_answer_too_and_a_later_review_knows_nothing_of_an_earlier
     store.commit(retries(job_id), lanes=ONE)
     leave(store, job_id, number=3)
     assert stands(store, job_id) == ("failed", True, None, None)
+
+
+def test_a_step_that_was_settled_is_forgotten_too_however_soon(store: Store) -> None:
+    job_id = for_review(store)
+    from_start = JobRequests((job_id,), RetryRequested(from_start=True))
+    step = JobSettled(job_id, WORDS["step"])
+    store.commit(step, cancels(job_id), from_start, lanes=Lanes(0))
+    assert (store.job(job_id)["steps"], store.count("job_steps")) == (0, 0)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -398,6 +407,18 @@ def test_what_a_hook_is_owed_is_known_once_it_is_settled_as_failed(store: Store)
         found = reader.failed_attempt(job_id, 1)
     assert found is not None
     assert (found[1].outcome, found[1].error_message) == (UNKNOWN.outcome, "the bank says no")
+
+
+def test_what_a_hook_is_owed_of_a_later_end_is_in_the_words_of_that(store: Store) -> None:
+    job_id = for_review(store)
+    settle(store, job_id, DID_NOT)
+    store.now += 5
+    store.commit(retries(job_id), lanes=ONE)
+    store.commit(starts(job_id, 2), ends(job_id, NEVER_AGAIN, 2, at=store.now))
+    with closing(Reader(store.state_dir)) as reader:
+        found = reader.failed_attempt(job_id, 2)
+    assert found is not None
+    assert (found[1].outcome, found[1].error_message) == (NEVER_AGAIN.outcome, NEVER_AGAIN.error_message)
 
 
 @pytest.mark.parametrize("word", ["completed", "step"])

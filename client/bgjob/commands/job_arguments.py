@@ -372,7 +372,7 @@ def _add_again(commands: Commands) -> None:
         "bgjob again 12",
         "bgjob again 12 -p to=other@example.com -w",
         "bgjob again 12 --from-step 'label 3'",
-        hint="only jobs that have ended can run again",
+        hint="only jobs that have ended can run again; of one for review `bgjob settle` says first what it did",
         json_help="print JSON: the id, with -w the job, with -f lines",
     )
     add_id(command)

@@ -24,9 +24,7 @@ def as_json(read: StepsRead) -> JsonObject:
 
 def try_open(client: Client, job: Mapping[str, Any]) -> JsonObject | None:
     """The step that has begun last and is not finished, with its token."""
-    told = client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).steps
-    begun = [step for step in told if step["kind"] == "step" and step["finished_at"] is None]
-    return max(begun, key=lambda step: (step["attempt"], step["began_at"]), default=None)
+    return client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).open_step
 
 
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
@@ -43,7 +41,8 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
     told = ["", *more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
     sent = ["", *_table(_columns_of_signals(signals, now, with_values))] if signals else []
     state = _lines_of_state(first, with_values)
-    return told + sent + state or (["", "it has no steps"] if with_values else [])
+    sizes = _meaning_of_sizes(read) if with_values else []
+    return told + sent + state + sizes or (["", "it has no steps"] if with_values else [])
 
 
 def _lines_of_state(read: StepsRead, with_values: bool) -> list[str]:
@@ -52,8 +51,21 @@ def _lines_of_state(read: StepsRead, with_values: bool) -> list[str]:
         return []
     size = text.size(read.state_size)
     if not with_values:
-        return ["", f"its state takes {size}; --steps shows it"]
+        return ["", f"its state takes {size}" + ("" if read.state is None else "; --steps shows it")]
     return ["", f"state {size if read.state is None else text.to_json(read.state)}"]
+
+
+def _meaning_of_sizes(read: StepsRead) -> list[str]:
+    """What sizes in the place of values mean; empty where there are none."""
+    values = [(step["result"], step["size"]) for step in read.steps]
+    values += [(one["payload"], one["size"]) for one in read.signals if one["taken_by"] is None]
+    values += [(read.state, read.state_size or 0)]
+    if all(_is_told(value, size) for value, size in values):
+        return []
+    return [
+        "",
+        "sizes stand for values that are not told: of a class with sensitive parameters, or no readable JSON",
+    ]
 
 
 def _table(columns: Sequence[Column]) -> list[str]:
@@ -95,5 +107,9 @@ def _value(told: Mapping[str, Any], name: str) -> str:
     """The value in one line; the size alone of one that is not told."""
     if told["size"] == 0:
         return "–"
-    is_told = told[name] is not None or told["size"] == len("null")
-    return text.to_json(told[name]) if is_told else text.size(told["size"])
+    return text.to_json(told[name]) if _is_told(told[name], told["size"]) else text.size(told["size"])
+
+
+def _is_told(value: Any, size: int) -> bool:
+    """Whether the value is told, or there is none to tell; null in the place of another has not its size."""
+    return value is not None or size in (0, len("null"))

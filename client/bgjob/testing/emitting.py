@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
 
 from bgjob import answers
 from bgjob.codec import JsonObject
 from bgjob.testing import listing
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
-from bgjob.words import MOST_BYTES_OF_A_VALUE, MOST_BYTES_OF_VALUES, MOST_VALUES
-
-_MOST_BYTES: Final = 4 * 1024 * 1024
+from bgjob.words import MOST_BYTES_KEPT, MOST_BYTES_OF_A_VALUE, MOST_BYTES_OF_VALUES, MOST_VALUES
 
 
 class KeptValues:
@@ -44,7 +41,7 @@ class KeptValues:
         self._values.append({**own, "value": json.loads(text)})
         self._sizes.append(size)
         self._size += size
-        while len(self._values) > MOST_VALUES or self._size > _MOST_BYTES:
+        while len(self._values) > MOST_VALUES or self._size > MOST_BYTES_KEPT:
             del self._values[0]
             self._size -= self._sizes.popleft()
         return True
