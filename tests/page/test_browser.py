@@ -983,7 +983,7 @@ class Telling:
             data = base64.b64encode(self.output[begin:].encode()).decode()
             end = len(self.output)
             line.reply(number=1, left_out=0, offset=begin, data=data, next=end, is_end=True)
-        elif asked.parameters.get("after"):
+        elif asked.method.endswith(".Logs") and asked.parameters.get("after"):
             entries = self.samples.get("entries", [self.samples["entry"]])
             newer = [one for one in entries if one["id"] > asked.parameters["after"]]
             line.reply(entries=newer, next=None, is_complete=True)
