@@ -306,6 +306,15 @@ def retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
     return _from_start(job, overlay) if fact.from_start else job
 
 
+def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
+    """A job that a person had cancelled waits again for these, which are to run again, too."""
+    for node in failed:
+        overlay.write(Kind.MOVED_EDGE, edge_row(job.id, node, Standing.OPEN))
+        moved = PredecessorMoved(node, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
+        apply_fact(job.id, moved, overlay)
+    return _run_again(job.id, fact, overlay)
+
+
 def _from_start(job: Job, overlay: Overlay) -> Job:
     """The job, which goes on as what it comes after does, without what it did."""
     after = replace(job, carried=(job.carried or Carried()).from_start())
@@ -313,15 +322,6 @@ def _from_start(job: Job, overlay: Overlay) -> Job:
     overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
     _forget(job.id, overlay)
     return after
-
-
-def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
-    """The same of a job that a person had cancelled: it waits again for these, which are to run again, too."""
-    for node in failed:
-        overlay.write(Kind.MOVED_EDGE, edge_row(job.id, node, Standing.OPEN))
-        moved = PredecessorMoved(node, Standing.FAILED, Standing.OPEN, Fate.UNFINISHED)
-        apply_fact(job.id, moved, overlay)
-    return _run_again(job.id, fact, overlay)
 
 
 def _retry_anyway(job: Job, failed: Sequence[Node], fact: RetryRequested, overlay: Overlay) -> Job:
