@@ -21,7 +21,8 @@ from bgjobd.core.job import Call, Job
 from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import key_of, terms_of
-from bgjobd.store.items import AgainAsked, Stored, Submitter
+from bgjobd.store.committed import Stored
+from bgjobd.store.items import AgainAsked, Submitter
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

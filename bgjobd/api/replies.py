@@ -19,7 +19,7 @@ from bgjobd.core.gate import NO_RULES
 from bgjobd.core.masking import masked, masked_names, masked_text
 from bgjobd.core.rates import Bucket
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import LogLine
+from bgjobd.store.committed import LogLine
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
 from bgjobd.store.tally import Tally

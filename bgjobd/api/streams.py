@@ -15,8 +15,8 @@ from bgjobd.api.peer import Caller
 from bgjobd.api.replies import entry_of, log_reply, part, summary_of_stored
 from bgjobd.core.job import Job
 from bgjobd.daemon.followers import Changes, Commit, Lines
+from bgjobd.store.committed import LogLine
 from bgjobd.store.filters import LogFilter
-from bgjobd.store.items import LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
 

@@ -36,7 +36,8 @@ from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import Pace, let_others, paced
-from bgjobd.store.items import Flow, Stored, StoredFlow, Submission, Submitter
+from bgjobd.store.committed import Stored, StoredFlow
+from bgjobd.store.items import Flow, Submission, Submitter
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

@@ -14,7 +14,7 @@ from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import summary_of_stored
 from bgjobd.daemon.followers import Commit, Values
-from bgjobd.store.items import StoredValue
+from bgjobd.store.committed import StoredValue
 from bgjobd.store.reader import Reader
 from bgjobd.store.values import PAGE_BYTES
 

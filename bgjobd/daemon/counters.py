@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from bgjob.codec import JsonObject
 from bgjob.words import Outcome, Status
 from bgjobd.core.schedules import Became, Skipped
-from bgjobd.store.items import Committed
+from bgjobd.store.committed import Committed
 from bgjobd.store.rows import text_of
 from bgjobd.store.written import Kind, Row
 

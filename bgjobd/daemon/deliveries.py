@@ -15,7 +15,7 @@ from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.log import Line, Log, SimilarLines
-from bgjobd.store.items import Committed, LogLine, StoredBulk
+from bgjobd.store.committed import Committed, LogLine, StoredBulk
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery

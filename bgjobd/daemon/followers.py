@@ -12,7 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from bgjob.codec import JsonObject
 from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
-from bgjobd.store.items import Committed, LogLine, StoredBulk, StoredValue
+from bgjobd.store.committed import Committed, LogLine, StoredBulk, StoredValue
 from bgjobd.store.pages import summary_of
 from bgjobd.store.under_way import StepsUnderWay
 

@@ -14,8 +14,15 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
-from bgjobd.store.items import (
+from bgjobd.store.committed import (
     Deleted,
+    Trimmed,
+    TrimmedGroups,
+    TrimmedKeys,
+    TrimmedOccurrences,
+    TrimmedRates,
+)
+from bgjobd.store.items import (
     Deletion,
     GroupTrimming,
     Item,
@@ -23,11 +30,6 @@ from bgjobd.store.items import (
     OccurrenceTrimming,
     RateTrimming,
     TimeLeapt,
-    Trimmed,
-    TrimmedGroups,
-    TrimmedKeys,
-    TrimmedOccurrences,
-    TrimmedRates,
     Trimming,
 )
 from bgjobd.store.reader import Reader

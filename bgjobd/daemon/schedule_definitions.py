@@ -19,7 +19,8 @@ from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.host.pacing import Pace
-from bgjobd.store.items import ScheduleDefined, StoredSchedule
+from bgjobd.store.committed import StoredSchedule
+from bgjobd.store.items import ScheduleDefined
 
 
 def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:

@@ -11,6 +11,7 @@ from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedule_definitions import Before, defined_as, job_of
 from bgjobd.daemon.schedules import Schedules, kept_of
+from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.items import (
     Item,
     OccurrenceAsked,
@@ -18,7 +19,6 @@ from bgjobd.store.items import (
     SchedulePaused,
     SchedulePut,
     ScheduleResumed,
-    StoredSchedule,
     Submitter,
 )
 from bgjobd.store.reader import Reader

@@ -33,16 +33,14 @@ from bgjobd.daemon.schedule_definitions import (
     try_schedule,
 )
 from bgjobd.host.pacing import Pace, last_of
+from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
 from bgjobd.store.items import (
-    Dealt,
     Item,
     OccurrencesDue,
     ScheduleDefined,
     ScheduleDue,
     SchedulesDefined,
     SchedulesSetBack,
-    SetBack,
-    StoredSchedule,
     Submitter,
 )
 from bgjobd.store.reader import Reader

@@ -11,7 +11,8 @@ from bgjobd.core.job import Job
 from bgjobd.core.log_entries import again_message
 from bgjobd.store import uniques
 from bgjobd.store.batch import Keyed, Overlay
-from bgjobd.store.items import AgainAsked, Stored
+from bgjobd.store.committed import Stored
+from bgjobd.store.items import AgainAsked
 from bgjobd.store.noting import log
 from bgjobd.store.submitting import store_new
 from bgjobd.store.written import Kind

@@ -40,7 +40,8 @@ from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import EndedAttempt, JobsChanged, Submitter
+from bgjobd.store.committed import EndedAttempt
+from bgjobd.store.items import JobsChanged, Submitter
 from bgjobd.store.rows import (
     carried_row,
     changes_of,

@@ -17,8 +17,9 @@ from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
+from bgjobd.store.committed import Claim, Committed, EndedAttempt, LogLine, StoredBulk, StoredValue
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk, StoredValue
+from bgjobd.store.items import Flow
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.values import Kept

@@ -13,7 +13,8 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.log_entries import entries
 from bgjobd.core.masking import masked_text
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import BulkRow, BulkSubmission, Flow, LogLine, StoredBulk, Submitter
+from bgjobd.store.committed import LogLine, StoredBulk
+from bgjobd.store.items import BulkRow, BulkSubmission, Flow, Submitter
 from bgjobd.store.placing import Placing
 from bgjobd.store.rows import checked, log_row, row_of_new_tied
 from bgjobd.store.snapshots import rest_of

@@ -12,10 +12,10 @@ from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, StepSet
 from bgjobd.core.job import Job
 from bgjobd.store import again, applying, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
+from bgjobd.store.committed import Claim
 from bgjobd.store.items import (
     AgainAsked,
     AttemptNotes,
-    Claim,
     Flow,
     GroupCancelled,
     Item,

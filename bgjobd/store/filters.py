@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bgjobd.core.case_folding import fold, needle
-from bgjobd.store.items import LogLine
+from bgjobd.store.committed import LogLine
 
 
 @dataclass(frozen=True, slots=True)

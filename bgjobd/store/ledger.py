@@ -42,17 +42,15 @@ from bgjobd.store import (
 )
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
+from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
-    Committed,
     Flow,
     Item,
-    LogLine,
-    LostUpdateError,
     OccurrenceAsked,
     OccurrencesDue,
     SchedulePut,

@@ -21,15 +21,8 @@ from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
-from bgjobd.store.items import (
-    AttemptNotes,
-    Note,
-    StateSaved,
-    StepNote,
-    StoredValue,
-    UnusedSteps,
-    ValueNote,
-)
+from bgjobd.store.committed import StoredValue
+from bgjobd.store.items import AttemptNotes, Note, StateSaved, StepNote, UnusedSteps, ValueNote
 from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, state_row, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held

@@ -13,8 +13,8 @@ from bgjobd.core.job import Job
 from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
+from bgjobd.store.committed import TrimmedRates
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import TrimmedRates
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
 

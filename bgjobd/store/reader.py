@@ -33,11 +33,12 @@ from bgjobd.store import (
     values,
     waiting,
 )
+from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
-from bgjobd.store.items import SkippedRow, StoredSchedule
+from bgjobd.store.items import SkippedRow
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
-from bgjobd.store.items import Committed, Deleted
+from bgjobd.store.committed import Committed, Deleted
 from bgjobd.store.pages import ATTEMPT_COLUMNS, attempt_of
 from bgjobd.store.reader import StoredJob, shown
 from bgjobd.store.statements import COLUMNS_OF_JOB, REAL_COLUMNS, UNTIED

@@ -15,7 +15,8 @@ from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import LogLine, Note, StateSaved, StepNote, Submitter
+from bgjobd.store.committed import LogLine
+from bgjobd.store.items import Note, StateSaved, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 _STATUSES: Final[dict[str, Status]] = {one: one for one in Status}

@@ -34,8 +34,8 @@ from bgjobd.core.schedules import (
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import applying, decisions, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
 from bgjobd.store.items import (
-    Dealt,
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
@@ -43,8 +43,6 @@ from bgjobd.store.items import (
     SchedulePut,
     SchedulesDefined,
     SchedulesSetBack,
-    SetBack,
-    StoredSchedule,
     Submitter,
 )
 from bgjobd.store.rows import edge_row, instant, job_from_row, occurrence_row

@@ -16,7 +16,8 @@ from bgjobd.core.unique import Verdict, bounded
 from bgjobd.store import noting, uniques
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import CANCEL, Keyed, Overlay, Unsettled
-from bgjobd.store.items import Flow, GroupCancelled, Stored, StoredFlow, Submission, Submitter
+from bgjobd.store.committed import Stored, StoredFlow
+from bgjobd.store.items import Flow, GroupCancelled, Submission, Submitter
 from bgjobd.store.placing import Edge, Placing, check_owner, sealed
 from bgjobd.store.rows import edge_row, replaced_row, row_of_new, row_of_new_tied
 from bgjobd.store.written import Kind

@@ -8,10 +8,10 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
 from bgjobd.store import deletions, pauses, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
+from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     DaemonStarted,
-    Deleted,
     Deletion,
     GroupTrimming,
     Item,

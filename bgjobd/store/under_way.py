@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bgjob.words import Status
 from bgjobd.core.job import Job
-from bgjobd.store.items import Committed
+from bgjobd.store.committed import Committed
 from bgjobd.store.written import Kind
 
 

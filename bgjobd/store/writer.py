@@ -23,13 +23,13 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
+from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import AT_ONCE, Database, Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.items import (
     AttemptNotes,
     BulkSubmission,
-    Committed,
     DaemonStarted,
     Flow,
     Item,

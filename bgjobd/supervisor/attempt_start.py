@@ -9,7 +9,7 @@ from typing import Any
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
 from bgjobd.forkserver.steps import seed_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Claim
+from bgjobd.store.committed import Claim
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings

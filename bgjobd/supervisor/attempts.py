@@ -20,7 +20,8 @@ from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import parent
-from bgjobd.store.items import Claim, Noted
+from bgjobd.store.committed import Claim
+from bgjobd.store.items import Noted
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import Asked, GoneError, Look

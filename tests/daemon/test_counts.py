@@ -11,7 +11,7 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Job
 from bgjobd.core.schedules import Reason, Skipped, Span
 from bgjobd.daemon.counters import BOUNDS, MOST_NAMES, OTHER, Counters, Histogram
-from bgjobd.store.items import Claim, Committed, EndedAttempt
+from bgjobd.store.committed import Claim, Committed, EndedAttempt
 from bgjobd.store.tally import Tally
 from bgjobd.store.written import Kind
 

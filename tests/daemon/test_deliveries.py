@@ -15,7 +15,7 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.store.items import Claim, Committed, LogLine
+from bgjobd.store.committed import Claim, Committed, LogLine
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery

@@ -10,7 +10,7 @@ import pytest
 
 from bgjobd.daemon import followers as followers_module
 from bgjobd.daemon.followers import Changes, Commit, Followers, TooSlowError, Values
-from bgjobd.store.items import StoredValue
+from bgjobd.store.committed import StoredValue
 
 
 def test_who_follows_is_told_though_telling_failed_once() -> None:

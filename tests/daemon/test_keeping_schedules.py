@@ -18,7 +18,8 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.host import pacing
-from bgjobd.store.items import Dealt, OccurrencesDue, SchedulesDefined, StoredSchedule
+from bgjobd.store.committed import Dealt, StoredSchedule
+from bgjobd.store.items import OccurrencesDue, SchedulesDefined
 from tests.daemon.test_schedules_at_reload import catalogue_of
 
 EACH_SECOND = "job = 'a.Job::run', every = '1s'"

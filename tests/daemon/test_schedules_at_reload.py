@@ -13,7 +13,8 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedules import Schedules
-from bgjobd.store.items import Dealt, OccurrencesDue, SchedulesDefined, StoredSchedule
+from bgjobd.store.committed import Dealt, StoredSchedule
+from bgjobd.store.items import OccurrencesDue, SchedulesDefined
 
 
 def config_of(directory: Path, method: str) -> Config:

@@ -13,7 +13,8 @@ import pytest
 from bgjobd.api import schemas, values
 from bgjobd.daemon.followers import Followers
 from bgjobd.forkserver.journal import MAX_NOTES, MAX_VALUED, MAX_VALUES
-from bgjobd.store.items import StoredValue, ValueNote
+from bgjobd.store.committed import StoredValue
+from bgjobd.store.items import ValueNote
 from bgjobd.store.values import ValuesOfJob
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.spool import News

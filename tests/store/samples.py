@@ -15,19 +15,17 @@ from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.host.clock import to_text
+from bgjobd.store.committed import Claim, Committed, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import Place
 from bgjobd.store.items import (
     AttemptNotes,
-    Claim,
-    Committed,
     Item,
     JobFact,
     JobRequests,
     Look,
     Signal,
     StepNote,
-    Stored,
     Submission,
     Submitter,
     Told,

@@ -23,8 +23,9 @@ from bgjobd.core.facts import RetryRequested
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit
+from bgjobd.store.committed import Stored
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import AgainAsked, Deletion, Flow, Item, JobRequests, Stored, Submitter
+from bgjobd.store.items import AgainAsked, Deletion, Flow, Item, JobRequests, Submitter
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.core.samples import UNKNOWN

@@ -19,17 +19,8 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
-from bgjobd.store.items import (
-    AttemptNotes,
-    Committed,
-    Deletion,
-    Item,
-    Note,
-    Noted,
-    QueuePaused,
-    Stored,
-    Submitter,
-)
+from bgjobd.store.committed import Committed, Stored
+from bgjobd.store.items import AttemptNotes, Deletion, Item, Note, Noted, QueuePaused, Submitter
 from tests.store.samples import (
     COMPLETED,
     FAILED,

@@ -19,7 +19,8 @@ from bgjobd.core.facts import Changed
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Committed, Flow, Item, JobsChanged, Submission, Submitter
+from bgjobd.store.committed import Committed
+from bgjobd.store.items import Flow, Item, JobsChanged, Submission, Submitter
 from tests.store.samples import (
     FAILED,
     NOW,

@@ -9,7 +9,8 @@ from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages
-from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Look, Note, QueuePaused
+from bgjobd.store.committed import Committed
+from bgjobd.store.items import AttemptNotes, DaemonStarted, Look, Note, QueuePaused
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,

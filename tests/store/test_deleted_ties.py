@@ -13,7 +13,8 @@ from bgjobd.core.edges import NewGroup, Node, Of, Take, Ties
 from bgjobd.core.planner import Lanes
 from bgjobd.store import deletions, release
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Deletion, Flow, GroupTrimming, Look, TrimmedGroups
+from bgjobd.store.committed import TrimmedGroups
+from bgjobd.store.items import Deletion, Flow, GroupTrimming, Look
 from bgjobd.store.reader import Reader
 from tests.store.flows import NEVER_AGAIN, READER, after, flow, group, job
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, statements_run_on

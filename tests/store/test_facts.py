@@ -12,7 +12,8 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import statements
-from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, LostUpdateError, Noted, Stored
+from bgjobd.store.committed import Committed, EndedAttempt, LostUpdateError, Stored
+from bgjobd.store.items import JobFact, Look, Noted
 from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
     BOOT,

@@ -23,15 +23,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.unique import Unique
 from bgjobd.store import adoption, gate, rates
+from bgjobd.store.committed import TrimmedRates
 from bgjobd.store.database import prepare
-from bgjobd.store.items import (
-    DaemonStarted,
-    JobsChanged,
-    Look,
-    QueueResumed,
-    RateTrimming,
-    TrimmedRates,
-)
+from bgjobd.store.items import DaemonStarted, JobsChanged, Look, QueueResumed, RateTrimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted

@@ -26,10 +26,10 @@ from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.core.unique import Unique
 from bgjobd.host.clock import to_text
 from bgjobd.store import adoption, audit_of_places, gate, slots
+from bgjobd.store.committed import Committed
 from bgjobd.store.items import (
     BulkRow,
     BulkSubmission,
-    Committed,
     DaemonStarted,
     Deletion,
     Flow,

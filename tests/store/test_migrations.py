@@ -15,9 +15,9 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import migrations
 from bgjobd.store.audit import Audit
+from bgjobd.store.committed import Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
 from bgjobd.store.filters import LogFilter
-from bgjobd.store.items import Stored
 from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
 from bgjobd.store.models import MODELS
 from bgjobd.store.reader import Reader

@@ -15,7 +15,8 @@ from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import pages
-from bgjobd.store.items import AttemptNotes, Note, Stored
+from bgjobd.store.committed import Stored
+from bgjobd.store.items import AttemptNotes, Note
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, starts, submission, text
 

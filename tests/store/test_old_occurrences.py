@@ -7,13 +7,8 @@ from contextlib import closing
 import pytest
 
 from bgjobd.store import deletions
-from bgjobd.store.items import (
-    OccurrenceTrimming,
-    SchedulePaused,
-    SchedulesDefined,
-    SchedulesSetBack,
-    TrimmedOccurrences,
-)
+from bgjobd.store.committed import TrimmedOccurrences
+from bgjobd.store.items import OccurrenceTrimming, SchedulePaused, SchedulesDefined, SchedulesSetBack
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store
 from tests.store.test_schedules import FIRST, MINUTE, NIGHTLY, deal, define, rows, stored

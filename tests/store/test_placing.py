@@ -20,15 +20,8 @@ from bgjob.errors import (
 from bgjob.words import IfFailed
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Take, Ties
 from bgjobd.store import release
-from bgjobd.store.items import (
-    BulkRow,
-    BulkSubmission,
-    Flow,
-    GroupCancelled,
-    Look,
-    StoredFlow,
-    Submitter,
-)
+from bgjobd.store.committed import StoredFlow
+from bgjobd.store.items import BulkRow, BulkSubmission, Flow, GroupCancelled, Look, Submitter
 from tests.store.samples import SUBMITTER, Store, asked
 
 OTHER: Final = Submitter(uid=1002, gid=1002, pid=99)

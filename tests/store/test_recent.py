@@ -14,17 +14,8 @@ from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
-from bgjobd.store.items import (
-    AttemptNotes,
-    Committed,
-    DaemonStarted,
-    Deletion,
-    Item,
-    JobsChanged,
-    Look,
-    Note,
-    Noted,
-)
+from bgjobd.store.committed import Committed
+from bgjobd.store.items import AttemptNotes, DaemonStarted, Deletion, Item, JobsChanged, Look, Note, Noted
 from bgjobd.store.reader import Reader, StoredJob
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (

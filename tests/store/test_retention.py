@@ -12,7 +12,8 @@ from bgjob.words import EntryType, Status
 from bgjobd.core.planner import Lanes
 from bgjobd.store import deletions
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Deleted, Deletion, Noted, Trimmed, Trimming
+from bgjobd.store.committed import Deleted, Trimmed
+from bgjobd.store.items import Deletion, Noted, Trimming
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted

@@ -22,7 +22,8 @@ from bgjobd.core.facts import RetryRequested, Settled, SettledAsCompleted, Settl
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Deleted, Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
+from bgjobd.store.committed import Deleted
+from bgjobd.store.items import Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted

@@ -18,9 +18,9 @@ from bgjobd.core.schedules import Due, Missed, Overlap, Rules, Span, due, left_o
 from bgjobd.core.unique import Unique
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import backfills
+from bgjobd.store.committed import Dealt, StoredSchedule
 from bgjobd.store.items import (
     Backfill,
-    Dealt,
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
@@ -32,7 +32,6 @@ from bgjobd.store.items import (
     SchedulesDefined,
     SchedulesSetBack,
     SkippedRow,
-    StoredSchedule,
     Submitter,
 )
 from bgjobd.store.reader import Reader

@@ -14,7 +14,8 @@ from bgjob.words import Backoff, EntryType
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
-from bgjobd.store.items import Committed, Item, Look, Stored, Submitter
+from bgjobd.store.committed import Committed, Stored
+from bgjobd.store.items import Item, Look, Submitter
 from tests.store.samples import (
     BOOT,
     COMPLETED,

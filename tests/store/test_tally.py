@@ -17,8 +17,9 @@ from bgjob.words import Status
 from bgjobd.core.facts import Changed, ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
+from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.items import Committed, Deletion, Item, JobsChanged, Look
+from bgjobd.store.items import Deletion, Item, JobsChanged, Look
 from bgjobd.store.tally import MINUTES, Tally, counted
 from tests.store.samples import (
     COMPLETED,

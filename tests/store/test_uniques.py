@@ -16,16 +16,8 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store import audit_of_keys
-from bgjobd.store.items import (
-    Deletion,
-    Flow,
-    Item,
-    KeyTrimming,
-    Stored,
-    Submission,
-    Submitter,
-    TrimmedKeys,
-)
+from bgjobd.store.committed import Stored, TrimmedKeys
+from bgjobd.store.items import Deletion, Flow, Item, KeyTrimming, Submission, Submitter
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,

@@ -10,7 +10,8 @@ import pytest
 from bgjob.words import MOST_BYTES_OF_A_VALUE, MOST_VALUES
 from bgjobd.core.planner import Lanes
 from bgjobd.store import values
-from bgjobd.store.items import AttemptNotes, Committed, Deletion, Note, StepNote, Told, ValueNote
+from bgjobd.store.committed import Committed
+from bgjobd.store.items import AttemptNotes, Deletion, Note, StepNote, Told, ValueNote
 from bgjobd.store.values import Kept, ValuesOfJob
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, done, ends, text
 

@@ -24,22 +24,20 @@ from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
 from bgjobd.store import statements
 from bgjobd.store import writer as writers
+from bgjobd.store.committed import Committed, LostUpdateError, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
 from bgjobd.store.items import (
     AttemptNotes,
-    Committed,
     DaemonStarted,
     Item,
     Look,
-    LostUpdateError,
     Note,
     Noted,
     OccurrencesDue,
     ScheduleDue,
     StateSaved,
-    Stored,
 )
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.writer import Delivery, Entrusted, Writer
