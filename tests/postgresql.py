@@ -39,6 +39,8 @@ _EMPTYING: Final = (
     "DELETE FROM bgjobd.properties WHERE name <> 'database_id'",
     "ALTER SEQUENCE bgjobd.job_ids RESTART",
     "ALTER SEQUENCE bgjobd.group_ids RESTART",
+    "ALTER SEQUENCE bgjobd.host_ids RESTART",
+    "ALTER SEQUENCE bgjobd.error_ids RESTART",
 )
 
 _SETTINGS: Final = {

@@ -354,6 +354,74 @@ def _add_states(database: SqliteDatabase) -> None:
         database.execute_sql(f"CREATE INDEX {name} ON background_jobs ({column}) WHERE {condition}")
 
 
+def _add_hosts(database: SqliteDatabase) -> None:
+    """Which hosts work from the database, and what belongs to one of them; where it is a file, none is written."""
+    for statement in _HOSTS:
+        database.execute_sql(" ".join(statement.split()))
+
+
+_HOSTS: Final = (
+    """
+    CREATE TABLE "hosts" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "uuid" VARCHAR(255) NOT NULL,
+        "name" VARCHAR(255) NOT NULL, "boot_id" VARCHAR(255) NOT NULL, "term" INTEGER NOT NULL,
+        "beats" INTEGER NOT NULL, "seen_at" VARCHAR(255) NOT NULL, "lost_after" REAL, "version" VARCHAR(255) NOT NULL,
+        "schema" INTEGER NOT NULL, "code_version" VARCHAR(255), "slots" INTEGER NOT NULL, "queues" TEXT NOT NULL,
+        "classes" TEXT NOT NULL, "clock_difference" REAL, "trouble" TEXT, "left_at" VARCHAR(255),
+        "lost_at" VARCHAR(255))
+    """,
+    "CREATE UNIQUE INDEX hosts_uuid ON hosts (uuid)",
+    'ALTER TABLE "job_attempts" ADD COLUMN "host" INTEGER',
+    'ALTER TABLE "background_jobs" ADD COLUMN "host_wanted" VARCHAR(255)',
+    'ALTER TABLE "schedules" ADD COLUMN "set_by" INTEGER',
+    """
+    CREATE TABLE "job_outputs" ("job_id" INTEGER NOT NULL, "number" INTEGER NOT NULL, "head" BLOB NOT NULL,
+        "tail" BLOB NOT NULL, "left_out" INTEGER NOT NULL, PRIMARY KEY ("job_id", "number")) WITHOUT ROWID
+    """,
+    "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
+    "WHERE host IS NOT NULL AND outcome IS NULL",
+)
+
+
+def _add_error_groups(database: SqliteDatabase) -> None:
+    """What is one error, whichever jobs meet it."""
+    database.execute_sql(
+        'CREATE TABLE "error_groups" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, '
+        '"fingerprint" VARCHAR(255) NOT NULL, "outcome" VARCHAR(255) NOT NULL, "error_type" TEXT, "message" TEXT, '
+        '"place" TEXT, "line" TEXT, "class_name" VARCHAR(255) NOT NULL, "is_named" INTEGER NOT NULL, '
+        '"first_at" VARCHAR(255) NOT NULL, "first_job" INTEGER NOT NULL, "first_version" VARCHAR(255), '
+        '"last_at" VARCHAR(255) NOT NULL, "last_job" INTEGER NOT NULL, "last_attempt" INTEGER NOT NULL, '
+        '"last_version" VARCHAR(255), "attempts" INTEGER NOT NULL, "failed" INTEGER NOT NULL, '
+        '"back_at" VARCHAR(255))'
+    )
+    database.execute_sql("CREATE UNIQUE INDEX errors_by_fingerprint ON error_groups (fingerprint)")
+    database.execute_sql("CREATE INDEX errors_by_time ON error_groups (last_at, id)")
+    database.execute_sql("CREATE INDEX errors_named ON error_groups (class_name, id) WHERE is_named = 1")
+    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "error_group" INTEGER')
+    database.execute_sql(
+        "CREATE INDEX attempts_of_error ON job_attempts (error_group, job_id) WHERE error_group IS NOT NULL"
+    )
+
+
+def _add_class_holds(database: SqliteDatabase) -> None:
+    """Which classes are held, for their jobs crash, or because somebody has asked for it."""
+    database.execute_sql(
+        'CREATE TABLE "class_holds" ("class_name" VARCHAR(255) NOT NULL PRIMARY KEY, '
+        '"reason" VARCHAR(255) NOT NULL, "code_version" VARCHAR(255), "since" VARCHAR(255), "message" TEXT, '
+        '"jobs" TEXT NOT NULL, "crashes" INTEGER NOT NULL, "tries" INTEGER NOT NULL, '
+        '"next_try_at" VARCHAR(255), "by_uid" INTEGER) WITHOUT ROWID'
+    )
+
+
+def _add_method_usage(database: SqliteDatabase) -> None:
+    """How long the completed attempts of a method take, and how much memory."""
+    database.execute_sql(
+        'CREATE TABLE "method_usage" ("class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, '
+        '"seconds" BLOB NOT NULL, "memory" BLOB NOT NULL, "runs" INTEGER NOT NULL, '
+        '"completed_at" VARCHAR(255) NOT NULL, "code_version" VARCHAR(255), '
+        'PRIMARY KEY ("class_name", "method_name")) WITHOUT ROWID'
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -372,6 +440,10 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _index_by_key,
     _add_steps,
     _add_states,
+    _add_hosts,
+    _add_error_groups,
+    _add_class_holds,
+    _add_method_usage,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -7,6 +7,7 @@ from typing import Final
 from peewee import (
     SQL,
     AutoField,
+    BlobField,
     BooleanField,
     CharField,
     CompositeKey,
@@ -29,6 +30,7 @@ class BackgroundJob(Model):
     take `step_bytes`; `carries`: the next attempt is given some. `life` counts the times that all of it was forgotten.
     So many values it has `emitted` outside of steps, in one attempt. It calls `again_of`, another job, once more. What
     it did nobody knows since `review_since`; by `settled_at` a person has said it, that was `settled_uid`.
+    `host_wanted` is the name of the host that alone may start it.
     """
 
     id = AutoField()
@@ -86,6 +88,7 @@ class BackgroundJob(Model):
     review_since = CharField(null=True)
     settled_at = CharField(null=True)
     settled_uid = IntegerField(null=True)
+    host_wanted = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -97,6 +100,7 @@ class JobAttempt(Model):
     `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
     `fraction`, `message` and `at`. `spends_retry` is 0 where it ended by no doing of the job's.
     `error_class` is an exception's type with its module. So many values that it has emitted were kept, `valued`.
+    `host` is where it runs, one of `hosts`; `error_group` the error that has ended it.
     """
 
     job_id = IntegerField()
@@ -122,6 +126,8 @@ class JobAttempt(Model):
     spends_retry = BooleanField(constraints=[SQL("DEFAULT 1")])
     error_class = TextField(null=True)
     valued = IntegerField(constraints=[SQL("DEFAULT 0")])
+    host = IntegerField(null=True)
+    error_group = IntegerField(null=True)
 
     class Meta:
         table_name = "job_attempts"
@@ -164,6 +170,7 @@ class Schedule(Model):
     """A schedule: what was configured, as JSON, and up to which occurrence (`cursor`) it was dealt with, since when.
 
     `uid` and `made_by` are of who made it while the daemon ran; null where the configuration has it.
+    `set_by` is the host whose configuration it is of.
     """
 
     name = CharField(primary_key=True)
@@ -174,6 +181,7 @@ class Schedule(Model):
     removed_at = CharField(null=True)
     uid = IntegerField(null=True)
     made_by = CharField(null=True)
+    set_by = IntegerField(null=True)
 
     class Meta:
         table_name = "schedules"
@@ -372,6 +380,119 @@ class QueueTurn(Model):
         without_rowid = True
 
 
+class Host(Model):
+    """A host that works from the database. Its daemon has the `term` that it took last, and may write while nobody else
+    has taken one; so many `beats` of this term were committed, the last `seen_at` by the database's clock. `lost_after`
+    seconds without one others may say that it was lost: `lost_at`. `queues` and `classes` are JSON lists of names,
+    `trouble` is what its status says; its clock goes `clock_difference` seconds before the database's.
+    """
+
+    id = AutoField()
+    uuid = CharField(unique=True)
+    name = CharField()
+    boot_id = CharField()
+    term = IntegerField()
+    beats = IntegerField()
+    seen_at = CharField()
+    lost_after = FloatField(null=True)
+    version = CharField()
+    schema = IntegerField()
+    code_version = CharField(null=True)
+    slots = IntegerField()
+    queues = TextField()
+    classes = TextField()
+    clock_difference = FloatField(null=True)
+    trouble = TextField(null=True)
+    left_at = CharField(null=True)
+    lost_at = CharField(null=True)
+
+    class Meta:
+        table_name = "hosts"
+
+
+class JobOutput(Model):
+    """Head and tail of what an attempt has printed, for other hosts; so many bytes between them are `left_out`."""
+
+    job_id = IntegerField()
+    number = IntegerField()
+    head = BlobField()
+    tail = BlobField()
+    left_out = IntegerField()
+
+    class Meta:
+        table_name = "job_outputs"
+        primary_key = CompositeKey("job_id", "number")
+        without_rowid = True
+
+
+class ErrorGroup(Model):
+    """One error, by its `fingerprint`: of which outcome and type, where, with its latest message and line; when it was
+    first and last, by which job and code; so many `attempts` it has ended, so many jobs have `failed` by it for good.
+    `is_named`: by a word of the job's own. It is back since `back_at`, after a long silence.
+    """
+
+    id = AutoField()
+    fingerprint = CharField(unique=True)
+    outcome = CharField()
+    error_type = TextField(null=True)
+    message = TextField(null=True)
+    place = TextField(null=True)
+    line = TextField(null=True)
+    class_name = CharField()
+    is_named = BooleanField()
+    first_at = CharField()
+    first_job = IntegerField()
+    first_version = CharField(null=True)
+    last_at = CharField()
+    last_job = IntegerField()
+    last_attempt = IntegerField()
+    last_version = CharField(null=True)
+    attempts = IntegerField()
+    failed = IntegerField()
+    back_at = CharField(null=True)
+
+    class Meta:
+        table_name = "error_groups"
+
+
+class ClassHold(Model):
+    """Why a class is held: `crashes` in a row of its `jobs`, a JSON list of ids, or because somebody `asked`; since
+    when, null where it is only being counted. After so many `tries` the next is at `next_try_at`.
+    """
+
+    class_name = CharField(primary_key=True)
+    reason = CharField()
+    code_version = CharField(null=True)
+    since = CharField(null=True)
+    message = TextField(null=True)
+    jobs = TextField()
+    crashes = IntegerField()
+    tries = IntegerField()
+    next_try_at = CharField(null=True)
+    by_uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "class_holds"
+        without_rowid = True
+
+
+class MethodUsage(Model):
+    """How long the `runs` of a method that completed took, and how much memory: 64 counts of two bytes each."""
+
+    class_name = CharField()
+    method_name = CharField()
+    seconds = BlobField()
+    memory = BlobField()
+    runs = IntegerField()
+    completed_at = CharField()
+    code_version = CharField(null=True)
+
+    class Meta:
+        table_name = "method_usage"
+        primary_key = CompositeKey("class_name", "method_name")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -399,5 +520,10 @@ MODELS: Final[tuple[type[Model], ...]] = (
     JobValue,
     Rate,
     QueueTurn,
+    Host,
+    JobOutput,
+    ErrorGroup,
+    ClassHold,
+    MethodUsage,
     Property,
 )

@@ -120,7 +120,7 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("waits_for", "failed_before"), 0),
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
-    **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid")),
+    **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid", "host_wanted")),
     **dict.fromkeys(
         ("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
     ),

@@ -76,6 +76,8 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "code_version": None,
         "noted": 0,
         "valued": 0,
+        "host": None,
+        "error_group": None,
         "spends_retry": 1,
         "progress": None,
     }

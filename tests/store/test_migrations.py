@@ -33,14 +33,15 @@ COLUMNS = {
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
         expires_at unique_key unique_while key turn waits_until carries steps step_bytes life
         retry_count_at_submit waiting_on emitted again_of review_since settled_at settled_uid
+        host_wanted
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
         traceback max_rss cpu_user cpu_system output_bytes code_version progress spends_retry
-        error_class
+        error_class host error_group
     """,
     "job_logs": "id job_id attempt type message context created_at",
-    "schedules": "name definition since cursor paused_at removed_at uid made_by",
+    "schedules": "name definition since cursor paused_at removed_at uid made_by set_by",
     "schedule_occurrences": "name at until count verdict reason job_id dealt_at",
     "job_dependencies": "job_id of after_id standing",
     "job_groups": """
@@ -58,6 +59,17 @@ COLUMNS = {
     "job_values": "job_id number ends attempt step at value",
     "rates": "scope full_at held_until held_by",
     "queue_turns": "queue priority turn",
+    "hosts": """
+        id uuid name boot_id term beats seen_at lost_after version schema code_version slots queues classes
+        clock_difference trouble left_at lost_at
+    """,
+    "job_outputs": "job_id number head tail left_out",
+    "error_groups": """
+        id fingerprint outcome error_type message place line class_name is_named first_at first_job first_version
+        last_at last_job last_attempt last_version attempts failed back_at
+    """,
+    "class_holds": "class_name reason code_version since message jobs crashes tries next_try_at by_uid",
+    "method_usage": "class_name method_name seconds memory runs completed_at code_version",
 }
 """The columns that are a contract with users."""
 
@@ -266,9 +278,19 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             **dict.fromkeys(
                 ("carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
             ),
-            **dict.fromkeys(("waiting_on", "again_of", "review_since", "settled_at", "settled_uid")),
+            **dict.fromkeys(
+                ("waiting_on", "again_of", "review_since", "settled_at", "settled_uid", "host_wanted")
+            ),
         },
-        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None, "valued": 0},
+        "job_attempts": {
+            "noted": 0,
+            "progress": None,
+            "spends_retry": 1,
+            "error_class": None,
+            "valued": 0,
+            "host": None,
+            "error_group": None,
+        },
         "job_logs": {"folded": None, "attempts_allowed": None},
         "queues": {"resumes_at": None},
     }

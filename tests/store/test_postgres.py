@@ -88,7 +88,13 @@ def end_others(place: Postgres) -> None:
 
 # Schema
 
-KINDS = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text", "VARCHAR(255)": "text"}
+KINDS = {
+    "INTEGER": "bigint",
+    "REAL": "double precision",
+    "TEXT": "text",
+    "VARCHAR(255)": "text",
+    "BLOB": "bytea",
+}
 
 
 def test_the_tables_are_those_of_sqlite_column_by_column(store: Store, tmp_path: Path) -> None:

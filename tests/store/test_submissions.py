@@ -91,7 +91,9 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "waits_until": None,
         **dict.fromkeys(("carries", "steps", "step_bytes", "life", "emitted"), 0),
         "retry_count_at_submit": 2,
-        **dict.fromkeys(("waiting_on", "again_of", "review_since", "settled_at", "settled_uid")),
+        **dict.fromkeys(
+            ("waiting_on", "again_of", "review_since", "settled_at", "settled_uid", "host_wanted")
+        ),
         "unique_while": None,
         "ready": 0,
         "crashes": 0,

@@ -17,10 +17,78 @@ VERSION: Final = 17
 
 Run = Callable[[str], Any]
 
-POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {}
+_TEXT: Final = 'text COLLATE "C"'
+_OPTIONS: Final = "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0"
+
+
+def _table(columns: str) -> str:
+    return f"CREATE TABLE {columns.format(text=_TEXT)} WITH ({_OPTIONS})"
+
+
+POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
+    17: (
+        "CREATE SEQUENCE host_ids",
+        _table(
+            """
+            hosts (id bigint PRIMARY KEY DEFAULT nextval('host_ids'), uuid {text} NOT NULL, name {text} NOT NULL,
+                boot_id {text} NOT NULL, term bigint NOT NULL, beats bigint NOT NULL, seen_at {text} NOT NULL,
+                lost_after double precision, version {text} NOT NULL, schema bigint NOT NULL, code_version {text},
+                slots bigint NOT NULL, queues {text} NOT NULL, classes {text} NOT NULL,
+                clock_difference double precision, trouble {text}, left_at {text}, lost_at {text})
+            """
+        ),
+        "CREATE UNIQUE INDEX hosts_uuid ON hosts (uuid)",
+        "ALTER TABLE job_attempts ADD COLUMN host bigint",
+        f"ALTER TABLE background_jobs ADD COLUMN host_wanted {_TEXT}",
+        "ALTER TABLE schedules ADD COLUMN set_by bigint",
+        _table(
+            """
+            job_outputs (job_id bigint, number bigint, head bytea NOT NULL, tail bytea NOT NULL,
+                left_out bigint NOT NULL, PRIMARY KEY (job_id, number))
+            """
+        ),
+        "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
+        "WHERE host IS NOT NULL AND outcome IS NULL",
+    ),
+    18: (
+        "CREATE SEQUENCE error_ids",
+        _table(
+            """
+            error_groups (id bigint PRIMARY KEY DEFAULT nextval('error_ids'), fingerprint {text} NOT NULL,
+                outcome {text} NOT NULL, error_type {text}, message {text}, place {text}, line {text},
+                class_name {text} NOT NULL, is_named bigint NOT NULL, first_at {text} NOT NULL,
+                first_job bigint NOT NULL, first_version {text}, last_at {text} NOT NULL, last_job bigint NOT NULL,
+                last_attempt bigint NOT NULL, last_version {text}, attempts bigint NOT NULL, failed bigint NOT NULL,
+                back_at {text})
+            """
+        ),
+        "CREATE UNIQUE INDEX errors_by_fingerprint ON error_groups (fingerprint)",
+        "CREATE INDEX errors_by_time ON error_groups (last_at, id)",
+        "CREATE INDEX errors_named ON error_groups (class_name, id) WHERE is_named = 1",
+        "ALTER TABLE job_attempts ADD COLUMN error_group bigint",
+        "CREATE INDEX attempts_of_error ON job_attempts (error_group, job_id) WHERE error_group IS NOT NULL",
+    ),
+    19: (
+        _table(
+            """
+            class_holds (class_name {text} PRIMARY KEY, reason {text} NOT NULL, code_version {text}, since {text},
+                message {text}, jobs {text} NOT NULL, crashes bigint NOT NULL, tries bigint NOT NULL,
+                next_try_at {text}, by_uid bigint)
+            """
+        ),
+    ),
+    20: (
+        _table(
+            """
+            method_usage (class_name {text}, method_name {text}, seconds bytea NOT NULL, memory bytea NOT NULL,
+                runs bigint NOT NULL, completed_at {text} NOT NULL, code_version {text},
+                PRIMARY KEY (class_name, method_name))
+            """
+        ),
+    ),
+}
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 
-_TEXT: Final = 'text COLLATE "C"'
 _TABLES: Final = (
     """
     background_jobs (id bigint PRIMARY KEY DEFAULT nextval('job_ids'),
@@ -98,7 +166,6 @@ _TABLES: Final = (
         at {text} NOT NULL, value {text} NOT NULL, PRIMARY KEY (job_id, number))
     """,
 )
-_OPTIONS: Final = "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0"
 
 # As those of SQLite, each of which has the row's id behind its columns; here it is said where an order needs it.
 _PENDING: Final = "status = 'pending'"
@@ -156,7 +223,7 @@ def create(run: Run) -> None:
     for sequence in _SEQUENCES:
         run(f"CREATE SEQUENCE {sequence}")
     for table in _TABLES:
-        run(f"CREATE TABLE {table.format(text=_TEXT)} WITH ({_OPTIONS})")
+        run(_table(table))
     for index in _INDEXES:
         run(f"CREATE INDEX {index}")
     for index in _UNIQUE_INDEXES:
