@@ -181,9 +181,10 @@ def units(given: argparse.Namespace) -> int:
     """Install the units for systemd; without --install, print each file under its path."""
     from bgjobd.systemd import install
 
-    if given.user and (given.strict or given.users):
-        return complain("--strict and --users are for the system's daemon, not for --user", USAGE)
-    choice = install.Choice(given.strict, given.users, given.user, given.root, given.force)
+    if given.user and (given.strict or given.users or given.network):
+        told = "--strict, --users and --network are for the system's daemon, not for --user"
+        return complain(told, USAGE)
+    choice = install.Choice(given.strict, given.users, given.network, given.user, given.root, given.force)
     code: int = install.run(choice, given.install)
     return code
 

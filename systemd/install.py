@@ -61,6 +61,7 @@ class Choice:
 
     is_strict: bool = False
     has_users: bool = False
+    has_no_network: bool = False
     is_personal: bool = False
     root: Path | None = None
     may_replace: bool = False
@@ -75,7 +76,11 @@ def files(choice: Choice, python: str, config_home: Path) -> dict[Path, str]:
     if choice.is_personal:
         sources = {f"user/{name}": config_home / "systemd" / "user" / name for name in _OF_PERSON}
     else:
-        asked = {"strict.conf": choice.is_strict, "users.conf": choice.has_users}
+        asked = {
+            "strict.conf": choice.is_strict,
+            "users.conf": choice.has_users,
+            "network.conf": choice.has_no_network,
+        }
         places = {name: _DROP_INS / name for name in asked}
         sources |= {
             name: place

@@ -170,6 +170,7 @@ def _limits_shown(daemon: Daemon, class_name: str) -> JsonObject:
     if values["writable"] is not None:
         values["writable"] = [str(path) for path in values["writable"]]
     umask = value_of(daemon.config, class_name, "umask")
+    values["network"] = value_of(daemon.config, class_name, "network")
     values["umask"] = None if umask is None else f"{umask:03o}"
     return {**values, "unenforced": list(daemon.enforcement.unenforced.get(class_name, ()))}
 

@@ -174,6 +174,7 @@ def _of_units(command: Parser) -> None:
         ("user", "for a daemon of your own, run by your systemd (systemctl --user)"),
         ("strict", "with the drop-in that takes the network from daemon and jobs"),
         ("users", "with the drop-in for classes that set `user`: the daemon is root, with few capabilities"),
+        ("network", "with the drop-in for classes that set `network = false`, which takes namespaces"),
         ("force", "replace files that differ"),
     ):
         command.add_argument(f"--{option}", action="store_true", help=told)

@@ -340,6 +340,8 @@ class ClassPolicy(Section):
     """The same, of groups."""
     writable: tuple[values.AbsolutePlace, ...] | None = None
     """Where its attempts may write, beside their own directory."""
+    network: values.Network = None
+    """`false`: its attempts have no network but a loopback of their own; `"no-tcp"`: none by TCP; else the daemon's."""
     umask: values.Umask | None = None
     """What is taken from the modes of files that its attempts make, such as `"022"`; else `"077"`."""
     unique: Annotated[tuple[values.Text, ...], values.NotEmpty] | None = None

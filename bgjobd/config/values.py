@@ -26,6 +26,8 @@ from bgjob.codec import to_json
 from bgjob.words import INT_MAX, INT_MIN, KEY_LENGTHS, Outcome
 from bgjobd.config.cron_expressions import fields_of
 from bgjobd.core.rates import Rate as RateOfStarts
+from bgjobd.forkserver.network import NO_TCP
+from bgjobd.forkserver.network import NONE as NO_NETWORK
 
 LONGEST_SOCKET_PATH: Final = 107  # bytes: the kernel's sun_path has 108, with the final NUL
 LONGEST_DURATION: Final = 36_500 * 86_400.0  # a hundred years; far below what overflows a datetime
@@ -177,6 +179,17 @@ def _cores(value: object) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"must be a number of cores above 0, not {shown(value)}")
     return float(value)
+
+
+def _network(value: object) -> str | None:
+    """What attempts do without; None: nothing."""
+    if value is None or value is True:
+        return None
+    if value is False:
+        return NO_NETWORK
+    if value != NO_TCP:
+        raise ValueError(f'must be false, "{NO_TCP}" or true, not {shown(value)}')
+    return NO_TCP
 
 
 def _none_if_false(value: object) -> object:
@@ -411,6 +424,7 @@ Duration = Annotated[float, BeforeValidator(duration)]
 Cores = Annotated[float, BeforeValidator(_cores)]
 Rate = Annotated[RateOfStarts, PlainValidator(_rate), PlainSerializer(str, when_used="json")]
 Umask = Annotated[int, BeforeValidator(_umask)]
+Network = Annotated[str | None, BeforeValidator(_network)]
 FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 
 Place = Annotated[Path, BeforeValidator(_place)]

@@ -1,7 +1,8 @@
 """Starts the fork server from its file, under any interpreter, with nothing on the path but that interpreter's own.
 
 Usage: python -I -X utf8 .../forkserver/__main__.py FD, where FD is the inherited link to the daemon. With a second
-word, `debugging`, it runs one job's call under a debugger instead, and FD is the open file that says which.
+word, `debugging`, it runs one job's call under a debugger instead, and FD is the open file that says which; with
+`network` it tries whether attempts can be without one.
 """
 
 import importlib.util
@@ -26,5 +27,5 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _load()
-    wanted = "debugging" if sys.argv[2:] == ["debugging"] else "server"
+    wanted = sys.argv[2] if len(sys.argv) > 2 else "server"
     importlib.import_module(f"{_NAME}.{wanted}").main(int(sys.argv[1]))

@@ -160,9 +160,9 @@ class _Debugged:
         place, name = os.path.split(self._directory)
         work = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         ground = sandbox.Ground(place, work, tuple(self._asked["unreadable"]), self._directory, None)
-        scope = sandbox.shared_signal_scope() if self._asked["is_confined"] else None
+        shared = sandbox.Shared.made_for([limits]) if self._asked["is_confined"] else sandbox.Shared()
         try:
-            sandbox.Sandbox(limits, ground, scope).enter(name)
+            sandbox.Sandbox(limits, ground, shared).enter(name)
         except sandbox.SandboxError as error:
             raise _CannotError(str(error)) from None
         subreaper.die_with_parent(True)  # which is forgotten where the user changes

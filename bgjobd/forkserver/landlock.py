@@ -21,7 +21,11 @@ _SIGNALS = 2
 """Signals to processes outside of the domain, which is the process and those below it."""
 
 SCOPES_SINCE: Final = 6
+TCP_SINCE: Final = 4
 _FILES_SINCE: Final = 1
+
+_TCP: Final = 1 | 2
+"""To bind a port, and to connect to one."""
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 _REMOVE_AND_MAKE: Final = 0x1FF0
@@ -61,6 +65,11 @@ def has_signal_scope() -> bool:
     return version() >= SCOPES_SINCE
 
 
+def has_tcp_rules() -> bool:
+    """Whether a process can be kept from TCP."""
+    return version() >= TCP_SINCE
+
+
 def has_file_rules() -> bool:
     """Whether a process can be kept from files."""
     return version() >= _FILES_SINCE
@@ -71,7 +80,14 @@ def signal_scope() -> int:
     return _ruleset(0, _SIGNALS)
 
 
-def file_rules(rules: Iterable[tuple[str, int]], passing: Iterable[tuple[str, int]] = ()) -> int:
+def no_tcp() -> int:
+    """The same under which no TCP can be used either. Raises OSError."""
+    return _ruleset(0, _SIGNALS if has_signal_scope() else 0, _TCP)
+
+
+def file_rules(
+    rules: Iterable[tuple[str, int]], passing: Iterable[tuple[str, int]] = (), has_tcp: bool = True
+) -> int:
     """A ruleset under which only these paths can be used, each with its rights, and nobody outside signalled.
 
     The rights at a directory hold for all below it. Raises OSError, also where a path is not there; those that are
@@ -79,7 +95,7 @@ def file_rules(rules: Iterable[tuple[str, int]], passing: Iterable[tuple[str, in
     """
     known = version()
     handled = _known(READS | WRITES, known)
-    ruleset = _ruleset(handled, _SIGNALS if known >= SCOPES_SINCE else 0)
+    ruleset = _ruleset(handled, _SIGNALS if known >= SCOPES_SINCE else 0, 0 if has_tcp else _TCP)
     try:
         for path, rights in rules:
             _allow(ruleset, path, rights & handled)
@@ -126,9 +142,9 @@ def _known(rights: int, known: int) -> int:
     return rights & ~sum(right for since, right in _ADDED if known < since)
 
 
-def _ruleset(handled: int, scoped: int) -> int:
-    attributes = _RulesetAttributes(handled, 0, scoped)
-    size = ctypes.sizeof(attributes) if scoped else 8  # older kernels refuse what they do not know
+def _ruleset(handled: int, scoped: int, of_net: int = 0) -> int:
+    attributes = _RulesetAttributes(handled, of_net, scoped)
+    size = 24 if scoped else 16 if of_net else 8  # older kernels refuse what they do not know
     ruleset = libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), size, 0)
     os.set_inheritable(ruleset, False)
     return ruleset

@@ -6,6 +6,9 @@ import ctypes
 import os
 from typing import Any
 
+_CAPABILITY_VERSION = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3 of linux/capability.h."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", _libc.fallocate)  # where the two differ, this takes large offsets
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
@@ -24,6 +27,22 @@ def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
 def madvise(begin: int, length: int, advice: int) -> None:
     """madvise(2). Raises OSError."""
     _checked(_libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), advice))
+
+
+def unshare(what: int) -> None:
+    """unshare(2). Raises OSError."""
+    _checked(_libc.unshare(what))
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """setns(2), which Python has since 3.12. Raises OSError."""
+    _checked(_libc.setns(descriptor, kind))
+
+
+def drop_capabilities() -> None:
+    """Have none of them in force, nor any that could be (capset(2)). Raises OSError."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
 
 
 def syscall(number: int, *arguments: Any) -> int:

@@ -9,11 +9,11 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from . import landlock, libc
+from . import landlock, libc, network
 from .cgroup import Group, Groups
 
 _SET_NO_NEW_PRIVS: Final = 38
@@ -54,6 +54,7 @@ class Limits(NamedTuple):
     `writable` are the paths below which it may write; None: wherever its user may. `umask` is what is taken from the
     modes of what it makes. `exit_grace` are the seconds for what ends with it; of `exit_handlers` "own" are those that
     it has registered itself, "all" those of imports too.
+    `network` is what they do without, one of the network module's; None: nothing.
     """
 
     memory: int | None = None
@@ -68,6 +69,7 @@ class Limits(NamedTuple):
     umask: int = PRIVATE
     exit_grace: float = 5.0
     exit_handlers: str = "own"
+    network: str | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Limits:
@@ -109,7 +111,7 @@ def give_up_privileges() -> None:
 
 def has_capability(number: int) -> bool:
     """Whether this process has the capability (capabilities(7))."""
-    return bool(_capabilities() >> number & 1)
+    return bool(capabilities() >> number & 1)
 
 
 def oom_score_adj() -> int:
@@ -124,26 +126,53 @@ def oom_score_adj() -> int:
         os.close(descriptor)
 
 
-def shared_signal_scope() -> int | None:
-    """The ruleset under which an attempt can signal nobody outside; None where the kernel has no such thing."""
-    return landlock.signal_scope() if landlock.has_signal_scope() else None
+class Shared(NamedTuple):
+    """What the attempts of all classes have from their fork server: rulesets under which they can signal nobody
+    outside, the second without TCP, and a network with nothing in it; None where none asks for it, or it cannot be had.
+    """
+
+    signal_scope: int | None = None
+    no_tcp: int | None = None
+    no_network: network.Space | None = None
+
+    @classmethod
+    def made_for(cls, asked: Iterable[Limits]) -> Shared:
+        """What these ask for. Whoever misses what it asks for is refused when it enters."""
+        wanted = {limits.network for limits in asked}
+        no_network = None
+        if network.NONE in wanted:
+            with suppress(OSError):
+                no_network = network.make(capabilities())
+        return cls(
+            landlock.signal_scope() if landlock.has_signal_scope() else None,
+            landlock.no_tcp() if network.NO_TCP in wanted and landlock.has_tcp_rules() else None,
+            no_network,
+        )
+
+    def close(self) -> None:
+        for ruleset in (self.signal_scope, self.no_tcp):
+            if ruleset is not None:
+                os.close(ruleset)
+        if self.no_network is not None:
+            self.no_network.close()
 
 
 class Sandbox:
     """A class's. `enter` is for the child; what fails there fails the attempt before its method is called."""
 
-    def __init__(self, limits: Limits, ground: Ground, signal_scope: int | None) -> None:
+    def __init__(self, limits: Limits, ground: Ground, shared: Shared) -> None:
         self._limits = limits
         self.exit_grace, self.runs_all_handlers = limits.exit_grace, limits.exit_handlers == "all"
         self.must_forget_handlers = False
         self._ground = ground
-        self._signal_scope = signal_scope
+        self._shared = shared
         self._rlimits = _rlimits(limits)
         self._must_forgive = oom_score_adj() != 0
         self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
             ("cgroup", self._join_group),
             ("limits", self._set_limits),
             ("working directory", self._hand_over_directory),
+            *((("network", self._leave_network),) if limits.network == network.NONE else ()),
             ("user", self._change_user),
             ("working directory", self._enter_directory),
             ("Landlock", self._lock_up),
@@ -200,13 +229,24 @@ class Sandbox:
         if "tempfile" in sys.modules:
             vars(sys.modules["tempfile"])["tempdir"] = None  # it may have been asked for at import
 
+    def _leave_network(self, name: str) -> None:
+        if self._shared.no_network is None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        self._shared.no_network.enter()
+
+    def _give_up(self) -> None:
+        if self._limits.network == network.NONE and self._shared.no_network is not None:
+            self._shared.no_network.give_up()
+
     def _change_user(self, name: str) -> None:
         account = self._limits.account
         if account is None:
+            self._give_up()
             return
         os.setgroups(account.groups)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
+        self._give_up()
         _check_user(account)
         if account.name:
             os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
@@ -218,10 +258,13 @@ class Sandbox:
         os.close(own)
 
     def _lock_up(self, name: str) -> None:
-        writable = self._limits.writable
+        writable, has_tcp = self._limits.writable, self._limits.network != network.NO_TCP
         if writable is None or not landlock.has_file_rules():
-            if self._signal_scope is not None:
-                landlock.restrict_self(self._signal_scope)
+            ruleset = self._shared.signal_scope if has_tcp else self._shared.no_tcp
+            if ruleset is not None:
+                landlock.restrict_self(ruleset)
+            elif not has_tcp:
+                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
             return
         # All but what is unreadable, of which something may go away while it is listed.
         reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
@@ -229,7 +272,7 @@ class Sandbox:
             "/proc/self/fd/1",
             landlock.WRITE_FILE,
         )  # for whoever opens /dev/stdout; no rule is for a pipe
-        ruleset = landlock.file_rules(self._own_rules(name, writable), [output, *reads])
+        ruleset = landlock.file_rules(self._own_rules(name, writable), [output, *reads], has_tcp)
         landlock.restrict_self(ruleset)
         os.close(ruleset)
 
@@ -243,8 +286,7 @@ class Sandbox:
 
     def _close(self, name: str) -> None:
         os.close(self._ground.work_fd)
-        if self._signal_scope is not None:
-            os.close(self._signal_scope)
+        self._shared.close()
 
     def leave_room(self) -> None:
         """Let this process take a little more than its limits, for the record of how it ended."""
@@ -371,7 +413,7 @@ def _memory(*names: str) -> int:
         return 0
 
 
-def _capabilities() -> int:
+def capabilities() -> int:
     """Those in force, a bit each; none where that is not told."""
     try:
         return int(_status()["CapEff"], 16)

@@ -213,11 +213,12 @@ class _Server:
         work = self._place_fds["work"] = _open_directory(message["work"])
         unreadable, stops = tuple(message["unreadable"]), message["spool"]
         ground = sandbox.Ground(message["work"], work, unreadable, stops, self._groups)
-        scope = sandbox.shared_signal_scope()
-        self._sandboxes = {
-            name: sandbox.Sandbox(sandbox.Limits.from_message(limits), ground, scope)
+        asked = {
+            name: sandbox.Limits.from_message(limits)
             for name, limits in {"": {}, **message["limits"]}.items()
         }
+        shared = sandbox.Shared.made_for(asked.values())
+        self._sandboxes = {name: sandbox.Sandbox(limits, ground, shared) for name, limits in asked.items()}
         self._log_handlers = exits.log_handlers()
         _forget_handlers(self._sandboxes.values())
 

@@ -25,7 +25,7 @@ from bgjobd.forkserver.sandbox import (
     has_capability,
 )
 from bgjobd.host.disk_space import existing
-from bgjobd.supervisor import cgroups, sparse_files
+from bgjobd.supervisor import cgroups, networks, sparse_files
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
 _OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output", "work_limit")
@@ -81,6 +81,7 @@ def limits_of(config: Config, class_name: str) -> Limits:
         account=_account(own.user, own.group) if os.geteuid() == 0 else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
         umask=first(own.umask, PRIVATE),
+        network=own.network,
         exit_grace=first(own.exit_grace, config.app.exit_grace),
         exit_handlers=first(own.exit_handlers, config.app.exit_handlers),
     )
@@ -89,15 +90,19 @@ def limits_of(config: Config, class_name: str) -> Limits:
 def message(config: Config) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The limits of approved classes, as the fork server is told them; and of which there are none, and why.
 
-    A user may have gone since the configuration was read: that is no matter of the other classes.
+    A user may have gone since the configuration was read, and not everywhere can attempts be kept from the network:
+    that is no matter of the other classes.
     """
     limits: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
-    for name in config.approved:
+    lacks = networks.lacks(own.network for own in config.approved.values())
+    for name, own in config.approved.items():
         try:
             limits[name] = _as_json(limits_of(config, name))
         except LookupError as error:
             missing[name] = str(error)
+        if own.network in lacks:
+            missing[name] = lacks[own.network]
     return limits, missing
 
 

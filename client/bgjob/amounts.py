@@ -104,6 +104,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
     "user": str,
     "group": str,
     "writable": lambda places: ", ".join(places) or "nothing",
+    "network": lambda without: "no TCP" if without == "no-tcp" else without,
     "umask": str,
 }
 """How those are told that no caller can set."""

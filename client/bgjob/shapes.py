@@ -47,7 +47,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
-        "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, "
+        "user: ?string, group: ?string, writable: ?[]string, network: ?string, umask: ?string, unique: ?[]string, "
         "key: ?string, rate: ?string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",

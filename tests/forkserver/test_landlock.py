@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver import landlock, libc
-from bgjobd.forkserver.sandbox import Ground, Limits, Sandbox, give_up_privileges
+from bgjobd.forkserver.sandbox import Ground, Limits, Sandbox, Shared, give_up_privileges
 from tests.forkserver.forked import in_child
 
 needs_landlock = pytest.mark.skipif(not landlock.has_file_rules(), reason="this kernel has no Landlock")
@@ -360,7 +360,7 @@ def ground(directory: Path) -> Ground:
 
 @needs_landlock
 def test_a_confined_attempt_writes_its_directory_and_what_its_class_lists(tree: Path) -> None:
-    confined = Sandbox(Limits(writable=(str(tree / "writable"),)), ground(tree), None)
+    confined = Sandbox(Limits(writable=(str(tree / "writable"),)), ground(tree), Shared())
     (tree / "spool" / "1.1.stop").write_text("cancelled")
     (tree / "state" / "database").touch()
 
@@ -398,7 +398,7 @@ def test_what_goes_away_while_it_is_granted_keeps_no_attempt_from_running(
 ) -> None:
     around = landlock.around
     monkeypatch.setattr(landlock, "around", lambda excluded: [*around(excluded), str(tree / "gone")])
-    confined = Sandbox(Limits(writable=()), ground(tree), None)
+    confined = Sandbox(Limits(writable=()), ground(tree), Shared())
 
     def attempt() -> str:
         give_up_privileges()

@@ -297,6 +297,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Cores: "number",
     values.Rate: "number/time",
     values.Umask: "octal digits",
+    values.Network: 'true|false|"no-tcp"',
     values.Place: "path",
     values.AbsolutePlace: "absolute path",
     values.SocketPlace: "path",

@@ -96,10 +96,11 @@ def test_an_interpreter_with_a_blank_in_its_path_is_one_word(tmp_path: Path) -> 
 
 
 def test_without_install_everything_is_shown_and_nothing_written(tmp_path: Path) -> None:
-    shown = units("--root", str(tmp_path), "--strict", "--users")
+    shown = units("--root", str(tmp_path), "--strict", "--users", "--network")
     assert shown.returncode == 0
     assert files_below(tmp_path) == []
-    for name in (*OF_SYSTEM, f"{UNITS}/bgjobd.service.d/strict.conf", f"{UNITS}/bgjobd.service.d/users.conf"):
+    drop_ins = [f"{UNITS}/bgjobd.service.d/{name}.conf" for name in ("strict", "users", "network")]
+    for name in (*OF_SYSTEM, *drop_ins):
         assert f"# {tmp_path}/{name}\n" in shown.stdout
 
 
@@ -170,7 +171,9 @@ def test_what_the_service_would_not_see_is_doubted(tmp_path: Path) -> None:
 # What systemd makes of them
 
 
-@pytest.mark.parametrize("options", [[], ["--strict"], ["--users"], ["--strict", "--users"]], ids=str)
+@pytest.mark.parametrize(
+    "options", [[], ["--strict"], ["--users"], ["--strict", "--users", "--network"]], ids=str
+)
 def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, options: list[str]) -> None:
     directory = installed(tmp_path, *options)
     assert verified(directory, tmp_path) == ""
@@ -189,8 +192,15 @@ def test_a_fault_would_be_found(tmp_path: Path) -> None:
 
 
 # Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for priorities (@resources).
-# With --users, root and its six capabilities.
-SCORES = [([], 14), (["--strict"], 5), (["--users"], 27), (["--strict", "--users"], 18)]
+# With --users, root and its six capabilities; with --network two kinds of namespaces.
+SCORES = [
+    ([], 14),
+    (["--strict"], 5),
+    (["--users"], 27),
+    (["--strict", "--users"], 18),
+    (["--network"], 19),
+    (["--network", "--users"], 31),
+]
 
 
 @pytest.mark.parametrize(("options", "most"), SCORES, ids=str)
