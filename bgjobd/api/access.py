@@ -85,6 +85,8 @@ class Members:
 
     def has(self, caller: Caller) -> bool:
         """Whether the caller, or a group that the kernel says the caller is in, is among them."""
+        if caller.is_unmapped:
+            return False
         return caller.uid in self.uids or caller.gid in self.gids or not self.gids.isdisjoint(caller.groups)
 
 
@@ -116,8 +118,14 @@ class Access:
     def why_refused(self, caller: Caller, right: Right) -> str | None:
         """Why the caller may not use this right; None where it may."""
         members = self.members.get(right)
-        if members is None or caller.uid in (0, self.own_uid) or members.has(caller):
+        is_own = caller.uid in (0, self.own_uid) and not caller.is_unmapped
+        if members is None or is_own or members.has(caller):
             return None
+        if caller.is_unmapped:
+            return (
+                f"uid {caller.uid} is whoever has no number in this container, and may not {right}; "
+                "map the users of the socket's other end into its user namespace"
+            )
         if right is Right.OWN:
             return f"uid {caller.uid} may not delete anything; root and the daemon's own user may (uid {self.own_uid})"
         return (

@@ -9,9 +9,13 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Final
 
+from bgjobd.host import container
+
+_NOBODY: Final = 65534
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
 _LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
@@ -22,7 +26,8 @@ _MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 class Caller:
     """Who is at the other end, as the kernel said when the connection was made; one a connection.
 
-    `job` is the one whose attempt that is, None where it is none.
+    `job` is the one whose attempt that is, None where it is none. `is_unmapped`: of a user that this container knows
+    nothing of, so that its numbers are those of anybody.
     """
 
     pid: int
@@ -30,6 +35,7 @@ class Caller:
     gid: int
     groups: frozenset[int] = frozenset()
     job: int | None = None
+    is_unmapped: bool = False
 
     @cached_property
     def turn(self) -> asyncio.Lock:
@@ -46,7 +52,22 @@ def try_peer(peer: socket.socket) -> Caller | None:
     except OSError:
         return None
     # (uid_t)-1 is what the kernel says where it knows no peer.
-    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid, _groups(peer))
+    return (
+        None
+        if uid == 0xFFFFFFFF
+        else Caller(pid, uid, gid, _groups(peer), is_unmapped=uid == _unmapped_uid())
+    )
+
+
+@cache
+def _unmapped_uid() -> int | None:
+    """The number that users have in this user namespace who are not of it; None where all are."""
+    if not container.is_of_other_users():
+        return None
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return _NOBODY
 
 
 def _groups(peer: socket.socket) -> frozenset[int]:

@@ -117,7 +117,7 @@ def submitter(caller: Caller, grants: Grants | None = None) -> Submitter:
         grants is not None and grants.why_refused(caller, right) is None
         for right in (Right.MANAGE, Right.READ)
     ]
-    return Submitter(caller.uid, caller.gid, caller.pid, caller.job, *may)
+    return Submitter(caller.uid, caller.gid, caller.pid or None, caller.job, *may)
 
 
 async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import (
+    check_container,
     check_jobs,
     check_keys,
     check_places,
@@ -142,7 +143,9 @@ def check(config: Config) -> Checked:
     daemon = process_table.daemon_of(config.daemon.state_dir)
     machine = limits.Machine.here(config.daemon.state_dir, daemon)
     limits.check(config, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
-    found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
+    found = list(check_container.findings(config, machine, os.environ))
+    if not config.approved:
+        found.append(remark("no class is approved; list some under [approved]"))
     catalogue, ready = _imported(config, found)
     found += check_schedules.findings(config, time.time())
     if catalogue is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -44,6 +45,8 @@ def serve(given: argparse.Namespace) -> int:
     reopens the log.
     """
     try:
+        if (why := _why_unfit()) is not None:
+            return complain(why, UNAVAILABLE)
         if os.getpid() == 1:
             init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
         from_systemd = sd_listen.take(os.environ)  # before anything else is opened
@@ -62,6 +65,19 @@ def serve(given: argparse.Namespace) -> int:
     except OSError as error:
         return complain(f"the daemon could not start: {error}", FAILED)
     return OK
+
+
+def _why_unfit() -> str | None:
+    """What no daemon can do without, and this machine or its container lacks; None where there is all of it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS):
+            return (
+                f"pidfd_open(2) is forbidden here ({error.strerror}); in a container it takes a newer engine, or "
+                "another seccomp profile of it, and without one Linux 5.3"
+            )
+    return None
 
 
 async def _serve(settings: Config, load_config: Callable[[], Config], from_systemd: Handed) -> None:

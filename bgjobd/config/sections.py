@@ -5,7 +5,6 @@ is asked elsewhere.
 """
 
 import math
-import os
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -31,6 +30,7 @@ from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
+from bgjobd.host import container
 
 DAY: Final = 86_400.0
 
@@ -60,7 +60,7 @@ class Daemon(Section):
     """The spool, working directories."""
     log_dir: values.Place = Field(default_factory=lambda given: given.get("state_dir", Path("/")) / "log")
     """The log file."""
-    slots: values.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    slots: values.Count = Field(default_factory=container.cores)
     """Attempts at once."""
     spares: values.Whole = 4
     """Processes that wait for attempts; at most as many as free slots."""

@@ -14,6 +14,7 @@ from . import subreaper
 _PERIOD: Final = 100_000
 """Microseconds in which `cpu.max` grants its quota."""
 
+_MOUNT: Final = "/sys/fs/cgroup"
 _MOST_TRIES: Final = 10
 _PAUSE: Final = 0.001
 
@@ -23,6 +24,33 @@ class Groups(NamedTuple):
 
     path: str
     controllers: tuple[str, ...]
+
+
+def own_path(proc: str = "/proc", mount: str = _MOUNT) -> str | None:
+    """The directory of the group that this process is in; None where there is none of version 2, or it is not seen."""
+    try:
+        lines = _read(f"{proc}/self/cgroup").splitlines()
+    except (OSError, ValueError):
+        return None
+    names = [line.removeprefix("0::/") for line in lines if line.startswith("0::/")]
+    path = os.path.join(mount, *names)
+    return path if names and os.path.isdir(path) else None
+
+
+class Surroundings:
+    """The group that this process is in, where attempts have none of their own: a container's, mostly."""
+
+    def __init__(self, path: str | None) -> None:
+        self._group = None if path is None else Group(path)
+        self._known = self._count()
+
+    def new_oom_kills(self) -> int:
+        """How many in it the kernel has killed for their memory since somebody asked last."""
+        before, self._known = self._known, self._count()
+        return max(0, self._known - before)
+
+    def _count(self) -> int:
+        return 0 if self._group is None else self._group.oom_kills()
 
 
 class Evidence(NamedTuple):
@@ -91,6 +119,10 @@ class Group(NamedTuple):
                         found[pid] = name
         return found
 
+    def oom_kills(self) -> int:
+        """How many in it the kernel has killed for their memory."""
+        return self._counts("memory.events").get("oom_kill", 0)
+
     def end(self) -> Evidence:
         """Kill whoever is left, tell that and what the group used, and remove it; nothing where there is none."""
         if not os.path.isdir(self.path):
@@ -98,7 +130,7 @@ class Group(NamedTuple):
         spent = self._counts("cpu.stat")
         evidence = Evidence(
             self._number("memory.peak"),
-            self._counts("memory.events").get("oom_kill", 0),
+            self.oom_kills(),
             (spent.get("user_usec", 0) / 1e6, spent.get("system_usec", 0) / 1e6),
         )
         with suppress(OSError):

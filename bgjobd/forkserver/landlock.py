@@ -60,6 +60,17 @@ def version() -> int:
         return 0
 
 
+def is_forbidden() -> bool:
+    """Whether the kernel has it, or may have it, and a filter of system calls (seccomp) keeps it from this process."""
+    try:
+        libc.syscall(_CREATE_RULESET, None, 0, _WHICH_VERSION)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def has_signal_scope() -> bool:
     """Whether a process can be kept from signalling those outside."""
     return version() >= SCOPES_SINCE

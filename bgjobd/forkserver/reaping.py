@@ -12,7 +12,7 @@ from typing import Any
 
 from . import journal as journals
 from . import subreaper
-from .cgroup import Evidence, Group
+from .cgroup import Evidence, Group, Surroundings
 from .process_identity import cpu_time
 
 _MAY_BE_FOR_CPU_TIME = (signal.SIGXCPU, signal.SIGKILL)
@@ -25,12 +25,13 @@ def collect(
     output_bytes: Callable[[], int],
     end_strays: Callable[[], Mapping[int, str]],
     group: Group | None,
+    around: Surroundings | None = None,
 ) -> journals.Record:
     """Record how a child has ended, reap it, end what it left behind, and record what it used.
 
-    `ended` is of a child that is not reaped; `end_strays` answers which processes it ended, by pid with the names
-    of their programs; `group` is its cgroup, if it has one. Answers the exit record, for the journal may be full, or
-    gone.
+    `ended` is of a child that is not reaped; `end_strays` answers which processes it ended, by pid with the names of
+    their programs; `group` is its cgroup, if it has one, `around` that of all others. Answers the exit record, for
+    the journal may be full, or gone.
     """
     code, number = _status(ended)
     record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
@@ -40,7 +41,7 @@ def collect(
     journal = _try_open(spool, journal_name)
     _append(journal, journals.exited(**record))
     _, _, rusage = os.wait4(ended.si_pid, 0)
-    evidence = Evidence() if group is None else group.end()
+    evidence = _without_group(number, around) if group is None else group.end()
     left = {**evidence.left, **end_strays()}  # of a group that was killed not all may be gone yet
     record["strays"], record["stray_names"] = len(left), subreaper.told_names(left)
     record["usage"] = _usage(rusage, output_bytes(), evidence)
@@ -49,6 +50,13 @@ def collect(
     if journal is not None:
         os.close(journal)
     return record
+
+
+def _without_group(number: int | None, around: Surroundings | None) -> Evidence:
+    """What tells that it was killed for its memory: whom the kernel kills for that, it sends SIGKILL."""
+    if number != signal.SIGKILL or around is None:
+        return Evidence()
+    return Evidence(oom_kills=min(1, around.new_oom_kills()))
 
 
 def output_bytes(directory: int, name: str) -> int:

@@ -93,7 +93,8 @@ class Exceeded(NamedTuple):
 class Ground(NamedTuple):
     """Where attempts live: the directory of their working directories, a descriptor of it, what none may read.
 
-    `stops` is where an attempt finds the reason why it is stopped.
+    `stops` is where an attempt finds the reason why it is stopped; `exposed` by how much the kernel's OOM killer
+    prefers it.
     """
 
     work: str
@@ -101,6 +102,7 @@ class Ground(NamedTuple):
     unreadable: tuple[str, ...]
     stops: str
     groups: Groups | None
+    exposed: int = 0
 
 
 def give_up_privileges() -> None:
@@ -167,7 +169,7 @@ class Sandbox:
         self._ground = ground
         self._shared = shared
         self._rlimits = _rlimits(limits)
-        self._must_forgive = oom_score_adj() != 0
+        self._must_forgive = oom_score_adj() != ground.exposed
         self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
             ("cgroup", self._join_group),
             ("limits", self._set_limits),
@@ -216,7 +218,7 @@ class Sandbox:
         if limits.nice is not None:
             os.setpriority(os.PRIO_PROCESS, 0, limits.nice)
         if self._must_forgive:
-            _forgive()
+            _forgive(self._ground.exposed)
 
     def _has_pids_controller(self) -> bool:
         return self._ground.groups is not None and "pids" in self._ground.groups.controllers
@@ -393,10 +395,10 @@ def _check_user(account: Account) -> None:
         raise PermissionError(errno.EPERM, "the user could be changed back to root")
 
 
-def _forgive() -> None:
+def _forgive(exposed: int) -> None:
     """Take back what protects the daemon from the kernel's OOM killer; only root can take back what exposes it."""
     with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-        file.write(b"0")
+        file.write(b"%d" % exposed)
 
 
 def _memory_used() -> int:

@@ -32,7 +32,7 @@ from . import (
     wire,
 )
 from . import journal as journals
-from .cgroup import Group, Groups
+from .cgroup import Group, Groups, Surroundings, own_path
 from .looking import Answers
 from .order import Order, Place
 from .process_identity import has_pidfs
@@ -73,6 +73,7 @@ class _Server:
         self._approved: dict[str, invocation.Approved] = {}
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
+        self._around = Surroundings(None)
         self._place: Place | None = None
         self._means: tuple[int, ...] = ()
         self._on_sigpipe: Any = signal.SIG_IGN
@@ -210,9 +211,11 @@ class _Server:
 
     def _prepare_sandboxes(self, message: wire.Message) -> None:
         self._groups = None if message["groups"] is None else Groups(*message["groups"])
+        self._around = Surroundings(own_path() if self._groups is None else None)
         work = self._place_fds["work"] = _open_directory(message["work"])
         unreadable, stops = tuple(message["unreadable"]), message["spool"]
-        ground = sandbox.Ground(message["work"], work, unreadable, stops, self._groups)
+        exposed = message.get("exposed", 0)
+        ground = sandbox.Ground(message["work"], work, unreadable, stops, self._groups, exposed)
         asked = {
             name: sandbox.Limits.from_message(limits)
             for name, limits in {"": {}, **message["limits"]}.items()
@@ -333,6 +336,7 @@ class _Server:
             lambda: reaping.output_bytes(place.output, output),
             self._end_strays,
             None if self._groups is None else Group.of(self._groups, order.directory),
+            self._around,
         )
         self._report(order, "ended", exit=record)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgjobd.config.sections import Config
 from bgjobd.forkserver.cgroup import Groups
+from bgjobd.host import container
 from bgjobd.supervisor import limits
+
+_EXPOSED: Final = 200
+"""Of the kernel's OOM killer's score: in a container attempts go before their daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class AttemptDirs:
     """The directories that attempts write to, and the life they belong to.
 
     What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
-    the descriptor that a fork server prints to.
+    the descriptor that a fork server prints to; `exposed` by how much the kernel's OOM killer prefers attempts.
     """
 
     state_dir: Path
@@ -82,13 +87,15 @@ class AttemptDirs:
     life_id: str = ""
     groups: Groups | None = None
     console: int = 2
+    exposed: int = 0
 
     @classmethod
     def from_config(
         cls, config: Config, life_id: str = "", groups: Groups | None = None, console: int = 2
     ) -> AttemptDirs:
         """Where the configuration has them; without a life for who starts nothing there."""
-        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console)
+        exposed = _EXPOSED if container.is_around(os.environ) else 0
+        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console, exposed)
 
     @property
     def spool(self) -> Path:

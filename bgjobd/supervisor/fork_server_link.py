@@ -367,6 +367,7 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "work": str(dirs.work),
         "unreadable": [str(dirs.state_dir), str(dirs.spool)],
         "groups": dirs.groups,
+        "exposed": dirs.exposed,
         "limits": application.limits,
         "boot_id": dirs.life_id,
         "slots": application.slots,

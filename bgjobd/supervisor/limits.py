@@ -45,6 +45,7 @@ class Machine:
     controllers: tuple[str, ...]
     can_punch: bool
     has_groups: bool = False
+    forbids_landlock: bool = False
 
     @classmethod
     def here(cls, state_dir: Path, daemon: int | None = None) -> Machine:
@@ -61,6 +62,7 @@ class Machine:
             controllers=() if groups is None else groups.controllers,
             can_punch=_can_punch(existing(state_dir)),
             has_groups=groups is not None,
+            forbids_landlock=landlock.is_forbidden(),
         )
 
 
@@ -162,11 +164,14 @@ def table(machine: Machine) -> dict[str, str]:
     keeps attempts from signalling others, which nobody has to ask for.
     """
     found = {name: enforced_by(machine, name, None, machine.is_root) for name in LIMITS}
-    shown = {name: by or f"nothing: it {_LACKS[name]}" for name, by in found.items()}
+    shown = {name: by or f"nothing: it {_lacks(machine, name)}" for name, by in found.items()}
     has_scope = machine.landlock >= landlock.SCOPES_SINCE
-    return shown | {
-        "signals": "Landlock" if has_scope else "nothing: it takes Linux 6.12 or newer, with Landlock"
-    }
+    return shown | {"signals": "Landlock" if has_scope else f"nothing: it {_lacks(machine, 'signals')}"}
+
+
+def _lacks(machine: Machine, name: str) -> str:
+    """What is missing to have the limit of this name enforced here."""
+    return _FORBIDDEN if machine.forbids_landlock and name in _BY_LANDLOCK else _LACKS[name]
 
 
 def enforced_by(machine: Machine, name: str, value: Any, as_root: bool) -> str | None:
@@ -226,7 +231,10 @@ _LACKS: Final[Mapping[str, str]] = {
     "user": "takes a daemon that runs as root",
     "group": "takes a daemon that runs as root",
     "writable": "takes a kernel with Landlock (5.13 or newer, and not switched off)",
+    "signals": "takes Linux 6.12 or newer, with Landlock",
 }
+_BY_LANDLOCK: Final = ("writable", "signals")
+_FORBIDDEN: Final = "takes Landlock, which the container's seccomp profile forbids"
 
 
 def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
@@ -237,7 +245,7 @@ def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
                 where = f"limits.{name}"
                 if name not in config.limits.model_fields_set:
                     continue  # a default that cannot be had is told by whoever misses it
-            yield Gap(where, _LACKS[name], name in _BY_CGROUP)
+            yield Gap(where, _lacks(machine, name), name in _BY_CGROUP)
 
 
 def _unenforced(config: Config, machine: Machine, class_name: str) -> Iterator[str]:

@@ -40,7 +40,10 @@ def _no_namespace() -> str | None:
 def _no_rules() -> str | None:
     if landlock.has_tcp_rules():
         return None
-    return 'network = "no-tcp" cannot be had here: it takes Linux 6.7 or newer, with Landlock'
+    takes = "takes Linux 6.7 or newer, with Landlock"
+    if landlock.is_forbidden():
+        takes = "takes Landlock, which the container's seccomp profile forbids"
+    return f'network = "no-tcp" cannot be had here: it {takes}'
 
 
 _LACKS: Final[Mapping[str, Callable[[], str | None]]] = {

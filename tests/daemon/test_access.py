@@ -41,6 +41,15 @@ def may(given: Access, who: Caller) -> set[Right]:
     return {right for right in Right if given.why_refused(who, right) is None}
 
 
+def test_whoever_has_no_number_here_has_nothing_that_is_listed() -> None:
+    stranger = Caller(0, NOBODY, NOBODY, frozenset({NOBODY}), is_unmapped=True)
+    listed = access(submit=(str(NOBODY),), manage=(f"@{NOBODY}",), read=None)
+    assert may(listed, stranger) == {Right.READ}  # which is not listed, and so everybody's
+    assert "has no number in this container" in str(listed.why_refused(stranger, Right.SUBMIT))
+    own = Access(NOBODY, listed.members, ())
+    assert own.why_refused(stranger, Right.OWN) is not None
+
+
 # Rights
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd.commands import serve
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.host import container, life
 from tests.faults.injecting import needs_root
@@ -141,3 +144,69 @@ def test_only_where_nobody_says_otherwise_a_container_decides_what_a_stop_does()
     assert (at_stop(AtStop.AUTO, True), at_stop(AtStop.AUTO, False)) == (AtStop.STOP, AtStop.LEAVE)
     for said in (AtStop.LEAVE, AtStop.STOP, AtStop.DRAIN):
         assert {at_stop(said, True), at_stop(said, False)} == {said}
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "named"),
+    [
+        ({"container": "podman"}, (), "podman"),
+        ({}, ("run/.containerenv",), "podman"),
+        ({}, (".dockerenv",), "docker"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "container": "oci"}, (), "kubernetes"),
+        ({}, (), "unknown"),
+    ],
+)
+def test_what_made_a_container_is_told_as_far_as_it_says(
+    tmp_path: Path, environ: dict[str, str], files: tuple[str, ...], named: str
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert container.engine(environ, tmp_path) == named
+
+
+@pytest.mark.parametrize(
+    ("own", "around", "most"),
+    [
+        ("max 100000", None, 64),
+        ("150000 100000", None, 2),
+        ("max 100000", "50000 100000", 1),
+        ("junk", None, 64),
+    ],
+)
+def test_there_are_as_many_slots_as_the_cgroups_give_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, around: str | None, most: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    inner = tmp_path / "cgroup/a/b"
+    inner.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/a/b\n")
+    (inner / "cpu.max").write_text(f"{own}\n")
+    if around is not None:
+        (inner.parent / "cpu.max").write_text(f"{around}\n")
+    assert container.cores(tmp_path / "proc", tmp_path / "cgroup") == most
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("         0          0 4294967295\n", False), ("0 1000 1\n1 100000 65536\n", True), (None, False)],
+)
+def test_a_user_namespace_that_leaves_users_out_is_known(
+    tmp_path: Path, text: str | None, is_one: bool
+) -> None:
+    (tmp_path / "self").mkdir()
+    if text is not None:
+        (tmp_path / "self/uid_map").write_text(text)
+    assert container.is_of_other_users(tmp_path) is is_one
+
+
+def test_without_pidfds_no_daemon_starts_and_says_what_forbids_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(pid: int) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert serve.serve(argparse.Namespace()) == 69
+    assert "pidfd_open(2) is forbidden here" in capsys.readouterr().err

@@ -389,6 +389,12 @@ def test_nothing_enforces_what_a_plain_machine_does_not_have() -> None:
     assert (found["memory"], found["processes"]) == ("RLIMIT_DATA", "RLIMIT_NPROC")
 
 
+def test_where_a_container_forbids_landlock_that_is_what_is_told() -> None:
+    found = limits.table(replace(PLAIN, forbids_landlock=True))
+    forbidden = {name for name, by in found.items() if "seccomp profile forbids" in by}
+    assert forbidden == {"writable", "signals"}
+
+
 def test_check_says_that_a_cgroup_finds_what_has_cleaned_its_environment() -> None:
     without, with_groups = (
         check._strays(replace(PLAIN, has_groups=has_groups)) for has_groups in (False, True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.forkserver.cgroup import Evidence, Group, Groups
+from bgjobd.forkserver.cgroup import Evidence, Group, Groups, Surroundings, own_path
 from bgjobd.forkserver.reaping import collect
 from bgjobd.supervisor import cgroups
 from tests.faults.injecting import needs_root
@@ -146,6 +146,48 @@ def test_the_cpu_time_of_a_group_counts_if_it_is_more_than_the_processes_own(tmp
     assert (more["cpu_user"], more["cpu_system"]) == (3000, 0)
     less = usage_in(group_of(tmp_path / "less", cpu_stat="user_usec 0\nsystem_usec 0\n"))
     assert less["cpu_user"] + less["cpu_system"] > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "counts", "told"),
+    [(signal.SIGKILL, (3, 5), 1), (signal.SIGKILL, (3, 3), 0), (signal.SIGTERM, (3, 4), 0)],
+)
+def test_who_has_no_group_was_killed_for_memory_if_the_one_around_it_counts_another(
+    tmp_path: Path, number: int, counts: tuple[int, int], told: int
+) -> None:
+    around, pid = tmp_path / "around", os.fork()
+    if pid == 0:
+        signal.pause()
+    around.mkdir()
+    (around / "memory.events").write_text(f"oom 9\noom_kill {counts[0]}\n")
+    seen = Surroundings(str(around))
+    (around / "memory.events").write_text(f"oom 9\noom_kill {counts[1]}\n")
+    os.kill(pid, number)
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    spool = os.open(tmp_path, os.O_RDONLY)
+    record = collect(ended, spool, "1.1.journal", lambda: 0, dict, None, seen)
+    os.close(spool)
+    assert record["oom_kills"] == told
+    assert seen.new_oom_kills() == (counts[1] - counts[0] if number != signal.SIGKILL else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("0::/\n", ""),
+        ("0::/a/b\n", "a/b"),
+        ("12:cpu:/x\n0::/a\n", "a"),
+        ("0::/gone\n", None),
+        ("1:cpu:/x\n", None),
+    ],
+)
+def test_the_group_of_this_process_is_where_it_is_seen(tmp_path: Path, text: str, path: str | None) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "mount/a/b").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(text)
+    found = own_path(str(tmp_path / "proc"), str(tmp_path / "mount"))
+    assert found == (None if path is None else os.path.join(tmp_path, "mount", path))
 
 
 def usage_in(group: Group) -> dict[str, Any]:
