@@ -98,7 +98,7 @@ class Needs:
     last_begun: list[int] = field(default_factory=list)
     noted: list[AttemptKey] = field(default_factory=list)
     keyed: list[str] = field(default_factory=list)
-    last_id: bool = False
+    new_jobs: int = 0
     retried: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
@@ -177,7 +177,8 @@ class Gathered:
 
 @dataclass(slots=True, kw_only=True)
 class Batch(Gathered):
-    """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
+    """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job,
+    `ids_until` up to which ids are taken for others.
 
     `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `stands` is what has
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
@@ -199,6 +200,8 @@ class Batch(Gathered):
     rates: Mapping[str, Rate] = field(default_factory=dict)
     last_id: int = 0
     last_group_id: int = 0
+    ids_until: int = 0
+    group_ids_until: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
     stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
     failed_edges: dict[int, list[Node]] = field(default_factory=dict)

@@ -185,8 +185,8 @@ class SqliteFile(SqliteDatabase):
         with as_peewees_own:
             self.connection().execute("BEGIN IMMEDIATE")
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        """AUTOINCREMENT has counted them."""
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        """AUTOINCREMENT has counted those that were used."""
 
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""

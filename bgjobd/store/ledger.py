@@ -30,6 +30,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    ids,
     pauses,
     rates,
     release,
@@ -232,12 +233,15 @@ class Ledger:
         answers: list[Any] = []
         for is_apart, stretch in groupby(items, lambda item: isinstance(item, _APART)):
             if is_apart:
-                answers += [self._settle_apart(item, batch) for item in stretch]
+                for item in stretch:
+                    answers.append(self._settle_apart(item, batch))
+                    ids.give_back(self._database, batch)
                 continue
             together = list(stretch)
             self._load(together, batch)
             answers += [decisions.settle(item, batch) for item in together]
             self._store(batch)
+            ids.give_back(self._database, batch)
         return tuple(answers)
 
     def _settle_apart(self, item: Item, batch: Batch) -> Any:
@@ -267,8 +271,9 @@ class Ledger:
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
-        batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), statements.last_id(self._execute)
-        ids, new = bulks.decide(bulk, batch)
+        batch.keyed = self._keyed(bulks.keys_of(bulk))
+        ids.take(self._execute, batch, len(bulk.rows))
+        stored, new = bulks.decide(bulk, batch)
         if new and bulk.common.ties is not None:
             flow = Flow((bulk.common,), bulk.submitter)
             dependencies.load(self._execute, [flow], (), batch)
@@ -278,8 +283,8 @@ class Ledger:
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)
-        self._database.count_ids(max(ids, default=0), 0)
-        return ids
+        batch.last_id += len(new)
+        return stored
 
     # Load
 
@@ -295,8 +300,8 @@ class Ledger:
             for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
         }
         batch.keyed = self._keyed([*needs.keyed, *needs.signalled_keys])
-        if needs.last_id:
-            batch.last_id = statements.last_id(self._execute)
+        if needs.new_jobs:
+            ids.take(self._execute, batch, needs.new_jobs)
         batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
         batch.cuts = {
@@ -380,7 +385,6 @@ class Ledger:
             written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
-        self._database.count_ids(batch.last_id, batch.last_group_id)
 
     def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
         """Write the log entries, whose ids follow that of the newest."""
@@ -404,9 +408,9 @@ class Ledger:
         if next_expiry > batch.now:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
-        ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
-        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
-        applying.expire(ids, batch)
+        expired = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
+        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", expired)}
+        applying.expire(expired, batch)
         self._store(batch)
         return self._read_next_expiry()
 

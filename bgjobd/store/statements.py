@@ -550,16 +550,20 @@ UPDATE_ATTEMPT_NOTED: Final = _compiled(
 )
 
 
-def last_id(execute: Execute) -> int:
-    """Of the newest job, by AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned."""
-    return _counter(execute, SELECT_LAST_ID)
+def last_id(execute: Execute, count: int) -> int:
+    """The id behind which this transaction has those of so many new jobs to itself.
+
+    By AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned. PostgreSQL has them taken
+    from a sequence; those that come to nothing are gaps.
+    """
+    return _counter(execute, SELECT_LAST_ID, count)
 
 
-def last_group_id(execute: Execute) -> int:
-    """The same of the newest group."""
-    return _counter(execute, SELECT_LAST_GROUP_ID)
+def last_group_id(execute: Execute, count: int) -> int:
+    """The same of groups."""
+    return _counter(execute, SELECT_LAST_GROUP_ID, count)
 
 
-def _counter(execute: Execute, statement: str) -> int:
-    row = execute(statement).fetchone()
+def _counter(execute: Execute, statement: str, count: int) -> int:
+    row = execute(statement, {"count": count}).fetchone()
     return row[0] if row else 0

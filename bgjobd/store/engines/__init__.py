@@ -59,11 +59,8 @@ class Database(Protocol):
     def begin_writing(self) -> None:
         """Begin the transaction of a batch. What guards it against other hosts belongs here."""
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        """The newest ids that are given by now; 0: none. So none is given again, whatever is deleted.
-
-        Here is the place of ids that several hosts give, in blocks.
-        """
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        """Those behind the last up to `until` came to nothing."""
 
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""

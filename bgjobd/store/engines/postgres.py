@@ -191,7 +191,6 @@ class PostgresDatabase:
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
-        self._counted: dict[str, int] = {}
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -218,11 +217,8 @@ class PostgresDatabase:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
         self.connection().execute("BEGIN")
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        for sequence, last in (("job_ids", last_job), ("group_ids", last_group)):
-            if last > self._counted.get(sequence, 0):
-                self._connection.run(_COUNT.format(sequence), (last,))
-                self._counted[sequence] = last
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
 
     def lock_log(self) -> None:
         self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
@@ -361,7 +357,6 @@ class Postgres:
         return _code(error) in _PASSING
 
 
-_COUNT: Final = "SELECT setval('{0}', greatest(%s, last_value)) FROM {0}"
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""
     SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c

@@ -21,6 +21,8 @@ def _of_elements(insert: str, name: str, as_text: str = "") -> str:
 
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
+        statements.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
+        statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
         "PRAGMA schema_version": "SELECT 1",
