@@ -18,6 +18,7 @@ from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.committed import Claim, Committed, EndedAttempt, LogLine, StoredBulk, StoredValue
+from bgjobd.store.engines.locks import ALONE, Locks
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import Flow
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
@@ -188,7 +189,7 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it.
+    how far off the database is, as an engine tells it; `locks` keep other writers away.
     """
 
     now: float
@@ -218,6 +219,7 @@ class Batch(Gathered):
     holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
     distance: float = 1.0
+    locks: Locks = ALONE
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""

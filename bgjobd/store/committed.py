@@ -207,6 +207,10 @@ class StoredBulk:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def told_from(self, entry_id: int) -> StoredBulk:
+        """The same with the ids that its entries have from there on."""
+        return replace(self, first_line=self.first_line._replace(id=entry_id))
+
     def job(self, place: int) -> Job:
         """The job of this row, counted from 0."""
         row = self.rows[place]

@@ -17,6 +17,7 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import Given
+from bgjobd.store.engines.locks import ALONE
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
 
@@ -172,6 +173,7 @@ class SqliteFile(SqliteDatabase):
     """The file, open: what an engine's Database is, where it is of SQLite."""
 
     distance: Final = 1.0
+    locks: Final = ALONE
 
     def connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it

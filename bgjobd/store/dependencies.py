@@ -39,7 +39,7 @@ _SELECT_FAILED_EDGES: Final = """
 def load(execute: Execute, flows: Sequence[Flow], known: Iterable[int], batch: Batch) -> None:
     """What these name of what there is: jobs, groups, and what encloses those; `known` are jobs by their keys."""
     ids.take_for_groups(execute, batch, sum(len(flow.groups) for flow in flows))
-    named = [one for flow in flows for one in _named(flow)]
+    named = [one for flow in flows for one in named_in(flow)]
     keys = [new.idempotency_key for flow in flows for new in flow.groups if new.idempotency_key is not None]
     batch.group_keys = dict(execute(_SELECT_GROUP_KEYS, {"keys": to_json(keys)}).fetchall()) if keys else {}
     jobs = {*known, *(node.id for node in named if node.of is Of.JOB)}
@@ -54,7 +54,7 @@ def load(execute: Execute, flows: Sequence[Flow], known: Iterable[int], batch: B
     batch.groups |= groups_by_id(execute, groups)
 
 
-def _named(flow: Flow) -> Iterator[Node]:
+def named_in(flow: Flow) -> Iterator[Node]:
     """What a request names that is not its own."""
     for fact in flow.jobs:
         ties = fact.ties

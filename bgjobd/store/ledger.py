@@ -31,6 +31,7 @@ from bgjobd.store import (
     decisions,
     dependencies,
     ids,
+    locking,
     pauses,
     rates,
     release,
@@ -155,6 +156,7 @@ class Ledger:
         try:
             self._database.begin_writing()
             with as_peewees_own:
+                locking.lock(items, self._execute, self._database.locks)
                 known = self._known or self._read(now)
                 batch = self._begin(known, lanes, now)
                 limits = self._take_up(lanes, known, batch)
@@ -203,6 +205,7 @@ class Ledger:
             next_resume=known.next_resume,
             holds=known.holds,
             distance=self._database.distance,
+            locks=self._database.locks,
         )
 
     def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
@@ -278,10 +281,8 @@ class Ledger:
             flow = Flow((bulk.common,), bulk.submitter)
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
-        self._database.lock_log()
-        for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
+        for one, jobs in bulks.inserts(bulk, new, batch):
             self._execute(statements.INSERT_BULK, jobs)
-            self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)
         batch.last_id += len(new)
         return stored
@@ -388,12 +389,17 @@ class Ledger:
 
     def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
         """Write the log entries, whose ids follow that of the newest."""
-        if not batch.entries:
+        if not (batch.entries or batch.bulks):
             return ()
         self._database.lock_log()
         first = self._last_entry() + 1
+        for place, bulk in enumerate(batch.bulks):
+            batch.bulks[place] = bulk.told_from(first)
+            self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
+            first += len(bulk)
         lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
-        self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
+        if lines:
+            self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
         return tuple(lines)
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:

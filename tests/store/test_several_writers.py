@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
+import psycopg
 import pytest
 
+from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import Clock
 from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places
-from tests.store.samples import Store, asked
+from tests.store.samples import BOOT, FAILED, NO_SLOTS, Store, asked, cancels, ends, submission
+from tests.support import eventually
 
 PATIENCE = 60.0
 
@@ -54,9 +62,58 @@ def at_once(*each: Callable[[], Any]) -> list[Any]:
     return found
 
 
-def begin(store: Store) -> None:
-    """Have its next transactions know the database."""
-    store.commit()
+class Office:
+    """A writer on the database, as a daemon has it."""
+
+    def __init__(self, place: Postgres, lanes: Lanes = NO_SLOTS) -> None:
+        self.deliveries: Queue[Delivery] = Queue()
+        self.writer = Writer(place, BOOT, Clock(), lanes, self.deliveries.put)
+        self.writer.start()
+
+    def ask(self, item: Any) -> Any:
+        """The answer, whatever else is delivered before it."""
+        self.writer.put(Entrusted(item, "asked"))
+        while True:
+            for ticket, answer in self.deliveries.get(timeout=PATIENCE).answered:
+                if ticket == "asked":
+                    return answer
+
+
+@dataclass
+class HeldUp:
+    """A commit that is to come: `is_there` once all else is done, and it waits for `go`."""
+
+    is_there: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def held_up(store: Store) -> Iterator[HeldUp]:
+    """The store's commits meanwhile."""
+    held, real = HeldUp(), store.database.lock_log
+
+    def lock_log() -> None:
+        held.is_there.set()
+        assert held.go.wait(PATIENCE)
+        real()
+
+    store.database.lock_log = lock_log
+    try:
+        yield held
+    finally:
+        held.go.set()
+        store.database.lock_log = real
+
+
+def wait_for_locks(place: Postgres, count: int = 1) -> None:
+    """Until so many transactions wait for others."""
+    with psycopg.connect(place.address, autocommit=True) as connection:
+        eventually(lambda: connection.execute(_WAITING).fetchone() == (count,))
+
+
+_WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 # Ids
@@ -78,3 +135,38 @@ def test_ids_that_came_to_nothing_are_given_back_unless_others_were_given_since(
     (known,) = first.submit(key)
     assert first.submit(key, asked()) == [known, known + 1]
     assert second.submit(asked()) == [known + 2]
+
+
+# Jobs
+
+
+def test_who_ends_a_job_waits_for_who_cancels_it_and_then_sees_that(stores: list[Store]) -> None:
+    first, second, _ = stores
+    job_id = first.run_one()
+    with held_up(first) as held:
+
+        def end() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            return second.answer(ends(job_id, FAILED))
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        _, after, _ = at_once(lambda: first.answer(cancels(job_id)), end, let_go)
+    assert after.status == "cancelled"
+
+
+def test_a_key_that_two_submit_at_once_makes_one_job(place: Postgres) -> None:
+    offices = [Office(place) for _ in range(3)]
+    try:
+        keys = [f"k{number}" for number in range(40)]
+
+        def submit(office: Office) -> list[int]:
+            return [office.ask(submission(asked(idempotency_key=key)))[0].id for key in keys]
+
+        ids = at_once(*[lambda one=office: submit(one) for office in offices])
+        assert ids[0] == ids[1] == ids[2]
+    finally:
+        for office in offices:
+            office.writer.finish()

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from bgjobd.store.engines.locks import Locks
+
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
 
@@ -41,6 +43,10 @@ class Database(Protocol):
     @property
     def distance(self) -> float:
         """About how many times as long a statement takes as on a file beside us."""
+
+    @property
+    def locks(self) -> Locks:
+        """What keeps other writers away."""
 
     def connection(self) -> Any:
         """A Connection; of SQLite the driver's own."""

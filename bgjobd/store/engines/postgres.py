@@ -19,9 +19,11 @@ from psycopg import adapt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
+from bgjobd.store.committed import LostUpdateError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import Database, Given
 from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines.postgres_locks import PostgresLocks
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -49,8 +51,10 @@ _KEEPALIVES: Final = {
 }
 
 _TROUBLE: Final = ("08", "53", "57P")
-_PASSING: Final = ("40001", "40P01")
-"""How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
+_PASSING: Final = ("40001", "40P01", "23505")
+"""How the codes begin of errors that the server is to blame for, and those of transactions in each other's way: they
+could not be one after the other, wait for each other, or have stored what may be there once alone.
+"""
 
 
 class ServersSchemaTooNewError(SchemaTooNewError):
@@ -191,6 +195,7 @@ class PostgresDatabase:
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
+        self.locks: Final = PostgresLocks(self._connection.execute)
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -354,7 +359,7 @@ class Postgres:
         return self.is_trouble(error)
 
     def is_passing(self, error: Exception) -> bool:
-        return _code(error) in _PASSING
+        return isinstance(error, LostUpdateError) or _code(error) in _PASSING
 
 
 _SECRET: Final = ("password", "sslpassword")
