@@ -6,7 +6,7 @@ Each item works on an overlay, which the batch takes in, or which is dropped whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -189,7 +189,8 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it; `locks` keep other writers away.
+    how far off the database is, as an engine tells it; `locks` keep other writers away,
+    beside whom `own_queues` are ours.
     """
 
     now: float
@@ -220,6 +221,7 @@ class Batch(Gathered):
     placed: dict[int, Row] = field(default_factory=dict)
     distance: float = 1.0
     locks: Locks = ALONE
+    own_queues: Collection[str] | None = None
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""

@@ -5,7 +5,7 @@ What came in waits behind its key until then. How many have a place is counted, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.words import Status
@@ -84,8 +84,20 @@ class Gate:
     def __init__(self, execute: Execute, batch: Batch) -> None:
         self._execute = execute
         self._batch = batch
+        self._is_locked = False
         self.has_promoted = False
         self.is_whole = True
+
+    @property
+    def queues(self) -> Collection[str] | None:
+        """Those that are ours; None: all are."""
+        return self._batch.own_queues
+
+    def lock(self) -> None:
+        """Have nobody else give or take places and turns until the commit."""
+        if not self._is_locked:
+            self._is_locked = True
+            self._batch.locks.places()
 
     def settle(self) -> None:
         """Deal with what has come in, and with the keys of what has left, or has waited long enough."""

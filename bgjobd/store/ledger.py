@@ -14,15 +14,16 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjobd.core.facts import ClockJumped
+from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
-from bgjobd.host.clock import from_text, to_text
+from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
     applying,
@@ -38,6 +39,7 @@ from bgjobd.store import (
     schedules,
     statements,
     steps,
+    tallies,
     uniques,
     values,
     waits,
@@ -47,7 +49,6 @@ from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
-from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     Backfill,
     BulkSubmission,
@@ -57,10 +58,11 @@ from bgjobd.store.items import (
     OccurrencesDue,
     SchedulePut,
 )
+from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
-from bgjobd.store.tally import Tally, counted
+from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
@@ -115,26 +117,6 @@ _APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backf
 _EXPIRED_AT_ONCE: Final = 100
 
 
-class _Known(NamedTuple):
-    """What is known of the file between two transactions, so that each need not read it anew.
-
-    `limits` of keys and classes are those of the last transaction, None where it had none.
-    """
-
-    tally: Tally
-    has_consequences: bool
-    next_expiry: float
-    next_resume: float
-    holds: Holds
-    adopted: Adopted
-    limits: tuple[Any, ...] | None = None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something is left to do for the next transaction, though nothing comes."""
-        return self.has_consequences or not self.adopted.is_whole
-
-
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
 
@@ -145,7 +127,7 @@ class Ledger:
         self._executemany: Callable[..., Any] = database.connection().executemany
         self._boot_id = boot_id
         self._jitter = jitter
-        self._known: _Known | None = None
+        self._known: Known | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -157,7 +139,7 @@ class Ledger:
             self._database.begin_writing()
             with as_peewees_own:
                 locking.lock(items, self._execute, self._database.locks)
-                known = self._known or self._read(now)
+                known = self._know(lanes, now)
                 batch = self._begin(known, lanes, now)
                 limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
@@ -170,29 +152,27 @@ class Ledger:
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
+                if self._database.locks.are_needed:
+                    self._tell_others(batch, known)
             tally = self._tally_after(items, batch)
             self._database.commit_writing()
         except BaseException:
             self._database.roll_back()
             raise
         batch.holds.keep(now)
-        of_jobs = tally, has_consequences, next_expiry
-        self._known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
+        own = tally if known.seen.id == 0 else known.tally
+        of_jobs = own, has_consequences, next_expiry
+        self._known = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
-    def _read(self, now: float) -> _Known:
-        """What is known of the file before the first transaction."""
-        return _Known(
-            counted(self._database, now),
-            release.has_consequences(self._execute),
-            self._read_next_expiry(),
-            pauses.next_end(self._execute),
-            Holds(rates.holds(self._execute)),
-            adoption.stored(self._execute),
-        )
+    def _know(self, lanes: Lanes, now: float) -> Known:
+        """What is known before this transaction."""
+        if self._database.locks.are_needed:
+            return read_anew(self._database, self._execute, self._known, lanes.queues, now)
+        return self._known or read_alone(self._database, self._execute, now)
 
-    def _begin(self, known: _Known, lanes: Lanes, now: float) -> Batch:
+    def _begin(self, known: Known, lanes: Lanes, now: float) -> Batch:
         known.holds.drop()  # what is left of one that came to nothing
         return Batch(
             now=now,
@@ -200,7 +180,8 @@ class Ledger:
             tally=known.tally,
             max_pending=lanes.max_pending,
             max_parameters=lanes.max_parameters,
-            rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
+            rules=_rules(lanes, known),
+            own_queues=lanes.queues if self._database.locks.are_needed else None,
             rates=lanes.rates,
             next_resume=known.next_resume,
             holds=known.holds,
@@ -208,7 +189,7 @@ class Ledger:
             locks=self._database.locks,
         )
 
-    def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
+    def _take_up(self, lanes: Lanes, known: Known, batch: Batch) -> tuple[Any, ...] | None:
         """The limits as they are by now; where they are others, no bucket is emptier than one can be."""
         if lanes.keys is None:
             return known.limits
@@ -226,10 +207,17 @@ class Ledger:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
         if any(isinstance(item, ClockJumped) for item in items):
             return counted(self._database, batch.now)
-        tally = batch.tally
-        for bulk in batch.bulks:
-            tally = tally.joined(bulk.first, len(bulk))
-        return tally.moved(batch.moves, batch.now) if batch.moves else tally
+        return _moved(batch.tally, batch)
+
+    def _tell_others(self, batch: Batch, known: Known) -> None:
+        """Append what this transaction has moved to what all that write know."""
+        difference = _moved(NOTHING, batch)
+        if any(difference.places.values()) or difference.ends or batch.holds.own:
+            self._database.lock_log()
+            tallies.append(self._execute, difference, batch.holds.own, batch.now)
+        if known.seen.rows > tallies.SUMMED_UP_AFTER:
+            self._database.lock_log()
+            tallies.sum_up(self._execute, known.tally, known.seen)
 
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
@@ -418,11 +406,7 @@ class Ledger:
         batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", expired)}
         applying.expire(expired, batch)
         self._store(batch)
-        return self._read_next_expiry()
-
-    def _read_next_expiry(self) -> float:
-        (at,) = self._execute(statements.SELECT_NEXT_EXPIRY).fetchone()
-        return math.inf if at is None else from_text(at)
+        return read_next_expiry(self._execute)
 
     def _release(self, batch: Batch, has_more: bool) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
@@ -446,3 +430,15 @@ class Ledger:
             rates.spend(self._execute, jobs, batch)
             gate.take_note(jobs)
         return min(batch.next_resume, slots.next_due())
+
+
+def _rules(lanes: Lanes, known: Known) -> Mapping[str, KeyRules]:
+    """What queues say of keys: ours as they are by now, those of others as they have stored them."""
+    own = known.adopted.known_rules if lanes.keys is None else lanes.keys
+    return {**known.others.known_rules, **own} if known.others.rules else own
+
+
+def _moved(tally: Tally, batch: Batch) -> Tally:
+    for bulk in batch.bulks:
+        tally = tally.joined(bulk.first, len(bulk))
+    return tally.moved(batch.moves, batch.now) if batch.moves else tally

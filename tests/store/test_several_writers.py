@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
@@ -13,12 +13,30 @@ from typing import Any
 import psycopg
 import pytest
 
+from bgjob.errors import QueueFullError
+from bgjob.words import Throttle
+from bgjobd.core.gate import KeyRules
+from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
+from bgjobd.store import tallies
 from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.items import Look
+from bgjobd.store.tally import counted
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places
-from tests.store.samples import BOOT, FAILED, NO_SLOTS, Store, asked, cancels, ends, submission
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NO_SLOTS,
+    NOW,
+    Store,
+    asked,
+    cancels,
+    ends,
+    submission,
+)
 from tests.support import eventually
 
 PATIENCE = 60.0
@@ -170,3 +188,61 @@ def test_a_key_that_two_submit_at_once_makes_one_job(place: Postgres) -> None:
     finally:
         for office in offices:
             office.writer.finish()
+
+
+# What each knows of all
+
+
+def test_the_tally_of_each_is_of_all_that_write(stores: list[Store]) -> None:
+    ids = [id for store in stores for id in store.submit(asked(), asked())]
+    stores[1].commit(cancels(ids[0]))
+    claimed = stores[2].claim(Lanes(2))
+    stores[0].commit(ends(claimed[0].job.id, COMPLETED))
+    for store in stores:
+        tally = store.commit(Look()).tally
+        assert tally.jobs == {"pending": 3, "running": 1, "completed": 1, "cancelled": 1}
+        assert tally == counted(store.database, NOW)
+
+
+def test_a_tally_is_summed_up_now_and_then_and_whoever_was_away_has_it_too(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "SUMMED_UP_AFTER", 5)
+    first, second, third = stores
+    third.submit(asked())
+    for number in range(20):
+        (first, second)[number % 2].submit(asked())
+    assert first.count("tallies") < 10
+    assert third.commit(Look()).tally.jobs == {"pending": 21}
+    with closing(Store.on(first.state_dir)) as fourth:
+        assert fourth.commit(Look()).tally.jobs == {"pending": 21}
+
+
+def test_a_queue_is_full_for_all_that_write(stores: list[Store]) -> None:
+    lanes = Lanes(0, max_pending={"default": 2})
+    for store in stores[:2]:
+        store.commit(submission(asked()), lanes=lanes)
+    (answer,) = stores[2].commit(submission(asked()), lanes=lanes).answers
+    assert isinstance(answer, QueueFullError)
+
+
+def test_a_class_that_one_holds_starts_at_no_other(stores: list[Store]) -> None:
+    first, second, _ = stores
+    second.commit(Look())
+    throttled = first.run_one()
+    waiting = second.submit(asked())
+    ending = Ending.throttled(60.0, Throttle.CLASS)
+    first.commit(ends(throttled, ending))
+    assert second.claim(Lanes(5)) == []
+    second.now += 61
+    assert [claim.job.id for claim in second.claim(Lanes(5))] == [throttled, *waiting]
+
+
+def test_others_keep_to_what_a_queue_says_of_keys_that_they_do_not_have(stores: list[Store]) -> None:
+    first, second, _ = stores
+    lanes = Lanes(5, {"mail": None}, keys={"mail": KeyRules(slots=1)})
+    first.commit(Look(), lanes=lanes)
+    second.commit(Look(), lanes=Lanes(5, {"default": None}, keys={}))
+    second.submit(*[asked(queue="mail", key="k") for _ in range(3)])
+    assert [row["ready"] for row in first.rows("SELECT ready FROM background_jobs ORDER BY id")] == [1, 3, 3]
+    assert len(first.claim(lanes)) == 1

@@ -195,6 +195,7 @@ class PostgresDatabase:
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
+        self._has_log = False
         self.locks: Final = PostgresLocks(self._connection.execute)
 
     def connection(self) -> PostgresConnection:
@@ -220,13 +221,16 @@ class PostgresDatabase:
 
     def begin_writing(self) -> None:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
+        self._has_log = False
         self.connection().execute("BEGIN")
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
 
     def lock_log(self) -> None:
-        self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+        if not self._has_log:
+            self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+            self._has_log = True
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where the answer was lost: on the next connection pg_xact_status() is to tell."""

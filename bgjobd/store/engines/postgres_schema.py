@@ -50,6 +50,8 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
         "WHERE host IS NOT NULL AND outcome IS NULL",
         *COUNTING,
+        "CREATE SEQUENCE tally_ids",
+        _table("tallies (id bigint PRIMARY KEY, is_sum bigint NOT NULL, differences {text} NOT NULL)"),
     ),
     18: (
         "CREATE SEQUENCE error_ids",
