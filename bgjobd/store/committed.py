@@ -271,3 +271,7 @@ class LostUpdateError(Exception):
         job_id, status = first
         more = f", or one of {len(others)} others," if others else ""
         super().__init__(f"job {job_id} was {status}{more} a moment ago and is not any more")
+
+
+class OvertakenError(Exception):
+    """Another writer has changed what this transaction has gone by; the next try finds that."""

@@ -107,6 +107,7 @@ class Gate:
         if batch.arrivals:
             self._give_turns()
         while batch.touched:
+            self.lock()
             touched, batch.touched = sorted(batch.touched), set()
             for queue, key in touched:
                 self.settle_key(queue, key)
@@ -125,7 +126,10 @@ class Gate:
         return None if at is None else from_text(at)
 
     def take_note(self, jobs: Sequence[Job]) -> None:
-        """These were claimed: of their queues' turns, and of who follows by the rates of their keys."""
+        """These were claimed: of their queues' turns, and of who follows by the rates of their keys.
+
+        Nobody counts the places of their keys meanwhile (`lock_for`).
+        """
         for job in jobs:
             if job.turn:
                 self._execute(NOTE_TURN, {"queue": job.queue, "priority": job.priority, "turn": job.turn})
@@ -134,12 +138,18 @@ class Gate:
         self.has_promoted = False
         self.settle()
 
+    def lock_for(self, jobs: Sequence[Job]) -> None:
+        """Have nobody else settle the keys and turns of these until they are claimed."""
+        if any(job.turn or self._batch.is_limited(job.queue, job.key) for job in jobs):
+            self.lock()
+
     # Turns
 
     def _give_turns(self) -> None:
         """Start-time fair queueing, settled as a job comes in: one round behind the latest of its key, or at the next
         round of its queue where it has none that waits, or comes back.
         """
+        self.lock()
         arrivals, self._batch.arrivals = {one.id: one for one in self._batch.arrivals}.values(), []
         latest: dict[tuple[Any, ...], int] = {}
         current: dict[tuple[str, int], int] = {}
@@ -167,6 +177,7 @@ class Gate:
 
     def settle_key(self, queue: str, key: str) -> bool:
         """Have the first of those that wait be ready, as many as may; whether that is done."""
+        self.lock()
         named = {"queue": queue, "key": key}
         opens_at, room = self._room(queue, key)
         ready = 0 if room is None else self._count(COUNT_KEY_READY, named | {"most": room + AT_ONCE + 1})
@@ -177,7 +188,9 @@ class Gate:
             is_full = room is not None and ready >= room and ready > 0
             last = self._last_ready(named) if is_full else None
             step = gate.next_step(room, ready, last, None if first is None else first[0])
-            if step is None:
+            if step is None or (
+                step is not Step.PROMOTE and last is None
+            ):  # all that are ready are just claimed
                 break
             if step is not Step.PROMOTE and last is not None:
                 self._put_behind(queue, last.id)

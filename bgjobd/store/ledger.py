@@ -419,8 +419,10 @@ class Ledger:
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
+        gate.lock_for(jobs)
         if not (adopted.is_whole and gate.is_whole):
             jobs = gate.within_limits(jobs)
+        jobs = rates.within(self._execute, jobs, batch)
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]

@@ -105,6 +105,23 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
     return tokens | dict.fromkeys(batch.holds.classes(batch.now), 0)
 
 
+def within(execute: Execute, jobs: list[Job], batch: Batch) -> list[Job]:
+    """Those that the rates of their classes let start once nobody else draws from these; who writes alone has them."""
+    classes = {job.class_name for job in jobs if job.class_name in batch.rates}
+    if not (classes and batch.locks.are_needed):
+        return jobs
+    batch.locks.buckets(sorted(map(scope_of_class, classes)))
+    full = _full_by_class(execute, batch)
+    left = Counter({name: batch.rates[name].tokens(full[name], batch.now) for name in classes})
+    found = []
+    for job in jobs:
+        if job.class_name in left:
+            left[job.class_name] -= 1
+        if job.class_name not in left or left[job.class_name] >= 0:
+            found.append(job)
+    return found
+
+
 def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
     """Draw the starts of these jobs from the buckets of their classes and keys."""
     if not (batch.rates or batch.rules):

@@ -35,6 +35,7 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import applying, decisions, ids, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
+from bgjobd.store.engines.locks import Locks
 from bgjobd.store.items import (
     OccurrenceAsked,
     OccurrencesDue,
@@ -74,6 +75,8 @@ class _Stands:
 def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, ...]:
     """Each occurrence becomes a job, or a skip, together with the cursor that has passed it."""
     names = [one.name for one in item.schedules]
+    batch.locks.schedules(names)
+    _lock_jobs(execute, item.schedules, batch.locks)
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
@@ -85,6 +88,14 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
             for one in item.schedules
         ]
     )
+
+
+def _lock_jobs(execute: Execute, schedules: Sequence[ScheduleDue], locks: Locks) -> None:
+    """Those that the next ones may come after, or that are cancelled."""
+    if locks.are_needed:
+        beside = [one for one in schedules if one.rules.overlap in (Overlap.WAIT, Overlap.CANCEL)]
+        found = _unfinished(execute, beside)
+        locks.jobs(sorted({job.id for jobs in found.values() for job in jobs}))
 
 
 def _deal_alone(
@@ -246,6 +257,7 @@ def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
+    batch.locks.schedules([item.name])
     check_there(execute, item.name)
     ids.take(execute, batch, 1)
     uniques.load(execute, [item.job], batch)

@@ -167,7 +167,9 @@ COUNT_GROUP: Final = """
         cancelled = :cancelled, ended_at = :ended_at WHERE id = :id
 """
 SEAL_GROUP: Final = """
-    UPDATE job_groups SET sealed_at = :sealed_at, cancel_requested_at = :cancel_requested_at WHERE id = :id
+    UPDATE job_groups SET sealed_at = coalesce(sealed_at, :sealed_at),
+        cancel_requested_at = coalesce(:cancel_requested_at, cancel_requested_at)
+    WHERE id = :id
 """
 INSERT_EDGE: Final = """
     INSERT INTO job_dependencies VALUES (:job_id, :of, :after_id, :standing) ON CONFLICT DO NOTHING

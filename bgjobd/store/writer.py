@@ -23,7 +23,7 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
-from bgjobd.store.committed import Committed, LostUpdateError
+from bgjobd.store.committed import Committed, LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import AT_ONCE, Database, Place
 from bgjobd.store.engines.sqlite import engine_at
@@ -226,7 +226,7 @@ class Writer:
         for _ in range(AT_ONCE - 1):
             try:
                 return ledger.commit(items, self.lanes, now)
-            except (DatabaseError, LostUpdateError) as error:
+            except (DatabaseError, LostUpdateError, OvertakenError) as error:
                 if not self._engine.is_passing(error):
                     raise
         return ledger.commit(items, self.lanes, now)

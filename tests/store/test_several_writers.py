@@ -13,24 +13,29 @@ from typing import Any
 import psycopg
 import pytest
 
-from bgjob.errors import QueueFullError
+from bgjob.errors import GroupSealedError, QueueFullError
 from bgjob.words import Throttle
+from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Ties
+from bgjobd.core.facts import Changed, Submitted
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
 from bgjobd.store import tallies
+from bgjobd.store.committed import Committed
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import Look
+from bgjobd.store.items import Flow, JobsChanged, Look, Submitter
 from bgjobd.store.tally import counted
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places
+from tests.store.flows import NEVER_AGAIN
 from tests.store.samples import (
     BOOT,
     COMPLETED,
     FAILED,
     NO_SLOTS,
     NOW,
+    SUBMITTER,
     Store,
     asked,
     cancels,
@@ -39,7 +44,7 @@ from tests.store.samples import (
 )
 from tests.support import eventually
 
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -246,3 +251,163 @@ def test_others_keep_to_what_a_queue_says_of_keys_that_they_do_not_have(stores: 
     second.submit(*[asked(queue="mail", key="k") for _ in range(3)])
     assert [row["ready"] for row in first.rows("SELECT ready FROM background_jobs ORDER BY id")] == [1, 3, 3]
     assert len(first.claim(lanes)) == 1
+
+
+# Claims
+
+
+def test_what_one_claims_no_other_does(stores: list[Store]) -> None:
+    first, second, _ = stores
+    ids = first.submit(*[asked() for _ in range(10)])
+    with held_up(first) as held:
+
+        def claim_the_rest() -> list[int]:
+            assert held.is_there.wait(PATIENCE)
+            claims = second.claim(Lanes(100))
+            held.go.set()
+            return [claim.job.id for claim in claims]
+
+        claims, rest = at_once(lambda: first.claim(Lanes(4)), claim_the_rest)
+    assert [claim.job.id for claim in claims] == ids[:4]
+    assert rest == ids[4:]
+
+
+def test_what_is_due_is_made_ready_by_one_while_another_does_the_same(stores: list[Store]) -> None:
+    first, second, _ = stores
+    first.submit(*[asked(scheduled_at=NOW + 1) for _ in range(4)])
+    for store in stores:
+        store.now += 2
+    with held_up(first) as held:
+
+        def look() -> Committed:
+            assert held.is_there.wait(PATIENCE)
+            committed = second.commit(Look(), lanes=Lanes(100))
+            held.go.set()
+            return committed
+
+        claims, committed = at_once(lambda: first.claim(Lanes(100)), look)
+    assert len(claims) == 4
+    assert committed.claims == ()
+    assert committed.next_due is not None
+    assert committed.next_due <= second.now
+
+
+# Others that come after
+
+
+def flow(*jobs: Submitted, groups: tuple[NewGroup, ...] = (), seals: tuple[int, ...] = ()) -> Flow:
+    return Flow(jobs, SUBMITTER, groups, seals)
+
+
+def behind(*nodes: Node, group: int | None = None) -> Submitted:
+    return asked(ties=Ties(after=nodes, group=group))
+
+
+def settle_all(store: Store) -> None:
+    """Until nothing is left of what ends have caused."""
+    while store.count("consequences"):
+        store.commit(Look())
+
+
+def test_an_edge_that_is_stored_while_its_predecessor_ends_is_seen_by_the_end(stores: list[Store]) -> None:
+    first, second, _ = stores
+    job_id = first.run_one()
+    with held_up(first) as held:
+
+        def end() -> None:
+            assert held.is_there.wait(PATIENCE)
+            second.commit(ends(job_id, COMPLETED))
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        stored, _, _ = at_once(lambda: first.answer(flow(behind(Node(Of.JOB, job_id)))), end, let_go)
+    settle_all(second)
+    assert first.job(stored.jobs[0].id)["ready"] == 1
+
+
+def test_an_edge_that_is_stored_while_its_predecessor_has_ended_sees_the_end(stores: list[Store]) -> None:
+    first, second, _ = stores
+    job_id = first.run_one()
+    with held_up(first) as held:
+
+        def store_edge() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            return second.answer(flow(behind(Node(Of.JOB, job_id))))
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        _, stored, _ = at_once(lambda: first.answer(ends(job_id, NEVER_AGAIN)), store_edge, let_go)
+    assert first.job(stored.jobs[0].id)["status"] == "cancelled"
+
+
+def test_a_dependant_that_another_has_locked_hears_of_it_in_the_next_transaction(stores: list[Store]) -> None:
+    first, second, _ = stores
+    job_id = first.run_one()
+    (dependant,) = first.answer(flow(behind(Node(Of.JOB, job_id)))).jobs
+    with held_up(first) as held:
+
+        def end() -> None:
+            assert held.is_there.wait(PATIENCE)
+            assert second.commit(ends(job_id, COMPLETED)).next_due is not None
+            held.go.set()
+
+        change = JobsChanged(
+            (dependant.id,), Changed(None, priority=7), Submitter(None, None, None, may_manage=True)
+        )
+        at_once(lambda: first.answer(change), end)
+    assert second.job(dependant.id)["ready"] == 2
+    settle_all(second)
+    assert (second.job(dependant.id)["ready"], second.job(dependant.id)["priority"]) == (1, 7)
+
+
+def test_the_last_two_members_of_a_group_end_at_once_and_it_ends_once(stores: list[Store]) -> None:
+    first, second, third = stores
+    members = asked(ties=Ties(group=Mentioned(Of.GROUP, 0)))
+    stored = first.answer(flow(members, members, groups=(NewGroup("both"),)))
+    (callback,) = third.answer(flow(behind(Node(Of.GROUP, stored.groups[0])))).jobs
+    claims = first.claim(Lanes(5))
+    assert len(claims) == 2
+    with held_up(first) as held:
+
+        def end() -> Committed:
+            assert held.is_there.wait(PATIENCE)
+            return second.commit(ends(claims[1].job.id, COMPLETED))
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        one, other, _ = at_once(lambda: first.commit(ends(claims[0].job.id, COMPLETED)), end, let_go)
+    assert (len(one.groups), len(other.groups)) == (0, 1)
+    assert third.job(callback.id)["ready"] == 1
+    (group,) = third.rows("SELECT total, unfinished, completed FROM job_groups")
+    assert group == {"total": 2, "unfinished": 0, "completed": 2}
+
+
+def test_who_adds_to_a_group_that_another_seals_meanwhile_is_told_so(
+    place: Postgres, stores: list[Store]
+) -> None:
+    first, *_ = stores
+    (group_id,) = first.answer(flow(groups=(NewGroup("open", is_open=True),))).groups
+    office = Office(place)
+    try:
+        with held_up(first) as held:
+
+            def add() -> Any:
+                assert held.is_there.wait(PATIENCE)
+                return office.ask(flow(asked(ties=Ties(group=group_id))))
+
+            def let_go() -> None:
+                wait_for_locks(place)
+                held.go.set()
+
+            sealed = flow(asked(ties=Ties(group=group_id)), seals=(group_id,))
+            _, refused, _ = at_once(lambda: first.answer(sealed), add, let_go)
+    finally:
+        office.writer.finish()
+    assert isinstance(refused, GroupSealedError)
+    assert first.rows("SELECT total, unfinished FROM job_groups") == [{"total": 1, "unfinished": 1}]

@@ -19,7 +19,7 @@ from psycopg import adapt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
-from bgjobd.store.committed import LostUpdateError
+from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import Database, Given
 from bgjobd.store.engines.places import UnusableServerError
@@ -363,7 +363,7 @@ class Postgres:
         return self.is_trouble(error)
 
     def is_passing(self, error: Exception) -> bool:
-        return isinstance(error, LostUpdateError) or _code(error) in _PASSING
+        return isinstance(error, LostUpdateError | OvertakenError) or _code(error) in _PASSING
 
 
 _SECRET: Final = ("password", "sslpassword")
