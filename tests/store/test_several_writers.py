@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,13 +14,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from bgjob.errors import GroupSealedError, QueueFullError
+from bgjob.errors import GroupSealedError, InvalidStateError, QueueFullError
 from bgjob.words import Throttle
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Ties
 from bgjobd.core.facts import Changed, Submitted
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
+from bgjobd.core.rates import Rate
+from bgjobd.core.unique import Unique
 from bgjobd.host.clock import Clock
 from bgjobd.store import tallies
 from bgjobd.store.committed import Committed
@@ -40,6 +43,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    retries,
     submission,
 )
 from tests.support import eventually
@@ -411,3 +415,167 @@ def test_who_adds_to_a_group_that_another_seals_meanwhile_is_told_so(
         office.writer.finish()
     assert isinstance(refused, GroupSealedError)
     assert first.rows("SELECT total, unfinished FROM job_groups") == [{"total": 1, "unfinished": 1}]
+
+
+# Keys, turns, rates
+
+
+def drain(store: Store, lanes: Lanes, claimed: list[int], until: Callable[[], bool]) -> None:
+    """Claim, and end what was claimed, until it is enough."""
+    passing = store.state_dir.is_passing
+    facts: list[Any] = []
+    while not until():
+        try:
+            committed = store.commit(*facts, Look(), lanes=lanes)
+        except Exception as error:
+            if not passing(error):
+                raise
+            continue
+        claimed += [claim.job.id for claim in committed.claims]
+        facts = [ends(claim.job.id, COMPLETED, claim.job.attempt) for claim in committed.claims]
+
+
+def test_no_key_has_more_places_than_it_may_have_and_none_is_left_free(stores: list[Store]) -> None:
+    lanes = Lanes(6, keys={"default": KeyRules(slots=2)})
+    watcher, *_ = stores
+    watcher.commit(Look(), lanes=lanes)
+    count = 150
+    most: list[int] = []
+    claimed: list[list[int]] = [[], []]
+
+    def is_done() -> bool:
+        return sum(map(len, claimed)) >= count
+
+    def watch() -> None:
+        while not is_done():
+            running = watcher.rows(
+                "SELECT key, count(*) AS number FROM background_jobs WHERE status = 'running' GROUP BY key"
+            )
+            most.extend(row["number"] for row in running)
+
+    watcher.submit(*[asked(key=f"k{number % 3}") for number in range(count)])
+    at_once(
+        watch,
+        *[lambda one=one: drain(stores[one + 1], lanes, claimed[one], is_done) for one in range(2)],
+    )
+    assert sorted(claimed[0] + claimed[1]) == list(range(1, count + 1))
+    assert max(most) == 2
+
+
+def test_a_place_that_is_left_at_one_is_given_to_who_came_in_at_another(stores: list[Store]) -> None:
+    lanes = Lanes(5, keys={"default": KeyRules(slots=1)})
+    first, second, third = stores
+    for store in stores:
+        store.commit(Look(), lanes=lanes)
+    running = asked(key="k")
+    first.commit(submission(running), lanes=lanes)
+    with held_up(first) as held:
+
+        def come_in() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            return second.commit(submission(running), lanes=lanes)
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        at_once(lambda: first.commit(ends(1, COMPLETED), lanes=lanes), come_in, let_go)
+    third.commit(Look(), lanes=lanes)
+    assert [row["status"] for row in third.rows("SELECT status FROM background_jobs ORDER BY id")] == [
+        "completed",
+        "running",
+    ]
+
+
+def test_no_class_starts_more_often_than_its_rate(stores: list[Store]) -> None:
+    lanes = Lanes(100, rates={"myapp.jobs.ExampleJob": Rate(5, 60.0, burst=5)})
+    stores[0].submit(*[asked() for _ in range(60)])
+    for _ in range(3):
+        claims = at_once(*[lambda store=store: store.claim(lanes) for store in stores])
+        for store in stores:
+            store.now += 1
+    assert len(stores[0].rows("SELECT 1 FROM background_jobs WHERE status = 'running'")) == 5
+    assert claims
+
+
+def test_a_unique_key_that_all_want_at_once_is_held_by_one_job(place: Postgres, stores: list[Store]) -> None:
+    offices = [Office(place) for _ in range(3)]
+    try:
+        keys = [f"k{number}" for number in range(30)]
+
+        def submit(office: Office) -> list[int]:
+            return [office.ask(submission(asked(unique=Unique(key))))[0].id for key in keys]
+
+        ids = at_once(*[lambda one=office: submit(one) for office in offices])
+        assert ids[0] == ids[1] == ids[2]
+        held = stores[0].rows("SELECT key, job_id FROM unique_keys ORDER BY job_id")
+        assert [(row["key"], row["job_id"]) for row in held] == list(zip(keys, ids[0], strict=True))
+    finally:
+        for office in offices:
+            office.writer.finish()
+
+
+def test_retries_cancels_and_ends_in_any_order_cost_nobody_an_error(
+    place: Postgres, stores: list[Store]
+) -> None:
+    ids = stores[0].submit(*[asked() for _ in range(12)])
+    offices = [Office(place) for _ in range(3)]
+    chance = random.Random(5)
+
+    def storm(office: Office, seed: int) -> list[Any]:
+        own = random.Random(seed)
+        answers = []
+        for _ in range(60):
+            some = own.sample(ids, 6)
+            answers.append(office.ask(own.choice((cancels, retries))(*some)))
+        return answers
+
+    try:
+        answers = at_once(*[lambda one=one: storm(one, chance.randint(0, 99)) for one in offices])
+    finally:
+        for office in offices:
+            office.writer.finish()
+    refused = {type(one) for each in answers for one in each if isinstance(one, Exception)}
+    assert refused <= {InvalidStateError}
+    assert stores[0].commit(Look()).tally == counted(stores[0].database, NOW)
+
+
+# All of it at once
+
+
+def test_what_three_submit_claim_and_end_runs_once_each_and_a_follower_misses_nothing(
+    stores: list[Store],
+) -> None:
+    count, lanes = 2000, Lanes(50)
+    claimed: list[list[int]] = [[], [], []]
+    seen: list[int] = []
+
+    def is_done() -> bool:
+        return sum(map(len, claimed)) >= count
+
+    def work(number: int) -> None:
+        store = stores[number]
+        for _ in range(number, count // 20, 3):
+            store.submit(*[asked() for _ in range(20)])
+        drain(store, lanes, claimed[number], is_done)
+
+    def follow(store: Store) -> None:
+        while not is_done():
+            read_on(store)
+
+    def read_on(store: Store) -> None:
+        newer = store.rows("SELECT id FROM job_logs WHERE id > ? ORDER BY id", seen[-1] if seen else 0)
+        seen.extend(row["id"] for row in newer)
+
+    with closing(Store.on(stores[0].state_dir)) as follower:
+        at_once(*[lambda one=one: work(one) for one in range(3)], lambda: follow(follower))
+        for store in stores:
+            running = store.rows("SELECT id FROM background_jobs WHERE status = 'running'")
+            store.commit(*[ends(row["id"], COMPLETED) for row in running])
+        read_on(follower)
+        assert sorted(id for one in claimed for id in one) == list(range(1, count + 1))
+        (logs,) = follower.rows("SELECT count(*) AS number, max(id) AS newest FROM job_logs")
+        assert seen == list(range(1, logs["newest"] + 1))
+        assert logs["number"] == logs["newest"]
+        for store in stores:
+            assert store.commit(Look()).tally.jobs == {"completed": count}
