@@ -225,6 +225,13 @@ SELECT_READY_OF_CLASS: Final = """
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name
     ORDER BY priority DESC, turn, id LIMIT :count
 """
+_COUNT_READY: Final = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM background_jobs INDEXED BY {index}
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue{more} LIMIT :most)
+"""
+COUNT_READY: Final = _COUNT_READY.format(index="jobs_ready", more="")
+COUNT_READY_OF_CLASS: Final = _COUNT_READY.format(index="jobs_of_class", more=" AND class_name = :class_name")
 SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name

@@ -276,6 +276,29 @@ def test_what_one_claims_no_other_does(stores: list[Store]) -> None:
     assert rest == ids[4:]
 
 
+@pytest.mark.parametrize(
+    "classes", [{}, {"myapp.jobs.ExampleJob": 20}], ids=["plain", "with slots of classes"]
+)
+def test_what_another_has_locked_is_looked_at_again_soon(
+    stores: list[Store], classes: dict[str, int]
+) -> None:
+    first, second, _ = stores
+    first.submit(*[asked() for _ in range(3)])
+    lanes = Lanes(20, classes=classes)
+    with held_up(first) as held:
+
+        def look() -> Committed:
+            assert held.is_there.wait(PATIENCE)
+            committed = second.commit(Look(), lanes=lanes)
+            held.go.set()
+            return committed
+
+        _, committed = at_once(lambda: first.claim(lanes), look)
+    assert committed.claims == ()
+    assert committed.next_due == pytest.approx(NOW + 0.05)
+    assert second.commit(Look(), lanes=lanes).next_due is None
+
+
 def test_what_is_due_is_made_ready_by_one_while_another_does_the_same(stores: list[Store]) -> None:
     first, second, _ = stores
     first.submit(*[asked(scheduled_at=NOW + 1) for _ in range(4)])
