@@ -140,7 +140,8 @@ class Gate:
 
     def lock_for(self, jobs: Sequence[Job]) -> None:
         """Have nobody else settle the keys and turns of these until they are claimed."""
-        if any(job.turn or self._batch.is_limited(job.queue, job.key) for job in jobs):
+        batch = self._batch
+        if batch.locks.are_needed and any(job.turn or batch.is_limited(job.queue, job.key) for job in jobs):
             self.lock()
 
     # Turns

@@ -107,8 +107,10 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
 
 def within(execute: Execute, jobs: list[Job], batch: Batch) -> list[Job]:
     """Those that the rates of their classes let start once nobody else draws from these; who writes alone has them."""
+    if not (batch.rates and batch.locks.are_needed):
+        return jobs
     classes = {job.class_name for job in jobs if job.class_name in batch.rates}
-    if not (classes and batch.locks.are_needed):
+    if not classes:
         return jobs
     batch.locks.buckets(sorted(map(scope_of_class, classes)))
     full = _full_by_class(execute, batch)

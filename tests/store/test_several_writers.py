@@ -27,7 +27,7 @@ from bgjobd.host.clock import Clock
 from bgjobd.store import tallies
 from bgjobd.store.committed import Committed
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import Flow, JobsChanged, Look, Submitter
+from bgjobd.store.items import Deletion, Flow, JobsChanged, Look, Submitter
 from bgjobd.store.tally import counted
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places
@@ -46,6 +46,7 @@ from tests.store.samples import (
     retries,
     submission,
 )
+from tests.store.test_schedules import FIRST, NIGHTLY, define, what_is_due
 from tests.support import eventually
 
 PATIENCE = 20.0
@@ -602,3 +603,63 @@ def test_what_three_submit_claim_and_end_runs_once_each_and_a_follower_misses_no
         assert logs["number"] == logs["newest"]
         for store in stores:
             assert store.commit(Look()).tally.jobs == {"completed": count}
+
+
+# Schedules, time, and what is deleted
+
+
+def test_an_occurrence_that_two_deal_with_becomes_one_job(stores: list[Store]) -> None:
+    first, second, _ = stores
+    define(first, NIGHTLY, is_new=True)
+    first.now = second.now = FIRST
+    item = what_is_due(first)
+    with held_up(first) as held:
+
+        def deal() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            return second.answer(item)
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        one, other, _ = at_once(lambda: first.answer(item), deal, let_go)
+    assert (len(one[0].verdicts), len(other[0].verdicts)) == (1, 0)
+    assert other[0].cursor == FIRST
+    assert first.count("background_jobs") == first.count("schedule_occurrences") == 1
+
+
+def test_a_job_expires_once_though_two_see_to_it(stores: list[Store]) -> None:
+    first, second, _ = stores
+    first.submit(asked(expires_at=NOW + 1))
+    for store in stores:
+        store.now += 2
+    with held_up(first) as held:
+
+        def expire() -> Committed:
+            assert held.is_there.wait(PATIENCE)
+            committed = second.commit(Look())
+            held.go.set()
+            return committed
+
+        one, other = at_once(lambda: first.commit(Look()), expire)
+    assert (len(one.ended), len(other.ended)) == (1, 0)
+    assert second.commit(Look()).tally.jobs == {"cancelled": 1}
+
+
+def test_a_job_that_is_retried_meanwhile_is_not_deleted(stores: list[Store]) -> None:
+    first, second, _ = stores
+    (job_id,) = first.submit(asked())
+    first.commit(cancels(job_id))
+    first.submit(asked())
+    with held_up(first) as held:
+
+        def delete() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            deleted = second.answer(Deletion((job_id,), 10**9))
+            held.go.set()
+            return deleted
+
+        _, deleted = at_once(lambda: first.commit(retries(job_id)), delete)
+    assert deleted.jobs == ()
+    assert first.job(job_id)["status"] == "pending"

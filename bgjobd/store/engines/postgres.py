@@ -222,7 +222,7 @@ class PostgresDatabase:
     def begin_writing(self) -> None:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
         self._has_log = False
-        self.connection().execute("BEGIN")
+        self.connection().execute("BEGIN ISOLATION LEVEL READ COMMITTED")
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
