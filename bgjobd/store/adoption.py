@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Final
 
@@ -60,8 +60,14 @@ _BEING_SETTLED: Final = True
 
 def stored(execute: Execute) -> Adopted:
     """What they were settled for last."""
-    found = execute(statements.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
-    return Adopted() if found is None else Adopted(json.loads(found[0]))
+    return Adopted(_rules(execute))
+
+
+def parted(text: str | None, queues: Collection[str]) -> tuple[Adopted, Adopted]:
+    """What is stored of these queues, which are ours, and of those that others have."""
+    rules: dict[str, Any] = {} if text is None else json.loads(text)
+    own = {queue: one for queue, one in rules.items() if queue in queues}
+    return Adopted(own), Adopted({queue: one for queue, one in rules.items() if queue not in own})
 
 
 def adopt(execute: Execute, gate: Gate, wanted: Mapping[str, KeyRules] | None, adopted: Adopted) -> Adopted:
@@ -71,29 +77,40 @@ def adopt(execute: Execute, gate: Gate, wanted: Mapping[str, KeyRules] | None, a
     told = {queue: _told(rules) for queue, rules in wanted.items()}
     if told == adopted.rules:
         return adopted
-    adopted = _begun(execute, told, adopted)
+    adopted = _begun(execute, gate, told, adopted)
     queue = min(queue for queue, one in adopted.rules.items() if one != told.get(queue))
     is_done, key = _settle_some(execute, gate, queue, wanted.get(queue, NO_RULES), adopted.key)
     if not is_done:
         return Adopted(adopted.rules, key, is_whole=False)
     rules = {name: one for name, one in {**adopted.rules, queue: told.get(queue)}.items() if one is not None}
-    _store(execute, rules)
+    _store(execute, rules, gate)
     return Adopted(rules, is_whole=rules == told)
 
 
-def _begun(execute: Execute, told: Mapping[str, Any], adopted: Adopted) -> Adopted:
+def _begun(execute: Execute, gate: Gate, told: Mapping[str, Any], adopted: Adopted) -> Adopted:
     """Have it stored whose keys are being settled, and for what: from here on some are, and some are not."""
     changed = [queue for queue in {*told, *adopted.rules} if told.get(queue) != adopted.rules.get(queue)]
     marked = {queue: [*told.get(queue, _told(NO_RULES)), _BEING_SETTLED] for queue in changed}
     rules = {**adopted.rules, **marked}
     if rules == adopted.rules:
         return adopted
-    _store(execute, rules)
+    _store(execute, rules, gate)
     return Adopted(rules)
 
 
-def _store(execute: Execute, rules: Mapping[str, Any]) -> None:
-    execute(statements.SET_PROPERTY, {"name": PROPERTY, "value": to_json(rules)})
+def _store(execute: Execute, rules: Mapping[str, Any], gate: Gate) -> None:
+    """What others have stored of theirs is as it was."""
+    others: Mapping[str, Any] = {}
+    if gate.queues is not None:
+        gate.lock()
+        others = {queue: one for queue, one in _rules(execute).items() if queue not in gate.queues}
+    execute(statements.SET_PROPERTY, {"name": PROPERTY, "value": to_json({**others, **rules})})
+
+
+def _rules(execute: Execute) -> dict[str, Any]:
+    found = execute(statements.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
+    rules: dict[str, Any] = {} if found is None else json.loads(found[0])
+    return rules
 
 
 def _told(rules: KeyRules) -> list[Any]:

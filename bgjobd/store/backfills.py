@@ -11,7 +11,7 @@ from typing import Final
 from bgjob.errors import PermissionDeniedError
 from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements, submitting, uniques
+from bgjobd.store import ids, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
@@ -60,16 +60,17 @@ def end_of_older(execute: Execute, name: str, since: float) -> float | None:
 
 def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
     """Make the jobs, and the rows that tell of them. Raises the refusals, with nothing written of it."""
+    batch.locks.schedules([item.name])
     check_there(execute, item.name)
     if not _is_as_it_was(execute, item):
         return None
-    batch.last_id = statements.last_id(execute)
+    ids.take(execute, batch, len(item.wanted))
     uniques.load(execute, [item.job], batch)
     overlay = Overlay.over(batch)
     if item.job.unique is not None and len(item.wanted) > 1:
         raise PermissionDeniedError(reason="of jobs with a unique key one occurrence at a time is backfilled")
     uniques.check_free(item.job, overlay)
-    ids = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
+    made = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
     for row in item.left:
         overlay.write(
             Kind.OCCURRENCES, occurrence_row(item.name, Skipped(row.span, row.reason, row.job_id), batch.now)
@@ -77,7 +78,7 @@ def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] 
     for row in item.rows:
         execute(_DELETE, {"name": item.name, "at": to_text(row.span.at)})
     batch.take_in(overlay)
-    return ids
+    return made
 
 
 def _is_as_it_was(execute: Execute, item: Backfill) -> bool:

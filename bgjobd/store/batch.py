@@ -6,7 +6,7 @@ Each item works on an overlay, which the batch takes in, or which is dropped whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.committed import Claim, Committed, EndedAttempt, LogLine, StoredBulk, StoredValue
+from bgjobd.store.engines.locks import ALONE, Locks
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import Flow
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
@@ -99,7 +100,7 @@ class Needs:
     last_begun: list[int] = field(default_factory=list)
     noted: list[AttemptKey] = field(default_factory=list)
     keyed: list[str] = field(default_factory=list)
-    last_id: bool = False
+    new_jobs: int = 0
     retried: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
@@ -178,7 +179,8 @@ class Gathered:
 
 @dataclass(slots=True, kw_only=True)
 class Batch(Gathered):
-    """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
+    """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job,
+    `ids_until` up to which ids are taken for others.
 
     `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `stands` is what has
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
@@ -188,7 +190,8 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it. `host` is whose transaction it is, None of SQLite's one.
+    how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
+    ours. `host` is whose transaction it is, None of SQLite's one.
     """
 
     now: float
@@ -200,6 +203,8 @@ class Batch(Gathered):
     rates: Mapping[str, Rate] = field(default_factory=dict)
     last_id: int = 0
     last_group_id: int = 0
+    ids_until: int = 0
+    group_ids_until: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
     stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
     failed_edges: dict[int, list[Node]] = field(default_factory=dict)
@@ -216,6 +221,8 @@ class Batch(Gathered):
     holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
     distance: float = 1.0
+    locks: Locks = ALONE
+    own_queues: Collection[str] | None = None
     host: Term | None = None
 
     @property

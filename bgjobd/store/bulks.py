@@ -87,36 +87,33 @@ def _fact(bulk: BulkSubmission, row: BulkRow, id: int) -> Submitted:
     return replace(bulk.common, id=id, call=call, idempotency_key=key, digest=row.digest, by_job=by_job)
 
 
+_LATER: Final = 0
+"""The id of an entry, which it gets last of all."""
+
+
 class BulkInsert(NamedTuple):
-    """Jobs that are written at once, and what statements.INSERT_BULK and INSERT_BULK_ENTRIES write."""
+    """Jobs that are written at once, and what statements.INSERT_BULK writes."""
 
     bulk: StoredBulk
     jobs: Row
-    entries: Row
 
 
-def inserts(
-    bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int
-) -> list[BulkInsert]:
+def inserts(bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch) -> list[BulkInsert]:
     """The new jobs, a thousand at once. Raises ValueError and OverflowError where the file cannot hold one of them."""
     written = []
     for start in range(0, len(new), _AT_ONCE):
         rows = new[start : start + _AT_ONCE]
-        one = _stored(
-            _fact(bulk, rows[0], batch.last_id + 1 + start), rows, batch.now, last_entry + 1 + start
-        )
-        written.append(
-            BulkInsert(one, _values_of_jobs(one, bulk.submitter, batch.now), _values_of_entries(one))
-        )
+        one = _stored(_fact(bulk, rows[0], batch.last_id + 1 + start), rows, batch.now)
+        written.append(BulkInsert(one, _values_of_jobs(one, bulk.submitter, batch.now)))
     return written
 
 
-def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float, entry_id: int) -> StoredBulk:
+def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float) -> StoredBulk:
     """The first of them goes through the table for all, whose rows mean nothing to it."""
     first = state_machine.advance(None, fact, now)
     (entry,) = entries(None, fact, first)
     target = first.call.class_name, first.call.method_name
-    line = LogLine(entry_id, now, entry.type, entry.message, first.id, None, *target)
+    line = LogLine(_LATER, now, entry.type, entry.message, first.id, None, *target)
     return StoredBulk(first, line, rest_of(first), rows, sum([len(row.parameters) for row in rows]))
 
 
@@ -129,6 +126,7 @@ def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
     return checked({**common, "rows": to_json(rows)})
 
 
-def _values_of_entries(one: StoredBulk) -> Row:
+def entries_of(one: StoredBulk) -> Row:
+    """What statements.INSERT_BULK_ENTRIES writes of them."""
     shown = [masked_text(row.parameters, row.sensitive) for row in one.rows]
     return {**log_row(one.first_line), "rest": one.rest, "shown": to_json(shown)}

@@ -211,6 +211,10 @@ class StoredBulk:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def told_from(self, entry_id: int) -> StoredBulk:
+        """The same with the ids that its entries have from there on."""
+        return replace(self, first_line=self.first_line._replace(id=entry_id))
+
     def job(self, place: int) -> Job:
         """The job of this row, counted from 0."""
         row = self.rows[place]
@@ -271,3 +275,7 @@ class LostUpdateError(Exception):
         job_id, status = first
         more = f", or one of {len(others)} others," if others else ""
         super().__init__(f"job {job_id} was {status}{more} a moment ago and is not any more")
+
+
+class OvertakenError(Exception):
+    """Another writer has changed what this transaction has gone by; the next try finds that."""

@@ -18,6 +18,7 @@ from bgjobd.core.hosts import Term
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import Given
+from bgjobd.store.engines.locks import ALONE
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
 
@@ -173,6 +174,7 @@ class SqliteFile(SqliteDatabase):
     """The file, open: what an engine's Database is, where it is of SQLite."""
 
     distance: Final = 1.0
+    locks: Final = ALONE
 
     def connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it
@@ -189,8 +191,8 @@ class SqliteFile(SqliteDatabase):
         with as_peewees_own:
             self.connection().execute("BEGIN IMMEDIATE")
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        """AUTOINCREMENT has counted them."""
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        """AUTOINCREMENT has counted those that were used."""
 
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""

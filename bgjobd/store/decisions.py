@@ -111,7 +111,7 @@ def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
             needs.keyed.append(job.idempotency_key)
         if job.unique is not None:
             needs.unique += uniques.wanted_by_each([job])
-    needs.last_id = True
+    needs.new_jobs += len(jobs)
 
 
 def settle(item: Item, batch: Batch) -> Any:

@@ -42,11 +42,16 @@ def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
     attempts: list[tuple[int, int]] = []
     entries = 0
     left: tuple[int, ...] = ()
+    free = {*batch.locks.free_jobs(deletion.job_ids)} if batch.locks.are_needed else {*deletion.job_ids}
     for place, job_id in enumerate(deletion.job_ids):
         if len(jobs) == _DELETED_AT_ONCE or (place and time.monotonic() > end):
             left = deletion.job_ids[place:]
             break
-        found = None if job_id in spared else _deletable(execute, job_id, deletion.last_entry)
+        found = (
+            None
+            if job_id in spared or job_id not in free
+            else _deletable(execute, job_id, deletion.last_entry)
+        )
         if found is None or groups.need(found.group_id):
             continue
         gone = _delete_entries(execute, job_id)
@@ -176,7 +181,8 @@ def _delete_group(execute: Execute, group_id: int | None, batch: Batch) -> int:
     gone = 0
     spared = {*batch.sealed, *(one.id for one in batch.unsettled if one.of != Of.JOB)}
     while group_id is not None and group_id not in spared:
-        found = execute(_DELETE_GROUP, {"id": group_id}).fetchone()
+        is_free = batch.locks.is_group_free(group_id)
+        found = execute(_DELETE_GROUP, {"id": group_id}).fetchone() if is_free else None
         if found is None:
             break
         gone += 1

@@ -8,7 +8,7 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjob.words import Status
 from bgjobd.core.edges import Group, Mentioned, Node, Of, fate_of
-from bgjobd.store import statements
+from bgjobd.store import ids
 from bgjobd.store.batch import Batch
 from bgjobd.store.items import Flow
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row
@@ -38,8 +38,8 @@ _SELECT_FAILED_EDGES: Final = """
 
 def load(execute: Execute, flows: Sequence[Flow], known: Iterable[int], batch: Batch) -> None:
     """What these name of what there is: jobs, groups, and what encloses those; `known` are jobs by their keys."""
-    batch.last_group_id = statements.last_group_id(execute)
-    named = [one for flow in flows for one in _named(flow)]
+    ids.take_for_groups(execute, batch, sum(len(flow.groups) for flow in flows))
+    named = [one for flow in flows for one in named_in(flow)]
     keys = [new.idempotency_key for flow in flows for new in flow.groups if new.idempotency_key is not None]
     batch.group_keys = dict(execute(_SELECT_GROUP_KEYS, {"keys": to_json(keys)}).fetchall()) if keys else {}
     jobs = {*known, *(node.id for node in named if node.of is Of.JOB)}
@@ -54,7 +54,7 @@ def load(execute: Execute, flows: Sequence[Flow], known: Iterable[int], batch: B
     batch.groups |= groups_by_id(execute, groups)
 
 
-def _named(flow: Flow) -> Iterator[Node]:
+def named_in(flow: Flow) -> Iterator[Node]:
     """What a request names that is not its own."""
     for fact in flow.jobs:
         ties = fact.ties

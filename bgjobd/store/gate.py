@@ -5,7 +5,7 @@ What came in waits behind its key until then. How many have a place is counted, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.words import Status
@@ -84,8 +84,20 @@ class Gate:
     def __init__(self, execute: Execute, batch: Batch) -> None:
         self._execute = execute
         self._batch = batch
+        self._is_locked = False
         self.has_promoted = False
         self.is_whole = True
+
+    @property
+    def queues(self) -> Collection[str] | None:
+        """Those that are ours; None: all are."""
+        return self._batch.own_queues
+
+    def lock(self) -> None:
+        """Have nobody else give or take places and turns until the commit."""
+        if not self._is_locked:
+            self._is_locked = True
+            self._batch.locks.places()
 
     def settle(self) -> None:
         """Deal with what has come in, and with the keys of what has left, or has waited long enough."""
@@ -95,6 +107,7 @@ class Gate:
         if batch.arrivals:
             self._give_turns()
         while batch.touched:
+            self.lock()
             touched, batch.touched = sorted(batch.touched), set()
             for queue, key in touched:
                 self.settle_key(queue, key)
@@ -113,7 +126,10 @@ class Gate:
         return None if at is None else from_text(at)
 
     def take_note(self, jobs: Sequence[Job]) -> None:
-        """These were claimed: of their queues' turns, and of who follows by the rates of their keys."""
+        """These were claimed: of their queues' turns, and of who follows by the rates of their keys.
+
+        Nobody counts the places of their keys meanwhile (`lock_for`).
+        """
         for job in jobs:
             if job.turn:
                 self._execute(NOTE_TURN, {"queue": job.queue, "priority": job.priority, "turn": job.turn})
@@ -122,12 +138,19 @@ class Gate:
         self.has_promoted = False
         self.settle()
 
+    def lock_for(self, jobs: Sequence[Job]) -> None:
+        """Have nobody else settle the keys and turns of these until they are claimed."""
+        batch = self._batch
+        if batch.locks.are_needed and any(job.turn or batch.is_limited(job.queue, job.key) for job in jobs):
+            self.lock()
+
     # Turns
 
     def _give_turns(self) -> None:
         """Start-time fair queueing, settled as a job comes in: one round behind the latest of its key, or at the next
         round of its queue where it has none that waits, or comes back.
         """
+        self.lock()
         arrivals, self._batch.arrivals = {one.id: one for one in self._batch.arrivals}.values(), []
         latest: dict[tuple[Any, ...], int] = {}
         current: dict[tuple[str, int], int] = {}
@@ -155,6 +178,7 @@ class Gate:
 
     def settle_key(self, queue: str, key: str) -> bool:
         """Have the first of those that wait be ready, as many as may; whether that is done."""
+        self.lock()
         named = {"queue": queue, "key": key}
         opens_at, room = self._room(queue, key)
         ready = 0 if room is None else self._count(COUNT_KEY_READY, named | {"most": room + AT_ONCE + 1})
@@ -165,7 +189,9 @@ class Gate:
             is_full = room is not None and ready >= room and ready > 0
             last = self._last_ready(named) if is_full else None
             step = gate.next_step(room, ready, last, None if first is None else first[0])
-            if step is None:
+            if step is None or (
+                step is not Step.PROMOTE and last is None
+            ):  # all that are ready are just claimed
                 break
             if step is not Step.PROMOTE and last is not None:
                 self._put_behind(queue, last.id)

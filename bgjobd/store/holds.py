@@ -41,6 +41,18 @@ class Holds:
         """Hold it until then, or longer where it is already."""
         self._own[scope] = max(until, self.until(scope))
 
+    @property
+    def own(self) -> Mapping[str, float]:
+        """What the transaction has made of scopes: until when they are held, 0 where they are not any more."""
+        return self._own
+
+    def learn(self, scope: str, until: float, at: float) -> None:
+        """Another has held it, or ended what was over by then."""
+        known = self._until.get(scope, 0.0)
+        if known > (until or at) or known == until:
+            return
+        self._put(scope, until)
+
     def end(self, now: float) -> list[str]:
         """Hold those no more whose time is over; which these are."""
         passed = [scope for _, scope in self._ends[: self._passed(now)]]
@@ -52,17 +64,20 @@ class Holds:
         """The transaction is committed."""
         del self._ends[: self._passed(now)]
         for scope, until in self._own.items():
-            self._until.pop(scope, None)
-            self._classes.discard(scope)
-            if until > now:
-                self._until[scope] = until
-                insort(self._ends, (until, scope))
-                self._classes.update(filter(_is_of_class, [scope]))
+            self._put(scope, until if until > now else 0.0)
         self._own.clear()
 
     def drop(self) -> None:
         """The transaction came to nothing."""
         self._own.clear()
+
+    def _put(self, scope: str, until: float) -> None:
+        self._until.pop(scope, None)
+        self._classes.discard(scope)
+        if until:
+            self._until[scope] = until
+            insort(self._ends, (until, scope))
+            self._classes.update(filter(_is_of_class, [scope]))
 
     def _passed(self, now: float) -> int:
         return bisect_right(self._ends, now, key=lambda one: one[0])

@@ -14,17 +14,18 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
+from bgjobd.core.gate import KeyRules
 from bgjobd.core.hosts import Term
 from bgjobd.core.job import Call, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
-from bgjobd.host.clock import from_text, to_text
+from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
     applying,
@@ -33,12 +34,15 @@ from bgjobd.store import (
     decisions,
     dependencies,
     hosts,
+    ids,
+    locking,
     pauses,
     rates,
     release,
     schedules,
     statements,
     steps,
+    tallies,
     uniques,
     values,
     waits,
@@ -48,7 +52,6 @@ from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
-from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     AttemptsLost,
     Backfill,
@@ -62,10 +65,11 @@ from bgjobd.store.items import (
     OccurrencesDue,
     SchedulePut,
 )
+from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
-from bgjobd.store.tally import Tally, counted
+from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
@@ -123,26 +127,6 @@ _APART: Final = (
 _EXPIRED_AT_ONCE: Final = 100
 
 
-class _Known(NamedTuple):
-    """What is known of the file between two transactions, so that each need not read it anew.
-
-    `limits` of keys and classes are those of the last transaction, None where it had none.
-    """
-
-    tally: Tally
-    has_consequences: bool
-    next_expiry: float
-    next_resume: float
-    holds: Holds
-    adopted: Adopted
-    limits: tuple[Any, ...] | None = None
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something is left to do for the next transaction, though nothing comes."""
-        return self.has_consequences or not self.adopted.is_whole
-
-
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
 
@@ -160,7 +144,7 @@ class Ledger:
         self._executemany: Callable[..., Any] = database.connection().executemany
         self._boot_id = boot_id
         self._jitter = jitter
-        self._known: _Known | None = None
+        self._known: Known | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -171,7 +155,8 @@ class Ledger:
         try:
             self._database.begin_writing()
             with as_peewees_own:
-                known = self._known or self._read(now)
+                locking.lock(items, self._execute, self._database.locks)
+                known = self._know(lanes, now)
                 batch = self._begin(known, lanes, now)
                 limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
@@ -184,29 +169,27 @@ class Ledger:
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
+                if self._database.locks.are_needed:
+                    self._tell_others(batch, known)
             tally = self._tally_after(items, batch)
             self._database.commit_writing()
         except BaseException:
             self._database.roll_back()
             raise
         batch.holds.keep(now)
-        of_jobs = tally, has_consequences, next_expiry
-        self._known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
+        own = tally if known.seen.id == 0 else known.tally
+        of_jobs = own, has_consequences, next_expiry
+        self._known = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
         due = now if self._known.has_more else min(next_expiry, next_due)
         return batch.committed(answers, lines, None if due == math.inf else due, tally)
 
-    def _read(self, now: float) -> _Known:
-        """What is known of the file before the first transaction."""
-        return _Known(
-            counted(self._database, now),
-            release.has_consequences(self._execute),
-            self._read_next_expiry(),
-            pauses.next_end(self._execute),
-            Holds(rates.holds(self._execute)),
-            adoption.stored(self._execute),
-        )
+    def _know(self, lanes: Lanes, now: float) -> Known:
+        """What is known before this transaction."""
+        if self._database.locks.are_needed:
+            return read_anew(self._database, self._execute, self._known, lanes.queues, now)
+        return self._known or read_alone(self._database, self._execute, now)
 
-    def _begin(self, known: _Known, lanes: Lanes, now: float) -> Batch:
+    def _begin(self, known: Known, lanes: Lanes, now: float) -> Batch:
         known.holds.drop()  # what is left of one that came to nothing
         return Batch(
             now=now,
@@ -214,15 +197,17 @@ class Ledger:
             tally=known.tally,
             max_pending=lanes.max_pending,
             max_parameters=lanes.max_parameters,
-            rules=known.adopted.known_rules if lanes.keys is None else lanes.keys,
+            rules=_rules(lanes, known),
+            own_queues=lanes.queues if self._database.locks.are_needed else None,
             rates=lanes.rates,
             next_resume=known.next_resume,
             holds=known.holds,
             distance=self._database.distance,
             host=self._host,
+            locks=self._database.locks,
         )
 
-    def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
+    def _take_up(self, lanes: Lanes, known: Known, batch: Batch) -> tuple[Any, ...] | None:
         """The limits as they are by now; where they are others, no bucket is emptier than one can be."""
         if lanes.keys is None:
             return known.limits
@@ -240,22 +225,32 @@ class Ledger:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
         if any(isinstance(item, ClockJumped) for item in items):
             return counted(self._database, batch.now)
-        tally = batch.tally
-        for bulk in batch.bulks:
-            tally = tally.joined(bulk.first, len(bulk))
-        return tally.moved(batch.moves, batch.now) if batch.moves else tally
+        return _moved(batch.tally, batch)
+
+    def _tell_others(self, batch: Batch, known: Known) -> None:
+        """Append what this transaction has moved to what all that write know."""
+        difference = _moved(NOTHING, batch)
+        if any(difference.places.values()) or difference.ends or batch.holds.own:
+            self._database.lock_log()
+            tallies.append(self._execute, difference, batch.holds.own, batch.now)
+        if known.seen.rows > tallies.SUMMED_UP_AFTER:
+            self._database.lock_log()
+            tallies.sum_up(self._execute, known.tally, known.seen)
 
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
         answers: list[Any] = []
         for is_apart, stretch in groupby(items, lambda item: isinstance(item, _APART)):
             if is_apart:
-                answers += [self._settle_apart(item, batch) for item in stretch]
+                for item in stretch:
+                    answers.append(self._settle_apart(item, batch))
+                    ids.give_back(self._database, batch)
                 continue
             together = list(stretch)
             self._load(together, batch)
             answers += [decisions.settle(item, batch) for item in together]
             self._store(batch)
+            ids.give_back(self._database, batch)
         return tuple(answers)
 
     def _settle_apart(self, item: Item, batch: Batch) -> Any:
@@ -302,19 +297,18 @@ class Ledger:
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
-        batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), statements.last_id(self._execute)
-        ids, new = bulks.decide(bulk, batch)
+        batch.keyed = self._keyed(bulks.keys_of(bulk))
+        ids.take(self._execute, batch, len(bulk.rows))
+        stored, new = bulks.decide(bulk, batch)
         if new and bulk.common.ties is not None:
             flow = Flow((bulk.common,), bulk.submitter)
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
-        self._database.lock_log()
-        for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
+        for one, jobs in bulks.inserts(bulk, new, batch):
             self._execute(statements.INSERT_BULK, jobs)
-            self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)
-        self._database.count_ids(max(ids, default=0), 0)
-        return ids
+        batch.last_id += len(new)
+        return stored
 
     # Load
 
@@ -330,8 +324,8 @@ class Ledger:
             for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
         }
         batch.keyed = self._keyed([*needs.keyed, *needs.signalled_keys])
-        if needs.last_id:
-            batch.last_id = statements.last_id(self._execute)
+        if needs.new_jobs:
+            ids.take(self._execute, batch, needs.new_jobs)
         batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
         batch.holdings = self._holdings(needs)
         batch.cuts = {
@@ -415,16 +409,20 @@ class Ledger:
             written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
-        self._database.count_ids(batch.last_id, batch.last_group_id)
 
     def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
         """Write the log entries, whose ids follow that of the newest."""
-        if not batch.entries:
+        if not (batch.entries or batch.bulks):
             return ()
         self._database.lock_log()
         first = self._last_entry() + 1
+        for place, bulk in enumerate(batch.bulks):
+            batch.bulks[place] = bulk.told_from(first)
+            self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
+            first += len(bulk)
         lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
-        self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
+        if lines:
+            self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
         return tuple(lines)
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
@@ -439,15 +437,11 @@ class Ledger:
         if next_expiry > batch.now:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
-        ids = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
-        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", ids)}
-        applying.expire(ids, batch)
+        expired = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
+        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", expired)}
+        applying.expire(expired, batch)
         self._store(batch)
-        return self._read_next_expiry()
-
-    def _read_next_expiry(self) -> float:
-        (at,) = self._execute(statements.SELECT_NEXT_EXPIRY).fetchone()
-        return math.inf if at is None else from_text(at)
+        return read_next_expiry(self._execute)
 
     def _release(self, batch: Batch, has_more: bool) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
@@ -460,8 +454,10 @@ class Ledger:
         found = slots.granted()
         # Those that are left out have their turn to end next.
         jobs = [job for job in found if not job.has_expired(batch.now)]
+        gate.lock_for(jobs)
         if not (adopted.is_whole and gate.is_whole):
             jobs = gate.within_limits(jobs)
+        jobs = rates.within(self._execute, jobs, batch)
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]
@@ -471,3 +467,15 @@ class Ledger:
             rates.spend(self._execute, jobs, batch)
             gate.take_note(jobs)
         return min(batch.next_resume, slots.next_due())
+
+
+def _rules(lanes: Lanes, known: Known) -> Mapping[str, KeyRules]:
+    """What queues say of keys: ours as they are by now, those of others as they have stored them."""
+    own = known.adopted.known_rules if lanes.keys is None else lanes.keys
+    return {**known.others.known_rules, **own} if known.others.rules else own
+
+
+def _moved(tally: Tally, batch: Batch) -> Tally:
+    for bulk in batch.bulks:
+        tally = tally.joined(bulk.first, len(bulk))
+    return tally.moved(batch.moves, batch.now) if batch.moves else tally

@@ -39,7 +39,8 @@ IS_WAITING: Final = """
         WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name)
 """
 END_HOLDS: Final = """
-    UPDATE rates SET held_until = NULL, held_by = NULL WHERE scope IN (SELECT value FROM json_each(:scopes))
+    UPDATE rates SET held_until = NULL, held_by = NULL
+    WHERE scope IN (SELECT value FROM json_each(:scopes)) AND held_until <= :now
 """
 SHIFT: Final = "UPDATE rates SET full_at = full_at + :seconds, held_until = held_until + :seconds"
 SHIFT_BEHIND: Final = f"""
@@ -58,7 +59,10 @@ SELECT_SOME: Final = """
     SELECT scope, full_at <= :now AND coalesce(held_until, 0) <= :now FROM rates
     WHERE scope > :after ORDER BY scope LIMIT :count
 """
-DELETE_SOME: Final = "DELETE FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))"
+DELETE_SOME: Final = """
+    DELETE FROM rates WHERE scope IN (SELECT value FROM json_each(:scopes))
+        AND full_at <= :now AND coalesce(held_until, 0) <= :now
+"""
 
 
 def stored(execute: Execute, scopes: Sequence[str]) -> dict[str, Bucket]:
@@ -76,7 +80,7 @@ def end_holds(execute: Execute, batch: Batch) -> None:
     """Forget those that are over, each of which would else be one again after the clock was set back."""
     over = batch.holds.end(batch.now)
     if over:
-        execute(END_HOLDS, {"scopes": to_json(over)})
+        execute(END_HOLDS, {"scopes": to_json(over), "now": batch.now})
 
 
 def of_key(execute: Execute, rules: KeyRules, scope: str, batch: Batch) -> tuple[float | None, int | None]:
@@ -99,6 +103,25 @@ def of_classes(execute: Execute, batch: Batch) -> dict[str, int]:
     full = _full_by_class(execute, batch)
     tokens = {name: rate.tokens(full[name], batch.now) for name, rate in batch.rates.items()}
     return tokens | dict.fromkeys(batch.holds.classes(batch.now), 0)
+
+
+def within(execute: Execute, jobs: list[Job], batch: Batch) -> list[Job]:
+    """Those that the rates of their classes let start once nobody else draws from these; who writes alone has them."""
+    if not (batch.rates and batch.locks.are_needed):
+        return jobs
+    classes = {job.class_name for job in jobs if job.class_name in batch.rates}
+    if not classes:
+        return jobs
+    batch.locks.buckets(sorted(map(scope_of_class, classes)))
+    full = _full_by_class(execute, batch)
+    left = Counter({name: batch.rates[name].tokens(full[name], batch.now) for name in classes})
+    found = []
+    for job in jobs:
+        if job.class_name in left:
+            left[job.class_name] -= 1
+        if job.class_name not in left or left[job.class_name] >= 0:
+            found.append(job)
+    return found
 
 
 def spend(execute: Execute, jobs: Sequence[Job], batch: Batch) -> None:
@@ -162,7 +185,7 @@ def trim(execute: Execute, after: str, now: float) -> TrimmedRates:
     found = execute(SELECT_SOME, asked).fetchall()
     gone = [scope for scope, is_over in found if is_over]
     if gone:
-        execute(DELETE_SOME, {"scopes": to_json(gone)})
+        execute(DELETE_SOME, {"scopes": to_json(gone), "now": now})
     return TrimmedRates(len(gone), found[-1][0] if len(found) == _TRIMMED_AT_ONCE else None)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
@@ -39,6 +39,7 @@ from bgjobd.core.state_machine import Happening
 from bgjobd.core.taking import mentions
 from bgjobd.store import applying, placing, statements, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
+from bgjobd.store.committed import OvertakenError
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
 from bgjobd.store.statements import Execute
@@ -88,7 +89,7 @@ _SELECT_MEMBERS: Final = """
     SELECT id FROM background_jobs INDEXED BY jobs_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to AND finished_at IS NULL ORDER BY id LIMIT :count
 """
-_SELECT_CONSEQUENCES: Final = (
+SELECT_CONSEQUENCES: Final = (
     'SELECT "of", id, done_to FROM consequences WHERE "of" = :of ORDER BY id LIMIT :count'
 )
 _HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences WHERE \"of\" <> 'host')"
@@ -116,6 +117,8 @@ class Release:
         self._left = AT_ONCE
         self._seen = 0
         self._waiting: deque[Unsettled] = deque()
+        self._held: list[Unsettled] = []  # by another writer
+        self._has_checked = not batch.locks.are_needed
         self._changes: dict[int, Change] = {}
 
     def settle(self, has_more: bool) -> bool:
@@ -130,16 +133,17 @@ class Release:
             self._settle_one(self._waiting.popleft())
             self._note_moves()
             self._count_groups()
-        for of, id, done_to in self._waiting:
+        left = sorted([*self._waiting, *self._held])
+        for of, id, done_to in left:
             self._execute(_NOTE, {"of": of, "id": id, "done_to": done_to})
-        return bool(self._waiting) or (has_more and has_consequences(self._execute))
+        return bool(left) or (has_more and has_consequences(self._execute))
 
     def _take_noted(self) -> list[Unsettled]:
         """Of each kind those that were noted first."""
         found = [
             Unsettled(*row)
             for of in (*Of, CANCEL, CANCEL_NESTED)
-            for row in self._execute(_SELECT_CONSEQUENCES, {"of": of, "count": _NOTED_AT_ONCE}).fetchall()
+            for row in self._execute(SELECT_CONSEQUENCES, {"of": of, "count": _NOTED_AT_ONCE}).fetchall()
         ]
         for of, id, _ in found:
             self._execute(_FORGET, {"of": of, "id": id})
@@ -176,13 +180,31 @@ class Release:
     def _count_groups(self) -> None:
         """Write what the members' changes come to, each group once; one that this ends or reopens is a change, too."""
         self._note_groups()
+        self._check_groups()
         while self._changes:
             changes, self._changes = self._changes, {}
             self._write()
+            self._batch.locks.groups(changes)
             groups = groups_by_id(self._execute, changes)
             for group_id in sorted(changes):
                 self._count(groups[group_id], changes[group_id])
         self._write()
+
+    def _check_groups(self) -> None:
+        """Lock the groups that requests name, with those that are to be counted.
+
+        Raises OvertakenError where another has sealed, cancelled or ended one since it was read: that one does not know
+        of the members that were added, or of the edges behind it.
+        """
+        if self._has_checked:
+            return
+        self._has_checked = True
+        named = self._batch.groups
+        self._batch.locks.groups({*self._changes, *named})
+        found = groups_by_id(self._execute, named)
+        for group_id, group in named.items():
+            if group_id not in found or _stands(found[group_id]) != _stands(group):
+                raise OvertakenError(f"group {group_id}")
 
     def _note_groups(self) -> None:
         """Take up the groups that are new, that were sealed, and those that a bulk of jobs was put into."""
@@ -217,8 +239,9 @@ class Release:
         asked = {"id": one.id, "done_to": one.done_to, "count": count}
         ids = [id for (id,) in self._execute(_SELECT_MEMBERS, asked).fetchall()]
         self._left -= len(ids)
-        self._load(ids)
-        for id in ids:
+        free = self._free(one, ids)
+        self._load(free)
+        for id in free:
             overlay = Overlay.over(self._batch)
             if overlay.job(id).cancel_requested_at is None:
                 applying.apply_fact(id, CancelRequested(), overlay)
@@ -260,15 +283,34 @@ class Release:
         self._left -= len(edges)
         if not edges:
             return
-        self._load([job_id for job_id, _ in edges])
+        free = self._free(Unsettled(node.of, node.id), [job_id for job_id, _ in edges])
+        self._load(free)
         end = self._end_of(node)
-        for job_id, stored in edges:
+        for job_id, stored in self._of_these(free, edges, asked):
             overlay = Overlay.over(self._batch)
             self._settle_edge(end, job_id, Standing(stored), overlay)
             self._batch.take_in(overlay)
         self._write()
         if len(edges) == count:
             self._waiting.append(Unsettled(node.of, node.id, edges[-1][0]))
+
+    def _free(self, one: Unsettled, ids: Sequence[int]) -> Sequence[int]:
+        """Those of these jobs, behind one that has ended, that no other writer has; the others hear of it later."""
+        free = self._batch.locks.free_jobs(ids)
+        held = {*ids}.difference(free) if len(free) < len(ids) else ()
+        if held:
+            self._held.append(one._replace(done_to=min(held) - 1))
+        return free
+
+    def _of_these(
+        self, free: Sequence[int], edges: Sequence[tuple[int, int]], asked: Mapping[str, Any]
+    ) -> Sequence[tuple[int, int]]:
+        """The edges of these jobs as they stand since nobody else can settle them."""
+        if not self._batch.locks.are_needed:
+            return edges
+        ours = {*free}
+        found = self._execute(_SELECT_EDGES, asked).fetchall()
+        return [edge for edge in found if edge[0] in ours]
 
     def _settle_edge(self, end: _End, job_id: int, stored: Standing, overlay: Overlay) -> None:
         job = overlay.job(job_id)
@@ -310,6 +352,7 @@ class Release:
         if key is None:
             return None
         if key not in self._batch.holdings:  # else it is known how that stands, which may not be written yet
+            self._batch.locks.unique_keys([key])
             asked = {"keys": to_json([key])}
             found = uniques.holdings(self._execute, statements.SELECT_HOLDINGS, asked)
             self._batch.holdings |= {key: None, **found}
@@ -329,8 +372,13 @@ class Release:
         if job.schedule is None or job.waits_for != 1:
             return None
         asked = {"schedule": job.schedule, "id": job.id}
-        found: int | None = self._execute(_SELECT_OLDER, asked).fetchone()[0]
-        return found
+        locked: int | None = None
+        while True:
+            found: int | None = self._execute(_SELECT_OLDER, asked).fetchone()[0]
+            if found is None or found == locked or not self._batch.locks.are_needed:
+                return found
+            self._batch.locks.jobs([found])
+            locked = found
 
     # What is known of them
 
@@ -399,6 +447,11 @@ class _End:
             return self
         fate = fate_of(Status.FAILED, is_for_review=True, to_next_one=self.goes_on == job.schedule)
         return replace(self, fate=fate)
+
+
+def _stands(group: Group) -> tuple[Any, ...]:
+    """What a request goes by."""
+    return group.sealed_at is None, group.cancel_requested_at is None, group.fate_told
 
 
 def _fate(job: Job | Countable) -> Fate:

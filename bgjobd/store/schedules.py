@@ -32,9 +32,10 @@ from bgjobd.core.schedules import (
     left_at,
 )
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import applying, decisions, statements, submitting, uniques
+from bgjobd.store import applying, decisions, ids, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
+from bgjobd.store.engines.locks import Locks
 from bgjobd.store.items import (
     OccurrenceAsked,
     OccurrencesDue,
@@ -74,17 +75,27 @@ class _Stands:
 def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, ...]:
     """Each occurrence becomes a job, or a skip, together with the cursor that has passed it."""
     names = [one.name for one in item.schedules]
+    batch.locks.schedules(names)
+    _lock_jobs(execute, item.schedules, batch.locks)
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
     uniques.load(execute, [one.job for one in item.schedules if one.job is not None], batch)
-    batch.last_id = statements.last_id(execute)
+    ids.take(execute, batch, sum(len(one.due.instants) for one in item.schedules))
     return tuple(
         [
             _deal_alone(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
             for one in item.schedules
         ]
     )
+
+
+def _lock_jobs(execute: Execute, schedules: Sequence[ScheduleDue], locks: Locks) -> None:
+    """Those that the next ones may come after, or that are cancelled."""
+    if locks.are_needed:
+        beside = [one for one in schedules if one.rules.overlap in (Overlap.WAIT, Overlap.CANCEL)]
+        found = _unfinished(execute, beside)
+        locks.jobs(sorted({job.id for jobs in found.values() for job in jobs}))
 
 
 def _deal_alone(
@@ -231,8 +242,8 @@ def _jobs_to_cancel(
 ) -> dict[int, Job]:
     """Those that are cancelled where a schedule's newer job takes their place."""
     cancelling = [one.name for one in schedules if one.rules.overlap is Overlap.CANCEL]
-    ids = [job.id for name in cancelling for job in unfinished.get(name, ())]
-    rows = execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
+    wanted = [job.id for name in cancelling for job in unfinished.get(name, ())]
+    rows = execute(statements.SELECT_JOBS, {"ids": to_json(wanted)}).fetchall() if wanted else []
     return {row[0]: job_from_row(row) for row in rows}
 
 
@@ -246,8 +257,9 @@ def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
+    batch.locks.schedules([item.name])
     check_there(execute, item.name)
-    batch.last_id = statements.last_id(execute)
+    ids.take(execute, batch, 1)
     uniques.load(execute, [item.job], batch)
     overlay = Overlay.over(batch)
     uniques.check_free(item.job, overlay)

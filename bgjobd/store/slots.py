@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.codec import to_json
@@ -21,6 +21,9 @@ from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
 from bgjobd.store.written import BEHIND
 
+_LOOK_AGAIN_AFTER: Final = 0.05
+"""Seconds until a look at jobs that another writer had locked: it may have claimed others."""
+
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
 
@@ -36,6 +39,7 @@ class Slots:
         self._places: dict[str, int] | None = None
         self._due: str | None = None
         self._timeout: str | None = None
+        self._has_passed_over = False
 
     def granted(self) -> list[Job]:
         """The jobs to start now."""
@@ -66,6 +70,7 @@ class Slots:
         if self._batch.rates or self._batch.holds:
             at = rates.next_of_classes(self._execute, self._places, self._batch)
             times += [] if at is None else [at]
+        times += [self._batch.now + _LOOK_AGAIN_AFTER] if self._has_passed_over else []
         return min(times, default=math.inf)
 
     def _make_ready(self) -> str | None:
@@ -138,6 +143,8 @@ class Slots:
             most = min(count, of_classes.get(class_name, count))
             if most > 0:
                 found = self._execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
+                if len(found) < most:
+                    self._see_who_has_others(statements.COUNT_READY_OF_CLASS, wanted, found)
                 yield from (Candidate(id, queue, class_name, *order) for id, *order in found)
 
     def _ready_classes(self, queue: str) -> Iterator[str]:
@@ -149,7 +156,17 @@ class Slots:
 
     def _ready(self, queue: str, count: int) -> list[Job]:
         rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+        if len(rows) < count:
+            self._see_who_has_others(statements.COUNT_READY, {"queue": queue}, rows)
         return [job_from_row(row) for row in rows]
+
+    def _see_who_has_others(
+        self, statement: str, wanted: Mapping[str, Any], found: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Note that more are ready than were found, though there are slots for them: another writer has locked them."""
+        if self._batch.locks.are_needed:
+            (count,) = self._execute(statement, {**wanted, "most": len(found) + 1}).fetchone()
+            self._has_passed_over |= count > len(found)
 
     def _jobs(self, ids: list[int]) -> list[Job]:
         """These jobs, in this order."""

@@ -167,7 +167,9 @@ COUNT_GROUP: Final = """
         cancelled = :cancelled, ended_at = :ended_at WHERE id = :id
 """
 SEAL_GROUP: Final = """
-    UPDATE job_groups SET sealed_at = :sealed_at, cancel_requested_at = :cancel_requested_at WHERE id = :id
+    UPDATE job_groups SET sealed_at = coalesce(sealed_at, :sealed_at),
+        cancel_requested_at = coalesce(:cancel_requested_at, cancel_requested_at)
+    WHERE id = :id
 """
 INSERT_EDGE: Final = """
     INSERT INTO job_dependencies VALUES (:job_id, :of, :after_id, :standing) ON CONFLICT DO NOTHING
@@ -223,6 +225,13 @@ SELECT_READY_OF_CLASS: Final = """
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name
     ORDER BY priority DESC, turn, id LIMIT :count
 """
+_COUNT_READY: Final = """
+    SELECT count(*) FROM (
+        SELECT 1 FROM background_jobs INDEXED BY {index}
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue{more} LIMIT :most)
+"""
+COUNT_READY: Final = _COUNT_READY.format(index="jobs_ready", more="")
+COUNT_READY_OF_CLASS: Final = _COUNT_READY.format(index="jobs_of_class", more=" AND class_name = :class_name")
 SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name
@@ -561,16 +570,20 @@ UPDATE_ATTEMPT_NOTED: Final = _compiled(
 )
 
 
-def last_id(execute: Execute) -> int:
-    """Of the newest job, by AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned."""
-    return _counter(execute, SELECT_LAST_ID)
+def last_id(execute: Execute, count: int) -> int:
+    """The id behind which this transaction has those of so many new jobs to itself.
+
+    By AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned. PostgreSQL has them taken
+    from a sequence; those that come to nothing are gaps.
+    """
+    return _counter(execute, SELECT_LAST_ID, count)
 
 
-def last_group_id(execute: Execute) -> int:
-    """The same of the newest group."""
-    return _counter(execute, SELECT_LAST_GROUP_ID)
+def last_group_id(execute: Execute, count: int) -> int:
+    """The same of groups."""
+    return _counter(execute, SELECT_LAST_GROUP_ID, count)
 
 
-def _counter(execute: Execute, statement: str) -> int:
-    row = execute(statement).fetchone()
+def _counter(execute: Execute, statement: str, count: int) -> int:
+    row = execute(statement, {"count": count}).fetchone()
     return row[0] if row else 0

@@ -72,10 +72,16 @@ class Tally:
             if after is not None:
                 _add(+1, after, places, ends)
         # A minute has begun, or an end was taken back that was long forgotten, by a retry or with its job.
-        if len(ends) > len(self.ends):
-            first = _last_minutes(now)[0][:_WRITTEN]
-            ends = {end: number for end, number in ends.items() if end[0] >= first}
-        return Tally(places, ends)
+        return Tally(places, _of_last_minutes(ends, now) if len(ends) > len(self.ends) else ends)
+
+    def plus(self, difference: Tally, now: float) -> Tally:
+        """The tally after what others have moved."""
+        places, ends = dict(self.places), dict(self.ends)
+        for place, number in difference.places.items():
+            places[place] = places.get(place, 0) + number
+        for end, number in difference.ends.items():
+            ends[end] = ends.get(end, 0) + number
+        return Tally(places, _of_last_minutes(ends, now) if len(ends) > len(self.ends) else ends)
 
     def joined(self, job: Job, count: int) -> Tally:
         """The tally after so many jobs more that stand as this new one does."""
@@ -150,6 +156,11 @@ def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dic
         ends[end] = ends.get(end, 0) + number
 
 
+def _of_last_minutes(ends: Mapping[_End, int], now: float) -> dict[_End, int]:
+    first = _last_minutes(now)[0][:_WRITTEN]
+    return {end: number for end, number in ends.items() if end[0] >= first}
+
+
 def _last_minutes(now: float) -> list[str]:
     """When each minute began that is told of, oldest first."""
     newest = math.floor(now / _MINUTE)
@@ -203,6 +214,9 @@ COUNT_FUTURE_ENDS: Final = f"""
     WHERE status IN (SELECT value FROM json_each(:statuses)) AND finished_at > :last || '~'
     GROUP BY 1, 2
 """
+
+
+NOTHING: Final = Tally({}, {})
 
 
 def counted(database: Database, now: float) -> Tally:

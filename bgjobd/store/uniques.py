@@ -34,6 +34,7 @@ def load(execute: Execute, facts: Sequence[Submitted], batch: Batch) -> None:
     keys = wanted_by_each(facts)
     if not keys:
         return
+    batch.locks.unique_keys(keys)
     batch.holdings = holdings(execute, statements.SELECT_HOLDINGS, {"keys": to_json(keys)})
     ids = to_json([one.job_id for one in batch.holdings.values() if one is not None])
     found = execute(statements.SELECT_JOBS, {"ids": ids}).fetchall()
@@ -173,7 +174,9 @@ SELECT_PASSED: Final = """
         AND (held_until, class_name, method_name, key) > (:at, :class_name, :method_name, :key)
     ORDER BY held_until, class_name, method_name, key LIMIT :count
 """
-_DELETE_PASSED: Final = "DELETE FROM unique_keys WHERE class_name = ? AND method_name = ? AND key = ?"
+_DELETE_PASSED: Final = """
+    DELETE FROM unique_keys WHERE held_until = ? AND class_name = ? AND method_name = ? AND key = ?
+"""
 FORGET_OF_JOBS: Final = """
     DELETE FROM unique_keys WHERE job_id IN (SELECT value FROM json_each(:ids))
         AND (held_until IS NULL OR held_until <= :now)
@@ -190,7 +193,7 @@ def trim(execute: Execute, trimming: KeyTrimming, now: float) -> TrimmedKeys:
     """Those whose job has not ended are held as long as that lasts."""
     given = dict(zip(("at", "class_name", "method_name", "key"), trimming.after, strict=True))
     found = execute(SELECT_PASSED, {**given, "now": to_text(now), "count": _AT_ONCE}).fetchall()
-    gone = [key for _, *key, is_held in found if not is_held]
+    gone = [key for *key, is_held in found if not is_held]
     for key in gone:
         execute(_DELETE_PASSED, key)
     return TrimmedKeys(len(gone), found[-1][:4] if len(found) == _AT_ONCE else None)

@@ -25,7 +25,7 @@ from bgjobd.core.hosts import Term
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
 from bgjobd.store import hosts
-from bgjobd.store.committed import Committed
+from bgjobd.store.committed import Committed, LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import (
     AT_ONCE,
@@ -241,7 +241,7 @@ class Writer:
         for _ in range(AT_ONCE - 1):
             try:
                 return ledger.commit(items, self.lanes, now)
-            except DatabaseError as error:
+            except (DatabaseError, LostUpdateError, OvertakenError) as error:
                 if not self._engine.is_passing(error):
                     raise
         return ledger.commit(items, self.lanes, now)

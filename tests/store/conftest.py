@@ -61,6 +61,7 @@ OF_SQLITE: Final = {
     "test_nothing_is_scanned_but_the_schedules": _PLANS,
     "test_the_jobs_that_wait_of_a_full_class_cost_a_commit_no_more_steps_than_a_few": _STEPS,
     "test_the_log_of_a_file_that_was_moved_is_emptied_as_soon_as_nobody_reads_what_is_in_it": _FILE,
+    "test_only_the_first_commit_counts": "each reads what others have moved, and what there is to do",
     "test_the_size_is_that_of_the_file_and_of_its_log": _FILE,
     "test_what_a_search_does_with_a_secret_does_not_depend_on_what_it_is": "it listens to a function of ours in SQLite",
     "test_what_was_committed_into_a_file_that_was_moved_meanwhile_is_told_once_it_is_back": _FILE,

@@ -112,7 +112,7 @@ def test_a_thousand_take_one_statement_a_table(store: Store, count: int, stateme
     with statements_run_on(store.database) as run:
         assert store.answer(bulk(*rows)) == tuple(range(1, count + 1))
     inserts = [sql.split("(")[0] for sql in run if sql.startswith("INSERT")]
-    assert inserts == ["INSERT INTO background_jobs ", "INSERT INTO job_logs "] * statements
+    assert inserts == ["INSERT INTO background_jobs "] * statements + ["INSERT INTO job_logs "] * statements
     assert store.rows("SELECT id, parameters FROM background_jobs ORDER BY id") == [
         {"id": place, "parameters": row.parameters} for place, row in enumerate(rows, 1)
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from bgjobd.core.hosts import Term
+from bgjobd.store.engines.locks import Locks
 
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
@@ -65,6 +66,10 @@ class Database(Protocol):
     def distance(self) -> float:
         """About how many times as long a statement takes as on a file beside us."""
 
+    @property
+    def locks(self) -> Locks:
+        """What keeps other writers away."""
+
     def connection(self) -> Any:
         """A Connection; of SQLite the driver's own."""
 
@@ -85,11 +90,8 @@ class Database(Protocol):
     def begin_writing(self) -> None:
         """Begin the transaction of a batch. Raises TermOverError where its host's term counts no more."""
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        """The newest ids that are given by now; 0: none. So none is given again, whatever is deleted.
-
-        Here is the place of ids that several hosts give, in blocks.
-        """
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        """Those behind the last up to `until` came to nothing."""
 
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""

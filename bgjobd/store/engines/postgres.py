@@ -20,9 +20,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.core.hosts import Term
+from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import CountsAsLostError, Database, Given, TermOverError, TermTakenError
 from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines.postgres_locks import PostgresLocks
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -50,8 +52,10 @@ _KEEPALIVES: Final = {
 }
 
 _TROUBLE: Final = ("08", "53", "57P")
-_PASSING: Final = ("40001", "40P01")
-"""How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
+_PASSING: Final = ("40001", "40P01", "23505")
+"""How the codes begin of errors that the server is to blame for, and those of transactions in each other's way: they
+could not be one after the other, wait for each other, or have stored what may be there once alone.
+"""
 
 
 class ServersSchemaTooNewError(SchemaTooNewError):
@@ -200,8 +204,9 @@ class PostgresDatabase:
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
-        self._counted: dict[str, int] = {}
         self._term: Term | None = None
+        self._has_log = False
+        self.locks: Final = PostgresLocks(self._connection.execute)
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -229,8 +234,9 @@ class PostgresDatabase:
 
     def begin_writing(self) -> None:
         """Begin a transaction; that its host may still write is asked in the same message."""
+        self._has_log = False
         if self._term is None:
-            self.connection().execute("BEGIN")
+            self._connection.run(_BEGIN)
             return
         guarded = self._connection.run_all(_GUARDED.format(*self._term))
         if guarded.fetchone() is None:
@@ -238,14 +244,13 @@ class PostgresDatabase:
             is_taken = found is None or found[0] != self._term.number
             raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
 
-    def count_ids(self, last_job: int, last_group: int) -> None:
-        for sequence, last in (("job_ids", last_job), ("group_ids", last_group)):
-            if last > self._counted.get(sequence, 0):
-                self._connection.run(_COUNT.format(sequence), (last,))
-                self._counted[sequence] = last
+    def give_back_ids(self, counter: str, last: int, until: int) -> None:
+        self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
 
     def lock_log(self) -> None:
-        self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+        if not self._has_log:
+            self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+            self._has_log = True
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where the answer was lost: on the next connection pg_xact_status() is to tell."""
@@ -382,14 +387,16 @@ class Postgres:
         return self.is_trouble(error)
 
     def is_passing(self, error: Exception) -> bool:
-        return _code(error) in _PASSING
+        return isinstance(error, LostUpdateError | OvertakenError) or _code(error) in _PASSING
 
 
-_GUARDED: Final = "BEGIN; SELECT 1 FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE"
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_GUARDED: Final = (
+    f"{_BEGIN}; SELECT 1 FROM hosts WHERE id = {{0}} AND term = {{1}} AND lost_at IS NULL FOR SHARE"
+)
 """Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after."""
 
 _SELECT_TERM: Final = "SELECT term FROM hosts WHERE id = %s"
-_COUNT: Final = "SELECT setval('{0}', greatest(%s, last_value)) FROM {0}"
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""
     SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c

@@ -7,6 +7,40 @@ from __future__ import annotations
 
 from typing import Final
 
+_IDS_LOCK: Final = 0x62676A6F03
+"""Advisory, for as long as ids are taken: the transaction need not end for that."""
+
+COUNTING: Final = (
+    f"""
+    CREATE FUNCTION take_ids(counter text, count bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE taken bigint;
+    BEGIN
+        IF count < 1 THEN RETURN 0; END IF;
+        PERFORM pg_advisory_lock({_IDS_LOCK});
+        taken := nextval(counter::regclass);
+        IF count > 1 THEN PERFORM setval(counter::regclass, taken + count - 1); END IF;
+        PERFORM pg_advisory_unlock({_IDS_LOCK});
+        RETURN taken - 1;
+    END $$
+    """,
+    f"""
+    CREATE FUNCTION give_back_ids(counter text, last_used bigint, last_taken bigint) RETURNS void
+        LANGUAGE plpgsql AS $$
+    DECLARE newest bigint;
+    BEGIN
+        PERFORM pg_advisory_lock({_IDS_LOCK});
+        EXECUTE format('SELECT last_value FROM %I', counter) INTO newest;
+        IF newest = last_taken THEN
+            PERFORM setval(counter::regclass, greatest(last_used, 1), last_used > 0);
+        END IF;
+        PERFORM pg_advisory_unlock({_IDS_LOCK});
+    END $$
+    """,
+)
+"""Ids: the one before so many that nobody else has, and are newer than all that were given before; and those back that
+came to nothing, unless others were given since.
+"""
+
 _PURE: Final = "IMMUTABLE PARALLEL SAFE"
 
 _LESSER_AND_GREATER: Final = tuple(

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bgjobd.store.engines.postgres_functions import FUNCTIONS
+from bgjobd.store.engines.postgres_functions import COUNTING, FUNCTIONS
 from bgjobd.store.migrations import STEPS
 
 VERSION: Final = 17
@@ -49,6 +49,9 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         ),
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
         "WHERE host IS NOT NULL AND outcome IS NULL",
+        *COUNTING,
+        "CREATE SEQUENCE tally_ids",
+        _table("tallies (id bigint PRIMARY KEY, is_sum bigint NOT NULL, differences {text} NOT NULL)"),
     ),
     18: (
         "CREATE SEQUENCE error_ids",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bgjobd.store import audit_of_places, hosts, statements
+from bgjobd.store import adoption, audit_of_places, gate, hosts, release, statements
 from bgjobd.store.adoption import PROPERTY
 
 _ELEMENTS: Final = """(
@@ -19,11 +20,54 @@ def _of_elements(insert: str, name: str, as_text: str = "") -> str:
     return insert.replace(f"json_each(:{name})", _ELEMENTS.format(as_text, name))
 
 
+_FREE: Final = "FOR NO KEY UPDATE SKIP LOCKED"
+
+
+def _free(select: str) -> str:
+    """Those of the rows that nobody else has locked, which are by then; of their jobs alone where there are joins."""
+    return f"{select} {_FREE}"
+
+
+def _of_free(update: str) -> str:
+    """The same of what is changed by the ids that a query finds, which is asked once."""
+    changed, count = _FOUND_BY_IDS.subn(rf"= ANY (ARRAY(\1 {_FREE}))", update)
+    if count != 1:
+        raise ValueError(f"ids are not found by one query: {update}")
+    return changed
+
+
+_FOUND_BY_IDS: Final = re.compile(r"(?<=id[ \"])\s*IN \(\s*(SELECT \S*id\b.*?LIMIT :\w+)\)", re.DOTALL)
+
+
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
+        statements.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
+        statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
+        statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
+        **{
+            select: _free(select)
+            for select in (
+                statements.SELECT_READY_OF_CLASS,
+                statements.SELECT_EXPIRED,
+                gate.SELECT_FIRST_BEHIND,
+                gate.SELECT_LAST_READY,
+                gate.SELECT_DUE_BEHIND,
+                release.SELECT_CONSEQUENCES,
+            )
+        },
+        **{
+            update: _of_free(update)
+            for update in (
+                statements.MAKE_READY,
+                statements.MAKE_READY_OR_BEHIND,
+                statements.MAKE_READY_AFTER_WAIT,
+                gate.PUT_FIRST_BEHIND,
+                adoption.TAKE_TURNS_AWAY,
+            )
+        },
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }

@@ -1,0 +1,32 @@
+"""The ids of what a transaction makes: as many as it may need are taken, and those that came to nothing are given back.
+
+What is taken is newer than all that others took before. Where several hosts take some, gaps are left.
+"""
+
+from __future__ import annotations
+
+from bgjobd.store import statements
+from bgjobd.store.batch import Batch
+from bgjobd.store.engines import Database
+from bgjobd.store.statements import Execute
+
+
+def take(execute: Execute, batch: Batch, count: int) -> None:
+    """Have so many for new jobs. What these come after is locked by then."""
+    batch.last_id = statements.last_id(execute, count)
+    batch.ids_until = batch.last_id + count
+
+
+def take_for_groups(execute: Execute, batch: Batch, count: int) -> None:
+    """The same of groups."""
+    batch.last_group_id = statements.last_group_id(execute, count)
+    batch.group_ids_until = batch.last_group_id + count
+
+
+def give_back(database: Database, batch: Batch) -> None:
+    """Nobody was told of those that are left."""
+    if batch.last_id < batch.ids_until:
+        database.give_back_ids("job_ids", batch.last_id, batch.ids_until)
+    if batch.last_group_id < batch.group_ids_until:
+        database.give_back_ids("group_ids", batch.last_group_id, batch.group_ids_until)
+    batch.ids_until = batch.group_ids_until = 0
