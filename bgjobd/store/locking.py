@@ -12,7 +12,7 @@ from bgjobd.store import decisions, statements
 from bgjobd.store.batch import Needs
 from bgjobd.store.dependencies import named_in
 from bgjobd.store.engines.locks import Locks
-from bgjobd.store.items import Item
+from bgjobd.store.items import AttemptsLost, Item
 from bgjobd.store.statements import Execute
 
 _SELECT_KEYS: Final = """
@@ -28,11 +28,16 @@ def lock(items: Sequence[Item], execute: Execute, locks: Locks) -> None:
     """Have the unique keys and the jobs of all of them, which may be some stretches, be ours at once."""
     if not locks.are_needed:
         return
-    needs = decisions.needs_of(items)
+    needs = decisions.needs_of([one for item in items for one in _about(item)])
     ids = {*needs.jobs, *_predecessors(needs), *_signalled(execute, needs)}
     keys = [*needs.unique, *_keys_of(execute, needs)]
     locks.unique_keys(keys)
     locks.jobs(sorted(ids | set(_holders(execute, keys))))
+
+
+def _about(item: Item) -> Sequence[Item]:
+    """What it is made of: the ends of what a lost host ran are decided as those of any."""
+    return item.ends if isinstance(item, AttemptsLost) else (item,)
 
 
 def _predecessors(needs: Needs) -> Iterable[int]:
