@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,10 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
-from bgjobd.store.engines import Given
+from bgjobd.store.engines import CommitFate, Given
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
+from bgjobd.store.statements import INSERT_LOG, SELECT_LAST_LOG_ID
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0
@@ -76,7 +77,17 @@ class DamagedDatabaseError(UnusableDatabaseError):
 
 
 class UncertainCommitError(Exception):
-    """A commit that failed may be in the write-ahead log all the same: a start after a kill would find it there."""
+    """A commit that failed may have been made all the same: a file's write-ahead log may have it, where a start after
+    a kill would find it; or the answer of a server was lost.
+
+    `transaction` is what the next connection can be asked about, None where nobody would know; `made` tells what was
+    committed, by the id of its first log entry.
+    """
+
+    def __init__(self, reason: str, transaction: Any = None) -> None:
+        super().__init__(reason)
+        self.transaction = transaction
+        self.made: Callable[[int], Any] | None = None
 
 
 def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> bool:
@@ -190,6 +201,21 @@ class SqliteFile(SqliteDatabase):
 
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""
+
+    def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
+        connection = self.connection()
+        first = int(connection.execute(SELECT_LAST_LOG_ID).fetchone()[0]) + 1
+        for id, row in enumerate(rows, first):
+            row["id"] = id
+        connection.executemany(INSERT_LOG, rows)
+        return lambda: first
+
+    def fate_of(self, transaction: Any) -> CommitFate:
+        """Whoever opens the file anew finds it, or does not, and so it is asked for nobody."""
+        return CommitFate.UNKNOWN
+
+    def first_entry_of(self, transaction: Any) -> int:
+        raise LookupError(transaction)
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where it was too late to say for sure, else peewee's errors."""

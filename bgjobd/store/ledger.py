@@ -12,6 +12,7 @@ import json
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -43,6 +44,7 @@ from bgjobd.store import (
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
+from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
 from bgjobd.store.holds import Holds
@@ -133,6 +135,19 @@ class _Known(NamedTuple):
         return self.has_consequences or not self.adopted.is_whole
 
 
+def _made(
+    batch: Batch, answers: tuple[Any, ...], next_due: float | None, tally: Tally, first_entry: int
+) -> Committed:
+    """What a transaction has come to, by the id of its first log entry."""
+    lines = tuple([LogLine(id, *entry) for id, entry in enumerate(batch.entries, first_entry)])
+    return batch.committed(answers, lines, next_due, tally)
+
+
+def _no_entry() -> int:
+    """The id of the first, where there is none."""
+    return 0
+
+
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
 
@@ -165,18 +180,27 @@ class Ledger:
                 gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
-                lines = self._store_entries(batch)
+                first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
-            self._database.commit_writing()
+            of_jobs = tally, has_consequences, next_expiry
+            known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
+            due = now if known.has_more else min(next_expiry, next_due)
+            made = partial(_made, batch, answers, None if due == math.inf else due, tally)
+            self._commit(made)
         except BaseException:
             self._database.roll_back()
             raise
         batch.holds.keep(now)
-        of_jobs = tally, has_consequences, next_expiry
-        self._known = _Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits)
-        due = now if self._known.has_more else min(next_expiry, next_due)
-        return batch.committed(answers, lines, None if due == math.inf else due, tally)
+        self._known = known
+        return made(first_entry())
+
+    def _commit(self, made: Callable[[int], Committed]) -> None:
+        try:
+            self._database.commit_writing()
+        except UncertainCommitError as error:
+            error.made = made
+            raise
 
     def _read(self, now: float) -> _Known:
         """What is known of the file before the first transaction."""
@@ -382,15 +406,11 @@ class Ledger:
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
         self._database.count_ids(batch.last_id, batch.last_group_id)
 
-    def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
-        """Write the log entries, whose ids follow that of the newest."""
+    def _store_entries(self, batch: Batch) -> Callable[[], int]:
+        """Write the log entries; what tells the id of the first once all is committed."""
         if not batch.entries:
-            return ()
-        self._database.lock_log()
-        first = self._last_entry() + 1
-        lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
-        self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
-        return tuple(lines)
+            return _no_entry
+        return self._database.write_log([log_row(entry) for entry in batch.entries])
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
         """How many rows that has changed."""

@@ -3,7 +3,8 @@
 One thread owns the writing connection, so a slow disk holds up nobody but those who wait for it. After an
 error of the file it starts over with a fresh connection: an fsync that failed once says nothing the second time.
 Until a try succeeds, what somebody asks for is refused at once, and what happened is kept to be replayed. What was
-committed is told to nobody while the file is not in its place.
+committed is told to nobody while the file is not in its place. A commit that had no answer is not guessed at, where the
+next connection can tell what has become of it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
 from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.engines import AT_ONCE, Database, Place
+from bgjobd.store.engines import AT_ONCE, CommitFate, Database, Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.items import (
     AttemptNotes,
@@ -45,6 +46,9 @@ from bgjobd.store.ledger import Ledger
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
+
+_IN_DOUBT_FOR: Final = 4.0
+"""Seconds that callers are left to wait for what has become of a commit; a client waits for 5, unless told another."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -103,6 +107,18 @@ class _Trouble:
     next_try: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What was in a transaction whose commit had no answer; until when (monotonic) callers wait for the next connection
+    to tell, and whether they were refused.
+    """
+
+    entrusted: tuple[Entrusted, ...]
+    error: UncertainCommitError
+    until: float
+    is_refused: bool = False
+
+
 class Writer:
     """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn."""
 
@@ -127,6 +143,7 @@ class Writer:
         self._trouble: _Trouble | None = None
         self._ground = self._engine.ground()
         self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
+        self._doubt: _Doubt | None = None
         self._busy_since: float | None = None
 
     @property
@@ -158,11 +175,13 @@ class Writer:
                 waiting = self._turn(waiting)
             self._rest()
             self._busy_since = None
+        self._refuse_in_doubt(at_once=True)
         self._close()
 
     def _turn(self, waiting: list[Entrusted]) -> list[Entrusted]:
         """Commit it all; what is left is to be tried again."""
         try:
+            waiting = [*self._settle_doubt(), *waiting]
             delivery = self._commit(waiting)
         except Exception as error:
             if self._engine.is_trouble(error):
@@ -215,11 +234,43 @@ class Writer:
         self._ground.check()
         items = [one.item for one in entrusted]
         jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
-        committed = self._try_commit(ledger, items, self._clock.after(jumps))
+        try:
+            committed = self._try_commit(ledger, items, self._clock.after(jumps))
+        except UncertainCommitError as error:
+            if error.transaction is not None:
+                self._doubt = _Doubt(tuple(entrusted), error, time.monotonic() + _IN_DOUBT_FOR)
+            raise
         self._jumps = jumps
         self._trouble = None
-        tickets = [one.ticket for one in entrusted]
-        return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
+        return _delivery(entrusted, committed)
+
+    def _settle_doubt(self) -> list[Entrusted]:
+        """Learn what has become of a transaction whose commit had no answer; what of it is to be committed again."""
+        doubt = self._doubt
+        if doubt is None:
+            return []
+        if self._ledger is None:
+            self._open()
+        fate, first_entry = self._ask_about(doubt.error.transaction)
+        self._doubt = None
+        if fate is CommitFate.COMMITTED and doubt.error.made is not None:
+            self._tell(doubt.entrusted, _delivery(doubt.entrusted, doubt.error.made(first_entry)))
+            return []
+        if fate is CommitFate.ABORTED:
+            return [one for one in doubt.entrusted if not doubt.is_refused or _is_fact(one.item)]
+        return self._refuse(doubt.entrusted, str(doubt.error), may_be_stored=True)
+
+    def _ask_about(self, transaction: Any) -> tuple[CommitFate, int]:
+        """What has become of it, and the id of its first log entry if it is committed."""
+        if self._database is None:
+            return CommitFate.UNKNOWN, 0
+        try:
+            fate = self._database.fate_of(transaction)
+            return fate, self._database.first_entry_of(transaction) if fate is CommitFate.COMMITTED else 0
+        except DatabaseError as error:
+            if self._engine.is_trouble(error):
+                raise
+            return CommitFate.UNKNOWN, 0
 
     def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
         """Once more at once, and without a word, where another transaction was in the way."""
@@ -272,14 +323,27 @@ class Writer:
         self, waiting: Sequence[Entrusted], error: Exception, may_be_stored: bool = False
     ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
+        if self._doubt is not None and self._doubt.error is error:
+            waiting = waiting[
+                len(self._doubt.entrusted) :
+            ]  # of those it is asked first what has become of them
+        else:
+            may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         if self._database is None or self._ground.is_let_go(self._database, error):
             self._close()
         else:
             self._ledger = None  # that is tried again with the next try
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
-        may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
+        self._refuse_in_doubt()
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
+
+    def _refuse_in_doubt(self, at_once: bool = False) -> None:
+        """Refuse what was asked for in a transaction of which nobody knows, before its callers have waited too long."""
+        doubt = self._doubt
+        if doubt is not None and not doubt.is_refused and (at_once or time.monotonic() >= doubt.until):
+            self._doubt = replace(doubt, is_refused=True)
+            self._refuse(doubt.entrusted, str(doubt.error), may_be_stored=True)
 
     def _refuse(
         self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False
@@ -295,6 +359,11 @@ class Writer:
         if database is not None:
             with suppress(DatabaseError):
                 database.close()
+
+
+def _delivery(entrusted: Sequence[Entrusted], committed: Committed) -> Delivery:
+    tickets = [one.ticket for one in entrusted]
+    return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
 
 
 def _jobs(item: Item) -> int:

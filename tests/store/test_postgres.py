@@ -17,6 +17,7 @@ import pytest
 from peewee import OperationalError
 
 from bgjob.errors import StorageUnavailableError
+from bgjob.words import EntryType
 from bgjobd.config.sections import Daemon
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
@@ -34,6 +35,7 @@ from bgjobd.store.items import Deletion, Look
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
+from bgjobd.store.rows import log_row
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places, PostgreSQL
 from tests.store.samples import (
@@ -345,6 +347,22 @@ def test_who_writes_log_entries_waits_for_the_commit_of_who_did_before(store: St
         other.commit_writing()
         thread.join(PATIENCE)
     assert done.is_set()
+
+
+def test_the_log_is_locked_by_what_is_sent_whole_so_that_who_is_cut_off_then_holds_up_nobody(
+    store: Store,
+) -> None:
+    store.submit(asked())
+    row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
+    with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
+        other.begin_writing()
+        other.lock_log()
+        store.database.begin_writing()
+        first = store.database.write_log([row, dict(row)])  # which waits for no answer, nor for the lock
+        other.commit_writing()
+        store.database.commit_writing()
+    assert first() == 2
+    assert store.messages(1)[1:] == ["a line"] * 2
 
 
 # Connections that break

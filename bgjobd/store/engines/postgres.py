@@ -6,8 +6,8 @@ Beside its neighbours of this folder the one place that knows psycopg.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +20,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import Database, Given
+from bgjobd.store.engines import CommitFate, Database, Given
 from bgjobd.store.engines.places import UnusableServerError
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.statements import INSERT_LOG, SELECT_LAST_LOG_ID
 
 OLDEST: Final = 140000
 SCHEMA: Final = "bgjobd"
@@ -140,6 +141,27 @@ class PostgresConnection:
         with as_peewees_own:
             return self._open().execute(sql, values)
 
+    def begin(self) -> str:
+        """Begin a transaction that writes; by which id the server knows it."""
+        with as_peewees_own:
+            cursor = self._open().execute(_BEGIN, prepare=False)  # which are two statements in one message
+            cursor.nextset()
+            return str(cursor.fetchone()[0])
+
+    def pipeline(self) -> AbstractContextManager[Any]:
+        """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
+        pipeline: AbstractContextManager[Any] = self._open().pipeline()
+        return pipeline
+
+    def origin(self) -> str | None:
+        """Which database it is, and which history of it; None where the server does not tell."""
+        try:
+            return str(self.run(_ORIGIN).fetchone()[0])
+        except DatabaseError as error:
+            if _is_broken(error) or _code(error) is None:
+                raise
+            return None
+
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
@@ -184,6 +206,18 @@ class PostgresConnection:
         return connection
 
 
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """One whose commit had no answer: of a server's history, by its id; it wrote so many log entries, the last of them
+    about the job `last_of`.
+    """
+
+    origin: str | None
+    id: str
+    last_of: int | None
+    entries: int
+
+
 class PostgresDatabase:
     """A connection with its transactions."""
 
@@ -192,6 +226,10 @@ class PostgresDatabase:
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
         self._counted: dict[str, int] = {}
+        self._together = ExitStack()  # what is left of a transaction is sent, and then its answers are heard
+        self._origin = None if for_reading else self._connection.origin()
+        self._transaction = ""
+        self._last_row: tuple[int, int] | None = None
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -216,7 +254,8 @@ class PostgresDatabase:
 
     def begin_writing(self) -> None:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
-        self.connection().execute("BEGIN")
+        self._transaction = self.connection().begin()
+        self._last_row = None
 
     def count_ids(self, last_job: int, last_group: int) -> None:
         for sequence, last in (("job_ids", last_job), ("group_ids", last_group)):
@@ -225,20 +264,54 @@ class PostgresDatabase:
                 self._counted[sequence] = last
 
     def lock_log(self) -> None:
-        self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+        self._connection.run(_LOCK_LOG)
+
+    def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
+        """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
+        self._together.enter_context(self._connection.pipeline())
+        self.lock_log()
+        newest = self.connection().execute(SELECT_LAST_LOG_ID)
+        self.connection().executemany(INSERT_LOG, rows)
+        self._last_row = rows[-1]["job_id"], len(rows)
+        return lambda: int(newest.fetchone()[0]) + 1
 
     def commit_writing(self) -> None:
-        """Raises UncertainCommitError where the answer was lost: on the next connection pg_xact_status() is to tell."""
+        """Raises UncertainCommitError where the answer was lost: fate_of() on the next connection is to tell."""
         try:
-            self.connection().execute("COMMIT")
-        except OperationalError as error:
+            with as_peewees_own, self._together:
+                self.connection().execute("COMMIT")
+        except DatabaseError as error:
             if _code(error) is not None and not _is_broken(error):
                 raise
-            raise UncertainCommitError(str(error)) from error
+            lost = _Transaction(self._origin, self._transaction, *(self._last_row or (None, 0)))
+            raise UncertainCommitError(str(error), lost) from error
 
     def roll_back(self) -> None:
+        with suppress(DatabaseError, psycopg.Error):
+            self._together.close()
         with suppress(DatabaseError):
             self._connection.run("ROLLBACK")
+
+    def fate_of(self, transaction: _Transaction) -> CommitFate:
+        """Raises OperationalError as long as the server is still at it."""
+        if self._origin is None or transaction.origin != self._origin:
+            return CommitFate.UNKNOWN  # another server may have given the same id to another transaction
+        try:
+            (status,) = self._connection.run(_STATUS, (transaction.id,)).fetchone()
+        except DatabaseError as error:
+            if _code(error) != _IN_THE_FUTURE:
+                raise
+            return CommitFate.UNKNOWN
+        if status == "in progress":
+            raise OperationalError("the server is still at the transaction whose commit had no answer")
+        return _FATES.get(status, CommitFate.UNKNOWN)
+
+    def first_entry_of(self, transaction: _Transaction) -> int:
+        if transaction.last_of is None:
+            return 0
+        given = {"job_id": transaction.last_of, "transaction": transaction.id}
+        (last,) = self._connection.run(_LAST_ENTRY, given).fetchone()
+        return int(last or 0) - transaction.entries + 1
 
 
 class Server:
@@ -361,6 +434,19 @@ class Postgres:
         return _code(error) in _PASSING
 
 
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()::text"
+_LOCK_LOG: Final = f"SELECT pg_advisory_xact_lock({_LOG_LOCK})"
+_ORIGIN: Final = """
+    SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
+"""
+"""The timeline is that of what is written now: pg_control_checkpoint() tells it only some time after a failover."""
+
+_STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
+_IN_THE_FUTURE: Final = "22023"
+_FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTED}
+_LAST_ENTRY: Final = """
+    SELECT max(id) FROM job_logs WHERE job_id = %(job_id)s AND xmin = %(transaction)s::text::xid8::xid
+"""
 _COUNT: Final = "SELECT setval('{0}', greatest(%s, last_value)) FROM {0}"
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""

@@ -23,6 +23,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
+        statements.INSERT_LOG: statements.INSERT_LOG.replace(":id", f"({statements.SELECT_LAST_LOG_ID}) + 1"),
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }
