@@ -53,6 +53,7 @@ class UnusableDatabaseError(Exception):
     """The file cannot be opened now, for a reason that may pass."""
 
     def __init__(self, path: Path, reason: object) -> None:
+        self.reason = str(reason)
         super().__init__(f"the database {path} cannot be used: {reason}; {self._next(path)}")
 
     def _next(self, path: Path) -> str:
@@ -191,6 +192,9 @@ class SqliteFile(SqliteDatabase):
     def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
         with as_peewees_own, closing(self.connection().execute(sql, given)) as rows:
             yield from rows
+
+    def time(self) -> None:
+        """The machine's own is as good."""
 
     def begin_writing(self) -> None:
         with as_peewees_own:

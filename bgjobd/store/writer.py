@@ -28,6 +28,7 @@ from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import AT_ONCE, CommitFate, Database, Place
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.history import History
 from bgjobd.store.items import (
     AttemptNotes,
     BulkSubmission,
@@ -129,8 +130,10 @@ class Writer:
         clock: Clock,
         lanes: Lanes,
         deliver: Callable[[Delivery], None],
+        history: History | None = None,
     ) -> None:
         self.lanes = lanes
+        self._history = history or History(None)
         self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
@@ -203,6 +206,8 @@ class Writer:
             self._withheld = replace(delivery, answered=of_facts)
             self._give_up([one for one, _ in each if not _is_fact(one.item)], error, may_be_stored=True)
         else:
+            if delivery.committed is not None:
+                self._history.note(delivery.committed.lines)
             self._deliver(replace(delivery, wal_bytes=wal_bytes))
 
     def _rest(self) -> None:
@@ -274,13 +279,14 @@ class Writer:
 
     def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
         """Once more at once, and without a word, where another transaction was in the way."""
+        lanes = self.lanes if self._history.trouble is None else self.lanes.closed()
         for _ in range(AT_ONCE - 1):
             try:
-                return ledger.commit(items, self.lanes, now)
+                return ledger.commit(items, lanes, now)
             except DatabaseError as error:
                 if not self._engine.is_passing(error):
                     raise
-        return ledger.commit(items, self.lanes, now)
+        return ledger.commit(items, lanes, now)
 
     def _open(self) -> Ledger:
         """A fresh connection; in trouble only once the file is proved to be writable."""
@@ -290,12 +296,20 @@ class Writer:
             self._ground.prove_room()
         self._database = self._engine.open_for_writing()
         self._ground.learn()
+        self._follow_time(self._database)
+        self._history.compare(self._database)
         ledger = Ledger(self._database, self._boot_id, random.random)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
         self._ledger = ledger
         self._tell_withheld()
         return ledger
+
+    def _follow_time(self, database: Database) -> None:
+        """Have the server's clock be ours: all its hosts are to agree on when a job is due."""
+        reading = database.time()
+        if reading is not None:
+            self._clock.follow(reading)
 
     def _tell_withheld(self) -> None:
         """Deliver what was committed before the file was away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
@@ -14,12 +15,13 @@ from peewee import OperationalError
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.planner import Lanes
-from bgjobd.host.clock import Clock
+from bgjobd.host.clock import Clock, from_text
 from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import CommitFate
 from bgjobd.store.engines.postgres import Postgres, PostgresDatabase, _Transaction
+from bgjobd.store.history import History
 from bgjobd.store.items import Look
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places, PostgreSQL
@@ -49,12 +51,14 @@ def proxy(postgresql: PostgreSQL) -> Iterator[Proxy]:
 class Office:
     """A writer whose way to the database is the proxy's, and what it has delivered: answers by ticket, and lines."""
 
-    def __init__(self, store: Store, proxy: Proxy, lanes: Lanes = NO_SLOTS) -> None:
+    def __init__(
+        self, store: Store, proxy: Proxy, lanes: Lanes = NO_SLOTS, history: History | None = None
+    ) -> None:
         place: Postgres = store.state_dir
         told = psycopg.conninfo.conninfo_to_dict(place.address) | {"host": str(proxy.directory)}
         self.place = Postgres(psycopg.conninfo.make_conninfo("", **told))
         self._deliveries: Queue[Delivery] = Queue()
-        self.writer = Writer(self.place, BOOT, Clock(), lanes, self._deliveries.put)
+        self.writer = Writer(self.place, BOOT, Clock(), lanes, self._deliveries.put, history)
         self.answers: dict[Any, list[Any]] = {}
         self.committed: list[Committed] = []
 
@@ -276,3 +280,73 @@ def test_whatever_is_lost_of_commits_each_submit_and_each_end_is_stored_once(
 
 
 ALL = "SELECT * FROM background_jobs ORDER BY id"
+
+
+# A database that has gone back, and its time
+
+
+def test_a_server_that_has_forgotten_what_it_acknowledged_gets_nothing_started_until_somebody_accepts(
+    store: Store, proxy: Proxy, tmp_path: Path
+) -> None:
+    history = History(tmp_path)
+    office = Office(store, proxy, Lanes(1), history)
+    office.writer.start()
+    try:
+        office.ask(submission(asked()))
+        store.database.execute_sql("DELETE FROM job_logs WHERE id = (SELECT max(id) FROM job_logs)")
+        proxy.drop()
+        eventually(lambda: not isinstance(office.ask(submission(asked()), object()), Exception))
+        assert history.trouble is not None
+        assert "its newest log entry is 1, and 2 was acknowledged" in history.trouble
+        office.committed.clear()
+        office.ask(ends(1, COMPLETED), "end")
+        assert [committed.claims for committed in office.committed] == [()]
+        assert History(tmp_path).trouble == history.trouble
+        history.accept()
+        office.ask(Look(), "look")
+        assert [claim.job.id for claim in office.committed[-1].claims] == [2]
+        assert History(tmp_path).trouble is None
+    finally:
+        office.finish()
+
+
+def test_what_others_wrote_meanwhile_is_no_going_back(store: Store, proxy: Proxy, tmp_path: Path) -> None:
+    history = History(tmp_path)
+    office = Office(store, proxy, NO_SLOTS, history)
+    office.writer.start()
+    try:
+        office.ask(submission(asked()))
+        store.submit(asked())
+        proxy.drop()
+        eventually(lambda: not isinstance(office.ask(submission(asked()), object()), Exception))
+        assert history.trouble is None
+    finally:
+        office.finish()
+
+
+def test_beats_that_are_gone_show_it_as_well(store: Store, tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.acknowledge_beats(5)
+    history.beats = lambda database: 5
+    history.compare(store.database)
+    assert history.trouble is None
+    history.beats = lambda database: 4
+    history.compare(store.database)
+    assert history.trouble is not None
+
+
+def test_what_is_stored_has_the_servers_time(
+    store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bgjobd.store.engines.postgres._TIME",
+        "SELECT extract(epoch FROM clock_timestamp())::float8 + 3600",
+    )
+    office = Office(store, proxy)
+    office.writer.start()
+    try:
+        (stored,) = office.ask(submission(asked()))
+    finally:
+        office.finish()
+    created = from_text(store.job(stored.id)["created_at"])
+    assert abs(created - time.time() - 3600) < 60

@@ -12,6 +12,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from bgjobd.host.clock import Reading
+
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
 
@@ -65,6 +67,9 @@ class Database(Protocol):
 
     def atomic(self) -> AbstractContextManager[Any]:
         """All that is read meanwhile is of one moment."""
+
+    def time(self) -> Reading | None:
+        """What the server's clock shows; None where there is no other than this machine's."""
 
     def close(self) -> Any: ...
 
@@ -130,6 +135,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """How it is called in messages: its path, or its address without what is secret."""
 
+    @property
+    def may_go_back(self) -> bool:
+        """Whether it may forget what it has acknowledged without being another, as a server by its standby."""
+
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have it there with the newest schema; whether it is a copy that was put in its place."""
 
@@ -139,6 +148,9 @@ class Engine(Protocol):
         """`is_patient`: a question may take as long as it does, for nobody waits for the next."""
 
     def ground(self) -> Ground: ...
+
+    def time(self) -> Reading | None:
+        """The same as a Database's, by a connection of its own. Raises UnusableDatabaseError."""
 
     def size(self, database: Database) -> int:
         """How many bytes it takes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +19,11 @@ from psycopg import adapt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
+from bgjobd.host.clock import Reading
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import CommitFate, Database, Given
-from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines.places import AwayServerError, UnusableServerError
+from bgjobd.store.engines.postgres_refusals import is_lasting
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -49,7 +51,16 @@ _KEEPALIVES: Final = {
     "tcp_user_timeout": 30_000,
 }
 
-_TROUBLE: Final = ("08", "53", "57P")
+_LONGEST_TRANSACTION: Final = "60s"
+_FIRST_WITH_LIMIT: Final = 170000
+
+_READ_ONLY: Final = "25006"
+"""What a server says by which another one has been replaced: names lead to the one that is, sooner or later."""
+
+_TOO_LONG: Final = ("25P03", "25P04")
+"""A connection that the server has ended, for its transaction took too long."""
+
+_TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
 
@@ -153,6 +164,12 @@ class PostgresConnection:
         pipeline: AbstractContextManager[Any] = self._open().pipeline()
         return pipeline
 
+    def limit_transactions(self) -> None:
+        """Let none of them hold its locks for long, where the server can see to that."""
+        with suppress(psycopg.Error):
+            if self._real.info.server_version >= _FIRST_WITH_LIMIT:
+                self._real.execute(f"SET transaction_timeout = '{_LONGEST_TRANSACTION}'")
+
     def origin(self) -> str | None:
         """Which database it is, and which history of it; None where the server does not tell."""
         try:
@@ -252,6 +269,11 @@ class PostgresDatabase:
     def close(self) -> None:
         self._connection.close()
 
+    def time(self) -> Reading:
+        asked = time.monotonic()
+        (at,) = self._connection.run(_TIME).fetchone()
+        return Reading.taken(at, asked, time.monotonic())
+
     def begin_writing(self) -> None:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
         self._transaction = self.connection().begin()
@@ -339,6 +361,11 @@ class Postgres:
     address: str
 
     @property
+    def may_go_back(self) -> bool:
+        """To a standby that has not got all of it, or in a crash where `synchronous_commit` is off."""
+        return True
+
+    @property
     def name(self) -> str:
         """The address, without what is secret."""
         told = conninfo_to_dict(self.address)
@@ -347,16 +374,11 @@ class Postgres:
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have the schema there, and of this version. Raises UnusableDatabaseError, SchemaTooNewError."""
         try:
-            database = PostgresDatabase(self.address, for_reading=False)
+            with closing(PostgresDatabase(self.address, for_reading=False)) as database:
+                self._check(database.connection())
+                self._migrate(database)
         except DatabaseError as error:
             raise self.unusable(error) from error
-        try:
-            self._check(database.connection())
-            self._migrate(database)
-        except DatabaseError as error:
-            raise self.unusable(error) from error
-        finally:
-            database.close()
         return False
 
     def _check(self, connection: PostgresConnection) -> None:
@@ -393,7 +415,9 @@ class Postgres:
             raise
 
     def open_for_writing(self) -> PostgresDatabase:
-        return PostgresDatabase(self.address, for_reading=False)
+        database = PostgresDatabase(self.address, for_reading=False)
+        database.connection().limit_transactions()
+        return database
 
     def open_for_reading(self, is_patient: bool = False) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=True)
@@ -404,12 +428,20 @@ class Postgres:
     def ground(self) -> Server:
         return Server()
 
+    def time(self) -> Reading:
+        try:
+            with closing(self.open_for_reading()) as database:
+                return database.time()
+        except DatabaseError as error:
+            raise self.unusable(error) from error
+
     def size(self, database: Database) -> int:
         """Of all that the schema has."""
         return int(database.connection().run(_SIZE).fetchone()[0])
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
-        return UnusableServerError(Path(self.name), reason)
+        is_away = isinstance(reason, Exception) and self.is_trouble(reason) and not _is_refusal(reason)
+        return (AwayServerError if is_away else UnusableServerError)(Path(self.name), reason)
 
     def version(self, database: Database) -> int:
         return _version(database.connection().run)
@@ -441,6 +473,7 @@ _ORIGIN: Final = """
 """
 """The timeline is that of what is written now: pg_control_checkpoint() tells it only some time after a failover."""
 
+_TIME: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
 _IN_THE_FUTURE: Final = "22023"
 _FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTED}
@@ -466,6 +499,15 @@ def _code(error: Exception) -> str | None:
     """PostgreSQL's own code of one of peewee's errors, if it tells one."""
     code: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
     return code
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether no connection came about, and none will: by a word of the server's, or an address that makes no sense."""
+    cause = error.__cause__
+    wants_password = (
+        isinstance(cause, psycopg.Error) and cause.pgconn is not None and cause.pgconn.needs_password
+    )
+    return wants_password or isinstance(cause, psycopg.ProgrammingError) or is_lasting(str(error))
 
 
 def _is_broken(error: Exception) -> bool:
