@@ -6,6 +6,7 @@ import asyncio
 import gc
 import grp
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,13 +22,16 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
+from bgjobd.daemon.waiting_start import WaitingStart
 from bgjobd.forkserver import subreaper
-from bgjobd.host import clock, directories, life
+from bgjobd.host import directories, life
+from bgjobd.host.clock import Clock
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.supervisor import page_process
@@ -66,13 +70,17 @@ _NOTHING_APPROVED: Final = (
 
 @asynccontextmanager
 async def running(
-    config: Config, load_config: Callable[[], Config], notifier: Notifier, handed: Handed
+    config: Config,
+    load_config: Callable[[], Config],
+    notifier: Notifier,
+    handed: Handed,
+    wants_end: asyncio.Event | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon that answers at its socket; on leaving it commits what came in and ends, attempts go on.
 
     `load_config` reads the configuration anew for a reload. `notifier` tells systemd how it goes, except that it is
-    ready; `handed` is what came from there.
-    Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
+    ready; `handed` is what came from there. A database that is away is waited for, unless `wants_end` is set.
+    Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, EndedEarlyError, OSError.
     """
     os.umask(0o077)
     gc.set_threshold(*_COLLECTING)
@@ -80,10 +88,11 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        is_restored = engine_at(place_of(config.daemon)).prepare(notifier.more_time)
-        log = _open_log(config)
+        engine, log = engine_at(place_of(config.daemon)), _open_log(config)
         try:
-            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
+            start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
+            is_restored = await start.prepare(engine)
+            daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -97,6 +106,18 @@ async def running(
             log.close()
     finally:
         os.close(descriptor)
+
+
+def _say_at_start(log: Log, type: EntryType, message: str) -> None:
+    log.say(type, message, time.time())
+
+
+def _clock(engine: Engine) -> Clock:
+    """The database's, where it has one. Raises UnusableDatabaseError."""
+    clock, reading = Clock(), engine.time()
+    if reading is not None:
+        clock.follow(reading)
+    return clock
 
 
 def _open_log(config: Config) -> Log:
