@@ -213,6 +213,27 @@ def test_the_server_tells_the_fate_of_transactions_of_its_own_history_alone(
     assert store.database.fate_of(transaction) is CommitFate.UNKNOWN
 
 
+@pytest.mark.parametrize("lost", Lost)
+def test_after_a_failover_what_the_transaction_wrote_tells_whether_it_is_there(
+    store: Store, proxy: Proxy, office: Office, lost: Lost
+) -> None:
+    origins = iter(["the old one", "the new one"])
+
+    class OfAnother(Postgres):
+        def open_for_writing(self) -> PostgresDatabase:
+            database = super().open_for_writing()
+            database._origin = next(origins)
+            return database
+
+    office.writer._engine = OfAnother(office.place.address)
+    proxy.drop()
+    eventually(lambda: not isinstance(office.ask(submission(asked()), object()), Exception))
+    loses(proxy, lost)
+    (stored,) = office.ask(submission(asked()), "lost")
+    assert [row["id"] for row in store.rows(ALL)] == [1, stored.id]
+    assert store.messages(stored.id) == store.messages(1)
+
+
 def test_an_id_that_the_server_has_not_given_yet_says_nothing(store: Store) -> None:
     transaction = postgres_transaction(store, str(2**40))
     assert store.database.fate_of(transaction) is CommitFate.UNKNOWN
@@ -231,7 +252,7 @@ def test_a_transaction_that_is_under_way_is_waited_for(store: Store, office: Off
 
 
 def postgres_transaction(store: Store, id: str) -> Any:
-    return _Transaction(store.database._origin, id, None, 0)
+    return _Transaction(store.database._origin, id)
 
 
 def end_of_connections(store: Store, chance: random.Random) -> None:

@@ -6,7 +6,7 @@ Beside its neighbours of this folder the one place that knows psycopg.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,14 +225,14 @@ class PostgresConnection:
 
 @dataclass(frozen=True, slots=True)
 class _Transaction:
-    """One whose commit had no answer: of a server's history, by its id; it wrote so many log entries, the last of them
-    about the job `last_of`.
+    """One whose commit had no answer, by its id in a server's history; it wrote so many log entries, `last` the last of
+    them, None where it wrote none.
     """
 
     origin: str | None
     id: str
-    last_of: int | None
-    entries: int
+    last: Mapping[str, Any] | None = None
+    entries: int = 0
 
 
 class PostgresDatabase:
@@ -246,7 +246,7 @@ class PostgresDatabase:
         self._together = ExitStack()  # what is left of a transaction is sent, and then its answers are heard
         self._origin = None if for_reading else self._connection.origin()
         self._transaction = ""
-        self._last_row: tuple[int, int] | None = None
+        self._written: tuple[Mapping[str, Any] | None, int] = (None, 0)
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -277,7 +277,7 @@ class PostgresDatabase:
     def begin_writing(self) -> None:
         """Begin a transaction. That its host may still write is to be asked here, in the same message."""
         self._transaction = self.connection().begin()
-        self._last_row = None
+        self._written = (None, 0)
 
     def count_ids(self, last_job: int, last_group: int) -> None:
         for sequence, last in (("job_ids", last_job), ("group_ids", last_group)):
@@ -294,7 +294,7 @@ class PostgresDatabase:
         self.lock_log()
         newest = self.connection().execute(SELECT_LAST_LOG_ID)
         self.connection().executemany(INSERT_LOG, rows)
-        self._last_row = rows[-1]["job_id"], len(rows)
+        self._written = (rows[-1], len(rows))
         return lambda: int(newest.fetchone()[0]) + 1
 
     def commit_writing(self) -> None:
@@ -305,7 +305,7 @@ class PostgresDatabase:
         except DatabaseError as error:
             if _code(error) is not None and not _is_broken(error):
                 raise
-            lost = _Transaction(self._origin, self._transaction, *(self._last_row or (None, 0)))
+            lost = _Transaction(self._origin, self._transaction, *self._written)
             raise UncertainCommitError(str(error), lost) from error
 
     def roll_back(self) -> None:
@@ -316,8 +316,10 @@ class PostgresDatabase:
 
     def fate_of(self, transaction: _Transaction) -> CommitFate:
         """Raises OperationalError as long as the server is still at it."""
-        if self._origin is None or transaction.origin != self._origin:
-            return CommitFate.UNKNOWN  # another server may have given the same id to another transaction
+        if self._origin is None or transaction.origin is None:
+            return CommitFate.UNKNOWN
+        if transaction.origin != self._origin:
+            return self._fate_elsewhere(transaction)
         try:
             (status,) = self._connection.run(_STATUS, (transaction.id,)).fetchone()
         except DatabaseError as error:
@@ -328,12 +330,22 @@ class PostgresDatabase:
             raise OperationalError("the server is still at the transaction whose commit had no answer")
         return _FATES.get(status, CommitFate.UNKNOWN)
 
+    def _fate_elsewhere(self, transaction: _Transaction) -> CommitFate:
+        """Of one before a failover: its id may be another's here, but what it wrote is here, or is not."""
+        if transaction.last is None:
+            return CommitFate.UNKNOWN
+        is_here = self._last_entry_of(transaction.last) is not None
+        return CommitFate.COMMITTED if is_here else CommitFate.ABORTED
+
     def first_entry_of(self, transaction: _Transaction) -> int:
-        if transaction.last_of is None:
+        if transaction.last is None:
             return 0
-        given = {"job_id": transaction.last_of, "transaction": transaction.id}
-        (last,) = self._connection.run(_LAST_ENTRY, given).fetchone()
-        return int(last or 0) - transaction.entries + 1
+        return (self._last_entry_of(transaction.last) or 0) - transaction.entries + 1
+
+    def _last_entry_of(self, row: Mapping[str, Any]) -> int | None:
+        """The id of the newest log entry that says the same; its time is to the microsecond."""
+        (id,) = self.connection().execute(_SAME_ENTRY, row).fetchone()
+        return None if id is None else int(id)
 
 
 class Server:
@@ -477,8 +489,8 @@ _TIME: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
 _IN_THE_FUTURE: Final = "22023"
 _FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTED}
-_LAST_ENTRY: Final = """
-    SELECT max(id) FROM job_logs WHERE job_id = %(job_id)s AND xmin = %(transaction)s::text::xid8::xid
+_SAME_ENTRY: Final = """
+    SELECT max(id) FROM job_logs WHERE job_id = :job_id AND created_at = :created_at AND message = :message
 """
 _COUNT: Final = "SELECT setval('{0}', greatest(%s, last_value)) FROM {0}"
 _SECRET: Final = ("password", "sslpassword")
