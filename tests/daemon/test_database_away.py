@@ -214,3 +214,44 @@ def submitted(client: Client, key: str, ledger: Path) -> int:
 
     eventually(ask)
     return taken[0]
+
+
+# A server that has forgotten what it acknowledged
+
+
+def forget_newest(postgresql: PostgreSQL, name: str) -> None:
+    with psycopg.connect(postgresql.dsn(name), autocommit=True) as connection:
+        connection.execute("DELETE FROM bgjobd.job_logs WHERE id = (SELECT max(id) FROM bgjobd.job_logs)")
+
+
+def test_after_a_server_has_forgotten_something_nothing_starts_and_a_restart_accepts_nothing(
+    tmp_path: Path, postgresql: PostgreSQL, name: str
+) -> None:
+    settings = '[schedules.often]\njob = "probes.Probe::echo"\nevery = "1s"\n'
+    with (
+        proxied(postgresql.directory) as proxy,
+        daemon(tmp_path, settings, environ=environ(proxy.directory, name)) as running,
+    ):
+        with running.client() as client:
+            eventually(lambda: client.stats()["jobs"].get("completed", 0) > 0)
+            proxy.cut()
+            forget_newest(postgresql, name)
+            proxy.mend()
+            eventually(lambda: "has gone back" in (try_trouble(client) or ""))
+        for _ in range(2):
+            with running.client() as client:
+                before = len(client.list().items)
+                job = client.run_background_job(PROBE, "echo")
+                eventually(lambda job=job: "has gone back" in job.why())
+                assert job.refresh()["status"] == "pending"
+                assert len(client.list().items) == before + 1
+            running.stop()
+            running.start()
+        assert any("nothing starts, and no schedule is dealt with" in line for line in running.lines())
+
+
+def try_trouble(client: Client) -> str | None:
+    """What the daemon says of its database; None where it cannot even be read."""
+    with suppress(StorageUnavailableError):
+        return str(client.stats()["storage_trouble"])
+    return None
