@@ -38,6 +38,7 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.rows import log_row
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places, PostgreSQL
+from tests.proxy import proxied
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -431,13 +432,20 @@ def test_a_transaction_in_the_way_of_another_is_tried_again_without_a_word(store
         office.writer.finish()
 
 
-def test_a_reader_whose_connection_was_ended_says_so_once_and_connects_again(store: Store) -> None:
+def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
+    store: Store, postgresql: PostgreSQL
+) -> None:
     store.submit(asked())
-    with closing(Reader(store.state_dir)) as reader:
-        end_others(store.state_dir)
-        with pytest.raises(StorageUnavailableError):
-            reader.answer(lambda reader: reader.job(1))
-        assert reader.answer(lambda reader: reader.job(1)) is not None
+    with proxied(postgresql.directory) as proxy:
+        place = Postgres(store.state_dir.address.replace(str(postgresql.directory), str(proxy.directory)))
+        with closing(Reader(place)) as reader:
+            end_others(store.state_dir)
+            assert reader.answer(lambda reader: reader.job(1)) is not None
+            proxy.cut()
+            with pytest.raises(StorageUnavailableError):
+                reader.answer(lambda reader: reader.job(1))
+            proxy.mend()
+            assert reader.answer(lambda reader: reader.job(1)) is not None
     store.close()
     store.open()
 
