@@ -33,7 +33,7 @@ from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
-from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.page_process import PageProcess
@@ -92,7 +92,8 @@ async def running(
         try:
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             is_restored = await start.prepare(engine)
-            daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier)
+            with errors_named(engine):
+                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -138,7 +139,8 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
     daemon.schedules.why_no_submit = grants.why_no_submit
-    daemon.start()
+    with errors_named(place_of(config.daemon)):
+        daemon.start()
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None
     try:

@@ -172,6 +172,7 @@ class Writer:
         while not is_last:
             more, is_last = self._take()
             waiting += more
+            self._refuse_in_doubt()
             if self._trouble is not None and not is_last and time.monotonic() < self._trouble.next_try:
                 waiting = self._refuse(waiting, self._trouble.reason)
             else:
@@ -216,9 +217,13 @@ class Writer:
             self._ground.rest(self._database)
 
     def _take(self) -> tuple[list[Entrusted], bool]:
-        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
-        trouble = self._trouble
-        patience = None if trouble is None else max(0.0, trouble.next_try - time.monotonic())
+        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due, or
+        a caller has waited too long.
+        """
+        due = [] if self._trouble is None else [self._trouble.next_try]
+        if self._doubt is not None and not self._doubt.is_refused:
+            due.append(self._doubt.until)
+        patience = max(0.0, min(due) - time.monotonic()) if due else None
         taken: list[Entrusted] = []
         jobs = 0
         try:
@@ -254,6 +259,7 @@ class Writer:
         doubt = self._doubt
         if doubt is None:
             return []
+        self._busy_since = time.monotonic()
         if self._ledger is None:
             self._open()
         fate, first_entry = self._ask_about(doubt.error.transaction)
@@ -349,7 +355,6 @@ class Writer:
             self._ledger = None  # that is tried again with the next try
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
-        self._refuse_in_doubt()
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
 
     def _refuse_in_doubt(self, at_once: bool = False) -> None:

@@ -143,6 +143,29 @@ def wants_password(postgresql: PostgreSQL, name: str) -> None:
         connection.execute("SELECT pg_reload_conf()")
 
 
+WENT = """
+import peewee
+from bgjobd.store.reader import Reader
+
+
+def go_away(reader):
+    raise peewee.OperationalError("it went away")
+
+
+Reader.leapt_at = go_away
+"""
+
+
+def test_a_server_that_goes_away_amid_a_start_ends_it_and_is_named(
+    tmp_path: Path, postgresql: PostgreSQL, name: str
+) -> None:
+    with (
+        pytest.raises(RuntimeError, match=r"ended with 69(.|\n)*cannot be used: it went away"),
+        daemon(tmp_path, environ=environ(postgresql.directory, name), changes=WENT),
+    ):
+        pass
+
+
 # Later
 
 

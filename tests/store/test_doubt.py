@@ -151,7 +151,8 @@ def test_a_claim_whose_answer_was_lost_is_told_so_that_it_starts(store: Store, p
 def test_a_caller_who_would_wait_too_long_is_refused_and_what_happened_waits_on(
     store: Store, proxy: Proxy, office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers, "_IN_DOUBT_FOR", 0.0)
+    monkeypatch.setattr(writers, "_IN_DOUBT_FOR", 0.01)
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 1.0)  # there is no try before that
     job_id = store.run_one()
 
     def cut() -> Lost:
