@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from peewee import OperationalError
+from peewee import DataError, IntegrityError, OperationalError
 
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
@@ -366,6 +366,27 @@ def test_the_log_is_locked_by_what_is_sent_whole_so_that_who_is_cut_off_then_hol
     assert store.messages(1)[1:] == ["a line"] * 2
 
 
+def write(store: Store, rows: list[dict[str, Any]]) -> None:
+    """A transaction with these log entries alone."""
+    store.database.begin_writing()
+    try:
+        store.database.write_log(rows)
+        store.database.commit_writing()
+    finally:
+        store.database.roll_back()
+
+
+def test_what_is_wrong_with_an_entry_is_raised_as_such_and_leaves_no_doubt(store: Store) -> None:
+    store.submit(asked())
+    row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
+    broken = [[row, {**row, "job_id": "seven"}], [{**row, "message": None}, row, dict(row)]]
+    for wrong in broken * 20:  # where the error is heard of depends on how soon the server answers
+        with pytest.raises((DataError, IntegrityError)):
+            write(store, wrong)
+    assert len(store.messages(1)) == 1
+    store.submit(asked())
+
+
 # Connections that break
 
 
@@ -408,6 +429,12 @@ def test_a_commit_whose_answer_is_lost_is_uncertain(store: Store) -> None:
     store.database.roll_back()
     store.close()
     store.open()
+
+
+def test_the_code_of_an_error_is_found_however_often_it_was_made_one_of_peewees(store: Store) -> None:
+    error = OperationalError(OperationalError(psycopg.errors.DeadlockDetected()))
+    assert store.state_dir.is_passing(error)
+    assert not store.state_dir.is_trouble(error)
 
 
 def test_a_transaction_in_the_way_of_another_is_tried_again_without_a_word(store: Store) -> None:

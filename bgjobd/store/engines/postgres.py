@@ -60,6 +60,9 @@ _READ_ONLY: Final = "25006"
 _TOO_LONG: Final = ("25P03", "25P04")
 """A connection that the server has ended, for its transaction took too long."""
 
+_GONE: Final = ("08", "57P", *_TOO_LONG)
+"""How the codes begin of what ends a connection."""
+
 _TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way."""
@@ -169,6 +172,10 @@ class PostgresConnection:
         with suppress(psycopg.Error):
             if self._real.info.server_version >= _FIRST_WITH_LIMIT:
                 self._real.execute(f"SET transaction_timeout = '{_LONGEST_TRANSACTION}'")
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self._real.closed)
 
     def origin(self) -> str | None:
         """Which database it is, and which history of it; None where the server does not tell."""
@@ -300,13 +307,20 @@ class PostgresDatabase:
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where the answer was lost: fate_of() on the next connection is to tell."""
         try:
-            with as_peewees_own, self._together:
-                self.connection().execute("COMMIT")
+            with as_peewees_own:
+                self._commit()
         except DatabaseError as error:
-            if _code(error) is not None and not _is_broken(error):
-                raise
+            if not self._connection.is_closed and not (_code(error) or _GONE[0]).startswith(_GONE):
+                raise  # the server has said that it could not
             lost = _Transaction(self._origin, self._transaction, *self._written)
             raise UncertainCommitError(str(error), lost) from error
+
+    def _commit(self) -> None:
+        try:
+            with self._together:
+                self.connection().execute("COMMIT")
+        except psycopg.errors.PipelineAborted as error:
+            raise error.__context__ or error  # noqa: B904  # it is the other one that broke it, and comes of it
 
     def roll_back(self) -> None:
         with suppress(DatabaseError, psycopg.Error):
@@ -508,8 +522,11 @@ def _version(run: Callable[[str], Any]) -> int:
 
 
 def _code(error: Exception) -> str | None:
-    """PostgreSQL's own code of one of peewee's errors, if it tells one."""
-    code: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    """PostgreSQL's own code of one of peewee's errors, which may be of another of peewee's, if it tells one."""
+    told: Any = error
+    while (orig := getattr(told, "orig", None)) is not None:
+        told = orig
+    code: str | None = getattr(told, "sqlstate", None)
     return code
 
 
