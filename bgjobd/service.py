@@ -6,6 +6,7 @@ import asyncio
 import gc
 import grp
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,14 +24,16 @@ from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
+from bgjobd.daemon.waiting_start import WaitingStart
 from bgjobd.forkserver import subreaper
-from bgjobd.host import clock, directories, identity, life
+from bgjobd.host import directories, identity, life
+from bgjobd.host.clock import Clock
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.store.engines import Place
+from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.store.hosts import Joined, Newcomer, join
@@ -70,13 +73,17 @@ _NOTHING_APPROVED: Final = (
 
 @asynccontextmanager
 async def running(
-    config: Config, load_config: Callable[[], Config], notifier: Notifier, handed: Handed
+    config: Config,
+    load_config: Callable[[], Config],
+    notifier: Notifier,
+    handed: Handed,
+    wants_end: asyncio.Event | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon that answers at its socket; on leaving it commits what came in and ends, attempts go on.
 
     `load_config` reads the configuration anew for a reload. `notifier` tells systemd how it goes, except that it is
-    ready; `handed` is what came from there.
-    Raises AlreadyRunningError, NameTakenError, UnusableDatabaseError, SchemaTooNewError, OSError.
+    ready; `handed` is what came from there. A database that is away is waited for, unless `wants_end` is set.
+    Raises AlreadyRunningError, NameTakenError, UnusableDatabaseError, SchemaTooNewError, EndedEarlyError, OSError.
     """
     os.umask(0o077)
     gc.set_threshold(*_COLLECTING)
@@ -84,12 +91,13 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        place = place_of(config.daemon)
-        is_restored = engine_at(place).prepare(notifier.more_time)
-        joined = _join(place, config)
-        log = _open_log(config)
+        engine, log = engine_at(place_of(config.daemon)), _open_log(config)
         try:
-            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier, joined)
+            start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
+            is_restored = await start.prepare(engine)
+            with errors_named(engine):
+                joined = _join(engine, config)
+                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, joined)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -105,9 +113,9 @@ async def running(
         os.close(descriptor)
 
 
-def _join(place: Place, config: Config) -> Joined | None:
+def _join(engine: Engine, config: Config) -> Joined | None:
     """Take a term as this host, where others may work from the same database."""
-    if not engine_at(place).is_shared:
+    if not engine.is_shared:
         return None
     own = config.hosts
     newcomer = Newcomer(
@@ -118,8 +126,19 @@ def _join(place: Place, config: Config) -> Joined | None:
         __version__,
         profile_of(config),
     )
-    with errors_named(place):
-        return join(engine_at(place), newcomer)
+    return join(engine, newcomer)
+
+
+def _say_at_start(log: Log, type: EntryType, message: str) -> None:
+    log.say(type, message, time.time())
+
+
+def _clock(engine: Engine) -> Clock:
+    """The database's, where it has one. Raises UnusableDatabaseError."""
+    clock, reading = Clock(), engine.time()
+    if reading is not None:
+        clock.follow(reading)
+    return clock
 
 
 def _open_log(config: Config) -> Log:
@@ -140,7 +159,8 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
     daemon.schedules.why_no_submit = grants.why_no_submit
-    daemon.start()
+    with errors_named(place_of(config.daemon)):
+        daemon.start()
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None
     try:

@@ -259,6 +259,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "refused_schedules": daemon.schedule_requests.refused(_MOST_REFUSED),
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
+        "clock_difference": daemon.clock_difference.seconds,
         "database_bytes": size,
         "jobs": tally.jobs,
         "blocked": tally.blocked,

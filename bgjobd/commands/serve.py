@@ -19,6 +19,7 @@ from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon.loop import Daemon
+from bgjobd.daemon.waiting_start import EndedEarlyError
 from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError
 from bgjobd.host.pacing import AtMostOnce
@@ -56,6 +57,8 @@ def serve(given: argparse.Namespace) -> int:
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:
         return complain(str(error), USAGE)
+    except EndedEarlyError:
+        return OK
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError, NameTakenError, TermTakenError) as error:
         return complain(str(error), BUSY)
     except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
@@ -88,12 +91,13 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     )  # whoever started this one may ignore it: ends would go unseen
     asked: asyncio.Queue[int | TermTakenError] = asyncio.Queue()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    wants_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        _listen(number, partial(asked.put_nowait, number))
+        _listen(number, partial(_ask_for_end, number, asked, wants_end))
     # There is no log yet that could be reopened. It is not ignored from here on: what is started would ignore it, too.
     _listen(signal.SIGUSR1, lambda: None)
     notifier = Notifier.from_environ(os.environ)
-    async with service.running(settings, load_config, notifier, from_systemd) as daemon:
+    async with service.running(settings, load_config, notifier, from_systemd, wants_end) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
         daemon.hosts.on_ousted = asked.put_nowait
@@ -110,6 +114,11 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
             await daemon.stop_attempts(_GRACE_AT_POWEROFF, "the machine goes down")
         elif wanted is AtStop.STOP:
             await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
+
+
+def _ask_for_end(number: int, asked: asyncio.Queue[int | TermTakenError], wants_end: asyncio.Event) -> None:
+    asked.put_nowait(number)
+    wants_end.set()
 
 
 async def _drain(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError]) -> None:

@@ -214,6 +214,10 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         failure = seen.stats.get("reload_failure")
         if failure is not None:
             yield f"the last reload failed and changed nothing: {failure}; mend it, and reload"
+        difference = seen.stats.get("clock_difference")
+        if difference is not None:
+            which = "ahead of" if difference > 0 else "behind"
+            yield f"the machine's clock is {abs(difference):.1f} s {which} the database's, by which jobs are due"
         if seen.stats["version"] != seen.installed:
             message = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
             yield f"{message}; a restart takes it up"

@@ -55,9 +55,10 @@ class UnderWay:
 class Known:
     """All that bears on a job; what may be None is so where all is well.
 
-    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `recording_trouble`
-    why attempts could not write how they end, `unavailable` why nothing of the job's class can start, `why_held` why
-    nothing of it is to, `refusal` why the job's call would not be taken any more.
+    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `gone_back`
+    what it has forgotten, `recording_trouble` why attempts could not write how they end, `unavailable` why nothing of
+    the job's class can start, `why_held` why nothing of it is to, `refusal` why the job's call would not be taken any
+    more.
     """
 
     on_file: OnFile
@@ -65,6 +66,7 @@ class Known:
     under_way: UnderWay | None = None
     closing: Closing | None = None
     storage_trouble: str | None = None
+    gone_back: str | None = None
     recording_trouble: str | None = None
     why_held: str | None = None
     no_fork_server: str | None = None
@@ -198,6 +200,10 @@ def _the_database_cannot_be_written(known: Known, now: float) -> str | None:
     return f"waits: nothing starts while the database cannot be written: {short(known.storage_trouble)}"
 
 
+def _the_database_has_gone_back(known: Known, now: float) -> str | None:
+    return None if known.gone_back is None else f"waits: nothing starts, for {short(known.gone_back)}"
+
+
 def _ends_cannot_be_recorded(known: Known, now: float) -> str | None:
     if known.recording_trouble is None:
         return None
@@ -287,6 +293,7 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_time_has_not_come,
     _the_daemon_closes,
     _the_database_cannot_be_written,
+    _the_database_has_gone_back,
     _ends_cannot_be_recorded,
     _there_is_no_fork_server,
     _its_class_is_unavailable,

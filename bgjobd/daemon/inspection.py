@@ -147,6 +147,7 @@ class Inspection:
             under_way,
             closing=self._closing(),
             storage_trouble=self._health.unwritable,
+            gone_back=self._health.gone_back,
             recording_trouble=self._supervisor.recording.reason,
             why_held=self.held.get(class_name),
             no_fork_server=fork_servers.absence if fork_servers.current is None else None,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from bgjob.errors import RequestError, ShuttingDownError
+from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config
 from bgjobd.core.hosts import Profile
@@ -19,6 +19,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.clock_difference import ClockDifference
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
@@ -41,8 +42,9 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
+from bgjobd.store.history import History
 from bgjobd.store.hosts import Joined
-from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look
+from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look, OccurrencesDue
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
@@ -88,13 +90,17 @@ class Daemon:
         self.group_waiters = Waiters()
         self.recent = RecentJobs()
         self.counters = Counters()
-        self.health = StorageHealth(self.say, self._loop.time, engine_at(place).silence)
+        self.clock_difference = ClockDifference(self.say)
+        engine = engine_at(place)
+        self._history = History(config.daemon.state_dir if engine.may_go_back else None)
+        self.health = StorageHealth(self.say, self._loop.time, engine.silence, self._history)
         self.readers = Readers(place)
         self.followers = Followers(self.readers.first.steps_under_way())
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
         term = None if joined is None else joined.term
-        self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver, term)
+        lanes = self.lanes.closed()
+        self._writer = Writer(place, life.id, clock, lanes, self._deliver, term, self._history)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
         self._relay = Relay(log.pass_on)
@@ -244,6 +250,13 @@ class Daemon:
         self.retention.on_leap(seconds)
         self.schedules.wake()
 
+    def _note_time(self) -> None:
+        """What the database's clock shows may be another time than before."""
+        leap = self.clock.take_leap()
+        if leap is not None:
+            self._on_leap(leap)
+        self.clock_difference.note(self.clock.difference)
+
     def _on_change(self) -> None:
         self._open_lanes()
         self._notifier.status(self.inspection.status)
@@ -297,8 +310,15 @@ class Daemon:
         ticket: asyncio.Future[Any] = self._loop.create_future()
         self._due_timer.note_jump()
         self.health.check()
+        if self.health.gone_back is not None and isinstance(item, OccurrencesDue):
+            raise StorageUnavailableError(reason=self.health.gone_back, may_be_stored=False)
         self._outbox.send(item, ticket)
         return await ticket
+
+    def accept_database(self) -> None:
+        """What the database has is what holds, though it has gone back; somebody has looked. Raises OSError."""
+        self._history.accept()
+        self._outbox.send(Look())
 
     # The writer
 
@@ -321,6 +341,7 @@ class Daemon:
         self._deliveries.take(delivery)
         if delivery.committed is not None:
             self.schedules.on_commit()
+        self._note_time()
         self._notifier.status(self.inspection.status)
 
 

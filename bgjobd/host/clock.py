@@ -1,4 +1,6 @@
-"""The daemon's clock: monotonic seconds shown as wall time, and the stored form of an instant."""
+"""The daemon's clock: monotonic seconds shown as wall time, this machine's or another's, and the stored form of an
+instant.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import os
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 _ABSOLUTE: Final = 1
 _CANCEL_ON_SET: Final = 2
@@ -23,14 +25,29 @@ JUMP: Final = 1.0
 """Seconds by which wall and monotonic clock must part to count as a jump."""
 
 
+class Reading(NamedTuple):
+    """How far another clock is ahead of the monotonic one, in seconds, give or take `doubt`."""
+
+    offset: float
+    doubt: float
+
+    @classmethod
+    def taken(cls, at: float, asked: float, answered: float) -> Reading:
+        """Of a clock that told `at`, in seconds since the epoch, between these two monotonic instants."""
+        return cls(at - (asked + answered) / 2, (answered - asked) / 2)
+
+
 class Clock:
     """Seconds since the epoch that never step: the monotonic clock plus an offset taken at start.
 
-    A wall clock that was set is noticed by `take_jump`, and only then do these seconds follow it.
+    A wall clock that was set is noticed by `take_jump`, and only then do these seconds follow it. Where they `follow`
+    another machine's clock, ours means nothing any more.
     """
 
     def __init__(self) -> None:
         self._first_offset = self._offset = time.time() - time.monotonic()
+        self._is_of_another = False
+        self._leapt = 0.0
 
     def now(self) -> float:
         """This instant, in seconds since the epoch."""
@@ -43,10 +60,28 @@ class Clock:
     def take_jump(self) -> float | None:
         """By how many seconds the wall clock was set since the last look, or None; the clock follows it."""
         delta = time.time() - self.now()
-        if abs(delta) <= JUMP:
+        if abs(delta) <= JUMP or self._is_of_another:
             return None
         self._offset += delta
         return delta
+
+    def follow(self, reading: Reading) -> None:
+        """Show the time of another clock from now on; a difference that may be the reading's own moves nothing."""
+        self._is_of_another = True
+        delta = reading.offset - self._offset
+        if abs(delta) > reading.doubt:
+            self._first_offset = self._offset = reading.offset
+            self._leapt += delta
+
+    def take_leap(self) -> float | None:
+        """By how many seconds these leapt to follow the other clock, since the last call; None for few."""
+        leapt, self._leapt = self._leapt, 0.0
+        return leapt if abs(leapt) > JUMP else None
+
+    @property
+    def difference(self) -> float | None:
+        """How many seconds this machine's wall clock is ahead of the one that is followed; None where none is."""
+        return time.time() - self.now() if self._is_of_another else None
 
 
 class SetClock:

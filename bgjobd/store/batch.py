@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
-from bgjob.words import EntryType, Status
+from bgjob.words import Status
 from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.hosts import Term
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
-from bgjobd.store.committed import Claim, Committed, EndedAttempt, LogLine, StoredBulk, StoredValue
+from bgjobd.store.committed import Claim, Committed, EndedAttempt, Entry, LogLine, StoredBulk, StoredValue
 from bgjobd.store.engines.locks import ALONE, Locks
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import Flow
@@ -26,10 +26,6 @@ from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.values import Kept
 from bgjobd.store.written import BEHIND, Kind, Row, Written
-
-Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
-"""A LogLine without its id, which it gets last of all."""
-
 
 _IN_ORDER: Final = tuple(Kind)
 

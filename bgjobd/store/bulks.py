@@ -129,4 +129,5 @@ def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
 def entries_of(one: StoredBulk) -> Row:
     """What statements.INSERT_BULK_ENTRIES writes of them."""
     shown = [masked_text(row.parameters, row.sensitive) for row in one.rows]
-    return {**log_row(one.first_line), "rest": one.rest, "shown": to_json(shown)}
+    line = one.first_line
+    return {**log_row(line[1:]), "id": line.id, "rest": one.rest, "shown": to_json(shown)}

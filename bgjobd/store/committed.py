@@ -173,6 +173,10 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
         return f"{self.class_name}::{self.method_name}"
 
 
+Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
+"""A LogLine without its id, which it gets last of all."""
+
+
 class StoredValue(NamedTuple):
     """A value of a job as it was committed, JSON text."""
 

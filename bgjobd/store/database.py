@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,11 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 from bgjobd.core.hosts import Term
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
-from bgjobd.store.engines import Given
+from bgjobd.store.engines import CommitFate, Given
 from bgjobd.store.engines.locks import ALONE
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
+from bgjobd.store.statements import INSERT_LOG, SELECT_LAST_LOG_ID
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0
@@ -54,6 +55,7 @@ class UnusableDatabaseError(Exception):
     """The file cannot be opened now, for a reason that may pass."""
 
     def __init__(self, path: Path, reason: object) -> None:
+        self.reason = str(reason)
         super().__init__(f"the database {path} cannot be used: {reason}; {self._next(path)}")
 
     def _next(self, path: Path) -> str:
@@ -78,7 +80,17 @@ class DamagedDatabaseError(UnusableDatabaseError):
 
 
 class UncertainCommitError(Exception):
-    """A commit that failed may be in the write-ahead log all the same: a start after a kill would find it there."""
+    """A commit that failed may have been made all the same: a file's write-ahead log may have it, where a start after
+    a kill would find it; or the answer of a server was lost.
+
+    `transaction` is what the next connection can be asked about, None where nobody would know; `made` tells what was
+    committed, by the id of its first log entry.
+    """
+
+    def __init__(self, reason: str, transaction: Any = None) -> None:
+        super().__init__(reason)
+        self.transaction = transaction
+        self.made: Callable[[int], Any] | None = None
 
 
 def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> bool:
@@ -187,6 +199,9 @@ class SqliteFile(SqliteDatabase):
     def write_as(self, term: Term | None) -> None:
         """The file has one host."""
 
+    def time(self) -> None:
+        """The machine's own is as good."""
+
     def begin_writing(self) -> None:
         with as_peewees_own:
             self.connection().execute("BEGIN IMMEDIATE")
@@ -196,6 +211,21 @@ class SqliteFile(SqliteDatabase):
 
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""
+
+    def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
+        connection = self.connection()
+        first = int(connection.execute(SELECT_LAST_LOG_ID).fetchone()[0]) + 1
+        for id, row in enumerate(rows, first):
+            row["id"] = id
+        connection.executemany(INSERT_LOG, rows)
+        return lambda: first
+
+    def fate_of(self, transaction: Any) -> CommitFate:
+        """Whoever opens the file anew finds it, or does not, and so it is asked for nobody."""
+        return CommitFate.UNKNOWN
+
+    def first_entry_of(self, transaction: Any) -> int:
+        raise LookupError(transaction)
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where it was too late to say for sure, else peewee's errors."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
+from bgjobd.store.history import History
 from bgjobd.store.writer import Delivery
 
 _LARGE_WAL: Final = 32 * 1024 * 1024
@@ -16,11 +17,20 @@ _LARGE_WAL: Final = 32 * 1024 * 1024
 class StorageHealth:
     """Learns from each delivery of the writer, and of its silence.
 
-    `say` writes a line about the daemon itself, `now` counts seconds; `silence` is what an engine says of its own.
+    `say` writes a line about the daemon itself, `now` counts seconds; `silence` is what an engine says of its own, and
+    `history` whether the database has gone back.
     """
 
-    def __init__(self, say: Callable[[EntryType, str], None], now: Callable[[], float], silence: str) -> None:
+    def __init__(
+        self,
+        say: Callable[[EntryType, str], None],
+        now: Callable[[], float],
+        silence: str,
+        history: History,
+    ) -> None:
         self._silence = silence
+        self._history = history
+        self._gone_back: str | None = None
         self._say = say
         self._now = now
         self._refused: str | None = None
@@ -42,12 +52,21 @@ class StorageHealth:
         return self._refused
 
     @property
+    def gone_back(self) -> str | None:
+        """Why nothing starts though the database can be written: it has forgotten what it had acknowledged."""
+        return self._history.trouble
+
+    @property
     def trouble(self) -> str | None:
         """What is wrong now, in words; None where all is well."""
         reason = self.unwritable
-        return self._overgrown if reason is None else f"the database cannot be written: {reason}"
+        if reason is not None:
+            return f"the database cannot be written: {reason}"
+        return self.gone_back or self._overgrown
 
     def note(self, delivery: Delivery) -> None:
+        if self._gone_back != self.gone_back:
+            self._note_history()
         if delivery.trouble is not None:
             self._note_trouble(None, delivery.trouble)
         elif delivery.committed is not None:
@@ -71,6 +90,14 @@ class StorageHealth:
             self._silent_since = self._refused = None
             took = self._now() - self._since
             self._say(EntryType.INFO, f"the database can be written again, after {took:.1f} s")
+
+    def _note_history(self) -> None:
+        self._gone_back = self.gone_back
+        if self._gone_back is None:
+            self._say(EntryType.INFO, "what the database has is accepted: jobs start again")
+        else:
+            meanwhile = "nothing starts, and no schedule is dealt with, until somebody accepts what it has"
+            self._say(EntryType.FAILURE, f"{self._gone_back}; {meanwhile}: `bgjob hosts accept`")
 
     def _note_size(self, wal_bytes: int) -> None:
         is_large = wal_bytes >= _LARGE_WAL

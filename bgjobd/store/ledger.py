@@ -12,6 +12,7 @@ import json
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
@@ -50,6 +51,7 @@ from bgjobd.store import (
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
+from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
 from bgjobd.store.items import (
@@ -127,6 +129,19 @@ _APART: Final = (
 _EXPIRED_AT_ONCE: Final = 100
 
 
+def _made(
+    batch: Batch, answers: tuple[Any, ...], next_due: float | None, tally: Tally, first_entry: int
+) -> Committed:
+    """What a transaction has come to, by the id of its first log entry."""
+    lines = tuple([LogLine(id, *entry) for id, entry in enumerate(batch.entries, first_entry)])
+    return batch.committed(answers, lines, next_due, tally)
+
+
+def _no_entry() -> int:
+    """The id of the first, where there is none."""
+    return 0
+
+
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
 
@@ -167,21 +182,29 @@ class Ledger:
                 gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
-                lines = self._store_entries(batch)
+                first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:
                     self._tell_others(batch, known)
             tally = self._tally_after(items, batch)
-            self._database.commit_writing()
+            of_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
+            after = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
+            due = now if after.has_more else min(next_expiry, next_due)
+            made = partial(_made, batch, answers, None if due == math.inf else due, tally)
+            self._commit(made)
         except BaseException:
             self._database.roll_back()
             raise
         batch.holds.keep(now)
-        own = tally if known.seen.id == 0 else known.tally
-        of_jobs = own, has_consequences, next_expiry
-        self._known = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
-        due = now if self._known.has_more else min(next_expiry, next_due)
-        return batch.committed(answers, lines, None if due == math.inf else due, tally)
+        self._known = after
+        return made(first_entry())
+
+    def _commit(self, made: Callable[[int], Committed]) -> None:
+        try:
+            self._database.commit_writing()
+        except UncertainCommitError as error:
+            error.made = made
+            raise
 
     def _know(self, lanes: Lanes, now: float) -> Known:
         """What is known before this transaction."""
@@ -410,20 +433,20 @@ class Ledger:
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
 
-    def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
-        """Write the log entries, whose ids follow that of the newest."""
-        if not (batch.entries or batch.bulks):
-            return ()
-        self._database.lock_log()
-        first = self._last_entry() + 1
-        for place, bulk in enumerate(batch.bulks):
-            batch.bulks[place] = bulk.told_from(first)
-            self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
-            first += len(bulk)
-        lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
-        if lines:
-            self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
-        return tuple(lines)
+    def _store_entries(self, batch: Batch) -> Callable[[], int]:
+        """Write the log entries, whose ids follow that of the newest; what tells the id of the first of those that are
+        of no bulk once all is committed.
+        """
+        if batch.bulks:
+            self._database.lock_log()
+            first = self._last_entry() + 1
+            for place, bulk in enumerate(batch.bulks):
+                batch.bulks[place] = bulk.told_from(first)
+                self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
+                first += len(bulk)
+        if not batch.entries:
+            return _no_entry
+        return self._database.write_log([log_row(entry) for entry in batch.entries])
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
         """How many rows that has changed."""

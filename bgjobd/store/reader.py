@@ -164,7 +164,16 @@ class Reader:
         self._database.close()
 
     def answer(self, question: Callable[[Reader], T]) -> T:
-        """What the question comes to. Raises StorageUnavailableError where the database is away."""
+        """What the question comes to; asked once more where the server had ended the connection meanwhile.
+
+        Raises StorageUnavailableError where the database is away.
+        """
+        try:
+            return self._ask(question)
+        except StorageUnavailableError:
+            return self._ask(question)
+
+    def _ask(self, question: Callable[[Reader], T]) -> T:
         try:
             return question(self)
         except DatabaseError as error:

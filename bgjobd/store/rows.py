@@ -15,7 +15,7 @@ from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.committed import LogLine
+from bgjobd.store.committed import Entry
 from bgjobd.store.items import Note, StateSaved, StepNote, Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
@@ -319,18 +319,18 @@ def noted_row(key: AttemptKey, noted: int, progress: str | None) -> Row:
     return {"job_id": key[0], "number": key[1], "noted": noted, "progress": progress}
 
 
-def log_row(line: LogLine) -> Row:
-    """The whole row of a log entry."""
+def log_row(entry: Entry) -> Row:
+    """The whole row of a log entry but for its id."""
+    at, type, message, job_id, attempt, _, _, context, attempts_allowed, _ = entry
     return {
-        "id": line.id,
-        "job_id": line.job_id,
-        "attempt": line.attempt,
-        "type": line.type,
-        "message": line.message,
-        "context": line.context,
-        "created_at": to_text(line.at),
-        "folded": folded(line.message),
-        "attempts_allowed": line.attempts_allowed,
+        "job_id": job_id,
+        "attempt": attempt,
+        "type": type,
+        "message": message,
+        "context": context,
+        "created_at": to_text(at),
+        "folded": folded(message),
+        "attempts_allowed": attempts_allowed,
     }
 
 

@@ -3,7 +3,8 @@
 One thread owns the writing connection, so a slow disk holds up nobody but those who wait for it. After an
 error of the file it starts over with a fresh connection: an fsync that failed once says nothing the second time.
 Until a try succeeds, what somebody asks for is refused at once, and what happened is kept to be replayed. What was
-committed is told to nobody while the file is not in its place.
+committed is told to nobody while the file is not in its place. A commit that had no answer is not guessed at, where the
+next connection can tell what has become of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bgjobd.store.committed import Committed, LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import (
     AT_ONCE,
+    CommitFate,
     CountsAsLostError,
     Database,
     Place,
@@ -36,6 +38,7 @@ from bgjobd.store.engines import (
     TermTakenError,
 )
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.history import History
 from bgjobd.store.items import (
     AttemptNotes,
     BulkSubmission,
@@ -54,6 +57,9 @@ from bgjobd.store.ledger import Ledger
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
+
+_IN_DOUBT_FOR: Final = 4.0
+"""Seconds that callers are left to wait for what has become of a commit; a client waits for 5, unless told another."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -115,6 +121,18 @@ class _Trouble:
     next_try: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What was in a transaction whose commit had no answer; until when (monotonic) callers wait for the next connection
+    to tell, and whether they were refused.
+    """
+
+    entrusted: tuple[Entrusted, ...]
+    error: UncertainCommitError
+    until: float
+    is_refused: bool = False
+
+
 class Writer:
     """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn."""
 
@@ -126,10 +144,12 @@ class Writer:
         lanes: Lanes,
         deliver: Callable[[Delivery], None],
         term: Term | None = None,
+        history: History | None = None,
     ) -> None:
         self.lanes = lanes
         self._term = term
         self._is_lost = False
+        self._history = history or History(None)
         self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
@@ -142,6 +162,7 @@ class Writer:
         self._trouble: _Trouble | None = None
         self._ground = self._engine.ground()
         self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
+        self._doubt: _Doubt | None = None
         self._busy_since: float | None = None
 
     @property
@@ -167,17 +188,20 @@ class Writer:
         while not is_last:
             more, is_last = self._take()
             waiting += more
+            self._refuse_in_doubt()
             if self._trouble is not None and not is_last and time.monotonic() < self._trouble.next_try:
                 waiting = self._refuse(waiting, self._trouble.reason)
             else:
                 waiting = self._turn(waiting)
             self._rest()
             self._busy_since = None
+        self._refuse_in_doubt(at_once=True)
         self._close()
 
     def _turn(self, waiting: list[Entrusted]) -> list[Entrusted]:
         """Commit it all; what is left is to be tried again."""
         try:
+            waiting = [*self._settle_doubt(), *waiting]
             delivery = self._commit(waiting)
         except Exception as error:
             if self._engine.is_trouble(error):
@@ -199,6 +223,8 @@ class Writer:
             self._withheld = replace(delivery, answered=of_facts)
             self._give_up([one for one, _ in each if not _is_fact(one.item)], error, may_be_stored=True)
         else:
+            if delivery.committed is not None:
+                self._history.note(delivery.committed.lines)
             self._deliver(replace(delivery, wal_bytes=wal_bytes))
 
     def _rest(self) -> None:
@@ -207,9 +233,13 @@ class Writer:
             self._ground.rest(self._database)
 
     def _take(self) -> tuple[list[Entrusted], bool]:
-        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
-        trouble = self._trouble
-        patience = None if trouble is None else max(0.0, trouble.next_try - time.monotonic())
+        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due, or
+        a caller has waited too long.
+        """
+        due = [] if self._trouble is None else [self._trouble.next_try]
+        if self._doubt is not None and not self._doubt.is_refused:
+            due.append(self._doubt.until)
+        patience = max(0.0, min(due) - time.monotonic()) if due else None
         taken: list[Entrusted] = []
         jobs = 0
         try:
@@ -230,21 +260,55 @@ class Writer:
         self._ground.check()
         items = [one.item for one in entrusted]
         jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
-        committed = self._try_commit(ledger, items, self._clock.after(jumps))
+        try:
+            committed = self._try_commit(ledger, items, self._clock.after(jumps))
+        except UncertainCommitError as error:
+            if error.transaction is not None:
+                self._doubt = _Doubt(tuple(entrusted), error, time.monotonic() + _IN_DOUBT_FOR)
+            raise
         self._jumps = jumps
         self._trouble = None
-        tickets = [one.ticket for one in entrusted]
-        return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
+        return _delivery(entrusted, committed)
+
+    def _settle_doubt(self) -> list[Entrusted]:
+        """Learn what has become of a transaction whose commit had no answer; what of it is to be committed again."""
+        doubt = self._doubt
+        if doubt is None:
+            return []
+        self._busy_since = time.monotonic()
+        if self._ledger is None:
+            self._open()
+        fate, first_entry = self._ask_about(doubt.error.transaction)
+        self._doubt = None
+        if fate is CommitFate.COMMITTED and doubt.error.made is not None:
+            self._tell(doubt.entrusted, _delivery(doubt.entrusted, doubt.error.made(first_entry)))
+            return []
+        if fate is CommitFate.ABORTED:
+            return [one for one in doubt.entrusted if not doubt.is_refused or _is_fact(one.item)]
+        return self._refuse(doubt.entrusted, str(doubt.error), may_be_stored=True)
+
+    def _ask_about(self, transaction: Any) -> tuple[CommitFate, int]:
+        """What has become of it, and the id of its first log entry if it is committed."""
+        if self._database is None:
+            return CommitFate.UNKNOWN, 0
+        try:
+            fate = self._database.fate_of(transaction)
+            return fate, self._database.first_entry_of(transaction) if fate is CommitFate.COMMITTED else 0
+        except DatabaseError as error:
+            if self._engine.is_trouble(error):
+                raise
+            return CommitFate.UNKNOWN, 0
 
     def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
         """Once more at once, and without a word, where another transaction was in the way."""
+        lanes = self.lanes if self._history.trouble is None else self.lanes.closed()
         for _ in range(AT_ONCE - 1):
             try:
-                return ledger.commit(items, self.lanes, now)
+                return ledger.commit(items, lanes, now)
             except (DatabaseError, LostUpdateError, OvertakenError) as error:
                 if not self._engine.is_passing(error):
                     raise
-        return ledger.commit(items, self.lanes, now)
+        return ledger.commit(items, lanes, now)
 
     def _open(self) -> Ledger:
         """A fresh connection; in trouble only once the file is proved to be writable."""
@@ -256,6 +320,8 @@ class Writer:
         self._ground.learn()
         if self._is_lost and self._term is not None:
             self._come_back(self._database, self._term)
+        self._follow_time(self._database)
+        self._history.compare(self._database)
         ledger = Ledger(self._database, self._boot_id, random.random, self._term)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
@@ -270,6 +336,12 @@ class Writer:
             raise TermTakenError(term.name)
         self._term, self._is_lost = taken, False
         self._deliver(Delivery((), None, term=taken))
+
+    def _follow_time(self, database: Database) -> None:
+        """Have the server's clock be ours: all its hosts are to agree on when a job is due."""
+        reading = database.time()
+        if reading is not None:
+            self._clock.follow(reading)
 
     def _tell_withheld(self) -> None:
         """Deliver what was committed before the file was away."""
@@ -297,17 +369,29 @@ class Writer:
         self, waiting: Sequence[Entrusted], error: Exception, may_be_stored: bool = False
     ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
+        if self._doubt is not None and self._doubt.error is error:
+            waiting = waiting[
+                len(self._doubt.entrusted) :
+            ]  # of those it is asked first what has become of them
+        else:
+            may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         if self._database is None or self._ground.is_let_go(self._database, error):
             self._close()
         else:
             self._ledger = None  # that is tried again with the next try
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
-        may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         if isinstance(error, TermOverError):
             self._is_lost = isinstance(error, CountsAsLostError)
             self._deliver(Delivery((), None, trouble=str(error), term_over=error))
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
+
+    def _refuse_in_doubt(self, at_once: bool = False) -> None:
+        """Refuse what was asked for in a transaction of which nobody knows, before its callers have waited too long."""
+        doubt = self._doubt
+        if doubt is not None and not doubt.is_refused and (at_once or time.monotonic() >= doubt.until):
+            self._doubt = replace(doubt, is_refused=True)
+            self._refuse(doubt.entrusted, str(doubt.error), may_be_stored=True)
 
     def _refuse(
         self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False
@@ -323,6 +407,11 @@ class Writer:
         if database is not None:
             with suppress(DatabaseError):
                 database.close()
+
+
+def _delivery(entrusted: Sequence[Entrusted], committed: Committed) -> Delivery:
+    tickets = [one.ticket for one in entrusted]
+    return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
 
 
 def _jobs(item: Item) -> int:

@@ -114,7 +114,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
         "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, "
-        "refused_schedules: ?[string]string"
+        "refused_schedules: ?[string]string, clock_difference: ?float"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

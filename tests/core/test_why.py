@@ -189,6 +189,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     ),
     (
         WAITS_BEHIND,
+        ALL | {"closing": None, "storage_trouble": None, "gone_back": "the database has gone back"},
+        "waits: nothing starts, for the database has gone back",
+    ),
+    (
+        WAITS_BEHIND,
         ALL | {"closing": None, "storage_trouble": None},
         "waits: nothing starts while ends of attempts cannot be recorded: /run/spool: No space left on device; make "
         "room there",

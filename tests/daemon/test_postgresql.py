@@ -114,11 +114,3 @@ def test_what_is_done_to_a_file_says_that_there_is_none(tmp_path: Path, environ:
         done = bgjobd(running, environ, "prune", "--completed", "0s")
         assert done.returncode == 69
         assert "start the daemon first" in done.stderr
-
-
-def test_a_server_that_is_not_there_ends_the_start_and_is_named(tmp_path: Path) -> None:
-    environ = {"BGJOBD_DAEMON__DATABASE": f"postgresql:///shop?host={quote(str(tmp_path), safe='')}"}
-    with pytest.raises(RuntimeError) as ended, daemon(tmp_path, environ=environ):
-        pass
-    assert "the daemon ended with 69" in str(ended.value)
-    assert "see that the server runs and takes this address" in str(ended.value)

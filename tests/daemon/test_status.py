@@ -164,6 +164,10 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             "the last reload failed and changed nothing: a.B is unavailable; mend it, and reload",
         ),
         (
+            replace(SEEN, stats=STATS | {"clock_difference": -7.25}),
+            "the machine's clock is 7.2 s behind the database's, by which jobs are due",
+        ),
+        (
             replace(SEEN, stats=STATS | {"review": 1}),
             "1 job is for review: nobody knows what it did; `bgjob list --status review`",
         ),

@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from peewee import OperationalError
+from peewee import DataError, IntegrityError, OperationalError
 
 from bgjob.errors import StorageUnavailableError
+from bgjob.words import EntryType
 from bgjobd.config.sections import Daemon
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
@@ -34,8 +35,10 @@ from bgjobd.store.items import Deletion, Look
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
+from bgjobd.store.rows import log_row
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places, PostgreSQL
+from tests.proxy import proxied
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -347,6 +350,43 @@ def test_who_writes_log_entries_waits_for_the_commit_of_who_did_before(store: St
     assert done.is_set()
 
 
+def test_the_log_is_locked_by_what_is_sent_whole_so_that_who_is_cut_off_then_holds_up_nobody(
+    store: Store,
+) -> None:
+    store.submit(asked())
+    row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
+    with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
+        other.begin_writing()
+        other.lock_log()
+        store.database.begin_writing()
+        first = store.database.write_log([row, dict(row)])  # which waits for no answer, nor for the lock
+        other.commit_writing()
+        store.database.commit_writing()
+    assert first() == 2
+    assert store.messages(1)[1:] == ["a line"] * 2
+
+
+def write(store: Store, rows: list[dict[str, Any]]) -> None:
+    """A transaction with these log entries alone."""
+    store.database.begin_writing()
+    try:
+        store.database.write_log(rows)
+        store.database.commit_writing()
+    finally:
+        store.database.roll_back()
+
+
+def test_what_is_wrong_with_an_entry_is_raised_as_such_and_leaves_no_doubt(store: Store) -> None:
+    store.submit(asked())
+    row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
+    broken = [[row, {**row, "job_id": "seven"}], [{**row, "message": None}, row, dict(row)]]
+    for wrong in broken * 20:  # where the error is heard of depends on how soon the server answers
+        with pytest.raises((DataError, IntegrityError)):
+            write(store, wrong)
+    assert len(store.messages(1)) == 1
+    store.submit(asked())
+
+
 # Connections that break
 
 
@@ -391,6 +431,12 @@ def test_a_commit_whose_answer_is_lost_is_uncertain(store: Store) -> None:
     store.open()
 
 
+def test_the_code_of_an_error_is_found_however_often_it_was_made_one_of_peewees(store: Store) -> None:
+    error = OperationalError(OperationalError(psycopg.errors.DeadlockDetected()))
+    assert store.state_dir.is_passing(error)
+    assert not store.state_dir.is_trouble(error)
+
+
 def test_a_transaction_in_the_way_of_another_is_tried_again_without_a_word(store: Store) -> None:
     office = Office(store.state_dir)
     try:
@@ -413,13 +459,20 @@ def test_a_transaction_in_the_way_of_another_is_tried_again_without_a_word(store
         office.writer.finish()
 
 
-def test_a_reader_whose_connection_was_ended_says_so_once_and_connects_again(store: Store) -> None:
+def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
+    store: Store, postgresql: PostgreSQL
+) -> None:
     store.submit(asked())
-    with closing(Reader(store.state_dir)) as reader:
-        end_others(store.state_dir)
-        with pytest.raises(StorageUnavailableError):
-            reader.answer(lambda reader: reader.job(1))
-        assert reader.answer(lambda reader: reader.job(1)) is not None
+    with proxied(postgresql.directory) as proxy:
+        place = Postgres(store.state_dir.address.replace(str(postgresql.directory), str(proxy.directory)))
+        with closing(Reader(place)) as reader:
+            end_others(store.state_dir)
+            assert reader.answer(lambda reader: reader.job(1)) is not None
+            proxy.cut()
+            with pytest.raises(StorageUnavailableError):
+                reader.answer(lambda reader: reader.job(1))
+            proxy.mend()
+            assert reader.answer(lambda reader: reader.job(1)) is not None
     store.close()
     store.open()
 

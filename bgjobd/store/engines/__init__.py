@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from bgjobd.core.hosts import Term
+from bgjobd.host.clock import Reading
 from bgjobd.store.engines.locks import Locks
 
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
+
+
+class CommitFate(Enum):
+    """What has become of a transaction whose commit had no answer; nobody knows where the server has forgotten it, or
+    is another one by now.
+    """
+
+    COMMITTED = auto()
+    ABORTED = auto()
+    UNKNOWN = auto()
+
 
 Given = Mapping[str, Any] | Sequence[Any]
 """The values of a statement, by the names of its placeholders, or in their order."""
@@ -82,6 +95,9 @@ class Database(Protocol):
     def atomic(self) -> AbstractContextManager[Any]:
         """All that is read meanwhile is of one moment."""
 
+    def time(self) -> Reading | None:
+        """What the server's clock shows; None where there is no other than this machine's."""
+
     def close(self) -> Any: ...
 
     def write_as(self, term: Term | None) -> None:
@@ -96,8 +112,22 @@ class Database(Protocol):
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""
 
+    def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
+        """Write log entries, which get ids in a row, behind the newest one. Nothing is read from here to the commit.
+
+        What this answers tells the id of the first, once the transaction is committed.
+        """
+
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where nobody knows whether that has succeeded, else peewee's errors."""
+
+    def fate_of(self, transaction: Any) -> CommitFate:
+        """What has become of the one that an UncertainCommitError names. Raises peewee's errors, also as long as it is
+        still under way.
+        """
+
+    def first_entry_of(self, transaction: Any) -> int:
+        """The id of the first log entry that this one wrote by write_log, and committed; 0 where it wrote none."""
 
     def roll_back(self) -> None:
         """Nothing is left of the transaction, nor an error told."""
@@ -136,6 +166,10 @@ class Engine(Protocol):
     def is_shared(self) -> bool:
         """Whether other hosts may work from it."""
 
+    @property
+    def may_go_back(self) -> bool:
+        """Whether it may forget what it has acknowledged without being another, as a server by its standby."""
+
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have it there with the newest schema; whether it is a copy that was put in its place."""
 
@@ -145,6 +179,9 @@ class Engine(Protocol):
         """`is_patient`: a question may take as long as it does, for nobody waits for the next."""
 
     def ground(self) -> Ground: ...
+
+    def time(self) -> Reading | None:
+        """The same as a Database's, by a connection of its own. Raises UnusableDatabaseError."""
 
     def size(self, database: Database) -> int:
         """How many bytes it takes."""

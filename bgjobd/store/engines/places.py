@@ -16,6 +16,10 @@ class UnusableServerError(UnusableDatabaseError):
         return "see that the server runs and takes this address, then start again"
 
 
+class AwayServerError(UnusableServerError):
+    """It does not answer, or has no room for us: waiting may mend it."""
+
+
 class NoDriverError(UnusableServerError):
     """The configuration names PostgreSQL, and what speaks to it is not installed."""
 

@@ -6,8 +6,8 @@ Beside its neighbours of this folder the one place that knows psycopg.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,24 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.core.hosts import Term
+from bgjobd.host.clock import Reading
 from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import CountsAsLostError, Database, Given, TermOverError, TermTakenError
-from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines import (
+    CommitFate,
+    CountsAsLostError,
+    Database,
+    Given,
+    TermOverError,
+    TermTakenError,
+)
+from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_locks import PostgresLocks
+from bgjobd.store.engines.postgres_refusals import is_lasting
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.statements import INSERT_LOG, SELECT_LAST_LOG_ID
 
 OLDEST: Final = 140000
 SCHEMA: Final = "bgjobd"
@@ -51,7 +61,19 @@ _KEEPALIVES: Final = {
     "tcp_user_timeout": 30_000,
 }
 
-_TROUBLE: Final = ("08", "53", "57P")
+_LONGEST_TRANSACTION: Final = "60s"
+_FIRST_WITH_LIMIT: Final = 170000
+
+_READ_ONLY: Final = "25006"
+"""What a server says by which another one has been replaced: names lead to the one that is, sooner or later."""
+
+_TOO_LONG: Final = ("25P03", "25P04")
+"""A connection that the server has ended, for its transaction took too long."""
+
+_GONE: Final = ("08", "57P", *_TOO_LONG)
+"""How the codes begin of what ends a connection."""
+
+_TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01", "23505")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way: they
 could not be one after the other, wait for each other, or have stored what may be there once alone.
@@ -145,13 +167,40 @@ class PostgresConnection:
         with as_peewees_own:
             return self._open().execute(sql, values)
 
-    def run_all(self, sql: str) -> Any:
-        """Several statements in one message, without values; the cursor has the rows of the last."""
+    def begin(self, guard: str) -> tuple[str, bool]:
+        """Begin a transaction that writes, in one message; by which id the server knows it, and whether this query has
+        found a row.
+        """
         with as_peewees_own:
-            cursor = self._open().execute(sql, prepare=False)  # of several nothing can be prepared
-            while cursor.nextset():
-                pass
-        return cursor
+            cursor = self._open().execute(f"{_BEGIN}; {guard}; {_ITS_ID}", prepare=False)
+            cursor.nextset()
+            is_held = cursor.fetchone() is not None
+            cursor.nextset()
+            return str(cursor.fetchone()[0]), is_held
+
+    def pipeline(self) -> AbstractContextManager[Any]:
+        """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
+        pipeline: AbstractContextManager[Any] = self._open().pipeline()
+        return pipeline
+
+    def limit_transactions(self) -> None:
+        """Let none of them hold its locks for long, where the server can see to that."""
+        with suppress(psycopg.Error):
+            if self._real.info.server_version >= _FIRST_WITH_LIMIT:
+                self._real.execute(f"SET transaction_timeout = '{_LONGEST_TRANSACTION}'")
+
+    @property
+    def is_closed(self) -> bool:
+        return bool(self._real.closed)
+
+    def origin(self) -> str | None:
+        """Which database it is, and which history of it; None where the server does not tell."""
+        try:
+            return str(self.run(_ORIGIN).fetchone()[0])
+        except DatabaseError as error:
+            if _is_broken(error) or _code(error) is None:
+                raise
+            return None
 
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
@@ -197,6 +246,18 @@ class PostgresConnection:
         return connection
 
 
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """One whose commit had no answer, by its id in a server's history; it wrote so many log entries, `last` the last of
+    them, None where it wrote none.
+    """
+
+    origin: str | None
+    id: str
+    last: Mapping[str, Any] | None = None
+    entries: int = 0
+
+
 class PostgresDatabase:
     """A connection with its transactions."""
 
@@ -207,6 +268,10 @@ class PostgresDatabase:
         self._term: Term | None = None
         self._has_log = False
         self.locks: Final = PostgresLocks(self._connection.execute)
+        self._together = ExitStack()  # what is left of a transaction is sent, and then its answers are heard
+        self._origin = None if for_reading else self._connection.origin()
+        self._transaction = ""
+        self._written: tuple[Mapping[str, Any] | None, int] = (None, 0)
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -232,14 +297,17 @@ class PostgresDatabase:
     def write_as(self, term: Term | None) -> None:
         self._term = term
 
+    def time(self) -> Reading:
+        asked = time.monotonic()
+        (at,) = self._connection.run(_TIME).fetchone()
+        return Reading.taken(at, asked, time.monotonic())
+
     def begin_writing(self) -> None:
         """Begin a transaction; that its host may still write is asked in the same message."""
-        self._has_log = False
-        if self._term is None:
-            self._connection.run(_BEGIN)
-            return
-        guarded = self._connection.run_all(_GUARDED.format(*self._term))
-        if guarded.fetchone() is None:
+        guard = "SELECT 1" if self._term is None else _GUARD.format(*self._term)
+        self._transaction, may_write = self._connection.begin(guard)
+        self._written, self._has_log = (None, 0), False
+        if self._term is not None and not may_write:
             found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
             is_taken = found is None or found[0] != self._term.number
             raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
@@ -249,21 +317,74 @@ class PostgresDatabase:
 
     def lock_log(self) -> None:
         if not self._has_log:
-            self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
+            self._connection.run(_LOCK_LOG)
             self._has_log = True
 
+    def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
+        """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
+        self._together.enter_context(self._connection.pipeline())
+        self.lock_log()
+        newest = self.connection().execute(SELECT_LAST_LOG_ID)
+        self.connection().executemany(INSERT_LOG, rows)
+        self._written = (rows[-1], len(rows))
+        return lambda: int(newest.fetchone()[0]) + 1
+
     def commit_writing(self) -> None:
-        """Raises UncertainCommitError where the answer was lost: on the next connection pg_xact_status() is to tell."""
+        """Raises UncertainCommitError where the answer was lost: fate_of() on the next connection is to tell."""
         try:
-            self.connection().execute("COMMIT")
-        except OperationalError as error:
-            if _code(error) is not None and not _is_broken(error):
-                raise
-            raise UncertainCommitError(str(error)) from error
+            with as_peewees_own:
+                self._commit()
+        except DatabaseError as error:
+            if not self._connection.is_closed and not (_code(error) or _GONE[0]).startswith(_GONE):
+                raise  # the server has said that it could not
+            lost = _Transaction(self._origin, self._transaction, *self._written)
+            raise UncertainCommitError(str(error), lost) from error
+
+    def _commit(self) -> None:
+        try:
+            with self._together:
+                self.connection().execute("COMMIT")
+        except psycopg.errors.PipelineAborted as error:
+            raise error.__context__ or error  # noqa: B904  # it is the other one that broke it, and comes of it
 
     def roll_back(self) -> None:
+        with suppress(DatabaseError, psycopg.Error):
+            self._together.close()
         with suppress(DatabaseError):
             self._connection.run("ROLLBACK")
+
+    def fate_of(self, transaction: _Transaction) -> CommitFate:
+        """Raises OperationalError as long as the server is still at it."""
+        if self._origin is None or transaction.origin is None:
+            return CommitFate.UNKNOWN
+        if transaction.origin != self._origin:
+            return self._fate_elsewhere(transaction)
+        try:
+            (status,) = self._connection.run(_STATUS, (transaction.id,)).fetchone()
+        except DatabaseError as error:
+            if _code(error) != _IN_THE_FUTURE:
+                raise
+            return CommitFate.UNKNOWN
+        if status == "in progress":
+            raise OperationalError("the server is still at the transaction whose commit had no answer")
+        return _FATES.get(status, CommitFate.UNKNOWN)
+
+    def _fate_elsewhere(self, transaction: _Transaction) -> CommitFate:
+        """Of one before a failover: its id may be another's here, but what it wrote is here, or is not."""
+        if transaction.last is None:
+            return CommitFate.UNKNOWN
+        is_here = self._last_entry_of(transaction.last) is not None
+        return CommitFate.COMMITTED if is_here else CommitFate.ABORTED
+
+    def first_entry_of(self, transaction: _Transaction) -> int:
+        if transaction.last is None:
+            return 0
+        return (self._last_entry_of(transaction.last) or 0) - transaction.entries + 1
+
+    def _last_entry_of(self, row: Mapping[str, Any]) -> int | None:
+        """The id of the newest log entry that says the same; its time is to the microsecond."""
+        (id,) = self.connection().execute(_SAME_ENTRY, row).fetchone()
+        return None if id is None else int(id)
 
 
 class Server:
@@ -291,6 +412,11 @@ class Postgres:
     address: str
 
     @property
+    def may_go_back(self) -> bool:
+        """To a standby that has not got all of it, or in a crash where `synchronous_commit` is off."""
+        return True
+
+    @property
     def name(self) -> str:
         """The address, without what is secret."""
         told = conninfo_to_dict(self.address)
@@ -303,16 +429,11 @@ class Postgres:
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have the schema there, and of this version. Raises UnusableDatabaseError, SchemaTooNewError."""
         try:
-            database = PostgresDatabase(self.address, for_reading=False)
+            with closing(PostgresDatabase(self.address, for_reading=False)) as database:
+                self._check(database.connection())
+                self._migrate(database)
         except DatabaseError as error:
             raise self.unusable(error) from error
-        try:
-            self._check(database.connection())
-            self._migrate(database)
-        except DatabaseError as error:
-            raise self.unusable(error) from error
-        finally:
-            database.close()
         return False
 
     def _check(self, connection: PostgresConnection) -> None:
@@ -349,7 +470,9 @@ class Postgres:
             raise
 
     def open_for_writing(self) -> PostgresDatabase:
-        return PostgresDatabase(self.address, for_reading=False)
+        database = PostgresDatabase(self.address, for_reading=False)
+        database.connection().limit_transactions()
+        return database
 
     def open_for_reading(self, is_patient: bool = False) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=True)
@@ -360,12 +483,20 @@ class Postgres:
     def ground(self) -> Server:
         return Server()
 
+    def time(self) -> Reading:
+        try:
+            with closing(self.open_for_reading()) as database:
+                return database.time()
+        except DatabaseError as error:
+            raise self.unusable(error) from error
+
     def size(self, database: Database) -> int:
         """Of all that the schema has."""
         return int(database.connection().run(_SIZE).fetchone()[0])
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
-        return UnusableServerError(Path(self.name), reason)
+        is_away = isinstance(reason, Exception) and self.is_trouble(reason) and not _is_refusal(reason)
+        return (AwayServerError if is_away else UnusableServerError)(Path(self.name), reason)
 
     def version(self, database: Database) -> int:
         return _version(database.connection().run)
@@ -391,12 +522,24 @@ class Postgres:
 
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_GUARDED: Final = (
-    f"{_BEGIN}; SELECT 1 FROM hosts WHERE id = {{0}} AND term = {{1}} AND lost_at IS NULL FOR SHARE"
-)
+_ITS_ID: Final = "SELECT pg_current_xact_id()::text"
+_GUARD: Final = "SELECT 1 FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE"
 """Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after."""
 
 _SELECT_TERM: Final = "SELECT term FROM hosts WHERE id = %s"
+_LOCK_LOG: Final = f"SELECT pg_advisory_xact_lock({_LOG_LOCK})"
+_ORIGIN: Final = """
+    SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
+"""
+"""The timeline is that of what is written now: pg_control_checkpoint() tells it only some time after a failover."""
+
+_TIME: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
+_IN_THE_FUTURE: Final = "22023"
+_FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTED}
+_SAME_ENTRY: Final = """
+    SELECT max(id) FROM job_logs WHERE job_id = :job_id AND created_at = :created_at AND message = :message
+"""
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""
     SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c
@@ -412,9 +555,21 @@ def _version(run: Callable[[str], Any]) -> int:
 
 
 def _code(error: Exception) -> str | None:
-    """PostgreSQL's own code of one of peewee's errors, if it tells one."""
-    code: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    """PostgreSQL's own code of one of peewee's errors, which may be of another of peewee's, if it tells one."""
+    told: Any = error
+    while (orig := getattr(told, "orig", None)) is not None:
+        told = orig
+    code: str | None = getattr(told, "sqlstate", None)
     return code
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether no connection came about, and none will: by a word of the server's, or an address that makes no sense."""
+    cause = error.__cause__
+    wants_password = (
+        isinstance(cause, psycopg.Error) and cause.pgconn is not None and cause.pgconn.needs_password
+    )
+    return wants_password or isinstance(cause, psycopg.ProgrammingError) or is_lasting(str(error))
 
 
 def _is_broken(error: Exception) -> bool:

@@ -68,6 +68,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
                 adoption.TAKE_TURNS_AWAY,
             )
         },
+        statements.INSERT_LOG: statements.INSERT_LOG.replace(":id", f"({statements.SELECT_LAST_LOG_ID}) + 1"),
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }

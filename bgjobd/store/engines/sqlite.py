@@ -61,6 +61,11 @@ class Sqlite:
     state_dir: Path
 
     @property
+    def may_go_back(self) -> bool:
+        """A file that is put in its place is another one, and noticed."""
+        return False
+
+    @property
     def name(self) -> str:
         return str(self.state_dir / FILE_NAME)
 
@@ -79,6 +84,9 @@ class Sqlite:
 
     def ground(self) -> OfFile:
         return OfFile(self.state_dir)
+
+    def time(self) -> None:
+        """The machine's own is as good."""
 
     def size(self, database: Database) -> int:
         """With its write-ahead log."""

@@ -1,0 +1,100 @@
+"""The start that waits: what it says, how often, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.words import EntryType
+from bgjobd.daemon import waiting_start
+from bgjobd.daemon.waiting_start import EndedEarlyError, WaitingStart
+from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines.places import AwayServerError, UnusableServerError
+
+AWAY = AwayServerError(Path("db"), "it is away")
+
+
+class Server:
+    """Fails with these, one a try, and is there behind the last."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+        self.tried = 0
+
+    def prepare(self, on_progress: Any) -> bool:
+        self.tried += 1
+        if self._errors:
+            raise self._errors.pop(0)
+        return True
+
+
+class Listener(Notifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.told: list[str] = []
+
+    def more_time(self) -> None:
+        self.asked += 1
+
+    def status(self, tell: Any) -> None:
+        self.told.append(tell())
+
+
+Said = list[tuple[EntryType, str]]
+
+
+def start(server: Any, notifier: Notifier, wants_end: asyncio.Event | None = None) -> tuple[bool, Said]:
+    said: Said = []
+
+    async def wait() -> bool:
+        own = wants_end or asyncio.Event()
+        return await WaitingStart(notifier, own, lambda *line: said.append(line)).prepare(server)
+
+    return asyncio.run(wait()), said
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_start, "_FIRST_PAUSE", 0.001)
+
+
+def test_a_server_that_is_there_is_not_spoken_of() -> None:
+    notifier = Listener()
+    assert start(Server(), notifier) == (True, [])
+    assert notifier.told == []
+
+
+def test_each_reason_is_said_once_and_systemd_hears_of_each_try() -> None:
+    notifier, server = Listener(), Server(AWAY, AWAY, AwayServerError(Path("db"), "it starts"))
+    _, said = start(server, notifier)
+    assert [message.partition(";")[0] for _, message in said[:-1]] == [
+        "waits for the database: it is away",
+        "waits for the database: it starts",
+    ]
+    assert said[-1][0] is EntryType.INFO
+    assert "the database is there, after" in said[-1][1]
+    assert (server.tried, notifier.asked, len(notifier.told)) == (4, 3, 3)
+
+
+def test_what_waiting_does_not_mend_is_raised_at_once() -> None:
+    server = Server(UnusableServerError(Path("db"), "its encoding is LATIN1"))
+    with pytest.raises(UnusableServerError):
+        start(server, Listener())
+    assert server.tried == 1
+
+
+def test_who_wants_an_end_gets_it_amid_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_start, "_FIRST_PAUSE", 3600.0)
+
+    async def wait() -> None:
+        wants_end = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, wants_end.set)
+        server: Any = Server(AWAY)
+        await WaitingStart(Listener(), wants_end, lambda *line: None).prepare(server)
+
+    with pytest.raises(EndedEarlyError):
+        asyncio.run(wait())
