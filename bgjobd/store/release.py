@@ -92,7 +92,7 @@ _SELECT_MEMBERS: Final = """
 SELECT_CONSEQUENCES: Final = (
     'SELECT "of", id, done_to FROM consequences WHERE "of" = :of ORDER BY id LIMIT :count'
 )
-_HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
+HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
 _NOTE: Final = """
     INSERT INTO consequences VALUES (:of, :id, :done_to)
     ON CONFLICT ("of", id) DO UPDATE SET done_to = min(consequences.done_to, :done_to)
@@ -102,7 +102,7 @@ _FORGET: Final = 'DELETE FROM consequences WHERE "of" = :of AND id = :id'
 
 def has_consequences(execute: Execute) -> bool:
     """Whether an earlier transaction has left something to do."""
-    return bool(execute(_HAS_CONSEQUENCES).fetchone()[0])
+    return bool(execute(HAS_CONSEQUENCES).fetchone()[0])
 
 
 class Release:
