@@ -42,16 +42,12 @@ def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
     attempts: list[tuple[int, int]] = []
     entries = 0
     left: tuple[int, ...] = ()
-    free = {*batch.locks.free_jobs(deletion.job_ids)} if batch.locks.are_needed else {*deletion.job_ids}
+    spared |= _held(deletion, batch)
     for place, job_id in enumerate(deletion.job_ids):
         if len(jobs) == _DELETED_AT_ONCE or (place and time.monotonic() > end):
             left = deletion.job_ids[place:]
             break
-        found = (
-            None
-            if job_id in spared or job_id not in free
-            else _deletable(execute, job_id, deletion.last_entry)
-        )
+        found = None if job_id in spared else _deletable(execute, job_id, deletion.last_entry)
         if found is None or groups.need(found.group_id):
             continue
         gone = _delete_entries(execute, job_id)
@@ -64,6 +60,13 @@ def delete(execute: Execute, deletion: Deletion, batch: Batch) -> Deleted:
         jobs.append(job_id)
     groups.delete(batch)
     return Deleted(tuple(jobs), tuple(attempts), entries, left)
+
+
+def _held(deletion: Deletion, batch: Batch) -> set[int]:
+    """Those that another writer has locked, who may be about to run them again."""
+    if not batch.locks.are_needed:
+        return set()
+    return {*deletion.job_ids}.difference(batch.locks.free_jobs(deletion.job_ids))
 
 
 class _Deletable(NamedTuple):

@@ -62,7 +62,7 @@ def read_next_expiry(execute: Execute) -> float:
 
 
 _SELECT_STANDING: Final = f"""
-    SELECT EXISTS (SELECT 1 FROM consequences), ({statements.SELECT_NEXT_EXPIRY}), ({statements.SELECT_NEXT_RESUME}),
+    SELECT ({release.HAS_CONSEQUENCES}), ({statements.SELECT_NEXT_EXPIRY}), ({statements.SELECT_NEXT_RESUME}),
         (SELECT value FROM properties WHERE name = '{adoption.PROPERTY}'),
         (SELECT json_agg(json_build_array(id, is_sum, differences) ORDER BY id) FROM tallies WHERE id > :id)
 """

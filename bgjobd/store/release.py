@@ -92,7 +92,7 @@ _SELECT_MEMBERS: Final = """
 SELECT_CONSEQUENCES: Final = (
     'SELECT "of", id, done_to FROM consequences WHERE "of" = :of ORDER BY id LIMIT :count'
 )
-_HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences WHERE \"of\" <> 'host')"
+HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences WHERE \"of\" <> 'host')"
 """What a lost host ran is settled by items of its own."""
 
 _NOTE: Final = """
@@ -104,7 +104,7 @@ _FORGET: Final = 'DELETE FROM consequences WHERE "of" = :of AND id = :id'
 
 def has_consequences(execute: Execute) -> bool:
     """Whether an earlier transaction has left something to do."""
-    return bool(execute(_HAS_CONSEQUENCES).fetchone()[0])
+    return bool(execute(HAS_CONSEQUENCES).fetchone()[0])
 
 
 class Release:

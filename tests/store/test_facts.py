@@ -415,7 +415,8 @@ def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store) -> N
     committed = ledger.commit([*facts[1:], submission(asked())], NO_SLOTS, NOW)
     database.close()
     assert [job.id for job in committed.ended] == [other]
-    assert {line.job_id for line in committed.lines} == {other, third, 4}
+    (new,) = committed.answers[-1]  # PostgreSQL leaves a gap for the one that came to nothing
+    assert {line.job_id for line in committed.lines} == {other, third, new.id}
     assert store.attempts(one)[0]["outcome"] is None
 
 
