@@ -25,6 +25,7 @@ from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.others import Others
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
@@ -70,7 +71,7 @@ class Daemon:
         load_config: Callable[[], Config],
         notifier: Notifier,
     ) -> None:
-        place = place_of(config.daemon)
+        place = self._place = place_of(config.daemon)
         self.clock = clock
         self.limits = config.socket
         self.started_at = clock.now()
@@ -99,6 +100,7 @@ class Daemon:
         self.schedules = _schedules(self)
         self.schedule_requests = _schedule_requests(self)
         self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
+        self._others = _others(self)
         self._deliveries = _deliveries(self)
         self.inspection = _inspection(self)
         self.reload = _reload(self, load_config)
@@ -140,11 +142,13 @@ class Daemon:
         """Start the writer, and settle what an earlier daemon left."""
         reader = self.readers.first
         newest_entry, leapt_at = reader.old.newest_entry(), reader.leapt_at()  # before there are ours
+        newest_log = reader.last_log_id()
         self._writer.start()
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
+        self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())
 
     def start_fork_server(self) -> None:
@@ -158,6 +162,7 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._closing = Closing.STOPPING
+        self._others.close()
         self.reload.close()
         self.retention.close()
         self.schedules.close()
@@ -338,6 +343,25 @@ def _schedules(daemon: Daemon) -> Schedules:
     )
 
 
+def _others(daemon: Daemon) -> Others:
+    def call_others(name: str | None) -> None:
+        daemon._writer.told_as = name
+
+    return Others(
+        attempts=daemon.supervisor.attempts,
+        followers=daemon.followers,
+        waiters=daemon.waiters,
+        group_waiters=daemon.group_waiters,
+        recent=daemon.recent,
+        schedules=daemon.schedules,
+        lanes=lambda: daemon._writer.lanes,
+        read=daemon.readers.read,
+        record=daemon.record,
+        call_others=call_others,
+        in_background=daemon.background.start,
+    )
+
+
 def _schedule_requests(daemon: Daemon) -> ScheduleRequests:
     return ScheduleRequests(
         daemon.schedules,
@@ -354,7 +378,7 @@ def _deliveries(daemon: Daemon) -> Deliveries:
         supervisor=daemon.supervisor,
         due_timer=daemon._due_timer,
         counters=daemon.counters,
-        followers=daemon.followers,
+        publish=daemon._others.publish,
         waiters=daemon.waiters,
         group_waiters=daemon.group_waiters,
         recent=daemon.recent,

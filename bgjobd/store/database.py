@@ -188,6 +188,9 @@ class SqliteFile(SqliteDatabase):
     def count_ids(self, last_job: int, last_group: int) -> None:
         """AUTOINCREMENT has counted them."""
 
+    def tell(self, text: str) -> None:
+        """Nobody listens."""
+
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""
 

@@ -55,6 +55,7 @@ from bgjobd.store.items import (
     OccurrencesDue,
     SchedulePut,
 )
+from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
@@ -134,7 +135,12 @@ class _Known(NamedTuple):
 
 
 class Ledger:
-    """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
+    """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
+
+    `told_as` is how this daemon calls itself to others that listen; None as long as nobody does.
+    """
+
+    told_as: str | None = None
 
     def __init__(self, database: Database, boot_id: str, jitter: Callable[[], float]) -> None:
         self._database = database
@@ -166,6 +172,8 @@ class Ledger:
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
+                if self.told_as is not None:
+                    self._tell(notice_of(batch, items, answers, lines, self.told_as))
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
             self._database.commit_writing()
@@ -391,6 +399,10 @@ class Ledger:
         lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
         self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
         return tuple(lines)
+
+    def _tell(self, notice: Notice | None) -> None:
+        if notice is not None:
+            self._database.tell(text_of(notice))
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
         """How many rows that has changed."""

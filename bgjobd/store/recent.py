@@ -5,7 +5,7 @@ It is fed with the rows that were committed, so what it does not know for sure i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -94,6 +94,11 @@ class RecentJobs:
             if isinstance(answer, Deleted):
                 for job_id in answer.jobs:
                     self._known.pop(job_id, None)
+
+    def forget(self, job_ids: Iterable[int]) -> None:
+        """Somebody else has changed these."""
+        for job_id in job_ids:
+            self._known.pop(job_id, None)
 
     def _follow(self, written: Written) -> None:
         for kind in (Kind.NEW_JOB, Kind.NEW_TIED_JOB):

@@ -104,7 +104,10 @@ class _Trouble:
 
 
 class Writer:
-    """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn."""
+    """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn.
+
+    `told_as` is by which name others are told of what is committed; None where nobody listens.
+    """
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Writer:
         deliver: Callable[[Delivery], None],
     ) -> None:
         self.lanes = lanes
+        self.told_as: str | None = None
         self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
@@ -223,6 +227,7 @@ class Writer:
 
     def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
         """Once more at once, and without a word, where another transaction was in the way."""
+        ledger.told_as = self.told_as
         for _ in range(AT_ONCE - 1):
             try:
                 return ledger.commit(items, self.lanes, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
@@ -65,6 +65,9 @@ class Database(Protocol):
         Here is the place of ids that several hosts give, in blocks.
         """
 
+    def tell(self, text: str) -> None:
+        """Have those who listen hear this once it is committed, if it is; at most once a transaction, last of all."""
+
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""
 
@@ -73,6 +76,25 @@ class Database(Protocol):
 
     def roll_back(self) -> None:
         """Nothing is left of the transaction, nor an error told."""
+
+
+class Looked(NamedTuple):
+    """What somebody who listens finds from time to time: the newest log entry, and whether others listen as well.
+
+    `may_have_missed`: nobody listened for a while.
+    """
+
+    last_entry: int
+    has_others: bool
+    may_have_missed: bool = False
+
+
+class Listening(Protocol):
+    """Hears, on a thread of its own, what others tell."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Ground(Protocol):
@@ -113,6 +135,14 @@ class Engine(Protocol):
         """`is_patient`: a question may take as long as it does, for nobody waits for the next."""
 
     def ground(self) -> Ground: ...
+
+    def listen(
+        self, on_text: Callable[[str], None], on_look: Callable[[Looked], None], greeting: str, beat: float
+    ) -> Listening | None:
+        """What is to be started to hear what others tell, and to look each `beat` seconds; None where nobody can.
+
+        Both are called on its thread. `greeting` is what the others are told when it begins.
+        """
 
     def size(self, database: Database) -> int:
         """How many bytes it takes."""

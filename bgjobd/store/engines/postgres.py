@@ -20,8 +20,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import Database, Given
+from bgjobd.store.engines import Database, Given, Looked
 from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines.postgres_listening import TELL, PostgresListening
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -140,6 +141,16 @@ class PostgresConnection:
         with as_peewees_own:
             return self._open().execute(sql, values)
 
+    def fileno(self) -> int:
+        """What can be read once something is told."""
+        with as_peewees_own:
+            return int(self._real.fileno())
+
+    def heard(self) -> list[str]:
+        """What was told of what this connection listens to."""
+        with as_peewees_own:
+            return [told.payload for told in self._real.notifies(timeout=0)]
+
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
@@ -223,6 +234,9 @@ class PostgresDatabase:
             if last > self._counted.get(sequence, 0):
                 self._connection.run(_COUNT.format(sequence), (last,))
                 self._counted[sequence] = last
+
+    def tell(self, text: str) -> None:
+        self._connection.run(TELL, (text,))
 
     def lock_log(self) -> None:
         self._connection.run(f"SELECT pg_advisory_xact_lock({_LOG_LOCK})")
@@ -330,6 +344,14 @@ class Postgres:
 
     def ground(self) -> Server:
         return Server()
+
+    def listen(
+        self, on_text: Callable[[str], None], on_look: Callable[[Looked], None], greeting: str, beat: float
+    ) -> PostgresListening:
+        def connect() -> PostgresConnection:
+            return PostgresConnection(self.address, for_reading=False)
+
+        return PostgresListening(connect, on_text, on_look, greeting, beat)
 
     def size(self, database: Database) -> int:
         """Of all that the schema has."""
