@@ -18,6 +18,7 @@ from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted, LogLine
 from bgjobd.store.items import (
     Item,
+    QueuePaused,
     QueueResumed,
     ScheduleDeleted,
     SchedulePut,
@@ -78,7 +79,7 @@ def notice_of(
                 *(bulk.first.queue for bulk in batch.bulks if not bulk.first.is_blocked),
                 *(queue for queue, _ in batch.touched),
                 *batch.resumed,
-                *(item.queue for item in items if isinstance(item, QueueResumed)),
+                *(item.queue for item in items if isinstance(item, QueuePaused | QueueResumed)),
             ]
         ),
         jobs=frozenset(known - ended),
