@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -41,6 +43,11 @@ class Telling:
         while not Path(path).exists():
             time.sleep(0.01)
         self.context.emit("last")
+
+    def log(self, name, count):
+        for number in range(count):
+            self.context.logger.info("%s %s", name, number)
+            time.sleep(0.002)
 '''
 
 TOLD_AFTER = (
@@ -64,6 +71,7 @@ class Pair:
 
     here: Client
     there: Client
+    first: Job[Any]
 
     def __init__(self, postgresql: PostgreSQL, directory: Path) -> None:
         self._postgresql = postgresql
@@ -79,7 +87,7 @@ class Pair:
             with one.client() as self.here, other.client() as self.there:
                 eventually(lambda: len(self.listeners()) == 2)
                 try:
-                    self.held()
+                    self.first = self.held()
                     yield self
                 finally:
                     for number in range(1, self._held + 1):
@@ -128,8 +136,9 @@ class Pair:
         with psycopg.connect(self._postgresql.dsn(self._name), autocommit=True) as connection:
             return connection.execute(sql).fetchall()  # type: ignore[arg-type]  # the texts are of these tests
 
-    def lines(self) -> list[str]:
-        return [line for running in self._daemons for line in running.lines()]
+    def lines(self, *places: int) -> list[str]:
+        """What these daemons have logged, or both."""
+        return [line for place in places or (0, 1) for line in self._daemons[place].lines()]
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +148,11 @@ def pair(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> It
         assert [line for line in pair.lines() if "bug:" in line] == []
 
 
-@contextmanager
-def meanwhile(call: Callable[[], T]) -> Iterator[Callable[[], T]]:
+def meanwhile(call: Callable[[], T]) -> Callable[[], T]:
     """Have it called on another thread; gives what waits for what it comes to."""
-    with ThreadPoolExecutor(1) as threads:
-        called = threads.submit(call)
-        yield lambda: called.result(20)
+    came: Queue[T] = Queue()
+    threading.Thread(target=lambda: came.put(call()), daemon=True).start()
+    return lambda: came.get(timeout=20)
 
 
 def echo(client: Client, value: Any = None, **options: Any) -> Job[Any]:
@@ -165,10 +173,10 @@ def test_a_job_that_waits_for_its_time_runs_where_a_slot_is_free_then(pair: Pair
 
 def test_a_wait_here_ends_when_the_job_has_ended_there(pair: Pair) -> None:
     job = pair.held()
-    with meanwhile(lambda: (job.wait(20), time.time())) as waited:
-        eventually(lambda: pair.here.get(job.id).snapshot["status"] == "running")
-        pair.go(job)
-        ended, at = waited()
+    waited = meanwhile(lambda: (job.wait(20), time.time()))
+    eventually(lambda: pair.here.get(job.id).snapshot["status"] == "running")
+    pair.go(job)
+    ended, at = waited()
     assert ended["status"] == "completed"
     (took,) = pair.ask(TOLD_AFTER.format(at, job.id))[0]
     assert took < AT_ONCE
@@ -178,14 +186,39 @@ def test_a_wait_for_a_group_here_ends_when_its_last_job_has_ended_there(pair: Pa
 
 
 def test_who_follows_the_log_has_each_entry_once_in_the_order_of_ids(pair: Pair) -> None:
-    with (
-        pair.here.follow_logs(limit=0) as followed,
-        meanwhile(lambda: [next(followed)["id"] for _ in range(40)]) as heard,
-    ):
+    with pair.here.follow_logs(limit=0) as followed:
+        heard = meanwhile(lambda: [next(followed)["id"] for _ in range(40)])
         for number in range(10):
             echo(pair.there if number % 2 else pair.here, number).result(20)
         ids = heard()
     assert ids == list(range(ids[0], ids[0] + 40))
+
+
+def test_who_follows_at_either_has_what_both_commit_at_the_same_time_in_one_order(pair: Pair) -> None:
+    with ExitStack() as stack:
+        pair.go(pair.first)
+        pair.first.wait(20)
+        followed = [stack.enter_context(client.follow_logs(limit=0)) for client in (pair.here, pair.there)]
+        heard = [meanwhile(partial(ids_up_to_the_ends_of, 2, one)) for one in followed]
+        for client, name in ((pair.here, "h"), (pair.there, "t")):
+            client.run_background_job("telling.Telling", "log", {"name": name, "count": 300})
+        here, there = [wait() for wait in heard]
+        pair.first = pair.held()
+    assert here == there == list(range(here[0], here[-1] + 1))
+    assert [f"{name} 299" in "\n".join(pair.lines(place)) for place in (0, 1) for name in "ht"] == [
+        *(True, False),
+        *(False, True),
+    ]
+
+
+def ids_up_to_the_ends_of(jobs: int, followed: Iterator[dict[str, Any]]) -> list[int]:
+    """The ids of the entries until so many jobs have ended."""
+    found, ended = [], 0
+    while ended < jobs:
+        entry = next(followed)
+        found.append(entry["id"])
+        ended += entry["message"] == "Background job completed processing"
+    return found
 
 
 def test_what_is_cancelled_here_is_stopped_there(pair: Pair) -> None:
