@@ -43,13 +43,13 @@ class InOrder:
         else:
             self._tell(committed)
 
-    def note_others(self, last: int, job_ids: Iterable[int]) -> None:
-        """Others have committed log entries up to this one, and have changed these jobs."""
+    def note_others(self, last: int | None, job_ids: Iterable[int]) -> None:
+        """Others have committed log entries up to this one, None: nobody knows which; and have changed these jobs."""
         if not (self._followers.is_followed or self._held):
-            self.last = max(self.last, last)
+            self.last = max(self.last, last or 0)
             return
         self._jobs.update(job_ids)
-        if last > self.last or self._jobs or self._held:
+        if last is None or last > self.last or self._jobs or self._held:
             self._read()
 
     def _read(self) -> None:

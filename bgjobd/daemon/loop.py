@@ -359,6 +359,7 @@ def _others(daemon: Daemon) -> Others:
         record=daemon.record,
         call_others=call_others,
         in_background=daemon.background.start,
+        say=daemon.say,
     )
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from bgjob.errors import RequestError
+from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
@@ -38,7 +39,8 @@ Stop = tuple[AttemptKey, StopReason]
 class Others:
     """Hears of the others' commits, and has who waits or follows here hear of them; on the loop only.
 
-    `lanes` are those that are open, `call_others` gets this daemon's name while others listen, else None.
+    `lanes` are those that are open, `call_others` gets this daemon's name while others listen, else None. `say` writes
+    a line about the daemon itself.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Others:
         record: Callable[[Item], Awaitable[Any]],
         call_others: Callable[[str | None], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
+        say: Callable[[EntryType, str], None],
     ) -> None:
         self._attempts = attempts
         self._followers = followers
@@ -67,16 +70,20 @@ class Others:
         self._record = record
         self._call_others = call_others
         self._in_background = in_background
+        self._say = say
         self._in_order = InOrder(followers, self._news, in_background)
         self._loop = asyncio.get_running_loop()
         self._listening: Listening | None = None
         self._name = secrets.token_hex(_NAME_BYTES)
+        self._trouble: str | None = None
+        self._beat = 0.0
         self._newest = 0
         self._is_wanted = False
         self._is_looking = False
 
     def start(self, engine: Engine, beat: float, last_entry: int) -> None:
         """Listen, where there may be others; from behind this log entry on."""
+        self._beat = beat
         self._newest = self._in_order.last = last_entry
         self._listening = engine.listen(
             self._on_loop(self._on_text),
@@ -134,16 +141,26 @@ class Others:
 
     def _on_look(self, looked: Looked) -> None:
         """What comes by no notice, or has got lost, is found so."""
+        self._note_trouble(looked.trouble)
         self._call_others(self._name if looked.has_others else None)
         is_new = looked.has_others and looked.last_entry > self._newest
         self._newest = max(self._newest, looked.last_entry)
         if looked.may_have_missed or is_new:
-            self._look_at_all(looked.last_entry)
+            self._look_at_all(looked.last_entry if looked.trouble is None else None)
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        """Say once that nothing is heard, and that it is again."""
+        before, self._trouble = self._trouble, trouble
+        if trouble is not None and before is None:
+            what = f"what other daemons commit is not heard of, but looked for every {self._beat:g} s"
+            self._say(EntryType.FAILURE, f"{what}: {trouble}")
+        elif trouble is None and before is not None:
+            self._say(EntryType.INFO, "what other daemons commit is heard of again")
 
     # What is done
 
-    def _look_at_all(self, last_entry: int) -> None:
-        """Everything may have changed."""
+    def _look_at_all(self, last_entry: int | None) -> None:
+        """Everything may have changed; None: also which the newest entry is."""
         self._recent.take(None)
         self._look_for_jobs()
         self._schedules.on_others()

@@ -175,6 +175,15 @@ def test_what_cannot_be_read_now_is_told_the_next_time() -> None:
     play(scene)
 
 
+def test_where_nobody_knows_what_there_is_it_is_read() -> None:
+    async def scene(stage: Scene) -> None:
+        stage.stored = [1]
+        stage.in_order.note_others(None, ())
+        assert await stage.settled() == [1]
+
+    play(scene)
+
+
 def test_nothing_is_read_where_nobody_follows() -> None:
     async def scene(stage: Scene) -> None:
         stage.in_order.note_others(5, [1])

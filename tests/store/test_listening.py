@@ -127,6 +127,19 @@ def test_a_connection_that_breaks_is_made_anew_and_says_that_something_may_have_
         assert heard.texts.get(timeout=20) == "hello"
 
 
+def test_who_can_not_listen_says_why_at_each_beat(tmp_path: Path) -> None:
+    looks: Queue[Looked] = Queue()
+    listening = Postgres(f"host={tmp_path} dbname=shop").listen(lambda text: None, looks.put, "hello", OFTEN)
+    listening.start()
+    try:
+        for _ in range(2):
+            look = looks.get(timeout=20)
+            assert look.may_have_missed
+            assert "No such file" in str(look.trouble)
+    finally:
+        listening.close()
+
+
 def test_who_listens_no_more_leaves_no_thread(place: Postgres) -> None:
     before = threading.active_count()
     with listening(place):

@@ -69,6 +69,7 @@ class PostgresListening:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._end = os.eventfd(0)
         self._is_closed = False
+        self._has_heard = False
 
     def start(self) -> None:
         self._thread.start()
@@ -83,10 +84,13 @@ class PostgresListening:
 
     def _run(self) -> None:
         while not self._is_closed:
+            self._has_heard = False
             try:
                 self._listen()
-            except DatabaseError:
-                self._wait(None, time.monotonic() + self._beat)  # the writer tells of what is wrong
+            except DatabaseError as error:
+                if not self._has_heard:  # else the next one may be had at once
+                    self._on_look(Looked(may_have_missed=True, trouble=" ".join(str(error).split())))
+                    self._wait(None, time.monotonic() + self._beat)
 
     def _listen(self) -> None:
         """Hear as long as the connection holds. Raises DatabaseError."""
@@ -96,6 +100,7 @@ class PostgresListening:
                 ear.run(statement)
             ear.run(TELL, (self._greeting,))
             self._look(ear, may_have_missed=True)
+            self._has_heard = True
             while not self._is_closed:
                 next_look = time.monotonic() + self._beat
                 while self._wait(ear, next_look):
