@@ -173,7 +173,7 @@ class Ledger:
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
                 lines = self._store_entries(batch)
                 if self.told_as is not None:
-                    self._tell(notice_of(batch, items, answers, lines, self.told_as))
+                    self._tell(notice_of(batch, items, answers, self.told_as))
                 next_expiry = min(next_expiry, batch.next_expiry)
             tally = self._tally_after(items, batch)
             self._database.commit_writing()

@@ -6,7 +6,7 @@ It says where to look, not what is there: who hears of it reads the rows that it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from bgjob.words import Status
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.store.batch import Batch
-from bgjobd.store.committed import Deleted, LogLine
+from bgjobd.store.committed import Deleted
 from bgjobd.store.items import (
     Item,
     QueuePaused,
@@ -28,7 +28,7 @@ from bgjobd.store.items import (
 from bgjobd.store.written import Kind
 
 MOST_BYTES: Final = 7_900
-"""PostgreSQL takes less than 8,000."""
+"""PostgreSQL takes less than 8,000, with the id that it puts in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Notice:
 
     In `queues` jobs may start, now or later. `jobs` that were there before have changed, or are gone, `ended` and
     `groups` have ended, those `valued` have emitted values. `stops` are attempts that whoever holds them is to end,
-    each with why. `log` is the id of the newest log entry, 0 where there is no new one. `schedules` are others now.
+    each with why. `log` is the id of the newest log entry, which the database puts in. `schedules` are others now.
     `look`: it was more than can be told, so everything may have changed.
     """
 
@@ -58,17 +58,14 @@ _NAMES: Final = tuple(field.name for field in fields(Notice))
 _OF_SCHEDULES: Final = (SchedulePut, ScheduleDeleted, SchedulesDefined, SchedulesSetBack)
 
 
-def notice_of(
-    batch: Batch, items: Sequence[Item], answers: Sequence[Any], lines: Sequence[LogLine], by: str
-) -> Notice | None:
-    """What the transaction is to tell; None where it concerns nobody."""
+def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: str) -> Notice | None:
+    """What the transaction is to tell, but for `log`, which is known where it is sent; None where that is nothing."""
     latest = {job.id: job for job in batch.changed}
     deleted = {id for answer in answers if isinstance(answer, Deleted) for id in answer.jobs}
     ended = frozenset([job.id for job in batch.ended])
     known = latest.keys() - _new_jobs(batch) | batch.placed.keys() | deleted
     notice = Notice(
         by,
-        log=max([*_last_of_bulks(batch), *(line.id for line in lines[-1:])], default=0),
         queues=frozenset(
             [
                 *(
@@ -92,7 +89,7 @@ def notice_of(
         schedules=any(isinstance(item, _OF_SCHEDULES) for item in items),
         look=batch.has_unseen_changes,
     )
-    return None if notice == Notice(by) else notice
+    return None if notice == Notice(by) and not (batch.entries or batch.bulks) else notice
 
 
 def _new_jobs(batch: Batch) -> set[int]:
@@ -101,19 +98,15 @@ def _new_jobs(batch: Batch) -> set[int]:
     return {row["id"] for written in batch.written for kind in kinds for row in written.get(kind, ())}
 
 
-def _last_of_bulks(batch: Batch) -> Iterable[int]:
-    return (bulk.first_line.id + len(bulk) - 1 for bulk in batch.bulks)
-
-
 def text_of(notice: Notice) -> str:
-    """As it is sent: JSON, without what is not so; where that is too long it says so, and what it is up to."""
+    """As it is sent: a JSON object, without what is not so; where that is too long it says no more than to look."""
     told: dict[str, Any] = {name: sorted(getattr(notice, name)) for name in _SETS}
-    told |= {"by": notice.by, "log": notice.log, "schedules": notice.schedules, "look": notice.look}
+    told |= {"by": notice.by, "schedules": notice.schedules, "look": notice.look}
     told["stops"] = [[*key, reason] for key, reason in sorted(notice.stops)]
     text = to_json({name: value for name, value in told.items() if value})
     if len(text.encode()) <= MOST_BYTES:
         return text
-    return text_of(Notice(notice.by, log=notice.log, look=True))
+    return text_of(Notice(notice.by, look=True))
 
 
 def notice_from(text: str) -> Notice:

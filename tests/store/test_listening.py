@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tests.store.samples import BOOT, asked, submission
 from tests.support import eventually
 
 SELDOM, OFTEN = 60.0, 0.1
+HELLO = '{"by":"hello"}'
 
 
 @pytest.fixture
@@ -40,16 +42,22 @@ class Heard:
         self.texts: Queue[str] = Queue()
         self.looks: Queue[Looked] = Queue()
 
+    def next(self) -> dict[str, Any]:
+        """What is told next, without the newest log entry."""
+        told: dict[str, Any] = json.loads(self.texts.get(timeout=20))
+        del told["log"]
+        return told
+
 
 @contextmanager
-def listening(place: Postgres, beat: float = SELDOM, greeting: str = "hello") -> Iterator[Heard]:
+def listening(place: Postgres, beat: float = SELDOM, greeting: str = HELLO) -> Iterator[Heard]:
     """Listens meanwhile; its first look, and its own greeting, are taken already."""
     heard = Heard()
     listening = place.listen(heard.texts.put, heard.looks.put, greeting, beat)
     listening.start()
     try:
         assert heard.looks.get(timeout=20).may_have_missed
-        assert heard.texts.get(timeout=20) == greeting
+        assert heard.next() == json.loads(greeting)
         yield heard
     finally:
         listening.close()
@@ -74,18 +82,18 @@ def writer(place: Postgres, told_as: str | None) -> Iterator[Callable[..., Deliv
 
 
 def test_of_a_file_nobody_can_listen(tmp_path: Path) -> None:
-    assert Sqlite(tmp_path).listen(print, print, "hello", OFTEN) is None  # type: ignore[func-returns-value]
+    assert Sqlite(tmp_path).listen(print, print, HELLO, OFTEN) is None  # type: ignore[func-returns-value]
 
 
 def test_what_is_committed_is_heard_and_nothing_of_what_came_to_nothing(place: Postgres) -> None:
     with listening(place) as heard:
         database = PostgresDatabase(place.address, for_reading=False)
-        for text, end in (("lost", database.roll_back), ("news", database.commit_writing)):
+        for what, end in (("lost", database.roll_back), ("news", database.commit_writing)):
             database.begin_writing()
-            database.tell(text)
+            database.tell(f'{{"by":"{what}"}}')
             end()
         database.close()
-        assert heard.texts.get(timeout=20) == "news"
+        assert heard.next() == {"by": "news"}
 
 
 def test_a_commit_is_told_by_the_writer_as_long_as_others_listen(place: Postgres) -> None:
@@ -99,10 +107,10 @@ def test_a_commit_is_told_by_the_writer_as_long_as_others_listen(place: Postgres
 
 
 def test_who_begins_to_listen_is_greeted_by_the_others_looks(place: Postgres) -> None:
-    with listening(place, OFTEN, "first") as first:
+    with listening(place, OFTEN, '{"by":"first"}') as first:
         assert not first.looks.get(timeout=20).has_others
-        with listening(place, OFTEN, "second") as second:
-            assert first.texts.get(timeout=20) == "second"
+        with listening(place, OFTEN, '{"by":"second"}') as second:
+            assert first.next() == {"by": "second"}
             assert eventually(lambda: first.looks.get(timeout=20).has_others)
             assert second.looks.get(timeout=20).has_others
         assert eventually(lambda: not first.looks.get(timeout=20).has_others)
@@ -124,12 +132,12 @@ def test_a_connection_that_breaks_is_made_anew_and_says_that_something_may_have_
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert eventually(lambda: heard.looks.get(timeout=20).may_have_missed)
-        assert heard.texts.get(timeout=20) == "hello"
+        assert heard.next() == json.loads(HELLO)
 
 
 def test_who_can_not_listen_says_why_at_each_beat(tmp_path: Path) -> None:
     looks: Queue[Looked] = Queue()
-    listening = Postgres(f"host={tmp_path} dbname=shop").listen(lambda text: None, looks.put, "hello", OFTEN)
+    listening = Postgres(f"host={tmp_path} dbname=shop").listen(lambda text: None, looks.put, HELLO, OFTEN)
     listening.start()
     try:
         for _ in range(2):

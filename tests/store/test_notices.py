@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
-from bgjobd.store.items import Item, Look, QueuePaused, QueueResumed
+from bgjobd.store.items import Item, Look, Noted, QueuePaused, QueueResumed
 from bgjobd.store.notices import MOST_BYTES, Notice, notice_from, text_of
 from tests.store.samples import COMPLETED, FAILED, NO_SLOTS, NOW, Store, asked, cancels, ends, submission
 
@@ -54,9 +55,9 @@ def test_nothing_is_told_where_nobody_listens(told: Overheard, store: Store) -> 
 
 
 def test_a_job_that_nobody_has_started_is_told_by_its_queue(told: Overheard) -> None:
-    assert told.of(submission(asked(queue="mail"))) == notice(log=1, queues={"mail"})
+    assert told.of(submission(asked(queue="mail"))) == notice(queues={"mail"})
     later = told.of(submission(asked(queue="later", scheduled_at=NOW + 60)))
-    assert later == notice(log=2, queues={"later"})
+    assert later == notice(queues={"later"})
 
 
 def test_a_job_that_has_started_where_it_was_submitted_concerns_no_queue(told: Overheard) -> None:
@@ -87,6 +88,11 @@ def test_a_cancel_tells_which_attempt_is_to_be_stopped(told: Overheard, store: S
     assert cancelled.jobs == {job_id}
 
 
+def test_what_is_logged_of_a_job_that_is_as_before_is_told(told: Overheard, store: Store) -> None:
+    job_id = store.run_one()
+    assert told.of(Noted(job_id, 1, EntryType.INFO, "looked at")) == notice()
+
+
 def test_a_pause_and_its_end_are_told_by_the_queue(told: Overheard) -> None:
     assert told.of(QueuePaused("mail", NOW + 60)) == notice(queues={"mail"})
     assert told.of(QueueResumed("mail")) == notice(queues={"mail"})
@@ -95,7 +101,6 @@ def test_a_pause_and_its_end_are_told_by_the_queue(told: Overheard) -> None:
 def test_what_is_told_is_read_as_it_was() -> None:
     whole = Notice(
         HERE,
-        log=7,
         queues=frozenset({"a", "ü"}),
         jobs=frozenset({1, 2}),
         ended=frozenset({3}),
@@ -109,9 +114,9 @@ def test_what_is_told_is_read_as_it_was() -> None:
 
 
 def test_of_too_much_it_is_told_that_everything_may_have_changed() -> None:
-    text = text_of(notice(log=9, jobs=set(range(10**9, 10**9 + 2000))))
+    text = text_of(notice(jobs=set(range(10**9, 10**9 + 2000))))
     assert len(text.encode()) <= MOST_BYTES
-    assert notice_from(text) == notice(log=9, look=True)
+    assert notice_from(text) == notice(look=True)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ class Database(Protocol):
         """
 
     def tell(self, text: str) -> None:
-        """Have those who listen hear this once it is committed, if it is; at most once a transaction, last of all."""
+        """Have those who listen hear this object, JSON, once it is committed, if it is; with the id of the newest log
+        entry in it, `log`. At most once a transaction, last of all.
+        """
 
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""

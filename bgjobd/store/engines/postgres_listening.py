@@ -17,7 +17,9 @@ from peewee import DatabaseError
 from bgjobd.store.engines import Looked
 
 CHANNEL: Final = "bgjobd"
-TELL: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
+NEWEST: Final = "(SELECT coalesce(max(id), 0) FROM job_logs)"
+TELL: Final = f"""SELECT pg_notify('{CHANNEL}', '{{"log":' || {NEWEST} || ',' || substr(%s, 2))"""
+"""An object of JSON is told with the newest log entry in it: whoever writes entries need not wait for their ids."""
 
 _LISTENING: Final = 0x62676A6F03
 """An advisory lock that all who listen share: who else holds it is another."""
@@ -28,7 +30,7 @@ _BEGIN: Final = (
     f"LISTEN {CHANNEL}",
 )
 _LOOK: Final = f"""
-    SELECT (SELECT coalesce(max(id), 0) FROM job_logs), EXISTS (
+    SELECT {NEWEST}, EXISTS (
         SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND classid = {_LISTENING >> 32} AND objid = {_LISTENING & 0xFFFFFFFF} AND pid <> pg_backend_pid())
