@@ -237,6 +237,16 @@ def test_who_watches_here_hears_of_what_happens_there(pair: Pair) -> None:
         assert [summary["status"] for summary in watched][-1] == "completed"
 
 
+def test_who_follows_the_log_of_one_job_here_is_done_when_that_has_ended_there(pair: Pair) -> None:
+    job = pair.held()
+    with pair.here.follow_logs(id=job.id) as followed:
+        heard = [next(followed)["message"]]
+        pair.go(job)
+        heard += [entry["message"] for entry in followed]
+    assert heard[-1] == "Background job completed processing"
+    assert len(heard) == len(set(heard)) == len(pair.there.logs(id=job.id).items)
+
+
 def test_values_that_are_emitted_there_are_told_here_each_once(pair: Pair, tmp_path: Path) -> None:
     given = {"values": [1, 2, 3], "path": str(tmp_path / "go")}
     job = pair.here.run_background_job("telling.Telling", "tell", given)
