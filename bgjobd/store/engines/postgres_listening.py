@@ -21,7 +21,7 @@ NEWEST: Final = "(SELECT coalesce(max(id), 0) FROM job_logs)"
 TELL: Final = f"""SELECT pg_notify('{CHANNEL}', '{{"log":' || {NEWEST} || ',' || substr(%s, 2))"""
 """An object of JSON is told with the newest log entry in it: whoever writes entries need not wait for their ids."""
 
-_LISTENING: Final = 0x62676A6F03
+_LISTENING: Final = 0x62676A6F20
 """An advisory lock that all who listen share: who else holds it is another."""
 
 _BEGIN: Final = (
