@@ -18,6 +18,7 @@ import pytest
 from bgjob import Client
 from bgjob.client import Job
 from bgjob.errors import ScheduleNotFoundError
+from bgjobd.store.engines.postgres_listening import LISTENING
 from tests.daemon.running import RunningDaemon, daemon
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -53,8 +54,8 @@ class Telling:
 TOLD_AFTER = (
     "SELECT {} - extract(epoch FROM finished_at::timestamptz) FROM bgjobd.background_jobs WHERE id = {}"
 )
-LISTENER = """
-    pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'
+LISTENER = f"""
+    pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {LISTENING & 0xFFFFFFFF}
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 

@@ -21,19 +21,19 @@ NEWEST: Final = "(SELECT coalesce(max(id), 0) FROM job_logs)"
 TELL: Final = f"""SELECT pg_notify('{CHANNEL}', '{{"log":' || {NEWEST} || ',' || substr(%s, 2))"""
 """An object of JSON is told with the newest log entry in it: whoever writes entries need not wait for their ids."""
 
-_LISTENING: Final = 0x62676A6F20
+LISTENING: Final = 0x62676A6F20
 """An advisory lock that all who listen share: who else holds it is another."""
 
 _BEGIN: Final = (
     "SET statement_timeout = '10s'",
-    f"SELECT pg_advisory_lock_shared({_LISTENING})",
+    f"SELECT pg_advisory_lock_shared({LISTENING})",
     f"LISTEN {CHANNEL}",
 )
 _LOOK: Final = f"""
     SELECT {NEWEST}, EXISTS (
         SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND classid = {_LISTENING >> 32} AND objid = {_LISTENING & 0xFFFFFFFF} AND pid <> pg_backend_pid())
+            AND classid = {LISTENING >> 32} AND objid = {LISTENING & 0xFFFFFFFF} AND pid <> pg_backend_pid())
 """
 _ENDING_FOR: Final = 1.0
 """Seconds for the thread to end; it may wait for a server that does not answer."""
