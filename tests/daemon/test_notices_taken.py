@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
-from bgjobd.daemon.followers import Followers
+from bgjobd.daemon.followers import Followers, Lines
 from bgjobd.daemon.others import Others
 from bgjobd.daemon.waiters import Waiters
+from bgjobd.store.committed import Committed, LogLine
 from bgjobd.store.engines import Engine, Looked
+from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.news import Missed
 from bgjobd.store.notices import Notice, notice_from, text_of
 from bgjobd.store.recent import RecentJobs
+from bgjobd.store.tally import Tally
 
 BEAT = 5.0
 
@@ -34,13 +39,13 @@ class Scene:
         self.on_way: set[tuple[int, int]] = set()
         self.missed = Missed((), (), ())
         self.lanes = Lanes(4, {"default": None})
-        self.waiters, self.group_waiters = Waiters(), Waiters()
+        self.waiters, self.group_waiters, self.followers = Waiters(), Waiters(), Followers()
         self.name: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         note = self.seen.append
         self.others = Others(
             attempts=cast(Any, _Attempts(self)),
-            followers=Followers(),
+            followers=self.followers,
             waiters=self.waiters,
             group_waiters=self.group_waiters,
             recent=cast(
@@ -59,7 +64,11 @@ class Scene:
         )
         self.tell: Callable[[str], None] = lambda text: None
         self.look: Callable[[Looked], None] = lambda looked: None
-        self.others.start(cast(Engine, SimpleNamespace(listen=self._listen)), BEAT, 10)
+        self.start(cast(Engine, SimpleNamespace(listen=self._listen)))
+
+    def start(self, engine: Engine) -> None:
+        self.name = None
+        self.others.start(engine, BEAT, 10)
 
     def _listen(self, on_text: Any, on_look: Any, greeting: str, beat: float) -> Any:
         self.tell, self.look, self.greeting = on_text, on_look, greeting
@@ -220,5 +229,21 @@ def test_that_nothing_is_heard_is_said_once_and_looked_for_at_each_beat() -> Non
             ),
             (EntryType.INFO, "what other daemons commit is heard of again"),
         ]
+
+    play(scene)
+
+
+def test_beside_a_file_there_is_nobody_and_no_thread_and_commits_are_told_as_they_come(
+    tmp_path: Path,
+) -> None:
+    async def scene(stage: Scene) -> None:
+        threads = threading.active_count()
+        stage.start(Sqlite(tmp_path))
+        assert threading.active_count() == threads
+        assert stage.name is None
+        with stage.followers.lines(lambda commit: Lines(commit.lines)) as follower:
+            line = LogLine(99, 0.0, EntryType.INFO, "far ahead", 1, 1, "shop.Email", "send")
+            stage.others.publish(Committed((), (), (), (), (line,), None, (), Tally({}, {}), ()))
+            assert await follower.next() == [line]
 
     play(scene)
