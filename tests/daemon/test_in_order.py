@@ -149,6 +149,17 @@ def test_nobody_hears_of_a_job_as_it_was_before_it_was_read() -> None:
     play(scene)
 
 
+def test_what_waits_behind_a_read_is_part_of_it_also_without_an_entry() -> None:
+    async def scene(stage: Scene) -> None:
+        stage.jobs = {1: job(1, Status.COMPLETED)}
+        stage.stored = [1, 2]
+        stage.in_order.note_others(1, [1])
+        stage.in_order.publish(commit(changed=(job(1),)))
+        assert await stage.settled() == [1, 2, "1 completed"]
+
+    play(scene)
+
+
 def test_very_much_is_told_in_parts_and_jobs_come_last() -> None:
     async def scene(stage: Scene) -> None:
         stage.most = 2
