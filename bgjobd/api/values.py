@@ -38,7 +38,7 @@ async def follow(daemon: Daemon, given: schemas.Values, caller: Caller) -> Async
     """Those behind a number, at once though there be none, then others as they are committed; until the job has ended
     and all are told.
     """
-    with daemon.followers.values(partial(_news, given.id)) as follower:
+    with daemon.followers.values(given.id, partial(_news, given.id)) as follower:
         is_over = (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last, has_more = given.after or 0, True
         while has_more:

@@ -12,7 +12,6 @@ from bgjobd.core.log_entries import group_ended, pause_ended
 from bgjobd.core.verdict import StopReason
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
-from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.log import Line, Log, SimilarLines
 from bgjobd.store.committed import Committed, Late, LogLine, StoredBulk
@@ -25,7 +24,7 @@ from bgjobd.supervisor.supervisor import Supervisor
 class Deliveries:
     """Takes what the writer delivers. `tally` is what all jobs add up to since then; None before the first commit.
 
-    `say` writes a line about the daemon itself.
+    `publish` tells those who follow, `say` writes a line about the daemon itself.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Deliveries:
         supervisor: Supervisor,
         due_timer: DueTimer,
         counters: Counters,
-        followers: Followers,
+        publish: Callable[[Committed], None],
         waiters: Waiters,
         group_waiters: Waiters,
         recent: RecentJobs,
@@ -44,7 +43,7 @@ class Deliveries:
         self._supervisor = supervisor
         self._due_timer = due_timer
         self._counters = counters
-        self._followers = followers
+        self._publish = publish
         self._waiters = waiters
         self._group_waiters = group_waiters
         self._recent = recent
@@ -93,7 +92,7 @@ class Deliveries:
 
     def _announce(self, committed: Committed) -> bool:
         """Whether anybody waited for what has ended."""
-        self._followers.publish(committed)
+        self._publish(committed)
         self._due_timer.arm(committed.next_due)
         awaited = [job.id for job in committed.ended if self._waiters.announce(job.id)]
         awaited += [group.id for group in committed.groups if self._group_waiters.announce(group.id)]

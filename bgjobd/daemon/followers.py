@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeVar
 
 from bgjob.codec import JsonObject
 from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
 from bgjobd.store.committed import Committed, LogLine, StoredBulk, StoredValue
+from bgjobd.store.news import News
 from bgjobd.store.pages import summary_of
 from bgjobd.store.under_way import StepsUnderWay
 
@@ -29,6 +31,9 @@ _FEW: Final = 16
 """So many followers are told at once."""
 
 
+_NONE: Final[Mapping[int, JsonObject]] = MappingProxyType({})
+
+
 class TooSlowError(Exception):
     """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
 
@@ -36,7 +41,7 @@ class TooSlowError(Exception):
 class Commit:
     """A commit, or a part of one, as followers are told of it; what several of them ask for is made once.
 
-    `steps` tells in which step a job is as that is told.
+    `steps` tells in which step a job is as that is told; of those in `summaries` these are told.
     """
 
     def __init__(
@@ -46,12 +51,14 @@ class Commit:
         is_first: bool = True,
         values: Sequence[StoredValue] = (),
         steps: StepsUnderWay | None = None,
+        summaries: Mapping[int, JsonObject] = _NONE,
     ) -> None:
         self.changed = changed
         self.lines = lines
         self.is_first = is_first
         self.values = values
         self._steps = steps or StepsUnderWay()
+        self._read = summaries
         self._summaries: dict[int, JsonObject] = {}
         self._values: dict[int, Values] = {}
 
@@ -74,7 +81,7 @@ class Commit:
     def _summary(self, place: int) -> JsonObject:
         if place not in self._summaries:
             job = self.changed[place]
-            self._summaries[place] = summary_of(job, self._steps.of(job))
+            self._summaries[place] = self._read.get(job.id) or summary_of(job, self._steps.of(job))
         return self._summaries[place]
 
 
@@ -171,6 +178,7 @@ class Followers:
         self._steps = StepsUnderWay(steps)
         self._followers: set[AnyFollower] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
+        self._valued: Counter[int] = Counter()
         self._turns = Alternation()
         self._untold: deque[_Part] = deque()
         self._telling: asyncio.Task[None] | None = None
@@ -190,11 +198,26 @@ class Followers:
             yield follower
 
     @contextmanager
-    def values(self, pick: Callable[[Commit], Values | None]) -> Iterator[Follower[Values]]:
-        """Follow from now on what a job emits; None is picked where nothing is wanted."""
+    def values(self, job_id: int, pick: Callable[[Commit], Values | None]) -> Iterator[Follower[Values]]:
+        """Follow from now on what this job emits; None is picked where nothing is wanted."""
         follower = Follower(pick, self._turns)
-        with self._following(follower):
-            yield follower
+        self._valued[job_id] += 1
+        try:
+            with self._following(follower):
+                yield follower
+        finally:
+            self._valued[job_id] -= 1
+            self._valued += Counter()  # without those that nobody follows
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody is to be told of what is committed."""
+        return bool(self._followers or self._events)
+
+    @property
+    def valued(self) -> frozenset[int]:
+        """The jobs of which somebody follows what they emit."""
+        return frozenset(self._valued)
 
     @contextmanager
     def _following(self, follower: AnyFollower) -> Iterator[None]:
@@ -218,8 +241,14 @@ class Followers:
     def publish(self, committed: Committed) -> None:
         """Tell everybody: at once, or where there is much to tell, in parts, and others have their turn in between."""
         self._steps.take(committed)
-        if self._followers:
-            self._untold += _parts(committed, self._steps)
+        self._put(_parts(committed, self._steps) if self._followers else [], committed.changed)
+
+    def publish_read(self, news: News) -> None:
+        """The same of what others have committed, as it was read."""
+        self._put(_parts_of_read(news) if self._followers else [], news.jobs)
+
+    def _put(self, parts: Iterable[_Part], changed: Sequence[Job]) -> None:
+        self._untold += parts
         if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
             while self._untold:
                 commit = self._untold.popleft()()
@@ -228,7 +257,7 @@ class Followers:
         elif self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._tell())
         if self._events:
-            for event in [event for job in committed.changed for event in self._events.get(job.id, ())]:
+            for event in [event for job in changed for event in self._events.get(job.id, ())]:
                 event.set()
 
     async def _tell(self) -> None:
@@ -254,6 +283,20 @@ def _parts(committed: Committed, steps: StepsUnderWay) -> list[_Part]:
     parts += [partial(Commit, values=values[some.start : some.stop]) for some in _portions(len(values))]
     portions = [changed[some.start : some.stop] for some in _portions(len(changed))]
     parts += [partial(Commit, portion, steps=steps) for portion in portions]
+    return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
+
+
+def _parts_of_read(news: News) -> list[_Part]:
+    """The same of what was read: how the jobs stand by now."""
+    lines, values, jobs = news.lines, news.values, news.jobs
+    parts: list[_Part] = [
+        partial(Commit, lines=lines[some.start : some.stop]) for some in _portions(len(lines))
+    ]
+    parts += [partial(Commit, values=values[some.start : some.stop]) for some in _portions(len(values))]
+    parts += [
+        partial(Commit, jobs[some.start : some.stop], summaries=news.summaries)
+        for some in _portions(len(jobs))
+    ]
     return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
 
 

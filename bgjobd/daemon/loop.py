@@ -28,6 +28,7 @@ from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.others import Others
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
@@ -76,7 +77,7 @@ class Daemon:
         notifier: Notifier,
         joined: Joined | None = None,
     ) -> None:
-        place = place_of(config.daemon)
+        place = self._place = place_of(config.daemon)
         self.clock = clock
         self.limits = config.socket
         self.started_at = clock.now()
@@ -110,6 +111,7 @@ class Daemon:
         self.schedules = _schedules(self)
         self.schedule_requests = _schedule_requests(self)
         self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
+        self._others = _others(self)
         self._deliveries = _deliveries(self)
         self.inspection = _inspection(self)
         self.reload = _reload(self, load_config)
@@ -152,11 +154,13 @@ class Daemon:
         """Start the writer, and settle what an earlier daemon left."""
         reader = self.readers.first
         newest_entry, leapt_at = reader.old.newest_entry(), reader.leapt_at()  # before there are ours
+        newest_log = reader.last_log_id()
         self._writer.start()
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
+        self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())
         self.background.start(self.hosts.keep())
 
@@ -171,6 +175,7 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._closing = Closing.STOPPING
+        self._others.close()
         self.reload.close()
         self.retention.close()
         self.schedules.close()
@@ -388,6 +393,26 @@ def _hosts(daemon: Daemon, joined: Joined | None) -> Hosts:
     )
 
 
+def _others(daemon: Daemon) -> Others:
+    def call_others(name: str | None) -> None:
+        daemon._writer.told_as = name
+
+    return Others(
+        attempts=daemon.supervisor.attempts,
+        followers=daemon.followers,
+        waiters=daemon.waiters,
+        group_waiters=daemon.group_waiters,
+        recent=daemon.recent,
+        schedules=daemon.schedules,
+        lanes=lambda: daemon._writer.lanes,
+        read=daemon.readers.read,
+        record=daemon.record,
+        call_others=call_others,
+        in_background=daemon.background.start,
+        say=daemon.say,
+    )
+
+
 def _unheard(ticket: asyncio.Future[Any]) -> asyncio.Future[Any]:
     """One that nobody waits for: a refusal is nobody's business."""
     ticket.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -410,7 +435,7 @@ def _deliveries(daemon: Daemon) -> Deliveries:
         supervisor=daemon.supervisor,
         due_timer=daemon._due_timer,
         counters=daemon.counters,
-        followers=daemon.followers,
+        publish=daemon._others.publish,
         waiters=daemon.waiters,
         group_waiters=daemon.group_waiters,
         recent=daemon.recent,

@@ -128,6 +128,7 @@ class Schedules:
         self._of_catalogue: Catalogue | None = None
         self._of_missing: dict[str, str] = {}
         self._is_owed = False
+        self._is_elsewhere = False
         self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
         self.why_no_submit: _WhyNot = lambda uid: None
@@ -175,6 +176,11 @@ class Schedules:
         if self._is_owed:
             self._woken.set()
 
+    def on_others(self) -> None:
+        """Another daemon may have put some, deleted them, or dealt with what is due."""
+        self._is_elsewhere = True
+        self._woken.set()
+
     def refused(self, name: str) -> str | None:
         """Why the schedule's occurrences become no jobs as things are; None where they do, or that is not known yet."""
         kept = self.kept.get(name)
@@ -208,6 +214,8 @@ class Schedules:
         config = self._config()
         if self._taken_up is not config:
             await self._take_up(config)
+        elif self._is_elsewhere:
+            await self._take_over(config)
         ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._now()}
         if ahead:
             await self.set_back(ahead)
@@ -234,6 +242,22 @@ class Schedules:
         names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
         self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
         self._taken_up, self._of_catalogue = config, None
+
+    async def _take_over(self, config: Config) -> None:
+        """What is put elsewhere is kept here, too; what is configured here goes on from where others have come to."""
+        self._is_elsewhere = False
+        stored = {one.name: one for one in await self._read(lambda reader: reader.schedules())}
+        own = {name: kept for name, kept in self.kept.items() if kept.uid is None}
+        for name, kept in own.items():
+            if name in stored and stored[name].cursor != kept.cursor:
+                kept.known = stored[name].known
+                kept.move(stored[name].cursor)
+        put = await self._kept_of(config, [one for one in stored.values() if one.uid is not None])
+        for name, kept in put.items():
+            before = self.kept.get(name)
+            kept.job = before.job if before is not None and before.definition == kept.definition else None
+        self.kept = {**own, **put}
+        self._of_catalogue = None
 
     async def _kept_of(self, config: Config, stored: Iterable[StoredSchedule]) -> dict[str, KeptSchedule]:
         """Those that mean something; say which do not."""

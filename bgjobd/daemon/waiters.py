@@ -49,6 +49,11 @@ class Waiters:
             if not waiting:
                 self._waiters.pop(job_id, None)
 
+    @property
+    def awaited(self) -> frozenset[int]:
+        """The jobs, or groups, that somebody waits for."""
+        return frozenset(self._waiters)
+
     def announce(self, job_id: int) -> bool:
         """The job has ended; whether anybody waits for that."""
         self._tell(job_id, has_ended=True)

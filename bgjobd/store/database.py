@@ -209,6 +209,9 @@ class SqliteFile(SqliteDatabase):
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         """AUTOINCREMENT has counted those that were used."""
 
+    def tell(self, text: str) -> None:
+        """Nobody listens."""
+
     def lock_log(self) -> None:
         """The transaction has the file to itself as it is."""
 

@@ -68,6 +68,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
+from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
@@ -145,8 +146,11 @@ def _no_entry() -> int:
 class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
 
-    `host` is whose term it is, where several hosts work from the database.
+    `host` is whose term it is, where several hosts work from the database. `told_as` is how this daemon calls itself to
+    others that listen; None as long as nobody does.
     """
+
+    told_as: str | None = None
 
     def __init__(
         self, database: Database, boot_id: str, jitter: Callable[[], float], host: Term | None = None
@@ -186,6 +190,8 @@ class Ledger:
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:
                     self._tell_others(batch, known)
+                if self.told_as is not None:
+                    self._tell(notice_of(batch, items, answers, self.told_as))
             tally = self._tally_after(items, batch)
             of_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
             after = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
@@ -447,6 +453,10 @@ class Ledger:
         if not batch.entries:
             return _no_entry
         return self._database.write_log([log_row(entry) for entry in batch.entries])
+
+    def _tell(self, notice: Notice | None) -> None:
+        if notice is not None:
+            self._database.tell(text_of(notice))
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
         """How many rows that has changed."""

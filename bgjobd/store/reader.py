@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -14,7 +14,7 @@ from peewee import DatabaseError
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import Outcome, Status
-from bgjobd.core.job import Call, Ending, Job
+from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.rates import Bucket, scope_of_class
@@ -24,6 +24,7 @@ from bgjobd.store import (
     graphs,
     hosts,
     keys,
+    news,
     occurrences,
     pages,
     rates,
@@ -40,6 +41,7 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow
+from bgjobd.store.news import Missed, News
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
@@ -386,6 +388,17 @@ class Reader:
         With `count` the page has its total, of at most so many, whatever `before` and `after` are.
         """
         return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count)
+
+    def news(self, after: int, job_ids: Iterable[int], valued: Mapping[int, int]) -> News:
+        """What is newer than the log entry `after`, as news.news() tells it."""
+        with self._database.atomic():
+            return news.news(self._database.connection(), after, job_ids, valued)
+
+    def missed(
+        self, jobs: Collection[int], groups: Collection[int], attempts: Collection[AttemptKey]
+    ) -> Missed:
+        """What has become of jobs and groups that have not ended, as far as is known, and of attempts."""
+        return news.missed(self._database.connection(), jobs, groups, attempts)
 
     def last_log_id(self) -> int:
         """The id of the newest log entry; 0 where there is none."""

@@ -5,7 +5,7 @@ It is fed with the rows that were committed, so what it does not know for sure i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ _LARGEST: Final = 4096
 """How many jobs are kept, and how many characters each may have in columns that may be large."""
 
 _MOST_ATTEMPTS: Final = 8
+_MOST_ELSEWHERE: Final = 1024
 
 _OF_CALLERS: Final = ("parameters", "result", "error")
 _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "error_class")
@@ -55,6 +56,7 @@ class RecentJobs:
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
+        self._changed_elsewhere: dict[int, None] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -95,10 +97,18 @@ class RecentJobs:
                 for job_id in answer.jobs:
                     self._known.pop(job_id, None)
 
+    def forget(self, job_ids: Iterable[int]) -> None:
+        """Somebody else has changed these; one may be heard of later that was submitted here before that."""
+        for job_id in job_ids:
+            if self._known.pop(job_id, None) is None:
+                self._changed_elsewhere[job_id] = None
+        while len(self._changed_elsewhere) > _MOST_ELSEWHERE:
+            del self._changed_elsewhere[next(iter(self._changed_elsewhere))]
+
     def _follow(self, written: Written) -> None:
         for kind in (Kind.NEW_JOB, Kind.NEW_TIED_JOB):
             for row in written.get(kind, ())[-_MOST:]:
-                if len(row["parameters"]) <= _LARGEST:
+                if len(row["parameters"]) <= _LARGEST and row["id"] not in self._changed_elsewhere:
                     self._known[row["id"]] = _Known(row)
         for kind, rows in written.items():
             if kind not in _NOT_OF_KNOWN:

@@ -134,7 +134,10 @@ class _Doubt:
 
 
 class Writer:
-    """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn."""
+    """Owns the file. `put` never blocks; `deliver` is called on the writer's thread, once a turn.
+
+    `told_as` is by which name others are told of what is committed; None where nobody listens.
+    """
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class Writer:
         self._term = term
         self._is_lost = False
         self._history = history or History(None)
+        self.told_as: str | None = None
         self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
@@ -302,6 +306,7 @@ class Writer:
     def _try_commit(self, ledger: Ledger, items: Sequence[Item], now: float) -> Committed:
         """Once more at once, and without a word, where another transaction was in the way."""
         lanes = self.lanes if self._history.trouble is None else self.lanes.closed()
+        ledger.told_as = self.told_as
         for _ in range(AT_ONCE - 1):
             try:
                 return ledger.commit(items, lanes, now)

@@ -69,6 +69,10 @@ class Attempts:
         for attempt in self._all.values():
             attempt.release()
 
+    def keys(self) -> frozenset[AttemptKey]:
+        """Those that are not seen to their end."""
+        return frozenset(self._all)
+
     def jobs(self) -> set[int]:
         """The jobs that have an attempt which is not seen to its end."""
         return {job_id for job_id, _ in self._all}

@@ -44,7 +44,7 @@ class Scene:
             supervisor=cast(Any, supervisor),
             due_timer=cast(Any, SimpleNamespace(arm=lambda at: None)),
             counters=Counters(),
-            followers=Followers(),
+            publish=Followers().publish,
             waiters=self.waiters,
             group_waiters=self.group_waiters,
             recent=RecentJobs(),

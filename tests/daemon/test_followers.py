@@ -73,7 +73,7 @@ def test_values_are_told_before_the_end_of_their_job_however_many_there_are() ->
         others: Any = {"changed": [SimpleNamespace(id=1)], "lines": (), "bulks": (), "written": ()}
         many: Any = SimpleNamespace(**others, values=[value] * 250)
         few: Any = SimpleNamespace(**others, values=[value])
-        with followers.values(pick):
+        with followers.values(1, pick):
             followers.publish(many)
             followers.publish(few)
         assert heard == [(100, 0), (100, 0), (50, 0), (0, 1), (1, 1)]
@@ -86,7 +86,7 @@ def test_who_reads_no_values_is_dropped_once_they_are_many() -> None:
         followers = Followers()
         value = StoredValue(1, 1, 1, None, "2026-11-28T14:35:00.000000Z", "x" * 64 * 1024)
         commit: Any = SimpleNamespace(changed=(), lines=(), bulks=(), written=(), values=[value] * 100)
-        with followers.values(lambda commit: Values(commit.values)) as follower:
+        with followers.values(1, lambda commit: Values(commit.values)) as follower:
             for _ in range(4):
                 followers.publish(commit)
             with pytest.raises(TooSlowError):

@@ -23,7 +23,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import deletions, migrations, sql_functions, statements
+from bgjobd.store import deletions, migrations, news, sql_functions, statements
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
@@ -555,6 +555,9 @@ PLANS = [
     (statements.SELECT_RUNNING_ATTEMPTS, {}, "attempts_open"),
     (statements.SELECT_RUNNING_HERE, {"host": 1}, "attempts_of_host"),
     (statements.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
+    (news.SELECT_NEW_ENTRIES, {"after": 100, "count": 500}, "job_logs_pkey"),
+    (news.SELECT_UNFINISHED, {"ids": "[7]"}, "background_jobs_pkey"),
+    (news.SELECT_CANCELLED, {"ids": "[7]"}, "jobs_running"),
 ]
 
 

@@ -245,3 +245,13 @@ def test_the_oldest_make_room_for_new_ones(scene: Scene) -> None:
     assert scene.recent.job(54) is None
     scene.check(55)
     scene.check(310)
+
+
+def test_what_another_daemon_has_changed_is_asked_of_the_file_also_where_that_is_heard_of_too_early(
+    scene: Scene,
+) -> None:
+    first = scene.submit()
+    scene.recent.forget([first, first + 1])
+    assert scene.recent.job(first) is None
+    assert scene.recent.job(scene.submit()) is None
+    assert scene.recent.job(scene.submit()) is not None

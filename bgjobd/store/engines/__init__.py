@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from bgjobd.core.hosts import Term
 from bgjobd.host.clock import Reading
@@ -109,6 +109,11 @@ class Database(Protocol):
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         """Those behind the last up to `until` came to nothing."""
 
+    def tell(self, text: str) -> None:
+        """Have those who listen hear this object, JSON, once it is committed, if it is; with the id of the newest log
+        entry in it, `log`. At most once a transaction, last of all.
+        """
+
     def lock_log(self) -> None:
         """From here to the commit nobody else gives ids to log entries, so that they are in the order of commits."""
 
@@ -131,6 +136,26 @@ class Database(Protocol):
 
     def roll_back(self) -> None:
         """Nothing is left of the transaction, nor an error told."""
+
+
+class Looked(NamedTuple):
+    """What somebody who listens finds from time to time: the newest log entry, and whether others listen as well.
+
+    `may_have_missed`: nobody listened for a while. With `trouble` nobody can, nor knows the rest.
+    """
+
+    last_entry: int = 0
+    has_others: bool = True
+    may_have_missed: bool = False
+    trouble: str | None = None
+
+
+class Listening(Protocol):
+    """Hears, on a thread of its own, what others tell."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Ground(Protocol):
@@ -182,6 +207,14 @@ class Engine(Protocol):
 
     def time(self) -> Reading | None:
         """The same as a Database's, by a connection of its own. Raises UnusableDatabaseError."""
+
+    def listen(
+        self, on_text: Callable[[str], None], on_look: Callable[[Looked], None], greeting: str, beat: float
+    ) -> Listening | None:
+        """What is to be started to hear what others tell, and to look each `beat` seconds; None where nobody can.
+
+        Both are called on its thread. `greeting` is what the others are told when it begins.
+        """
 
     def size(self, database: Database) -> int:
         """How many bytes it takes."""

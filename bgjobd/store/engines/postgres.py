@@ -28,10 +28,12 @@ from bgjobd.store.engines import (
     CountsAsLostError,
     Database,
     Given,
+    Looked,
     TermOverError,
     TermTakenError,
 )
 from bgjobd.store.engines.places import AwayServerError, UnusableServerError
+from bgjobd.store.engines.postgres_listening import TELL, PostgresListening
 from bgjobd.store.engines.postgres_locks import PostgresLocks
 from bgjobd.store.engines.postgres_refusals import is_lasting
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
@@ -202,6 +204,16 @@ class PostgresConnection:
                 raise
             return None
 
+    def fileno(self) -> int:
+        """What can be read once something is told."""
+        with as_peewees_own:
+            return int(self._real.fileno())
+
+    def heard(self) -> list[str]:
+        """What was told of what this connection listens to."""
+        with as_peewees_own:
+            return [told.payload for told in self._real.notifies(timeout=0)]
+
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
@@ -314,6 +326,9 @@ class PostgresDatabase:
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
+
+    def tell(self, text: str) -> None:
+        self._connection.run(TELL, (text,))
 
     def lock_log(self) -> None:
         if not self._has_log:
@@ -489,6 +504,14 @@ class Postgres:
                 return database.time()
         except DatabaseError as error:
             raise self.unusable(error) from error
+
+    def listen(
+        self, on_text: Callable[[str], None], on_look: Callable[[Looked], None], greeting: str, beat: float
+    ) -> PostgresListening:
+        def connect() -> PostgresConnection:
+            return PostgresConnection(self.address, for_reading=False)
+
+        return PostgresListening(connect, on_text, on_look, greeting, beat)
 
     def size(self, database: Database) -> int:
         """Of all that the schema has."""

@@ -24,7 +24,7 @@ from bgjobd.store.database import (
     open_for_writing,
     size_of,
 )
-from bgjobd.store.engines import Database, Engine, Place
+from bgjobd.store.engines import Database, Engine, Looked, Place
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.whereabouts import MovedError, Whereabouts
 
@@ -87,6 +87,11 @@ class Sqlite:
 
     def time(self) -> None:
         """The machine's own is as good."""
+
+    def listen(
+        self, on_text: Callable[[str], None], on_look: Callable[[Looked], None], greeting: str, beat: float
+    ) -> None:
+        """Nobody else writes."""
 
     def size(self, database: Database) -> int:
         """With its write-ahead log."""

@@ -1,0 +1,217 @@
+"""What other daemons that share the database commit, and what this one does about it: the database is all that is
+between them, and a notice says where in it to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from bgjob.errors import RequestError
+from bgjob.words import EntryType
+from bgjobd.core.job import AttemptKey
+from bgjobd.core.planner import Lanes
+from bgjobd.core.verdict import StopReason
+from bgjobd.daemon.followers import Followers
+from bgjobd.daemon.in_order import InOrder
+from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.waiters import Waiters
+from bgjobd.store.committed import Committed
+from bgjobd.store.engines import Engine, Listening, Looked
+from bgjobd.store.items import Item, Look
+from bgjobd.store.news import Missed, News
+from bgjobd.store.notices import Notice, notice_from, text_of
+from bgjobd.store.reader import Reader
+from bgjobd.store.recent import RecentJobs
+from bgjobd.supervisor.attempts import Attempts
+
+T = TypeVar("T")
+
+_NAME_BYTES: Final = 8
+
+Stop = tuple[AttemptKey, StopReason]
+"""An attempt that is to end, and why."""
+
+
+class Others:
+    """Hears of the others' commits, and has who waits or follows here hear of them; on the loop only.
+
+    `lanes` are those that are open, `call_others` gets this daemon's name while others listen, else None. `say` writes
+    a line about the daemon itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        attempts: Attempts,
+        followers: Followers,
+        waiters: Waiters,
+        group_waiters: Waiters,
+        recent: RecentJobs,
+        schedules: Schedules,
+        lanes: Callable[[], Lanes],
+        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
+        record: Callable[[Item], Awaitable[Any]],
+        call_others: Callable[[str | None], None],
+        in_background: Callable[[Coroutine[Any, Any, None]], None],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._attempts = attempts
+        self._followers = followers
+        self._waiters = waiters
+        self._group_waiters = group_waiters
+        self._recent = recent
+        self._schedules = schedules
+        self._lanes = lanes
+        self._read = read
+        self._record = record
+        self._call_others = call_others
+        self._in_background = in_background
+        self._say = say
+        self._in_order = InOrder(followers, self._news, in_background)
+        self._loop = asyncio.get_running_loop()
+        self._listening: Listening | None = None
+        self._name = secrets.token_hex(_NAME_BYTES)
+        self._trouble: str | None = None
+        self._beat = 0.0
+        self._newest = 0
+        self._is_wanted = False
+        self._is_looking = False
+
+    def start(self, engine: Engine, beat: float, last_entry: int) -> None:
+        """Listen, where there may be others; from behind this log entry on."""
+        self._beat = beat
+        self._newest = self._in_order.last = last_entry
+        self._listening = engine.listen(
+            self._on_loop(self._on_text),
+            self._on_loop(self._on_look),
+            text_of(Notice(self._name, look=True)),
+            beat,
+        )
+        if self._listening is not None:
+            self._call_others(self._name)
+            self._listening.start()
+
+    def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+
+    def publish(self, committed: Committed) -> None:
+        """Tell those who follow of a commit of this daemon's."""
+        if self._listening is None:
+            self._followers.publish(committed)
+            return
+        self._newest = max([self._newest, *(line.id for line in committed.lines[-1:])])
+        self._in_order.publish(committed)
+
+    # What is heard
+
+    def _on_loop(self, call: Callable[[T], None]) -> Callable[[T], None]:
+        """For the thread that listens."""
+
+        def later(heard: T) -> None:
+            self._loop.call_soon_threadsafe(call, heard)
+
+        return later
+
+    def _on_text(self, text: str) -> None:
+        notice = notice_from(text)
+        if notice.by == self._name:
+            return
+        self._call_others(self._name)
+        self._newest = max(self._newest, notice.log)
+        if notice.look:
+            self._look_at_all(notice.log)
+        else:
+            self._on_notice(notice)
+
+    def _on_notice(self, notice: Notice) -> None:
+        changed = notice.jobs | notice.ended
+        self._recent.forget(changed)
+        self._announce(notice.ended, notice.groups)
+        self._stop(notice.stops)
+        if notice.queues & self._lanes().queues.keys():
+            self._look_for_jobs()
+        if notice.schedules:
+            self._schedules.on_others()
+        self._in_order.note_others(notice.log, changed | notice.valued)
+
+    def _on_look(self, looked: Looked) -> None:
+        """What comes by no notice, or has got lost, is found so."""
+        self._note_trouble(looked.trouble)
+        self._call_others(self._name if looked.has_others else None)
+        is_new = looked.has_others and looked.last_entry > self._newest
+        self._newest = max(self._newest, looked.last_entry)
+        if looked.may_have_missed or is_new:
+            self._look_at_all(looked.last_entry if looked.trouble is None else None)
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        """Say once that nothing is heard, and that it is again."""
+        before, self._trouble = self._trouble, trouble
+        if trouble is not None and before is None:
+            what = f"what other daemons commit is not heard of, but looked for every {self._beat:g} s"
+            self._say(EntryType.FAILURE, f"{what}: {trouble}")
+        elif trouble is None and before is not None:
+            self._say(EntryType.INFO, "what other daemons commit is heard of again")
+
+    # What is done
+
+    def _look_at_all(self, last_entry: int | None) -> None:
+        """Everything may have changed; None: also which the newest entry is."""
+        self._recent.take(None)
+        self._look_for_jobs()
+        self._schedules.on_others()
+        self._in_background(self._look_for_ends())
+        self._in_order.note_others(last_entry, ())
+
+    def _announce(self, jobs: Iterable[int], groups: Iterable[int]) -> None:
+        for job_id in jobs:
+            self._waiters.announce(job_id)
+        for group_id in groups:
+            self._group_waiters.announce(group_id)
+
+    def _stop(self, stops: Collection[Stop]) -> None:
+        """Only who holds an attempt knows it; that it was claimed here may be on its way from the writer yet."""
+        for key, reason in stops:
+            self._attempts.stop(key, reason)
+        if not self._attempts.keys().issuperset(key for key, _ in stops):
+            self._in_background(self._stop_claimed(stops))
+
+    async def _stop_claimed(self, stops: Collection[Stop]) -> None:
+        with suppress(RequestError):
+            await self._record(Look())
+            for key, reason in stops:
+                self._attempts.stop(key, reason)
+
+    def _look_for_jobs(self) -> None:
+        """See what may start, and when the next job is due; not where no slot is free, for an end looks as well."""
+        if len(self._attempts) >= self._lanes().slots:
+            return
+        self._is_wanted = True
+        if not self._is_looking:
+            self._is_looking = True
+            self._in_background(self._claim())
+
+    async def _claim(self) -> None:
+        try:
+            while self._is_wanted:
+                self._is_wanted = False
+                with suppress(RequestError):
+                    await self._record(Look())
+        finally:
+            self._is_looking = False
+
+    async def _look_for_ends(self) -> None:
+        """Of what is waited for, and of attempts: who is to hear of it that it has ended, or is to."""
+        jobs, groups, attempts = self._waiters.awaited, self._group_waiters.awaited, self._attempts.keys()
+        with suppress(RequestError):
+            found: Missed = await self._read(lambda reader: reader.missed(jobs, groups, attempts))
+            self._announce(found.ended, found.groups)
+            self._stop(found.stops)
+
+    async def _news(self, after: int, job_ids: Collection[int], valued: dict[int, int]) -> News:
+        news: News = await self._read(lambda reader: reader.news(after, job_ids, valued))
+        return news

@@ -1,0 +1,121 @@
+"""What a transaction tells the other daemons that share the database, and how that is written; values, no SQL.
+
+It says where to look, not what is there: who hears of it reads the rows that it needs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from bgjob.codec import to_json
+from bgjob.words import Status
+from bgjobd.core.job import AttemptKey
+from bgjobd.core.verdict import StopReason
+from bgjobd.store.batch import Batch
+from bgjobd.store.committed import Deleted
+from bgjobd.store.items import (
+    Item,
+    QueuePaused,
+    QueueResumed,
+    ScheduleDeleted,
+    SchedulePut,
+    SchedulesDefined,
+    SchedulesSetBack,
+)
+from bgjobd.store.written import Kind
+
+MOST_BYTES: Final = 7_900
+"""PostgreSQL takes less than 8,000, with the id that it puts in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a daemon, `by`, has committed that may concern another.
+
+    In `queues` jobs may start, now or later. `jobs` that were there before have changed, or are gone, `ended` and
+    `groups` have ended, those `valued` have emitted values. `stops` are attempts that whoever holds them is to end,
+    each with why. `log` is the id of the newest log entry, which the database puts in. `schedules` are others now.
+    `look`: it was more than can be told, so everything may have changed.
+    """
+
+    by: str
+    log: int = 0
+    queues: frozenset[str] = frozenset()
+    jobs: frozenset[int] = frozenset()
+    ended: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+    valued: frozenset[int] = frozenset()
+    stops: frozenset[tuple[AttemptKey, StopReason]] = frozenset()
+    schedules: bool = False
+    look: bool = False
+
+
+_SETS: Final = ("queues", "jobs", "ended", "groups", "valued")
+_NAMES: Final = tuple(field.name for field in fields(Notice))
+_OF_SCHEDULES: Final = (SchedulePut, ScheduleDeleted, SchedulesDefined, SchedulesSetBack)
+
+
+def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: str) -> Notice | None:
+    """What the transaction is to tell, but for `log`, which is known where it is sent; None where that is nothing."""
+    latest = {job.id: job for job in batch.changed}
+    deleted = {id for answer in answers if isinstance(answer, Deleted) for id in answer.jobs}
+    ended = frozenset([job.id for job in batch.ended])
+    known = latest.keys() - _new_jobs(batch) | batch.placed.keys() | deleted
+    notice = Notice(
+        by,
+        queues=frozenset(
+            [
+                *(
+                    one.queue
+                    for one in latest.values()
+                    if one.status is Status.PENDING and not one.is_blocked
+                ),
+                *(bulk.first.queue for bulk in batch.bulks if not bulk.first.is_blocked),
+                *(queue for queue, _ in batch.touched),
+                *batch.resumed,
+                *(item.queue for item in items if isinstance(item, QueuePaused | QueueResumed)),
+            ]
+        ),
+        jobs=frozenset(known - ended),
+        ended=ended,
+        groups=frozenset([group.id for group in batch.ended_groups]),
+        valued=frozenset([value.job_id for value in batch.values]),
+        stops=frozenset(
+            [((job.id, job.attempt), StopReason.CANCELLED) for job in batch.stops if job.id not in ended]
+        ),
+        schedules=any(isinstance(item, _OF_SCHEDULES) for item in items),
+        look=batch.has_unseen_changes,
+    )
+    return None if notice == Notice(by) and not (batch.entries or batch.bulks) else notice
+
+
+def _new_jobs(batch: Batch) -> set[int]:
+    """Those that nobody can know yet."""
+    kinds = (Kind.NEW_JOB, Kind.NEW_TIED_JOB)
+    return {row["id"] for written in batch.written for kind in kinds for row in written.get(kind, ())}
+
+
+def text_of(notice: Notice) -> str:
+    """As it is sent: a JSON object, without what is not so; where that is too long it says no more than to look."""
+    told: dict[str, Any] = {name: sorted(getattr(notice, name)) for name in _SETS}
+    told |= {"by": notice.by, "schedules": notice.schedules, "look": notice.look}
+    told["stops"] = [[*key, reason] for key, reason in sorted(notice.stops)]
+    text = to_json({name: value for name, value in told.items() if value})
+    if len(text.encode()) <= MOST_BYTES:
+        return text
+    return text_of(Notice(notice.by, look=True))
+
+
+def notice_from(text: str) -> Notice:
+    """What was sent. What nobody of ours has written is one that says to look, and says nothing else."""
+    try:
+        told = json.loads(text)
+        known: dict[str, Any] = {name: told[name] for name in _NAMES if name in told}
+        known |= {name: frozenset(known[name]) for name in _SETS if name in known}
+        stops = [((job_id, number), StopReason(why)) for job_id, number, why in known.get("stops", ())]
+        return Notice(**{**known, "stops": frozenset(stops)})
+    except (ValueError, TypeError, KeyError):
+        return Notice("", look=True)
