@@ -143,6 +143,7 @@ class Page:
             schedule=view.schedule or None,
             group=view.group,
             key=view.key or None,
+            host=view.host or None,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -160,7 +161,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status or view.since or view.key else self._client
+        return self._slow if view.q or view.status or view.since or view.key or view.host else self._client
 
     def _listed(
         self,

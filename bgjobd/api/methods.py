@@ -65,6 +65,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         group=given.group,
         key=given.key,
         again_of=given.again_of,
+        host=given.host,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -273,9 +274,9 @@ async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
         return {"sentence": await daemon.inspection.why(given.id)}
 
 
-async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+async def running(daemon: Daemon, given: schemas.Running, caller: Caller) -> JsonObject:
     async with caller.turn:
-        return {"attempts": await daemon.inspection.running()}
+        return {"attempts": await daemon.inspection.running(given.host)}
 
 
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {
@@ -306,7 +307,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Output": (schemas.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),
-    "Running": (Nothing, running),
+    "Running": (schemas.Running, running),
     "Keys": (schemas.Keys, keys),
     "Steps": (schemas.Steps, steps.steps),
     "Stack": (schemas.Stack, looking.stack),

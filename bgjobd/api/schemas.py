@@ -298,6 +298,11 @@ class List(Input):
     group: Id | None = None
     key: Key | None = None
     again_of: Id | None = None
+    host: str | None = None
+
+
+class Running(Input):
+    host: str | None = None
 
 
 class Logs(Input):

@@ -104,12 +104,15 @@ class Inspection:
             return self._deliveries.tally
         return await self._readers.read(lambda reader: reader.tally(self._now()))
 
-    def running(self) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
+    def running(self, host: str | None = None) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, or those on the host of this name, and what each of them uses now.
+
+        There may be many, so only searches wait for that.
+        """
         attempts = self._supervisor.attempts
         journals = attempts.journals()
         return self._readers.search(
-            lambda reader: live_usage.read_all(reader.running(), journals, attempts.try_open)
+            lambda reader: live_usage.read_all(reader.running(host), journals, attempts.try_open)
         )
 
     async def fates(self, catalogue: Catalogue) -> list[str]:

@@ -131,7 +131,7 @@ _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 _HIDDEN: Final = frozenset(
     {
         *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
-        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "host_wanted"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted"),
     }
 )
 
@@ -425,13 +425,15 @@ class Reader:
             with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
-    def running(self) -> Sequence[JsonObject]:
+    def running(self, host: str | None = None) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
 
-        Keys: job_id, number, pid, started_at, progress; of the job class_name, method_name, queue, timeout.
+        Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
+        With `host` those alone that are on the host of this name.
         """
         rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
-        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in rows]
+        wanted = rows if host is None else [row for row in rows if row["host"] == host]
+        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any

@@ -261,6 +261,13 @@ SELECT_NOTED: Final = """
     SELECT a.job_id, a.number, a.noted FROM json_each(:attempts) AS wanted CROSS JOIN job_attempts AS a
     ON a.job_id = json_extract(wanted.value, '$[0]') AND a.number = json_extract(wanted.value, '$[1]')
 """
+
+
+def named_host(attempts: str) -> str:
+    """The column `host` of these attempts: the name of the one that each is on, null where nobody else has any."""
+    return f"(SELECT name FROM hosts WHERE hosts.id = {attempts}.host) AS host"
+
+
 SELECT_ROW_OF_JOB: Final = _compiled(BackgroundJob.select().where(BackgroundJob.id == _p("id")))
 SELECT_ATTEMPT: Final = _compiled(
     JobAttempt.select().where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
@@ -287,9 +294,12 @@ SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
     ("class_name", "timeout", "cancel_requested_at", "key"),
 )
-SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
-    ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")
-)
+SELECT_RUNNING_ATTEMPTS: Final = f"""
+    SELECT a.job_id, a.number, a.pid, a.started_at, a.progress, j.class_name, j.method_name, j.queue, j.timeout,
+        {named_host("a")}
+    FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
+    WHERE a.outcome IS NULL ORDER BY a.job_id, a.number
+"""
 SELECT_PAUSE: Final = "SELECT paused_at, resumes_at FROM queues WHERE name = :name"
 SELECT_PAUSED: Final = "SELECT name, resumes_at FROM queues"
 SELECT_NEXT_RESUME: Final = "SELECT min(resumes_at) FROM queues"

@@ -274,6 +274,7 @@ def list_jobs(
     group: Predecessor | int | None = None,
     key: str | None = None,
     again_of: int | None = None,
+    host: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -293,6 +294,7 @@ def list_jobs(
         group=None if group is None else predecessors.in_group(group)["id"],
         key=key,
         again_of=again_of,
+        host=host,
     )
 
 
@@ -523,9 +525,9 @@ def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
     return _call("Stats", answers.stats, usage=usage or None, counts=counts or None)
 
 
-def running() -> Call[list[JsonObject]]:
-    """The attempts that run, measured as it is asked for."""
-    return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"))
+def running(host: str | None = None) -> Call[list[JsonObject]]:
+    """The attempts that run, or those on the host of this name, measured as it is asked for."""
+    return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"), host=host)
 
 
 def keys(

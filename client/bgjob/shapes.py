@@ -24,24 +24,26 @@ SHAPES: Final[Mapping[str, str]] = {
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
-        "progress: ?Progress, error_class: ?string"
+        "progress: ?Progress, error_class: ?string, host: ?string"
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
-        "settled_at: ?moment, settled_uid: ?int, attempts: []Attempt"
+        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
-    "Listed": f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
+    "Listed": (
+        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string"
+    ),
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
         "created_at: moment, class_name: string, method_name: string"
     ),
     "RunningAttempt": (
         "job_id: int, number: int, class_name: string, method_name: string, queue: string, pid: ?int, "
-        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress"
+        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress, host: ?string"
     ),
     "Policy": (
         "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "

@@ -15,7 +15,7 @@ from bgjobd.store import deletions, release
 from tests.postgresql import Places
 from tests.store.samples import Engines, Store
 
-ON_BOTH: Final = ("test_submissions.py", "test_claims.py", "test_facts.py", "test_reader.py")
+ON_BOTH: Final = ("test_submissions.py", "test_claims.py", "test_facts.py", "test_reader.py", "test_where.py")
 """The files that run on both engines always."""
 
 

@@ -194,6 +194,7 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
         "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
     )
     completion.asking_for(again_of, "jobs")
+    command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
