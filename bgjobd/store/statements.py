@@ -106,7 +106,7 @@ JOB_COLUMNS: Final = (
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
     *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on", "emitted"),
-    *("again_of", "review_since"),
+    *("again_of", "review_since", "host_wanted"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -212,8 +212,10 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
         BackgroundJob.parameters,
     ).where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
 )
+# By name, as what another engine has in that index, and what not, is said by it.
 SELECT_READY: Final = _compiled(
-    _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
+    _JOBS.from_(SQL('"background_jobs" AS "t1" INDEXED BY jobs_ready'))
+    .where(_IS_READY & (BackgroundJob.queue == _p("queue")))
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.turn, BackgroundJob.id)
     .limit(_p("count"))
 )
@@ -227,6 +229,17 @@ SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name
     ORDER BY class_name LIMIT 1
+"""
+# What asks for a host is in an index of its own, so that nobody walks over what others are to start.
+_IS_PINNED: Final = "status = 'pending' AND ready = 1 AND host_wanted = :host"
+IS_ANY_PINNED: Final = f"SELECT 1 FROM background_jobs WHERE {_IS_PINNED} LIMIT 1"
+SELECT_PINNED_OF_CLASS: Final = f"""
+    SELECT id, priority, turn FROM background_jobs
+    WHERE {_IS_PINNED} AND queue = :queue AND class_name = :class_name ORDER BY priority DESC, turn, id LIMIT :count
+"""
+SELECT_NEXT_PINNED_CLASS: Final = f"""
+    SELECT class_name FROM background_jobs
+    WHERE {_IS_PINNED} AND queue = :queue AND class_name > :class_name ORDER BY class_name LIMIT 1
 """
 SELECT_NEXT_DUE: Final = _compiled(
     BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED)
@@ -413,7 +426,7 @@ UPDATE_REPLACED: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
-                *("retry_count_at_submit", "request_digest"),
+                *("retry_count_at_submit", "request_digest", "host_wanted"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
+from bgjobd.store import statements
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.reader import Reader
-from tests.store.samples import COMPLETED, NOW, Store, ends
+from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends
+
+
+@pytest.fixture
+def shared(store: Store, engine: str) -> Store:
+    """A store that several hosts may work from."""
+    if engine == "sqlite":
+        pytest.skip("a file has one host")
+    return store
 
 
 def a_host(store: Store, id: int, name: str, **columns: Any) -> int:
@@ -63,3 +76,66 @@ def test_a_list_has_the_jobs_alone_whose_latest_attempt_is_on_the_host(store: St
         assert found(host="web2", status=("running",)) == []
     finally:
         reader.close()
+
+
+def lanes(host: str, *classes: str, **given: Any) -> Lanes:
+    """Slots of a host that has these classes."""
+    return replace(Lanes(100, **given), host=host, known=frozenset(classes))
+
+
+def claimed(store: Store, lanes: Lanes) -> list[int]:
+    return [claim.job.id for claim in store.claim(lanes)]
+
+
+def test_a_job_of_a_class_that_the_host_does_not_have_waits_for_another_and_keeps_nobody(
+    store: Store,
+) -> None:
+    theirs = store.submit(*(asked(class_name="shop.Theirs", priority=9) for _ in range(3)))
+    (ours,) = store.submit(asked(class_name="shop.Ours"))
+    assert claimed(store, replace(lanes("web1", "shop.Ours"), slots=2)) == [ours]
+    assert claimed(store, lanes("web2", "shop.Ours", "shop.Theirs")) == theirs
+
+
+def test_where_there_is_one_host_a_class_may_be_any(store: Store) -> None:
+    ids = store.submit(asked(class_name="shop.Gone"), asked())
+    assert claimed(store, Lanes(5)) == ids
+
+
+def test_a_job_that_asks_for_a_host_is_started_by_that_alone_in_the_order_of_all(shared: Store) -> None:
+    first, there, last = shared.submit(asked(), asked(host="web2", priority=1), asked(priority=-1))
+    assert shared.job(there)["host_wanted"] == "web2"
+    one, two = (replace(lanes(name, "myapp.jobs.ExampleJob"), slots=1) for name in ("web1", "web2"))
+    assert claimed(shared, one) == [first]
+    shared.commit(ends(first, COMPLETED))
+    assert claimed(shared, two) == [there]
+    shared.commit(ends(there, FAILED))
+    shared.now += 60
+    assert claimed(shared, one) == [last]
+    shared.commit(ends(last, COMPLETED))
+    assert claimed(shared, one) == []
+    assert claimed(shared, two) == [there]
+
+
+def test_jobs_that_ask_for_a_host_keep_the_slots_of_queues_and_classes(shared: Store) -> None:
+    name = "shop.Narrow"
+    shared.submit(*(asked(class_name=name, host="web1") for _ in range(3)), asked(class_name=name))
+    (wide,) = shared.submit(asked(class_name="shop.Wide", host="web1"))
+    assert claimed(shared, lanes("web1", name, "shop.Wide", classes={name: 2})) == [1, 2, wide]
+    assert claimed(shared, lanes("web1", name, "shop.Wide", queues={"default": 3})) == []
+
+
+def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> None:
+    shared.submit(*(asked(host="web9") for _ in range(2000)), asked())
+    run = shared.database.execute_sql
+    run("ANALYZE background_jobs")
+    for statement, given in (
+        (statements.SELECT_READY, {"queue": "default", "count": 5}),
+        (
+            statements.SELECT_READY_OF_CLASS,
+            {"queue": "default", "class_name": "myapp.jobs.ExampleJob", "count": 5},
+        ),
+        (statements.IS_ANY_PINNED, {"host": "web1"}),
+    ):
+        plan = "\n".join(line for (line,) in run(f"EXPLAIN ANALYZE {statement}", given).fetchall())
+        assert "Rows Removed" not in plan, plan
+        assert "Seq Scan on background_jobs" not in plan, plan

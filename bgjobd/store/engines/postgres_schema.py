@@ -18,6 +18,7 @@ VERSION: Final = 17
 Run = Callable[[str], Any]
 
 _TEXT: Final = 'text COLLATE "C"'
+_READY: Final = "status = 'pending' AND ready = 1"
 _OPTIONS: Final = "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0"
 
 
@@ -49,6 +50,14 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         ),
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
         "WHERE host IS NOT NULL AND outcome IS NULL",
+        "DROP INDEX jobs_ready",
+        "DROP INDEX jobs_of_class",
+        f"CREATE INDEX jobs_ready ON background_jobs (queue, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NULL",
+        f"CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NULL",
+        f"CREATE INDEX jobs_pinned ON background_jobs (host_wanted, queue, class_name, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NOT NULL",
     ),
     18: (
         "CREATE SEQUENCE error_ids",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bgjobd.store import audit_of_places, statements
+from bgjobd.store import audit_of_places, rates, statements, tally
 from bgjobd.store.adoption import PROPERTY
 
 _ELEMENTS: Final = """(
@@ -19,10 +19,21 @@ def _of_elements(insert: str, name: str, as_text: str = "") -> str:
     return insert.replace(f"json_each(:{name})", _ELEMENTS.format(as_text, name))
 
 
+_IS_PINNED: Final = """
+    SELECT EXISTS (SELECT 1 FROM background_jobs WHERE status = 'pending' AND ready = 1
+        AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
+"""
+
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
+        rates.IS_WAITING: f"SELECT ({rates.IS_WAITING}) OR ({_IS_PINNED})",
+        **{
+            text: text.replace(" INDEXED BY jobs_ready", "")
+            for text in tally.COUNT_PLACES
+            if "jobs_ready" in text
+        },
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }
