@@ -149,7 +149,7 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObject:
-    queue, now = _known_queue(daemon, given.queue), daemon.clock.now()
+    queue, now = await _known_queue(daemon, given.queue), daemon.clock.now()
     at = in_or_at(given.resumes_in, given.resumes_at, now, "resumes")
     if at is not None and at <= now:
         raise InvalidParameterError(parameter="resumes_at")
@@ -161,13 +161,13 @@ async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObj
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueueResumed(_known_queue(daemon, given.queue)))
+    await daemon.record(QueueResumed(await _known_queue(daemon, given.queue)))
     say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
 
 
 async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
-    queue, limit = _known_queue(daemon, given.queue), given.limit or _PAGE
+    queue, limit = await _known_queue(daemon, given.queue), given.limit or _PAGE
     if given.busiest and (given.search, given.after) != (None, None):
         raise InvalidParameterError(parameter="busiest")
 
@@ -181,8 +181,8 @@ async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
         return await (daemon.readers.search(read) if given.search else daemon.readers.read(read))
 
 
-def _known_queue(daemon: Daemon, queue: str) -> str:
-    if queue not in daemon.lanes.queues:
+async def _known_queue(daemon: Daemon, queue: str) -> str:
+    if queue not in daemon.lanes.queues and not await daemon.peers.has_queue(queue):
         raise InvalidParameterError(parameter="queue")
     return queue
 

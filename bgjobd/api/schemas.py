@@ -88,6 +88,7 @@ class Options(Input):
     if_held: Literal["return", "refuse", "replace"] | None = None
     at_latest: Seconds | None = None
     key: Key | None = None
+    host: str | None = None
 
 
 class UnnamedJob(Input):

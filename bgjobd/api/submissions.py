@@ -176,6 +176,7 @@ _NO_OPTIONS: Final = Options()
 async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, names: Names) -> Submitted:
     """The fact of this request. Raises the refusals; others have their turn while there is much of it."""
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
+    await check_place(daemon, job.options or _NO_OPTIONS)
     parameters = job.parameters or {}
     ties = None if job.options is None else names.ties(job.options)
     taken = () if ties is None else tuple([take.name for take in ties.takes])
@@ -216,6 +217,7 @@ def fact_of(
     terms = terms_of(
         daemon.config,
         catalogue.policies[job.class_name],
+        daemon.peers.queues,
         queue=options.queue,
         priority=options.priority,
         timeout=options.timeout,
@@ -238,7 +240,16 @@ def fact_of(
         ties=ties,
         unique=unique,
         key=key,
+        host=None if daemon.peers.own is None else options.host,
     )
+
+
+async def check_place(daemon: Daemon, options: Options) -> None:
+    """Raises InvalidParameterError for a queue, or a host, that nobody knows."""
+    if not await daemon.peers.has_queue(options.queue):
+        raise InvalidParameterError(parameter="options.queue")
+    if not await daemon.peers.has_host(options.host):
+        raise InvalidParameterError(parameter="options.host")
 
 
 def check_names(class_name: str, method_name: str, max_length: int) -> None:

@@ -534,6 +534,12 @@ class Config(Section):
     hosts: Hosts = Field(default_factory=Hosts)
     approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
     schedules: dict[values.ScheduleName, Schedule] = Field(default_factory=dict)
+
+    @property
+    def host(self) -> str | None:
+        """The name of this host, where others may work from the same database."""
+        return None if self.daemon.database is None else self.hosts.name
+
     _file: Path | None = PrivateAttr(default=None)
 
     @property

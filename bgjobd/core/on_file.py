@@ -16,13 +16,17 @@ MOST_AHEAD: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class LatestAttempt:
-    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored."""
+    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored.
+
+    `host` is where it is, None where there is but one.
+    """
 
     number: int
     pid: int | None = None
     began_at: float | None = None
     ended_at: float | None = None
     ending: Ending | None = None
+    host: str | None = None
 
 
 class StepUnderWay(NamedTuple):
@@ -99,3 +103,8 @@ class OnFile:
     of_key: OfKey | None = None
     of_class: Bucket = FULL
     step: StepUnderWay | None = None
+
+    @property
+    def host(self) -> str | None:
+        """Where its latest attempt is; None where there is but one host."""
+        return None if self.latest is None else self.latest.host

@@ -46,8 +46,12 @@ class CurrentConfig:
 
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
-    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-    queues = {name: Queue() for name in stored_queues} | config.queues
+    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run.
+
+    Where others work from the database it may be theirs.
+    """
+    left = () if config.host is not None else stored_queues
+    queues = {name: Queue() for name in left} | config.queues
     classes = {name: policy.slots for name, policy in config.approved.items() if policy.slots is not None}
     return Lanes(
         config.daemon.slots,
@@ -57,6 +61,7 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
         config.socket.max_parameters,
         {name: rules for name, queue in queues.items() if (rules := queue.key_rules) != KeyRules()},
         {name: policy.rate for name, policy in config.approved.items() if policy.rate is not None},
+        config.host,
     )
 
 

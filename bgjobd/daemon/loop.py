@@ -25,6 +25,7 @@ from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
@@ -89,6 +90,7 @@ class Daemon:
         self.followers = Followers(self.readers.first.steps_under_way())
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
+        self.peers = Peers(lambda: self.config, self.readers.read, clock.now)
         self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
@@ -254,7 +256,8 @@ class Daemon:
     @property
     def lanes(self) -> Lanes:
         """The slots of queues and classes, as they are configured now."""
-        return self._current.lanes
+        catalogue = self.current_catalogue.try_catalogue()
+        return self._current.lanes.of_classes(() if catalogue is None else catalogue.classes)
 
     @property
     def enforcement(self) -> Enforcement:
@@ -370,6 +373,7 @@ def _inspection(daemon: Daemon) -> Inspection:
         supervisor=daemon.supervisor,
         current_catalogue=daemon.current_catalogue,
         health=daemon.health,
+        peers=daemon.peers,
         lanes=lambda: daemon.lanes,
         closing=lambda: daemon._closing,
         reload_failure=lambda: daemon.reload.failure,

@@ -24,13 +24,16 @@ class Asked(TypedDict):
     backoff: str | None
 
 
-def terms_of(config: Config, policy: Policy, **asked: Unpack[Asked]) -> Terms:
-    """What holds for a job of the class with this policy. Raises InvalidParameterError."""
+def terms_of(config: Config, policy: Policy, others: Collection[str] = (), **asked: Unpack[Asked]) -> Terms:
+    """What holds for a job of the class with this policy; `others` are queues that other hosts have.
+
+    Raises InvalidParameterError.
+    """
     try:
         terms = policy.terms(cap=config.retry.cap, **asked)
     except AboveCapError:
         raise InvalidParameterError(parameter="options.max_retries") from None
-    if terms.queue not in config.queues:
+    if terms.queue not in config.queues and terms.queue not in others:
         raise InvalidParameterError(parameter="options.queue")
     return terms
 

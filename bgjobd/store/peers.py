@@ -13,6 +13,7 @@ _SELECT: Final = """
     SELECT name, seen_at, lost_after, queues, classes, left_at IS NOT NULL, lost_at IS NOT NULL FROM hosts
     ORDER BY name, seen_at
 """
+SELECT_NAME: Final = "SELECT name FROM hosts WHERE id = :id"
 
 
 def peers(execute: Execute) -> tuple[Peer, ...]:

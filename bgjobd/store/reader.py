@@ -17,6 +17,7 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
+from bgjobd.core.peers import Peer
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
@@ -25,6 +26,7 @@ from bgjobd.store import (
     keys,
     occurrences,
     pages,
+    peers,
     rates,
     schedules,
     statements,
@@ -405,6 +407,10 @@ class Reader:
         read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
         return job.columns | read | {"attempts": attempts, "logs": entries}
 
+    def peers(self) -> tuple[Peer, ...]:
+        """The hosts that work from the database; none where it is a file."""
+        return peers.peers(self._database.connection().execute)
+
     def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.
 
@@ -453,8 +459,11 @@ class Reader:
             ending = replace(ending, error_message=job["error"])
         return call, ending, instant(job["occurrence"])
 
-    def on_file(self, job_id: int, now: float) -> OnFile | None:
-        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""
+    def on_file(self, job_id: int, now: float, host: str | None = None) -> OnFile | None:
+        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job.
+
+        What runs is told of the host of this name alone, where there is one.
+        """
         with self._database.atomic():
             row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
             if row is None:
@@ -463,7 +472,7 @@ class Reader:
             latest = self._latest(job)
             if job.status is not Status.PENDING:
                 return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
-            return waiting.on_file(self._database.connection().execute, job, latest, now)
+            return waiting.on_file(self._database.connection().execute, job, latest, now, host)
 
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""
@@ -483,7 +492,12 @@ class Reader:
             instant(row["started_at"]),
             instant(row["finished_at"]),
             None if row["outcome"] is None else _ending(row),
+            None if row["host"] is None else self._name_of(row["host"]),
         )
+
+    def _name_of(self, host: int) -> str | None:
+        row = self._database.execute_sql(peers.SELECT_NAME, {"id": host}).fetchone()
+        return None if row is None else row[0]
 
     def database_id(self) -> str:
         return str(self._property("database_id"))

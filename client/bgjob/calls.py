@@ -100,7 +100,8 @@ class Options(TypedDict, total=False):
     A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled. Of a class and method one job at a
     time holds a `unique_key`, `unique_while` it is "unfinished" or "pending", or `unique_for` some time; another submit
     with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds). Of the jobs of a queue
-    with the same `key` so many run at once, or start in some time, as its configuration says.
+    with the same `key` so many run at once, or start in some time, as its configuration says. Of the hosts that work
+    from the daemon's database `host` alone, by its name, starts the job.
     """
 
     delay: float | timedelta | None
@@ -123,6 +124,7 @@ class Options(TypedDict, total=False):
     if_held: str | None
     at_latest: float | timedelta | None
     key: str | None
+    host: str | None
 
 
 class Changes(TypedDict, total=False):

@@ -449,6 +449,7 @@ _WANTED = {
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
     "options.unique_key": f"a text of {_LENGTHS} characters is wanted",
     "options.key": f"a text of {_LENGTHS} characters is wanted",
+    "options.host": "the name of a host is wanted that works from the daemon's database, and was seen within a day",
     "options.unique_while": "unfinished or pending is wanted, beside a unique key",
     "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
     "options.if_held": "return, refuse or replace is wanted, beside a unique key",

@@ -108,6 +108,7 @@ class Submission(NamedTuple):
             "expires_at": _expires_at(options, at),
             "unique_key": options.get("unique_key"),
             "key": options.get("key"),
+            "host_wanted": options.get("host"),
             "turn": 0,
             "created_at": now,
             "updated_at": now,
@@ -131,7 +132,7 @@ _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
     *("if_failed", "cancelled_after", "group_id", "takes"),
-    *("review_since", "settled_at", "settled_uid", "host_wanted"),
+    *("review_since", "settled_at", "settled_uid"),
 )
 
 
