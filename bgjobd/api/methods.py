@@ -16,6 +16,7 @@ from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
+from bgjobd.api.elsewhere import read_output, try_kept
 from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (
@@ -113,8 +114,9 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
     job = await summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    read = await daemon.outputs.read((given.id, number), offset, given.limit or schemas.MAX_PART)
-    has_more = not (await daemon.outputs.read((given.id, number), read.next, 1)).is_nothing
+    kept = await try_kept(daemon, given.id, number)
+    read = await read_output(daemon, given.id, number, offset, given.limit or schemas.MAX_PART, kept)
+    has_more = not (await read_output(daemon, given.id, number, read.next, 1, kept)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
     return part(number, read, is_end)
 

@@ -231,6 +231,19 @@ class StateSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputEnded:
+    """Head and tail of what an attempt has printed, whose end comes next, for other hosts; between them so many bytes
+    are `left_out`. Answered by None.
+    """
+
+    job_id: int
+    number: int
+    head: bytes = field(repr=False)
+    tail: bytes = field(repr=False)
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePaused:
     """Grant no slots to a queue until it is resumed, or until `resumes_at`, in place of an earlier such time. Answered
     by None.
@@ -464,6 +477,7 @@ Item = (
     | Noted
     | AttemptNotes
     | StateSaved
+    | OutputEnded
     | QueuePaused
     | QueueResumed
     | ClockJumped

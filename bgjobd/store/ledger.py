@@ -30,6 +30,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    kept_outputs,
     pauses,
     rates,
     release,
@@ -102,6 +103,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
         Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.ENDED_OUTPUT: kept_outputs.KEEP,
     }
 )
 """What writes the rows of each kind."""

@@ -23,6 +23,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     graphs,
+    kept_outputs,
     keys,
     occurrences,
     pages,
@@ -41,6 +42,7 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow
+from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
@@ -410,6 +412,11 @@ class Reader:
     def peers(self) -> tuple[Peer, ...]:
         """The hosts that work from the database; none where it is a file."""
         return peers.peers(self._database.connection().execute)
+
+    def place_of(self, job_id: int, number: int) -> PlaceOfAttempt:
+        """On which host an attempt is, and what others know of its output."""
+        with self._database.atomic():
+            return kept_outputs.place_of(self._database.connection().execute, job_id, number)
 
     def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.

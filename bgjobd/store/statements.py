@@ -214,8 +214,7 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
 )
 # By name, as what another engine has in that index, and what not, is said by it.
 SELECT_READY: Final = _compiled(
-    _JOBS.from_(SQL('"background_jobs" AS "t1" INDEXED BY jobs_ready'))
-    .where(_IS_READY & (BackgroundJob.queue == _p("queue")))
+    _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.turn, BackgroundJob.id)
     .limit(_p("count"))
 )

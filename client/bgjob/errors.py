@@ -331,6 +331,13 @@ class InvalidStateError(RequestError):
     template = "job {id} is {status}"
 
 
+class ElsewhereError(RequestError):
+    """What is asked for is known on another host alone, as to the process of an attempt that runs there."""
+
+    error_name = f"{INTERFACE}.Elsewhere"
+    template = "that is on host {host}"
+
+
 class IdempotencyConflictError(RequestError):
     """The key was used before, for another request; `id` is the job it made."""
 

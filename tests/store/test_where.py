@@ -11,8 +11,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store import statements
 from bgjobd.store.filters import JobFilter
+from bgjobd.store.items import Deletion, OutputEnded
+from bgjobd.store.kept_outputs import KeptOutput
 from bgjobd.store.reader import Reader
-from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends
+from tests.store.samples import COMPLETED, FAILED, LOST, NOW, USAGE, Store, asked, ends
 
 
 @pytest.fixture
@@ -139,3 +141,66 @@ def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> N
         plan = "\n".join(line for (line,) in run(f"EXPLAIN ANALYZE {statement}", given).fetchall())
         assert "Rows Removed" not in plan, plan
         assert "Seq Scan on background_jobs" not in plan, plan
+
+
+def output_of(store: Store, job_id: int, number: int = 1) -> tuple[str | None, KeptOutput | None]:
+    reader = Reader(store.state_dir)
+    try:
+        place = reader.place_of(job_id, number)
+        return place.host, place.kept
+    finally:
+        reader.close()
+
+
+def test_what_an_attempt_has_printed_is_known_to_others_once_it_has_ended(store: Store) -> None:
+    there = store.run_one()
+    place_on(store, there, a_host(store, 2, "web2"))
+    assert output_of(store, there) == ("web2", None)
+    store.commit(OutputEnded(there, 1, b"begin\0", b"end", 12), ends(there, COMPLETED))
+    assert output_of(store, there) == ("web2", KeptOutput(b"begin\0", b"end", 12))
+    store.commit(OutputEnded(there, 1, b"other", b"", 0), OutputEnded(99, 1, b"of nobody", b"", 0))
+    assert output_of(store, there) == ("web2", KeptOutput(b"begin\0", b"end", 12))
+    assert output_of(store, there, 2) == output_of(store, 99) == (None, None)
+
+
+def test_of_an_attempt_that_printed_nothing_that_is_known_and_of_one_that_was_lost_nothing(
+    store: Store,
+) -> None:
+    silent, unseen, here = store.run_one(), store.run_one(), store.run_one()
+    web2 = a_host(store, 2, "web2")
+    for job_id in (silent, unseen):
+        place_on(store, job_id, web2)
+    usage = replace(USAGE, output_bytes=0)
+    store.commit(ends(silent, COMPLETED, usage=usage), ends(unseen, LOST), ends(here, COMPLETED))
+    assert output_of(store, silent) == ("web2", KeptOutput())
+    assert output_of(store, unseen) == ("web2", None)
+    assert output_of(store, here) == (None, None)
+
+
+def test_what_was_kept_of_the_output_goes_with_its_job(shared: Store) -> None:
+    gone = shared.run_one()
+    shared.commit(OutputEnded(gone, 1, b"begin", b"", 0), ends(gone, COMPLETED))
+    shared.submit(asked())  # whose entry is the newest, so that the other may go
+    assert shared.count("job_outputs") == 1
+    deleted = shared.answer(Deletion((gone,), last_entry=10**9))
+    assert deleted.jobs == (gone,)
+    assert (shared.count("job_outputs"), shared.count("background_jobs")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit", "found"),
+    [
+        (0, 100, (0, b"abcd")),
+        (2, 1, (2, b"c")),
+        (4, 100, (14, b"wxyz")),
+        (9, 2, (14, b"wx")),
+        (16, 100, (16, b"yz")),
+        (18, 100, (18, b"")),
+        (30, 100, (30, b"")),
+    ],
+)
+def test_what_is_kept_is_read_as_a_file_with_a_hole_is(
+    offset: int, limit: int, found: tuple[int, bytes]
+) -> None:
+    kept = KeptOutput(b"abcd", b"wxyz", 10)
+    assert (len(kept), kept.read(offset, limit)) == (18, found)

@@ -44,8 +44,8 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE schedules ADD COLUMN set_by bigint",
         _table(
             """
-            job_outputs (job_id bigint, number bigint, head bytea NOT NULL, tail bytea NOT NULL,
-                left_out bigint NOT NULL, PRIMARY KEY (job_id, number))
+            job_outputs (job_id bigint REFERENCES background_jobs ON DELETE CASCADE, number bigint,
+                head bytea NOT NULL, tail bytea NOT NULL, left_out bigint NOT NULL, PRIMARY KEY (job_id, number))
             """
         ),
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "

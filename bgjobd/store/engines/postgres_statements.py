@@ -39,6 +39,8 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_READY_IN_QUEUE: Final = '("t1"."ready" = 1)) AND ("t1"."queue" = :queue)'
+
 FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         audit_of_places.RULES: f"""
@@ -46,7 +48,9 @@ FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
         SELECT e.key AS queue, (e.value ->> 0)::bigint AS slots, (e.value ->> 1) IS NOT NULL AS has_rate,
             e.value ->> 2 AS share, jsonb_array_length(e.value) > 3 AS is_being_settled
         FROM properties AS p JOIN jsonb_each(p.value::jsonb) AS e ON true WHERE p.name = '{PROPERTY}')
-"""
+""",
+        # of SELECT_READY: what asks for a host is in an index of its own
+        _READY_IN_QUEUE: _READY_IN_QUEUE.replace("= 1)", '= 1 AND "t1"."host_wanted" IS NULL)'),
     }
 )
 """Parts of statements, in the same way."""
