@@ -133,7 +133,7 @@ def claim(
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed = applying.advance(job, SlotGranted(), overlay)
-        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
+        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id, batch.host_id))
         overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
     batch.take_in(overlay)
 

@@ -418,13 +418,13 @@ class Reader:
         with self._database.atomic():
             return kept_outputs.place_of(self._database.connection().execute, job_id, number)
 
-    def open_attempts(self) -> Sequence[JsonObject]:
-        """The attempts whose end is not recorded, each with what its job says of it.
+    def open_attempts(self, host: int | None = None) -> Sequence[JsonObject]:
+        """The host's attempts whose end is not recorded, each with what its job says of it.
 
         Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
         cancel_requested_at, key.
         """
-        return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
+        return self._dicts(statements.SELECT_OPEN_ATTEMPTS, {"host": host})
 
     def pending_count(self) -> int:
         return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)
