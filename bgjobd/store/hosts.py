@@ -171,6 +171,7 @@ def _told(profile: Profile) -> dict[str, Any]:
 
 def come_back(database: Database, term: Term) -> Term | None:
     """Another term for a daemon whose own has counted as lost; None where somebody else has taken one."""
+    database.write_as(None)
     database.begin_writing()
     execute = database.connection().execute
     row = execute(_TAKE_ANOTHER, {"id": term.host, "term": term.number}).fetchone()
