@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 
 from bgjobd.core.hosts import Profile, Seen, Term
 from bgjobd.core.job import AttemptKey
-from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Database, Engine
 from bgjobd.store.items import Beat, HostLeft, HostLost
 from bgjobd.store.statements import Execute
@@ -103,14 +102,13 @@ class Joined(NamedTuple):
     was_lost: bool
 
 
-class NameTakenError(UnusableDatabaseError):
+class NameTakenError(Exception):
     """Another host that lives has this name."""
 
     def __init__(self, name: str, seen_at: str) -> None:
-        Exception.__init__(
-            self,
+        super().__init__(
             f"another host that is called {name} works from this database, last seen at {seen_at}: "
-            "give this one another name ([hosts] name), or stop that one",
+            "give this one another name ([hosts] name), or stop that one"
         )
 
 

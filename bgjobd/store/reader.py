@@ -23,6 +23,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     graphs,
+    hosts,
     kept_outputs,
     keys,
     occurrences,
@@ -425,6 +426,27 @@ class Reader:
         cancel_requested_at, key.
         """
         return self._dicts(statements.SELECT_OPEN_ATTEMPTS, {"host": host})
+
+    def counts_as_lost(self, job_id: int, number: int) -> bool:
+        """Whether this attempt has ended so that nobody saw it."""
+        rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job_id, "number": number})
+        return bool(rows) and rows[0]["outcome"] == Outcome.LOST
+
+    def lost_attempts(self, host: int, classes: Sequence[str], limit: int) -> Sequence[tuple[int, int, str]]:
+        """Attempts of a host that have no end, of these classes: job, number and class."""
+        asked = {"id": host, "classes": json.dumps(classes), "count": limit}
+        found: Sequence[tuple[int, int, str]] = self._database.execute_sql(
+            hosts.SELECT_LOST, asked
+        ).fetchall()
+        return found
+
+    def hosts(self) -> Sequence[JsonObject]:
+        """The hosts that work, or have worked, from the database, by their names, as their rows have it.
+
+        Keys: `running`, how many attempts have no end, `unseen_for`, seconds since the last beat; else the columns.
+        """
+        rows = self._dicts(hosts.SELECT_HOSTS)
+        return [row | {name: json.loads(row[name]) for name in ("queues", "classes")} for row in rows]
 
     def pending_count(self) -> int:
         return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import HOOKS
+from bgjobd.forkserver.journal import HOOKS, directory_name
+from bgjobd.store.items import JobFact
 from bgjobd.store.reader import Reader
+from bgjobd.store.writer import Outbox
+from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
 from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.processes import try_open_process
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
@@ -20,18 +25,20 @@ T = TypeVar("T")
 def recover(
     spool: Spool,
     reader: Reader,
+    host: int | None,
     attempts: Attempts,
     hooks: Hooks,
     work: WorkDirs,
+    outbox: Outbox,
     more_time: Callable[[], None],
 ) -> None:
-    """Settle every attempt whose end is not recorded, and see what the others' journals still ask for.
+    """Settle every attempt of this host whose end is not recorded, and see what the others' journals still ask for.
 
     It may take long: `more_time` is called for each attempt and journal, so that systemd hears that it goes on.
     """
     spool.files.remove_unfinished()
     database_id = reader.database_id()
-    rows = reader.open_attempts()
+    rows = reader.open_attempts(host)
     is_open = {(row["job_id"], row["number"]) for row in rows}
     if not spool.belongs_to(database_id):
         spool.give_to(database_id, bereft=is_open)
@@ -39,8 +46,13 @@ def recover(
     called = {key: kind for kind in HOOKS for key in spool.hooks(kind)}  # of both the later
     for key, kind in called.items():
         _adopt_hook(key, kind, reader, hooks)
+    going_on = set()
     for key in _each(set(spool.journals()) - is_open - called.keys(), more_time):
-        _see_to_journal(key, spool, reader, hooks)
+        if host is not None and reader.counts_as_lost(*key):
+            if not _has_seen_end(key, spool, outbox):
+                going_on.add(directory_name(*key))
+        else:
+            _see_to_journal(key, spool, reader, hooks)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:
@@ -49,7 +61,7 @@ def recover(
         spool.remove_carry(key)
     for key in set(spool.states()) - is_open:
         spool.remove_state(key)
-    work.tidy(attempts.directories() | hooks.directories())
+    work.tidy(attempts.directories() | hooks.directories() | going_on)
 
 
 def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:
@@ -62,6 +74,26 @@ def _adopt_hook(key: AttemptKey, kind: str, reader: Reader, hooks: Hooks) -> Non
     job, found = reader.summary(key[0]), reader.failed_attempt(*key)
     next_one = None if found is None else OwedHook(key, *found, is_sealed=True, kind=kind).next_one
     hooks.adopt(key, kind, "" if job is None else job["class_name"], next_one)
+
+
+def _has_seen_end(key: AttemptKey, spool: Spool, outbox: Outbox) -> bool:
+    """Others have counted the attempt as lost: have its job's log tell how it ended; whether it has.
+
+    One that goes on may be of a class that is not to be stopped: the next start looks again.
+    """
+    try:
+        journal = spool.try_read(key)
+        fact = None if journal is None else journal_facts.ended(key, journal)
+        pidfd = None if journal is None or fact is not None else try_open_process(journal)
+    except OSError:
+        return False
+    if pidfd is not None:
+        os.close(pidfd)
+        return False
+    if fact is not None:
+        outbox.hold(JobFact(key[0], fact))
+    spool.remove(key)
+    return True
 
 
 def _see_to_journal(key: AttemptKey, spool: Spool, reader: Reader, hooks: Hooks) -> None:

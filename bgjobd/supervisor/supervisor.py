@@ -197,9 +197,10 @@ class Supervisor:
 
     # Start and stop
 
-    def start(self, reader: Reader, more_time: Callable[[], None]) -> None:
-        """Settle what an earlier daemon left, and say what that was."""
-        recover(self.spool, reader, self.attempts, self.hooks, self.work_dirs, more_time)
+    def start(self, reader: Reader, host: int | None, more_time: Callable[[], None]) -> None:
+        """Settle what an earlier daemon of this host left, and say what that was."""
+        outbox = self._around.outbox
+        recover(self.spool, reader, host, self.attempts, self.hooks, self.work_dirs, outbox, more_time)
         self.remnants.start()
         for texts, count in self.attempts.count(_left_behind).items():
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
