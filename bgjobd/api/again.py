@@ -120,7 +120,7 @@ def _check_terms(daemon: Daemon, policy: Policy, source: Job) -> None:
     terms_of(
         daemon.config,
         policy,
-        daemon.peers.queues,
+        daemon.peers.known,
         queue=source.queue,
         priority=source.priority,
         timeout=source.timeout,

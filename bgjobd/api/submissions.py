@@ -27,6 +27,7 @@ from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
+from bgjobd.config.policy import Policy
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
@@ -176,7 +177,6 @@ _NO_OPTIONS: Final = Options()
 async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, names: Names) -> Submitted:
     """The fact of this request. Raises the refusals; others have their turn while there is much of it."""
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
-    await check_place(daemon, job.options or _NO_OPTIONS)
     parameters = job.parameters or {}
     ties = None if job.options is None else names.ties(job.options)
     taken = () if ties is None else tuple([take.name for take in ties.takes])
@@ -186,6 +186,7 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, name
     sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
     policy, options = catalogue.policies[job.class_name], job.options or _NO_OPTIONS
+    await check_place(daemon, options, policy)
     unique = unique_of(options, policy, {} if set(taken) & set(policy.unique) else parameters)
     key = options.key or key_of(policy, {} if policy.key in taken else parameters, sensitive)
     return fact_of(daemon, catalogue, job, call, digest, ties, unique, key)
@@ -217,7 +218,7 @@ def fact_of(
     terms = terms_of(
         daemon.config,
         catalogue.policies[job.class_name],
-        daemon.peers.queues,
+        daemon.peers.known,
         queue=options.queue,
         priority=options.priority,
         timeout=options.timeout,
@@ -244,9 +245,9 @@ def fact_of(
     )
 
 
-async def check_place(daemon: Daemon, options: Options) -> None:
+async def check_place(daemon: Daemon, options: Options, policy: Policy) -> None:
     """Raises InvalidParameterError for a queue, or a host, that nobody knows."""
-    if not await daemon.peers.has_queue(options.queue):
+    if not await daemon.peers.has_queue(options.queue or policy.queue):
         raise InvalidParameterError(parameter="options.queue")
     if not await daemon.peers.has_host(options.host):
         raise InvalidParameterError(parameter="options.host")

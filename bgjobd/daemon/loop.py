@@ -344,6 +344,7 @@ def _schedules(daemon: Daemon) -> Schedules:
     return Schedules(
         config=lambda: daemon.config,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         read=daemon.readers.read,
         record=daemon.record,
         counters=daemon.counters,
@@ -381,6 +382,7 @@ def _schedule_requests(daemon: Daemon) -> ScheduleRequests:
         daemon.schedules,
         config=lambda: daemon.config,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         read=daemon.readers.read,
         record=daemon.record,
         now=daemon.clock.now,
@@ -422,6 +424,7 @@ def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
         load_config=load_config,
         current_config=daemon._current,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         supervisor=daemon.supervisor,
         readers=daemon.readers,
         log=daemon._log,

@@ -9,6 +9,7 @@ from typing import Any
 
 from bgjobd.config.sections import Config
 from bgjobd.core.peers import Peer, names_of, queues_of
+from bgjobd.daemon.terms import Others
 from bgjobd.store.reader import Reader
 
 
@@ -30,9 +31,15 @@ class Peers:
         self._seen: tuple[Peer, ...] = ()
 
     @property
-    def queues(self) -> frozenset[str]:
-        """Those that others were last seen with, as far as anybody has asked for one."""
-        return queues_of(self._seen, self._now())
+    def known(self) -> Others:
+        """What others were last seen with, as far as anybody has looked."""
+        now = self._now()
+        return Others(queues_of(self._seen, now), names_of(self._seen, now))
+
+    async def others(self) -> Others:
+        """The same, as it is now."""
+        await self.look()
+        return self.known
 
     async def look(self) -> tuple[Peer, ...]:
         """All of them as they are now."""
@@ -42,15 +49,12 @@ class Peers:
 
     async def has_queue(self, name: str | None) -> bool:
         """Whether a job may be submitted to the queue; None is the class's own, which is known."""
-        if name is None or name in self._config().queues or name in self.queues:
+        if name is None or name in self._config().queues or name in self.known.queues:
             return True
-        await self.look()
-        return name in self.queues
+        return name in (await self.others()).queues
 
     async def has_host(self, name: str | None) -> bool:
         """Whether a job may ask for this host."""
         if name is None or name == self._config().hosts.name:
             return True
-        if name not in names_of(self._seen, self._now()):
-            await self.look()
-        return name in names_of(self._seen, self._now())
+        return name in self.known.hosts or name in (await self.others()).hosts

@@ -383,7 +383,8 @@ class TimeLeapt:
 class ScheduleDue:
     """What is due of a schedule behind its `cursor`, at wall time `now`, and the job that each occurrence asks for.
 
-    `job` is None where it is refused; `jitter` in seconds; `uid` is who has put it, None where the daemon submits.
+    `job` is None where it is refused; `jitter` in seconds; `uid` is who has put it, None where the daemon submits. The
+    `definition` is as this host has it, None where no other may have another one.
     """
 
     name: str
@@ -394,6 +395,7 @@ class ScheduleDue:
     jitter: float
     now: float
     uid: int | None = None
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,3 +91,27 @@ def test_a_job_that_asks_for_a_host_runs_there_and_one_for_nobody_is_refused(sit
         ]
         with pytest.raises(InvalidParameterError, match=r"options\.host"):
             client.run_background_job(PROBE, "echo", host="web9")
+
+
+def test_an_occurrence_of_a_schedule_that_two_hosts_have_becomes_one_job(site: Site) -> None:
+    every = f'{QUICK}\n[schedules.often]\njob = "{PROBE}::echo"\nevery = "1s"\n'
+    with site.host("web1", every), site.host("web2", every):
+        eventually(lambda: site.rows("SELECT count(*) >= 4 FROM background_jobs") == [(True,)])
+    assert site.rows("SELECT count(*) - count(DISTINCT occurrence) FROM background_jobs") == [(0,)]
+
+
+def test_a_host_whose_own_definition_differs_says_so_and_makes_no_jobs_of_it(site: Site) -> None:
+    each = [
+        f'{QUICK}\n[schedules.often]\njob = "{PROBE}::echo"\nevery = "1s"\npriority = {priority}\n'
+        for priority in (1, 2)
+    ]
+    with site.host("web1", each[0]) as web1, site.host("web2", each[1]), web1.client() as client:
+        eventually(lambda: site.rows("SELECT set_by FROM schedules") == [(2,)])
+        why = "host web2 has another definition of it, which holds"
+        eventually(lambda: client.stats()["refused_schedules"] == {"often": why})
+        last = site.rows("SELECT max(id) FROM background_jobs")[0][0] or 0
+        eventually(
+            lambda: site.rows(f"SELECT count(*) >= 2 FROM background_jobs WHERE id > {last}") == [(True,)]
+        )
+        assert site.rows(f"SELECT DISTINCT priority FROM background_jobs WHERE id > {last}") == [(2,)]
+        assert any(f"schedule often: {why}" in line for line in web1.lines())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bgjobd.store import audit_of_places, hosts, rates, statements, tally
+from bgjobd.store import audit_of_places, hosts, rates, schedules, statements, tally
 from bgjobd.store.adoption import PROPERTY
 
 _ELEMENTS: Final = """(
@@ -34,6 +34,8 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
             for text in tally.COUNT_PLACES
             if "jobs_ready" in text
         },
+        # two hosts that deal with the same one: the second finds the cursor of the first
+        schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
