@@ -191,6 +191,8 @@ class Queue(Section):
 
     slots: values.Count | None = None  # None: as many as the daemon has
     """Attempts of this queue at once; `default` is always there."""
+    slots_everywhere: values.Count | None = None
+    """The same on all hosts together that work from the database; else no limit."""
     max_pending: values.Count = 100_000
     """Pending jobs, from which on the queue is full."""
     slots_per_key: values.Count | None = None
@@ -320,6 +322,8 @@ class ClassPolicy(Section):
     """For callers that say nothing, higher goes first; else 0."""
     slots: values.Count | None = None
     """Attempts of this class at once, however many queues they come from."""
+    slots_everywhere: values.Count | None = None
+    """The same on all hosts together that work from the database; else no limit."""
     rate: values.Rate | None = None
     """How often they start, such as `"100/1m"` or `"100/1m burst 20"`; else no limit."""
     key: values.Text | None = None

@@ -91,6 +91,7 @@ class OnFile:
     Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
     queue (MOST_AHEAD or more where it is that), which jobs hold slots, what it comes after that keeps it, where it is
     blocked, how it stands with its key, if it has one, and the bucket of its class. Of a running one the step it is in.
+    Where several hosts work from the file `running` hold slots of one, and `everywhere` those of all.
     """
 
     job: Job
@@ -103,6 +104,7 @@ class OnFile:
     of_key: OfKey | None = None
     of_class: Bucket = FULL
     step: StepUnderWay | None = None
+    everywhere: tuple[RunningJob, ...] = ()
 
     @property
     def host(self) -> str | None:

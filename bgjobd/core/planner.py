@@ -21,7 +21,8 @@ class Lanes:
     many jobs may be pending in a queue for another to be taken in, `max_parameters` how many bytes a job's may take.
     `keys` is what the queues say of keys that say anything, None where that is not known, and so nothing is changed;
     `rates` are those of classes. Where several hosts work from the database `host` is the name of this one, and nothing
-    starts but what is of its `known` classes, and asks for no other host; None where there is but one.
+    starts but what is of its `known` classes, and asks for no other host; None where there is but one. On all hosts
+    together so many may run of the queues in `queues_everywhere`, and of the classes in `classes_everywhere`.
     """
 
     slots: int
@@ -33,6 +34,13 @@ class Lanes:
     rates: Mapping[str, Rate] = field(default_factory=dict)
     host: str | None = None
     known: frozenset[str] | None = None
+    queues_everywhere: Mapping[str, int] = field(default_factory=dict)
+    classes_everywhere: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether what runs on other hosts may keep something from starting here."""
+        return bool(self.queues_everywhere or self.classes_everywhere)
 
     def closed(self) -> Lanes:
         """The same lanes with no slot to give, as while draining."""

@@ -283,6 +283,14 @@ def _its_queue_is_full(known: Known, now: float) -> str | None:
     return _waits_for_a_slot(known, f"queue {queue} has {_slots(own)}, {_taken(running)}")
 
 
+def _shared_slots_are_taken(known: Known, now: float) -> str | None:
+    shared = why_elsewhere.shared_slots(known.on_file, known.lanes)
+    if shared is None:
+        return None
+    whose, slots, running = shared
+    return _waits_for_a_slot(known, f"{whose} has {_slots(slots)} on all hosts, {_taken(running)}")
+
+
 def _all_slots_are_taken(known: Known, now: float) -> str | None:
     running = known.on_file.running
     if free_slots(known.lanes, Counter(one.queue for one in running)) > 0:
@@ -314,6 +322,7 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_class_is_full,
     _the_rate_of_its_class_is_used_up,
     _its_queue_is_full,
+    _shared_slots_are_taken,
     _all_slots_are_taken,
     _its_turn_comes,
 )

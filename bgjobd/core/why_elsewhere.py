@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from bgjob.amounts import about_text, relative_text
 from bgjobd.core.job import Job
+from bgjobd.core.on_file import OnFile, RunningJob
 from bgjobd.core.peers import Peer, Wanted, silence, takers, why_nobody
 from bgjobd.core.planner import Lanes
 
@@ -43,6 +44,20 @@ def runs_on(host: str, peers: Collection[Peer], now: float) -> str:
     if peer.lost_after is None:
         return f"{told}; it counts as lost once somebody says so: `bgjob hosts lost {host}`"
     return f"{told}; counts as lost {relative_text(max(0.0, peer.lost_after - unseen))}"
+
+
+def shared_slots(on_file: OnFile, lanes: Lanes) -> tuple[str, int, list[RunningJob]] | None:
+    """Whose slots on all hosts together are taken, how many these are, and by whom; None where some are free."""
+    job, running = on_file.job, on_file.everywhere
+    kinds = (
+        ("its class", lanes.classes_everywhere.get(job.class_name), "class_name", job.class_name),
+        (f"queue {job.queue}", lanes.queues_everywhere.get(job.queue), "queue", job.queue),
+    )
+    for whose, slots, column, name in kinds:
+        taken = [one for one in running if getattr(one, column) == name]
+        if slots is not None and len(taken) >= slots:
+            return whose, slots, taken
+    return None
 
 
 def _wanted(job: Job) -> Wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import to_json
@@ -15,6 +16,7 @@ from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import rates, statements
 from bgjobd.store.batch import Arrival, Batch
+from bgjobd.store.everywhere import Everywhere
 from bgjobd.store.gate import Gate
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
@@ -31,6 +33,8 @@ class _Ways(NamedTuple):
 
 _OF_ANY_HOST: Final = _Ways(statements.SELECT_NEXT_READY_CLASS, statements.SELECT_READY_OF_CLASS)
 _OF_THIS_HOST: Final = _Ways(statements.SELECT_NEXT_PINNED_CLASS, statements.SELECT_PINNED_OF_CLASS)
+
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -57,7 +61,15 @@ class Slots:
         paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
-        return self._chosen(free, self._places)
+        chosen = self._chosen(free, self._places)
+        return self._within_shared(free, chosen) if self._lanes.has_shared else chosen
+
+    def _within_shared(self, free: int, chosen: list[Job]) -> list[Job]:
+        """Those that may start as well by what runs on all hosts; others, perhaps, in the place of some."""
+        everywhere = Everywhere(self._execute, self._lanes)
+        while everywhere.exceeds(chosen):
+            chosen = self._chosen(free, everywhere.places(self._places or {}), everywhere.classes)
+        return chosen
 
     def _running(self, of_all: str, of_host: str) -> list[tuple[Any, ...]]:
         """What takes slots: this host's own attempts, where it is one of several."""
@@ -131,9 +143,10 @@ class Slots:
         due: str | None = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
         return due
 
-    def _chosen(self, free: int, places: Mapping[str, int]) -> list[Job]:
+    def _chosen(self, free: int, places: Mapping[str, int], shared: Mapping[str, int] = _NONE) -> list[Job]:
+        """`shared` are the classes of which no more may start than so many, by what runs on all hosts."""
         tokens = rates.of_classes(self._execute, self._batch)
-        if not (self._lanes.classes or tokens or self._is_any_pinned()):
+        if not (self._lanes.classes or tokens or shared or self._is_any_pinned()):
             waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
             known = self._lanes.known
             if known is None or all(job.class_name in known for job in waiting):
@@ -141,6 +154,7 @@ class Slots:
         found = self._running(statements.SELECT_RUNNING, statements.SELECT_RUNNING_HERE)
         running = Counter(class_name for _, _, class_name in found)
         of_classes = planner.free_by_class(self._lanes, running, tokens)
+        of_classes |= {name: min(number, of_classes.get(name, number)) for name, number in shared.items()}
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
 

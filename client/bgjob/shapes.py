@@ -46,7 +46,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress, host: ?string"
     ),
     "Policy": (
-        "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
+        "queue: string, priority: int, slots: ?int, slots_everywhere: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
         "user: ?string, group: ?string, writable: ?[]string, umask: ?string, unique: ?[]string, "
@@ -58,7 +58,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "held_until: ?moment, held_by: ?int"
     ),
     "QueueStats": (
-        "name: string, pending: int, running: int, slots: ?int, paused: bool, "
+        "name: string, pending: int, running: int, slots: ?int, slots_everywhere: ?int, paused: bool, "
         "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment, "
         "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int, waiting: ?int"
     ),

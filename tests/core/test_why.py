@@ -252,6 +252,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for a slot: queue mail has 1 slot, taken by job 3, and 17 jobs are before it in queue mail",
     ),
     (
+        replace(WAITS_BEHIND, paused_at=None, running=holding(9, 4), everywhere=holding(8, queue="mail")),
+        {"lanes": replace(ALL["lanes"], queues_everywhere={"mail": 1})},
+        "waits for a slot: queue mail has 1 slot on all hosts, taken by job 8, and 17 jobs are before it in queue mail",
+    ),
+    (
         replace(WAITS_BEHIND, paused_at=None, running=holding(9, 4)),
         {"lanes": ALL["lanes"]},
         "waits for a slot: the daemon has 2 slots, taken by jobs 4 and 9, and 17 jobs are before it in queue mail",
@@ -819,3 +824,19 @@ def test_a_job_that_is_being_cancelled_on_another_host_says_both() -> None:
     sentence = told(there, lanes=ON_WEB1, peers=(WEB1, WEB2))
     assert sentence.startswith("job 7 is being cancelled: a cancel was requested at ")
     assert sentence.endswith("; it runs on host web2")
+
+
+def test_a_job_waits_for_slots_that_hosts_share_and_says_who_has_them() -> None:
+    everywhere = holding(8, 9, queue="default", class_name=CALL.class_name)
+    on_file = OnFile(pending(), running=holding(8), everywhere=everywhere)
+    lanes = replace(ON_WEB1, slots=9, queues_everywhere={"default": 2})
+    full = "has 2 slots on all hosts, taken by jobs 8 and 9, "
+    assert told(on_file, lanes=lanes, peers=(WEB1, WEB2)).startswith(
+        f"job 7 waits for a slot: queue default {full}"
+    )
+    lanes = replace(ON_WEB1, slots=9, classes_everywhere={CALL.class_name: 2})
+    assert told(on_file, lanes=lanes, peers=(WEB1, WEB2)).startswith(
+        f"job 7 waits for a slot: its class {full}"
+    )
+    lanes = replace(ON_WEB1, slots=9, queues_everywhere={"default": 3})
+    assert "on all hosts" not in told(on_file, lanes=lanes, peers=(WEB1, WEB2))
