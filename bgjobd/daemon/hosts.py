@@ -41,7 +41,7 @@ class Hosts:
 
     Who wants to hear of it sets `on_acknowledged`: a beat that was sent at this instant of CLOCK_BOOTTIME is stored;
     `on_lost`: this host has counted as lost, and others may run again what it runs; `on_ousted`: somebody else is this
-    host by now.
+    host by now. `on_accept` takes the database as it is, and tells whether it had gone back.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Hosts:
         self.term: Term | None = None if joined is None else joined.term
         self._was_lost = joined is not None and joined.was_lost
         self._settings = settings
-        self._profile = profile
+        self.profile = profile
         self._policy = policy
         self._record = record
         self._read = read
@@ -72,6 +72,7 @@ class Hosts:
         self.on_acknowledged: Callable[[float], None] = lambda sent_at: None
         self.on_lost: Callable[[], None] = lambda: None
         self.on_ousted: Callable[[TermTakenError], None] = lambda error: None
+        self.on_accept: Callable[[], Awaitable[bool]] = _nothing_to_accept
 
     @property
     def name(self) -> str:
@@ -118,7 +119,7 @@ class Hosts:
 
     async def _beat(self) -> Beaten | None:
         """What a beat has found; None where the database did not take it."""
-        sent_at, profile = time.clock_gettime(time.CLOCK_BOOTTIME), self._profile()
+        sent_at, profile = time.clock_gettime(time.CLOCK_BOOTTIME), self.profile()
         try:
             beaten: Beaten = await self._record(Beat(None if profile == self._told else profile))
         except RequestError:
@@ -150,7 +151,7 @@ class Hosts:
 
     async def _settle(self, host: int, name: str) -> None:
         """Have the attempts end that the host ran, of the classes that are known here; others see to the rest."""
-        classes = self._profile().classes
+        classes = self.profile().classes
         count, has_more = 0, True
         while has_more:
             rows = await self._read(lambda reader: reader.lost_attempts(host, classes, _AT_ONCE))
@@ -180,6 +181,10 @@ class Hosts:
             return False
         await self._settle(one.host, name)
         return True
+
+
+async def _nothing_to_accept() -> bool:
+    return False
 
 
 _RETRIED: Final = "their jobs run again as their classes have it"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from bgjob.errors import InvalidParameterError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -124,3 +125,42 @@ def test_a_host_that_leaves_with_nothing_running_is_not_lost(site: Site) -> None
             (True, None)
         ]
         assert not any("counts as lost" in line for line in web1.lines())
+
+
+def test_a_living_host_that_is_said_to_be_lost_is_back_in_its_next_term_and_its_late_end_is_told(
+    site: Site,
+) -> None:
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+        eventually(ledger.exists)
+        with web1.client() as client:
+            with pytest.raises(InvalidParameterError):
+                client.host_lost("web3")
+            with pytest.raises(InvalidParameterError):
+                client.host_lost("web1")
+            client.host_lost("web2")
+            eventually(lambda: ledger.read_text().count("start") == 2)
+            eventually(lambda: [(one["name"], one["state"]) for one in client.hosts()] == ALIVE)
+            assert [(one["term"], one["is_own"]) for one in client.hosts()] == [(1, True), (2, False)]
+            go.touch()
+            assert client.wait(job, 30)["status"] == "completed"
+            eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
+        with web2.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert any("host web2 is back, in term 2" in line for line in web2.lines())
+
+
+ALIVE = [("web1", "alive"), ("web2", "alive")]
+
+
+def test_where_the_database_is_a_file_the_one_host_is_told(tmp_path: Path) -> None:
+    with daemon(tmp_path, settings='[hosts]\nname = "alone"') as running, running.client() as client:
+        (one,) = client.hosts()
+        assert (one["name"], one["state"], one["is_own"], one["id"]) == ("alone", "alive", True, None)
+        assert one["slots"] == 4
+        assert "probes.Probe" in one["classes"]
+        assert client.host_accept() is False
+        with pytest.raises(InvalidParameterError):
+            client.host_lost("web2")
