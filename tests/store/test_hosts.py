@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from bgjobd.core.hosts import Profile, Term
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import hosts
+from bgjobd.store.audit import Audit
 from bgjobd.store.engines import CountsAsLostError, TermTakenError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer
 from bgjobd.store.items import AttemptsLost, Beat, HostLeft, HostLost, Item, Look
 from bgjobd.store.ledger import Ledger
+from bgjobd.store.reader import Reader
 from tests.postgresql import Places
 from tests.store.samples import COMPLETED, LOST, NO_SLOTS, NOW, Store, asked, ends, submission
 
@@ -172,6 +175,16 @@ def test_attempts_say_whose_they_are_and_take_that_hosts_slots_alone(pair: tuple
     assert web1.attempts(mine.job.id)[0]["host"] == web1.term.host
     assert web1.attempts(theirs.job.id)[0]["host"] == web2.term.host
     assert web2.claim(Lanes(1, {"default": None}, {"myapp.jobs.ExampleJob": 1})) == []
+
+
+def test_the_books_of_a_host_have_its_own_open_attempts(place: Postgres, pair: tuple[Host, Host]) -> None:
+    web1, web2 = pair
+    mine, theirs = web1.run_one(), web2.run_one()
+    with closing(Audit(place)) as audit:
+        assert [one.key for one in audit.open_attempts("uuid of web1")] == [(mine, 1)]
+        assert audit.open_attempts("nobody's") == ()
+    with closing(Reader(place)) as reader:
+        assert [row["job_id"] for row in reader.open_attempts(web2.term.host)] == [theirs]
 
 
 # Lost
