@@ -241,13 +241,14 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, size, groups_open = await daemon.readers.read(
+        paused, oldest, oldest_of, size, groups_open, hosts = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
                 reader.size(),
                 reader.unended_groups(),
+                reader.peers(),
             )
         )
         asked_for = await _asked_for(daemon, given)
@@ -268,6 +269,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "waiting": tally.waiting,
         "review": tally.for_review,
         "groups_open": groups_open,
+        "hosts": None if daemon.peers.own is None else sum(host.lives(now) for host in hosts),
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
         "queues": queues_reply(daemon, tally, paused, oldest_of),

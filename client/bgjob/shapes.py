@@ -115,7 +115,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, "
+        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, hosts: ?int, "
         "refused_schedules: ?[string]string"
     ),
 }
