@@ -191,10 +191,10 @@ class Queue(Section):
 
     slots: values.Count | None = None  # None: as many as the daemon has
     """Attempts of this queue at once; `default` is always there."""
-    slots_everywhere: values.Count | None = None
-    """The same on all hosts together that work from the database; else no limit."""
     max_pending: values.Count = 100_000
     """Pending jobs, from which on the queue is full."""
+    slots_everywhere: values.Count | None = None
+    """Attempts of this queue at once on all hosts together that work from the database; else no limit."""
     slots_per_key: values.Count | None = None
     """Attempts at once of jobs with the same key; else no limit."""
     rate_per_key: values.Rate | None = None
