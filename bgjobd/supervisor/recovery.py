@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import HOOKS, directory_name
+from bgjobd.forkserver.journal import HOOKS
 from bgjobd.store.items import JobFact
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox
@@ -15,7 +15,7 @@ from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
 from bgjobd.supervisor.hooks import Hooks
-from bgjobd.supervisor.processes import try_open_process
+from bgjobd.supervisor.lost_elsewhere import LostElsewhere
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
@@ -29,12 +29,13 @@ def recover(
     attempts: Attempts,
     hooks: Hooks,
     work: WorkDirs,
-    outbox: Outbox,
+    lost: LostElsewhere | None,
     more_time: Callable[[], None],
 ) -> None:
     """Settle every attempt of this host whose end is not recorded, and see what the others' journals still ask for.
 
-    It may take long: `more_time` is called for each attempt and journal, so that systemd hears that it goes on.
+    `lost` sees to those that others have settled, where there are other hosts. It may take long: `more_time` is called
+    for each attempt and journal, so that systemd hears that it goes on.
     """
     spool.files.remove_unfinished()
     database_id = reader.database_id()
@@ -48,9 +49,8 @@ def recover(
         _adopt_hook(key, kind, reader, hooks)
     going_on = set()
     for key in _each(set(spool.journals()) - is_open - called.keys(), more_time):
-        if host is not None and reader.counts_as_lost(*key):
-            if not _has_seen_end(key, spool, outbox):
-                going_on.add(directory_name(*key))
+        if lost is not None and reader.counts_as_lost(*key):
+            going_on.add(lost.try_directory(key) or "")
         else:
             _see_to_journal(key, spool, reader, hooks)
     for key in set(spool.stops()) - is_open:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from bgjob.errors import InvalidParameterError
-from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
 
@@ -115,6 +115,22 @@ def test_what_a_lost_host_ran_is_run_elsewhere_and_its_own_end_is_told_when_it_i
 
 
 LATE = "attempt 1 completed on host web2 after it had counted as lost"
+
+
+def test_an_attempt_that_goes_on_when_its_lost_host_is_back_is_killed(site: Site) -> None:
+    with site.host("web1", QUICK), site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        web2.stop(signal.SIGKILL)
+        eventually(lambda: ledger.read_text().count("start") == 2)
+        first, second = (int(line.split()[1]) for line in ledger.read_text().splitlines())
+        assert is_alive(first)
+        web2.start()
+        eventually(lambda: not is_alive(first))
+        assert is_alive(second)
+        go.touch()
 
 
 def test_a_host_that_leaves_with_nothing_running_is_not_lost(site: Site) -> None:
