@@ -44,7 +44,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system)?(?:\?[!-\[\]-~]*)?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts)?(?:\?[!-\[\]-~]*)?"
 )
 
 
@@ -77,8 +77,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group` and `key` those whose jobs are shown. Of schedules `upto` are on the
-    pages before.
+    `since` is a span: `1h`; `schedule`, `group`, `key` and `host` those whose jobs are shown. Of schedules `upto` are
+    on the pages before.
     """
 
     path: str
@@ -93,6 +93,7 @@ class View:
     schedule: str = ""
     group: int | None = None
     key: str = ""
+    host: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -113,13 +114,14 @@ class View:
             schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, quoted(schedule)) else "",
             group=_number(query.get("group", ""), 1, _LARGEST) if path == "/jobs" else None,
             key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
+            host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        names = ("q", "status", "since", "schedule", "group", "key", "per", "page", "upto", "at")
+        names = ("q", "status", "since", "schedule", "group", "key", "host", "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
         }

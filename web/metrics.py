@@ -5,7 +5,7 @@ Imported once somebody asks for it: prometheus-client takes longer to import tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -26,13 +26,15 @@ from bgjob.words import FINAL, Status
 _Stats = Mapping[str, Any]
 
 
-def exposition(stats: _Stats | None, accept: str, now: float) -> tuple[bytes, str]:
+def exposition(
+    stats: _Stats | None, accept: str, now: float, hosts: Sequence[_Stats] = ()
+) -> tuple[bytes, str]:
     """The metrics as the Accept header wants them, and their content type; of a daemon that is away, no `stats`."""
     try:
         encode, kind = choose_encoder(accept)
     except TypeError:  # it names a version that is no number
         encode, kind = choose_encoder("")
-    return encode(_Standing(stats, now)), kind
+    return encode(_Standing(stats, now, hosts)), kind
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class _Standing(Collector):
 
     stats: _Stats | None
     now: float
+    hosts: Sequence[_Stats] = ()
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("up", "Whether the daemon answers; 0 comes alone.", float(self.stats is not None))
@@ -50,6 +53,7 @@ class _Standing(Collector):
             yield from _about_classes(self.stats["counts"])
             yield _waits(self.stats["counts"])
             yield from _about_schedules(self.stats["counts"].get("schedules") or {})
+            yield from _about_hosts(self.hosts)
 
 
 def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
@@ -86,6 +90,33 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     told = "Failed jobs of which nobody knows what they did, until a person says it."
     yield _gauge("jobs_review", told, stats.get("review") or 0)
     yield _gauge("groups_open", "Groups of jobs that have not ended.", groups)
+
+
+_OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float]]]] = {
+    "alive": (
+        "Whether the host works from the database: it has not left, nor counts as lost.",
+        lambda host: float(host["state"] == "alive"),
+    ),
+    "unseen_seconds": (
+        "For how long the host has not said that it lives.",
+        lambda host: host["unseen_for"],
+    ),
+    "running": ("Attempts that run on the host.", lambda host: host["running"]),
+    "slots": ("How many may run there at once.", lambda host: host["slots"]),
+    "trouble": (
+        "Whether the host says that it has trouble.",
+        lambda host: float(host["trouble"] is not None),
+    ),
+}
+
+
+def _about_hosts(hosts: Sequence[_Stats]) -> Iterator[Metric]:
+    """Of each that works from the database, whichever is asked; nothing where that is a file."""
+    for name, (told, value) in _OF_HOSTS.items() if hosts else ():
+        family = GaugeMetricFamily(f"bgjobd_host_{name}", told, labels=["host"])
+        for host in hosts:
+            family.add_metric([host["name"]], value(host))
+        yield family
 
 
 _OF_QUEUES: Final = {

@@ -6,17 +6,18 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
-from bgjob.answers import is_for_review
+from bgjob.answers import OutputPart, is_for_review
 from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
+    ElsewhereError,
     GroupNotFoundError,
     InvalidStateError,
     JobNotFoundError,
@@ -61,6 +62,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     ScheduleNotFoundError: (404, "no_schedule"),
     GroupNotFoundError: (404, "no_group"),
     BehindFailedError: (409, "behind_failed"),
+    ElsewhereError: (409, "elsewhere"),
     InvalidStateError: (409, "too_late"),
     PermissionDeniedError: (403, "denied"),
     BgjobError: (502, "refused"),
@@ -143,6 +145,7 @@ class Page:
             schedule=view.schedule or None,
             group=view.group,
             key=view.key or None,
+            host=view.host or None,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -160,7 +163,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status or view.since or view.key else self._client
+        return self._slow if view.q or view.status or view.since or view.key or view.host else self._client
 
     def _listed(
         self,
@@ -215,7 +218,7 @@ class Page:
         attempts = job["attempts"][::-1]
         seen = Seen.of(request.query.get("seen", ""))
         entries = self._entries(int(job_id), seen.entry)
-        parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
+        parts, elsewhere = self._parts(int(job_id)) if attempts else ([], None)
         has_ended = Status(job["status"]).is_final
         printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
@@ -231,6 +234,7 @@ class Page:
             "output_of": printed.number,
             "output_before": printed.begin,
             "output_end": printed.end,
+            "output_elsewhere": elsewhere,
             **self.groups.neighbours(int(job_id)),
             "again_as": again_as(self._client, job),
             **steps_of(self._client, job),
@@ -241,6 +245,13 @@ class Page:
             "looked": self._stacks.shown(job),
         }
         return self._shown(request, "job.html", values)
+
+    def _parts(self, job_id: int) -> tuple[Sequence[OutputPart], str | None]:
+        """The end of what the latest attempt printed, or the host that alone knows it."""
+        try:
+            return self._slow.output_parts(job_id, tail=_MOST_OUTPUT), None
+        except ElsewhereError as error:
+            return [], str(error.parameters["host"])
 
     def _entries(self, job_id: int, after: int) -> Any:
         """The latest of a job, newest first; behind one that has been seen, oldest first."""
@@ -261,6 +272,10 @@ class Page:
             "busiest_keys": busiest(self._client, stats["queues"]),
         }
         return self._shown(request, "system.html", values, stats)
+
+    def hosts(self, request: Request) -> Response:
+        """The hosts that work from the database, whichever is asked."""
+        return self._shown(request, "hosts.html", {"hosts": self._client.hosts()})
 
     # Actions
 
@@ -331,9 +346,10 @@ class Page:
 
         try:
             stats = self._client.stats(counts=True)
+            hosts = [] if stats.get("hosts") is None else self._client.hosts()
         except DaemonUnavailableError:
-            stats = None
-        body, kind = exposition(stats, request.headers.get("accept", ""), time.time())
+            stats, hosts = None, []
+        body, kind = exposition(stats, request.headers.get("accept", ""), time.time(), hosts)
         return Response(200, body, {"Content-Type": kind})
 
     def static(self, request: Request, version: str, name: str) -> Response:
@@ -436,6 +452,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/schedules/({SCHEDULE})/pause", _of_schedules(ScheduleViews.pause)),
         ("POST", rf"/schedules/({SCHEDULE})/resume", _of_schedules(ScheduleViews.resume)),
         ("GET", r"/system", Page.system),
+        ("GET", r"/hosts", Page.hosts),
         ("GET", r"/login", Page.login),
         ("GET", r"/events", Page.events),
         ("GET", r"/healthz", Page.healthz),

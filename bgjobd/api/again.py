@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParametersError, PermissionDeniedError
+from bgjob.errors import InvalidParameterError, InvalidParametersError, PermissionDeniedError
 from bgjob.words import UniqueWhile
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
@@ -80,6 +80,10 @@ async def _wanted(
     # What was a secret at the submit is one still, whatever the configuration says by now.
     sensitive = {*catalogue.sensitive(*names, parameters), *source.call.sensitive}
     call = Call(*names, text, tuple(sorted(sensitive)))
+    if not await daemon.peers.has_queue(source.queue):
+        raise InvalidParameterError(parameter="options.queue")
+    if not await daemon.peers.has_host(source.host_wanted):
+        raise InvalidParameterError(parameter="options.host")
     _check_terms(daemon, policy, source)
     return Submitted(
         id=0,  # the ledger gives it
@@ -94,6 +98,7 @@ async def _wanted(
         occurrence=source.occurrence,
         unique=_unique_of(policy, source, before, parameters),
         key=_key_of(policy, source, before, parameters, call.sensitive),
+        host=source.host_wanted,
     )
 
 
@@ -115,6 +120,7 @@ def _check_terms(daemon: Daemon, policy: Policy, source: Job) -> None:
     terms_of(
         daemon.config,
         policy,
+        daemon.peers.known,
         queue=source.queue,
         priority=source.priority,
         timeout=source.timeout,

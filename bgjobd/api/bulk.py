@@ -158,6 +158,7 @@ async def _bulk(
     catalogue = await daemon.current_catalogue.catalogue()
     check = catalogue.checker(class_name, method_name)
     options = common.options or Options()
+    await submissions.check_place(daemon, options, catalogue.policies[class_name])
     unique_of(options, catalogue.policies[class_name], {})  # for its refusals: no job here has a key
     ties = Names().ties(options)
     fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name), ties=ties)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 async def change(grants: Grants, daemon: Daemon, given: schemas.Change, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
+    if given.queue not in daemon.lanes.queues and not await daemon.peers.has_queue(given.queue):
+        raise InvalidParameterError(parameter="queue")
     fact = _fact_of(daemon, given, caller)
     changed: tuple[int, ...] = await daemon.record(JobsChanged(tuple(ids), fact, submitter(caller, grants)))
     if changed:
@@ -32,8 +34,6 @@ def _fact_of(daemon: Daemon, given: schemas.Change, caller: Caller) -> Changed:
     """Raises InvalidParameterError."""
     if given.max_retries is not None and given.max_retries > daemon.config.retry.cap:
         raise InvalidParameterError(parameter="max_retries")
-    if given.queue is not None and given.queue not in daemon.lanes.queues:
-        raise InvalidParameterError(parameter="queue")
     for place, name in enumerate(given.without or ()):
         if getattr(given, name) is not None:
             raise InvalidParameterError(parameter=f"without.{place}")

@@ -9,6 +9,7 @@ from bgjob.errors import InvalidParameterError, InvalidStateError
 from bgjob.words import Status
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
+from bgjobd.api.elsewhere import check_here
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import summary_of_stored
 from bgjobd.host.clock import to_text
@@ -46,9 +47,10 @@ def _encoded(number: int, look: Look) -> Encoded:
 
 
 async def _attempt_of(daemon: Daemon, job_id: int, caller: Caller) -> int:
-    """The attempt that runs. Raises JobNotFoundError, InvalidStateError."""
+    """The attempt that runs. Raises JobNotFoundError, InvalidStateError, ElsewhereError."""
     async with caller.turn:
         job = await summary_of_stored(daemon, job_id)
     if job["status"] != Status.RUNNING:
         raise InvalidStateError(id=job_id, status=job["status"])
+    await check_here(daemon, job_id, job["attempt"])
     return int(job["attempt"])

@@ -28,6 +28,7 @@ from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
+from bgjobd.api.elsewhere import read_output, try_kept
 from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (
@@ -77,6 +78,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         group=given.group,
         key=given.key,
         again_of=given.again_of,
+        host=given.host,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -124,8 +126,9 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
     job = await summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    read = await daemon.outputs.read((given.id, number), offset, given.limit or schemas.MAX_PART)
-    has_more = not (await daemon.outputs.read((given.id, number), read.next, 1)).is_nothing
+    kept = await try_kept(daemon, given.id, number)
+    read = await read_output(daemon, given.id, number, offset, given.limit or schemas.MAX_PART, kept)
+    has_more = not (await read_output(daemon, given.id, number, read.next, 1, kept)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
     return part(number, read, is_end)
 
@@ -160,7 +163,7 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObject:
-    queue, now = _known_queue(daemon, given.queue), daemon.clock.now()
+    queue, now = await _known_queue(daemon, given.queue), daemon.clock.now()
     at = in_or_at(given.resumes_in, given.resumes_at, now, "resumes")
     if at is not None and at <= now:
         raise InvalidParameterError(parameter="resumes_at")
@@ -172,13 +175,13 @@ async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObj
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueueResumed(_known_queue(daemon, given.queue)))
+    await daemon.record(QueueResumed(await _known_queue(daemon, given.queue)))
     say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
 
 
 async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
-    queue, limit = _known_queue(daemon, given.queue), given.limit or _PAGE
+    queue, limit = await _known_queue(daemon, given.queue), given.limit or _PAGE
     if given.busiest and (given.search, given.after) != (None, None):
         raise InvalidParameterError(parameter="busiest")
 
@@ -192,8 +195,8 @@ async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
         return await (daemon.readers.search(read) if given.search else daemon.readers.read(read))
 
 
-def _known_queue(daemon: Daemon, queue: str) -> str:
-    if queue not in daemon.lanes.queues:
+async def _known_queue(daemon: Daemon, queue: str) -> str:
+    if queue not in daemon.lanes.queues and not await daemon.peers.has_queue(queue):
         raise InvalidParameterError(parameter="queue")
     return queue
 
@@ -238,13 +241,14 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, size, groups_open = await daemon.readers.read(
+        paused, oldest, oldest_of, size, groups_open, hosts = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
                 reader.size(),
                 reader.unended_groups(),
+                reader.peers(),
             )
         )
         asked_for = await _asked_for(daemon, given)
@@ -266,6 +270,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "waiting": tally.waiting,
         "review": tally.for_review,
         "groups_open": groups_open,
+        "hosts": None if daemon.peers.own is None else sum(host.lives(now) for host in hosts),
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
         "queues": queues_reply(daemon, tally, paused, oldest_of),
@@ -286,9 +291,9 @@ async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
         return {"sentence": await daemon.inspection.why(given.id)}
 
 
-async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+async def running(daemon: Daemon, given: schemas.Running, caller: Caller) -> JsonObject:
     async with caller.turn:
-        return {"attempts": await daemon.inspection.running()}
+        return {"attempts": await daemon.inspection.running(given.host)}
 
 
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {
@@ -319,7 +324,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Output": (schemas.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),
-    "Running": (Nothing, running),
+    "Running": (schemas.Running, running),
     "Keys": (schemas.Keys, keys),
     "Hosts": (Nothing, hosts.hosts),
     "HostLost": (schemas.HostName, hosts.host_lost),

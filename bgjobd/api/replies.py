@@ -147,6 +147,7 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "queue": policy.queue,
         "priority": policy.priority,
         "slots": policy.slots,
+        "slots_everywhere": policy.slots_everywhere,
         "timeout": policy.timeout,
         "max_retries": policy.retry.max_retries,
         "retry_delay": policy.retry.retry_delay,
@@ -197,6 +198,9 @@ def queues_reply(
         {
             "name": name,
             "slots": slots,
+            "slots_everywhere": daemon.config.queues[name].slots_everywhere
+            if name in daemon.config.queues
+            else None,
             "pending": tally.of_queue(name, Status.PENDING),
             "running": tally.of_queue(name, Status.RUNNING),
             "paused": name in paused,

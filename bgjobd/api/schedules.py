@@ -195,7 +195,8 @@ def _may_be_put(name: str) -> bool:
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:
     """What the keys of [schedules] would have it be. Raises InvalidParametersError with what the configuration says."""
     config = daemon.config
-    around = ValidationContext(queues=frozenset(config.queues), cap=config.retry.cap)
+    queues = frozenset(config.queues) if config.host is None else None  # it may be that of another host
+    around = ValidationContext(queues=queues, cap=config.retry.cap)
     try:
         return Schedule.model_validate(given, context=around)
     except ValidationError as error:

@@ -88,6 +88,7 @@ class Options(Input):
     if_held: Literal["return", "refuse", "replace"] | None = None
     at_latest: Seconds | None = None
     key: Key | None = None
+    host: str | None = None
 
 
 class UnnamedJob(Input):
@@ -302,6 +303,11 @@ class List(Input):
     group: Id | None = None
     key: Key | None = None
     again_of: Id | None = None
+    host: str | None = None
+
+
+class Running(Input):
+    host: str | None = None
 
 
 class Logs(Input):

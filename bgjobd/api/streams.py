@@ -11,6 +11,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd.api import schemas
+from bgjobd.api.elsewhere import read_output, try_kept
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import entry_of, log_reply, part, summary_of_stored
 from bgjobd.core.job import Job
@@ -172,11 +173,12 @@ async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> Async
         number = given.number or max(1, job["attempt"])
         while True:
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
-            read = await daemon.outputs.read((given.id, number), offset, given.limit or _PART)
+            kept = await try_kept(daemon, given.id, number)
+            read = await read_output(daemon, given.id, number, offset, given.limit or _PART, kept)
             offset = read.next
             if not read.is_nothing:
                 yield part(number, read, is_end=False)
-            elif offset and await daemon.outputs.is_shorter((given.id, number), offset):
+            elif offset and kept is None and await daemon.outputs.is_shorter((given.id, number), offset):
                 offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:
                 number, offset = number + 1, 0

@@ -27,6 +27,7 @@ from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
+from bgjobd.config.policy import Policy
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
@@ -185,6 +186,7 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: UnnamedJob, name
     sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
     policy, options = catalogue.policies[job.class_name], job.options or _NO_OPTIONS
+    await check_place(daemon, options, policy)
     unique = unique_of(options, policy, {} if set(taken) & set(policy.unique) else parameters)
     key = options.key or key_of(policy, {} if policy.key in taken else parameters, sensitive)
     return fact_of(daemon, catalogue, job, call, digest, ties, unique, key)
@@ -216,6 +218,7 @@ def fact_of(
     terms = terms_of(
         daemon.config,
         catalogue.policies[job.class_name],
+        daemon.peers.known,
         queue=options.queue,
         priority=options.priority,
         timeout=options.timeout,
@@ -238,7 +241,16 @@ def fact_of(
         ties=ties,
         unique=unique,
         key=key,
+        host=None if daemon.peers.own is None else options.host,
     )
+
+
+async def check_place(daemon: Daemon, options: Options, policy: Policy) -> None:
+    """Raises InvalidParameterError for a queue, or a host, that nobody knows."""
+    if not await daemon.peers.has_queue(options.queue or policy.queue):
+        raise InvalidParameterError(parameter="options.queue")
+    if not await daemon.peers.has_host(options.host):
+        raise InvalidParameterError(parameter="options.host")
 
 
 def check_names(class_name: str, method_name: str, max_length: int) -> None:

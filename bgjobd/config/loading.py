@@ -184,11 +184,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _surroundings(
     file: Path | None, variables: Collection[tuple[str, ...]], values: Mapping[str, Any]
 ) -> ValidationContext:
-    retry = values.get("retry", {})
+    retry, daemon = values.get("retry", {}), values.get("daemon", {})
+    has_others = isinstance(daemon, dict) and daemon.get("database") is not None
     return ValidationContext(
         file=file,
         from_environment=frozenset(parts[1] for parts in variables if parts[0] in ("daemon", "app", "web")),
-        queues=frozenset({"default", *_names(values, "queues")}),
+        queues=None if has_others else frozenset({"default", *_names(values, "queues")}),
         cap=retry.get("cap", Retry().cap) if isinstance(retry, dict) else None,
     )
 

@@ -39,7 +39,7 @@ class Terms(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One class's: delays and limits in seconds, `max_output` and `work_limit` in bytes; `slots` is None where it has
-    no own limit.
+    no own limit, `slots_everywhere` where all hosts together have none.
 
     `retry_on` is None where every bad outcome may be retried. `throttle`: its jobs may keep others from starting.
     `unknown` is what becomes of a job of which nobody knows what it did.
@@ -49,6 +49,7 @@ class Policy:
     queue: str
     priority: int
     slots: int | None
+    slots_everywhere: int | None
     timeout: float | None
     max_output: int | None
     work_limit: int | None
@@ -112,6 +113,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         queue=first(own.queue, "default"),
         priority=first(own.priority, 0),
         slots=own.slots,
+        slots_everywhere=own.slots_everywhere,
         timeout=first(own.timeout, limits.timeout),
         max_output=first(own.max_output, limits.max_output),
         work_limit=first(own.work_limit, limits.work_limit),

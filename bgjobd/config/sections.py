@@ -193,6 +193,8 @@ class Queue(Section):
     """Attempts of this queue at once; `default` is always there."""
     max_pending: values.Count = 100_000
     """Pending jobs, from which on the queue is full."""
+    slots_everywhere: values.Count | None = None
+    """Attempts of this queue at once on all hosts together that work from the database; else no limit."""
     slots_per_key: values.Count | None = None
     """Attempts at once of jobs with the same key; else no limit."""
     rate_per_key: values.Rate | None = None
@@ -320,6 +322,8 @@ class ClassPolicy(Section):
     """For callers that say nothing, higher goes first; else 0."""
     slots: values.Count | None = None
     """Attempts of this class at once, however many queues they come from."""
+    slots_everywhere: values.Count | None = None
+    """The same on all hosts together that work from the database; else no limit."""
     rate: values.Rate | None = None
     """How often they start, such as `"100/1m"` or `"100/1m burst 20"`; else no limit."""
     key: values.Text | None = None
@@ -462,6 +466,8 @@ class Schedule(Section):
     """A job that has not started so long after its time is cancelled."""
     key: values.Key | None = None
     """What the job shares with others of its queue; else the parameter that its class names."""
+    host: values.HostName | None = None
+    """Of several hosts the one that alone starts it."""
 
     _is_known = field_validator("queue")(_known_queue)
     _is_within_cap = field_validator("max_retries")(_retries_within_cap)
@@ -536,6 +542,12 @@ class Config(Section):
     hosts: Hosts = Field(default_factory=Hosts)
     approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
     schedules: dict[values.ScheduleName, Schedule] = Field(default_factory=dict)
+
+    @property
+    def host(self) -> str | None:
+        """The name of this host, where others may work from the same database."""
+        return None if self.daemon.database is None else self.hosts.name
+
     _file: Path | None = PrivateAttr(default=None)
 
     @property

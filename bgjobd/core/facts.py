@@ -53,6 +53,7 @@ class Submitted:
     expires_in: float | None = None  # instead of expires_at, from when it may start
     key: str | None = None  # which it shares with others of its queue
     again: Again | None = None
+    host: str | None = None  # that alone may start it
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -77,6 +78,7 @@ class Submitted:
             self.expires_in,
             self.key,
             self.again,
+            self.host,
         )
 
 

@@ -83,7 +83,7 @@ class Job:
     places, it `is_behind` them. Among jobs of equal priority a lower `turn` goes first, 0 where nobody takes turns.
     `carried` is what its attempts hand on, None where that is nothing; it `is_waiting` as long as what it waits for,
     time or a signal, is to come. It calls `again_of`, another job, once more. It failed, and nobody knows what it did,
-    `review_since`; a person says it.
+    `review_since`; a person says it. `host_wanted` is the name of the host that alone may start it.
     """
 
     id: int
@@ -124,6 +124,7 @@ class Job:
     carried: Carried | None = None
     again_of: int | None = None
     review_since: float | None = None
+    host_wanted: str | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     def changed(self, **values: Any) -> Job:

@@ -16,13 +16,17 @@ MOST_AHEAD: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class LatestAttempt:
-    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored."""
+    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored.
+
+    `host` is where it is, None where there is but one.
+    """
 
     number: int
     pid: int | None = None
     began_at: float | None = None
     ended_at: float | None = None
     ending: Ending | None = None
+    host: str | None = None
 
 
 class StepUnderWay(NamedTuple):
@@ -87,6 +91,7 @@ class OnFile:
     Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
     queue (MOST_AHEAD or more where it is that), which jobs hold slots, what it comes after that keeps it, where it is
     blocked, how it stands with its key, if it has one, and the bucket of its class. Of a running one the step it is in.
+    Where several hosts work from the file `running` hold slots of one, and `everywhere` those of all.
     """
 
     job: Job
@@ -99,3 +104,9 @@ class OnFile:
     of_key: OfKey | None = None
     of_class: Bucket = FULL
     step: StepUnderWay | None = None
+    everywhere: tuple[RunningJob, ...] = ()
+
+    @property
+    def host(self) -> str | None:
+        """Where its latest attempt is; None where there is but one host."""
+        return None if self.latest is None else self.latest.host

@@ -20,7 +20,9 @@ class Lanes:
     `classes` are the slots of the classes that have a limit, in whatever queues their jobs are; `max_pending` is how
     many jobs may be pending in a queue for another to be taken in, `max_parameters` how many bytes a job's may take.
     `keys` is what the queues say of keys that say anything, None where that is not known, and so nothing is changed;
-    `rates` are those of classes.
+    `rates` are those of classes. Where several hosts work from the database `host` is the name of this one, and nothing
+    starts but what is of its `known` classes, and asks for no other host; None where there is but one. On all hosts
+    together so many may run of the queues in `queues_everywhere`, and of the classes in `classes_everywhere`.
     """
 
     slots: int
@@ -30,10 +32,23 @@ class Lanes:
     max_parameters: int = 64 * 1024
     keys: Mapping[str, KeyRules] | None = None
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    host: str | None = None
+    known: frozenset[str] | None = None
+    queues_everywhere: Mapping[str, int] = field(default_factory=dict)
+    classes_everywhere: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether what runs on other hosts may keep something from starting here."""
+        return bool(self.queues_everywhere or self.classes_everywhere)
 
     def closed(self) -> Lanes:
         """The same lanes with no slot to give, as while draining."""
         return replace(self, slots=0)
+
+    def of_classes(self, classes: Iterable[str]) -> Lanes:
+        """The same lanes with slots for these classes alone, where others have hosts of their own."""
+        return self if self.host is None else replace(self, known=frozenset(classes))
 
     def without(self, classes: Iterable[str]) -> Lanes:
         """The same lanes with no slot for these classes, as while nothing of them can start."""

@@ -277,6 +277,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         key=fact.key,
         carried=_carried_at_submit(fact),
         again_of=None if fact.again is None else fact.again.of,
+        host_wanted=fact.host,
     )
 
 
@@ -458,6 +459,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         expires_at=by.expires_at,
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
+        host_wanted=by.host,
         carried=_carried_at_submit(by),
     )
 

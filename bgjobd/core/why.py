@@ -11,10 +11,11 @@ from typing import Final
 
 from bgjob.amounts import relative_text
 from bgjob.words import EXPIRED, Outcome, Status
-from bgjobd.core import why_shared
+from bgjobd.core import why_elsewhere, why_shared
 from bgjobd.core.edges import Fate, Group, Of
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.on_file import Keeper, LatestAttempt, OnFile, RunningJob
+from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
 from bgjobd.core.sentences import as_word, clock, moment, named_jobs, past, short
@@ -55,10 +56,10 @@ class UnderWay:
 class Known:
     """All that bears on a job; what may be None is so where all is well.
 
-    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `gone_back`
-    what it has forgotten, `recording_trouble` why attempts could not write how they end, `unavailable` why nothing of
-    the job's class can start, `why_held` why nothing of it is to, `refusal` why the job's call would not be taken any
-    more.
+    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `gone_back` what it
+    has forgotten, `recording_trouble` why attempts could not write how they end, `unavailable` why nothing of the job's
+    class can start, `why_held` why nothing of it is to, `refusal` why the job's call would not be taken any more.
+    `peers` are the hosts that work from the database, where there may be several.
     """
 
     on_file: OnFile
@@ -72,6 +73,12 @@ class Known:
     no_fork_server: str | None = None
     unavailable: Unavailable | None = None
     refusal: str | None = None
+    peers: tuple[Peer, ...] = ()
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether it is for others to start the job."""
+        return why_elsewhere.is_for_others(self.job, self.lanes)
 
     @property
     def job(self) -> Job:
@@ -93,11 +100,19 @@ def _by_schedule(job: Job, now: float) -> str:
 
 
 def _pending(known: Known, now: float) -> str:
-    found = (reason(known, now) for reason in _REASONS)
-    told = next(reason for reason in found if reason is not None) + _expiry(known.job, now)
-    if known.refusal is None:
+    told = _first_reason(known, now) + _expiry(known.job, now)
+    if known.refusal is None or known.is_for_others:
         return told
     return f"{told}; its attempt fails as soon as it starts, and is not retried: {short(known.refusal)}"
+
+
+def _first_reason(known: Known, now: float) -> str:
+    for reason in _OF_OTHERS if known.is_for_others else _REASONS:
+        told = reason(known, now)
+        if told is not None:
+            is_ours = known.lanes.host is not None and reason in _OF_ONE_HOST
+            return f"{told}, as host {known.lanes.host} sees it" if is_ours else told
+    raise ValueError(f"no reason holds for job {known.job.id}")
 
 
 def _expiry(job: Job, now: float) -> str:
@@ -273,6 +288,14 @@ def _its_queue_is_full(known: Known, now: float) -> str | None:
     return _waits_for_a_slot(known, f"queue {queue} has {_slots(own)}, {_taken(running)}")
 
 
+def _shared_slots_are_taken(known: Known, now: float) -> str | None:
+    shared = why_elsewhere.shared_slots(known.on_file, known.lanes)
+    if shared is None:
+        return None
+    whose, slots, running = shared
+    return _waits_for_a_slot(known, f"{whose} has {_slots(slots)} on all hosts, {_taken(running)}")
+
+
 def _all_slots_are_taken(known: Known, now: float) -> str | None:
     running = known.on_file.running
     if free_slots(known.lanes, Counter(one.queue for one in running)) > 0:
@@ -305,10 +328,41 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_class_is_full,
     _the_rate_of_its_class_is_used_up,
     _its_queue_is_full,
+    _shared_slots_are_taken,
     _all_slots_are_taken,
     _its_turn_comes,
 )
 """What may keep a pending job from starting; the first that does is told, and the last always does."""
+
+
+def _no_host_takes_it(known: Known, now: float) -> str | None:
+    return why_elsewhere.no_host_takes_it(known.job, known.peers, now)
+
+
+def _others_take_it(known: Known, now: float) -> str:
+    return why_elsewhere.others_take_it(known.job, known.peers, now)
+
+
+_OF_OTHERS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
+    _it_is_blocked,
+    _it_waits,
+    _its_time_has_not_come,
+    _the_database_cannot_be_written,
+    _no_host_takes_it,
+    _its_queue_is_paused,
+    _its_class_was_told_to_wait,
+    _its_key_has_no_place,
+    _others_take_it,
+)
+"""The same of a job that this host does not start."""
+
+_OF_ONE_HOST: Final = frozenset(
+    {
+        *(_the_daemon_closes, _ends_cannot_be_recorded, _there_is_no_fork_server, _its_class_is_unavailable),
+        *(_its_class_is_held, _its_class_is_full, _its_queue_is_full, _all_slots_are_taken, _its_turn_comes),
+    }
+)
+"""The reasons that need not hold for others."""
 
 
 def _waits_for_a_slot(known: Known, full: str) -> str:
@@ -327,7 +381,9 @@ def _taken(running: Sequence[RunningJob]) -> str:
 
 
 def _running(known: Known, now: float) -> str:
-    job, under_way = known.job, known.under_way
+    job, under_way, host = known.job, known.under_way, known.on_file.host
+    if host is not None and host != known.lanes.host:
+        return _running_elsewhere(known, host, now)
     match under_way:
         case None:
             return f"has had a slot since {past(job.started_at, now)}: attempt {job.attempt} is about to be started"
@@ -349,6 +405,17 @@ def _running(known: Known, now: float) -> str:
         case _:
             left = _deadline(job.timeout, under_way.seconds_left)
             return f"runs: {_run(known, under_way, now)}; {left}{_in_step(known, now)}"
+
+
+def _running_elsewhere(known: Known, host: str, now: float) -> str:
+    """What is known of an attempt that another host starts, watches and stops."""
+    runs = f"runs {why_elsewhere.runs_on(host, known.peers, now)}"
+    if known.job.cancel_requested_at is not None:
+        return f"{_WHY_STOPPED[StopReason.CANCELLED](known.job, now)}; it {runs}"
+    match known.on_file.latest:
+        case LatestAttempt(number, pid, float() as began_at, ending=None):
+            return f"{runs}: attempt {number} began at {past(began_at, now)}, pid {pid}{_in_step(known, now)}"
+    return f"{runs}: attempt {known.job.attempt} has had a slot since {past(known.job.started_at, now)}"
 
 
 def _in_step(known: Known, now: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from bgjob.words import EntryType
-from bgjobd.config.sections import Config, Queue
+from bgjobd.config.sections import ClassPolicy, Config, Queue
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.planner import Lanes
 from bgjobd.supervisor.limits import Enforcement
@@ -46,18 +47,38 @@ class CurrentConfig:
 
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
-    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-    queues = {name: Queue() for name in stored_queues} | config.queues
-    classes = {name: policy.slots for name, policy in config.approved.items() if policy.slots is not None}
-    return Lanes(
+    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run.
+
+    Where others work from the database it may be theirs.
+    """
+    left = () if config.host is not None else stored_queues
+    queues = {name: Queue() for name in left} | config.queues
+    everywhere = _everywhere(queues), _everywhere(config.approved)
+    of_queues, of_classes = everywhere if config.host is None else ({}, {})  # which one host has all of
+    slots = {name: _least(queue.slots, of_queues.get(name)) for name, queue in queues.items()}
+    classes = {name: _least(own.slots, of_classes.get(name)) for name, own in config.approved.items()}
+    lanes = Lanes(
         config.daemon.slots,
-        {name: queue.slots for name, queue in queues.items()},
-        classes,
+        slots,
+        {name: number for name, number in classes.items() if number is not None},
         {name: queue.max_pending for name, queue in queues.items()},
         config.socket.max_parameters,
         {name: rules for name, queue in queues.items() if (rules := queue.key_rules) != KeyRules()},
         {name: policy.rate for name, policy in config.approved.items() if policy.rate is not None},
+        config.host,
     )
+    if config.host is None:
+        return lanes
+    return replace(lanes, queues_everywhere=everywhere[0], classes_everywhere=everywhere[1])
+
+
+def _everywhere(those: Mapping[str, Queue] | Mapping[str, ClassPolicy]) -> dict[str, int]:
+    """The slots on all hosts together of those that say how many these are."""
+    return {name: one.slots_everywhere for name, one in those.items() if one.slots_everywhere is not None}
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _needing_a_restart(old: Config, new: Config) -> list[str]:

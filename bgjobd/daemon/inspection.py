@@ -18,6 +18,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.fates import Looked
+from bgjobd.daemon.peers import Peers
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
@@ -44,6 +45,7 @@ class Inspection:
         supervisor: Supervisor,
         current_catalogue: CurrentCatalogue,
         health: StorageHealth,
+        peers: Peers,
         lanes: Callable[[], Lanes],
         closing: Callable[[], Closing | None],
         reload_failure: Callable[[], str | None],
@@ -55,6 +57,7 @@ class Inspection:
         self._supervisor = supervisor
         self._current_catalogue = current_catalogue
         self._health = health
+        self._peers = peers
         self._lanes = lanes
         self._closing = closing
         self._reload_failure = reload_failure
@@ -104,12 +107,15 @@ class Inspection:
             return self._deliveries.tally
         return await self._readers.read(lambda reader: reader.tally(self._now()))
 
-    def running(self) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
+    def running(self, host: str | None = None) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, or those on the host of this name, and what each of them uses now.
+
+        There may be many, so only searches wait for that.
+        """
         attempts = self._supervisor.attempts
         journals = attempts.journals()
         return self._readers.search(
-            lambda reader: live_usage.read_all(reader.running(), journals, attempts.try_open)
+            lambda reader: live_usage.read_all(reader.running(host), journals, attempts.try_open)
         )
 
     async def fates(self, catalogue: Catalogue) -> list[str]:
@@ -137,7 +143,8 @@ class Inspection:
     async def why(self, job_id: int) -> str:
         """Why a job has not run or has not ended, when it will run, or how it ended. Raises JobNotFoundError."""
         on_file, under_way = await self._job_now(job_id)
-        if under_way is None and on_file.job.status is Status.RUNNING:
+        is_here = on_file.host in (None, self._peers.own)
+        if under_way is None and on_file.job.status is Status.RUNNING and is_here:
             # Its claim was committed, or its end, and this loop has not heard of the one, or the file was read before.
             on_file, under_way = await self._job_now(job_id)
         class_name, fork_servers = on_file.job.class_name, self._supervisor.fork_servers
@@ -153,12 +160,13 @@ class Inspection:
             no_fork_server=fork_servers.absence if fork_servers.current is None else None,
             unavailable=self._try_unavailable(class_name),
             refusal=self._current_catalogue.try_refusal(on_file.job.call),
+            peers=await self._peers.look(),
         )
         return why(known, self._now())
 
     async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
         now = self._now()
-        on_file = await self._readers.read(lambda reader: reader.on_file(job_id, now))
+        on_file = await self._readers.read(lambda reader: reader.on_file(job_id, now, self._peers.own))
         if on_file is None:
             raise JobNotFoundError(id=job_id)
         return on_file, self._supervisor.attempts.under_way((job_id, on_file.job.attempt))

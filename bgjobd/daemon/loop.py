@@ -29,6 +29,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.others import Others
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
@@ -99,6 +100,7 @@ class Daemon:
         self.followers = Followers(self.readers.first.steps_under_way())
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
+        self.peers = Peers(lambda: self.config, self.readers.read, clock.now)
         term = None if joined is None else joined.term
         lanes = self.lanes.closed()
         self._writer = Writer(place, life.id, clock, lanes, self._deliver, term, self._history)
@@ -282,7 +284,8 @@ class Daemon:
     @property
     def lanes(self) -> Lanes:
         """The slots of queues and classes, as they are configured now."""
-        return self._current.lanes
+        catalogue = self.current_catalogue.try_catalogue()
+        return self._current.lanes.of_classes(() if catalogue is None else catalogue.classes)
 
     @property
     def enforcement(self) -> Enforcement:
@@ -367,6 +370,7 @@ def _schedules(daemon: Daemon) -> Schedules:
     return Schedules(
         config=lambda: daemon.config,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         read=daemon.readers.read,
         record=daemon.record,
         counters=daemon.counters,
@@ -424,6 +428,7 @@ def _schedule_requests(daemon: Daemon) -> ScheduleRequests:
         daemon.schedules,
         config=lambda: daemon.config,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         read=daemon.readers.read,
         record=daemon.record,
         now=daemon.clock.now,
@@ -451,6 +456,7 @@ def _inspection(daemon: Daemon) -> Inspection:
         supervisor=daemon.supervisor,
         current_catalogue=daemon.current_catalogue,
         health=daemon.health,
+        peers=daemon.peers,
         lanes=lambda: daemon.lanes,
         closing=lambda: daemon._closing,
         reload_failure=lambda: daemon.reload.failure,
@@ -464,6 +470,7 @@ def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
         load_config=load_config,
         current_config=daemon._current,
         current_catalogue=daemon.current_catalogue,
+        peers=daemon.peers,
         supervisor=daemon.supervisor,
         readers=daemon.readers,
         log=daemon._log,

@@ -15,6 +15,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedule_definitions import newly_refused
 from bgjobd.host.background import Background
 from bgjobd.host.log import Log
@@ -57,6 +58,7 @@ class Reload:
         current_config: CurrentConfig,
         current_catalogue: CurrentCatalogue,
         supervisor: Supervisor,
+        peers: Peers,
         readers: Readers,
         log: Log,
         notifier: Notifier,
@@ -68,6 +70,7 @@ class Reload:
         self._current_config = current_config
         self._current_catalogue = current_catalogue
         self._supervisor = supervisor
+        self._peers = peers
         self._readers = readers
         self._log = log
         self._notifier = notifier
@@ -150,6 +153,7 @@ class Reload:
         config = await self._loop.run_in_executor(None, self._load_config)
         enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
         queues = await self._readers.read(lambda reader: reader.queues())
+        await self._peers.look()
         return await self._supervisor.fork_servers.replace(
             Application.from_config(config),
             lambda server: self._take_unless_broken(config, queues, enforcement, server),
@@ -167,9 +171,8 @@ class Reload:
         if broken:
             self._current_catalogue.say_unavailable(catalogue, broken)
             return "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
-        refused = (
-            {} if before is None else newly_refused(config, catalogue, self._current_config.config, before)
-        )
+        held, others = self._current_config.config, self._peers.known
+        refused = {} if before is None else newly_refused(config, catalogue, held, before, others)
         if refused:
             return "; ".join(
                 f"the job of schedule {name} is refused: {why}" for name, why in sorted(refused.items())

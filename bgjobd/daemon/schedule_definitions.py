@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bgjob.codec import to_json
-from bgjob.errors import RequestError, TooLargeError
+from bgjob.errors import InvalidParameterError, RequestError, TooLargeError
 from bgjobd.config.problems import dotted
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
@@ -17,14 +17,16 @@ from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of
 from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.terms import key_of, terms_of
+from bgjobd.daemon.terms import NOBODY, Others, key_of, terms_of
 from bgjobd.host.pacing import Pace
 from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.items import ScheduleDefined
 
 
-def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
+def job_of(config: Config, catalogue: Catalogue, schedule: Schedule, others: Others = NOBODY) -> Submitted:
     """What each occurrence of the schedule asks for. Raises the refusals of a submit."""
+    if schedule.host not in (None, config.hosts.name, *others.hosts):
+        raise InvalidParameterError(parameter="options.host")
     class_name, _, method_name = schedule.job.partition("::")
     catalogue.check(class_name, method_name, schedule.parameters)
     text = to_json(schedule.parameters)
@@ -36,6 +38,7 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     terms = terms_of(
         config,
         policy,
+        others,
         queue=schedule.queue,
         priority=schedule.priority,
         timeout=schedule.timeout,
@@ -54,26 +57,31 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
         unique=None if key is None else Unique(key),
         expires_in=schedule.expires_in,
         key=schedule.key or key_of(policy, schedule.parameters, sensitive),
+        host=None if config.host is None else schedule.host,
     )
 
 
-def refusals(config: Config, catalogue: Catalogue) -> dict[str, str]:
+def refusals(config: Config, catalogue: Catalogue, others: Others = NOBODY) -> dict[str, str]:
     """The schedules whose jobs are refused, with the reason."""
     reasons: dict[str, str] = {}
     for name, schedule in config.schedules.items():
         try:
-            job_of(config, catalogue, schedule)
+            job_of(config, catalogue, schedule, others)
         except RequestError as refusal:
             reasons[name] = str(refusal)
     return reasons
 
 
 def newly_refused(
-    config: Config, catalogue: Catalogue, config_before: Config, catalogue_before: Catalogue
+    config: Config,
+    catalogue: Catalogue,
+    config_before: Config,
+    catalogue_before: Catalogue,
+    others: Others = NOBODY,
 ) -> dict[str, str]:
     """Those of them whose jobs were not refused before, or that are new."""
-    found = refusals(config, catalogue)
-    before = refusals(config_before, catalogue_before) if found else {}
+    found = refusals(config, catalogue, others)
+    before = refusals(config_before, catalogue_before, others) if found else {}
     return {name: reason for name, reason in found.items() if name not in before}
 
 

@@ -9,6 +9,7 @@ from bgjob.errors import ScheduleNotFoundError
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedule_definitions import Before, defined_as, job_of
 from bgjobd.daemon.schedules import Schedules, kept_of
 from bgjobd.store.committed import StoredSchedule
@@ -36,6 +37,7 @@ class ScheduleRequests:
         *,
         config: Callable[[], Config],
         current_catalogue: CurrentCatalogue,
+        peers: Peers,
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         record: Callable[[Item], Awaitable[Any]],
         now: Callable[[], float],
@@ -43,6 +45,7 @@ class ScheduleRequests:
         self._schedules = schedules
         self._config = config
         self._current_catalogue = current_catalogue
+        self._peers = peers
         self._read = read
         self._record = record
         self._now = now
@@ -51,7 +54,9 @@ class ScheduleRequests:
         """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
         definition = await self._in_file(name)
         catalogue = await self._current_catalogue.catalogue()
-        item = OccurrenceAsked(name, job_of(self._config(), catalogue, definition), submitter)
+        item = OccurrenceAsked(
+            name, job_of(self._config(), catalogue, definition, await self._peers.others()), submitter
+        )
         job_id: int = await self._record(item)
         return job_id
 
@@ -86,7 +91,7 @@ class ScheduleRequests:
             name=name,
             calendar=kept.calendar,
             since=kept.since,
-            job=job_of(self._config(), catalogue, definition),
+            job=job_of(self._config(), catalogue, definition, await self._peers.others()),
             submitter=submitter,
             read=self._read,
             record=self._record,
@@ -107,7 +112,8 @@ class ScheduleRequests:
         await self._schedules.have_taken_up()
         # What another catalogue, or configuration, makes of it is asked by the next look.
         async with self._schedules.looking:
-            job = job_of(self._config(), await self._current_catalogue.catalogue(), definition)
+            others, catalogue = await self._peers.others(), await self._current_catalogue.catalogue()
+            job = job_of(self._config(), catalogue, definition, others)
             before = self._schedules.kept.get(name)
             if before is not None and before.cursor > self._now():
                 await self._schedules.set_back({name: before.calendar})

@@ -26,12 +26,15 @@ from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedule_definitions import (
     all_defined,
+    definition_of,
     job_of,
     meaning_of,
     try_schedule,
 )
+from bgjobd.daemon.terms import NOBODY
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
 from bgjobd.store.items import (
@@ -107,6 +110,7 @@ class Schedules:
         *,
         config: Callable[[], Config],
         current_catalogue: CurrentCatalogue,
+        peers: Peers,
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         record: Callable[[Item], Awaitable[Any]],
         counters: Counters,
@@ -115,6 +119,7 @@ class Schedules:
     ) -> None:
         self._config = config
         self._current_catalogue = current_catalogue
+        self._peers = peers
         self._read = read
         self._record = record
         self._counters = counters
@@ -127,6 +132,7 @@ class Schedules:
         self.looking = asyncio.Lock()
         self._of_catalogue: Catalogue | None = None
         self._of_missing: dict[str, str] = {}
+        self._of_others = NOBODY
         self._is_owed = False
         self._is_elsewhere = False
         self.trouble: str | None = None
@@ -263,7 +269,9 @@ class Schedules:
         """Those that mean something; say which do not."""
         pace, found = Pace(), {}
         for one in stored:
-            meant = config.schedules[one.name] if one.uid is None else meaning_of(one.definition)
+            meant = config.schedules.get(one.name) if one.uid is None else meaning_of(one.definition)
+            if meant is None:
+                continue  # another host's configuration has it
             if isinstance(meant, Schedule):
                 told = self.kept.get(one.name)
                 found[one.name] = kept_of(one, meant, None if told is None else told.refused)
@@ -294,7 +302,9 @@ class Schedules:
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
-        if catalogue is self._of_catalogue and catalogue.missing == self._of_missing:
+        others = await self._peers.others()
+        is_known = catalogue is self._of_catalogue and catalogue.missing == self._of_missing
+        if is_known and others == self._of_others:
             return
         pace, missing = Pace(), dict(catalogue.missing)
         for kept in list(self.kept.values()):
@@ -302,12 +312,12 @@ class Schedules:
                 await pace.rest()
             before = kept.refused
             try:
-                kept.job, kept.refused = job_of(config, catalogue, kept.definition), None
+                kept.job, kept.refused = job_of(config, catalogue, kept.definition, others), None
             except RequestError as refusal:
                 kept.job, kept.refused = None, str(refusal)
                 if kept.refused != before:
                     self._say_refused(kept)
-        self._of_catalogue, self._of_missing = catalogue, missing
+        self._of_catalogue, self._of_missing, self._of_others = catalogue, missing, others
 
     def _say_refused(self, kept: KeptSchedule) -> None:
         why = f"its occurrences are skipped, for the job is refused: {kept.refused}"
@@ -367,7 +377,8 @@ class Schedules:
         if found is None:
             return None
         job = kept.job if self._may_be_submitted(kept, why_no_submit) else None
-        return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid)
+        own = definition_of(kept.definition) if kept.uid is None and self._peers.own is not None else None
+        return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid, own)
 
     def _may_be_submitted(self, kept: KeptSchedule, why_no_submit: _WhyNot) -> bool:
         """Whether who has put the schedule may submit by now; say where that has changed."""
@@ -382,12 +393,23 @@ class Schedules:
         if dealt.refusal is not None:
             self._on_stuck(kept, dealt.refusal)
             return
+        if dealt.set_by is not None:
+            self._on_other_definition(kept, dealt.set_by)
+            return
         kept.move(dealt.cursor)
         for place, verdict in enumerate(dealt.verdicts):
             if isinstance(verdict, Skipped):
                 self._counters.note_skipped(kept.name, verdict)
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
                 self._say_skipped(kept.name, verdict)
+
+    def _on_other_definition(self, kept: KeptSchedule, host: str) -> None:
+        """That one holds, and here nothing of it is dealt with, until a reload or an occurrence finds it the same."""
+        before, kept.stuck = kept.stuck, f"host {host} has another definition of it, which holds"
+        kept.next = next(kept.calendar.after(self._now()), None)
+        if kept.stuck != before:
+            why = f"{kept.stuck}; none of its occurrences is dealt with here"
+            self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
 
     def _say_skipped(self, name: str, skipped: Skipped) -> None:
         entry = skip_entry(name, skipped)

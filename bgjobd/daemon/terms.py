@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypedDict, Unpack
+from typing import Final, NamedTuple, TypedDict, Unpack
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, InvalidParametersError
@@ -11,6 +11,16 @@ from bgjob.words import KEY_LENGTHS
 from bgjobd.config.policy import AboveCapError, Policy, Terms
 from bgjobd.config.sections import Config
 from bgjobd.core.unique import derived
+
+
+class Others(NamedTuple):
+    """What other hosts that work from the same database have, which a job may ask for."""
+
+    queues: Collection[str] = ()
+    hosts: Collection[str] = ()
+
+
+NOBODY: Final = Others()
 
 
 class Asked(TypedDict):
@@ -24,13 +34,13 @@ class Asked(TypedDict):
     backoff: str | None
 
 
-def terms_of(config: Config, policy: Policy, **asked: Unpack[Asked]) -> Terms:
+def terms_of(config: Config, policy: Policy, others: Others = NOBODY, **asked: Unpack[Asked]) -> Terms:
     """What holds for a job of the class with this policy. Raises InvalidParameterError."""
     try:
         terms = policy.terms(cap=config.retry.cap, **asked)
     except AboveCapError:
         raise InvalidParameterError(parameter="options.max_retries") from None
-    if terms.queue not in config.queues:
+    if terms.queue not in config.queues and terms.queue not in others.queues:
         raise InvalidParameterError(parameter="options.queue")
     return terms
 

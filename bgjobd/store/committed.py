@@ -21,13 +21,15 @@ from bgjobd.store.written import Row, Written
 @dataclass(frozen=True, slots=True)
 class Dealt:
     """How far a schedule was dealt with by now, and what became of its occurrences; nothing, where somebody else has
-    dealt with them, or nobody can, with the `refusal`. Of a skip `is_more`: its row was there, and has grown.
+    dealt with them, or nobody can, with the `refusal`. Of a skip `is_more`: its row was there, and has grown. Nothing
+    either where the definition that holds is another, which the host of this name has `set_by` its configuration.
     """
 
     cursor: float
     verdicts: tuple[Verdict, ...] = ()
     is_more: bool = False
     refusal: Exception | None = None
+    set_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from bgjob.words import Outcome
 from bgjobd.core import state_machine
 from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, StepSettled, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import again, applying, late, noting, reviews, signalling, submitting, uniques
+from bgjobd.store import again, applying, kept_outputs, late, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.committed import Claim
 from bgjobd.store.items import (
@@ -25,6 +25,7 @@ from bgjobd.store.items import (
     JobSettled,
     Look,
     Noted,
+    OutputEnded,
     Ping,
     Signal,
     StateSaved,
@@ -174,6 +175,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             noting.record_notes(item, overlay)
         case StateSaved():
             noting.save_state(item, overlay)
+        case OutputEnded():
+            overlay.write(Kind.ENDED_OUTPUT, kept_outputs.row_of(item))
         case Look() | Ping():
             pass
         case _:

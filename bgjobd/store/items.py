@@ -232,6 +232,19 @@ class StateSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputEnded:
+    """Head and tail of what an attempt has printed, whose end comes next, for other hosts; between them so many bytes
+    are `left_out`. Answered by None.
+    """
+
+    job_id: int
+    number: int
+    head: bytes = field(repr=False)
+    tail: bytes = field(repr=False)
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePaused:
     """Grant no slots to a queue until it is resumed, or until `resumes_at`, in place of an earlier such time. Answered
     by None.
@@ -370,7 +383,8 @@ class TimeLeapt:
 class ScheduleDue:
     """What is due of a schedule behind its `cursor`, at wall time `now`, and the job that each occurrence asks for.
 
-    `job` is None where it is refused; `jitter` in seconds; `uid` is who has put it, None where the daemon submits.
+    `job` is None where it is refused; `jitter` in seconds; `uid` is who has put it, None where the daemon submits. The
+    `definition` is as this host has it, None where no other may have another one.
     """
 
     name: str
@@ -381,6 +395,7 @@ class ScheduleDue:
     jitter: float
     now: float
     uid: int | None = None
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,6 +515,7 @@ Item = (
     | Noted
     | AttemptNotes
     | StateSaved
+    | OutputEnded
     | QueuePaused
     | QueueResumed
     | ClockJumped

@@ -36,6 +36,7 @@ from bgjobd.store import (
     dependencies,
     hosts,
     ids,
+    kept_outputs,
     locking,
     pauses,
     rates,
@@ -116,6 +117,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
         Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.ENDED_OUTPUT: kept_outputs.KEEP,
     }
 )
 """What writes the rows of each kind."""

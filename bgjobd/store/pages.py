@@ -39,6 +39,7 @@ from bgjobd.store import bounds, written
 from bgjobd.store.engines import Connection
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.rows import text_of
+from bgjobd.store.statements import named_host
 
 PAGE: Final = 50
 BUDGET: Final = 0.04
@@ -284,13 +285,14 @@ _UNDER_WAY: Final = """
 """The one that began last, without sorting: all instants are of one length."""
 
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
+_OF_LISTED: Final = (*_USAGE, "host")
 _JOB_COLUMNS: Final = ", ".join(
     [
         *(f"j.{name}" for name in _SUMMARY),
         *(_UNDER_WAY, "j.waiting_on", "j.ready", "a.number", "a.outcome", "a.progress"),
     ]
 )
-_LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
+_LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE), named_host("a")])
 _ITS_LATEST_ATTEMPT: Final = (
     "LEFT JOIN job_attempts AS a "
     "ON a.job_id = j.id AND a.number = (SELECT max(number) FROM job_attempts WHERE job_id = j.id)"
@@ -426,6 +428,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "group": wanted.group,
         "key": wanted.key,
         "again_of": wanted.again_of,
+        "host": wanted.host,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -523,6 +526,8 @@ def _told_apart(wanted: JobFilter) -> list[str]:
     """The conditions of names and of a search, which no index has."""
     named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
     rest = [f"j.{name} = :{name}" for name in named]
+    if wanted.host is not None:
+        rest.append("a.host IN (SELECT id FROM hosts WHERE name = :host)")
     if wanted.search:
         rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')} OR {_HAS_VALUE})")
     return rest
@@ -604,8 +609,8 @@ def _summary(row: tuple[Any, ...]) -> JsonObject:
 
 
 def _listed(row: tuple[Any, ...]) -> JsonObject:
-    summary, usage = row[: -len(_USAGE)], row[-len(_USAGE) :]
-    return _summary(summary) | dict(zip(_USAGE, usage, strict=True))
+    summary, told = row[: -len(_OF_LISTED)], row[-len(_OF_LISTED) :]
+    return _summary(summary) | dict(zip(_OF_LISTED, told, strict=True))
 
 
 # Attempts of a job
@@ -613,10 +618,10 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 ATTEMPT_COLUMNS: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
-    *("code_version", "progress", "spends_retry", "error_class"),
+    *("code_version", "progress", "spends_retry", "error_class", "host"),
 )
 _ATTEMPTS: Final = f"""
-    SELECT {", ".join(ATTEMPT_COLUMNS)} FROM job_attempts
+    SELECT {", ".join(ATTEMPT_COLUMNS[:-1])}, {named_host("job_attempts")} FROM job_attempts
     WHERE job_id = :id AND number < :before ORDER BY number DESC LIMIT :limit
 """
 

@@ -17,16 +17,19 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
+from bgjobd.core.peers import Peer
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     graphs,
     hosts,
+    kept_outputs,
     keys,
     news,
     occurrences,
     pages,
+    peers,
     rates,
     schedules,
     statements,
@@ -41,6 +44,7 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow
+from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
 from bgjobd.store.news import Missed, News
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
@@ -134,7 +138,7 @@ _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 _HIDDEN: Final = frozenset(
     {
         *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
-        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "host_wanted"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted"),
     }
 )
 
@@ -428,6 +432,15 @@ class Reader:
         read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
         return job.columns | read | {"attempts": attempts, "logs": entries}
 
+    def peers(self) -> tuple[Peer, ...]:
+        """The hosts that work from the database; none where it is a file."""
+        return peers.peers(self._database.connection().execute)
+
+    def place_of(self, job_id: int, number: int) -> PlaceOfAttempt:
+        """On which host an attempt is, and what others know of its output."""
+        with self._database.atomic():
+            return kept_outputs.place_of(self._database.connection().execute, job_id, number)
+
     def open_attempts(self, host: int | None = None) -> Sequence[JsonObject]:
         """The host's attempts whose end is not recorded, each with what its job says of it.
 
@@ -469,13 +482,15 @@ class Reader:
             with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
-    def running(self) -> Sequence[JsonObject]:
+    def running(self, host: str | None = None) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
 
-        Keys: job_id, number, pid, started_at, progress; of the job class_name, method_name, queue, timeout.
+        Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
+        With `host` those alone that are on the host of this name.
         """
         rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
-        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in rows]
+        wanted = rows if host is None else [row for row in rows if row["host"] == host]
+        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
@@ -495,8 +510,11 @@ class Reader:
             ending = replace(ending, error_message=job["error"])
         return call, ending, instant(job["occurrence"])
 
-    def on_file(self, job_id: int, now: float) -> OnFile | None:
-        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""
+    def on_file(self, job_id: int, now: float, host: str | None = None) -> OnFile | None:
+        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job.
+
+        What runs is told of the host of this name alone, where there is one.
+        """
         with self._database.atomic():
             row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
             if row is None:
@@ -505,7 +523,7 @@ class Reader:
             latest = self._latest(job)
             if job.status is not Status.PENDING:
                 return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
-            return waiting.on_file(self._database.connection().execute, job, latest, now)
+            return waiting.on_file(self._database.connection().execute, job, latest, now, host)
 
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""
@@ -525,7 +543,12 @@ class Reader:
             instant(row["started_at"]),
             instant(row["finished_at"]),
             None if row["outcome"] is None else _ending(row),
+            None if row["host"] is None else self._name_of(row["host"]),
         )
+
+    def _name_of(self, host: int) -> str | None:
+        row = self._database.execute_sql(peers.SELECT_NAME, {"id": host}).fetchone()
+        return None if row is None else row[0]
 
     def database_id(self) -> str:
         return str(self._property("database_id"))

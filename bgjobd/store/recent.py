@@ -121,7 +121,9 @@ class RecentJobs:
         for row in rows:
             job_id = row["id" if of_job else "job_id"]
             known = self._known.get(job_id)
-            if known is not None:
+            if known is not None and row.get("host") is not None:
+                del self._known[job_id]  # it is on one of several hosts, and others may change it
+            elif known is not None:
                 changed = known._replace(row=known.row | row) if of_job else _with_attempt(known, kind, row)
                 self._keep(job_id, changed)
 

@@ -31,7 +31,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    carried, again_of, review_since, (attempt, progress, outcome) = values[38:44], *values[44:46], values[46:]
+    carried, again_of, review_since, host_wanted = values[38:44], *values[44:47]
+    attempt, progress, outcome = values[47:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -71,6 +72,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         carried=Carried(*carried) if any(carried) else None,
         again_of=again_of,
         review_since=instant(review_since),
+        host_wanted=host_wanted,
         updated_at=from_text(updated_at),
     )
 
@@ -138,13 +140,12 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
     carried = job.carried or Carried()
-    own = {"again_of": job.again_of, "carries": int(carried.steps > 0), **carried._asdict()}
+    own = {"again_of": job.again_of, "host_wanted": job.host_wanted}
+    own |= {"carries": int(carried.steps > 0), **carried._asdict()}
     return {**keys, **own, **_NOTHING_YET}
 
 
-_NOTHING_YET: Final[Row] = dict.fromkeys(
-    ("waits_until", "review_since", "settled_at", "settled_uid", "host_wanted")
-)
+_NOTHING_YET: Final[Row] = dict.fromkeys(("waits_until", "review_since", "settled_at", "settled_uid"))
 
 
 def ties_of(job: Job) -> Row:
@@ -188,6 +189,7 @@ def replaced_row(job: Job) -> Row:
         "unique_while": job.unique_while,
         "retry_count_at_submit": job.retry_count,
         "request_digest": REPLACED,
+        "host_wanted": job.host_wanted,
     }
 
 

@@ -66,6 +66,8 @@ class _Latest:
 class _Stands:
     cursor: str
     is_paused: bool
+    definition: str
+    set_by: str | None
     latest: _Latest | None
 
 
@@ -124,6 +126,8 @@ def _deal(
 ) -> Dealt:
     if stands is None or stands.cursor != to_text(schedule.cursor):
         return Dealt(schedule.cursor if stands is None else from_text(stands.cursor))
+    if schedule.definition is not None and schedule.definition != stands.definition:
+        return Dealt(schedule.cursor, set_by=stands.set_by or _SOMEBODY)
     verdicts = decide(
         schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
     )
@@ -137,6 +141,10 @@ def _deal(
         overlay.write(Kind.OCCURRENCES, row)
     overlay.write(Kind.DEALT_SCHEDULE, {"name": schedule.name, "cursor": to_text(schedule.due.until)})
     return Dealt(schedule.due.until, tuple(verdicts), is_more)
+
+
+_SOMEBODY: Final = "another"
+"""Who has set a schedule while there was but one host."""
 
 
 def _standing(
@@ -183,8 +191,9 @@ def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
 
 # How schedules stand
 
-_SELECT_STANDING: Final = """
-    SELECT s.name, s.cursor, s.paused_at, o.at, o.count, o.verdict, o.reason, o.job_id
+SELECT_STANDING: Final = """
+    SELECT s.name, s.cursor, s.paused_at, s.definition, (SELECT h.name FROM hosts AS h WHERE h.id = s.set_by),
+        o.at, o.count, o.verdict, o.reason, o.job_id
     FROM json_each(:names) AS wanted CROSS JOIN schedules AS s ON s.name = wanted.value
     LEFT JOIN schedule_occurrences AS o ON o.name = s.name AND o.at = (
         SELECT max(at) FROM schedule_occurrences
@@ -213,8 +222,10 @@ _SELECT_JOBS_AHEAD: Final = """
 
 
 def _standings(execute: Execute, names: Sequence[str]) -> Iterator[tuple[str, _Stands]]:
-    for name, cursor, paused_at, *latest in execute(_SELECT_STANDING, {"names": to_json(names)}).fetchall():
-        yield name, _Stands(cursor, paused_at is not None, None if latest[0] is None else _Latest(*latest))
+    for name, cursor, paused_at, *own in execute(SELECT_STANDING, {"names": to_json(names)}).fetchall():
+        definition, set_by, *latest = own
+        row = None if latest[0] is None else _Latest(*latest)
+        yield name, _Stands(cursor, paused_at is not None, definition, set_by, row)
 
 
 def _unfinished(execute: Execute, schedules: Sequence[ScheduleDue]) -> dict[str, list[Unfinished]]:
@@ -287,8 +298,8 @@ def _free(execute: Execute, name: str, at: float) -> float:
 _SELECT_OCCURRENCE: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"
 _SELECT_THERE: Final = "SELECT 1 FROM schedules WHERE name = :name AND removed_at IS NULL"
 _DEFINE: Final = """
-    INSERT INTO schedules (name, definition, since, cursor) VALUES (:name, :definition, :now, :now)
-    ON CONFLICT (name) DO UPDATE SET definition = :definition
+    INSERT INTO schedules (name, definition, since, cursor, set_by) VALUES (:name, :definition, :now, :now, :host)
+    ON CONFLICT (name) DO UPDATE SET definition = :definition, set_by = :host
 """
 _BEGIN_ANEW: Final = """
     UPDATE schedules SET cursor = :since, since = coalesce((
@@ -305,6 +316,7 @@ _FORGET_SKIPS: Final = (
 _REMOVE_OTHERS: Final = """
     UPDATE schedules SET removed_at = :now
     WHERE removed_at IS NULL AND uid IS NULL AND name NOT IN (SELECT value FROM json_each(:names))
+        AND (set_by IS NULL OR set_by = :host)
 """
 _SELECT_SCHEDULES: Final = """
     SELECT name, definition, since, cursor, paused_at, uid, made_by FROM schedules
@@ -327,17 +339,22 @@ PAUSE_SCHEDULE: Final = (
 RESUME_SCHEDULE: Final = "UPDATE schedules SET paused_at = NULL WHERE name = :name AND removed_at IS NULL"
 
 
-def define(execute: Execute, item: SchedulesDefined, now: float) -> tuple[StoredSchedule, ...]:
-    """Take up what is configured; what is not any more is kept, and nothing of it is due."""
+def define(
+    execute: Execute, item: SchedulesDefined, now: float, host: int | None = None
+) -> tuple[StoredSchedule, ...]:
+    """Take up what is configured; what is not any more is kept, and nothing of it is due.
+
+    Of several hosts it is the configuration of this one: what another has set it does not end.
+    """
     for one in item.schedules:
-        _define(execute, one, now)
+        _define(execute, one, now, host)
     names = to_json([one.name for one in item.schedules])
-    execute(_REMOVE_OTHERS, {"names": names, "now": to_text(now)})
+    execute(_REMOVE_OTHERS, {"names": names, "now": to_text(now), "host": host})
     return stored(execute)
 
 
-def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
-    given = {"name": one.name, "definition": one.definition, "now": to_text(now)}
+def _define(execute: Execute, one: ScheduleDefined, now: float, host: int | None = None) -> None:
+    given = {"name": one.name, "definition": one.definition, "now": to_text(now), "host": host}
     execute(_DEFINE, given)
     for span in one.changed:
         execute(statements.WRITE_OCCURRENCES, occurrence_row(one.name, Skipped(span, Reason.CHANGED), now))

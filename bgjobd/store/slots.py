@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from bgjob.codec import to_json
 from bgjob.words import Status
@@ -15,6 +16,7 @@ from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import rates, statements
 from bgjobd.store.batch import Arrival, Batch
+from bgjobd.store.everywhere import Everywhere
 from bgjobd.store.gate import Gate
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
@@ -23,6 +25,19 @@ from bgjobd.store.written import BEHIND
 
 _LOOK_AGAIN_AFTER: Final = 0.05
 """Seconds until a look at jobs that another writer had locked: it may have claimed others."""
+
+
+class _Ways(NamedTuple):
+    """How the classes are found that have jobs in a queue which are due, and the first jobs of one."""
+
+    next_class: str
+    of_class: str
+
+
+_OF_ANY_HOST: Final = _Ways(statements.SELECT_NEXT_READY_CLASS, statements.SELECT_READY_OF_CLASS)
+_OF_THIS_HOST: Final = _Ways(statements.SELECT_NEXT_PINNED_CLASS, statements.SELECT_PINNED_OF_CLASS)
+
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -50,7 +65,15 @@ class Slots:
         paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
-        return self._chosen(free, self._places)
+        chosen = self._chosen(free, self._places)
+        return self._within_shared(free, chosen) if self._lanes.has_shared else chosen
+
+    def _within_shared(self, free: int, chosen: list[Job]) -> list[Job]:
+        """Those that may start as well by what runs on all hosts; others, perhaps, in the place of some."""
+        everywhere = Everywhere(self._execute, self._lanes)
+        while everywhere.exceeds(chosen):
+            chosen = self._chosen(free, everywhere.places(self._places or {}), everywhere.classes)
+        return chosen
 
     def _running(self, of_all: str, of_host: str) -> list[tuple[Any, ...]]:
         """What takes slots: this host's own attempts, where it is one of several."""
@@ -125,34 +148,48 @@ class Slots:
         due: str | None = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
         return due
 
-    def _chosen(self, free: int, places: Mapping[str, int]) -> list[Job]:
+    def _chosen(self, free: int, places: Mapping[str, int], shared: Mapping[str, int] = _NONE) -> list[Job]:
+        """`shared` are the classes of which no more may start than so many, by what runs on all hosts."""
         tokens = rates.of_classes(self._execute, self._batch)
-        if not (self._lanes.classes or tokens):
+        if not (self._lanes.classes or tokens or shared or self._is_any_pinned()):
             waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
-            return planner.choose(free, places, waiting)
+            known = self._lanes.known
+            if known is None or all(job.class_name in known for job in waiting):
+                return planner.choose(free, places, waiting)
         found = self._running(statements.SELECT_RUNNING, statements.SELECT_RUNNING_HERE)
         running = Counter(class_name for _, _, class_name in found)
         of_classes = planner.free_by_class(self._lanes, running, tokens)
+        of_classes |= {name: min(number, of_classes.get(name, number)) for name, number in shared.items()}
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
 
+    def _is_any_pinned(self) -> bool:
+        """Whether jobs are due that ask for this host."""
+        host = self._lanes.host
+        return host is not None and bool(self._execute(statements.IS_ANY_PINNED, {"host": host}).fetchall())
+
     def _candidates(self, queue: str, count: int, of_classes: Mapping[str, int]) -> Iterator[Candidate]:
         """Of each class the first jobs of the queue that are due, as many as could start."""
-        for class_name in self._ready_classes(queue):
-            wanted = {"queue": queue, "class_name": class_name}
-            most = min(count, of_classes.get(class_name, count))
-            if most > 0:
-                found = self._execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
-                if len(found) < most:
-                    self._see_who_has_others(statements.COUNT_READY_OF_CLASS, wanted, found)
-                yield from (Candidate(id, queue, class_name, *order) for id, *order in found)
-
-    def _ready_classes(self, queue: str) -> Iterator[str]:
-        """The classes that have jobs in the queue which are due, each found without a look at the jobs of another."""
         wanted = {"queue": queue, "class_name": ""}
-        while row := self._execute(statements.SELECT_NEXT_READY_CLASS, wanted).fetchone():
-            (wanted["class_name"],) = row
-            yield row[0]
+        yield from self._of_each_class(_OF_ANY_HOST, wanted, count, of_classes)
+        if self._lanes.host is not None:
+            wanted = {"queue": queue, "class_name": "", "host": self._lanes.host}
+            yield from self._of_each_class(_OF_THIS_HOST, wanted, count, of_classes)
+
+    def _of_each_class(
+        self, ways: _Ways, wanted: dict[str, str], count: int, of_classes: Mapping[str, int]
+    ) -> Iterator[Candidate]:
+        """Each class is found without a look at the jobs of another."""
+        known = self._lanes.known
+        while row := self._execute(ways.next_class, wanted).fetchone():
+            (name,) = row
+            wanted["class_name"] = name
+            most = min(count, of_classes.get(name, count)) if known is None or name in known else 0
+            if most > 0:
+                found = self._execute(ways.of_class, wanted | {"count": most}).fetchall()
+                if len(found) < most and ways is _OF_ANY_HOST:
+                    self._see_who_has_others(statements.COUNT_READY_OF_CLASS, wanted, found)
+                yield from (Candidate(id, wanted["queue"], name, *order) for id, *order in found)
 
     def _ready(self, queue: str, count: int) -> list[Job]:
         rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()

@@ -106,7 +106,7 @@ JOB_COLUMNS: Final = (
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
     *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on", "emitted"),
-    *("again_of", "review_since"),
+    *("again_of", "review_since", "host_wanted"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -214,6 +214,7 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
         BackgroundJob.parameters,
     ).where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
 )
+# By name, as what another engine has in that index, and what not, is said by it.
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.turn, BackgroundJob.id)
@@ -236,6 +237,17 @@ SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name
     ORDER BY class_name LIMIT 1
+"""
+# What asks for a host is in an index of its own, so that nobody walks over what others are to start.
+_IS_PINNED: Final = "status = 'pending' AND ready = 1 AND host_wanted = :host"
+IS_ANY_PINNED: Final = f"SELECT 1 FROM background_jobs WHERE {_IS_PINNED} LIMIT 1"
+SELECT_PINNED_OF_CLASS: Final = f"""
+    SELECT id, priority, turn FROM background_jobs
+    WHERE {_IS_PINNED} AND queue = :queue AND class_name = :class_name ORDER BY priority DESC, turn, id LIMIT :count
+"""
+SELECT_NEXT_PINNED_CLASS: Final = f"""
+    SELECT class_name FROM background_jobs
+    WHERE {_IS_PINNED} AND queue = :queue AND class_name > :class_name ORDER BY class_name LIMIT 1
 """
 SELECT_NEXT_DUE: Final = _compiled(
     BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED)
@@ -278,6 +290,13 @@ SELECT_NOTED: Final = """
     SELECT a.job_id, a.number, a.noted FROM json_each(:attempts) AS wanted CROSS JOIN job_attempts AS a
     ON a.job_id = json_extract(wanted.value, '$[0]') AND a.number = json_extract(wanted.value, '$[1]')
 """
+
+
+def named_host(attempts: str) -> str:
+    """The column `host` of these attempts: the name of the one that each is on, null where nobody else has any."""
+    return f"(SELECT name FROM hosts WHERE hosts.id = {attempts}.host) AS host"
+
+
 SELECT_ROW_OF_JOB: Final = _compiled(BackgroundJob.select().where(BackgroundJob.id == _p("id")))
 SELECT_ATTEMPT: Final = _compiled(
     JobAttempt.select().where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
@@ -307,9 +326,12 @@ SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
     ("class_name", "timeout", "cancel_requested_at", "key"),
     of_host=True,
 )
-SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
-    ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")
-)
+SELECT_RUNNING_ATTEMPTS: Final = f"""
+    SELECT a.job_id, a.number, a.pid, a.started_at, a.progress, j.class_name, j.method_name, j.queue, j.timeout,
+        {named_host("a")}
+    FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
+    WHERE a.outcome IS NULL ORDER BY a.job_id, a.number
+"""
 SELECT_PAUSE: Final = "SELECT paused_at, resumes_at FROM queues WHERE name = :name"
 SELECT_PAUSED: Final = "SELECT name, resumes_at FROM queues"
 SELECT_NEXT_RESUME: Final = "SELECT min(resumes_at) FROM queues"
@@ -423,7 +445,7 @@ UPDATE_REPLACED: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
-                *("retry_count_at_submit", "request_digest"),
+                *("retry_count_at_submit", "request_digest", "host_wanted"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))

@@ -68,7 +68,7 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case RateTrimming(after):
             return rates.trim(execute, after, batch.now)
         case SchedulesDefined():
-            return schedules.define(execute, item, batch.now)
+            return schedules.define(execute, item, batch.now, batch.host_id)
         case SchedulesSetBack():
             return schedules.set_back(execute, item, batch.now)
         case SchedulePaused(name):

@@ -97,8 +97,16 @@ SELECT_TURN_TO_COME: Final = """
 """
 
 
-def on_file(execute: Execute, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-    """All that bears on why the job, which is pending, has not run."""
+_SELECT_RUNNING_ON: Final = """
+    SELECT j.id, j.queue, j.class_name FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
+    WHERE a.outcome IS NULL AND a.host IN (SELECT id FROM hosts WHERE name = :host) ORDER BY j.id
+"""
+
+
+def on_file(
+    execute: Execute, job: Job, latest: LatestAttempt | None, now: float, host: str | None = None
+) -> OnFile:
+    """All that bears on why the job, which is pending, has not run; on this host, where there are several."""
     pause = execute(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
     paused_at, resumes_at = pause or (None, None)
     has_come_in = bool(execute(SELECT_READY, {"id": job.id}).fetchone()[0]) or not job.is_due(now)
@@ -109,12 +117,19 @@ def on_file(execute: Execute, job: Job, latest: LatestAttempt | None, now: float
         latest,
         instant(paused_at),
         _ahead(execute, COUNT_AHEAD, place),
-        tuple(RunningJob(*row) for row in execute(statements.SELECT_RUNNING)),
+        _running(execute, statements.SELECT_RUNNING)
+        if host is None
+        else _running(execute, _SELECT_RUNNING_ON, host=host),
         _try_keeper(execute, job),
         instant(resumes_at),
         None if job.key is None else _of_key(execute, job, job.key, place, has_come_in),
         buckets[scope_of_class(job.class_name)],
+        everywhere=() if host is None else _running(execute, statements.SELECT_RUNNING),
     )
+
+
+def _running(execute: Execute, statement: str, **given: str) -> tuple[RunningJob, ...]:
+    return tuple(RunningJob(*row) for row in execute(statement, given))
 
 
 def _place(execute: Execute, job: Job, has_come_in: bool) -> dict[str, Any]:

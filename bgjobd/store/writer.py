@@ -50,6 +50,7 @@ from bgjobd.store.items import (
     Look,
     Noted,
     OccurrencesDue,
+    OutputEnded,
     StateSaved,
     Submission,
 )
@@ -438,4 +439,6 @@ def _jobs(item: Item) -> int:
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
-    return isinstance(item, JobFact | Noted | AttemptNotes | StateSaved | ClockJumped | DaemonStarted | Look)
+    return isinstance(
+        item, JobFact | Noted | AttemptNotes | StateSaved | OutputEnded | ClockJumped | DaemonStarted | Look
+    )

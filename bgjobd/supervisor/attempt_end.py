@@ -9,7 +9,7 @@ from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.pacing import let_others, paced
-from bgjobd.store.items import JobFact
+from bgjobd.store.items import JobFact, OutputEnded
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.processes import LAST_LOOK
@@ -29,11 +29,13 @@ class AttemptEnd:
     ) -> None:
         self._around, self._key, self._class_name = around, key, class_name
         self._news, self._see = news, see
-        self._is_broken = False
+        self._is_broken = self._is_shared = False
 
     def hand_over(self, ended: AttemptEnded) -> None:
         """Send it, at once where nothing is left to read, else a portion at a time."""
         is_read = not self._news.has_more and not journal_facts.is_unread(ended.ending)
+        has_printed = ended.usage is None or ended.usage.output_bytes > 0
+        is_read = is_read and not (has_printed and self._around.shared_output())
         if is_read or self._is_broken:
             self._send(ended)
         elif not self._around.is_closed:
@@ -48,12 +50,23 @@ class AttemptEnd:
         ending = ended.ending
         async with self._around.turns_of_classes[self._class_name]:
             await self._read_rest()
+            await self._share_output()
             is_unread = journal_facts.is_unread(ending)
             judged = await paced(journal_facts.check_result(ending)) if is_unread else ending
         if judged is ending:
             self._send(ended)
         else:
             self._see(ResultJudged(judged))
+
+    async def _share_output(self) -> None:
+        """Have those who work from the same database know how its output begins and ends, once."""
+        most = self._around.shared_output()
+        if most == 0 or self._is_shared:
+            return
+        self._is_shared = True
+        ends = await self._around.outputs.ends(self._key, most)
+        if ends is not None:
+            self._around.outbox.hold(OutputEnded(*self._key, ends.head, ends.tail, ends.left_out))
 
     async def _read_rest(self) -> None:
         """Hand on all that is left of what it has told."""

@@ -57,6 +57,14 @@ class Part(NamedTuple):
         return not self.data and not self.left_out
 
 
+class Ends(NamedTuple):
+    """The beginning and the end of what an attempt printed; so many bytes between them are `left_out`."""
+
+    head: bytes
+    tail: bytes
+    left_out: int
+
+
 class Outputs:
     """The directory of outputs. Of a file that is kept bounded the head and the tail stay, the middle is given up.
 
@@ -127,6 +135,22 @@ class Outputs:
         except OSError:
             return Part(0, max(0, offset), b"")  # it printed nothing, or has put something else there
         return Part(start - offset, start, data)
+
+    async def ends(self, key: AttemptKey, most: int) -> Ends | None:
+        """Head and tail of what the attempt has printed, at most so many bytes; None where that is nothing."""
+        found: Ends | None = await self._ask(self._read_ends, key, most)
+        return found
+
+    def _read_ends(self, key: AttemptKey, most: int) -> Ends | None:
+        try:
+            with self._open(key, os.O_RDONLY) as descriptor:
+                size = os.fstat(descriptor).st_size
+                _, head = sparse_files.read(descriptor, 0, size if size <= most else most // 2)
+                behind = max(len(head), size - (most - len(head)))
+                start, tail = sparse_files.read(descriptor, behind, most - len(head))
+        except OSError:
+            return None
+        return Ends(head, tail, max(0, start - len(head))) if size else None
 
     def measure(self, key: AttemptKey) -> int:
         """The size of what the attempt printed, once it has ended; no file is kept for nothing."""

@@ -145,7 +145,13 @@ class Supervisor:
             looks=Looks(self.spool, self.outputs, self._around.ask, self._around.now),
             now=self._around.now,
             say=self._around.say,
+            shared_output=self._shared_output,
         )
+
+    def _shared_output(self) -> int:
+        """Where nobody else works from the database, nothing is shared."""
+        config = self._around.config()
+        return 0 if config.host is None else config.hosts.outputs
 
     def _make_hooks(self, around_attempts: AttemptSurroundings) -> Hooks:
         return Hooks(

@@ -35,6 +35,8 @@ class AttemptSurroundings:
     `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has told more
     than a portion.
 
+    Of the output of an attempt others are given `shared_output()` bytes when it ends, 0 where there are none.
+
     `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
     """
 
@@ -52,6 +54,7 @@ class AttemptSurroundings:
     looks: Looks
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
+    shared_output: Callable[[], int] = lambda: 0
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     note_changes: Callable[[Any], None] = field(init=False)
     catch_up: Callable[[Any], None] = field(init=False)

@@ -84,6 +84,7 @@ class TaskOptions:
     unique_key: str | None = None
     expires_in: float | timedelta | None = None
     key: str | None = None
+    host: str | None = None
 
 
 class TaskBackend:
@@ -179,6 +180,7 @@ class TaskBackend:
             "unique_key": getattr(task, "unique_key", None),
             "expires_in": getattr(task, "expires_in", None),
             "key": getattr(task, "key", None),
+            "host": getattr(task, "host", None),
         }
         return _Submission(wanted, options, result)
 

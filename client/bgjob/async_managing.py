@@ -203,11 +203,12 @@ class ManagingClient(CallingClient):
         """
         return await self._call(calls.stats(usage, counts))
 
-    async def running(self) -> list[JsonObject]:
-        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
-        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+    async def running(self, host: str | None = None) -> list[JsonObject]:
+        """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
+        pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
+        its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return await self._call(calls.running())
+        return await self._call(calls.running(host))
 
     async def keys(
         self,

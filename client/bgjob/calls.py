@@ -100,7 +100,8 @@ class Options(TypedDict, total=False):
     A job that has got no slot by `expires_at`, or for `expires_in`, is cancelled. Of a class and method one job at a
     time holds a `unique_key`, `unique_while` it is "unfinished" or "pending", or `unique_for` some time; another submit
     with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds). Of the jobs of a queue
-    with the same `key` so many run at once, or start in some time, as its configuration says.
+    with the same `key` so many run at once, or start in some time, as its configuration says. Of the hosts that work
+    from the daemon's database `host` alone, by its name, starts the job.
     """
 
     delay: float | timedelta | None
@@ -123,6 +124,7 @@ class Options(TypedDict, total=False):
     if_held: str | None
     at_latest: float | timedelta | None
     key: str | None
+    host: str | None
 
 
 class Changes(TypedDict, total=False):
@@ -274,6 +276,7 @@ def list_jobs(
     group: Predecessor | int | None = None,
     key: str | None = None,
     again_of: int | None = None,
+    host: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -293,6 +296,7 @@ def list_jobs(
         group=None if group is None else predecessors.in_group(group)["id"],
         key=key,
         again_of=again_of,
+        host=host,
     )
 
 
@@ -523,9 +527,9 @@ def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
     return _call("Stats", answers.stats, usage=usage or None, counts=counts or None)
 
 
-def running() -> Call[list[JsonObject]]:
-    """The attempts that run, measured as it is asked for."""
-    return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"))
+def running(host: str | None = None) -> Call[list[JsonObject]]:
+    """The attempts that run, or those on the host of this name, measured as it is asked for."""
+    return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"), host=host)
 
 
 def keys(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from bgjob.client import Client
 from bgjob.commands import arguments, screen
 from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained, followed
-from bgjob.errors import BgjobError
+from bgjob.errors import BgjobError, ElsewhereError
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -35,12 +35,20 @@ def _run(given: argparse.Namespace) -> int:
         with _TellingClient(given.socket) as client:
             return run(client, given)
     except BgjobError as error:
-        screen.say(explained(error, given.hint))
+        screen.say(explained(error, _hint(error, given)))
         return code_of(error)
     except KeyboardInterrupt as interrupt:
         if interrupt.args:
             screen.say(str(interrupt))
         return INTERRUPTED
+
+
+def _hint(error: BgjobError, given: argparse.Namespace) -> str | None:
+    """The command's own; where another host has what is asked for, the same command there."""
+    if isinstance(error, ElsewhereError):
+        return f"`ssh {error.parameters['host']} {given.words}`"
+    hint: str | None = given.hint
+    return hint
 
 
 class _TellingClient(Client):

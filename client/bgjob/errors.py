@@ -331,6 +331,13 @@ class InvalidStateError(RequestError):
     template = "job {id} is {status}"
 
 
+class ElsewhereError(RequestError):
+    """What is asked for is known on another host alone, as to the process of an attempt that runs there."""
+
+    error_name = f"{INTERFACE}.Elsewhere"
+    template = "that is on host {host}"
+
+
 class IdempotencyConflictError(RequestError):
     """The key was used before, for another request; `id` is the job it made."""
 
@@ -449,6 +456,7 @@ _WANTED = {
     "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
     "options.unique_key": f"a text of {_LENGTHS} characters is wanted",
     "options.key": f"a text of {_LENGTHS} characters is wanted",
+    "options.host": "the name of a host is wanted that works from the daemon's database, and was seen within a day",
     "options.unique_while": "unfinished or pending is wanted, beside a unique key",
     "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
     "options.if_held": "return, refuse or replace is wanted, beside a unique key",

@@ -24,27 +24,29 @@ SHAPES: Final[Mapping[str, str]] = {
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
-        "progress: ?Progress, error_class: ?string"
+        "progress: ?Progress, error_class: ?string, host: ?string"
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
-        "settled_at: ?moment, settled_uid: ?int, attempts: []Attempt"
+        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
-    "Listed": f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
+    "Listed": (
+        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string"
+    ),
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
         "created_at: moment, class_name: string, method_name: string"
     ),
     "RunningAttempt": (
         "job_id: int, number: int, class_name: string, method_name: string, queue: string, pid: ?int, "
-        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress"
+        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress, host: ?string"
     ),
     "Policy": (
-        "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
+        "queue: string, priority: int, slots: ?int, slots_everywhere: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
         "user: ?string, group: ?string, writable: ?[]string, network: ?string, umask: ?string, unique: ?[]string, "
@@ -56,7 +58,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "held_until: ?moment, held_by: ?int"
     ),
     "QueueStats": (
-        "name: string, pending: int, running: int, slots: ?int, paused: bool, "
+        "name: string, pending: int, running: int, slots: ?int, slots_everywhere: ?int, paused: bool, "
         "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment, "
         "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int, waiting: ?int"
     ),
@@ -113,7 +115,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
-        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, "
+        "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, hosts: ?int, "
         "refused_schedules: ?[string]string, clock_difference: ?float"
     ),
 }

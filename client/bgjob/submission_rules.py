@@ -195,6 +195,7 @@ _OPTIONS: Final = _Shape(
         "if_held": lambda value: value in tuple(IfHeld),
         "at_latest": is_seconds,
         "key": is_key,
+        "host": _is_text,
     }
 )
 _CHANGE: Final = _Shape(

@@ -202,11 +202,12 @@ class ManagingClient(CallingClient):
         """
         return self._call(calls.stats(usage, counts))
 
-    def running(self) -> list[JsonObject]:
-        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
-        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+    def running(self, host: str | None = None) -> list[JsonObject]:
+        """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
+        pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
+        its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return self._call(calls.running())
+        return self._call(calls.running(host))
 
     def keys(
         self,

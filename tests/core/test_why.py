@@ -23,6 +23,7 @@ from bgjobd.core.on_file import (
     RunningJob,
     StepUnderWay,
 )
+from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.trials import Unavailable
@@ -254,6 +255,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         replace(WAITS_BEHIND, paused_at=None),
         {"lanes": ALL["lanes"]},
         "waits for a slot: queue mail has 1 slot, taken by job 3, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None, running=holding(9, 4), everywhere=holding(8, queue="mail")),
+        {"lanes": replace(ALL["lanes"], queues_everywhere={"mail": 1})},
+        "waits for a slot: queue mail has 1 slot on all hosts, taken by job 8, and 17 jobs are before it in queue mail",
     ),
     (
         replace(WAITS_BEHIND, paused_at=None, running=holding(9, 4)),
@@ -752,3 +758,90 @@ def test_every_status_after_every_outcome_has_a_sentence(status: Status, outcome
         assert sentence.startswith("job 7 ")
         assert "None" not in sentence
         assert "\n" not in sentence
+
+
+# Several hosts
+
+PLACE = frozenset({"default", "nightly"})
+WEB1 = Peer("web1", NOW - 1, 600.0, frozenset({"default"}), frozenset({CALL.class_name}))
+WEB2 = Peer("web2", NOW - 1, 600.0, PLACE, frozenset({CALL.class_name}))
+WEB3 = replace(WEB2, name="web3")
+ON_WEB1 = replace(LANES, host="web1", known=frozenset({CALL.class_name}))
+NO_CLASSES = replace(WEB2, classes=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("given", "peers", "told_of"),
+    [
+        ({"queue": "nightly"}, (WEB1,), "waits: no host that lives has queue nightly"),
+        ({"queue": "nightly"}, (WEB1, NO_CLASSES), "waits: no host that lives has its class approved"),
+        ({"host_wanted": "web9"}, (WEB1,), "waits: no host that lives is web9, which it asks for"),
+        ({"queue": "nightly"}, (WEB1, WEB2, WEB3), "waits for a slot of hosts web2, web3"),
+        ({"host_wanted": "web2"}, (WEB1, WEB2, WEB3), "waits for a slot of host web2"),
+    ],
+)
+def test_a_job_that_others_alone_may_start_says_who_or_what_none_of_them_has(
+    given: dict[str, Any], peers: tuple[Peer, ...], told_of: str
+) -> None:
+    full = OnFile(pending(**given), running=holding(8, 9))
+    assert told(full, lanes=ON_WEB1, peers=peers, closing=Closing.DRAINING) == f"job 7 {told_of}"
+    paused = replace(full, paused_at=NOW - 5)
+    assert ("is paused" in told(paused, lanes=ON_WEB1, peers=peers)) is ("slot" in told_of)
+
+
+def test_a_reason_of_one_host_names_it_where_there_are_others() -> None:
+    full = OnFile(pending(), running=holding(8, 9))
+    sentence = told(full, lanes=ON_WEB1, peers=(WEB1, WEB2))
+    assert sentence.startswith("job 7 waits for a slot: the daemon has 2 slots, taken by jobs 8 and 9")
+    assert sentence.endswith(", as host web1 sees it")
+    paused = OnFile(pending(), paused_at=NOW - 5)
+    assert told(paused, lanes=ON_WEB1, peers=(WEB1,)).endswith("lets it go on")
+
+
+@pytest.mark.parametrize(
+    ("peer", "more"),
+    [
+        (WEB2, ""),
+        (replace(WEB2, seen_at=NOW - 180), ", which has not been seen for 3 min; counts as lost in 7 min"),
+        (
+            replace(WEB2, seen_at=NOW - 180, lost_after=None),
+            ", which has not been seen for 3 min; it counts as lost once somebody says so: `bgjob hosts lost web2`",
+        ),
+        (
+            replace(WEB2, seen_at=NOW - 660, is_lost=True),
+            ", which has not been seen for 11 min, and counts as lost",
+        ),
+    ],
+)
+def test_a_job_that_runs_on_another_host_says_where_and_what_is_to_be_feared_of_that(
+    peer: Peer, more: str
+) -> None:
+    there = OnFile(running(), LatestAttempt(1, 4711, NOW - 5, host="web2"))
+    began = "attempt 1 began at 14:31:48 UTC, 5 s ago, pid 4711"
+    assert told(there, lanes=ON_WEB1, peers=(WEB1, peer)) == f"job 7 runs on host web2{more}: {began}"
+    unbegun = replace(there, latest=LatestAttempt(1, host="web2"))
+    begin = f"job 7 runs on host web2{more}: attempt 1 has had"
+    assert told(unbegun, lanes=ON_WEB1, peers=(peer,)).startswith(begin)
+
+
+def test_a_job_that_is_being_cancelled_on_another_host_says_both() -> None:
+    there = OnFile(running(cancel_requested_at=NOW - 2), LatestAttempt(1, 4711, NOW - 5, host="web2"))
+    sentence = told(there, lanes=ON_WEB1, peers=(WEB1, WEB2))
+    assert sentence.startswith("job 7 is being cancelled: a cancel was requested at ")
+    assert sentence.endswith("; it runs on host web2")
+
+
+def test_a_job_waits_for_slots_that_hosts_share_and_says_who_has_them() -> None:
+    everywhere = holding(8, 9, queue="default", class_name=CALL.class_name)
+    on_file = OnFile(pending(), running=holding(8), everywhere=everywhere)
+    lanes = replace(ON_WEB1, slots=9, queues_everywhere={"default": 2})
+    full = "has 2 slots on all hosts, taken by jobs 8 and 9, "
+    assert told(on_file, lanes=lanes, peers=(WEB1, WEB2)).startswith(
+        f"job 7 waits for a slot: queue default {full}"
+    )
+    lanes = replace(ON_WEB1, slots=9, classes_everywhere={CALL.class_name: 2})
+    assert told(on_file, lanes=lanes, peers=(WEB1, WEB2)).startswith(
+        f"job 7 waits for a slot: its class {full}"
+    )
+    lanes = replace(ON_WEB1, slots=9, queues_everywhere={"default": 3})
+    assert "on all hosts" not in told(on_file, lanes=lanes, peers=(WEB1, WEB2))

@@ -244,6 +244,7 @@ unique = ["recipient"]
 throttle = false
 sensitive = ["password"]
 slots = 1
+slots_everywhere = 2
 retry_on = ["failed", "timed_out"]
 """
 

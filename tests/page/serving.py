@@ -207,6 +207,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(classes=[samples["class"]], code_version="c0de", limits=samples["limits"])
         case "Stats":
             line.reply(**samples["stats"])
+        case "Hosts":
+            line.reply(hosts=[HOST])
         case "GetInfo":
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
         case "Keys":
@@ -287,6 +289,12 @@ STACK: dict[str, Any] = {
     "note": "it was asked <i>",
 }
 """Told where somebody asks for it by a form; no view asks."""
+
+HOST: dict[str, Any] = {
+    "name": "<web>", "id": 1, "term": 3, "is_own": True, "state": "alive", "seen_at": WHEN, "unseen_for": 0.5,
+    "lost_after": 600.0, "slots": 4, "queues": ["default"], "classes": [], "running": 2, "version": "1",
+    "code_version": "c0de", "clock_difference": None, "trouble": "no <b>", "left_at": None, "lost_at": None,
+}  # fmt: skip
 
 _WHAT = {"class_name": "shop.jobs.Email", "method_name": "send"}
 _PROGRESS = {"fraction": 0.5, "message": "half of it", "at": WHEN}

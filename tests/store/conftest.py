@@ -17,7 +17,7 @@ from tests.store.samples import Engines, Store
 
 ON_BOTH: Final = (
     *("test_submissions.py", "test_claims.py", "test_facts.py", "test_reader.py"),
-    *("test_news.py", "test_notices.py"),
+    *("test_news.py", "test_notices.py", "test_where.py"),
 )
 """The files that run on both engines always."""
 

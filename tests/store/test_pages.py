@@ -148,7 +148,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
     assert reader.summary(job_id) == expected
-    assert reader.list(JobFilter(), now=NOW).rows == [expected | dict.fromkeys(asdict(USAGE))]
+    assert reader.list(JobFilter(), now=NOW).rows == [expected | dict.fromkeys((*asdict(USAGE), "host"))]
 
 
 def test_there_is_no_summary_of_a_job_that_was_never_submitted(reader: Reader) -> None:

@@ -18,6 +18,7 @@ VERSION: Final = 17
 Run = Callable[[str], Any]
 
 _TEXT: Final = 'text COLLATE "C"'
+_READY: Final = "status = 'pending' AND ready = 1"
 _OPTIONS: Final = "fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0"
 
 
@@ -43,8 +44,8 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE schedules ADD COLUMN set_by bigint",
         _table(
             """
-            job_outputs (job_id bigint, number bigint, head bytea NOT NULL, tail bytea NOT NULL,
-                left_out bigint NOT NULL, PRIMARY KEY (job_id, number))
+            job_outputs (job_id bigint REFERENCES background_jobs ON DELETE CASCADE, number bigint,
+                head bytea NOT NULL, tail bytea NOT NULL, left_out bigint NOT NULL, PRIMARY KEY (job_id, number))
             """
         ),
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
@@ -52,6 +53,14 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         *COUNTING,
         "CREATE SEQUENCE tally_ids",
         _table("tallies (id bigint PRIMARY KEY, is_sum bigint NOT NULL, differences {text} NOT NULL)"),
+        "DROP INDEX jobs_ready",
+        "DROP INDEX jobs_of_class",
+        f"CREATE INDEX jobs_ready ON background_jobs (queue, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NULL",
+        f"CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NULL",
+        f"CREATE INDEX jobs_pinned ON background_jobs (host_wanted, queue, class_name, priority DESC, turn, id) "
+        f"WHERE {_READY} AND host_wanted IS NOT NULL",
     ),
     18: (
         "CREATE SEQUENCE error_ids",

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bgjobd.store import adoption, audit_of_places, gate, hosts, release, statements
+from bgjobd.store import (
+    adoption,
+    audit_of_places,
+    gate,
+    hosts,
+    rates,
+    release,
+    schedules,
+    statements,
+    tally,
+)
 from bgjobd.store.adoption import PROPERTY
 
 _ELEMENTS: Final = """(
@@ -38,6 +48,10 @@ def _of_free(update: str) -> str:
 
 _FOUND_BY_IDS: Final = re.compile(r"(?<=id[ \"])\s*IN \(\s*(SELECT \S*id\b.*?LIMIT :\w+)\)", re.DOTALL)
 
+_IS_PINNED: Final = """
+    SELECT EXISTS (SELECT 1 FROM background_jobs WHERE status = 'pending' AND ready = 1
+        AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
+"""
 
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -45,12 +59,21 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
+        rates.IS_WAITING: f"SELECT ({rates.IS_WAITING}) OR ({_IS_PINNED})",
+        **{
+            text: text.replace(" INDEXED BY jobs_ready", "")
+            for text in tally.COUNT_PLACES
+            if "jobs_ready" in text
+        },
+        # two hosts that deal with the same one: the second finds the cursor of the first
+        schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{
             select: _free(select)
             for select in (
                 statements.SELECT_READY_OF_CLASS,
+                statements.SELECT_PINNED_OF_CLASS,
                 statements.SELECT_EXPIRED,
                 gate.SELECT_FIRST_BEHIND,
                 gate.SELECT_LAST_READY,
@@ -74,6 +97,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_READY_IN_QUEUE: Final = '("t1"."ready" = 1)) AND ("t1"."queue" = :queue)'
 _TEXT_OF_CLOCK: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 _BEFORE: Final = "clock_before(coalesce(lost_after, :lives_for))"
 
@@ -90,6 +114,8 @@ FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
             e.value ->> 2 AS share, jsonb_array_length(e.value) > 3 AS is_being_settled
         FROM properties AS p JOIN jsonb_each(p.value::jsonb) AS e ON true WHERE p.name = '{PROPERTY}')
 """,
+        # of SELECT_READY: what asks for a host is in an index of its own
+        _READY_IN_QUEUE: _READY_IN_QUEUE.replace("= 1)", '= 1 AND "t1"."host_wanted" IS NULL)'),
     }
 )
 """Parts of statements, in the same way."""

@@ -21,6 +21,8 @@ NO_NUL: Final = "\ufffd"
 _LITERAL: Final = re.compile(r"'(?:[^']|'')*'")
 _KEPT: Final = re.compile(r"\x01(\d+)\x01")
 _INDEX: Final = re.compile(r"\s+(?:NOT INDEXED|INDEXED BY \w+)")
+_OF_ANY_HOST: Final = re.compile(r"\s+INDEXED BY (?:jobs_ready|jobs_of_class)\s+WHERE\b")
+"""What these have is for any host: those who ask for one have an index of their own."""
 _EXTRACT: Final = re.compile(r"(\b(?:id|job_id|number) = )?json_extract\((\w+)\.value, \x01(\d+)\x01\)")
 _LIST: Final = re.compile(r"json_each\(:(\w+)\)(?: AS \"?(\w+)\"?)?")
 _KEY_OF_LIST: Final = re.compile(r"SELECT key FROM json_each|json_each\(:(\w+)\) WHERE key =")
@@ -65,6 +67,7 @@ def translated(sql: str) -> Translated:
     literals: list[str] = []
     text = _LITERAL.sub(lambda found: _keep(found.group(), literals), sql)
     lists = tuple(dict.fromkeys(name for name, _ in _LIST.findall(text)))
+    text = _OF_ANY_HOST.sub(" WHERE host_wanted IS NULL AND", text)
     text = _INDEX.sub("", text)
     text = _with_lists(text, literals)
     text = _CROSS.sub(r"JOIN \1 ON", text)

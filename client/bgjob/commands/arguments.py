@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -32,6 +33,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     if not all(values.is_text(word) for word in texts):
         words.error("an argument is no UTF-8")
     arguments = words.parse_args(texts)
+    arguments.words = shlex.join([words.prog, *texts])
     is_run, may_wait = arguments.run is submit.run, arguments.run in (submit.run, submit.again)
     if may_wait and arguments.timeout is not None and not (arguments.wait or arguments.follow):
         more = "; --attempt-timeout limits an attempt" if is_run else ""

@@ -20,7 +20,7 @@ from bgjob.answers import OutputPart, failure_of
 from bgjob.client import Client
 from bgjob.commands import pages, screen, waiting_board
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
-from bgjob.errors import WaitTimeoutError
+from bgjob.errors import ElsewhereError, WaitTimeoutError
 from bgjob.words import Status
 
 T = TypeVar("T")
@@ -100,13 +100,24 @@ def follow_job(client: Client, job_id: int, timeout: float | None, printer: Prin
         _later(printer.entry, entry) for entry in client.follow_logs(id=job_id, after=0)
     )
     parts: Iterator[Callable[[], None]] = (
-        _later(printer.output, part) for part in client.follow_output(job_id, 1)
+        _later(printer.output, part) for part in _output_here(client, job_id)
     )
     try:
         for tell in together([entries, parts], timeout, lambda: going_on_text([job_id])):
             tell()
     finally:
         printer.end()
+
+
+def _output_here(client: Client, job_id: int) -> Iterator[OutputPart]:
+    """What the job prints as long as it does on the daemon's host; where else it does is said."""
+    try:
+        yield from client.follow_output(job_id, 1)
+    except ElsewhereError as error:
+        host = error.parameters["host"]
+        screen.say(
+            f"what it prints is on host {host}; `ssh {host} bgjob output -f {job_id}` follows it there"
+        )
 
 
 def until_ended(

@@ -99,6 +99,7 @@ def _add_start(of_job: Options) -> None:
         metavar="KEY",
         help="what it shares with others of the queue, which limits those with one key, or has keys take turns",
     )
+    of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
@@ -194,6 +195,7 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
         "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
     )
     completion.asking_for(again_of, "jobs")
+    command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )

@@ -29,7 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
-    filters |= {"again_of": given.again_of}
+    filters |= {"again_of": given.again_of, "host": given.host}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -147,6 +147,7 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "memory": lambda job, now: text.size(job["max_rss"]),
     "cpu": lambda job, now: text.span(text.cpu_time(job)),
     "output": lambda job, now: text.size(job["output_bytes"]),
+    "host": lambda job, now: job.get("host") or "",
 }
 """What a list can tell of a job, by the name of the column."""
 
@@ -191,6 +192,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "again of", "" if job.get("again_of") is None else f"job {job['again_of']}{_occurrence(job, now)}"
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
     yield "key", text.one_line(job.get("key") or "")
+    yield "host", "" if job.get("host_wanted") is None else f"{text.one_line(job['host_wanted'])} alone"
     yield "retries", _retries(job)
     yield "unique", text.one_line(job.get("unique_key") or "")
     yield "waits", text.wait(job, now)
@@ -252,6 +254,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
         ("progress", text.one_line(text.progress(attempt["progress"]))),
         ("used", _usage(attempt)),
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
+        ("host", text.one_line(attempt.get("host") or "")),
     ]
     yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in rows if value)
 

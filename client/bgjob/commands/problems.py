@@ -12,6 +12,7 @@ from bgjob.errors import (
     CodeLoadingError,
     DaemonUnavailableError,
     DuplicateError,
+    ElsewhereError,
     GroupNotFoundError,
     GroupSealedError,
     InternalError,
@@ -120,7 +121,7 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, JobCancelledError) and (cause := error.job.get("cancelled_after")):
         found = "{cure}" if _is_group(cause) else "{cure} has it run, too"
-    if isinstance(error, InvalidParameterError | InvalidStateError):
+    if isinstance(error, InvalidParameterError | InvalidStateError | ElsewhereError):
         found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
     if found is not None:
         told = followed(told, found.format_map({"id": "ID"} | _names_in(error)))

@@ -13,7 +13,7 @@ from bgjob.commands.problems import OK
 _OPTIONS = (
     *("delay", "at", "priority", "queue", "key", "attempt_timeout"),
     *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
-    *("unique_key", "unique_while", "unique_for", "if_held", "at_latest"),
+    *("unique_key", "unique_while", "unique_for", "if_held", "at_latest", "host"),
 )
 
 

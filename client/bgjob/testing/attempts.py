@@ -109,7 +109,7 @@ _EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit
 _UNKNOWN: Final = dict.fromkeys(
     (
         *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
-        *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress", "spends_retry"),
+        *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress", "spends_retry", "host"),
     )
 )
 

@@ -30,7 +30,7 @@ _SUMMARY: Final = (
     *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
     "review_since",
 )
-_USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
+_OF_PROCESS: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes", "host")
 
 
 def summary(row: JsonObject) -> JsonObject:
@@ -45,8 +45,8 @@ def summary(row: JsonObject) -> JsonObject:
 
 
 def as_listed(row: JsonObject) -> JsonObject:
-    """The summary as List has it: with what the latest attempt used, which is not known here."""
-    return summary(row) | dict.fromkeys(_USAGE)
+    """The summary as List has it: with what the latest attempt used, which is not known here, and no host."""
+    return summary(row) | dict.fromkeys(_OF_PROCESS)
 
 
 def as_running(row: JsonObject) -> JsonObject:
@@ -57,7 +57,7 @@ def as_running(row: JsonObject) -> JsonObject:
     return {
         **{name: row[name] for name in of_job},
         **{name: attempt[name] for name in of_attempt},
-        **dict.fromkeys(("cpu", "memory")),
+        **dict.fromkeys(("cpu", "memory", "host")),
     }
 
 
@@ -111,6 +111,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
             for name in ("queue", "class_name", "method_name", "schedule", "key", "again_of")
         )
         and given.get("group") in (None, row["group_id"])
+        and given.get("host") is None
         and _has(row, (given.get("search") or "").casefold())
         and (given["since"] or "") <= row["finished_at" if is_by_end(given) else "created_at"]
     )

@@ -108,6 +108,7 @@ class Submission(NamedTuple):
             "expires_at": _expires_at(options, at),
             "unique_key": options.get("unique_key"),
             "key": options.get("key"),
+            "host_wanted": options.get("host"),
             "turn": 0,
             "created_at": now,
             "updated_at": now,

@@ -195,11 +195,18 @@ def _running(
             Column("MEMORY", [text.size(one["memory"]) for one in told], is_number=True),
             Column("PROGRESS", [text.progress(one["progress"]) for one in told], cut=Cut.END),
             Column("QUEUE", [one["queue"] for one in told], cut=Cut.END),
+            *_hosts(told),
             Column("PID", [str(one["pid"] or "–") for one in told], is_number=True),
         ],
         columns,
     )
     return _table("running attempts", table, rows, count, chosen, columns)
+
+
+def _hosts(attempts: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Where each is, if that is told of any."""
+    names = [one.get("host") or "" for one in attempts]
+    return [Column("HOST", names, cut=Cut.END)] if any(names) else []
 
 
 def _age(attempt: Any, at: float) -> str:

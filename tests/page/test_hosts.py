@@ -1,0 +1,71 @@
+"""What the page tells of hosts that work from the same database, and where a job's attempts are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bgjob.codec import Request as Asked
+from bgjobd.web.metrics import exposition
+from tests.client.scripted import Line
+from tests.page.serving import SAMPLES, WHEN, page
+from tests.page.test_metrics import SAMPLE_AT, Told
+
+WEB1: dict[str, Any] = {
+    "name": "web1", "id": 1, "term": 3, "is_own": True, "state": "alive", "seen_at": WHEN, "unseen_for": 0.5,
+    "lost_after": 600.0, "slots": 4, "queues": ["default"], "classes": [], "running": 2, "version": "1",
+    "code_version": "abc", "clock_difference": None, "trouble": None, "left_at": None, "lost_at": None,
+}  # fmt: skip
+WEB2 = WEB1 | {"name": "<web2>", "id": 2, "is_own": False, "state": "lost", "running": 1, "unseen_for": 700.0}
+WEB3 = WEB1 | {"name": "web3", "id": 3, "is_own": False, "trouble": "its clock is 7 s behind"}
+
+
+def of_hosts(line: Line, asked: Asked) -> bool:
+    """What a daemon that is one of three says of itself."""
+    match asked.method.rpartition(".")[2]:
+        case "Hosts":
+            line.reply(hosts=[WEB1, WEB2, WEB3])
+        case "Stats":
+            line.reply(**SAMPLES["stats"], hosts=2)
+        case "Output":
+            line.refuse("Elsewhere", host="<web2>")
+        case _:
+            return False
+    return True
+
+
+def test_the_header_counts_the_hosts_that_live_where_there_are_several(tmp_path: Path) -> None:
+    with page(tmp_path, tells=of_hosts) as served:
+        assert b'<a href="/hosts">2 hosts</a>' in served.ask("GET /").body
+    (tmp_path / "alone").mkdir()
+    with page(tmp_path / "alone") as served:
+        assert b"/hosts" not in served.ask("GET /").body
+
+
+def test_each_host_has_a_row_with_what_it_does_and_its_trouble(tmp_path: Path) -> None:
+    with page(tmp_path, tells=of_hosts) as served:
+        shown = served.ask("GET /hosts").body.decode()
+    assert [f"jobs?host={name}" in shown for name in ("web1", "%3Cweb2%3E", "web3")] == [True] * 3
+    assert "<web2>" not in shown
+    assert "alive: <bdi>its clock is 7 s behind</bdi>" in shown
+
+
+def test_of_what_is_known_on_another_host_alone_the_page_says_where(tmp_path: Path) -> None:
+    with page(tmp_path, tells=of_hosts) as served:
+        answer = served.ask("GET /jobs/1")
+    assert answer.status == 200
+    assert b"What it has printed is on host <bdi>&lt;web2&gt;</bdi>" in answer.body
+
+
+def test_metrics_have_each_host_where_there_are_several() -> None:
+    body, _ = exposition(
+        SAMPLES["stats"], "application/openmetrics-text;version=1.0.0", SAMPLE_AT, [WEB1, WEB2, WEB3]
+    )
+    told = Told(body.decode())
+    assert told.value("host_alive", host="web1") == 1.0
+    assert told.value("host_alive", host="<web2>") == 0.0
+    assert told.value("host_unseen_seconds", host="<web2>") == 700.0
+    assert told.value("host_trouble", host="web3") == 1.0
+    assert (told.value("host_running", host="web1"), told.value("host_slots", host="web1")) == (2.0, 4.0)
+    body, _ = exposition(SAMPLES["stats"], "application/openmetrics-text;version=1.0.0", SAMPLE_AT)
+    assert b"bgjobd_host_" not in body
