@@ -8,6 +8,7 @@ from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", _libc.fallocate)  # where the two differ, this takes large offsets
+_TIMER_ABSTIME = 1
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
@@ -24,6 +25,18 @@ def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
 def madvise(begin: int, length: int, advice: int) -> None:
     """madvise(2). Raises OSError."""
     _checked(_libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), advice))
+
+
+def timerfd_create(clock: int) -> int:
+    """timerfd_create(2): a descriptor that never blocks, and is not inherited. Raises OSError."""
+    return _checked(_libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def timerfd_settime(timer: int, at: float) -> None:
+    """timerfd_settime(2): readable once the timer's clock has come to `at`; never at 0. Raises OSError."""
+    seconds, nanoseconds = divmod(round(at * 1e9), 10**9)
+    once = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)
+    _checked(_libc.timerfd_settime(timer, _TIMER_ABSTIME, once, None))
 
 
 def syscall(number: int, *arguments: Any) -> int:
