@@ -20,6 +20,7 @@ from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver import subreaper
 from bgjobd.host import clock, directories, life
@@ -32,6 +33,7 @@ from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
+from bgjobd.supervisor.left_behind import LeftBehind
 from bgjobd.supervisor.page_process import PageProcess
 
 SOCKET_GROUP: Final = "bgjob"
@@ -79,11 +81,13 @@ async def running(
     subreaper.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
+    fence = _fence(config)
     try:
+        await _end_left_behind(fence, config, notifier)
         is_restored = engine_at(place_of(config.daemon)).prepare(notifier.more_time)
         log = _open_log(config)
         try:
-            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
+            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier, fence)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -96,7 +100,21 @@ async def running(
         finally:
             log.close()
     finally:
+        fence.close()
         os.close(descriptor)
+
+
+def _fence(config: Config) -> Fence:
+    """The one of this host, if others share its database."""
+    is_shared = config.daemon.database is not None
+    return Fence(AttemptDirs.from_config(config).fence if is_shared else None, config.fenced_after)
+
+
+async def _end_left_behind(fence: Fence, config: Config, notifier: Notifier) -> None:
+    """Mind the fence from here on, however long the database takes; where it is past, end first what it is about."""
+    left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
+    fence.start(left.end)
+    await left.wait(notifier.more_time)
 
 
 def _open_log(config: Config) -> Log:

@@ -23,6 +23,7 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
+from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.reload import Reload
@@ -69,6 +70,7 @@ class Daemon:
         life: Life,
         load_config: Callable[[], Config],
         notifier: Notifier,
+        fence: Fence,
     ) -> None:
         place = place_of(config.daemon)
         self.clock = clock
@@ -79,6 +81,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._notifier = notifier
+        self.fence = fence
         self.background = Background(self.say)
         self.waiters = Waiters()
         self.group_waiters = Waiters()
@@ -144,6 +147,7 @@ class Daemon:
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self._notifier.more_time)
+        self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
         self.retention.start(newest_entry, leapt_at)
         self.background.start(self.schedules.keep())
 

@@ -44,11 +44,11 @@ def text_of(until: float) -> bytes:
     return f"{until:.6f}\n".encode()
 
 
-def leave_word(spool: int, order: Order) -> None:
+def leave_word(spool: int, job: int, number: int) -> None:
     """Write why the attempt is stopped, for its process and for a later daemon, unless somebody has; `spool` is that
     directory's descriptor. Without room nobody is told by that: the exit record tells it as well.
     """
-    name = journals.file_name(order.job, order.number, "stop")
+    name = journals.file_name(job, number, "stop")
     with suppress(OSError):
         word = journals.link_first(spool, name, f"{FENCED}\n".encode())
         if word is not None:

@@ -616,6 +616,7 @@ _RANGES = {
     "size": (0, _LARGEST),
     "most": (0, 2**63 - 1),
     "monotonic": (0.0, _LARGEST),
+    "grace": (0.0, _LARGEST),
 }
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
 
@@ -679,6 +680,7 @@ _MORE_FIELDS = _fields(
     error_class=(str, NoneType),
     throttles=(str, NoneType),
     stopped=str,
+    grace=_NUMBER,
 )
 """What an exit record may have, or an outcome, and those of older versions have not."""
 

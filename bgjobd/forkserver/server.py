@@ -312,9 +312,11 @@ class _Server:
 
     def _mind_fence(self) -> None:
         """End the attempts that others may repeat, where nobody has moved the host's fence in time."""
+        place = self._place
         for pid, signum in self._fence.due(self._children):
-            if signum == signal.SIGTERM and self._place is not None:
-                host_fence.leave_word(self._place.spool, self._children[pid])
+            order = self._children[pid]
+            if signum == signal.SIGTERM and place is not None and _has_begun(place, order, pid):
+                host_fence.leave_word(place.spool, order.job, order.number)
             _send(pid, signum)
 
     def _reap(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bgjobd.config.sections import Config
+from bgjobd.core.host_fence import longest_grace
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.supervisor import limits
 
@@ -74,7 +75,8 @@ class AttemptDirs:
     """The directories that attempts write to, and the life they belong to.
 
     What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
-    the descriptor that a fork server prints to.
+    the descriptor that a fork server prints to. `fenced_grace` is how many seconds those get at most that others
+    repeat, once this host is cut off from them; None where there are no others.
     """
 
     state_dir: Path
@@ -82,13 +84,21 @@ class AttemptDirs:
     life_id: str = ""
     groups: Groups | None = None
     console: int = 2
+    fenced_grace: float | None = None
 
     @classmethod
     def from_config(
         cls, config: Config, life_id: str = "", groups: Groups | None = None, console: int = 2
     ) -> AttemptDirs:
         """Where the configuration has them; without a life for who starts nothing there."""
-        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console)
+        after = config.fenced_after
+        grace = None if after is None else longest_grace(after)
+        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console, grace)
+
+    @property
+    def fence(self) -> Path:
+        """The file that says until when those may run that others repeat."""
+        return self.runtime_dir / "fence"
 
     @property
     def spool(self) -> Path:

@@ -144,6 +144,7 @@ class Supervisor:
             looks=Looks(self.spool, self.outputs, self._around.ask, self._around.now),
             now=self._around.now,
             say=self._around.say,
+            fenced_grace=self._around.dirs.fenced_grace,
         )
 
     def _make_hooks(self, around_attempts: AttemptSurroundings) -> Hooks:

@@ -14,6 +14,7 @@ from typing import Any
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Job
+from bgjobd.core.verdict import StopReason
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
@@ -35,7 +36,8 @@ class AttemptSurroundings:
     `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has told more
     than a portion.
 
-    `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
+    `longest_grace` is what an attempt that is stopped gets at most, in seconds, `fenced_grace` what one gets that
+    others repeat, once this host is cut off; None where there are no others. `starts_no_more`: the daemon ends.
     """
 
     spool: Spool
@@ -52,6 +54,7 @@ class AttemptSurroundings:
     looks: Looks
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
+    fenced_grace: float | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     note_changes: Callable[[Any], None] = field(init=False)
     catch_up: Callable[[Any], None] = field(init=False)
@@ -63,6 +66,13 @@ class AttemptSurroundings:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     readings: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def grace(self, class_name: str, reason: StopReason | None) -> float:
+        """Seconds from SIGTERM to SIGKILL for an attempt of this class that is stopped for this reason."""
+        grace = min(self.policy(class_name).stop_grace, self.longest_grace)
+        if reason is not StopReason.FENCED or self.fenced_grace is None:
+            return grace
+        return min(grace, self.fenced_grace)
 
     def retry_on_oserror(self, step: Callable[..., None], *given: Any) -> None:
         """Take this step, and again in a moment where a journal cannot be read for lack of descriptors or memory."""
