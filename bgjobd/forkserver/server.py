@@ -315,7 +315,7 @@ class _Server:
         place = self._place
         for pid, signum in self._fence.due(self._children):
             order = self._children[pid]
-            if signum == signal.SIGTERM and place is not None and _has_begun(place, order, pid):
+            if place is not None and _has_begun(place, order, pid):
                 host_fence.leave_word(place.spool, order.job, order.number)
             _send(pid, signum)
 
