@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bgjob import __version__
 from bgjob.errors import TooManyConnectionsError
 from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
@@ -21,16 +22,19 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.fence import Fence
+from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver import subreaper
-from bgjobd.host import clock, directories, life
+from bgjobd.host import clock, directories, identity, life
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines import Place
 from bgjobd.store.engines.places import place_of
-from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.engines.sqlite import engine_at, errors_named
+from bgjobd.store.hosts import Joined, Newcomer, join
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.left_behind import LeftBehind
@@ -74,7 +78,7 @@ async def running(
 
     `load_config` reads the configuration anew for a reload. `notifier` tells systemd how it goes, except that it is
     ready; `handed` is what came from there.
-    Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
+    Raises AlreadyRunningError, NameTakenError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
     gc.set_threshold(*_COLLECTING)
@@ -83,11 +87,18 @@ async def running(
     descriptor = lock(config.daemon.state_dir)
     fence = _fence(config)
     try:
-        await _end_left_behind(fence, config, notifier)
-        is_restored = engine_at(place_of(config.daemon)).prepare(notifier.more_time)
+        left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
+        fence.start(left.end)
+        await left.wait(notifier.more_time)
+        place = place_of(config.daemon)
+        is_restored = engine_at(place).prepare(notifier.more_time)
+        joined = _join(place, config)
+        if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
+            left.end()
+            await left.wait(notifier.more_time)
         log = _open_log(config)
         try:
-            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier, fence)
+            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier, fence, joined)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -110,11 +121,21 @@ def _fence(config: Config) -> Fence:
     return Fence(AttemptDirs.from_config(config).fence if is_shared else None, config.fenced_after)
 
 
-async def _end_left_behind(fence: Fence, config: Config, notifier: Notifier) -> None:
-    """Mind the fence from here on, however long the database takes; where it is past, end first what it is about."""
-    left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
-    fence.start(left.end)
-    await left.wait(notifier.more_time)
+def _join(place: Place, config: Config) -> Joined | None:
+    """Take a term as this host, where others may work from the same database."""
+    if not engine_at(place).is_shared:
+        return None
+    own = config.hosts
+    newcomer = Newcomer(
+        identity.own(config.daemon.state_dir),
+        own.name,
+        life.own().id,
+        own.lost_after,
+        __version__,
+        profile_of(config),
+    )
+    with errors_named(place):
+        return join(engine_at(place), newcomer)
 
 
 def _open_log(config: Config) -> Log:
