@@ -22,6 +22,7 @@ from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.waiting_start import WaitingStart
@@ -39,6 +40,7 @@ from bgjobd.store.engines.sqlite import engine_at, errors_named
 from bgjobd.store.hosts import Joined, Newcomer, join
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
+from bgjobd.supervisor.left_behind import LeftBehind
 from bgjobd.supervisor.page_process import PageProcess
 
 SOCKET_GROUP: Final = "bgjob"
@@ -90,14 +92,21 @@ async def running(
     subreaper.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
+    fence = _fence(config)
     try:
         engine, log = engine_at(place_of(config.daemon)), _open_log(config)
         try:
+            left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
+            fence.start(left.end)  # it is minded from here on, however long the database takes
+            await left.wait(notifier.more_time)
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             is_restored = await start.prepare(engine)
             with errors_named(engine):
                 joined = _join(engine, config)
-                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, joined)
+                if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
+                    left.end()
+                    await left.wait(notifier.more_time)
+                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, fence, joined)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -110,7 +119,14 @@ async def running(
         finally:
             log.close()
     finally:
+        fence.close()
         os.close(descriptor)
+
+
+def _fence(config: Config) -> Fence:
+    """The one of this host, if others share its database."""
+    is_shared = config.daemon.database is not None
+    return Fence(AttemptDirs.from_config(config).fence if is_shared else None, config.fenced_after)
 
 
 def _join(engine: Engine, config: Config) -> Joined | None:

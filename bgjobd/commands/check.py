@@ -1,7 +1,7 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
 What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
-`check_places`, `check_schedules`, `check_keys` and `check_jobs`.
+`check_places`, `check_fence`, `check_schedules`, `check_keys` and `check_jobs`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import (
     check_container,
+    check_fence,
     check_jobs,
     check_keys,
     check_places,
@@ -151,6 +152,7 @@ def check(config: Config) -> Checked:
     if catalogue is not None:
         found += check_keys.findings(config, catalogue.policies, time.time())
     found += check_places.findings(config, daemon)
+    found += check_fence.findings(config)
     found += _access(config)
     found.append(_clock())
     found.append(_strays(machine))

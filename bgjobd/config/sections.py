@@ -555,6 +555,11 @@ class Config(Section):
         """The file it came from; None if there is none."""
         return self._file
 
+    @property
+    def fenced_after(self) -> float | None:
+        """Seconds without a beat after which others repeat what ran here; None where no others do by themselves."""
+        return None if self.daemon.database is None else self.hosts.lost_after
+
     @field_validator("queues")
     @classmethod
     def _has_default(cls, value: dict[str, Queue]) -> dict[str, Queue]:

@@ -289,7 +289,9 @@ def _without_begin(state: State) -> dict[tuple[State, Happening], Step]:
 
 
 def _with_ends(state: State) -> dict[tuple[State, Happening], Step]:
+    """The rows of an attempt whose end may be seen; its fork server may have told it to stop."""
     return {
+        (state, Happening.STOP_RECALLED): Step(state),
         (state, Happening.EXITED): _EXITED,
         (state, Happening.EXITED_UNRECORDED): _UNRECORDED,
         (state, Happening.EXITED_WITHOUT_SPOOL): _LOST_END,
@@ -299,7 +301,6 @@ def _with_ends(state: State) -> dict[tuple[State, Happening], Step]:
 def _unreported(state: State) -> dict[tuple[State, Happening], Step]:
     """The rows of an attempt that nobody will report on."""
     return {
-        (state, Happening.STOP_RECALLED): Step(state),
         (state, Happening.CANCEL_RECALLED): Step(state, (Act.WARN,)),
         (state, Happening.JOURNAL_FOUND): Step(State.ORPHANED, (Act.WATCH,)),
         (state, Happening.JOURNAL_GONE): _LOST_JOURNAL,

@@ -63,7 +63,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRecalled:
-    """An earlier daemon told it to stop, and left word of that; it may have died before the signal."""
+    """An earlier daemon told it to stop, or its fork server, and left word of that; before the signal, perhaps."""
 
     reason: StopReason
 

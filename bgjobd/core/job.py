@@ -319,6 +319,12 @@ class Ending:
         return cls._by_other_cause(Outcome.CANCELLED, "a cancel was requested", beneath)
 
     @classmethod
+    def cut_off(cls, beneath: Ending) -> Ending:
+        """`beneath` is how the attempt ended once it was told to stop: what it did, nobody can store in time."""
+        why = "stopped, for its host was cut off from the database"
+        return cls._by_other_cause(Outcome.LOST, why, beneath)
+
+    @classmethod
     def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
         """The ending beneath under another cause; its evidence stays, a result and whom it holds do not."""
         if beneath.error_type is not None:

@@ -24,6 +24,8 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     SHUTDOWN = "shutdown"
+    FENCED = "fenced"
+    """Its host was cut off from the database: others are about to repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +174,14 @@ def verdict(
             ending = Ending.cancelled(ending)
         case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP and ending.spends_retry:
             ending = Ending.timed_out(timeout or 0.0, ending, where)
+        case StopReason.FENCED if ending.outcome in _BY_A_STOP and ending.spends_retry:
+            ending = Ending.cut_off(ending)
         case StopReason.SHUTDOWN if ending.outcome in _BY_A_STOP:
             # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.
             may_retry = ending.may_retry and retry_lost
             for_review = reviews and _is_unknown(ending)
             return replace(ending, may_retry=may_retry, spends_retry=False, for_review=for_review)
-        case StopReason.CANCELLED | StopReason.TIMED_OUT | StopReason.SHUTDOWN | None:
+        case StopReason() | None:
             pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
     for_review = reviews and _is_unknown(ending)

@@ -487,6 +487,9 @@ _WHY_STOPPED: Final[Mapping[StopReason, Callable[[Job, float], str]]] = MappingP
             f"is being stopped: attempt {job.attempt} has run longer than its timeout of {job.timeout or 0.0:.12g} s"
         ),
         StopReason.SHUTDOWN: lambda job, now: f"is being stopped: attempt {job.attempt} ends with the daemon",
+        StopReason.FENCED: lambda job, now: (
+            f"is being stopped: the host of attempt {job.attempt} is cut off from the database"
+        ),
     }
 )
 

@@ -25,6 +25,7 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
+from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
@@ -76,6 +77,7 @@ class Daemon:
         life: Life,
         load_config: Callable[[], Config],
         notifier: Notifier,
+        fence: Fence,
         joined: Joined | None = None,
     ) -> None:
         place = self._place = place_of(config.daemon)
@@ -87,6 +89,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._notifier = notifier
+        self.fence = fence
         self.background = Background(self.say)
         self.waiters = Waiters()
         self.group_waiters = Waiters()
@@ -118,6 +121,7 @@ class Daemon:
         self.inspection = _inspection(self)
         self.reload = _reload(self, load_config)
         self.hosts = _hosts(self, joined)
+        self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
 
     # How the parts are wired
 
@@ -161,6 +165,7 @@ class Daemon:
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
+        self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
         self.retention.start(newest_entry, leapt_at)
         self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())

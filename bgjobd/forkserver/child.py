@@ -353,7 +353,7 @@ def _prove_start(order: Order, place: Place, since: float, has_state: bool) -> i
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
     known = order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark
-    line = journals.started(*known, has_state)
+    line = journals.started(*known, has_state, order.grace)
     return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
 
 

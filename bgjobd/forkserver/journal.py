@@ -161,11 +161,14 @@ def started(
     monotonic: float,
     mark: str = "",
     has_state: bool = False,
+    grace: float | None = None,
 ) -> bytes:
     """The line of a `started` record: this process, at this moment. Token, `boot_id`, which is that of its life, and
     `mark`, that of its fork server, are plain: hexadecimal, and hyphens. `has_state`: it has a file for that.
+    `grace` is how many seconds it gets where its host is cut off from the database, None where it goes on then.
     """
     more = ',"state":true' if has_state else ""
+    more += "" if grace is None else f',"grace":{grace:.3f}'
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
         f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}{more}}}\n'
@@ -181,9 +184,9 @@ def completed(pid: int, result: str) -> bytes:
 
 def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
     """The line of an `exit` record: the exit code or the signal; where that may be for CPU time, the seconds that the
-    process alone has spent (`own_cpu`); and once that is known, the `usage`, how many processes were left behind and
-    killed (`strays`), some names of their programs (`stray_names`), and how many the kernel killed for their memory
-    (`oom_kills`).
+    process alone has spent (`own_cpu`); why its fork server has told it to stop (`stopped`); and once that is known,
+    the `usage`, how many processes were left behind and killed (`strays`), some names of their programs
+    (`stray_names`), and how many the kernel killed for their memory (`oom_kills`).
     """
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
@@ -613,6 +616,7 @@ _RANGES = {
     "size": (0, _LARGEST),
     "most": (0, 2**63 - 1),
     "monotonic": (0.0, _LARGEST),
+    "grace": (0.0, _LARGEST),
 }
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
 
@@ -670,7 +674,13 @@ _USAGE_NAMES = {field.name for field in _USAGE_FIELDS}
 _EXCEEDED_FIELDS = _fields(limit=str, used=int, most=int)
 
 _MORE_FIELDS = _fields(
-    strays=int, oom_kills=int, own_cpu=_NUMBER, error_class=(str, NoneType), throttles=(str, NoneType)
+    strays=int,
+    oom_kills=int,
+    own_cpu=_NUMBER,
+    error_class=(str, NoneType),
+    throttles=(str, NoneType),
+    stopped=str,
+    grace=_NUMBER,
 )
 """What an exit record may have, or an outcome, and those of older versions have not."""
 

@@ -11,6 +11,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", _libc.fallocate)  # where the two differ, this takes large offsets
+_TIMER_ABSTIME = 1
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
@@ -43,6 +44,18 @@ def drop_capabilities() -> None:
     """Have none of them in force, nor any that could be (capset(2)). Raises OSError."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def timerfd_create(clock: int) -> int:
+    """timerfd_create(2): a descriptor that never blocks, and is not inherited. Raises OSError."""
+    return _checked(_libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def timerfd_settime(timer: int, at: float) -> None:
+    """timerfd_settime(2): readable once the timer's clock has come to `at`; never at 0. Raises OSError."""
+    seconds, nanoseconds = divmod(round(at * 1e9), 10**9)
+    once = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)
+    _checked(_libc.timerfd_settime(timer, _TIMER_ABSTIME, once, None))
 
 
 def syscall(number: int, *arguments: Any) -> int:

@@ -26,7 +26,8 @@ class Order(NamedTuple):
     """What the daemon asked for: which attempt, and what it runs; `error` is what a hook is told, `kind` that of its
     journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with,
     `occurrence` the time that a schedule submitted it for. `seed` is what the tokens of its steps are made of;
-    `carries`: what earlier attempts have finished is in the spool.
+    `carries`: what earlier attempts have finished is in the spool. `grace` is how many seconds it gets to leave where
+    its host is cut off from the database; None for one that is not ended then.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -47,6 +48,7 @@ class Order(NamedTuple):
     occurrence: str | None = None
     seed: str = ""
     carries: bool = False
+    grace: float | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -69,6 +71,7 @@ class Order(NamedTuple):
             message["occurrence"],
             message.get("seed", ""),
             message.get("carries", False),
+            message["stop_grace"] if message.get("repeatable") else None,
         )
 
     def to_json(self) -> str:

@@ -26,15 +26,18 @@ def collect(
     end_strays: Callable[[], Mapping[int, str]],
     group: Group | None,
     around: Surroundings | None = None,
+    stopped: str | None = None,
 ) -> journals.Record:
     """Record how a child has ended, reap it, end what it left behind, and record what it used.
 
     `ended` is of a child that is not reaped; `end_strays` answers which processes it ended, by pid with the names of
-    their programs; `group` is its cgroup, if it has one, `around` that of all others. Answers the exit record, for
-    the journal may be full, or gone.
+    their programs; `group` is its cgroup, if it has one, `around` that of all others; `stopped` is why it was told to
+    stop from here. Answers the exit record, for the journal may be full, or gone.
     """
     code, number = _status(ended)
     record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
+    if stopped is not None:
+        record["stopped"] = stopped
     if number in _MAY_BE_FOR_CPU_TIME:
         with suppress(OSError):  # no descriptors
             record["own_cpu"] = cpu_time(ended.si_pid)

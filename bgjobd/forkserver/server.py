@@ -21,6 +21,7 @@ from . import (
     allowances,
     child,
     exits,
+    host_fence,
     invocation,
     keyring,
     loading,
@@ -82,6 +83,8 @@ class _Server:
         self._on_failure: Any = None
         self._answers = Answers()
         self._spares = Spares(0, 0)
+        self._fence = host_fence.HostFence(None)
+        self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints: dict[int, dict[str, Any]] = {}
@@ -90,18 +93,19 @@ class _Server:
 
     def serve(self) -> None:
         os.set_inheritable(self._link, False)
-        poll = select.poll()
-        poll.register(self._link, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
+        self._poll.register(self._link, select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
         while (self._is_linked and not self._is_draining) or self._children or self._strays:
-            events = poll.poll(_PAUSE if self._spares.are_due else None)
+            events = self._poll.poll(_PAUSE if self._spares.are_due else None)
             if not events:
                 self._fork_spare()
             for descriptor, _ in events:
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
+                elif descriptor in self._fence.filenos:
+                    self._mind_fence()
                 elif not self._receive():
-                    poll.unregister(self._link)
+                    self._poll.unregister(self._link)
             while self._inbox:
                 self._obey(self._inbox.popleft())
             self._reap()
@@ -156,6 +160,7 @@ class _Server:
         self._place = _place_of(message)
         self._paths = {what: message[what] for what in _MADE_IN}
         self._place_fds = {"spool": self._place.spool, "output": self._place.output}
+        self._take_up_fence(message.get("fence"))
         own = _descriptors()
         sys.path[:0] = message["path"]
         subreaper.die_with_parent(True)  # an import that hangs reads no link
@@ -188,6 +193,11 @@ class _Server:
                 "listens": listened,
             }
         )
+
+    def _take_up_fence(self, path: str | None) -> None:
+        self._fence = host_fence.HostFence(path)
+        for alarm in self._fence.filenos:
+            self._poll.register(alarm, select.POLLIN)
 
     def _load(self, message: wire.Message) -> loading.Loaded:
         """Import what is approved; where that cannot be, tell the daemon, and end."""
@@ -236,6 +246,9 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("the daemon asked for a start before it configured the fork server")
+        if not order.is_hook and not self._fence.may_start():
+            self._report(order, "not_started", reason="its host is cut off from the database")
+            return
         pid = self._spares.hand_over(order)
         if pid is None:
             lost = allowances.lost(self._means)
@@ -271,7 +284,8 @@ class _Server:
     def _setting(self, place: Place) -> child.Setting:
         """In a child: what it needs; the rest is forgotten."""
         self._forget_others()
-        inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
+        own = (self._link, self._wake_read, self._wake_write, self._complaints_read)
+        inherited = (*own, *self._fence.filenos)
         why = self._complaints_write
         of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
         shown = self._show_title, self._log_handlers
@@ -298,10 +312,16 @@ class _Server:
         """Signal an attempt whose journal does not tell its pid. It is not reaped: the pid is its own."""
         for pid, order in self._children.items():
             if (order.job, order.number, order.error) == (job, number, None):
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signum)
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signum)
+                _send(pid, signum)
+
+    def _mind_fence(self) -> None:
+        """End the attempts that others may repeat, where nobody has moved the host's fence in time."""
+        place = self._place
+        for pid, signum in self._fence.due(self._children):
+            order = self._children[pid]
+            if place is not None and _has_begun(place, order, pid):
+                host_fence.leave_word(place.spool, order.job, order.number)
+            _send(pid, signum)
 
     def _reap(self) -> None:
         """Record, reap and report every child that has ended."""
@@ -326,6 +346,7 @@ class _Server:
             raise ValueError("a child ended before the fork server was configured")
         if not _has_begun(place, order, ended.si_pid):
             os.wait4(ended.si_pid, 0)
+            self._fence.forget(ended.si_pid)
             self._report(order, "not_started", **self._why_not_begun(ended.si_pid))
             return
         output = journals.file_name(order.job, order.number, "out")
@@ -337,7 +358,9 @@ class _Server:
             self._end_strays,
             None if self._groups is None else Group.of(self._groups, order.directory),
             self._around,
+            host_fence.FENCED if self._fence.has_ended(ended.si_pid) else None,
         )
+        self._fence.forget(ended.si_pid)
         self._report(order, "ended", exit=record)
 
     def _why_not_begun(self, pid: int) -> dict[str, Any]:
@@ -374,6 +397,14 @@ class _Server:
     def _report(self, order: Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
         self._tell({"type": what, **of, **facts})
+
+
+def _send(pid: int, signum: int) -> None:
+    """Signal a child that is not reaped, and its group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signum)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signum)
 
 
 def _forget_handlers(sandboxes: Collection[sandbox.Sandbox]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 7
+VERSION = 8
 
 
 def encode(message: Message) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjobd.config.sections import Config
+from bgjobd.core.host_fence import longest_grace
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.host import container
 from bgjobd.supervisor import limits
@@ -80,6 +81,8 @@ class AttemptDirs:
 
     What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
     the descriptor that a fork server prints to; `exposed` by how much the kernel's OOM killer prefers attempts.
+    `fenced_grace` is how many seconds those get at most that others repeat, once this host is cut off from them; None
+    where there are no others.
     """
 
     state_dir: Path
@@ -88,6 +91,7 @@ class AttemptDirs:
     groups: Groups | None = None
     console: int = 2
     exposed: int = 0
+    fenced_grace: float | None = None
 
     @classmethod
     def from_config(
@@ -95,7 +99,15 @@ class AttemptDirs:
     ) -> AttemptDirs:
         """Where the configuration has them; without a life for who starts nothing there."""
         exposed = _EXPOSED if container.is_around(os.environ) else 0
-        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console, exposed)
+        after = config.fenced_after
+        grace = None if after is None else longest_grace(after)
+        dirs = config.daemon.state_dir, config.daemon.runtime_dir
+        return cls(*dirs, life_id, groups, console, exposed, grace)
+
+    @property
+    def fence(self) -> Path:
+        """The file that says until when those may run that others repeat."""
+        return self.runtime_dir / "fence"
 
     @property
     def spool(self) -> Path:

@@ -127,6 +127,11 @@ class Attempt:
             has_key=self._has_key,
         )
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether another host repeats it that takes this one for lost."""
+        return self._around.policy(self.class_name).retry_lost
+
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""
         record = self._news.started
@@ -180,7 +185,13 @@ class Attempt:
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
         database_id = self._around.spool.database_id
-        server.start(order(claim, self._around.policy(self.class_name).sensitive, database_id))
+        asked = order(claim, self._around.policy(self.class_name).sensitive, database_id)
+        if self._around.fenced_grace is not None and self.is_repeatable:
+            asked |= {
+                "repeatable": True,
+                "stop_grace": self._around.grace(self.class_name, StopReason.FENCED),
+            }
+        server.start(asked)
 
     def _who_owes_start(self) -> ForkServer | None:
         try:
@@ -272,6 +283,8 @@ class Attempt:
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
         if journal_facts.has_overstayed(journal, exit_record):
             self._around.outbox.hold(Noted(*self.key, EntryType.FAILURE, OVERSTAYED))
+        if self.life.stop_reason is None and journal_facts.was_fenced(journal, exit_record):
+            self.see(seen.StopRecalled(StopReason.FENCED))
         self.see(sight)
         return True
 
@@ -311,7 +324,7 @@ class Attempt:
             self._send_term()
 
     def _send_term(self) -> None:
-        self._stop.terminate(self.journal, self.server)
+        self._stop.terminate(self.journal, self.server, self.life.stop_reason)
 
     def _look_whether_begun(self) -> None:
         if not self.life.state.is_final:

@@ -107,9 +107,11 @@ class AttemptStop:
         self._looking = None
         then()
 
-    def terminate(self, journal: Journal | None, server: ForkServer | None) -> None:
+    def terminate(
+        self, journal: Journal | None, server: ForkServer | None, reason: StopReason | None
+    ) -> None:
         self._signal(signal.SIGTERM, journal, server)
-        grace = min(self._around.policy(self._class_name).stop_grace, self._around.longest_grace)
+        grace = self._around.grace(self._class_name, reason)
         self._timer = self._around.loop.call_later(grace, self._see, GraceEnded())
 
     def kill(self, journal: Journal | None, server: ForkServer | None) -> None:

@@ -284,6 +284,12 @@ class Attempts:
         for attempt in list(self._all.values()):
             attempt.see(seen.StopRequested(reason))
 
+    def stop_repeatable(self) -> None:
+        """Stop what others may repeat, for they are about to; what nobody may repeat goes on."""
+        for attempt in list(self._all.values()):
+            if attempt.is_repeatable:
+                attempt.see(seen.StopRequested(StopReason.FENCED))
+
     # What an earlier daemon left behind
 
     def recover(self, rows: Iterable[dict[str, Any]]) -> None:

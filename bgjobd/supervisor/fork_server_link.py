@@ -372,4 +372,5 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "boot_id": dirs.life_id,
         "slots": application.slots,
         "spares": application.spares,
+        "fence": None if dirs.fenced_grace is None else str(dirs.fence),
     }

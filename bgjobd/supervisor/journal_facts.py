@@ -19,6 +19,7 @@ from bgjobd.core.verdict import without_room
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
+from bgjobd.forkserver.host_fence import FENCED
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
 from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
@@ -91,6 +92,12 @@ def has_overstayed(journal: Journal, exit_record: journals.Record | None) -> boo
     """Whether what was to end with the attempt took longer than it may, after the outcome."""
     record = exit_record or journal.exit or {}
     return journal.outcome is not None and record.get("signal") == signal.SIGALRM
+
+
+def was_fenced(journal: Journal, exit_record: journals.Record | None) -> bool:
+    """Whether its fork server has told it to stop, for its host was cut off."""
+    record = exit_record or journal.exit or {}
+    return bool(record.get("stopped") == FENCED)
 
 
 def left_in(journal: Journal | None) -> Ending | None:

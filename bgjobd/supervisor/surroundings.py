@@ -14,6 +14,7 @@ from typing import Any
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Job
+from bgjobd.core.verdict import StopReason
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
@@ -37,7 +38,8 @@ class AttemptSurroundings:
 
     Of the output of an attempt others are given `shared_output()` bytes when it ends, 0 where there are none.
 
-    `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
+    `longest_grace` is what an attempt that is stopped gets at most, in seconds, `fenced_grace` what one gets that
+    others repeat, once this host is cut off; None where there are no others. `starts_no_more`: the daemon ends.
     """
 
     spool: Spool
@@ -55,6 +57,7 @@ class AttemptSurroundings:
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
     shared_output: Callable[[], int] = lambda: 0
+    fenced_grace: float | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     note_changes: Callable[[Any], None] = field(init=False)
     catch_up: Callable[[Any], None] = field(init=False)
@@ -66,6 +69,13 @@ class AttemptSurroundings:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     readings: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def grace(self, class_name: str, reason: StopReason | None) -> float:
+        """Seconds from SIGTERM to SIGKILL for an attempt of this class that is stopped for this reason."""
+        grace = min(self.policy(class_name).stop_grace, self.longest_grace)
+        if reason is not StopReason.FENCED or self.fenced_grace is None:
+            return grace
+        return min(grace, self.fenced_grace)
 
     def retry_on_oserror(self, step: Callable[..., None], *given: Any) -> None:
         """Take this step, and again in a moment where a journal cannot be read for lack of descriptors or memory."""

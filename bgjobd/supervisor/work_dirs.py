@@ -103,11 +103,7 @@ class WorkDirs:
         """Whose the directory of this name is, which no job can change; None where it is this process's user's, or
         not there: nothing of the job's has run then.
         """
-        try:
-            found = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_uid
-        except FileNotFoundError:
-            return None
-        return found if found != os.geteuid() else None
+        return owner_in(self._directory, name)
 
     def remove(self, name: str) -> Mapping[int, str]:
         """Have nothing of this name: it is gone, or aside. Who is left in its cgroup is killed, and told: by pid with
@@ -224,6 +220,17 @@ def empty(directory: int, is_enough: Callable[[], bool]) -> int:
             except OSError:
                 resisting.add(name)
     return 0 if is_enough() else len(resisting)
+
+
+def owner_in(directory: int | None, name: str) -> int | None:
+    """Whose the directory of this name is, in the one of this descriptor if any; None where it is this process's
+    user's, or not there. Raises OSError.
+    """
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid
+    except FileNotFoundError:
+        return None
+    return found if found != os.geteuid() else None
 
 
 def _empty_one(name: str, parent: int, names: Iterator[int], is_enough: Callable[[], bool]) -> None:

@@ -147,7 +147,8 @@ class JobContext:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the attempt is to end soon: "cancelled", "timed_out" or "shutdown"; None as long as it may go on.
+        """Why the attempt is to end soon: "cancelled", "timed_out", "shutdown", or "fenced", where its host is cut
+        off from the database; None as long as it may go on.
 
         A method that takes a context is not ended by SIGTERM: it looks here, and has `stop_grace` seconds to leave.
         """

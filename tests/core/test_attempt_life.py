@@ -74,6 +74,7 @@ SIGHTS: tuple[Sight, ...] = (
     ResultWaited(),
     *map(StopRequested, StopReason),
     StopRecalled(StopReason.TIMED_OUT),
+    StopRecalled(StopReason.FENCED),
     CancelRecalled(),
     StackRead("it was sleeping"),
     GraceEnded(),
@@ -209,6 +210,19 @@ def test_where_it_was_is_told_of_an_attempt_whose_time_was_up_and_of_no_other() 
     cancelled = after(RUNNING, StackRead("there"), StopRequested(StopReason.CANCELLED), seen).ending
     assert cancelled is not None
     assert cancelled.traceback is None
+
+
+@pytest.mark.parametrize("life", [ASKED, RUNNING, ORPHANED], ids=lambda life: life.state)
+def test_a_fork_server_that_fenced_an_attempt_tells_so_with_its_end(life: AttemptLife) -> None:
+    over = after(life, StopRecalled(StopReason.FENCED), EndSeen(TERM))
+    assert over.ending is not None
+    assert (over.ending.outcome, over.ending.signal) == (Outcome.LOST, 15)
+    completed = after(life, StopRecalled(StopReason.FENCED), EndSeen(AttemptEnded(3, COMPLETED, NOW)))
+    assert completed.ending == COMPLETED
+
+
+def test_an_attempt_that_nobody_was_asked_for_is_given_back_by_a_host_that_is_cut_off() -> None:
+    assert after(QUEUED, StopRequested(StopReason.FENCED)).state is State.GIVEN_BACK
 
 
 def test_a_result_that_is_none_leaves_what_the_process_came_to() -> None:

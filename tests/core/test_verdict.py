@@ -43,6 +43,7 @@ EXPECTED: dict[StopReason | None, dict[str, Outcome]] = {
         ("failed", "exited", "signalled", "lost", "snoozed", "unrecorded"), CANCELLED
     ),
     StopReason.TIMED_OUT: dict.fromkeys(("failed", "exited", "signalled", "lost"), TIMED_OUT),
+    StopReason.FENCED: dict.fromkeys(("failed", "exited", "signalled", "lost"), Outcome.LOST),
 }
 """The endings that get another outcome, by the reason for the stop; the others keep theirs."""
 
@@ -54,7 +55,7 @@ def test_an_ending_is_named_after_what_caused_it(name: str, reason: StopReason |
     assert outcome is EXPECTED[reason].get(name, ENDINGS[name].outcome)
 
 
-@pytest.mark.parametrize("reason", [None, StopReason.TIMED_OUT, StopReason.SHUTDOWN])
+@pytest.mark.parametrize("reason", [None, StopReason.TIMED_OUT, StopReason.SHUTDOWN, StopReason.FENCED])
 def test_an_end_that_could_not_be_recorded_is_lost_and_spends_no_retry(reason: StopReason | None) -> None:
     ending = verdict(UNRECORDED, reason, 5.0)
     assert (ending.outcome, ending.may_retry, ending.spends_retry) == (Outcome.LOST, True, False)
@@ -89,6 +90,25 @@ def test_what_the_daemons_own_stop_ended_spends_no_retry_and_comes_back(name: st
 
 def test_a_job_that_wants_no_other_attempt_gets_none_after_a_stop_either() -> None:
     assert not verdict(Ending.failed("Fail", "no", may_retry=False), StopReason.SHUTDOWN, None).may_retry
+
+
+@pytest.mark.parametrize("name", ["failed", "exited", "signalled", "lost"])
+def test_what_was_stopped_as_its_host_was_cut_off_is_lost_and_spends_a_retry_as_that_does(name: str) -> None:
+    ending = verdict(ENDINGS[name], StopReason.FENCED, None)
+    assert (ending.outcome, ending.may_retry, ending.spends_retry) == (Outcome.LOST, True, True)
+    assert ending.error.startswith("lost: stopped, for its host was cut off from the database")
+    assert not verdict(ENDINGS[name], StopReason.FENCED, None, retry_on={Outcome.FAILED}).may_retry
+    assert verdict(ENDINGS[name], StopReason.FENCED, None, retry_on={Outcome.LOST}).may_retry
+
+
+def test_what_raised_as_its_host_was_cut_off_tells_that_too() -> None:
+    told = verdict(RAISED, StopReason.FENCED, None)
+    assert told.error == ("lost: stopped, for its host was cut off from the database (ValueError: leaving)")
+    assert told.traceback == "trace"
+
+
+def test_a_lost_attempt_that_may_be_alive_is_not_repeated_for_its_host_was_cut_off() -> None:
+    assert not verdict(without_spool(False), StopReason.FENCED, None).may_retry
 
 
 # What nobody knows

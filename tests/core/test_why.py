@@ -634,6 +634,7 @@ WHY_STOPPED = {
     StopReason.CANCELLED: "is being cancelled: a cancel was requested at 14:35:12 UTC, 1 s ago",
     StopReason.TIMED_OUT: "is being stopped: attempt 2 has run longer than its timeout of 60 s",
     StopReason.SHUTDOWN: "is being stopped: attempt 2 ends with the daemon",
+    StopReason.FENCED: "is being stopped: the host of attempt 2 is cut off from the database",
 }
 HOW_FAR = {
     "its process (pid 4711) was sent TERM, and KILL follows in 4 s": {"sent": "TERM", "seconds_left": 4.2},

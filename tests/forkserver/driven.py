@@ -23,7 +23,7 @@ from tests.support import eventually
 MAIN = Path(bgjobd.forkserver.__file__).parent / "__main__.py"
 
 CODE = """
-import os, time
+import os, signal, time
 
 
 class Probe:
@@ -34,6 +34,12 @@ class Probe:
         while not os.path.exists(path):
             time.sleep(0.005)
         return "waited"
+
+    def resist(self, path):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        open(path, "w").close()
+        while True:
+            time.sleep(1)
 
     def fork_and_return(self):
         if os.fork() == 0:
@@ -83,6 +89,8 @@ class DrivenServer:
         spares: int = 2,
         prepare: str | None = None,
         has_pydantic: bool = False,
+        fence: Path | None = None,
+        under: tuple[str, ...] = (),
     ) -> None:
         self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
         for folder in (self.spool, self.output, self.work):
@@ -94,7 +102,7 @@ class DrivenServer:
         self.link.settimeout(20)
         with theirs:
             self.process = subprocess.Popen(
-                [python, "-I", "-X", "utf8", str(MAIN), str(theirs.fileno())],
+                [*under, python, "-I", "-X", "utf8", str(MAIN), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stderr=(directory / "stderr").open("wb"),
                 start_new_session=True,
@@ -122,6 +130,7 @@ class DrivenServer:
                 "on_failure": None,
                 "slots": 4,
                 "spares": spares,
+                "fence": None if fence is None else str(fence),
             }
         )
         self.announced: list[list[str]] = []
