@@ -6,6 +6,7 @@ is asked elsewhere.
 
 import math
 import os
+import socket
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -262,6 +263,41 @@ class Retention(Section):
     """Log entries, of whatever job."""
 
 
+class Hosts(Section):
+    """`[hosts]`: this one among those that share a database of PostgreSQL; of a file in `state_dir` it says nothing."""
+
+    name: values.HostName = Field(default_factory=lambda: socket.gethostname() or "localhost")
+    """How it is called; unique among those that live."""
+    beat: values.Duration = 5.0
+    """How often it says that it lives; at least `"100ms"`."""
+    lost_after: Annotated[values.Duration | None, values.FalseIsNone] = 600.0
+    """Without a beat for so long, others take over what it ran; at least four times `beat`; `false`: never."""
+    outputs: values.SizeOrNone = 256 * 1024
+    """Of an attempt's output that others are given when it ends; `0`: none."""
+
+    @field_validator("beat")
+    @classmethod
+    def _is_seldom_enough(cls, value: float) -> float:
+        if value < _SHORTEST_BEAT:
+            raise ValueError(f"must be at least {_SHORTEST_BEAT:g} s, not {shown(value)}")
+        return value
+
+    @field_validator("lost_after")
+    @classmethod
+    def _outlasts_beats(cls, value: float | None, info: ValidationInfo) -> float | None:
+        beat = info.data.get("beat")
+        if value is not None and beat is not None and value < _BEATS_MISSED * beat:
+            raise ValueError(
+                f"must be at least four times beat, {_BEATS_MISSED * beat:g} s, or one late beat would be the end of "
+                f"a host; not {shown(value)}"
+            )
+        return value
+
+
+_SHORTEST_BEAT: Final = 0.1
+_BEATS_MISSED: Final = 4
+
+
 def _known_queue(value: str | None, info: ValidationInfo) -> str | None:
     queues = around(info).queues
     if value is not None and queues is not None and value not in queues:
@@ -495,6 +531,7 @@ class Config(Section):
     web: Web = Field(default_factory=Web)
     access: Access = Field(default_factory=Access)
     retention: Retention = Field(default_factory=Retention)
+    hosts: Hosts = Field(default_factory=Hosts)
     approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
     schedules: dict[values.ScheduleName, Schedule] = Field(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)

@@ -127,6 +127,12 @@ def size(value: object) -> int:
     return value
 
 
+def _size_or_none(value: object) -> int:
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    return size(value)
+
+
 def delay(value: object) -> float:
     """Seconds, from a number of them or from text such as "500ms", "5m", "14d"; zero is allowed."""
     written = _TIME.fullmatch(value) if isinstance(value, str) else None
@@ -307,6 +313,19 @@ def _queue_name(value: str) -> str:
     return value
 
 
+def _host_name(value: str) -> str:
+    if not value.isprintable() or not 0 < len(value) <= _LONGEST_HOST_NAME or set(value) & _NOT_OF_HOSTS:
+        raise ValueError(
+            f'must be a host\'s name, such as "web1", of at most {_LONGEST_HOST_NAME} characters and without '
+            f"blanks, not {shown(value)}"
+        )
+    return value
+
+
+_LONGEST_HOST_NAME: Final = 64
+_NOT_OF_HOSTS: Final = frozenset(" /,")
+
+
 def _schedule_name(value: str) -> str:
     if not _QUEUE.fullmatch(value):
         raise ValueError(
@@ -406,6 +425,7 @@ def _retriable(value: object) -> Outcome:
 Count = Annotated[StrictInt, Field(ge=1, le=INT_MAX)]
 Whole = Annotated[StrictInt, Field(ge=0, le=INT_MAX)]
 Size = Annotated[int, BeforeValidator(size)]
+SizeOrNone = Annotated[int, BeforeValidator(_size_or_none)]
 Delay = Annotated[float, BeforeValidator(delay)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Cores = Annotated[float, BeforeValidator(_cores)]
@@ -427,6 +447,7 @@ FunctionPath = Annotated[str, AfterValidator(_function_path)]
 MethodName = Annotated[str, AfterValidator(_public_name)]
 NotEmpty = AfterValidator(_not_empty)
 QueueName = Annotated[str, AfterValidator(_queue_name)]
+HostName = Annotated[str, AfterValidator(_host_name)]
 ScheduleName = Annotated[str, AfterValidator(_schedule_name)]
 JobPath = Annotated[str, AfterValidator(_job_path)]
 JsonObject = Annotated[dict[str, object], AfterValidator(_json_object)]

@@ -65,5 +65,5 @@ def _needing_a_restart(old: Config, new: Config) -> list[str]:
     places = ("socket", "fifo", "state_dir", "database", "runtime_dir", "log_dir")
     changed = [f"[daemon] {key}" for key in places if getattr(old.daemon, key) != getattr(new.daemon, key)]
     return changed + [
-        f"[{name}]" for name in ("socket", "log", "web") if getattr(old, name) != getattr(new, name)
+        f"[{name}]" for name in ("socket", "log", "web", "hosts") if getattr(old, name) != getattr(new, name)
     ]

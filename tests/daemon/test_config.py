@@ -1,6 +1,7 @@
 """What the configuration accepts, refuses and says about it; files are real, the environment is a dict."""
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,6 +80,8 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
     assert (made.access.submit, made.access.manage, made.access.read) == (None, None, None)
     assert made.retention.completed == 14 * 86400
     assert (made.retention.failed, made.retention.logs) == (90 * 86400, 30 * 86400)
+    assert (made.hosts.name, made.hosts.beat) == (socket.gethostname(), 5.0)
+    assert (made.hosts.lost_after, made.hosts.outputs) == (600.0, 256 * 1024)
     assert made.approved == {}
 
 
@@ -128,6 +131,7 @@ def test_every_key_of_every_section_is_taken(tmp_path: Path) -> None:
     assert made.access.submit == ("alice", "@ops", "1000", "@1000")
     assert (made.access.manage, made.access.read) == ((), ("bob",))
     assert (made.retention.completed, made.retention.logs) == (86400.0, None)
+    assert made.hosts.model_dump() == {"name": "web1", "beat": 1.0, "lost_after": None, "outputs": 0}
     assert policy.model_dump().keys() == ClassPolicy.model_fields.keys()
     assert None not in policy.model_dump().values()
     assert policy.retry_on == (Outcome.FAILED, Outcome.TIMED_OUT)
@@ -197,6 +201,12 @@ allow_remote = true
 submit = ["alice", "@ops", "1000", "@1000"]
 manage = []
 read = ["bob"]
+[hosts]
+name = "web1"
+beat = "1s"
+lost_after = false
+outputs = 0
+
 [retention]
 completed = "1d"
 failed = 3600
@@ -370,6 +380,12 @@ BAD_VALUES = [
     ("[access]\nread = [1000]", "access.read[0]", "must be text"),
     ("[access]\nmanage = ['@']", "access.manage[0]", 'a user such as "alice" or a group such as "@ops"'),
     ("[access]\nmanage = ['a b']", "access.manage[0]", "not 'a b'"),
+    ("[hosts]\nname = ''", "hosts.name", "must be a host's name"),
+    ("[hosts]\nname = 'web 1'", "hosts.name", "without blanks, not 'web 1'"),
+    ("[hosts]\nbeat = '50ms'", "hosts.beat", "at least 0.1 s"),
+    ("[hosts]\nlost_after = '19s'", "hosts.lost_after", "at least four times beat, 20 s"),
+    ("[hosts]\nlost_after = true", "hosts.lost_after", "must be a time"),
+    ("[hosts]\noutputs = false", "hosts.outputs", "must be a size"),
     ("[retention]\nlogs = true", "retention.logs", "must be a time"),
     ("[retention]\nlogs = 0", "retention.logs", "above 0"),
     ("[approved]\nExampleJob = {}", "approved.ExampleJob", "must be a class with its module, in quotes"),

@@ -30,6 +30,7 @@ PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "man"
 
 RULES: Final = {
     "daemon.slots": "number of cores",
+    "hosts.name": "the machine's host name",
     **dict.fromkeys(
         ("daemon.socket", "daemon.state_dir", "daemon.runtime_dir", "daemon.log_dir"), "see FILES"
     ),
@@ -292,6 +293,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Count: "whole number from 1",
     values.Whole: "whole number",
     values.Size: "size",
+    values.SizeOrNone: "size|0",
     values.Delay: "time",
     values.Duration: "time above 0",
     values.Cores: "number",
@@ -304,6 +306,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Database: "postgresql://…",
     values.Executable: "path or name",
     values.Text: "text",
+    values.HostName: "name",
     values.Key: "text of 1 to 255 characters",
     values.MethodName: "name",
     values.FunctionPath: "name with its module",
@@ -379,7 +382,7 @@ def _default(model: type[BaseModel], key: str) -> str:
 
 def _amount(value: float, kind: object) -> str:
     """A number; a size in the largest unit that it fills, and a time in days where it is some."""
-    words = words_of(kind).removesuffix("|false")
+    words = words_of(kind).removesuffix("|false").removesuffix("|0")
     if words == "size":
         unit, amount = next(
             (unit, int(value) >> shift)
