@@ -140,6 +140,10 @@ class PostgresConnection:
         with as_peewees_own:
             return self._open().execute(sql, values)
 
+    def told_backend(self) -> int:
+        """The pid of what serves this session, as the server said it, or what speaks for the server."""
+        return self._real.info.backend_pid
+
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
