@@ -142,7 +142,7 @@ class PostgresConnection:
 
     def told_backend(self) -> int:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
-        return self._real.info.backend_pid
+        return int(self._real.info.backend_pid)
 
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
