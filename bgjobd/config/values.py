@@ -217,7 +217,7 @@ def _socket_place(value: object, info: ValidationInfo) -> Path:
     return place
 
 
-def _database(value: object) -> str:
+def database_address(value: object) -> str:
     """The address of a database of PostgreSQL. What is secret has no place in a file that many may read."""
     if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")) or "\0" in value:
         raise ValueError(f'must be "postgresql://USER@HOST/DATABASE", not {shown(value)}')
@@ -436,7 +436,7 @@ FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 Place = Annotated[Path, BeforeValidator(_place)]
 AbsolutePlace = Annotated[Path, BeforeValidator(_absolute_place)]
 SocketPlace = Annotated[Path, BeforeValidator(_socket_place)]
-Database = Annotated[str, BeforeValidator(_database)]
+Database = Annotated[str, BeforeValidator(database_address)]
 Address = Annotated[TcpAddress | UnixAddress, PlainValidator(_address)]
 Executable = Annotated[str, AfterValidator(_executable)]
 

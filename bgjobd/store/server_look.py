@@ -106,9 +106,18 @@ def look(engine: Engine) -> ServerLook:
             clock_difference=clock_difference,
             connections=connections,
             schema=schema,
-            hosts=_hosts(ask) if schema >= _WITH_HOSTS else (),
+            hosts=known_hosts(ask) if schema >= _WITH_HOSTS else (),
             snapshot=_snapshot(ask),
         )
+
+
+def known_hosts(ask: Ask) -> tuple[KnownHost, ...]:
+    """All that ever worked from the database, by their names."""
+    (now,) = ask(_CLOCK).fetchone()
+    return tuple(
+        KnownHost(uuid, name, version, queues, now - from_text(seen_at), lost_after, bool(has_left))
+        for uuid, name, version, queues, seen_at, lost_after, has_left in ask(_HOSTS).fetchall()
+    )
 
 
 def _what_is_between(connection: Any, other: Any) -> tuple[bool, bool]:
@@ -134,14 +143,6 @@ def _distance(ask: Ask) -> tuple[float, float]:
         took = time.monotonic() - before
         found.append((took, at - (sent + took / 2)))
     return min(found)
-
-
-def _hosts(ask: Ask) -> tuple[KnownHost, ...]:
-    (now,) = ask(_CLOCK).fetchone()
-    return tuple(
-        KnownHost(uuid, name, version, queues, now - from_text(seen_at), lost_after, bool(has_left))
-        for uuid, name, version, queues, seen_at, lost_after, has_left in ask(_HOSTS).fetchall()
-    )
 
 
 def _snapshot(ask: Ask) -> OldSnapshot | None:
