@@ -76,8 +76,8 @@ def _target(told: str, settings: Config) -> Config:
             raise _SamePlaceError(f"--to: {error}") from None
     elif settings.daemon.database is None:
         raise _SamePlaceError(
-            f"--to {one_line(told)}: the database is a file already; to copy it is what `bgjobd backup` does, and an address of "
-            "PostgreSQL begins with postgresql://"
+            f"--to {one_line(told)}: the database is a file already; to copy it is what `bgjobd backup` does, and an "
+            "address of PostgreSQL begins with postgresql://"
         )
     else:
         change = {"database": None, "state_dir": Path(told).absolute()}
