@@ -18,6 +18,7 @@ from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
 from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
+from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
@@ -120,6 +121,10 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     daemon.start()
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None
+    if config.daemon.database is not None:
+        inbox = Inbox(daemon, grants)
+        daemon.take_in = inbox.take_in
+        daemon.background.start(inbox.keep())
     try:
         place = await _take_callers(server, fifo, daemon, config, handed)
         daemon.start_fork_server()

@@ -55,6 +55,7 @@ def judge(seen: ServerLook, config: Config, version: str) -> list[Finding]:
         lambda: _server(seen),
         lambda: _pooler(seen),
         lambda: _rights(seen),
+        lambda: _submitting(seen, config),
         lambda: _durability(seen),
         lambda: _distance(seen),
         lambda: _connections(seen, config),
@@ -109,6 +110,18 @@ def _rights(seen: ServerLook) -> Iterator[Finding]:
                 f"database: role {seen.user} may make no schema; CREATE SCHEMA bgjobd AUTHORIZATION {seen.user}"
             )
 
+
+def _submitting(seen: ServerLook, config: Config) -> Iterator[Finding]:
+    """Whether those roles may call the function that the configuration lets submit by it."""
+    if config.access.roles and not seen.may_submit:
+        message = "database: no role may call bgjobd.submit, for this one may make none"
+        yield doubtful(f"{message}; {_GRANTS}")
+
+
+_GRANTS: Final = (
+    "CREATE ROLE bgjobd_submitter; GRANT USAGE ON SCHEMA bgjobd TO bgjobd_submitter; "
+    "GRANT EXECUTE ON FUNCTION bgjobd.submit TO bgjobd_submitter; and grant that to the application's"
+)
 
 _LOST: Final = {
     "fsync": "fsync is off: a crash of the server's machine may damage the database, with all jobs",

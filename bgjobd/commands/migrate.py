@@ -36,7 +36,15 @@ from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.engines.places import UnusableServerError, place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
-from bgjobd.store.moving import HostsLiveError, Moved, OwnHost, TargetInUseError, UnlikeError, move
+from bgjobd.store.moving import (
+    HostsLiveError,
+    MailWaitsError,
+    Moved,
+    OwnHost,
+    TargetInUseError,
+    UnlikeError,
+    move,
+)
 
 _OF_SERVERS: Final = ("postgresql://", "postgres://")
 _TOLD: Final = {"background_jobs": "job", "job_attempts": "attempt", "job_logs": "log entry"}
@@ -55,6 +63,10 @@ def migrate(given: argparse.Namespace, settings: Config) -> int:
         return complain(f"interrupted: nothing has changed in {one_line(given.to)}", INTERRUPTED)
     except (_SamePlaceError, TargetInUseError) as error:
         return complain(str(error), USAGE)
+    except MailWaitsError as error:
+        return complain(
+            f"{error}; start the daemon until it has, and keep applications from submitting", BUSY
+        )
     except (AlreadyRunningError, HostsLiveError) as error:
         return complain(str(error), BUSY)
     except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:

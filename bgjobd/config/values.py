@@ -326,6 +326,15 @@ _LONGEST_HOST_NAME: Final = 64
 _NOT_OF_HOSTS: Final = frozenset(" /,")
 
 
+def _role_name(value: str) -> str:
+    if not value.isprintable() or not 0 < len(value.encode()) <= _LONGEST_ROLE_NAME:
+        raise ValueError(f"must be the name of a role of PostgreSQL, not {shown(value)}")
+    return value
+
+
+_LONGEST_ROLE_NAME: Final = 63
+
+
 def _schedule_name(value: str) -> str:
     if not _QUEUE.fullmatch(value):
         raise ValueError(
@@ -457,6 +466,7 @@ Interval = Annotated[float, BeforeValidator(_interval)]
 Instant = Annotated[float, BeforeValidator(_instant), PlainSerializer(_written_instant, when_used="json")]
 Account = Annotated[str, AfterValidator(_account)]
 Member = Annotated[str, AfterValidator(_member)]
+RoleName = Annotated[str, AfterValidator(_role_name)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
 RetriableOutcome = Annotated[Outcome, BeforeValidator(_retriable)]

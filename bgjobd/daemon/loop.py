@@ -7,7 +7,7 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -102,6 +102,8 @@ class Daemon:
         self._deliveries = _deliveries(self)
         self.inspection = _inspection(self)
         self.reload = _reload(self, load_config)
+        self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
+        """Makes a job of what is known by this id and is none yet; whether there was something."""
 
     # How the parts are wired
 
@@ -311,6 +313,10 @@ class Daemon:
         if delivery.committed is not None:
             self.schedules.on_commit()
         self._notifier.status(self.inspection.status)
+
+
+async def _nothing_came_in(_: int) -> bool:
+    return False
 
 
 def _retention(daemon: Daemon) -> Retention:

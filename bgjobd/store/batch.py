@@ -6,7 +6,7 @@ Each item works on an overlay, which the batch takes in, or which is dropped whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +111,7 @@ class Needs:
     signalled_keys: list[str] = field(default_factory=list)
     valued: list[AttemptKey] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -187,7 +188,7 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it.
+    how far off the database is, as an engine tells it. `received` are in the inbox, and in nobody else's hands.
     """
 
     now: float
@@ -210,6 +211,7 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     no_results: set[str] = field(default_factory=set)
+    received: Collection[int] = ()
     resumed: list[str] = field(default_factory=list)
     next_resume: float = math.inf
     holds: Holds = field(default_factory=Holds)

@@ -44,6 +44,15 @@ class HostsLiveError(Exception):
         super().__init__(f"{', '.join(hosts)} works from {name}; stop the daemons of all hosts first")
 
 
+class MailWaitsError(Exception):
+    """What applications have sent is no job yet, and would be left behind."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"in {name} there is what applications have submitted, and no daemon has made a job of"
+        )
+
+
 class TargetInUseError(Exception):
     """The database that was to be filled is somebody's."""
 
@@ -91,7 +100,7 @@ OnProgress = Callable[[int, int], None]
 def move(source: Engine, target: Engine, own: OwnHost, on_progress: OnProgress) -> Moved:
     """Have all that `source` has in `target`, while no daemon works from either; the source stays as it is.
 
-    Raises HostsLiveError, TargetInUseError, UnlikeError, UnusableDatabaseError, and what a start raises.
+    Raises HostsLiveError, MailWaitsError, TargetInUseError, UnlikeError, UnusableDatabaseError, and as a start does.
     """
     is_restored = _prepare_source(source)
     _prepare_target(target)
@@ -170,6 +179,8 @@ class _Move:
         self._from.refuse_hosts(self._own.uuid)
         if not self._from.filling.hold():
             raise HostsLiveError(self._from.engine.name, ["a daemon that starts just now"])
+        if self._from.filling.has_mail():
+            raise MailWaitsError(self._from.engine.name)
         writing = self._to.database
         with errors_named(self._to.engine):
             self._to.filling.take_time()
@@ -214,7 +225,11 @@ class _Move:
             raise TargetInUseError(name, "it is this very database, or a daemon starts with it just now")
         self._to.refuse_hosts(self._own.uuid)
         used = [one.table for one in COPYINGS if one.table not in _OF_NO_JOB and self._to.count(one)]
-        if used and not self._is_unused_copy():
+        if self._to.filling.has_mail():
+            used = ["inbox"]
+        elif self._is_unused_copy():
+            used = []
+        if used:
             raise TargetInUseError(name, f"it has something of its own, in {used[0]}")
 
     def _is_unused_copy(self) -> bool:

@@ -22,6 +22,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     graphs,
+    inbox,
     keys,
     occurrences,
     pages,
@@ -38,6 +39,7 @@ from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
+from bgjobd.store.inbox import Sent
 from bgjobd.store.items import SkippedRow
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
@@ -412,6 +414,10 @@ class Reader:
         cancel_requested_at, key.
         """
         return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
+
+    def inbox(self, after: int, max_depth: int) -> Sequence[Sent]:
+        """What applications have sent by their own transactions, behind an id; of PostgreSQL alone."""
+        return inbox.waiting(self._database.connection().execute, after, max_depth)
 
     def pending_count(self) -> int:
         return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bgjobd.host.clock import from_text
 from bgjobd.store.engines import Engine
+from bgjobd.store.engines.postgres_inbox import SUBMITTER
 from bgjobd.store.engines.sqlite import errors_named
 
 Ask = Callable[[str], Any]
@@ -57,7 +58,8 @@ class ServerLook:
     `is_switched`: another backend answered within one session, as a pooler in transaction mode does it; `is_relayed`:
     something is between that speaks for the server. `can_make`: the schema, or tables in it; `of_others` are tables
     that another role owns. `settings` by their names; `round_trip` and `clock_difference`, by which the server's clock
-    is ahead, in seconds; `connections` as many as roles without privileges may have in all.
+    is ahead, in seconds; `connections` as many as roles without privileges may have in all. `may_submit`: there is the
+    role that may call the function `submit`, and it may.
     """
 
     version: int
@@ -71,6 +73,7 @@ class ServerLook:
     round_trip: float = 0.0
     clock_difference: float = 0.0
     connections: int = 0
+    may_submit: bool = True
     schema: int = 0
     hosts: tuple[KnownHost, ...] = ()
     snapshot: OldSnapshot | None = None
@@ -105,6 +108,7 @@ def look(engine: Engine) -> ServerLook:
             round_trip=round_trip,
             clock_difference=clock_difference,
             connections=connections,
+            may_submit=schema < _WITH_HOSTS or bool(ask(_MAY_SUBMIT).fetchone()[0]),
             schema=schema,
             hosts=known_hosts(ask) if schema >= _WITH_HOSTS else (),
             snapshot=_snapshot(ask),
@@ -164,6 +168,10 @@ _RIGHTS: Final = """
             ELSE has_schema_privilege('bgjobd', 'CREATE') END,
         coalesce((SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables
             WHERE schemaname = 'bgjobd' AND NOT pg_has_role(tableowner, 'USAGE')), '')
+"""
+_MAY_SUBMIT: Final = f"""
+    SELECT coalesce(has_function_privilege(to_regrole('{SUBMITTER}'),
+        to_regprocedure('bgjobd.submit(text, text, jsonb, jsonb)'), 'EXECUTE'), false)
 """
 _HOSTS: Final = """
     SELECT uuid, name, version, queues, seen_at, lost_after, left_at IS NOT NULL OR lost_at IS NOT NULL

@@ -58,6 +58,7 @@ class Kind(StrEnum):
     FORGOTTEN_STATE = auto()
     FREED_SIGNALS = auto()
     REVIEWED_JOB = auto()
+    RECEIVED = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

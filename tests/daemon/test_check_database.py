@@ -143,6 +143,14 @@ def test_queues_that_another_host_has_as_well_are_told(tmp_path: Path) -> None:
     assert "hosts: queue default is shared with web2" in [one.told for one in found]
 
 
+def test_roles_that_may_submit_and_cannot_are_told_with_the_statements(tmp_path: Path) -> None:
+    seen = replace(WELL, may_submit=False)
+    assert told(tmp_path, seen) == []
+    (found,) = told(tmp_path, seen, "[access.roles]\nshop = 'www-data'\n")
+    assert found.severity is Severity.DOUBTFUL
+    assert "GRANT EXECUTE ON FUNCTION bgjobd.submit TO bgjobd_submitter" in found.told
+
+
 def test_a_grace_that_outlasts_the_time_to_end_what_others_may_repeat_is_told(tmp_path: Path) -> None:
     more = "lost_after = '60s'\n[approved]\n'shop.Slow' = {{ stop_grace = '{}' }}\n'shop.Once' = {{ {} }}"
     once = "stop_grace = '1h', retry_lost = false"
@@ -176,6 +184,7 @@ def test_a_look_finds_the_server_as_it_is(place: Postgres) -> None:
     assert (seen.encoding, seen.user, seen.schema) == ("UTF8", USER, len(STEPS))
     assert (seen.is_switched, seen.is_relayed, seen.of_others) == (False, False, ())
     assert seen.can_make
+    assert seen.may_submit
     assert seen.settings["fsync"] == "off"
     assert abs(seen.clock_difference) < 5
     assert seen.snapshot is not None

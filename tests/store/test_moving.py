@@ -23,7 +23,15 @@ from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.items import JobFact
 from bgjobd.store.migrations import COPIED_AT, STEPS
-from bgjobd.store.moving import HostsLiveError, Moved, OwnHost, TargetInUseError, UnlikeError, move
+from bgjobd.store.moving import (
+    HostsLiveError,
+    MailWaitsError,
+    Moved,
+    OwnHost,
+    TargetInUseError,
+    UnlikeError,
+    move,
+)
 from bgjobd.store.statements import COPYINGS
 from tests.postgresql import PostgreSQL
 from tests.store.samples import COMPLETED, NOW, Store, asked, does, done, ends
@@ -215,6 +223,18 @@ def test_hosts_that_are_gone_and_the_own_one_refuse_nothing(empty: Postgres, tmp
     lives(empty, OWN.uuid, time.time())
     lives(empty, "another", time.time() - 601)
     goes(empty, Sqlite(tmp_path))
+
+
+@pytest.mark.parametrize("is_source", [True, False], ids=["there", "in the other"])
+def test_what_applications_have_sent_is_not_left_behind_and_not_overwritten(
+    store: Store, empty: Postgres, tmp_path: Path, is_source: bool
+) -> None:
+    goes(Sqlite(store.state_dir), empty)
+    with psycopg.connect(empty.address) as connection:
+        connection.execute("SELECT bgjobd.submit('a.B', 'run')")
+    both = (empty, Sqlite(tmp_path)) if is_source else (Sqlite(store.state_dir), empty)
+    with pytest.raises(MailWaitsError if is_source else TargetInUseError):
+        goes(*both)
 
 
 # What goes wrong

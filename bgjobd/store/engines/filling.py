@@ -46,6 +46,9 @@ class Filling(Protocol):
     def others(self, own: str) -> list[str]:
         """The names of the other hosts that live."""
 
+    def has_mail(self) -> bool:
+        """Whether applications have sent what is no job yet."""
+
     def counters(self) -> Mapping[str, int]:
         """By table the newest id that was ever given."""
 
@@ -78,6 +81,9 @@ class _OfFile:
 
     def others(self, own: str) -> list[str]:
         return []
+
+    def has_mail(self) -> bool:
+        return False
 
     def counters(self) -> Mapping[str, int]:
         return dict(self._database.execute_sql("SELECT name, seq FROM sqlite_sequence").fetchall())
@@ -112,6 +118,9 @@ class _OfServer:
 
     def others(self, own: str) -> list[str]:
         return [host.name for host in known_hosts(self._run) if host.lives and host.uuid != own]
+
+    def has_mail(self) -> bool:
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM inbox)"))
 
     def counters(self) -> Mapping[str, int]:
         newest = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM"

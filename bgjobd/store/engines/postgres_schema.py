@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bgjobd.store.engines import postgres_inbox
 from bgjobd.store.engines.postgres_functions import FUNCTIONS
 from bgjobd.store.migrations import STEPS
 
@@ -49,6 +50,9 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         ),
         "CREATE INDEX attempts_of_host ON job_attempts (host, job_id, number) "
         "WHERE host IS NOT NULL AND outcome IS NULL",
+        _table(postgres_inbox.INBOX),
+        postgres_inbox.FUNCTION,
+        *postgres_inbox.RIGHTS,
     ),
     18: (
         "CREATE SEQUENCE error_ids",
