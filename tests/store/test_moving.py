@@ -301,6 +301,13 @@ def test_the_word_of_a_copy_stays_behind_and_counts_for_nothing() -> None:
     )
 
 
+def test_neither_statements_nor_transactions_of_a_move_are_ended_for_they_take_long(empty: Postgres) -> None:
+    with closing(empty.open_for_writing()) as database:
+        filling_of(database).take_time()
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            assert database.execute_sql(f"SHOW {name}").fetchone() == ("0",)
+
+
 def test_counters_are_set_back_as_well(empty: Postgres, tmp_path: Path) -> None:
     empty.prepare(lambda: None)
     Sqlite(tmp_path).prepare(lambda: None)

@@ -107,8 +107,7 @@ class _OfServer:
         self._run = database.connection().run
 
     def take_time(self) -> None:
-        for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            self._run(f"SET {setting} = 0")
+        self._run(_NO_TIMEOUTS).fetchall()
 
     def hold(self) -> bool:
         return bool(self._one(f"SELECT pg_try_advisory_xact_lock({_MIGRATION_LOCK})"))
@@ -139,6 +138,10 @@ class _OfServer:
         return self._run(statement).fetchone()[0]
 
 
+_NO_TIMEOUTS: Final = """
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
+        ('statement_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout', 'transaction_timeout')
+"""
 _TABLES_OF_FILE: Final = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
 _TABLES_OF_SERVER: Final = """
     SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
