@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bgjob import __version__
 from bgjob.errors import TooManyConnectionsError
 from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
@@ -21,16 +22,19 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver import subreaper
-from bgjobd.host import clock, directories, life
+from bgjobd.host import clock, directories, identity, life
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines import Place
 from bgjobd.store.engines.places import place_of
-from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.engines.sqlite import engine_at, errors_named
+from bgjobd.store.hosts import Joined, Newcomer, join
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.page_process import PageProcess
@@ -73,7 +77,7 @@ async def running(
 
     `load_config` reads the configuration anew for a reload. `notifier` tells systemd how it goes, except that it is
     ready; `handed` is what came from there.
-    Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
+    Raises AlreadyRunningError, NameTakenError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
     gc.set_threshold(*_COLLECTING)
@@ -81,10 +85,12 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        is_restored = engine_at(place_of(config.daemon)).prepare(notifier.more_time)
+        place = place_of(config.daemon)
+        is_restored = engine_at(place).prepare(notifier.more_time)
+        joined = _join(place, config)
         log = _open_log(config)
         try:
-            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
+            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier, joined)
             _say_what_is_open(daemon, config)
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
@@ -98,6 +104,23 @@ async def running(
             log.close()
     finally:
         os.close(descriptor)
+
+
+def _join(place: Place, config: Config) -> Joined | None:
+    """Take a term as this host, where others may work from the same database."""
+    if not engine_at(place).is_shared:
+        return None
+    own = config.hosts
+    newcomer = Newcomer(
+        identity.own(config.daemon.state_dir),
+        own.name,
+        life.own().id,
+        own.lost_after,
+        __version__,
+        profile_of(config),
+    )
+    with errors_named(place):
+        return join(engine_at(place), newcomer)
 
 
 def _open_log(config: Config) -> Log:

@@ -60,6 +60,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Classes": Right.READ,
     "Stats": Right.READ,
     "Running": Right.READ,
+    "Hosts": Right.READ,
     "Keys": Right.READ,
     "Values": Right.READ,
     "Steps": Right.READ,
@@ -72,6 +73,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Graph": Right.READ,
     "Prune": Right.OWN,
     "PruneLogs": Right.OWN,
+    "HostLost": Right.OWN,
+    "HostAccept": Right.OWN,
 }
 """The right that each method of org.bgjobd.Jobs takes."""
 
@@ -124,7 +127,9 @@ class Access:
         if members is None or caller.uid in (0, self.own_uid) or members.has(caller):
             return None
         if right is Right.OWN:
-            return f"uid {caller.uid} may not delete anything; root and the daemon's own user may (uid {self.own_uid})"
+            return (
+                f"uid {caller.uid} may not do that; root and the daemon's own user may (uid {self.own_uid})"
+            )
         return (
             f"uid {caller.uid} may not {right}; "
             f"list it, or a group of it, under [access] {right} in the daemon's configuration"

@@ -11,7 +11,19 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import again, groups, looking, reviews, schedules, schemas, signals, steps, streams, values
+from bgjobd.api import (
+    again,
+    groups,
+    hosts,
+    looking,
+    reviews,
+    schedules,
+    schemas,
+    signals,
+    steps,
+    streams,
+    values,
+)
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -324,6 +336,9 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
     "Keys": (schemas.Keys, keys),
+    "Hosts": (Nothing, hosts.hosts),
+    "HostLost": (schemas.HostName, hosts.host_lost),
+    "HostAccept": (Nothing, hosts.host_accept),
     "Steps": (schemas.Steps, steps.steps),
     "Stack": (schemas.Stack, looking.stack),
     "Values": (schemas.Values, values.values),

@@ -237,6 +237,10 @@ class QueueName(Input):
     queue: str
 
 
+class HostName(Input):
+    name: str
+
+
 class Keys(QueueName):
     search: str | None = None
     after: Key | None = None

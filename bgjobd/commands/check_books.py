@@ -20,7 +20,7 @@ from bgjobd.commands.exit_codes import FAILED, OK, check_owner, complain
 from bgjobd.config.sections import Config
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
-from bgjobd.host import life
+from bgjobd.host import identity, life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines.places import place_of
@@ -71,7 +71,7 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
         return Snapshot(Counts(0, 0, 0), life.own(), damage)  # what else the file says means nothing
     with books.as_one():
         files, others = _files(dirs.spool)
-        open_attempts = books.open_attempts()
+        open_attempts = books.open_attempts(identity.try_known(config.daemon.state_dir))
         snapshot = Snapshot(
             counts=books.counts(),
             life=life.own(),

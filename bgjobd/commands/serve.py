@@ -24,7 +24,9 @@ from bgjobd.host.pacing import AtMostOnce
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
+from bgjobd.store.engines import TermTakenError
 from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.hosts import NameTakenError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.supervisor import limits
 from bgjobd.supervisor.spool_files import SpoolInUseError
@@ -51,7 +53,7 @@ def serve(given: argparse.Namespace) -> int:
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:
         return complain(str(error), USAGE)
-    except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
+    except (AlreadyRunningError, SocketInUseError, SpoolInUseError, NameTakenError, TermTakenError) as error:
         return complain(str(error), BUSY)
     except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
         return complain(str(error), UNREPAIRED)
@@ -68,7 +70,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     signal.signal(
         signal.SIGCHLD, signal.SIG_DFL
     )  # whoever started this one may ignore it: ends would go unseen
-    asked: asyncio.Queue[int] = asyncio.Queue()
+    asked: asyncio.Queue[int | TermTakenError] = asyncio.Queue()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
@@ -78,8 +80,12 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
+        daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        wants_drain = await asked.get() == signal.SIGQUIT
+        why = await asked.get()
+        if isinstance(why, TermTakenError):
+            raise why
+        wants_drain = why == signal.SIGQUIT
         wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))
         is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
         if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
@@ -90,7 +96,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
             await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
 
 
-async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:
+async def _drain(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError]) -> None:
     """Let the attempts end; a second signal, should they take too long, ends the wait."""
     either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -98,7 +104,7 @@ async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:
         waiting.cancel()
 
 
-def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:
+def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError], is_at_terminal: bool) -> None:
     """A wish for a reload, unless the terminal that the daemon was started at has gone away."""
     if is_at_terminal and not os.isatty(2):
         asked.put_nowait(signal.SIGTERM)

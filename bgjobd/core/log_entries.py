@@ -95,6 +95,24 @@ def again_message(job_id: int, uid: int | None) -> str:
     return f"Background job runs again as {job_id}" + ("" if uid is None else f", by uid {uid}")
 
 
+def late_end(number: int, outcome: Outcome, host: str) -> str:
+    """What is told of an attempt whose end is heard of when others have counted it as lost, with its host.
+
+    >>> late_end(1, Outcome.COMPLETED, "web1")
+    'attempt 1 completed on host web1 after it had counted as lost'
+    """
+    ended = _LATE_ENDS.get(outcome, f"ended ({outcome})")
+    return f"attempt {number} {ended} on host {host} after it had counted as lost"
+
+
+_LATE_ENDS: Final = {
+    Outcome.COMPLETED: "completed",
+    Outcome.FAILED: "failed",
+    Outcome.CANCELLED: "was cancelled",
+    Outcome.NOT_STARTED: "did not begin",
+}
+
+
 def skip_entry(name: str, skipped: Skipped) -> Entry:
     """What tells of occurrences of the schedule of this name that became no job."""
     is_failure = skipped.reason in (Reason.REFUSED, Reason.QUEUE_FULL)

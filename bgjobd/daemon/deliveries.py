@@ -15,7 +15,7 @@ from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.log import Line, Log, SimilarLines
-from bgjobd.store.committed import Committed, LogLine, StoredBulk
+from bgjobd.store.committed import Committed, Late, LogLine, StoredBulk
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
@@ -113,6 +113,10 @@ class Deliveries:
 
     def _on_recorded(self, ticket: AttemptKey | None, answer: Any) -> None:
         """What happened is on disk, or is refused; the key of an attempt says that it was its end."""
+        if isinstance(answer, Late):
+            if ticket is not None:
+                self._supervisor.attempts.forget(ticket, keep_journal=False)
+            return
         if not isinstance(answer, Exception):
             if ticket is not None:
                 self._supervisor.on_end_of_attempt(ticket, answer)

@@ -14,6 +14,7 @@ from typing import Any
 from bgjob.errors import RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config
+from bgjobd.core.hosts import Profile
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
@@ -24,6 +25,7 @@ from bgjobd.daemon.current_config import CurrentConfig
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
+from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
@@ -39,7 +41,8 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
-from bgjobd.store.items import DaemonStarted, Item, Look
+from bgjobd.store.hosts import Joined
+from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
@@ -69,6 +72,7 @@ class Daemon:
         life: Life,
         load_config: Callable[[], Config],
         notifier: Notifier,
+        joined: Joined | None = None,
     ) -> None:
         place = place_of(config.daemon)
         self.clock = clock
@@ -89,7 +93,8 @@ class Daemon:
         self.followers = Followers(self.readers.first.steps_under_way())
         self._current = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
-        self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver)
+        term = None if joined is None else joined.term
+        self._writer = Writer(place, life.id, clock, self.lanes.closed(), self._deliver, term)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
         self._relay = Relay(log.pass_on)
@@ -104,6 +109,7 @@ class Daemon:
         self.reload = _reload(self, load_config)
         self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
         """Makes a job of what is known by this id and is none yet; whether there was something."""
+        self.hosts = _hosts(self, joined)
 
     # How the parts are wired
 
@@ -145,9 +151,10 @@ class Daemon:
         self._writer.start()
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
-        self.supervisor.start(reader, self._notifier.more_time)
+        self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
         self.background.start(self.schedules.keep())
+        self.background.start(self.hosts.keep())
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -163,6 +170,7 @@ class Daemon:
         self.reload.close()
         self.retention.close()
         self.schedules.close()
+        self.hosts.close()
         self._notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
@@ -173,6 +181,8 @@ class Daemon:
         self.waiters.close()
         self.group_waiters.close()
         self._outbox.send()
+        if self.hosts.term is not None:
+            self._outbox.send(HostLeft(), _unheard(self._loop.create_future()))
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
         self._deliveries.carry_out()
@@ -309,6 +319,7 @@ class Daemon:
     def _on_delivery(self, delivery: Delivery) -> None:
         self._signs_of_life.note_delivery()
         self.health.note(delivery)
+        self.hosts.note(delivery)
         self._deliveries.take(delivery)
         if delivery.committed is not None:
             self.schedules.on_commit()
@@ -342,6 +353,30 @@ def _schedules(daemon: Daemon) -> Schedules:
         now=daemon.clock.now,
         say=daemon.say,
     )
+
+
+def _hosts(daemon: Daemon, joined: Joined | None) -> Hosts:
+    def profile() -> Profile:
+        server = daemon.fork_server
+        code_version = None if server is None else server.code_version
+        return profile_of(daemon.config, code_version, daemon.inspection.storage_trouble)
+
+    return Hosts(
+        joined,
+        settings=daemon.config.hosts,
+        profile=profile,
+        policy=daemon.current_catalogue.policy,
+        record=daemon.record,
+        read=daemon.readers.read,
+        now=daemon.clock.now,
+        say=daemon.say,
+    )
+
+
+def _unheard(ticket: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """One that nobody waits for: a refusal is nobody's business."""
+    ticket.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return ticket
 
 
 def _schedule_requests(daemon: Daemon) -> ScheduleRequests:

@@ -18,13 +18,18 @@ def own(state_dir: Path, machine_ids: tuple[Path, ...] = _MACHINE_IDS) -> str:
 
     To be called by who holds the state directory's lock.
     """
-    file, machine = state_dir / FILE_NAME, _digest(machine_ids)
-    known = _try_read(file)
-    if known is not None and known[1] == machine:
-        return known[0]
-    made = str(uuid.uuid4())
-    _write(file, json.dumps({"uuid": made, "machine": machine}) + "\n")
-    return made
+    known = try_known(state_dir, machine_ids)
+    if known is not None:
+        return known
+    made = {"uuid": str(uuid.uuid4()), "machine": _digest(machine_ids)}
+    _write(state_dir / FILE_NAME, json.dumps(made) + "\n")
+    return made["uuid"]
+
+
+def try_known(state_dir: Path, machine_ids: tuple[Path, ...] = _MACHINE_IDS) -> str | None:
+    """The same where it is there already; nothing is made. Raises OSError."""
+    known = _try_read(state_dir / FILE_NAME)
+    return known[0] if known is not None and known[1] == _digest(machine_ids) else None
 
 
 def _digest(machine_ids: tuple[Path, ...]) -> str:

@@ -235,7 +235,9 @@ _REUSABLE_ID: Final = """
     SELECT max(id) FROM background_jobs
     HAVING max(id) > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs')"""
 _OPEN_ATTEMPTS: Final = f"""
-    SELECT job_id, number, token, boot_id, pid FROM job_attempts WHERE outcome IS NULL LIMIT {_MOST_OPEN}"""
+    SELECT job_id, number, token, boot_id, pid FROM job_attempts
+    WHERE outcome IS NULL AND (host IS NULL OR host = (SELECT id FROM hosts WHERE uuid = :host))
+    LIMIT {_MOST_OPEN}"""
 _ENTRIES: Final = """
     SELECT a.job_id, a.number, j.status, a.outcome IS NULL,
         a.number = (SELECT max(number) FROM job_attempts WHERE job_id = a.job_id)
@@ -366,9 +368,9 @@ class Audit:
             message = checks[index][1].format(status=status, outcome=outcome or "without an end", pid=pid)
             yield Oddity(job_id, number, message)
 
-    def open_attempts(self) -> tuple[OpenAttempt, ...]:
-        """The attempts whose end is not recorded, of whatever job."""
-        rows = self._ask(_OPEN_ATTEMPTS)
+    def open_attempts(self, host: str | None = None) -> tuple[OpenAttempt, ...]:
+        """The attempts whose end is not recorded, of whatever job; not those of other hosts than the one of this id."""
+        rows = self._ask(_OPEN_ATTEMPTS, {"host": host})
         return tuple([OpenAttempt((job, number), token, boot, pid) for job, number, token, boot, pid in rows])
 
     def entries(self, keys: Collection[Key]) -> dict[Key, Entry]:

@@ -14,6 +14,7 @@ from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
 from bgjob.words import EntryType, Status
 from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.gate import KeyRules, Share
+from bgjobd.core.hosts import Term
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
@@ -188,7 +189,8 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it. `received` are in the inbox, and in nobody else's hands.
+    how far off the database is, as an engine tells it. `received` are in the inbox, and in nobody else's hands. `host` is
+    whose transaction it is, None of SQLite's one.
     """
 
     now: float
@@ -217,6 +219,11 @@ class Batch(Gathered):
     holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
     distance: float = 1.0
+    host: Term | None = None
+
+    @property
+    def host_id(self) -> int | None:
+        return None if self.host is None else self.host.host
 
     def is_limited(self, queue: str, key: str | None) -> bool:
         """Whether jobs of this key may have to wait for each other."""

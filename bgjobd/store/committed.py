@@ -135,6 +135,10 @@ class Claim:
     carry: str | None = None
 
 
+class Late(NamedTuple):
+    """What an attempt has told came when others had settled it: nothing follows from that."""
+
+
 class EndedAttempt(NamedTuple):
     """An attempt that is over, `seconds` after it got its slot; `is_retried`: its job has spent a retry on another."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
+from bgjobd.core.hosts import Term
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import Given
@@ -180,6 +181,9 @@ class SqliteFile(SqliteDatabase):
     def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
         with as_peewees_own, closing(self.connection().execute(sql, given)) as rows:
             yield from rows
+
+    def write_as(self, term: Term | None) -> None:
+        """The file has one host."""
 
     def begin_writing(self) -> None:
         with as_peewees_own:

@@ -10,7 +10,7 @@ from bgjob.words import Outcome
 from bgjobd.core import state_machine
 from bgjobd.core.facts import AttemptEnded, RetryRequested, SlotGranted, StepSettled, Submitted
 from bgjobd.core.job import Job
-from bgjobd.store import again, applying, noting, reviews, signalling, submitting, uniques
+from bgjobd.store import again, applying, late, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.committed import Claim
 from bgjobd.store.items import (
@@ -137,7 +137,7 @@ def claim(
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed = applying.advance(job, SlotGranted(), overlay)
-        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
+        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id, batch.host_id))
         overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
     batch.take_in(overlay)
 
@@ -148,6 +148,8 @@ def _waited(job: Job, now: float) -> float:
 
 
 def _decide(item: Item, overlay: Overlay) -> Any:
+    if overlay.batch.host is not None and late.is_late(item, overlay):
+        return late.note(item, overlay)
     match item:
         case JobFact(job_id, fact):
             return applying.apply_fact(job_id, fact, overlay)

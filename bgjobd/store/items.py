@@ -17,6 +17,7 @@ from bgjobd.core.facts import (
     Settled,
     Submitted,
 )
+from bgjobd.core.hosts import Profile
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
 
@@ -266,6 +267,41 @@ class DaemonStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """This host lives; `profile` where it has to say something else of itself. Answered by hosts.Beaten."""
+
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostLost:
+    """A host is lost, unless it has moved since it was seen in this term with so many beats, None: wherever it is.
+
+    Answered by whether it is by this.
+    """
+
+    host: int
+    term: int
+    beats: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsLost:
+    """How some attempts of a lost host end, as far as they have not ended yet. Answered by the jobs after that.
+
+    Nothing is done where another host sees to the same ones at that moment.
+    """
+
+    host: int
+    ends: tuple[JobFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostLeft:
+    """This host's daemon ends; what runs may go on. Answered by None."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Nothing happened but time: see what may start. Answered by None."""
 
@@ -500,4 +536,8 @@ Item = (
     | ScheduleResumed
     | Look
     | Ping
+    | Beat
+    | HostLost
+    | AttemptsLost
+    | HostLeft
 )

@@ -18,8 +18,10 @@ from typing import Any, Final, NamedTuple
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
+from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
-from bgjobd.core.job import Call
+from bgjobd.core.hosts import Term
+from bgjobd.core.job import Call, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import from_text, to_text
@@ -30,6 +32,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    hosts,
     inbox,
     pauses,
     rates,
@@ -48,9 +51,13 @@ from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
+    AttemptsLost,
     Backfill,
+    Beat,
     BulkSubmission,
     Flow,
+    HostLeft,
+    HostLost,
     Item,
     OccurrenceAsked,
     OccurrencesDue,
@@ -108,7 +115,10 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 )
 """What writes the rows of each kind."""
 
-_APART: Final = (*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
+_APART: Final = (
+    *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
+    *(Beat, HostLost, AttemptsLost, HostLeft),
+)
 """The items before which all that came earlier is written."""
 
 
@@ -136,10 +146,17 @@ class _Known(NamedTuple):
 
 
 class Ledger:
-    """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
+    """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
 
-    def __init__(self, database: Database, boot_id: str, jitter: Callable[[], float]) -> None:
+    `host` is whose term it is, where several hosts work from the database.
+    """
+
+    def __init__(
+        self, database: Database, boot_id: str, jitter: Callable[[], float], host: Term | None = None
+    ) -> None:
         self._database = database
+        self._host = host
+        database.write_as(host)
         # Not by way of peewee, which would cost more than some statements do; errors become its own in commit().
         self._execute: Callable[..., Any] = database.connection().execute
         self._executemany: Callable[..., Any] = database.connection().executemany
@@ -204,6 +221,7 @@ class Ledger:
             next_resume=known.next_resume,
             holds=known.holds,
             distance=self._database.distance,
+            host=self._host,
         )
 
     def _take_up(self, lanes: Lanes, known: _Known, batch: Batch) -> tuple[Any, ...] | None:
@@ -262,10 +280,27 @@ class Ledger:
                 return schedules.ask(self._execute, item, batch)
             case SchedulePut():
                 return schedules.put(self._execute, item, batch.now)
+            case Beat() | HostLost() | HostLeft():
+                return hosts.carry_out(self._execute, item, batch.host)
+            case AttemptsLost():
+                return self._lose(item, batch)
             case Backfill():
                 return backfills.backfill(self._execute, item, batch)
             case _:
                 raise TypeError(f"nothing is decided about {item}")
+
+    def _lose(self, item: AttemptsLost, batch: Batch) -> tuple[Job, ...]:
+        """The jobs whose attempts are over by this; which are for this host to see to, so that it calls their hooks."""
+        left = hosts.take_owed(self._execute, item.host)
+        if left is None:
+            return ()
+        ends = [end for end in item.ends if (end.job_id, end.fact.number) in left]
+        self._load(ends, batch)
+        jobs = [job for end in ends if isinstance(job := decisions.settle(end, batch), Job)]
+        if len(ends) == len(left):
+            hosts.settle_owed(self._execute, item.host)
+        batch.settled += [job for job in jobs if job.status is Status.FAILED and job.is_over]
+        return tuple(jobs)
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""

@@ -22,6 +22,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     graphs,
+    hosts,
     inbox,
     keys,
     occurrences,
@@ -407,13 +408,34 @@ class Reader:
         read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
         return job.columns | read | {"attempts": attempts, "logs": entries}
 
-    def open_attempts(self) -> Sequence[JsonObject]:
-        """The attempts whose end is not recorded, each with what its job says of it.
+    def open_attempts(self, host: int | None = None) -> Sequence[JsonObject]:
+        """The host's attempts whose end is not recorded, each with what its job says of it.
 
         Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
         cancel_requested_at, key.
         """
-        return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
+        return self._dicts(statements.SELECT_OPEN_ATTEMPTS, {"host": host})
+
+    def counts_as_lost(self, job_id: int, number: int) -> bool:
+        """Whether this attempt has ended so that nobody saw it."""
+        rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job_id, "number": number})
+        return bool(rows) and rows[0]["outcome"] == Outcome.LOST
+
+    def lost_attempts(self, host: int, classes: Sequence[str], limit: int) -> Sequence[tuple[int, int, str]]:
+        """Attempts of a host that have no end, of these classes: job, number and class."""
+        asked = {"id": host, "classes": json.dumps(classes), "count": limit}
+        found: Sequence[tuple[int, int, str]] = self._database.execute_sql(
+            hosts.SELECT_LOST, asked
+        ).fetchall()
+        return found
+
+    def hosts(self) -> Sequence[JsonObject]:
+        """The hosts that work, or have worked, from the database, by their names, as their rows have it.
+
+        Keys: `running`, how many attempts have no end, `unseen_for`, seconds since the last beat; else the columns.
+        """
+        rows = self._dicts(hosts.SELECT_HOSTS)
+        return [row | {name: json.loads(row[name]) for name in ("queues", "classes")} for row in rows]
 
     def inbox(self, after: int, max_depth: int) -> Sequence[Sent]:
         """What applications have sent by their own transactions, behind an id; of PostgreSQL alone."""

@@ -91,7 +91,9 @@ _SELECT_MEMBERS: Final = """
 _SELECT_CONSEQUENCES: Final = (
     'SELECT "of", id, done_to FROM consequences WHERE "of" = :of ORDER BY id LIMIT :count'
 )
-_HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
+_HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences WHERE \"of\" <> 'host')"
+"""What a lost host ran is settled by items of its own."""
+
 _NOTE: Final = """
     INSERT INTO consequences VALUES (:of, :id, :done_to)
     ON CONFLICT ("of", id) DO UPDATE SET done_to = min(consequences.done_to, :done_to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.words import Status
@@ -39,7 +39,7 @@ class Slots:
 
     def granted(self) -> list[Job]:
         """The jobs to start now."""
-        running = dict(self._execute(statements.COUNT_RUNNING).fetchall())
+        running = dict(self._running(statements.COUNT_RUNNING, statements.COUNT_RUNNING_HERE))
         free = planner.free_slots(self._lanes, running)
         if free == 0:
             return []
@@ -47,6 +47,13 @@ class Slots:
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
         return self._chosen(free, self._places)
+
+    def _running(self, of_all: str, of_host: str) -> list[tuple[Any, ...]]:
+        """What takes slots: this host's own attempts, where it is one of several."""
+        host = self._batch.host
+        asked = self._execute(of_all) if host is None else self._execute(of_host, {"host": host.host})
+        found: list[tuple[Any, ...]] = asked.fetchall()
+        return found
 
     def next_due(self) -> float:
         """When to look again, once the claims are stored; never where an end or a submit comes first anyhow."""
@@ -118,7 +125,8 @@ class Slots:
         if not (self._lanes.classes or tokens):
             waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
             return planner.choose(free, places, waiting)
-        running = Counter(class_name for _, _, class_name in self._execute(statements.SELECT_RUNNING))
+        found = self._running(statements.SELECT_RUNNING, statements.SELECT_RUNNING_HERE)
+        running = Counter(class_name for _, _, class_name in found)
         of_classes = planner.free_by_class(self._lanes, running, tokens)
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])

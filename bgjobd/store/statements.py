@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from peewee import SQL, BooleanField, Field, FloatField, IntegerField, Model, Query, fn
+from peewee import OP, SQL, BooleanField, Expression, Field, FloatField, IntegerField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import (
@@ -180,7 +180,7 @@ FORGIVE_EDGES: Final = "UPDATE job_dependencies SET standing = 1 WHERE job_id = 
 
 INSERT_ATTEMPT: Final = _compiled(
     JobAttempt.insert(
-        {getattr(JobAttempt, name): _p(name) for name in ("job_id", "number", "token", "boot_id")}
+        {getattr(JobAttempt, name): _p(name) for name in ("job_id", "number", "token", "boot_id", "host")}
     )
 )
 INSERT_LOG: Final = _insert(JobLog)
@@ -240,6 +240,14 @@ COUNT_RUNNING: Final = _compiled(
 SELECT_RUNNING: Final = """
     SELECT id, queue, class_name FROM background_jobs INDEXED BY jobs_running WHERE status = 'running'
 """
+_RUNNING_HERE: Final = """
+    FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
+    WHERE a.host = :host AND a.host IS NOT NULL AND a.outcome IS NULL
+"""
+COUNT_RUNNING_HERE: Final = f"SELECT j.queue, count(*) {_RUNNING_HERE} GROUP BY j.queue"
+SELECT_RUNNING_HERE: Final = f"SELECT j.id, j.queue, j.class_name {_RUNNING_HERE}"
+"""What takes the slots of one host, where several work from the database."""
+
 SELECT_EXPIRED: Final = """
     SELECT id FROM background_jobs INDEXED BY jobs_expiring
     WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL AND expires_at <= :now
@@ -274,11 +282,13 @@ SELECT_LATEST_ATTEMPT: Final = _compiled(
 )
 
 
-def _open_attempts(of_attempt: Sequence[str], of_job: Sequence[str]) -> str:
-    """Select these columns of the attempts that have no end, and of their jobs."""
+def _open_attempts(of_attempt: Sequence[str], of_job: Sequence[str], of_host: bool = False) -> str:
+    """Select these columns of the attempts that have no end, one host's or all, and of their jobs."""
     columns = [getattr(JobAttempt, name) for name in of_attempt]
     columns += [getattr(BackgroundJob, name) for name in of_job]
     attempts = JobAttempt.select(*columns).join(BackgroundJob, on=BackgroundJob.id == JobAttempt.job_id)
+    if of_host:
+        attempts = attempts.where(Expression(JobAttempt.host, OP.IS, _p("host")))
     return _compiled(
         attempts.where(JobAttempt.outcome.is_null()).order_by(JobAttempt.job_id, JobAttempt.number)
     )
@@ -287,6 +297,7 @@ def _open_attempts(of_attempt: Sequence[str], of_job: Sequence[str]) -> str:
 SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
     ("class_name", "timeout", "cancel_requested_at", "key"),
+    of_host=True,
 )
 SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
     ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")

@@ -21,11 +21,20 @@ from peewee import DatabaseError
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.facts import ClockJumped
+from bgjobd.core.hosts import Term
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
+from bgjobd.store import hosts
 from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.engines import AT_ONCE, Database, Place
+from bgjobd.store.engines import (
+    AT_ONCE,
+    CountsAsLostError,
+    Database,
+    Place,
+    TermOverError,
+    TermTakenError,
+)
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.items import (
     AttemptNotes,
@@ -86,12 +95,15 @@ class Delivery:
     """What one turn of the writer came to: the tickets in order with their answers, and the transaction if any.
 
     `trouble` is why the file could not be written, this time as before; `wal_bytes` how large its log has grown.
+    `term_over` says that this host's term counts no more, and why; `term` is the one that it has taken since.
     """
 
     answered: tuple[tuple[Any, Any], ...]
     committed: Committed | None
     trouble: str | None = None
     wal_bytes: int = 0
+    term_over: TermOverError | None = None
+    term: Term | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +125,11 @@ class Writer:
         clock: Clock,
         lanes: Lanes,
         deliver: Callable[[Delivery], None],
+        term: Term | None = None,
     ) -> None:
         self.lanes = lanes
+        self._term = term
+        self._is_lost = False
         self._engine = engine_at(place)
         self._boot_id = boot_id
         self._clock = clock
@@ -239,12 +254,22 @@ class Writer:
             self._ground.prove_room()
         self._database = self._engine.open_for_writing()
         self._ground.learn()
-        ledger = Ledger(self._database, self._boot_id, random.random)
+        if self._is_lost and self._term is not None:
+            self._come_back(self._database, self._term)
+        ledger = Ledger(self._database, self._boot_id, random.random, self._term)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
         self._ledger = ledger
         self._tell_withheld()
         return ledger
+
+    def _come_back(self, database: Database, term: Term) -> None:
+        """Take another term in place of one that counts as lost. Raises TermTakenError."""
+        taken = hosts.come_back(database, term)
+        if taken is None:
+            raise TermTakenError(term.name)
+        self._term, self._is_lost = taken, False
+        self._deliver(Delivery((), None, term=taken))
 
     def _tell_withheld(self) -> None:
         """Deliver what was committed before the file was away."""
@@ -279,6 +304,9 @@ class Writer:
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
         may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
+        if isinstance(error, TermOverError):
+            self._is_lost = isinstance(error, CountsAsLostError)
+            self._deliver(Delivery((), None, trouble=str(error), term_over=error))
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
 
     def _refuse(

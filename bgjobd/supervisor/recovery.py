@@ -11,6 +11,7 @@ from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
 from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.lost_elsewhere import LostElsewhere
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
@@ -20,18 +21,21 @@ T = TypeVar("T")
 def recover(
     spool: Spool,
     reader: Reader,
+    host: int | None,
     attempts: Attempts,
     hooks: Hooks,
     work: WorkDirs,
+    lost: LostElsewhere | None,
     more_time: Callable[[], None],
 ) -> None:
-    """Settle every attempt whose end is not recorded, and see what the others' journals still ask for.
+    """Settle every attempt of this host whose end is not recorded, and see what the others' journals still ask for.
 
-    It may take long: `more_time` is called for each attempt and journal, so that systemd hears that it goes on.
+    `lost` sees to those that others have settled, where there are other hosts. It may take long: `more_time` is called
+    for each attempt and journal, so that systemd hears that it goes on.
     """
     spool.files.remove_unfinished()
     database_id = reader.database_id()
-    rows = reader.open_attempts()
+    rows = reader.open_attempts(host)
     is_open = {(row["job_id"], row["number"]) for row in rows}
     if not spool.belongs_to(database_id):
         spool.give_to(database_id, bereft=is_open)
@@ -39,8 +43,12 @@ def recover(
     called = {key: kind for kind in HOOKS for key in spool.hooks(kind)}  # of both the later
     for key, kind in called.items():
         _adopt_hook(key, kind, reader, hooks)
+    going_on = set()
     for key in _each(set(spool.journals()) - is_open - called.keys(), more_time):
-        _see_to_journal(key, spool, reader, hooks)
+        if lost is not None and reader.counts_as_lost(*key):
+            going_on.add(lost.try_directory(key) or "")
+        else:
+            _see_to_journal(key, spool, reader, hooks)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:
@@ -49,7 +57,7 @@ def recover(
         spool.remove_carry(key)
     for key in set(spool.states()) - is_open:
         spool.remove_state(key)
-    work.tidy(attempts.directories() | hooks.directories())
+    work.tidy(attempts.directories() | hooks.directories() | going_on)
 
 
 def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:

@@ -27,6 +27,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.looks import Looks
+from bgjobd.supervisor.lost_elsewhere import LostElsewhere
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.own_children import OwnChildren
 from bgjobd.supervisor.processes import Known
@@ -191,13 +192,20 @@ class Supervisor:
 
     # Start and stop
 
-    def start(self, reader: Reader, more_time: Callable[[], None]) -> None:
-        """Settle what an earlier daemon left, and say what that was."""
-        recover(self.spool, reader, self.attempts, self.hooks, self.work_dirs, more_time)
+    def start(self, reader: Reader, host: int | None, more_time: Callable[[], None]) -> None:
+        """Settle what an earlier daemon of this host left, and say what that was."""
+        lost = None if host is None else self._lost_elsewhere(reader)
+        recover(self.spool, reader, host, self.attempts, self.hooks, self.work_dirs, lost, more_time)
         self.remnants.start()
         for texts, count in self.attempts.count(_left_behind).items():
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
             self._around.say(EntryType.INFO, f"of an earlier daemon {attempts} {texts[count > 1]}")
+
+    def _lost_elsewhere(self, reader: Reader) -> LostElsewhere:
+        policy = self._around.classes.policy
+        return LostElsewhere(
+            self.spool, reader, self.work_dirs, self._around.outbox, lambda name: policy(name).retry_lost
+        )
 
     def stop(self) -> None:
         """Start no more fork servers; attempts and those that live go on."""

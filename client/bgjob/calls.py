@@ -537,6 +537,21 @@ def keys(
     )
 
 
+def hosts() -> Call[list[JsonObject]]:
+    """The hosts that work from the daemon's database."""
+    return _call("Hosts", lambda reply: answers.shaped(reply, "hosts", "[]Host"))
+
+
+def host_lost(name: str) -> Call[None]:
+    """Not repeated: a host that is back by then would be lost again."""
+    return _call("HostLost", answers.nothing, False, name=name)
+
+
+def host_accept() -> Call[bool]:
+    """Not repeated: the second answer would not tell that the first has accepted something."""
+    return _call("HostAccept", lambda reply: answers.field(reply, "accepted", bool), False)
+
+
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
     """What the job has done, waits for and was told."""
     return _call("Steps", answers.steps, id=job_id, after=after, limit=limit)

@@ -65,6 +65,11 @@ SHAPES: Final[Mapping[str, str]] = {
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
+    "Host": (
+        "name: string, id: ?int, term: ?int, is_own: bool, state: string, seen_at: moment, unseen_for: float, "
+        "lost_after: ?float, slots: int, queues: []string, classes: []string, running: int, version: string, "
+        "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment"
+    ),
     "Step": (
         "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "

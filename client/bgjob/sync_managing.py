@@ -225,6 +225,25 @@ class ManagingClient(CallingClient):
         """
         return self._call(calls.keys(queue, search, after, limit, busiest))
 
+    def hosts(self) -> list[JsonObject]:
+        """The hosts that work from the daemon's database: name, state ("alive", "left" or "lost"), is_own, seen_at,
+        unseen_for, lost_after, slots, queues, classes, running, version, code_version, clock_difference, trouble, id,
+        term, left_at, lost_at. Where the database is a file, this one.
+        """
+        return self._call(calls.hosts())
+
+    def host_lost(self, name: str) -> None:
+        """Have another host count as lost, so that what it ran runs elsewhere: twice, if it lives after all. For root
+        and the daemon's own user. Raises InvalidParameterError where there is none of that name.
+        """
+        self._call(calls.host_lost(name))
+
+    def host_accept(self) -> bool:
+        """Take the database as it is, though it has gone back in time; False where it has not. For root and the
+        daemon's own user.
+        """
+        return self._call(calls.host_accept())
+
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return self._call(calls.ping())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import unittest
 from collections.abc import Iterator
@@ -102,6 +103,11 @@ def test_every_kind_of_client_is_answered(jobs: Jobs) -> None:
         assert client.ping()["product"] == "bgjob.testing"
     assert asyncio.run(submit()) == 2
     assert len(jobs.of(Plain)) == 3
+
+
+def test_there_is_one_host_and_it_is_this_one(jobs: Jobs) -> None:
+    (host,) = bgjob.Client().hosts()
+    assert (host["name"], host["state"], host["is_own"]) == (socket.gethostname(), "alive", True)
 
 
 def test_threads_submit_to_the_same_place(jobs: Jobs) -> None:

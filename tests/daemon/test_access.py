@@ -54,7 +54,8 @@ def test_what_is_the_daemons_own_users_is_granted_to_nobody() -> None:
         assert reason is not None
         assert "uid 1000 may not" in reason
         assert {given.why_refused(caller(uid), Right.OWN) for uid in (0, os.geteuid())} == {None}
-    assert {name for name, right in RIGHTS.items() if right is Right.OWN} == {"Prune", "PruneLogs"}
+    own = {name for name, right in RIGHTS.items() if right is Right.OWN}
+    assert own == {"Prune", "PruneLogs", "HostLost", "HostAccept"}
 
 
 def test_a_key_that_is_set_holds_for_its_right_alone() -> None:

@@ -22,13 +22,16 @@ def machine(tmp_path: Path, name: str) -> tuple[Path, ...]:
 
 def test_a_host_stays_who_it_is(tmp_path: Path) -> None:
     one = machine(tmp_path, "a" * 32)
+    assert identity.try_known(tmp_path, one) is None
     first = identity.own(tmp_path, one)
+    assert identity.try_known(tmp_path, one) == first
     assert str(uuid.UUID(first)) == first
     assert identity.own(tmp_path, one) == first
 
 
 def test_a_copied_state_directory_is_another_host(tmp_path: Path) -> None:
     first = identity.own(tmp_path, machine(tmp_path, "a" * 32))
+    assert identity.try_known(tmp_path, machine(tmp_path, "b" * 32)) is None
     assert identity.own(tmp_path, machine(tmp_path, "b" * 32)) != first
 
 

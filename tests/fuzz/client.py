@@ -50,6 +50,8 @@ _CALLS: tuple[Call[Any], ...] = (
     calls.limits(),
     calls.stats(),
     calls.running(),
+    calls.hosts(),
+    calls.host_accept(),
     calls.why(1),
     calls.reload(),
     calls.ping(),

@@ -60,6 +60,7 @@ RULES = {
         ("daemon.socket", "daemon.state_dir", "daemon.runtime_dir", "daemon.log_dir"), "see [Places](#places)"
     ),
     "daemon.slots": "number of cores",
+    "hosts.name": "the machine's host name",
 }
 
 PROSE = re.sub(r"^( *)```.*?^\1```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)

@@ -245,6 +245,9 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Reload": service.call("Reload"),
         "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
+        "Hosts": service.call("Hosts"),
+        "HostLost": {},  # of no other host one can be said to be lost: here there is none
+        "HostAccept": service.call("HostAccept"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),
         "Signal": service.call("Signal", id=waiting, name="packed", payload={"parcels": 2}),
         "Settle": service.call("Settle", id=killed, completed=True, result=[1, {"a": None}]),

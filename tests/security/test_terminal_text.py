@@ -111,6 +111,28 @@ TOLD: Final[Mapping[str, Any]] = {
     },
     "group": _GROUP,
     "stack": STACK | {"tasks": [{name: STACK["threads"][0][name] for name in ("name", "frames", "same")}]},
+    "hosts": [
+        {
+            "name": "web1",
+            "id": 1,
+            "term": 2,
+            "is_own": True,
+            "state": "alive",
+            "seen_at": WHEN,
+            "unseen_for": 0.5,
+            "lost_after": 600.0,
+            "slots": 4,
+            "queues": ["default"],
+            "classes": ["a.B"],
+            "running": 1,
+            "version": "0.1.0",
+            "code_version": "736711a9ab89",
+            "clock_difference": 0.1,
+            "trouble": "the disk is full",
+            "left_at": None,
+            "lost_at": None,
+        }
+    ],
     "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],
 }
 """All that a daemon answers to the commands, with every field."""
@@ -139,6 +161,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "top": (("--once",), ("stats", "summary", "running")),
     "stats": ((), ("stats",)),
     "classes": ((), ("class",)),
+    "hosts": ((), ("hosts",)),
     "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
@@ -191,6 +214,8 @@ class Liar:
                 line.reply(ids=told["ids"], groups=[7])
             case "Change":
                 line.reply(ids=[1])
+            case "Hosts":
+                line.reply(hosts=told["hosts"])
             case "Keys":
                 line.reply(keys=told["keys"], next=None)
             case "Graph":

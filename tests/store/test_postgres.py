@@ -519,7 +519,8 @@ PLANS = [
     (statements.SELECT_JOBS, {"ids": "[7]"}, "background_jobs_pkey"),
     (statements.SELECT_JOBS_BY_KEY, {"keys": '["k"]'}, "jobs_key"),
     (statements.SELECT_LAST_LOG_ID, {}, "job_logs_pkey"),
-    (statements.SELECT_OPEN_ATTEMPTS, {}, "attempts_open"),
+    (statements.SELECT_RUNNING_ATTEMPTS, {}, "attempts_open"),
+    (statements.SELECT_RUNNING_HERE, {"host": 1}, "attempts_of_host"),
     (statements.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
 ]
 

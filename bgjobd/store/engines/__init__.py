@@ -11,11 +11,34 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from bgjobd.core.hosts import Term
+
 AT_ONCE: Final = 10
 """How often a transaction is tried that another has been in the way of."""
 
 Given = Mapping[str, Any] | Sequence[Any]
 """The values of a statement, by the names of its placeholders, or in their order."""
+
+
+class TermOverError(Exception):
+    """Nothing of this host's term counts any more: the transaction was not begun."""
+
+
+class CountsAsLostError(TermOverError):
+    """Other hosts have said that this one was lost."""
+
+    def __init__(self) -> None:
+        super().__init__("this host counts as lost: others have not seen it for too long")
+
+
+class TermTakenError(TermOverError):
+    """Somebody else is this host by now."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"another daemon has taken the place of host {name}: its state directory was copied, or put back; "
+            "see which one is to go on, and stop the other"
+        )
 
 
 class Connection(Protocol):
@@ -56,8 +79,11 @@ class Database(Protocol):
 
     def close(self) -> Any: ...
 
+    def write_as(self, term: Term | None) -> None:
+        """Transactions are this host's from now on, for as long as its term counts; None: nobody's."""
+
     def begin_writing(self) -> None:
-        """Begin the transaction of a batch. What guards it against other hosts belongs here."""
+        """Begin the transaction of a batch. Raises TermOverError where its host's term counts no more."""
 
     def count_ids(self, last_job: int, last_group: int) -> None:
         """The newest ids that are given by now; 0: none. So none is given again, whatever is deleted.
@@ -103,6 +129,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """How it is called in messages: its path, or its address without what is secret."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts may work from it."""
 
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have it there with the newest schema; whether it is a copy that was put in its place."""

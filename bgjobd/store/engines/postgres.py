@@ -19,8 +19,9 @@ from psycopg import adapt
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 
+from bgjobd.core.hosts import Term
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import Database, Given
+from bgjobd.store.engines import CountsAsLostError, Database, Given, TermOverError, TermTakenError
 from bgjobd.store.engines.places import UnusableServerError
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
@@ -144,6 +145,14 @@ class PostgresConnection:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
 
+    def run_all(self, sql: str) -> Any:
+        """Several statements in one message, without values; the cursor has the rows of the last."""
+        with as_peewees_own:
+            cursor = self._open().execute(sql, prepare=False)  # of several nothing can be prepared
+            while cursor.nextset():
+                pass
+        return cursor
+
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
@@ -196,6 +205,7 @@ class PostgresDatabase:
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
         self._counted: dict[str, int] = {}
+        self._term: Term | None = None
 
     def connection(self) -> PostgresConnection:
         return self._connection
@@ -218,9 +228,19 @@ class PostgresDatabase:
     def close(self) -> None:
         self._connection.close()
 
+    def write_as(self, term: Term | None) -> None:
+        self._term = term
+
     def begin_writing(self) -> None:
-        """Begin a transaction. That its host may still write is to be asked here, in the same message."""
-        self.connection().execute("BEGIN")
+        """Begin a transaction; that its host may still write is asked in the same message."""
+        if self._term is None:
+            self.connection().execute("BEGIN")
+            return
+        guarded = self._connection.run_all(_GUARDED.format(*self._term))
+        if guarded.fetchone() is None:
+            found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
+            is_taken = found is None or found[0] != self._term.number
+            raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
 
     def count_ids(self, last_job: int, last_group: int) -> None:
         for sequence, last in (("job_ids", last_job), ("group_ids", last_group)):
@@ -274,6 +294,10 @@ class Postgres:
         """The address, without what is secret."""
         told = conninfo_to_dict(self.address)
         return str(make_conninfo("", **{name: value for name, value in told.items() if name not in _SECRET}))
+
+    @property
+    def is_shared(self) -> bool:
+        return True
 
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have the schema there, and of this version. Raises UnusableDatabaseError, SchemaTooNewError."""
@@ -353,7 +377,7 @@ class Postgres:
         return "PostgreSQL, or the way to it, has not answered for {:.0f} s; see whether the server waits for a disk"
 
     def is_trouble(self, error: Exception) -> bool:
-        if isinstance(error, OSError | MemoryError | UncertainCommitError):
+        if isinstance(error, OSError | MemoryError | UncertainCommitError | TermOverError):
             return True
         is_without_code = isinstance(error, OperationalError) and _code(error) is None
         return is_without_code or _is_broken(error)
@@ -365,6 +389,10 @@ class Postgres:
         return _code(error) in _PASSING
 
 
+_GUARDED: Final = "BEGIN; SELECT 1 FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE"
+"""Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after."""
+
+_SELECT_TERM: Final = "SELECT term FROM hosts WHERE id = %s"
 _COUNT: Final = "SELECT setval('{0}', greatest(%s, last_value)) FROM {0}"
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""

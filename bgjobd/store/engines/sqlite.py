@@ -64,6 +64,10 @@ class Sqlite:
     def name(self) -> str:
         return str(self.state_dir / FILE_NAME)
 
+    @property
+    def is_shared(self) -> bool:
+        return False
+
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         return of_file.prepare(self.state_dir, on_progress)
 

@@ -13,6 +13,7 @@ from bgjob.commands import (
     daemon_arguments,
     flow_arguments,
     groups,
+    hosts,
     job_arguments,
     manage,
     schedule_arguments,
@@ -45,6 +46,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
         words.error(
             "what is to be changed? --priority, --queue, --at, --expires, --attempt-timeout, --max-retries"
         )
+    needed = hosts.try_missing(arguments) if arguments.run is hosts.hosts else None
+    if needed is not None:
+        words.error(f"hosts {arguments.action} needs {needed}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import about, completion, keys, manage, outbox, pages, values
+from bgjob.commands import about, completion, hosts, keys, manage, outbox, pages, values
 from bgjob.commands.shared_arguments import Commands, Options, added
 from bgjob.commands.top import command as top
 
@@ -110,6 +110,27 @@ def _add_keys(commands: Commands) -> None:
     )
 
 
+def _add_hosts(commands: Commands) -> None:
+    command = added(
+        commands,
+        "hosts",
+        hosts.hosts,
+        "bgjob hosts",
+        "bgjob hosts lost web2 --its-jobs-may-run-twice",
+        "bgjob hosts accept",
+        hint="`bgjob hosts` lists them",
+        more="`lost`: another host is gone for good, and what it ran is to run elsewhere; if it lives after all, its "
+        "jobs run twice. `accept`: the database has gone back in time, as after a restore, and is taken as it is.",
+    )
+    command.add_argument("action", nargs="?", choices=("lost", "accept"), help="else they are shown")
+    command.add_argument("name", nargs="?", metavar="NAME", help="of the host that is lost")
+    command.add_argument(
+        "--its-jobs-may-run-twice",
+        action="store_true",
+        help="what has to be said for a host to count as lost",
+    )
+
+
 def _add_outbox(commands: Commands) -> None:
     command = added(
         commands,
@@ -158,6 +179,7 @@ COMMANDS: Final = (
     _add_reload,
     _add_pause,
     _add_resume,
+    _add_hosts,
     _add_outbox,
 )
 

@@ -4,6 +4,7 @@ one is run and what a submission may say are elsewhere.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -96,6 +97,7 @@ class Recorder:
             f"{INTERFACE}.Stack": self._stack,
             f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
+            f"{INTERFACE}.Hosts": lambda given: {"hosts": [self._host()]},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
@@ -353,6 +355,32 @@ class Recorder:
         """The attempts that run in this process just now, such as the one that asks."""
         with self._lock:
             return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
+
+    def _host(self) -> JsonObject:
+        """The one that this process is on."""
+        approved = sorted(self._approved or ())
+        unset = (
+            "id",
+            "term",
+            "lost_after",
+            "code_version",
+            "clock_difference",
+            "trouble",
+            "left_at",
+            "lost_at",
+        )
+        return dict.fromkeys(unset) | {
+            "name": socket.gethostname() or "localhost",
+            "is_own": True,
+            "state": "alive",
+            "seen_at": instant(),
+            "unseen_for": 0.0,
+            "running": len(self._running()),
+            "slots": 1,
+            "queues": ["default"],
+            "classes": approved,
+            "version": "",
+        }
 
     def _stack(self, given: JsonObject) -> JsonObject:
         """No job has a process of its own that could be asked. Raises JobNotFoundError, InvalidStateError."""

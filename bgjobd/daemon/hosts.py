@@ -1,0 +1,190 @@
+"""This host among those that share its database: it says that it lives, sees who does not, and sees to what those left.
+
+Whose silence is how long, the rules of `core.hosts` say. Where the database is this daemon's alone, nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from bgjob.errors import RequestError
+from bgjob.words import EntryType, Unknown
+from bgjobd.config import sections
+from bgjobd.config.policy import Policy
+from bgjobd.config.sections import Config
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.hosts import Profile, Seen, Term, Vigil, acknowledged, lost
+from bgjobd.core.job import Ending
+from bgjobd.core.verdict import verdict
+from bgjobd.store.engines import TermTakenError
+from bgjobd.store.hosts import Beaten, Joined
+from bgjobd.store.items import AttemptsLost, Beat, HostLost, JobFact
+from bgjobd.store.writer import Delivery
+
+_AT_ONCE: Final = 100
+"""Attempts of a lost host that end in one transaction."""
+
+
+def profile_of(config: Config, code_version: str | None = None, trouble: str | None = None) -> Profile:
+    """What a host of this configuration says of itself."""
+    return Profile(config.daemon.slots, tuple(config.queues), tuple(config.approved), code_version, trouble)
+
+
+class Hosts:
+    """Beats while `keep` runs. `joined` is the term that was taken at the start; None where there are no others.
+
+    `profile` is what this host says of itself, `policy` tells a class's, `record` has the writer store an item, `read`
+    a reader answer. `say` writes a line about the daemon itself.
+
+    Who wants to hear of it sets `on_acknowledged`: a beat that was sent at this instant of CLOCK_BOOTTIME is stored;
+    `on_lost`: this host has counted as lost, and others may run again what it runs; `on_ousted`: somebody else is this
+    host by now. `on_accept` takes the database as it is, and tells whether it had gone back.
+    """
+
+    def __init__(
+        self,
+        joined: Joined | None,
+        *,
+        settings: sections.Hosts,
+        profile: Callable[[], Profile],
+        policy: Callable[[str], Policy],
+        record: Callable[[Any], Awaitable[Any]],
+        read: Callable[..., Awaitable[Any]],
+        now: Callable[[], float],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self.term: Term | None = None if joined is None else joined.term
+        self._was_lost = joined is not None and joined.was_lost
+        self._settings = settings
+        self.profile = profile
+        self._policy = policy
+        self._record = record
+        self._read = read
+        self._now = now
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._vigil = Vigil()
+        self._told: Profile | None = None
+        self._is_closed = False
+        self.on_acknowledged: Callable[[float], None] = lambda sent_at: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_ousted: Callable[[TermTakenError], None] = lambda error: None
+        self.on_accept: Callable[[], Awaitable[bool]] = _nothing_to_accept
+
+    @property
+    def name(self) -> str:
+        """How this host is called."""
+        return self._settings.name
+
+    @property
+    def host_id(self) -> int | None:
+        """By which others know it; None where there are no others."""
+        return None if self.term is None else self.term.host
+
+    def close(self) -> None:
+        """Say and see to no more."""
+        self._is_closed = True
+
+    async def keep(self) -> None:
+        """Beat for as long as the daemon lives, and see to what follows from what is seen."""
+        if self.term is None:
+            return
+        if self._was_lost:
+            self._say(
+                EntryType.FAILURE,
+                f"host {self.name} had counted as lost: what it ran may have been run again elsewhere",
+            )
+        while not self._is_closed:
+            sent_at = self._loop.time()
+            beaten = await self._beat()
+            if beaten is not None:
+                await self._see(beaten)
+            await asyncio.sleep(max(0.0, sent_at + self._settings.beat - self._loop.time()))
+
+    def note(self, delivery: Delivery) -> None:
+        """Hear that the term is over, or that there is another one."""
+        if delivery.term is not None:
+            self.term = delivery.term
+            self._vigil = Vigil()
+            self._say(
+                EntryType.INFO, f"host {self.name} is back, in term {delivery.term.number}, and goes on"
+            )
+        if isinstance(delivery.term_over, TermTakenError):
+            self.on_ousted(delivery.term_over)
+        elif delivery.term_over is not None:
+            self.on_lost()
+
+    async def _beat(self) -> Beaten | None:
+        """What a beat has found; None where the database did not take it."""
+        sent_at, profile = time.clock_gettime(time.CLOCK_BOOTTIME), self.profile()
+        try:
+            beaten: Beaten = await self._record(Beat(None if profile == self._told else profile))
+        except RequestError:
+            self._told = None  # which may be stored, or not
+            return None
+        self._told = profile
+        self.on_acknowledged(sent_at)
+        return beaten
+
+    async def _see(self, beaten: Beaten) -> None:
+        self._vigil = acknowledged(self._vigil, self._loop.time(), self._settings.beat, beaten.others)
+        names = {one.host: one.name for one in beaten.others}
+        owing = [host for host in beaten.owing if host in names]
+        try:
+            owing += [one.host for one in lost(self._vigil) if await self._declare(one)]
+            for host in owing:
+                await self._settle(host, names[host])
+        except RequestError:
+            pass  # the next beat finds what is left
+
+    async def _declare(self, seen: Seen) -> bool:
+        is_lost: bool = await self._record(HostLost(seen.host, seen.term, seen.beats))
+        if is_lost:
+            self._say(
+                EntryType.FAILURE,
+                f"host {seen.name} counts as lost: it was not seen for {seen.lost_after:g} s",
+            )
+        return is_lost
+
+    async def _settle(self, host: int, name: str) -> None:
+        """Have the attempts end that the host ran, of the classes that are known here; others see to the rest."""
+        classes = self.profile().classes
+        count, has_more = 0, True
+        while has_more:
+            rows = await self._read(lambda reader: reader.lost_attempts(host, classes, _AT_ONCE))
+            ends = [self._end(name, *row) for row in rows]
+            settled = await self._record(AttemptsLost(host, tuple(ends)))
+            count += len(settled)
+            has_more = len(rows) == _AT_ONCE and len(settled) > 0
+        if count:
+            attempts = "1 attempt" if count == 1 else f"{count} attempts"
+            self._say(EntryType.INFO, f"of host {name}, which counts as lost, {attempts} lost; {_RETRIED}")
+
+    def _end(self, name: str, job_id: int, number: int, class_name: str) -> JobFact:
+        policy = self._policy(class_name)
+        allowed = policy.retry_lost, policy.retry_on, policy.unknown is Unknown.REVIEW
+        ending = verdict(Ending.lost(f"host {name}, where it ran, counts as lost"), None, None, *allowed)
+        return JobFact(job_id, AttemptEnded(number, ending, self._now()))
+
+    async def declare(self, name: str) -> bool:
+        """Have another host count as lost, for somebody says so, and see to what it ran; False where there is none.
+
+        Raises RequestError.
+        """
+        beaten: Beaten = await self._record(Beat())
+        found = [one for one in beaten.others if one.name == name and not one.is_lost]
+        one = max(found, key=lambda one: (not one.has_left, one.is_owing, one.host), default=None)
+        if one is None or not await self._record(HostLost(one.host, one.term, None)):
+            return False
+        await self._settle(one.host, name)
+        return True
+
+
+async def _nothing_to_accept() -> bool:
+    return False
+
+
+_RETRIED: Final = "their jobs run again as their classes have it"

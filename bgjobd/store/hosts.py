@@ -1,0 +1,236 @@
+"""The rows of hosts: which daemon has which term, who was seen when, and what becomes of what a lost one ran.
+
+Of SQLite's file no statement here is run. `clock_now()` is the database's clock as a text, in each engine's own words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from bgjobd.core.hosts import Profile, Seen, Term
+from bgjobd.core.job import AttemptKey
+from bgjobd.store.engines import Database, Engine
+from bgjobd.store.items import Beat, HostLeft, HostLost
+from bgjobd.store.statements import Execute
+
+LIVES_FOR: Final = 600.0
+"""Seconds without a beat after which a host that never counts as lost has its name no more, should another want it."""
+
+_LOCK: Final = "LOCK TABLE hosts IN SHARE ROW EXCLUSIVE MODE"
+"""So that two who want the same name come one after the other."""
+
+_COLUMNS: Final = "name, boot_id, lost_after, version, schema, slots, queues, classes"
+_SELECT_NAMESAKE: Final = """
+    SELECT seen_at FROM hosts WHERE name = :name AND uuid <> :uuid AND left_at IS NULL AND lost_at IS NULL
+    AND seen_at > clock_before(coalesce(lost_after, :lives_for))
+"""
+_SELECT_OWN: Final = "SELECT id, term, lost_at FROM hosts WHERE uuid = :uuid"
+_INSERT: Final = f"""
+    INSERT INTO hosts (uuid, {_COLUMNS}, term, beats, seen_at) VALUES
+    (:uuid, :name, :boot_id, :lost_after, :version, :schema, :slots, :queues, :classes, 1, 0, clock_now())
+    RETURNING id, term
+"""
+_TAKE_TERM: Final = f"""
+    UPDATE hosts SET ({_COLUMNS}) = (:name, :boot_id, :lost_after, :version, :schema, :slots, :queues, :classes),
+    term = term + 1, beats = 0, seen_at = clock_now(), left_at = NULL, lost_at = NULL, trouble = NULL
+    WHERE id = :id RETURNING id, term
+"""
+_TAKE_ANOTHER: Final = """
+    UPDATE hosts SET term = term + 1, beats = 0, seen_at = clock_now(), left_at = NULL, lost_at = NULL
+    WHERE id = :id AND term = :term RETURNING term
+"""
+_TAKE_BACK: Final = "DELETE FROM consequences WHERE \"of\" = 'host' AND id = :id"
+
+_BEAT: Final = "UPDATE hosts SET beats = beats + 1, seen_at = clock_now() WHERE id = :id RETURNING beats"
+_TELL: Final = """
+    UPDATE hosts SET slots = :slots, queues = :queues, classes = :classes, code_version = :code_version,
+    trouble = :trouble, clock_difference = :clock_difference WHERE id = :id
+"""
+_SELECT_OTHERS: Final = """
+    SELECT h.id, h.name, h.term, h.beats, h.lost_after,
+        EXISTS (SELECT 1 FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL),
+        h.left_at IS NOT NULL, h.lost_at IS NOT NULL
+    FROM hosts AS h WHERE h.id <> :id ORDER BY h.id
+"""
+_SELECT_OWING: Final = "SELECT id FROM consequences WHERE \"of\" = 'host' ORDER BY id"
+_LEAVE: Final = "UPDATE hosts SET left_at = clock_now() WHERE id = :id"
+
+_LOSE: Final = """
+    UPDATE hosts SET lost_at = clock_now()
+    WHERE id = :id AND term = :term AND (beats = :beats OR :any_beats = 1) AND lost_at IS NULL RETURNING name
+"""
+_OWE: Final = "INSERT INTO consequences VALUES ('host', :id, 0) ON CONFLICT (\"of\", id) DO NOTHING"
+TAKE_OWED: Final = "SELECT 1 FROM consequences WHERE \"of\" = 'host' AND id = :id"
+"""Which no two hosts have at once: of another engine its row is locked, or passed over."""
+
+_SELECT_OPEN: Final = """
+    SELECT job_id, number FROM job_attempts WHERE host = :id AND host IS NOT NULL AND outcome IS NULL
+    ORDER BY job_id, number
+"""
+SELECT_LOST: Final = """
+    SELECT a.job_id, a.number, j.class_name FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
+    WHERE a.host = :id AND a.outcome IS NULL AND j.class_name IN (SELECT value FROM json_each(:classes))
+    ORDER BY a.job_id, a.number LIMIT :count
+"""
+SELECT_HOSTS: Final = """
+    SELECT id, uuid, name, boot_id, term, version, schema, code_version, slots, queues, classes, seen_at,
+        clock_since(seen_at) AS unseen_for, lost_after, clock_difference, trouble, left_at, lost_at,
+        (SELECT count(*) FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL) AS running
+    FROM hosts AS h ORDER BY name, id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Who wants to be a host; `uuid` is that of its state directory, `lost_after` in seconds, None: never."""
+
+    uuid: str
+    name: str
+    boot_id: str
+    lost_after: float | None
+    version: str
+    profile: Profile
+
+
+class Joined(NamedTuple):
+    """The term that a daemon has taken; `was_lost`: others have said so of the one before."""
+
+    term: Term
+    was_lost: bool
+
+
+class NameTakenError(Exception):
+    """Another host that lives has this name."""
+
+    def __init__(self, name: str, seen_at: str) -> None:
+        super().__init__(
+            f"another host that is called {name} works from this database, last seen at {seen_at}: "
+            "give this one another name ([hosts] name), or stop that one"
+        )
+
+
+def join(engine: Engine, newcomer: Newcomer) -> Joined | None:
+    """Take a term as this host; None where nobody else can work from the database, whose hosts nobody counts.
+
+    What counted as lost before, and has not been settled, is the host's own again. Raises NameTakenError, peewee's
+    errors.
+    """
+    if not engine.is_shared:
+        return None
+    database = engine.open_for_writing()
+    try:
+        database.begin_writing()
+        joined = _join(database, engine.version(database), newcomer)
+        database.commit_writing()
+    except BaseException:
+        database.roll_back()
+        raise
+    finally:
+        database.close()
+    return joined
+
+
+def _join(database: Database, schema: int, newcomer: Newcomer) -> Joined:
+    execute = database.connection().execute
+    execute(_LOCK)
+    namesake = {"name": newcomer.name, "uuid": newcomer.uuid, "lives_for": LIVES_FOR}
+    taken = execute(_SELECT_NAMESAKE, namesake).fetchone()
+    if taken is not None:
+        raise NameTakenError(newcomer.name, taken[0])
+    row = _row_of(newcomer, schema)
+    known = execute(_SELECT_OWN, {"uuid": newcomer.uuid}).fetchone()
+    if known is None:
+        host, number = execute(_INSERT, row).fetchone()
+    else:
+        host, number = execute(_TAKE_TERM, row | {"id": known[0]}).fetchone()
+        execute(_TAKE_BACK, {"id": host})
+    return Joined(Term(host, number, newcomer.name), known is not None and known[2] is not None)
+
+
+def _row_of(newcomer: Newcomer, schema: int) -> dict[str, Any]:
+    told = _told(newcomer.profile)
+    own = {name: getattr(newcomer, name) for name in ("uuid", "name", "boot_id", "lost_after", "version")}
+    return own | {name: told[name] for name in ("slots", "queues", "classes")} | {"schema": schema}
+
+
+def _told(profile: Profile) -> dict[str, Any]:
+    return {
+        "slots": profile.slots,
+        "queues": json.dumps(profile.queues),
+        "classes": json.dumps(profile.classes),
+        "code_version": profile.code_version,
+        "trouble": profile.trouble,
+        "clock_difference": profile.clock_difference,
+    }
+
+
+def come_back(database: Database, term: Term) -> Term | None:
+    """Another term for a daemon whose own has counted as lost; None where somebody else has taken one."""
+    database.write_as(None)
+    database.begin_writing()
+    execute = database.connection().execute
+    row = execute(_TAKE_ANOTHER, {"id": term.host, "term": term.number}).fetchone()
+    execute(_TAKE_BACK, {"id": term.host})
+    database.commit_writing()
+    return None if row is None else term._replace(number=row[0])
+
+
+# What a transaction of the ledger does
+
+
+class Beaten(NamedTuple):
+    """A stored beat: how many there are of this term, the other hosts, and the lost ones that are not settled yet."""
+
+    beats: int
+    others: tuple[Seen, ...]
+    owing: tuple[int, ...]
+
+
+def carry_out(execute: Execute, item: Beat | HostLost | HostLeft, own: Term | None) -> Beaten | bool | None:
+    """The item's answer. Raises ValueError where there is no host, for the database is one daemon's alone."""
+    if own is None:
+        raise ValueError(f"{item} is nothing for a database of one daemon's own")
+    match item:
+        case Beat(profile):
+            return _beat(execute, own.host, profile)
+        case HostLost(host, term, beats):
+            return _lose(execute, host, term, beats)
+        case HostLeft():
+            execute(_LEAVE, {"id": own.host})
+    return None
+
+
+def _beat(execute: Execute, host: int, profile: Profile | None) -> Beaten:
+    (beats,) = execute(_BEAT, {"id": host}).fetchone()
+    if profile is not None:
+        execute(_TELL, _told(profile) | {"id": host})
+    others = execute(_SELECT_OTHERS, {"id": host}).fetchall()
+    owing = [id for (id,) in execute(_SELECT_OWING).fetchall()]
+    return Beaten(beats, tuple([_seen(row) for row in others]), tuple(owing))
+
+
+def _seen(row: Sequence[Any]) -> Seen:
+    return Seen(*row[:5], *map(bool, row[5:]))
+
+
+def _lose(execute: Execute, host: int, term: int, beats: int | None) -> bool:
+    wanted = {"id": host, "term": term, "beats": beats or 0, "any_beats": int(beats is None)}
+    is_lost = execute(_LOSE, wanted).fetchone() is not None
+    if is_lost:
+        execute(_OWE, {"id": host})
+    return is_lost
+
+
+def take_owed(execute: Execute, host: int) -> set[AttemptKey] | None:
+    """The attempts of a lost host that have no end; None where another host sees to them, or nobody has to any more."""
+    if execute(TAKE_OWED, {"id": host}).fetchone() is None:
+        return None
+    return set(execute(_SELECT_OPEN, {"id": host}).fetchall())
+
+
+def settle_owed(execute: Execute, host: int) -> None:
+    """Nothing is left of what the host ran."""
+    execute(_TAKE_BACK, {"id": host})

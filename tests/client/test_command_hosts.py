@@ -1,0 +1,103 @@
+"""What `bgjob hosts` shows, and what it takes to say of a host that it is lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from bgjob.codec import JsonObject
+from bgjob.commands import arguments
+from tests.client.scripted import WHEN
+
+
+def host(name: str, **more: Any) -> JsonObject:
+    unset = ("code_version", "clock_difference", "trouble", "left_at", "lost_at")
+    return {
+        **dict.fromkeys(unset),
+        "name": name,
+        "id": 1,
+        "term": 1,
+        "is_own": False,
+        "state": "alive",
+        "seen_at": WHEN,
+        "unseen_for": 2.0,
+        "lost_after": 600.0,
+        "slots": 4,
+        "queues": ["default", "mail"],
+        "classes": [],
+        "running": 0,
+        "version": "0.1.0",
+        **more,
+    }
+
+
+class Hosts:
+    """A client of a daemon that tells these hosts."""
+
+    def __init__(self, *told: JsonObject, has_gone_back: bool = False) -> None:
+        self._told = list(told)
+        self._has_gone_back = has_gone_back
+        self.lost: list[str] = []
+
+    def hosts(self) -> list[JsonObject]:
+        return self._told
+
+    def host_lost(self, name: str) -> None:
+        self.lost.append(name)
+
+    def host_accept(self) -> bool:
+        return self._has_gone_back
+
+
+def run(client: Hosts, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[list[str], str]:
+    given = arguments.parse(["hosts", *words])
+    assert given.run(cast(Any, client), given) == 0
+    told = capsys.readouterr()
+    return [" ".join(line.split()) for line in told.out.splitlines()], told.err
+
+
+def test_each_host_is_shown_and_the_own_one_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    own = host("web1", is_own=True, running=3, code_version="736711a9ab89")
+    full = host("web2", state="lost", unseen_for=700, trouble="the disk\x1b[2J is full")
+    lines, said = run(Hosts(own, full), capsys)
+    assert lines == [
+        "HOST STATE SEEN RUNNING SLOTS QUEUES CODE VERSION",
+        "web1 * alive 2 s ago 3 4 default, mail 736711a9ab89 0.1.0",
+        "web2 lost, has trouble 11 min 40 s ago 0 4 default, mail 0.1.0",
+    ]
+    assert "bgjob: web2: the disk" in said
+    assert "\x1b" not in said
+
+
+def test_json_has_them_as_the_daemon_tells_them(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, _ = run(Hosts(host("web1")), capsys, "--json")
+    assert json.loads(" ".join(lines)) == {"hosts": [host("web1")]}
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (("lost",), "hosts lost needs the NAME of a host"),
+        (("lost", "web2"), "hosts lost needs --its-jobs-may-run-twice: if that host lives after all"),
+    ],
+)
+def test_a_host_is_lost_only_where_all_of_it_was_said(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], needed: str
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments.parse(["hosts", *words])
+    assert needed in capsys.readouterr().err
+
+
+def test_a_host_that_is_said_to_be_lost_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    client = Hosts()
+    _, said = run(client, capsys, "lost", "web2", "--its-jobs-may-run-twice")
+    assert client.lost == ["web2"]
+    assert said.startswith("bgjob: host web2 counts as lost")
+
+
+def test_a_database_is_accepted_only_where_it_has_gone_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "taken as it is by now" in run(Hosts(has_gone_back=True), capsys, "accept")[1]
+    assert "nothing to accept" in run(Hosts(), capsys, "accept")[1]

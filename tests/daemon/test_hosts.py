@@ -1,0 +1,184 @@
+"""Daemons that share a database, as different hosts: each has its own attempts, and sees to those of lost ones."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from bgjob.errors import InvalidParameterError
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.postgresql import USER, PostgreSQL
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+QUICK = 'beat = "250ms"\nlost_after = "2500ms"'
+
+
+class Site:
+    """A database, and the hosts that work from it."""
+
+    def __init__(self, postgresql: PostgreSQL, directory: Path) -> None:
+        self._dsn = postgresql.dsn(name := postgresql.database())
+        self._directory = directory
+        self._address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
+
+    @contextmanager
+    def host(self, name: str, hosts: str = "", place: str | None = None) -> Iterator[RunningDaemon]:
+        """A daemon of its own directories, as the host of this name."""
+        directory = self._directory / (place or name)
+        directory.mkdir(exist_ok=True)
+        settings = f'[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
+        environ = {"BGJOBD_DAEMON__DATABASE": self._address}
+        with daemon(directory, settings=settings, environ=environ) as running:
+            yield running
+
+    def rows(self, sql: str) -> list[Any]:
+        with psycopg.connect(self._dsn, options="-csearch_path=bgjobd") as connection:
+            return connection.execute(sql).fetchall()
+
+    def change(self, sql: str) -> None:
+        with psycopg.connect(self._dsn, options="-csearch_path=bgjobd") as connection:
+            connection.execute(sql)
+
+
+@pytest.fixture
+def site(postgresql: PostgreSQL, tmp_path: Path) -> Site:
+    return Site(postgresql, tmp_path)
+
+
+def test_two_hosts_run_jobs_and_a_restart_of_one_leaves_the_others_attempts_alone(
+    site: Site, tmp_path: Path
+) -> None:
+    with site.host("web1") as web1, site.host("web2") as web2:
+        jobs = {}
+        for running in (web1, web2):
+            with running.client() as client:
+                go, ledger = running.directory / "go", running.directory / "ledger"
+                given = {"path": str(go), "ledger": str(ledger)}
+                jobs[running] = client.run_background_job(PROBE, "wait_for", given).id
+                eventually(ledger.exists)
+        web2.stop(signal.SIGKILL)
+        web2.start()
+        for running in (web1, web2):
+            (running.directory / "go").touch()
+            with running.client() as client:
+                assert client.wait(jobs[running], 30)["status"] == "completed"
+        assert site.rows("SELECT count(*), count(DISTINCT host) FROM job_attempts") == [(2, 2)]
+
+
+def test_a_host_whose_name_another_one_has_does_not_start(site: Site) -> None:
+    with site.host("web1"):
+        with pytest.raises(RuntimeError) as ended, site.host("web1", place="elsewhere"):
+            pass
+        assert "the daemon ended with 75" in str(ended.value)
+        assert "another host that is called web1 works from this database" in str(ended.value)
+
+
+def test_a_daemon_whose_term_somebody_else_has_taken_ends_and_does_not_take_it_back(site: Site) -> None:
+    with site.host("web1", QUICK) as running:
+        site.change("UPDATE hosts SET term = term + 1")
+        assert running.process is not None
+        assert running.process.wait(30) == 75
+        assert site.rows("SELECT term FROM hosts") == [(2,)]
+        assert any("another daemon has taken the place of host web1" in line for line in running.lines())
+
+
+def test_what_a_lost_host_ran_is_run_elsewhere_and_its_own_end_is_told_when_it_is_back(site: Site) -> None:
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+        eventually(ledger.exists)
+        web2.stop(signal.SIGKILL)
+        eventually(lambda: ledger.read_text().count("start") == 2)  # nothing of web2 has stopped the first
+        go.touch()
+        with web1.client() as client:
+            assert client.wait(job, 30)["status"] == "completed"
+        eventually(lambda: ledger.read_text().count("end") == 2)
+        assert any("host web2 counts as lost: it was not seen for 2.5 s" in line for line in web1.lines())
+        web2.start()
+        with web2.client() as client:
+            eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
+            assert client.wait(job, 30)["status"] == "completed"
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        outcomes = site.rows(
+            f"SELECT number, outcome, host FROM job_attempts WHERE job_id = {job} ORDER BY number"
+        )
+        assert outcomes == [(1, "lost", 2), (2, "completed", 1)]
+
+
+LATE = "attempt 1 completed on host web2 after it had counted as lost"
+
+
+def test_an_attempt_that_goes_on_when_its_lost_host_is_back_is_killed(site: Site) -> None:
+    with site.host("web1", QUICK), site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        web2.stop(signal.SIGKILL)
+        eventually(lambda: ledger.read_text().count("start") == 2)
+        first, second = (int(line.split()[1]) for line in ledger.read_text().splitlines())
+        assert is_alive(first)
+        web2.start()
+        eventually(lambda: not is_alive(first))
+        assert is_alive(second)
+        go.touch()
+
+
+def test_a_host_that_leaves_with_nothing_running_is_not_lost(site: Site) -> None:
+    with site.host("web1", QUICK) as web1:
+        with site.host("web2", QUICK) as web2:
+            assert web2.stop() == 0
+        beats = site.rows("SELECT beats FROM hosts WHERE name = 'web1'")[0][0]
+        eventually(lambda: site.rows("SELECT beats FROM hosts WHERE name = 'web1'")[0][0] > beats + 12)
+        assert site.rows("SELECT left_at IS NOT NULL, lost_at FROM hosts WHERE name = 'web2'") == [
+            (True, None)
+        ]
+        assert not any("counts as lost" in line for line in web1.lines())
+
+
+def test_a_living_host_that_is_said_to_be_lost_is_back_in_its_next_term_and_its_late_end_is_told(
+    site: Site,
+) -> None:
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+        eventually(ledger.exists)
+        with web1.client() as client:
+            with pytest.raises(InvalidParameterError):
+                client.host_lost("web3")
+            with pytest.raises(InvalidParameterError):
+                client.host_lost("web1")
+            client.host_lost("web2")
+            eventually(lambda: ledger.read_text().count("start") == 2)
+            eventually(lambda: [(one["name"], one["state"]) for one in client.hosts()] == ALIVE)
+            assert [(one["term"], one["is_own"]) for one in client.hosts()] == [(1, True), (2, False)]
+            go.touch()
+            assert client.wait(job, 30)["status"] == "completed"
+            eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
+        with web2.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert any("host web2 is back, in term 2" in line for line in web2.lines())
+
+
+ALIVE = [("web1", "alive"), ("web2", "alive")]
+
+
+def test_where_the_database_is_a_file_the_one_host_is_told(tmp_path: Path) -> None:
+    with daemon(tmp_path, settings='[hosts]\nname = "alone"') as running, running.client() as client:
+        (one,) = client.hosts()
+        assert (one["name"], one["state"], one["is_own"], one["id"]) == ("alone", "alive", True, None)
+        assert one["slots"] == 4
+        assert "probes.Probe" in one["classes"]
+        assert client.host_accept() is False
+        with pytest.raises(InvalidParameterError):
+            client.host_lost("web2")
