@@ -38,7 +38,9 @@ def parser() -> Parser:
     """The parser of the command."""
     from bgjobd.commands import arguments
 
-    return arguments.parser((serve, check, schedules, status, prune, backup, debug, web), (demo, units))
+    return arguments.parser(
+        (serve, check, schedules, status, prune, backup, migrate, debug, web), (demo, units)
+    )
 
 
 def _open_standard_streams() -> None:
@@ -147,6 +149,13 @@ def backup(given: argparse.Namespace) -> int:
     from bgjobd.commands.backup import backup
 
     return _with_settings(backup, given)
+
+
+def migrate(given: argparse.Namespace) -> int:
+    """Copy all of the database into another one, from SQLite's file to PostgreSQL or back, while no daemon runs."""
+    from bgjobd.commands.migrate import migrate
+
+    return _with_settings(migrate, given)
 
 
 def debug(given: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
 from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
+from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.fence import Fence
@@ -179,6 +180,10 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         daemon.start()
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None
+    if config.daemon.database is not None:
+        inbox = Inbox(daemon, grants)
+        daemon.take_in, daemon.on_sent = inbox.take_in, inbox.wake
+        daemon.background.start(inbox.keep())
     try:
         place = await _take_callers(server, fifo, daemon, config, handed)
         daemon.start_fork_server()

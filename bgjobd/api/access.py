@@ -8,7 +8,7 @@ import os
 import pwd
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -101,17 +101,22 @@ class Access:
     members: Mapping[Right, Members]
     unknown: tuple[str, ...]
     """Names of the configuration that this machine does not know, as they are written there; they grant nothing."""
+    uids: Mapping[str, int] = field(default_factory=dict)
+    """By role of PostgreSQL the user whose rights it has."""
 
     @classmethod
     def from_config(cls, given: sections.Access) -> Access:
         """The numbers behind the names, as this machine has them now."""
         listed = {Right.SUBMIT: given.submit, Right.MANAGE: given.manage, Right.READ: given.read}
-        ids = {name: _try_id(name) for names in listed.values() for name in names or ()}
+        ids = {
+            name: _try_id(name) for names in (*listed.values(), given.roles.values()) for name in names or ()
+        }
         return cls(
             os.geteuid(),
             {Right.OWN: _members((), {})}
             | {right: _members(names, ids) for right, names in listed.items() if names is not None},
             tuple(name for name, number in ids.items() if number is None),
+            {role: number for role, name in given.roles.items() if (number := ids[name]) is not None},
         )
 
     def lists(self, right: Right) -> bool:
@@ -171,6 +176,16 @@ class Grants:
         if not self._access.lists(Right.SUBMIT):
             return None
         return self._access.why_refused(_user(uid), Right.SUBMIT)
+
+    def caller_of(self, role: str) -> Caller:
+        """The user for whom a role of PostgreSQL submits. Raises PermissionDeniedError."""
+        uid = self._access.uids.get(role)
+        if uid is None:
+            told = f"role {role} may not submit; list it under [access.roles] in the daemon's configuration"
+            raise PermissionDeniedError(reason=told)
+        caller = _user(uid)
+        self.check(caller, Right.SUBMIT)
+        return caller
 
     @asynccontextmanager
     async def holding(self, caller: Caller, right: Right) -> AsyncIterator[None]:

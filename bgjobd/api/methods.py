@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
@@ -59,15 +59,31 @@ _PAGE: Final = 50
 
 
 async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
-    return await job_reply(daemon, await id_of(daemon, given, caller), caller, given.before, given.limit)
+    job_id = await id_of(daemon, given, caller)
+    try:
+        return await job_reply(daemon, job_id, caller, given.before, given.limit)
+    except JobNotFoundError:
+        if not await daemon.take_in(job_id):
+            raise
+        return await job_reply(daemon, job_id, caller, given.before, given.limit)
 
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
     job_id = await id_of(daemon, given, caller)
     with daemon.waiters.waiting_for(job_id) as ended:
-        if not await has_ended(daemon, job_id, caller):
+        if not await _has_ended(daemon, job_id, caller):
             await ended(given.timeout)
     return await job_reply(daemon, job_id, caller)
+
+
+async def _has_ended(daemon: Daemon, job_id: int, caller: Caller) -> bool:
+    """The same of what is not taken in yet."""
+    try:
+        return await has_ended(daemon, job_id, caller)
+    except JobNotFoundError:
+        if not await daemon.take_in(job_id):
+            raise
+        return await has_ended(daemon, job_id, caller)
 
 
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:

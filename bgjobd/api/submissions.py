@@ -113,6 +113,14 @@ async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
+async def received(grants: Grants, daemon: Daemon, parameters: JsonObject, caller: Caller) -> Submitted:
+    """The fact of what a transaction has asked for, as a request has it. Raises the refusals."""
+    given, catalogue = checked(UnnamedJob, parameters), await daemon.current_catalogue.catalogue()
+    fact = await _submitted(daemon, catalogue, given, Names())
+    _check_takes([fact], caller, grants)
+    return fact
+
+
 def submitter(caller: Caller, grants: Grants | None = None) -> Submitter:
     may = [
         grants is not None and grants.why_refused(caller, right) is None

@@ -153,6 +153,20 @@ def _of_backup(command: Parser) -> None:
     command.add_argument("--force", action="store_true", help="replace FILE where there is one")
 
 
+def _of_migrate(command: Parser) -> None:
+    command.epilog = (
+        "Stop the daemon first; attempts go on, and the daemon that starts with DATABASE takes them over. It can be "
+        "repeated as long as nothing has changed in DATABASE. What was copied from stays as it is: start no daemon "
+        "with it any more."
+    )
+    command.add_argument(
+        "--to",
+        required=True,
+        metavar="DATABASE",
+        help="an empty one of PostgreSQL, postgresql://…, or the directory that is to have SQLite's file in it",
+    )
+
+
 def _of_debug(command: Parser) -> None:
     from bgjob.commands.debug_arguments import (
         add_options,
@@ -188,6 +202,7 @@ _OPTIONS: Final[dict[str, Callable[[Parser], None]]] = {
     "status": _add_json,
     "prune": _of_prune,
     "backup": _of_backup,
+    "migrate": _of_migrate,
     "debug": _of_debug,
     "web": lambda _: None,
     "demo": _of_demo,

@@ -1,7 +1,7 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
 What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
-`check_places`, `check_fence`, `check_schedules`, `check_keys` and `check_jobs`.
+`check_places`, `check_database`, `check_fence`, `check_schedules`, `check_keys` and `check_jobs`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bgjob import __version__
 from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import (
     check_container,
+    check_database,
     check_fence,
     check_jobs,
     check_keys,
@@ -156,7 +158,10 @@ def check(config: Config) -> Checked:
     found += _access(config)
     found.append(_clock())
     found.append(_strays(machine))
-    found += _stored(config, catalogue, ready)
+    of_database = check_database.findings(config, __version__)
+    found += of_database
+    if findings.is_fit(of_database):
+        found += _stored(config, catalogue, ready)
     return Checked(
         file=config.file,
         ready=ready,

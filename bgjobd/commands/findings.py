@@ -48,3 +48,8 @@ def broken(told: str) -> Finding:
 def is_whole(found: Iterable[Finding]) -> bool:
     """Whether nothing keeps a daemon, or a job, from doing what it should."""
     return all(finding.severity in (Severity.OK, Severity.REMARK) for finding in found)
+
+
+def is_fit(found: Iterable[Finding]) -> bool:
+    """Whether nothing of it keeps a daemon from its start."""
+    return not any(finding.severity is Severity.BROKEN for finding in found)

@@ -252,6 +252,8 @@ class Access(Section):
     """The same, who may cancel, retry, pause, reload and look at a stack."""
     read: tuple[values.Member, ...] | None = None
     """The same, who may look."""
+    roles: dict[values.RoleName, values.Account] = Field(default_factory=dict)
+    """Roles of PostgreSQL that may submit in their own transactions, each with the user for whom they do."""
 
 
 class Retention(Section):

@@ -230,7 +230,7 @@ def _socket_place(value: object, info: ValidationInfo) -> Path:
     return place
 
 
-def _database(value: object) -> str:
+def database_address(value: object) -> str:
     """The address of a database of PostgreSQL. What is secret has no place in a file that many may read."""
     if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")) or "\0" in value:
         raise ValueError(f'must be "postgresql://USER@HOST/DATABASE", not {shown(value)}')
@@ -337,6 +337,15 @@ def _host_name(value: str) -> str:
 
 _LONGEST_HOST_NAME: Final = 64
 _NOT_OF_HOSTS: Final = frozenset(" /,")
+
+
+def _role_name(value: str) -> str:
+    if not value.isprintable() or not 0 < len(value.encode()) <= _LONGEST_ROLE_NAME:
+        raise ValueError(f"must be the name of a role of PostgreSQL, not {shown(value)}")
+    return value
+
+
+_LONGEST_ROLE_NAME: Final = 63
 
 
 def _schedule_name(value: str) -> str:
@@ -450,7 +459,7 @@ FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 Place = Annotated[Path, BeforeValidator(_place)]
 AbsolutePlace = Annotated[Path, BeforeValidator(_absolute_place)]
 SocketPlace = Annotated[Path, BeforeValidator(_socket_place)]
-Database = Annotated[str, BeforeValidator(_database)]
+Database = Annotated[str, BeforeValidator(database_address)]
 Address = Annotated[TcpAddress | UnixAddress, PlainValidator(_address)]
 Executable = Annotated[str, AfterValidator(_executable)]
 
@@ -471,6 +480,7 @@ Interval = Annotated[float, BeforeValidator(_interval)]
 Instant = Annotated[float, BeforeValidator(_instant), PlainSerializer(_written_instant, when_used="json")]
 Account = Annotated[str, AfterValidator(_account)]
 Member = Annotated[str, AfterValidator(_member)]
+RoleName = Annotated[str, AfterValidator(_role_name)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
 RetriableOutcome = Annotated[Outcome, BeforeValidator(_retriable)]

@@ -177,6 +177,13 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """What was stored before anybody had looked at it may not be a job of this caller's."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SignalSent:
     """The signal is there that the job waits for."""
 
@@ -247,6 +254,7 @@ Fact = (
     | Replaced
     | Changed
     | Expired
+    | Refused
     | SignalSent
     | CancelRequested
     | RetryRequested

@@ -340,6 +340,9 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
             Entry(EntryType.INFO, "Background job replaced", with_job=True),
         ),
         Happening.CHANGED: _changed,
+        Happening.REFUSED: lambda fact, before, after: (
+            Entry(EntryType.FAILURE, f"Background job refused: {fact.reason}"),
+        ),
         Happening.EXPIRED: lambda fact, before, after: (Entry(EntryType.INFO, "Background job expired"),),
         Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,

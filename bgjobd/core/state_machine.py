@@ -25,6 +25,7 @@ from bgjobd.core.facts import (
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
+    Refused,
     Replaced,
     RetryRequested,
     Settled,
@@ -81,6 +82,7 @@ class Happening(StrEnum):
     REPLACED = "replaced"
     CHANGED = "changed"
     EXPIRED = "not started in time"
+    REFUSED = "refused"
     CANCEL_REQUESTED = "cancel requested"
     RETRY_REQUESTED = "retry requested"
     SETTLED_AS_COMPLETED = "settled as completed"
@@ -100,6 +102,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.PENDING, Happening.REPLACED): Status.PENDING,
         (Status.PENDING, Happening.CHANGED): Status.PENDING,
         (Status.PENDING, Happening.EXPIRED): Status.CANCELLED,
+        (Status.PENDING, Happening.REFUSED): Status.FAILED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
         (Status.RUNNING, Happening.ATTEMPT_STARTED): Status.RUNNING,
         (Status.RUNNING, Happening.CANCEL_REQUESTED): Status.RUNNING,
@@ -196,6 +199,7 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
         Replaced: Happening.REPLACED,
         Changed: Happening.CHANGED,
         Expired: Happening.EXPIRED,
+        Refused: Happening.REFUSED,
         SignalSent: Happening.SIGNAL_SENT,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
@@ -491,6 +495,10 @@ def _expired(job: Job, fact: Expired, status: Status, now: float, jitter: float)
     return _changed(job, now, status=status, finished_at=now, error=f"{EXPIRED}: not started by {by}")
 
 
+def _refused(job: Job, fact: Refused, status: Status, now: float, jitter: float) -> Job:
+    return _changed(job, now, status=status, finished_at=now, error=f"refused: {fact.reason}")
+
+
 _INSTANT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -570,6 +578,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.REPLACED: _replaced,
         Happening.CHANGED: _terms_changed,
         Happening.EXPIRED: _expired,
+        Happening.REFUSED: _refused,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
         Happening.SETTLED_AS_COMPLETED: _settled_as_completed,

@@ -7,7 +7,7 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -120,6 +120,10 @@ class Daemon:
         self._deliveries = _deliveries(self)
         self.inspection = _inspection(self)
         self.reload = _reload(self, load_config)
+        self.on_sent: Callable[[], None] = lambda: None
+        """Hears that an application has sent something by its own transaction."""
+        self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
+        """Makes a job of what is known by this id and is none yet; whether there was something."""
         self.hosts = _hosts(self, joined)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
 
@@ -358,6 +362,10 @@ class Daemon:
         self._notifier.status(self.inspection.status)
 
 
+async def _nothing_came_in(_: int) -> bool:
+    return False
+
+
 def _retention(daemon: Daemon) -> Retention:
     return Retention(
         kept=lambda: daemon.config.retention,
@@ -418,6 +426,7 @@ def _others(daemon: Daemon) -> Others:
         record=daemon.record,
         call_others=call_others,
         in_background=daemon.background.start,
+        on_sent=lambda: daemon.on_sent(),
         say=daemon.say,
     )
 

@@ -23,7 +23,7 @@ from bgjobd.store.committed import Committed
 from bgjobd.store.engines import Engine, Listening, Looked
 from bgjobd.store.items import Item, Look
 from bgjobd.store.news import Missed, News
-from bgjobd.store.notices import Notice, notice_from, text_of
+from bgjobd.store.notices import APPLICATIONS, Notice, notice_from, text_of
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from bgjobd.supervisor.attempts import Attempts
@@ -39,7 +39,7 @@ Stop = tuple[AttemptKey, StopReason]
 class Others:
     """Hears of the others' commits, and has who waits or follows here hear of them; on the loop only.
 
-    `lanes` are those that are open, `call_others` gets this daemon's name while others listen, else None. `say` writes
+    `lanes` are those that are open, `on_sent` hears that an application has sent something, `call_others` gets this daemon's name while others listen, else None. `say` writes
     a line about the daemon itself.
     """
 
@@ -57,6 +57,7 @@ class Others:
         record: Callable[[Item], Awaitable[Any]],
         call_others: Callable[[str | None], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
+        on_sent: Callable[[], None],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._attempts = attempts
@@ -70,6 +71,7 @@ class Others:
         self._record = record
         self._call_others = call_others
         self._in_background = in_background
+        self._on_sent = on_sent
         self._say = say
         self._in_order = InOrder(followers, self._news, in_background)
         self._loop = asyncio.get_running_loop()
@@ -120,6 +122,9 @@ class Others:
     def _on_text(self, text: str) -> None:
         notice = notice_from(text)
         if notice.by == self._name:
+            return
+        if notice.by == APPLICATIONS:
+            self._on_sent()
             return
         self._call_others(self._name)
         self._newest = max(self._newest, notice.log)

@@ -109,6 +109,7 @@ class Needs:
     signalled_keys: list[str] = field(default_factory=list)
     valued: list[AttemptKey] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -187,7 +188,7 @@ class Batch(Gathered):
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
-    ours. `host` is whose transaction it is, None of SQLite's one.
+    ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's hands.
     """
 
     now: float
@@ -212,6 +213,7 @@ class Batch(Gathered):
     has_unseen_changes: bool = False
     bulks: list[StoredBulk] = field(default_factory=list)
     no_results: set[str] = field(default_factory=set)
+    received: Collection[int] = ()
     resumed: list[str] = field(default_factory=list)
     next_resume: float = math.inf
     holds: Holds = field(default_factory=Holds)

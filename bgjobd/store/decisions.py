@@ -27,6 +27,7 @@ from bgjobd.store.items import (
     Noted,
     OutputEnded,
     Ping,
+    Received,
     Signal,
     StateSaved,
     StepNote,
@@ -88,6 +89,10 @@ def needs_of(items: Sequence[Item]) -> Needs:
             case Flow(jobs):
                 needs.flows.append(item)
                 _note_jobs(jobs, needs)
+            case Received(fact):
+                needs.received.append(fact.id)
+                needs.flows += [] if fact.ties is None else [Flow((fact,), item.submitter)]
+                _note_jobs([fact], needs)
             case GroupCancelled():
                 needs.flows.append(Flow((), item.submitter, seals=(item.id,)))
     return needs
@@ -163,6 +168,8 @@ def _decide(item: Item, overlay: Overlay) -> Any:
             return submitting.submit(item, overlay)
         case Flow():
             return submitting.submit_flow(item, overlay)
+        case Received():
+            return submitting.receive(item, overlay)
         case AgainAsked():
             return again.run_again(item, overlay)
         case Signal():

@@ -47,6 +47,19 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """A job that an application's own transaction has asked for: to be stored under the id that it was told, `fact.id`,
+    in one transaction with the end of its row in the inbox; `refused` is why it has failed as it is stored.
+
+    Answered by Stored; None where another daemon has it. Raises DuplicateError where it would be another job.
+    """
+
+    fact: Submitted
+    submitter: Submitter
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """The same of jobs that have ties to others, with `groups` that are made for them, and some that it `seals`.
 
@@ -503,6 +516,7 @@ class ScheduleResumed:
 
 Item = (
     Submission
+    | Received
     | Flow
     | BulkSubmission
     | GroupCancelled

@@ -36,6 +36,7 @@ from bgjobd.store import (
     dependencies,
     hosts,
     ids,
+    inbox,
     kept_outputs,
     locking,
     pauses,
@@ -79,6 +80,7 @@ from bgjobd.store.written import Kind, Row
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         Kind.NEW_GROUP: statements.INSERT_GROUP,
+        Kind.RECEIVED: inbox.TAKE,
         Kind.NEW_JOB: statements.INSERT_JOB,
         Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
         Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
@@ -379,6 +381,8 @@ class Ledger:
             *needs.signalled,
             *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
         }
+        if needs.received:
+            batch.received = inbox.locked(self._execute, needs.received)
         if needs.valued:
             batch.valued = {
                 (job_id, number): valued

@@ -27,6 +27,9 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.written import Kind
 
+APPLICATIONS: Final = "submit"
+"""Who tells, where an application has sent something by its own transaction: no daemon calls itself so."""
+
 MOST_BYTES: Final = 7_900
 """PostgreSQL takes less than 8,000, with the id that it puts in."""
 

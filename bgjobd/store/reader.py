@@ -24,6 +24,7 @@ from bgjobd.store import (
     backfills,
     graphs,
     hosts,
+    inbox,
     kept_outputs,
     keys,
     news,
@@ -43,6 +44,7 @@ from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
+from bgjobd.store.inbox import Sent
 from bgjobd.store.items import SkippedRow
 from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
 from bgjobd.store.news import Missed, News
@@ -469,6 +471,10 @@ class Reader:
         """
         rows = self._dicts(hosts.SELECT_HOSTS)
         return [row | {name: json.loads(row[name]) for name in ("queues", "classes")} for row in rows]
+
+    def inbox(self, after: int, max_depth: int) -> Sequence[Sent]:
+        """What applications have sent by their own transactions, behind an id; of PostgreSQL alone."""
+        return inbox.waiting(self._database.connection().execute, after, max_depth)
 
     def pending_count(self) -> int:
         return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)

@@ -7,12 +7,13 @@ costs more than running it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import OP, SQL, BooleanField, Expression, Field, FloatField, IntegerField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import (
+    MODELS,
     BackgroundJob,
     Consequence,
     JobAttempt,
@@ -590,6 +591,30 @@ UPDATE_ATTEMPT_NOTED: Final = _compiled(
         }
     ).where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
 )
+
+
+class Copying(NamedTuple):
+    """A table: all of its rows in the order of its key, and the statement by which another database takes one."""
+
+    table: str
+    columns: tuple[str, ...]
+    select: str
+    insert: str
+
+
+def _copying(model: type[Model]) -> Copying:
+    table, columns = model._meta.table_name, tuple(model._meta.sorted_field_names)
+    listed = ", ".join(f'"{name}"' for name in columns)
+    key = ", ".join(f'"{field.name}"' for field in model._meta.get_primary_keys())
+    return Copying(
+        table,
+        columns,
+        f'SELECT {listed} FROM "{table}" ORDER BY {key}',
+        f'INSERT INTO "{table}" ({listed}) VALUES ({", ".join("?" * len(columns))})',
+    )
+
+
+COPYINGS: Final = tuple(_copying(model) for model in MODELS)
 
 
 def last_id(execute: Execute, count: int) -> int:

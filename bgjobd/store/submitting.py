@@ -6,18 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError
+from bgjob.errors import DuplicateError, IdempotencyConflictError, InvalidParameterError
 from bgjob.words import IfFailed
 from bgjobd.core import state_machine
 from bgjobd.core.edges import Standing, Ties
-from bgjobd.core.facts import BESIDE_CALL, REPLACED, CancelRequested, PredecessorMoved, Replaced, Submitted
+from bgjobd.core.facts import (
+    BESIDE_CALL,
+    REPLACED,
+    CancelRequested,
+    PredecessorMoved,
+    Refused,
+    Replaced,
+    Submitted,
+)
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Verdict, bounded
 from bgjobd.store import noting, uniques
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import CANCEL, Keyed, Overlay, Unsettled
 from bgjobd.store.committed import Stored, StoredFlow
-from bgjobd.store.items import Flow, GroupCancelled, Submission, Submitter
+from bgjobd.store.items import Flow, GroupCancelled, Received, Submission, Submitter
 from bgjobd.store.placing import Edge, Placing, check_owner, sealed
 from bgjobd.store.rows import edge_row, replaced_row, row_of_new, row_of_new_tied
 from bgjobd.store.written import Kind
@@ -48,6 +56,23 @@ def submit_flow(flow: Flow, overlay: Overlay) -> StoredFlow:
     for group_id in flow.seals:
         _seal(group_id, flow.submitter, overlay)
     return StoredFlow(tuple(stored), groups)
+
+
+def receive(item: Received, overlay: Overlay) -> Stored | None:
+    """The job under the id that its caller knows. Raises the refusals, and DuplicateError for one that is another."""
+    fact, by = item.fact, item.submitter
+    if fact.id not in overlay.batch.received:
+        return None
+    overlay.write(Kind.RECEIVED, {"id": fact.id})
+    if fact.ties is None:
+        (stored,) = submit(Submission((fact,), by), overlay)
+    else:
+        (stored,) = submit_flow(Flow((fact,), by), overlay).jobs
+    if stored.id != fact.id:
+        raise DuplicateError(id=stored.id)
+    if item.refused is not None:
+        apply_fact(fact.id, Refused(item.refused), overlay)
+    return stored
 
 
 _NO_TIES: Final = Ties()
@@ -124,8 +149,9 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
 def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     """The job that is made of the fact, under the next id. Raises QueueFullError."""
     overlay.check_room(fact.queue)
-    overlay.last_id += 1
-    fact = _shared(fact.numbered(overlay.last_id, by.job), by, overlay)
+    if not fact.id:
+        overlay.last_id += 1
+    fact = _shared(fact.numbered(fact.id or overlay.last_id, by.job), by, overlay)
     job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
     given = job, fact.digest, overlay.batch.now, by
     has_ties = fact.place is not None or fact.unique is not None or job.expires_at is not None

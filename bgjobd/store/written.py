@@ -59,6 +59,7 @@ class Kind(StrEnum):
     FREED_SIGNALS = auto()
     REVIEWED_JOB = auto()
     ENDED_OUTPUT = auto()
+    RECEIVED = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -18,6 +18,7 @@ from bgjobd.core.facts import (
     Fact,
     PredecessorDeleted,
     PredecessorMoved,
+    Refused,
     RetryRequested,
     SettledAsCompleted,
     SettledAsFailed,
@@ -51,6 +52,14 @@ from tests.core.samples import (
 )
 
 # The rows
+
+
+def test_a_job_that_is_refused_has_failed_with_the_reason_and_no_attempt() -> None:
+    job = advance(pending(), Refused("uid 33 may not submit"), NOW)
+    assert (job.status, job.error, job.attempt) == (Status.FAILED, "refused: uid 33 may not submit", 0)
+    assert job.finished_at == NOW
+    with pytest.raises(IllegalFactError):
+        advance(running(), Refused("too late"), NOW)
 
 
 def test_a_submitted_job_is_pending_with_what_the_caller_gave() -> None:

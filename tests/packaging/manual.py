@@ -308,6 +308,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Executable: "path or name",
     values.Text: "text",
     values.HostName: "name",
+    values.RoleName: "role",
     values.Key: "text of 1 to 255 characters",
     values.MethodName: "name",
     values.FunctionPath: "name with its module",

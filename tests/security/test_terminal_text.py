@@ -526,6 +526,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "status": (("status",), ("status", "--json")),
     "prune": (("prune", "--dry-run"), ("prune", "--dry-run", "--json"), ("prune", "--archive", HOSTILE)),
     "backup": (("backup",),),
+    "migrate": (("migrate", "--to", HOSTILE), ("migrate", "--to", f"postgresql://{HOSTILE}@[")),
     "debug": (("debug", "1", "--from", HOSTILE),),  # the others: tests/daemon/test_debug.py
     "units": (("units",),),
     "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),

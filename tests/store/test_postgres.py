@@ -23,15 +23,16 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import deletions, migrations, news, sql_functions, statements
+from bgjobd.store import deletions, inbox, migrations, news, sql_functions, statements
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
+from bgjobd.store.committed import Stored
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import NoDriverError, place_of
 from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import Deletion, Look
+from bgjobd.store.items import Deletion, Look, Received
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
@@ -44,6 +45,7 @@ from tests.store.samples import (
     COMPLETED,
     NO_SLOTS,
     NOW,
+    SUBMITTER,
     Engines,
     Store,
     asked,
@@ -386,6 +388,24 @@ def test_what_is_wrong_with_an_entry_is_raised_as_such_and_leaves_no_doubt(store
             write(store, wrong)
     assert len(store.messages(1)) == 1
     store.submit(asked())
+
+
+# What an application has submitted
+
+
+def test_what_came_in_is_stored_once_under_its_id_and_by_one_writer_alone(store: Store) -> None:
+    execute = store.database.connection().execute
+    (job_id,) = execute("SELECT submit('myapp.jobs.ExampleJob', 'run')").fetchone()
+    item = Received(asked(id=job_id), SUBMITTER)
+    with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
+        other.begin_writing()
+        assert inbox.locked(other.connection().execute, [job_id]) == {job_id}
+        assert store.answer(item) is None
+        other.roll_back()
+    assert store.answer(item) == Stored(job_id, created=True)
+    assert store.answer(item) is None
+    assert store.count("inbox") == 0
+    assert min(store.submit(asked())) > job_id
 
 
 # Connections that break

@@ -169,6 +169,10 @@ class PostgresConnection:
         with as_peewees_own:
             return self._open().execute(sql, values)
 
+    def told_backend(self) -> int:
+        """The pid of what serves this session, as the server said it, or what speaks for the server."""
+        return int(self._real.info.backend_pid)
+
     def begin(self, guard: str) -> tuple[str, bool]:
         """Begin a transaction that writes, in one message; by which id the server knows it, and whether this query has
         found a row.

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bgjobd.store.engines import postgres_inbox
 from bgjobd.store.engines.postgres_functions import COUNTING, FUNCTIONS
 from bgjobd.store.migrations import STEPS
 
@@ -61,6 +62,9 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         f"WHERE {_READY} AND host_wanted IS NULL",
         f"CREATE INDEX jobs_pinned ON background_jobs (host_wanted, queue, class_name, priority DESC, turn, id) "
         f"WHERE {_READY} AND host_wanted IS NOT NULL",
+        _table(postgres_inbox.INBOX),
+        postgres_inbox.FUNCTION,
+        *postgres_inbox.RIGHTS,
     ),
     18: (
         "CREATE SEQUENCE error_ids",

@@ -1,0 +1,108 @@
+"""The inbox: what applications have submitted by PostgreSQL's `bgjobd.submit`, in their own transactions.
+
+Each becomes a job, held against what the same request would be held against at the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from bgjob.errors import (
+    QueueFullError,
+    RequestError,
+    ShuttingDownError,
+    StorageUnavailableError,
+)
+from bgjobd.api.access import Grants
+from bgjobd.api.submissions import received, submitter
+from bgjobd.core.facts import Submitted
+from bgjobd.core.job import Call, RetryPolicy
+from bgjobd.store.inbox import Sent
+from bgjobd.store.items import Received, Submitter
+from bgjobd.store.reader import Reader
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+_LATER: Final = (QueueFullError, StorageUnavailableError, ShuttingDownError)
+"""What says nothing of the request: it stays where it is, for the next look."""
+
+_NOBODY: Final = Submitter(None, None, None)
+
+
+class Inbox:
+    """Looks at each notice of the database, and once a beat, for a notice may be lost."""
+
+    def __init__(self, daemon: Daemon, grants: Grants) -> None:
+        self._daemon = daemon
+        self._grants = grants
+        self._wanted = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something may have come in."""
+        self._wanted.set()
+
+    async def keep(self) -> None:
+        """Look until the daemon ends."""
+        while True:
+            self._wanted.clear()
+            try:
+                await self.look()
+            except ShuttingDownError:
+                return
+            except StorageUnavailableError:
+                pass  # the log has that already
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._daemon.config.hosts.beat):
+                    await self._wanted.wait()
+
+    async def look(self) -> None:
+        """Make jobs of all that is there. Raises StorageUnavailableError, ShuttingDownError."""
+        after = 0
+        while some := await self._behind(after):
+            for sent in some:
+                with suppress(QueueFullError):
+                    await self._take_up(sent)
+            after = some[-1].id
+
+    async def take_in(self, job_id: int) -> bool:
+        """Make a job of this one now, for somebody asks for it; whether it was there."""
+        some = await self._behind(job_id - 1)
+        if not some or some[0].id != job_id:
+            return False
+        await self._take_up(some[0])
+        return True
+
+    async def _behind(self, after: int) -> Sequence[Sent]:
+        depth = self._daemon.config.socket.max_depth
+        return await self._daemon.readers.read(partial(Reader.inbox, after=after, max_depth=depth))
+
+    async def _take_up(self, sent: Sent) -> None:
+        try:
+            item = await self._as_asked(sent)
+            await self._daemon.record(item)
+        except _LATER:
+            raise
+        except RequestError as error:
+            await self._daemon.record(Received(_bare(sent, self._queue()), _NOBODY, str(error)))
+
+    async def _as_asked(self, sent: Sent) -> Received:
+        caller = self._grants.caller_of(sent.role)
+        if isinstance(sent.asked, RequestError):
+            raise sent.asked
+        fact = await received(self._grants, self._daemon, sent.asked, caller)
+        by = replace(submitter(caller, self._grants), pid=None)
+        return Received(replace(fact, id=sent.id), by)
+
+    def _queue(self) -> str:
+        return next(iter(self._daemon.config.queues))
+
+
+def _bare(sent: Sent, queue: str) -> Submitted:
+    """What is stored of a refused one: its parameters are not, for nobody knows which of them are secret."""
+    return Submitted(sent.id, Call(sent.class_name, sent.method_name, "{}"), 0, RetryPolicy(), queue)

@@ -1,0 +1,217 @@
+"""`bgjobd check` of a PostgreSQL: what a look at the server, and at other hosts, comes to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from bgjobd.commands import check as checking
+from bgjobd.commands import check_database
+from bgjobd.commands.findings import Finding, Severity
+from bgjobd.config import loading, sections
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.migrations import STEPS
+from bgjobd.store.server_look import KnownHost, OldSnapshot, ServerLook, look
+from tests.postgresql import USER, PostgreSQL
+
+WELL = ServerLook(
+    version=170002,
+    encoding="UTF8",
+    user="bgjobd",
+    settings={"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"},
+    round_trip=0.0002,
+    connections=97,
+    schema=len(STEPS),
+)
+WEB2 = KnownHost("u2", "web2", "1.0", '["default"]', 3.0, 600.0, has_left=False)
+
+
+def config(tmp_path: Path, more: str = "", environ: dict[str, str] | None = None) -> sections.Config:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text(
+        "[daemon]\nsocket = 's.sock'\nstate_dir = 'state'\nruntime_dir = 'run'\nlog_dir = 'log'\n"
+        f"[web]\nenabled = false\n[hosts]\nname = 'web1'\n{more}"
+    )
+    return loading.load(file, environ or {}, is_root=False)
+
+
+def told(tmp_path: Path, seen: ServerLook, more: str = "") -> list[Finding]:
+    """What is not well."""
+    found = check_database.judge(seen, config(tmp_path, more), "1.0")
+    return [one for one in found if one.severity is not Severity.OK]
+
+
+def test_a_server_that_is_well_is_told_with_its_version_and_distance(tmp_path: Path) -> None:
+    found = check_database.judge(WELL, config(tmp_path), "1.0")
+    assert [str(one).split(maxsplit=1)[1] for one in found] == [
+        f"database: PostgreSQL 17, UTF-8, schema version {len(STEPS)} of {len(STEPS)}, as role bgjobd",
+        "database: a round trip takes 0.2 ms",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity", "message"),
+    [
+        (replace(WELL, version=130004), Severity.BROKEN, "it is PostgreSQL 13, and 14 is the oldest"),
+        (replace(WELL, encoding="LATIN1"), Severity.BROKEN, "its encoding is LATIN1"),
+        (replace(WELL, is_switched=True), Severity.BROKEN, "as one in transaction mode"),
+        (replace(WELL, is_relayed=True), Severity.REMARK, "something speaks for the server"),
+        (
+            replace(WELL, of_others=("hosts",)),
+            Severity.BROKEN,
+            "does not own all tables of schema bgjobd (hosts)",
+        ),
+        (replace(WELL, can_make=False), Severity.BROKEN, "GRANT CREATE, USAGE ON SCHEMA bgjobd TO bgjobd"),
+        (
+            replace(WELL, can_make=False, schema=0),
+            Severity.BROKEN,
+            "CREATE SCHEMA bgjobd AUTHORIZATION bgjobd",
+        ),
+        (replace(WELL, settings={"fsync": "off"}), Severity.DOUBTFUL, "ALTER SYSTEM SET fsync = on"),
+        (replace(WELL, settings={"full_page_writes": "off"}), Severity.DOUBTFUL, "full_page_writes is off"),
+        (
+            replace(WELL, settings={"synchronous_commit": "off"}),
+            Severity.DOUBTFUL,
+            "ALTER ROLE bgjobd SET synchronous_commit = on",
+        ),
+        (replace(WELL, round_trip=0.006), Severity.REMARK, "a round trip takes 6.0 ms"),
+        (
+            replace(WELL, clock_difference=-6.0),
+            Severity.DOUBTFUL,
+            "the server's is 6 s behind this machine's",
+        ),
+        (
+            replace(WELL, connections=3),
+            Severity.DOUBTFUL,
+            "1 daemons take 4 connections, and the server has 3",
+        ),
+        (
+            replace(WELL, connections=7, hosts=(WEB2,)),
+            Severity.DOUBTFUL,
+            "2 daemons take 8 connections, and the server has 7",
+        ),
+        (replace(WELL, snapshot=OldSnapshot(7, 61.0, "ada, psql")), Severity.REMARK, "process 7 (ada, psql)"),
+        (replace(WELL, snapshot=OldSnapshot(7, 3601.0, "ada")), Severity.DOUBTFUL, "pg_terminate_backend(7)"),
+        (replace(WELL, hosts=(replace(WEB2, name="web1"),)), Severity.BROKEN, "another one is called web1"),
+        (
+            replace(WELL, hosts=(replace(WEB2, away=601.0),)),
+            Severity.REMARK,
+            "web2 has not been seen for 601 s",
+        ),
+        (
+            replace(WELL, hosts=(replace(WEB2, version="0.9"),)),
+            Severity.REMARK,
+            "web2 runs bgjobd 0.9, and this",
+        ),
+    ],
+)
+def test_what_is_not_well_is_told_with_what_to_do(
+    tmp_path: Path, seen: ServerLook, severity: Severity, message: str
+) -> None:
+    (found,) = told(tmp_path, seen)
+    assert found.severity is severity
+    assert message in found.told
+    assert ";" in found.told
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(WELL, hosts=(WEB2,)),
+        replace(WELL, hosts=(replace(WEB2, name="web1", has_left=True),)),
+        replace(WELL, snapshot=OldSnapshot(7, 59.0, "ada")),
+        replace(WELL, clock_difference=4.9, round_trip=0.005),
+    ],
+    ids=["a host that lives", "a host of the same name that left", "a young snapshot", "near enough"],
+)
+def test_what_is_well_is_not_complained_of(tmp_path: Path, seen: ServerLook) -> None:
+    assert told(tmp_path, seen) == []
+
+
+def test_the_own_host_is_no_other_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "host.json").write_text('{"uuid": "u2"}')
+    assert told(tmp_path, replace(WELL, hosts=(replace(WEB2, name="web1"),))) == []
+
+
+def test_queues_that_another_host_has_as_well_are_told(tmp_path: Path) -> None:
+    found = check_database.judge(replace(WELL, hosts=(WEB2,)), config(tmp_path), "1.0")
+    assert "hosts: queue default is shared with web2" in [one.told for one in found]
+
+
+def test_roles_that_may_submit_and_cannot_are_told_with_the_statements(tmp_path: Path) -> None:
+    seen = replace(WELL, may_submit=False)
+    assert told(tmp_path, seen) == []
+    (found,) = told(tmp_path, seen, "[access.roles]\nshop = 'www-data'\n")
+    assert found.severity is Severity.DOUBTFUL
+    assert "GRANT EXECUTE ON FUNCTION bgjobd.submit TO bgjobd_submitter" in found.told
+
+
+def test_a_grace_that_outlasts_the_time_to_end_what_others_may_repeat_is_told(tmp_path: Path) -> None:
+    more = "lost_after = '60s'\n[approved]\n'shop.Slow' = {{ stop_grace = '{}' }}\n'shop.Once' = {{ {} }}"
+    once = "stop_grace = '1h', retry_lost = false"
+    (found,) = told(tmp_path, WELL, more.format("25s", once))
+    assert found.severity is Severity.BROKEN
+    assert "stop_grace of shop.Slow is 25 s, and may be 24 s at most" in found.told
+    assert told(tmp_path, WELL, more.format("24s", once)) == []
+
+
+# A real server
+
+
+@pytest.fixture
+def place(postgresql: PostgreSQL) -> Postgres:
+    place = Postgres(postgresql.dsn(postgresql.database()))
+    place.prepare(lambda: None)
+    return place
+
+
+def test_a_look_finds_the_server_as_it_is(place: Postgres) -> None:
+    with psycopg.connect(place.address, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO bgjobd.hosts (uuid, name, boot_id, term, beats, seen_at, lost_after, version, schema, slots, "
+            "queues, classes) SELECT 'u2', 'web2', 'b', 1, 1, to_char(now() AT TIME ZONE 'UTC' - interval '1 minute', "
+            """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 600, '1.0', 18, 4, '["default"]', '[]'"""
+        )
+    with psycopg.connect(place.address) as old:
+        old.execute("SELECT txid_current()")
+        pid = old.info.backend_pid
+        seen = look(place)
+    assert (seen.encoding, seen.user, seen.schema) == ("UTF8", USER, len(STEPS))
+    assert (seen.is_switched, seen.is_relayed, seen.of_others) == (False, False, ())
+    assert seen.can_make
+    assert seen.may_submit
+    assert seen.settings["fsync"] == "off"
+    assert abs(seen.clock_difference) < 5
+    assert seen.snapshot is not None
+    assert seen.snapshot.pid == pid
+    (host,) = seen.hosts
+    assert (host.name, host.lives, 55 < host.away < 90) == ("web2", True, True)
+
+
+def test_a_role_that_may_make_nothing_is_seen(postgresql: PostgreSQL, place: Postgres) -> None:
+    with psycopg.connect(place.address, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"CREATE ROLE guest_of_{name} LOGIN")
+        connection.execute(f"GRANT USAGE ON SCHEMA bgjobd TO guest_of_{name}")
+        connection.execute(f"GRANT SELECT ON bgjobd.schema_version, bgjobd.hosts TO guest_of_{name}")
+    seen = look(Postgres(place.address.replace(f"user={USER}", f"user=guest_of_{name}")))
+    assert not seen.can_make
+    assert "background_jobs" in seen.of_others
+
+
+def test_check_tells_of_the_server_and_names_one_that_is_away_once(
+    tmp_path: Path, postgresql: PostgreSQL, place: Postgres
+) -> None:
+    with psycopg.connect(place.address) as connection:
+        name = connection.info.dbname
+    address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
+    lines = str(checking.check(config(tmp_path, environ={"BGJOBD_DAEMON__DATABASE": address}))).splitlines()
+    assert any("fsync is off" in line for line in lines)
+    nowhere = f"postgresql:///shop?host={quote(str(tmp_path), safe='')}"
+    lines = str(checking.check(config(tmp_path, environ={"BGJOBD_DAEMON__DATABASE": nowhere}))).splitlines()
+    assert len([line for line in lines if "cannot be used" in line]) == 1
