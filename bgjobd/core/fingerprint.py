@@ -11,6 +11,16 @@ from bgjobd.core.job import Call, Ending
 LONGEST_MESSAGE: Final = 1000
 """Characters of an error's message that are kept beside its attempts."""
 
+MOST_ERRORS: Final = 10_000
+MOST_NAMES: Final = 500
+"""So many errors are known, those seen last, and so many of them by the words of a class's own."""
+
+_DAY: Final = 86_400.0
+NEW_FOR: Final = _DAY
+BACK_AFTER: Final = 14 * _DAY
+KEPT_FOR: Final = 90 * _DAY
+"""Seconds: an error is new, or back, for so long; it is back after such a silence, and forgotten after such a one."""
+
 OTHER: Final = "(other)"
 """What a class's errors are called that would be one too many of those which it has named."""
 

@@ -58,6 +58,8 @@ class Kind(StrEnum):
     FORGOTTEN_STATE = auto()
     FREED_SIGNALS = auto()
     REVIEWED_JOB = auto()
+    FAILED_BY_ERROR = auto()
+    ERROR_OF_ATTEMPT = auto()  # which errors.record() writes, once all else is
 
 
 Written = Mapping[Kind, Sequence[Row]]
