@@ -11,7 +11,19 @@ from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import again, groups, looking, reviews, schedules, schemas, signals, steps, streams, values
+from bgjobd.api import (
+    again,
+    errors,
+    groups,
+    looking,
+    reviews,
+    schedules,
+    schemas,
+    signals,
+    steps,
+    streams,
+    values,
+)
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
@@ -65,6 +77,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         group=given.group,
         key=given.key,
         again_of=given.again_of,
+        error=given.error,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -303,6 +316,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Resume": (QueueName, resume),
     "List": (schemas.List, list_jobs),
     "Logs": (schemas.Logs, logs),
+    "Errors": (schemas.Errors, errors.errors),
+    "Error": (schemas.ErrorId, errors.error),
     "Output": (schemas.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),

@@ -298,6 +298,19 @@ class List(Input):
     group: Id | None = None
     key: Key | None = None
     again_of: Id | None = None
+    error: Id | None = None
+
+
+class Errors(Input):
+    since: str | None = None
+    class_name: str | None = None
+    new: bool | None = None
+    before: Annotated[str, Field(max_length=100)] | None = None
+    limit: Limit | None = None
+
+
+class ErrorId(Input):
+    id: Id
 
 
 class Logs(Input):

@@ -364,20 +364,22 @@ class AsyncClient(GroupingClient):
         group: AsyncJobGroup | int | None = None,
         key: str | None = None,
         again_of: int | None = None,
+        error: int | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
     ) -> Page[JsonObject]:
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
-        `key` is the one that they share, not that of idempotency; `again_of`: those that run a job's call again.
+        `key` is the one that they share, not that of idempotency; `again_of`: those that run a job's call again,
+        `error`: those of which an error has ended an attempt.
 
         Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         names = status, queue, class_name, method_name, search, before, limit, count
-        call = calls.list_jobs(*names, since, schedule, group, key, again_of)
+        call = calls.list_jobs(*names, since, schedule, group, key, again_of, error)
         return await self._call(call)
 
     async def _with_all_attempts(self, read: JobRead) -> JsonObject:

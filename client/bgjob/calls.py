@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, Ty
 from bgjob import answers, codec, predecessors, values
 from bgjob.answers import (
     Backfilled,
+    ErrorRead,
     Graph,
     JobRead,
     Key,
@@ -274,6 +275,7 @@ def list_jobs(
     group: Predecessor | int | None = None,
     key: str | None = None,
     again_of: int | None = None,
+    error: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -293,6 +295,7 @@ def list_jobs(
         group=None if group is None else predecessors.in_group(group)["id"],
         key=key,
         again_of=again_of,
+        error=error,
     )
 
 
@@ -535,6 +538,26 @@ def keys(
     return _call(
         "Keys", answers.keys, queue=queue, search=search, after=after, limit=limit, busiest=busiest or None
     )
+
+
+def errors(
+    since: Any, class_name: str | type | None, new: bool, before: str | None, limit: int | None
+) -> Call[PageBy[JsonObject, str]]:
+    """Errors, those that were met last first."""
+    return _call(
+        "Errors",
+        answers.errors,
+        since=plain_time(since),
+        class_name=class_or_none(class_name),
+        new=new or None,
+        before=before,
+        limit=limit,
+    )
+
+
+def error(error_id: int) -> Call[ErrorRead]:
+    """An error with its classes and its latest traceback."""
+    return _call("Error", answers.error, id=error_id)
 
 
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:
