@@ -17,6 +17,7 @@ from bgjob.answers import is_for_review
 from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
+    ErrorGroupNotFoundError,
     GroupNotFoundError,
     InvalidStateError,
     JobNotFoundError,
@@ -28,6 +29,7 @@ from bgjob.words import FINAL, EntryType, Status
 
 from .addresses import ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
+from .errors import ErrorViews
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .groups import GroupViews
@@ -60,6 +62,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     JobNotFoundError: (404, "no_job"),
     ScheduleNotFoundError: (404, "no_schedule"),
     GroupNotFoundError: (404, "no_group"),
+    ErrorGroupNotFoundError: (404, "no_error"),
     BehindFailedError: (409, "behind_failed"),
     InvalidStateError: (409, "too_late"),
     PermissionDeniedError: (403, "denied"),
@@ -84,6 +87,7 @@ class Page:
         self._stacks = Stacks()
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
+        self.errors = ErrorViews(self._slow, settings.per_page, self._shown)
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
@@ -143,6 +147,7 @@ class Page:
             schedule=view.schedule or None,
             group=view.group,
             key=view.key or None,
+            error=view.error,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -160,7 +165,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status or view.since or view.key else self._client
+        return self._slow if view.q or view.status or view.since or view.key or view.error else self._client
 
     def _listed(
         self,
@@ -413,6 +418,10 @@ def _of_groups(view: Callable[..., Response]) -> Callable[..., Response]:
     return lambda page, request, *number: view(page.groups, request, *map(int, number))
 
 
+def _of_errors(view: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda page, request, *number: view(page.errors, request, *map(int, number))
+
+
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
@@ -425,6 +434,8 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/jobs/({ID})/stack", Page.stack),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
+        ("GET", r"/errors", _of_errors(ErrorViews.overview)),
+        ("GET", rf"/errors/({ID})", _of_errors(ErrorViews.one)),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),
         ("GET", rf"/groups/({ID})", _of_groups(GroupViews.one)),
         ("POST", rf"/groups/({ID})/retry", _of_groups(GroupViews.retry)),

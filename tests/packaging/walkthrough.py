@@ -46,6 +46,7 @@ PAGES = [
                 "keys",
                 "steps",
                 "stuck-jobs",
+                "errors",
             ),
         )
     ),
