@@ -15,6 +15,7 @@ from bgjobd.core.fingerprint import BACK_AFTER, KEPT_FOR, MOST_NAMES, NEW_FOR, O
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import errors
+from bgjobd.store.audit import Audit, OddError
 from bgjobd.store.committed import TrimmedErrors
 from bgjobd.store.error_pages import ErrorFilter, new_since
 from bgjobd.store.filters import JobFilter
@@ -311,7 +312,9 @@ def test_the_jobs_of_an_error_are_listed_each_once(store: Store, reader: Reader)
         totals: set[int | None] = set()
         before = None
         while True:
-            page = reader.list(JobFilter(**wanted), now=store.now, before=before, limit=1, count=100)
+            page = reader.list(
+                JobFilter(**wanted), now=store.now, before=before, limit=1, count=100, budget=60.0
+            )
             totals.add(page.total)
             found += [job["id"] for job in page.rows]
             before = page.next
@@ -339,3 +342,20 @@ def test_a_retry_of_a_job_that_failed_by_an_error_takes_nothing_back(store: Stor
     (job_id,) = fail(store, raising(1))
     store.commit(retries(job_id), lanes=LANES)
     assert [(row["attempts"], row["failed"]) for row in rows(store)] == [(1, 1)]
+
+
+# The books
+
+
+def test_the_books_tell_of_an_error_that_counts_less_than_it_has_ended(store: Store) -> None:
+    fail(store, raising(1), raising(1), raising(2))
+    audit = Audit(store.state_dir)
+    assert audit.odd_errors() == ()
+    store.database.execute_sql("UPDATE error_groups SET attempts = 1 WHERE id = 1")
+    store.database.execute_sql("UPDATE error_groups SET failed = 9 WHERE id = 2")
+    assert audit.odd_errors() == (
+        OddError(1, "it counts 1 attempts, and 2 say that it has ended them"),
+        OddError(1, "it counts 2 jobs that failed by it, and 1 attempts"),
+        OddError(2, "it counts 9 jobs that failed by it, and 1 attempts"),
+    )
+    audit.close()
