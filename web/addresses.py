@@ -44,7 +44,8 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts)?(?:\?[!-\[\]-~]*)?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts)?"
+    r"(?:\?[!-\[\]-~]*)?"
 )
 
 
@@ -77,8 +78,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group`, `key` and `host` those whose jobs are shown. Of schedules `upto` are
-    on the pages before.
+    `since` is a span: `1h`; `schedule`, `group`, `key`, `host` and `error` those whose jobs are shown. Of schedules
+    `upto` are on the pages before.
     """
 
     path: str
@@ -94,6 +95,7 @@ class View:
     group: int | None = None
     key: str = ""
     host: str = ""
+    error: int | None = None
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -110,18 +112,20 @@ class View:
             page=page if upto is not None else 1,
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
-            since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
+            since=since if path in ("/jobs", "/errors") and _SPAN.fullmatch(since) else "",
             schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, quoted(schedule)) else "",
             group=_number(query.get("group", ""), 1, _LARGEST) if path == "/jobs" else None,
             key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
             host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
+            error=_number(query.get("error", ""), 1, _LARGEST) if path == "/jobs" else None,
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        names = ("q", "status", "since", "schedule", "group", "key", "host", "per", "page", "upto", "at")
+        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error")
+        names = (*shown, "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
         }

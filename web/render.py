@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
+from bgjob.fingerprints import is_of_library
 from bgjob.text import (
-    is_of_library,
     key_rules,
     raised,
     retries_spent,

@@ -18,6 +18,7 @@ from bgjob.errors import (
     BehindFailedError,
     DaemonUnavailableError,
     ElsewhereError,
+    ErrorGroupNotFoundError,
     GroupNotFoundError,
     InvalidStateError,
     JobNotFoundError,
@@ -29,6 +30,7 @@ from bgjob.words import FINAL, EntryType, Status
 
 from .addresses import ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
+from .errors import ErrorViews
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .groups import GroupViews
@@ -61,6 +63,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     JobNotFoundError: (404, "no_job"),
     ScheduleNotFoundError: (404, "no_schedule"),
     GroupNotFoundError: (404, "no_group"),
+    ErrorGroupNotFoundError: (404, "no_error"),
     BehindFailedError: (409, "behind_failed"),
     ElsewhereError: (409, "elsewhere"),
     InvalidStateError: (409, "too_late"),
@@ -86,6 +89,7 @@ class Page:
         self._stacks = Stacks()
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
+        self.errors = ErrorViews(self._slow, settings.per_page, self._shown)
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
@@ -146,6 +150,7 @@ class Page:
             group=view.group,
             key=view.key or None,
             host=view.host or None,
+            error=view.error,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -163,7 +168,8 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status or view.since or view.key or view.host else self._client
+        narrows = view.q or view.status or view.since or view.key or view.host or view.error
+        return self._slow if narrows else self._client
 
     def _listed(
         self,
@@ -429,6 +435,10 @@ def _of_groups(view: Callable[..., Response]) -> Callable[..., Response]:
     return lambda page, request, *number: view(page.groups, request, *map(int, number))
 
 
+def _of_errors(view: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda page, request, *number: view(page.errors, request, *map(int, number))
+
+
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
@@ -441,6 +451,8 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/jobs/({ID})/stack", Page.stack),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
+        ("GET", r"/errors", _of_errors(ErrorViews.overview)),
+        ("GET", rf"/errors/({ID})", _of_errors(ErrorViews.one)),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),
         ("GET", rf"/groups/({ID})", _of_groups(GroupViews.one)),
         ("POST", rf"/groups/({ID})/retry", _of_groups(GroupViews.retry)),

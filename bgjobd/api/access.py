@@ -54,6 +54,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Get": Right.READ,
     "List": Right.READ,
     "Logs": Right.READ,
+    "Errors": Right.READ,
+    "Error": Right.READ,
     "Wait": Right.READ,
     "Watch": Right.READ,
     "Output": Right.READ,

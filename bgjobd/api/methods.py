@@ -13,6 +13,7 @@ from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
+    errors,
     groups,
     hosts,
     looking,
@@ -95,6 +96,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         key=given.key,
         again_of=given.again_of,
         host=given.host,
+        error=given.error,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -337,6 +339,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Resume": (QueueName, resume),
     "List": (schemas.List, list_jobs),
     "Logs": (schemas.Logs, logs),
+    "Errors": (schemas.Errors, errors.errors),
+    "Error": (schemas.ErrorId, errors.error),
     "Output": (schemas.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),

@@ -304,10 +304,23 @@ class List(Input):
     key: Key | None = None
     again_of: Id | None = None
     host: str | None = None
+    error: Id | None = None
 
 
 class Running(Input):
     host: str | None = None
+
+
+class Errors(Input):
+    since: str | None = None
+    class_name: str | None = None
+    new: bool | None = None
+    before: Annotated[str, Field(max_length=100)] | None = None
+    limit: Limit | None = None
+
+
+class ErrorId(Input):
+    id: Id
 
 
 class Logs(Input):

@@ -21,6 +21,7 @@ from bgjobd.store.audit import (
     BookedSchedule,
     Counts,
     Entry,
+    OddError,
     OddGroup,
     Oddity,
     OddOccurrence,
@@ -79,6 +80,7 @@ class Snapshot:
     odd_occurrences: tuple[OddOccurrence, ...] = ()
     odd_groups: tuple[OddGroup, ...] = ()
     odd_queues: tuple[OddQueue, ...] = ()
+    odd_errors: tuple[OddError, ...] = ()
     schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
@@ -131,6 +133,7 @@ def judge(look: Snapshot) -> Books:
         *_contradictions(look),
         *_of_groups(look),
         *_of_queues(look),
+        *_of_errors(look),
         *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
@@ -172,6 +175,11 @@ def _of_groups(look: Snapshot) -> Iterator[Discrepancy]:
 def _of_queues(look: Snapshot) -> Iterator[Discrepancy]:
     for odd in look.odd_queues:
         yield Discrepancy(f"queue {odd.name}", odd.told, odd.told, _LOG)
+
+
+def _of_errors(look: Snapshot) -> Iterator[Discrepancy]:
+    for odd in look.odd_errors:
+        yield Discrepancy(f"error {odd.id}", odd.told, odd.told, _LOG)
 
 
 def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:

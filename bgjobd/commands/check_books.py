@@ -79,6 +79,7 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
             odd_occurrences=books.odd_occurrences(),
             odd_groups=books.odd_groups(),
             odd_queues=books.odd_queues(),
+            odd_errors=books.odd_errors(),
             schedules=books.schedules(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from bgjob.fingerprints import Whence
 from bgjob.words import LONGEST_THROTTLE, Backoff, IfFailed, Outcome, Status, Throttle, UniqueWhile
 from bgjobd.core.masking import masked_text
 from bgjobd.core.waiting import Wait, signal_of
@@ -231,6 +232,7 @@ class Ending:
     wait: Wait | None = None
     until: float | None = None
     for_review: bool = False
+    whence: Whence | None = None
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -245,6 +247,7 @@ class Ending:
         may_retry: bool = True,
         delay: float | None = None,
         error_class: str | None = None,
+        whence: Whence | None = None,
     ) -> Ending:
         return cls(
             Outcome.FAILED,
@@ -254,6 +257,7 @@ class Ending:
             delay=delay,
             may_retry=may_retry,
             error_class=error_class,
+            whence=whence,
         )
 
     @classmethod

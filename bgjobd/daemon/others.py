@@ -39,8 +39,8 @@ Stop = tuple[AttemptKey, StopReason]
 class Others:
     """Hears of the others' commits, and has who waits or follows here hear of them; on the loop only.
 
-    `lanes` are those that are open, `on_sent` hears that an application has sent something, `call_others` gets this daemon's name while others listen, else None. `say` writes
-    a line about the daemon itself.
+    `lanes` are those that are open, `on_sent` hears that an application has sent something, `call_others` gets this
+    daemon's name while others listen, else None. `say` writes a line about the daemon itself.
     """
 
     def __init__(

@@ -14,9 +14,11 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
+from bgjobd.core.fingerprint import KEPT_FOR
 from bgjobd.store.committed import (
     Deleted,
     Trimmed,
+    TrimmedErrors,
     TrimmedGroups,
     TrimmedKeys,
     TrimmedOccurrences,
@@ -24,6 +26,7 @@ from bgjobd.store.committed import (
 )
 from bgjobd.store.items import (
     Deletion,
+    ErrorTrimming,
     GroupTrimming,
     Item,
     KeyTrimming,
@@ -241,6 +244,7 @@ class Retention:
                 groups = await self._trim_groups(now - kept.completed)
                 occurrences = await self._trim_occurrences(now - kept.completed)
             keys = await self._trim_keys() + await self._trim_rates()
+            keys += await self._trim_errors(now - KEPT_FOR)
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
@@ -280,6 +284,16 @@ class Retention:
                 return rows
             after = trimmed.next
 
+    async def _trim_errors(self, before: float) -> int:
+        """Forget the errors that nobody has met since; how many."""
+        rows = 0
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedErrors = await self._record(ErrorTrimming(before))
+            rows += trimmed.rows
+            if not trimmed.has_more:
+                return rows
+
     async def _trim_occurrences(self, before: float) -> int:
         """Delete the rows of occurrences from before that time; how many."""
         rows, after = 0, ""
@@ -315,7 +329,9 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
 
 
 def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
-    """When the first job, log entry, group without members, occurrence, passed unique key or full bucket is old."""
+    """When the first job, log entry, group without members, occurrence, passed unique key, full bucket or error is
+    old.
+    """
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
     ]
@@ -328,6 +344,8 @@ def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | 
         due.append(until)
     if (full_at := reader.old.first_full_bucket()) is not None:
         due.append(full_at)
+    if (met_at := reader.old.oldest_error()) is not None:
+        due.append(met_at + KEPT_FOR)
     return min(due, default=None)
 
 

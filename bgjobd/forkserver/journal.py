@@ -22,6 +22,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from . import libc
+from .fingerprints import Whence
 
 Record = dict[str, Any]
 
@@ -200,12 +201,14 @@ def failed(
     delay: float | None = None,
     exceeded: Record | None = None,
     error_class: str | None = None,
+    whence: Whence | None = None,
 ) -> bytes:
     """The line of an `outcome` record for a method that raised; `delay` is the job's own wish, in seconds.
 
     `exceeded` names the limit that the error was about, how many bytes were used, and the most that may be;
-    `error_class` is the type with its module, where that can be told.
+    `error_class` is the type with its module, `whence` which error it is, where that can be told.
     """
+    told = {} if whence is None else {name: value for name, value in whence._asdict().items() if value}
     return _line(
         {
             "type": "outcome",
@@ -218,6 +221,7 @@ def failed(
             "may_retry": may_retry,
             "delay": delay,
             "exceeded": exceeded,
+            **told,
         }
     )
 
@@ -295,6 +299,9 @@ def shortened(line: bytes) -> bytes | None:
         "error_type": record["error_type"][:_SHORT_NAME],
         "error_class": record["error_class"] if is_short else None,
     }
+    for name in ("place", "line", "name"):
+        if len(record.get(name, "")) > _SHORT_NAME:
+            del record[name]
     most = _SHORT // 2
     while len(line) > _SHORT:
         record |= {"error_message": record["error_message"][:most], "traceback": record["traceback"][-most:]}

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
-from .error_texts import name_of, path_of, text_of, traceback_of
+from .error_texts import kind_of, name_of, path_of, text_of, traceback_of
+from .fingerprints import Whence, whence_of
 from .masking import scrubbed
 
 if TYPE_CHECKING:
@@ -92,7 +93,16 @@ def outcome_of_error(error: BaseException, order: Order, delay: float | None, sa
         delay=delay,
         exceeded=None if exceeded is None else exceeded._asdict(),
         error_class=None if path is None else scrubbed(path, order),
+        whence=_try_whence(error, order),
     )
+
+
+def _try_whence(error: BaseException, order: Order) -> Whence | None:
+    """Which error it is; None where its class resists being looked at, or there is no memory for it."""
+    try:
+        return whence_of(error, kind_of, text_of, lambda text: scrubbed(text, order))
+    except Exception:  # how the attempt ended is worth more
+        return None
 
 
 def result_text(result: Any) -> str:

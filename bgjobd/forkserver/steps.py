@@ -5,7 +5,6 @@ journal.
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
+from .fingerprints import sha256
 from .recorder import ValueRecorder
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def seed_of(database_id: str, job_id: int, life: int) -> str:
 
 def token_of(seed: str, name: str) -> str:
     """The token of the step of this name."""
-    return str(_sha256(f"step\0{seed}\0{name}".encode()).hexdigest())[:32]
+    return str(sha256(f"step\0{seed}\0{name}".encode()).hexdigest())[:32]
 
 
 class StepKeeper:
@@ -140,17 +140,6 @@ def with_room(write: Callable[[], None]) -> None:
             return
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _plain_sha256() -> Any:
-    """hashlib's without OpenSSL, which is dear: Python's own since 3.12, that of those before, or whatever there is."""
-    for name in ("_sha2", "_sha256"):
-        with suppress(ImportError):
-            return importlib.import_module(name).sha256
-    return importlib.import_module("hashlib").sha256
-
-
-_sha256 = _plain_sha256()
 
 
 def open_carry(spool: int, order: Order) -> int | None:

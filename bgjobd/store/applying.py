@@ -33,13 +33,14 @@ from bgjobd.core.facts import (
     StepSettled,
     ValuesTaken,
 )
+from bgjobd.core.fingerprint import try_error
 from bgjobd.core.job import Carried, Ending, Job
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
-from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.batch import Batch, Met, Overlay
 from bgjobd.store.committed import EndedAttempt
 from bgjobd.store.items import JobsChanged, Submitter
 from bgjobd.store.rows import (
@@ -71,6 +72,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+        if fact.ending.outcome is not Outcome.COMPLETED:
+            _meet_error(before, fact, after, overlay)
         if fact.ending.wait is not None and after.status is Status.PENDING:
             after = _open_wait(after, fact, fact.ending.wait, overlay)
         if fact.ending.throttles is not None and after.status is Status.PENDING:
@@ -89,6 +92,15 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
 
 _ASKED_FOR: Final = (CancelRequested, RetryRequested, Changed)
 """What a caller is told that it cannot be."""
+
+
+def _meet_error(before: Job, fact: AttemptEnded, after: Job, overlay: Overlay) -> None:
+    """Note which error has ended the attempt, if it was one."""
+    has_failed = after.status is Status.FAILED
+    error = try_error(fact.ending, before.call, has_failed)
+    if error is not None:
+        is_over = has_failed and not after.is_for_review
+        overlay.errors.append(Met(error, before.class_name, before.id, fact.number, is_over))
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:

@@ -15,7 +15,7 @@ from bgjob.words import EXPIRED, FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
-from bgjobd.store import audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
+from bgjobd.store import audit_of_errors, audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Given, Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
@@ -97,6 +97,14 @@ class OddQueue:
     """A queue of which something is stored that says nothing."""
 
     name: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class OddError:
+    """An error that does not count what has met it."""
+
+    id: int
     told: str
 
 
@@ -332,6 +340,10 @@ class Audit:
     def odd_queues(self) -> tuple[OddQueue, ...]:
         """The queues with turns that nobody takes."""
         return tuple([OddQueue(*odd) for odd in audit_of_places.odd_queues(self._ask, _MOST)])
+
+    def odd_errors(self) -> tuple[OddError, ...]:
+        """The errors that count less than there is."""
+        return tuple([OddError(*odd) for odd in audit_of_errors.odd_errors(self._ask, _MOST)])
 
     def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
         """Where an occurrence and the job that it became do not know each other."""

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
 from bgjob.words import Status
 from bgjobd.core.edges import Fate, Group, Node
+from bgjobd.core.fingerprint import MetError
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.hosts import Term
 from bgjobd.core.job import AttemptKey, Call, Job
@@ -75,6 +76,16 @@ StoredSteps = dict[tuple[str, str, int], StoredStep]
 """The steps and waits of a job by kind, name and turn: a step may be named as a signal is."""
 
 
+class Met(NamedTuple):
+    """An error that has ended an attempt of a class's; `has_failed`: the job has failed by it, for good."""
+
+    error: MetError
+    class_name: str
+    job_id: int
+    number: int
+    has_failed: bool
+
+
 Cut = tuple[int, str]
 """A job, and the step of this name before which what it has finished ends."""
 
@@ -121,7 +132,7 @@ class Gathered:
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
-    `settled` are jobs that a person says have failed.
+    `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -155,6 +166,7 @@ class Gathered:
     values: list[StoredValue] = field(default_factory=list)
     valued: dict[AttemptKey, int] = field(default_factory=dict)
     kept_values: dict[int, Kept] = field(default_factory=dict)
+    errors: list[Met] = field(default_factory=list)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -188,7 +200,8 @@ class Batch(Gathered):
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
-    ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's hands.
+    ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's
+    hands.
     """
 
     now: float
@@ -306,6 +319,8 @@ class Batch(Gathered):
             self.values += overlay.values
             self.valued |= overlay.valued
             self.kept_values |= overlay.kept_values
+        if overlay.errors:
+            self.errors += overlay.errors
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 

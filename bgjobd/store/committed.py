@@ -125,6 +125,14 @@ class TrimmedRates:
 
 
 @dataclass(frozen=True, slots=True)
+class TrimmedErrors:
+    """How many errors are forgotten; `has_more`: others may be due."""
+
+    rows: int
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A job whose next attempt is to start now; the claim is committed. It was due for `waited` seconds.
 

@@ -388,6 +388,13 @@ class RateTrimming:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorTrimming:
+    """Forget some of the errors that were met last before that time. Answered by TrimmedErrors."""
+
+    before: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -541,6 +548,7 @@ Item = (
     | GroupTrimming
     | KeyTrimming
     | RateTrimming
+    | ErrorTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `adoption`, `backfills`, `deletions`, `gate`, `rates`, `release`, `schedules`, `slots` and `sweeps` the only SQL
-that writes. What is decided stands in memory until all of it is stored, each kind of row in one go; so an item that is
-refused costs its neighbours nothing.
+With `adoption`, `backfills`, `deletions`, `errors`, `gate`, `rates`, `release`, `schedules`, `slots` and `sweeps` the
+only SQL that writes. What is decided stands in memory until all of it is stored, each kind of row in one go; so an item
+that is refused costs its neighbours nothing.
 Nothing here is remembered between transactions but what is derived from the file.
 """
 
@@ -34,6 +34,7 @@ from bgjobd.store import (
     bulks,
     decisions,
     dependencies,
+    errors,
     hosts,
     ids,
     inbox,
@@ -120,6 +121,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
         Kind.REVIEWED_JOB: statements.REVIEW_JOB,
         Kind.ENDED_OUTPUT: kept_outputs.KEEP,
+        Kind.FAILED_BY_ERROR: errors.COUNT_FAILED,
     }
 )
 """What writes the rows of each kind."""
@@ -184,6 +186,8 @@ class Ledger:
                 limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
                 answers = self._settle(items, batch)
+                if batch.errors:
+                    errors.record(self._execute, self._executemany, batch)
                 has_consequences = self._release(batch, known.has_consequences)
                 rates.end_holds(self._execute, batch)
                 gate = Gate(self._execute, batch)

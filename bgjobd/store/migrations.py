@@ -387,7 +387,7 @@ def _add_error_groups(database: SqliteDatabase) -> None:
     database.execute_sql(
         'CREATE TABLE "error_groups" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, '
         '"fingerprint" VARCHAR(255) NOT NULL, "outcome" VARCHAR(255) NOT NULL, "error_type" TEXT, "message" TEXT, '
-        '"place" TEXT, "line" TEXT, "class_name" VARCHAR(255) NOT NULL, "is_named" INTEGER NOT NULL, '
+        '"place" TEXT, "line" TEXT, "class_name" VARCHAR(255) NOT NULL, "is_named" INTEGER NOT NULL, "name" TEXT, '
         '"first_at" VARCHAR(255) NOT NULL, "first_job" INTEGER NOT NULL, "first_version" VARCHAR(255), '
         '"last_at" VARCHAR(255) NOT NULL, "last_job" INTEGER NOT NULL, "last_attempt" INTEGER NOT NULL, '
         '"last_version" VARCHAR(255), "attempts" INTEGER NOT NULL, "failed" INTEGER NOT NULL, '

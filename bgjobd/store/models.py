@@ -428,7 +428,7 @@ class JobOutput(Model):
 class ErrorGroup(Model):
     """One error, by its `fingerprint`: of which outcome and type, where, with its latest message and line; when it was
     first and last, by which job and code; so many `attempts` it has ended, so many jobs have `failed` by it for good.
-    `is_named`: by a word of the job's own. It is back since `back_at`, after a long silence.
+    `is_named`: by a word of the job's own, its `name`. It is back since `back_at`, after a long silence.
     """
 
     id = AutoField()
@@ -440,6 +440,7 @@ class ErrorGroup(Model):
     line = TextField(null=True)
     class_name = CharField()
     is_named = BooleanField()
+    name = TextField(null=True)
     first_at = CharField()
     first_job = IntegerField()
     first_version = CharField(null=True)

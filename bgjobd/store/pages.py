@@ -358,6 +358,15 @@ _OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS N
 _AGAIN_OF: Final = _jobs_by("INDEXED BY jobs_again", "j.again_of = :again_of AND j.again_of IS NOT NULL")
 """The same of those that run the call of a job once more."""
 
+_OF_ERROR: Final = f"""
+    job_attempts AS e INDEXED BY attempts_of_error CROSS JOIN background_jobs AS j ON j.id = e.job_id
+    {_ITS_LATEST_ATTEMPT} WHERE e.error_group = :error AND e.error_group IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM job_attempts AS o WHERE o.job_id = e.job_id AND o.number < e.number AND o.error_group = :error)
+"""
+"""The same of those that have met an error, each by the first attempt that did."""
+
+_HAS_MET: Final = "EXISTS (SELECT 1 FROM job_attempts AS e WHERE e.job_id = j.id AND e.error_group = :error)"
+
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
 _IS_BEHIND: Final = f"j.ready = {written.BEHIND}"
 _IS_WAITING: Final = f"j.ready = {written.WAITING}"
@@ -375,6 +384,7 @@ _WAITS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 _BY_ID: Final = ("j.id",)
+_BY_ID_OF_MET: Final = ("e.job_id",)
 _BY_END: Final = ("j.finished_at", "j.id")
 _NO_END: Final = "~"
 """Behind each stored instant, as texts are compared."""
@@ -416,7 +426,8 @@ def jobs(
 
 
 def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str], now: float) -> _Walk:
-    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (_BY_ID, (INT_MIN,))
+    by_id = _BY_ID_OF_MET if sources == (_OF_ERROR,) else _BY_ID
+    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (by_id, (INT_MIN,))
     parameters = {
         "now": to_text(now),
         "queue": wanted.queue,
@@ -429,6 +440,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "key": wanted.key,
         "again_of": wanted.again_of,
         "host": wanted.host,
+        "error": wanted.error,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -500,18 +512,19 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
 
 
 _OWNERS: Final = {
-    "again_of": ("again_of", _AGAIN_OF),
-    "group": ("group_id", _OF_GROUP),
-    "key": ("key", _OF_KEY),
-    "schedule": ("schedule", _OF_SCHEDULE),
+    "error": (_HAS_MET, _OF_ERROR),
+    "again_of": ("j.again_of = :again_of", _AGAIN_OF),
+    "group": ("j.group_id = :group", _OF_GROUP),
+    "key": ("j.key = :key", _OF_KEY),
+    "schedule": ("j.schedule = :schedule", _OF_SCHEDULE),
 }
-"""What has jobs of its own, by the name of the filter: the column that tells whose one is, and the source of all."""
+"""What has jobs of its own, by the name of the filter: the condition that tells whose one is, and the source of all."""
 
 
 def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
     owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
-    own = [f"j.{_OWNERS[name][0]} = :{name}" for name in owners]
+    own = [_OWNERS[name][0] for name in owners]
     if _is_by_end(wanted):
         words = sorted(set(wanted.status or ()))
         return tuple(_ENDED_SOURCES[word] for word in words), own + _told_apart(wanted)
@@ -618,7 +631,7 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 ATTEMPT_COLUMNS: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
-    *("code_version", "progress", "spends_retry", "error_class", "host"),
+    *("code_version", "progress", "spends_retry", "error_class", "error_group", "host"),
 )
 _ATTEMPTS: Final = f"""
     SELECT {", ".join(ATTEMPT_COLUMNS[:-1])}, {named_host("job_attempts")} FROM job_attempts

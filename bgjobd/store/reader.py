@@ -22,6 +22,7 @@ from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
+    error_pages,
     graphs,
     hosts,
     inbox,
@@ -42,6 +43,7 @@ from bgjobd.store import (
 from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.error_pages import ErrorFilter, ErrorRead
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.inbox import Sent
@@ -327,6 +329,19 @@ class Reader:
         """
         with self._database.atomic():
             return values.page(self._database.connection(), job_id, after, limit)
+
+    def errors(
+        self, wanted: ErrorFilter, now: float, before: str | None = None, limit: int = PAGE
+    ) -> tuple[Sequence[JsonObject], str | None]:
+        """Errors, those that were met last first, from behind the place `before`; and where to go on. Raises
+        InvalidParameterError where that is none.
+        """
+        return error_pages.page(self._database.connection(), wanted, before, limit, now)
+
+    def error(self, error_id: int, now: float) -> ErrorRead | None:
+        """An error with its classes and its newest traceback; None where there is none."""
+        with self._database.atomic():
+            return error_pages.one(self._database.connection(), error_id, now)
 
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""

@@ -38,6 +38,7 @@ _NOT_OF_KNOWN: Final = (
     - _OF_JOBS
     - {
         *(Kind.NEW_ATTEMPT, Kind.STARTED_ATTEMPT, Kind.ENDED_ATTEMPT, Kind.NOTED_ATTEMPT),
+        Kind.ERROR_OF_ATTEMPT,
     }
 )
 """The rows that change no job which is known already, nor an attempt of one."""

@@ -10,6 +10,7 @@ from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
 from bgjobd.store.engines import Database
+from bgjobd.store.errors import OLDEST as OLDEST_ERROR
 from bgjobd.store.rates import FIRST_FULL
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
@@ -111,6 +112,10 @@ class OldRows:
         """When the first bucket of starts says nothing any more; None where there is none."""
         at: float | None = self._database.execute_sql(FIRST_FULL).fetchone()[0]
         return at
+
+    def oldest_error(self) -> float | None:
+        """When the error was met last that has been silent for longest; None where there is none."""
+        return instant(self._database.execute_sql(OLDEST_ERROR).fetchone()[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

@@ -30,6 +30,7 @@ def settle(item: JobSettled, overlay: Overlay) -> Job:
         uniques.take_again(after, overlay)
     if isinstance(fact, SettledAsFailed):
         overlay.settled.append(after)
+        overlay.write(Kind.FAILED_BY_ERROR, {"job_id": job.id, "number": job.attempt})
     return after
 
 

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import deletions, pauses, rates, schedules, statements, uniques, waits
+from bgjobd.store import deletions, errors, pauses, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     DaemonStarted,
     Deletion,
+    ErrorTrimming,
     GroupTrimming,
     Item,
     KeyTrimming,
@@ -33,7 +34,7 @@ from bgjobd.store.statements import Execute
 SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming),
+    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming, ErrorTrimming),
 )
 
 
@@ -67,6 +68,8 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return uniques.trim(execute, item, batch.now)
         case RateTrimming(after):
             return rates.trim(execute, after, batch.now)
+        case ErrorTrimming():
+            return errors.trim(execute, item)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now, batch.host_id)
         case SchedulesSetBack():

@@ -60,6 +60,8 @@ class Kind(StrEnum):
     REVIEWED_JOB = auto()
     ENDED_OUTPUT = auto()
     RECEIVED = auto()
+    FAILED_BY_ERROR = auto()
+    ERROR_OF_ATTEMPT = auto()  # which errors.record() writes, once all else is
 
 
 Written = Mapping[Kind, Sequence[Row]]

@@ -10,6 +10,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
+from bgjob.fingerprints import LONGEST_NAME, LONGEST_PLACE, Whence, is_fingerprint
 from bgjob.words import KEY_LENGTHS, EntryType, Outcome, Throttle
 from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.attempt_sights import EndSeen, ProcessVanished
@@ -159,6 +160,7 @@ def _failed(record: journals.Record) -> Ending:
         may_retry=record["may_retry"],
         delay=_delay(record["delay"]) if record.get("delay") is not None else None,
         error_class=_storable(record["error_class"]) if record.get("error_class") is not None else None,
+        whence=_try_whence(record),
     )
     exceeded = record.get("exceeded")
     outcome = None if exceeded is None else _EXCEEDED.get(exceeded["limit"])
@@ -168,6 +170,17 @@ def _failed(record: journals.Record) -> Ending:
     return Ending.exceeded(
         outcome, f"{size_text(exceeded['used'])} of {size_text(exceeded['most'])}{more}", ending
     )
+
+
+def _try_whence(record: journals.Record) -> Whence | None:
+    """Which error it is; None where the record does not tell it, or what no attempt would."""
+    told = record.get("fingerprint")
+    if type(told) is not str or not is_fingerprint(told):
+        return None
+    most = {"place": LONGEST_PLACE, "line": LONGEST_PLACE, "name": LONGEST_NAME}
+    texts = {name: record.get(name) for name in most}
+    kept = {name: _storable(text)[: most[name]] for name, text in texts.items() if type(text) is str and text}
+    return Whence(told, **kept)
 
 
 def _snoozed(record: journals.Record) -> Ending:

@@ -149,6 +149,16 @@ class StackRead(NamedTuple):
     note: str | None
 
 
+class ErrorRead(NamedTuple):
+    """An error, keys as in the interface; how many of its newest attempts are of each class; the latest traceback, None
+    where there is none.
+    """
+
+    error: JsonObject
+    classes: dict[str, int]
+    traceback: str | None
+
+
 class Value(NamedTuple):
     """A value that a job has emitted: its `number`, from 1 on, the attempt that did, in which step, None outside of
     steps, and when, a UTC text.
@@ -365,6 +375,17 @@ def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
 def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
+
+
+def errors(reply: JsonObject) -> PageBy[JsonObject, str]:
+    following = None if reply.get("next") is None else field(reply, "next", str)
+    return PageBy(shaped(reply, "errors", "[]ErrorGroup"), following)
+
+
+def error(reply: JsonObject) -> ErrorRead:
+    traceback = None if reply.get("traceback") is None else field(reply, "traceback", str)
+    classes: dict[str, int] = shaped(reply, "classes", "[string]int")
+    return ErrorRead(shaped(reply, "error", "ErrorGroup"), classes, traceback)
 
 
 def values(reply: JsonObject) -> ValuesRead:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, Ty
 from bgjob import answers, codec, predecessors, values
 from bgjob.answers import (
     Backfilled,
+    ErrorRead,
     Graph,
     JobRead,
     Key,
@@ -277,6 +278,7 @@ def list_jobs(
     key: str | None = None,
     again_of: int | None = None,
     host: str | None = None,
+    error: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -297,6 +299,7 @@ def list_jobs(
         key=key,
         again_of=again_of,
         host=host,
+        error=error,
     )
 
 
@@ -554,6 +557,26 @@ def host_lost(name: str) -> Call[None]:
 def host_accept() -> Call[bool]:
     """Not repeated: the second answer would not tell that the first has accepted something."""
     return _call("HostAccept", lambda reply: answers.field(reply, "accepted", bool), False)
+
+
+def errors(
+    since: Any, class_name: str | type | None, new: bool, before: str | None, limit: int | None
+) -> Call[PageBy[JsonObject, str]]:
+    """Errors, those that were met last first."""
+    return _call(
+        "Errors",
+        answers.errors,
+        since=plain_time(since),
+        class_name=class_or_none(class_name),
+        new=new or None,
+        before=before,
+        limit=limit,
+    )
+
+
+def error(error_id: int) -> Call[ErrorRead]:
+    """An error with its classes and its latest traceback."""
+    return _call("Error", answers.error, id=error_id)
 
 
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:

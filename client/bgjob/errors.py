@@ -273,6 +273,13 @@ class GroupNotFoundError(RequestError, LookupError):
     template = "there is no group {id}"
 
 
+class ErrorGroupNotFoundError(RequestError, LookupError):
+    """There is no error with this id, or nobody has met it for so long that it is forgotten."""
+
+    error_name = f"{INTERFACE}.ErrorGroupNotFound"
+    template = "there is no error {id}"
+
+
 class GroupSealedError(RequestError):
     """The group takes no more members."""
 

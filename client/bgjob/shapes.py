@@ -24,7 +24,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
-        "progress: ?Progress, error_class: ?string, host: ?string"
+        "progress: ?Progress, error_class: ?string, host: ?string, error_group: ?int"
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
@@ -65,6 +65,12 @@ SHAPES: Final[Mapping[str, str]] = {
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
         "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
+    ),
+    "ErrorGroup": (
+        "id: int, outcome: string, error_type: ?string, message: ?string, place: ?string, line: ?string, "
+        "class_name: string, is_named: bool, name: ?string, first_at: moment, first_job: int, "
+        "first_version: ?string, last_at: moment, last_job: int, last_attempt: int, last_version: ?string, "
+        "attempts: int, failed: int, back_at: ?moment, is_new: bool, is_back: bool"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Host": (

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, Graph, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, ErrorRead, Graph, Page, PageBy, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
@@ -244,6 +244,27 @@ class ManagingClient(CallingClient):
         daemon's own user.
         """
         return self._call(calls.host_accept())
+
+    def errors(
+        self,
+        *,
+        since: str | datetime | None = None,
+        class_name: str | type | None = None,
+        new: bool = False,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> PageBy[JsonObject, str]:
+        """Errors that have ended attempts, whichever jobs met them, those that were met last first: 50, or up to 1000,
+        a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day. `before` is the
+        last page's `next`.
+        """
+        return self._call(calls.errors(since, class_name, new, before, limit))
+
+    def error(self, error_id: int) -> ErrorRead:
+        """An error with how many of its newest attempts are of each class, and its latest traceback. Raises
+        ErrorGroupNotFoundError.
+        """
+        return self._call(calls.error(error_id))
 
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""

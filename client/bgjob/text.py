@@ -258,14 +258,6 @@ def size(count: int | None) -> str:
     return "–" if count is None else size_text(count)
 
 
-def is_of_library(file: str) -> bool:
-    """Whether a file of code is the interpreter's or a library's, and not the application's own."""
-    return _LIBRARY.search(file) is not None
-
-
-_LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
-
-
 # Text that others wrote
 
 

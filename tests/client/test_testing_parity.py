@@ -714,7 +714,9 @@ def refusal(ask: Any, without: str = "") -> tuple[type[Exception], dict[str, Any
     return type(caught.value), parameters
 
 
-@pytest.mark.parametrize("name", ["class_rules.py", "module_rules.py", "testing/error_texts.py"])
+@pytest.mark.parametrize(
+    "name", ["class_rules.py", "module_rules.py", "fingerprints.py", "testing/error_texts.py"]
+)
 def test_fork_servers_and_the_client_go_by_one_file(name: str) -> None:
     """A link in the tree, which a wheel has as a second copy."""
     ours = Path(bgjob.__file__).parent / name

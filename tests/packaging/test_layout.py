@@ -64,7 +64,7 @@ MAY_COUNT = ["_thread._count", "_thread.allocate_lock", "_thread.get_ident"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
-WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results"]
+WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results", "bgjob.fingerprints"]
 OF_DJANGO = [
     "bgjob.django",
     "bgjob.django_tasks",

@@ -47,6 +47,7 @@ PAGES = [
                 "steps",
                 "stuck-jobs",
                 "hosts",
+                "errors",
             ),
         )
     ),

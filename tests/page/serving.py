@@ -230,6 +230,13 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(ids=asked.parameters["ids"])
         case "Graph":
             line.reply(**samples["graph"])
+        case "Errors":
+            line.reply(errors=[samples["error"]], next=samples.get("next_error"))
+        case "Error" if asked.parameters["id"] != samples["error"]["id"]:
+            line.refuse("ErrorGroupNotFound", id=asked.parameters["id"])
+        case "Error":
+            told = {"traceback": samples["traceback"]}
+            line.reply(error=samples["error"], classes=samples.get("classes", {"shop.jobs.Email": 7}), **told)
         case "Group":
             line.reply(group=samples["group"])
         case "Groups":
@@ -303,7 +310,7 @@ _ATTEMPT = {
     "job_id": 1, "number": 1, "pid": 99, "started_at": WHEN, "finished_at": WHEN, "outcome": "failed",
     "exit_code": 1, "signal": None, "error_type": "ValueError", "error_message": "no recipient",
     "traceback": "Traceback (most recent call last):", **_USED, "code_version": "c0de", "progress": _PROGRESS,
-    "error_class": "shop.errors.NoRecipient",
+    "error_class": "shop.errors.NoRecipient", "error_group": 1,
 }  # fmt: skip
 
 _OCCURRENCE = {
@@ -331,6 +338,13 @@ SAMPLES: dict[str, Any] = {
                  "next": [{"at": COMING, "local": "Sun 2040-01-01 02:30 CET", "note": "the clock shows it twice"}]},
     "occurrence": _OCCURRENCE,
     "group": _GROUP,
+    "traceback": "Traceback (most recent call last):",
+    "error": {"id": 1, "fingerprint": "7c1e90b2a4d37c1e", "outcome": "failed", "error_type": "NoRecipient",
+              "message": "no recipient", "place": "shop.mail:deliver", "line": "mail.py:88",
+              "class_name": "shop.jobs.Email", "is_named": True, "name": "mail is down", "first_at": WHEN,
+              "first_job": 1, "first_version": "c0de", "last_at": WHEN, "last_job": 1, "last_attempt": 1,
+              "last_version": "c0de", "attempts": 58, "failed": 17, "back_at": WHEN, "is_new": True,
+              "is_back": True},
     "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
     "steps": [
         {"kind": "step", "name": "charge", "turn": 1, "number": 1, "attempt": 1, "tries": 2, "began_at": WHEN,

@@ -37,6 +37,7 @@ HOSTILE = (
 )
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
+    "/errors", "/errors/1",
 )  # fmt: skip
 
 
@@ -233,6 +234,9 @@ SHOWN = {
                 ("entry", "message")],
     "/jobs/1/graph": [("graph", "jobs", 0, "class_name"), ("graph", "jobs", 0, "method_name"),
                       ("graph", "groups", 0, "name"), ("graph", "groups", 0, "state")],
+    "/errors": [("error", "name"), ("error", "line"), ("error", "place")],
+    "/errors/1": [("error", "name"), ("error", "line"), ("error", "place"), ("error", "message"),
+                  ("error", "first_version"), ("error", "last_version"), ("traceback",)],
     "/groups": [("group", "name"), ("group", "state")],
     "/groups/5": [("group", "name"), ("group", "state"), ("summary", "class_name"), ("summary", "error")],
     "/schedules": [("schedule", "name"), ("schedule", "job"), ("schedule", "description"), ("schedule", "zone"),
@@ -289,6 +293,8 @@ FREE = {
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
     "/jobs/1/graph": [("graph", "groups", 0, "name")],
+    "/errors": [("error", "name"), ("error", "line")],
+    "/errors/1": [("error", "name"), ("error", "message"), ("error", "place"), ("traceback",)],
     "/groups": [("group", "name")],
     "/groups/5": [("group", "name"), ("summary", "error")],
     "/schedules": [("schedule", "refused")],
@@ -445,9 +451,9 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"base.html", "broken.html", "graph.html", "group.html", "groups.html", "job.html", "jobs.html",
-                     "log.html", "login.html", "parts.html", "schedule.html", "schedules.html",
-                     "system.html"}  # fmt: skip
+    assert found == {"base.html", "broken.html", "error.html", "errors.html", "graph.html", "group.html",
+                     "groups.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
+                     "schedule.html", "schedules.html", "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:

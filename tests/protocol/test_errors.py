@@ -175,6 +175,7 @@ BUILTIN_BASES = {
     "JobNotFound": LookupError,
     "ScheduleNotFound": LookupError,
     "GroupNotFound": LookupError,
+    "ErrorGroupNotFound": LookupError,
     "StepNotFound": LookupError,
     "TooManyConnections": ConnectionError,
 }

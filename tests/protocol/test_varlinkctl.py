@@ -273,6 +273,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Stats": service.call("Stats", usage=True, counts=True),
         "List": service.call("List", limit=10, count=100),
         "Logs": service.call("Logs", limit=10, count=100),
+        "Errors": service.call("Errors", limit=10, new=True),
+        "Error": service.call("Error", id=1),
         "Output": service.call("Output", id=first),
         "Watch": service.follow("Watch", ids=[first])[0],
         "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),

@@ -107,6 +107,8 @@ def test_sidekiq_and_others_made_markup_of_what_jobs_say_and_no_page_here_does(a
         f"/jobs/{succeeded}",
         f"/jobs/{failed}",
         f"/jobs/{failed}/graph",
+        "/errors",
+        "/errors/1",
         "/groups",
         "/groups/1",
         "/system",
@@ -136,7 +138,17 @@ def test_names_in_what_the_daemon_tells_stay_text(only_page: OnePage) -> None:
     for number in range(len([*dicts(SAMPLES)])):
         only_page.reset()
         [*dicts(only_page.samples)][number][HOSTILE] = HOSTILE
-        for path in ("/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/system"):
+        for path in (
+            "/",
+            "/jobs",
+            "/jobs/1",
+            "/jobs/1/graph",
+            "/errors",
+            "/errors/1",
+            "/groups",
+            "/groups/5",
+            "/system",
+        ):
             assert is_text(only_page.read(path))
 
 

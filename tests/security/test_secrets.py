@@ -262,6 +262,8 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Get": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Wait": [of_job],
         "List": [{}, {"search": "value"}, {"limit": 100, "count": 100}],
+        "Errors": [{}, {"class_name": TARGET, "limit": 1000}],
+        "Error": [{"id": number} for number in range(1, len(WAYS))],
         "Logs": [{"limit": 1000}, of_job, {"search": "value", "limit": 1000}],
         "Watch": [],
         "Output": [of_job],

@@ -65,7 +65,7 @@ COLUMNS = {
     """,
     "job_outputs": "job_id number head tail left_out",
     "error_groups": """
-        id fingerprint outcome error_type message place line class_name is_named first_at first_job first_version
+        id fingerprint outcome error_type message place line class_name is_named name first_at first_job first_version
         last_at last_job last_attempt last_version attempts failed back_at
     """,
     "class_holds": "class_name reason code_version since message jobs crashes tries next_try_at by_uid",

@@ -12,6 +12,8 @@ from bgjobd.store import (
     audit_of_ties,
     deletions,
     dependencies,
+    error_pages,
+    errors,
     gate,
     graphs,
     keys,
@@ -258,6 +260,41 @@ def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store:
         step, *of_reviews = plan(store, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
         assert of_reviews == ["LIST SUBQUERY 1", "SCAN background_jobs USING INDEX jobs_for_review"]
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
+    store: Store, is_analyzed: bool
+) -> None:
+    attempted_once(store, "status = 'failed', finished_at = created_at" if is_analyzed else "")
+    store.database.execute_sql("UPDATE job_attempts SET error_group = 1 + job_id % 2")
+    if is_analyzed:
+        store.database.execute_sql("ANALYZE")
+    every = error_pages.ErrorFilter("2024", "myapp.jobs.Mail", "2024")
+    found = {
+        errors.SELECT_KNOWN: "SEARCH error_groups USING COVERING INDEX errors_by_fingerprint (fingerprint=?)",
+        errors.MEET_AGAIN: "SEARCH error_groups USING INDEX errors_by_fingerprint (fingerprint=?)",
+        errors.COUNT_NAMED: "SEARCH error_groups USING COVERING INDEX errors_named (class_name=?)",
+        errors.SELECT_CODES: "SEARCH a USING PRIMARY KEY (job_id=? AND number=?)",
+        errors.TELL_ATTEMPT: "SEARCH job_attempts USING PRIMARY KEY (job_id=? AND number=?)",
+        errors.COUNT_FAILED: "SEARCH error_groups USING INTEGER PRIMARY KEY (rowid=?)",
+        errors.FORGET_OLDEST: "SCAN error_groups USING COVERING INDEX errors_by_time",
+        errors.FORGET_SILENT: "SEARCH error_groups USING COVERING INDEX errors_by_time (last_at<?)",
+        errors.OLDEST: "SEARCH error_groups USING COVERING INDEX errors_by_time",
+        error_pages.page_of(every): "SEARCH g USING INDEX errors_by_time (last_at>? AND last_at<?)",
+        error_pages.ONE: "SEARCH g USING INTEGER PRIMARY KEY (rowid=?)",
+        error_pages.TRACEBACK: "SEARCH job_attempts USING PRIMARY KEY (job_id=? AND number=?)",
+    }
+    for statement, step in found.items():
+        steps = plan(store, statement)
+        assert step in steps, (statement, steps)
+        assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
+    of_classes = plan(store, error_pages.CLASSES)
+    assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in of_classes
+    walk = f"SELECT e.job_id FROM {pages._OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
+    steps = plan(store, walk)
+    assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id<?)" in steps
+    assert not [step for step in steps if "TEMP B-TREE" in step]
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())

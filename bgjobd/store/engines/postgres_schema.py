@@ -72,7 +72,7 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
             """
             error_groups (id bigint PRIMARY KEY DEFAULT nextval('error_ids'), fingerprint {text} NOT NULL,
                 outcome {text} NOT NULL, error_type {text}, message {text}, place {text}, line {text},
-                class_name {text} NOT NULL, is_named bigint NOT NULL, first_at {text} NOT NULL,
+                class_name {text} NOT NULL, is_named bigint NOT NULL, name {text}, first_at {text} NOT NULL,
                 first_job bigint NOT NULL, first_version {text}, last_at {text} NOT NULL, last_job bigint NOT NULL,
                 last_attempt bigint NOT NULL, last_version {text}, attempts bigint NOT NULL, failed bigint NOT NULL,
                 back_at {text})

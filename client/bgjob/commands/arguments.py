@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
         "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
-        "step, group or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
+        "step, group, error or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
         "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
         "77 refused, 124 the wait timed out, 130 interrupted",
         formatter_class=Help,

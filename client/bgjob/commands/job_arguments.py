@@ -9,6 +9,7 @@ from bgjob.commands import (
     completion,
     debug,
     debug_arguments,
+    errors,
     follow,
     look,
     manage,
@@ -197,6 +198,9 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     completion.asking_for(again_of, "jobs")
     command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
     command.add_argument(
+        "--error", type=values.job_id, metavar="ID", help="jobs of which this error has ended an attempt"
+    )
+    command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
     command.add_argument(
@@ -224,6 +228,42 @@ def _add_page_of_list(command: argparse.ArgumentParser) -> None:
         default=look.DEFAULT_COLUMNS,
         metavar="A,B,C",
         help=f"some of {', '.join(look.CELLS)}",
+    )
+
+
+def _add_errors(commands: Commands) -> None:
+    command = added(
+        commands,
+        "errors",
+        errors.errors,
+        "bgjob errors --since 1h",
+        "bgjob errors --new --class myapp.jobs.EmailNotification",
+        "bgjob errors 14",
+        hint="`bgjob errors` lists them",
+        more="What is one error: an exception by its type and where it comes from, another end by how it came.",
+    )
+    command.add_argument(
+        "id", type=values.job_id, nargs="?", metavar="ID", help="of an error, which is shown"
+    )
+    command.add_argument(
+        "--since", type=values.since, metavar="TIME", help="met since: 1h, 2026-12-04T14:31:53Z"
+    )
+    command.add_argument("--new", action="store_true", help="met for the first time within a day")
+    target = command.add_argument(
+        "--class",
+        dest="target",
+        type=values.class_of,
+        default={},
+        metavar="CLASS",
+        help="met by this class, by its whole name",
+    )
+    completion.asking_for(target, "classes")
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
     )
 
 
@@ -519,6 +559,7 @@ def _add_term(terms: Options, name: str, **given: Any) -> argparse.Action:
 COMMANDS: Final = (
     _add_run,
     _add_list,
+    _add_errors,
     _add_show,
     _add_why,
     _add_stack,

@@ -29,7 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
-    filters |= {"again_of": given.again_of, "host": given.host}
+    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -251,6 +251,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         ("why", _why(attempt)),
         ("raised", text.one_line(text.raised(attempt))),
+        ("error", _error(attempt)),
         ("progress", text.one_line(text.progress(attempt["progress"]))),
         ("used", _usage(attempt)),
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
@@ -275,6 +276,11 @@ def _why(attempt: Mapping[str, Any]) -> str:
     if attempt["signal"]:
         return f"ended by signal {attempt['signal']}"
     return f"exit code {attempt['exit_code']}" if attempt["exit_code"] else ""
+
+
+def _error(attempt: Mapping[str, Any]) -> str:
+    error = attempt.get("error_group")  # which daemons before did not tell
+    return "" if error is None else f"{error}, see bgjob errors {error}"
 
 
 def _usage(attempt: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from bgjob.codec import JsonObject
 from bgjob.commands import screen
 from bgjob.commands.problems import OK
 from bgjob.errors import BgjobError
+from bgjob.fingerprints import is_of_library
 
 _GAP: Final = "  "
 _WIDEST: Final = 32
@@ -83,7 +84,7 @@ def _name(told: Mapping[str, Any]) -> str:
 def _places(frames: Sequence[JsonObject]) -> str:
     if not frames:
         return "–"
-    own = [frame for frame in frames if not text.is_of_library(frame["file"])]
+    own = [frame for frame in frames if not is_of_library(frame["file"])]
     first = own[0] if own else frames[0]
     told = [_place(frames[0])] if first is not frames[0] else []
     return f"{_GAP}<{_GAP}".join([*told, _place(first)])
@@ -91,7 +92,7 @@ def _places(frames: Sequence[JsonObject]) -> str:
 
 def _place(frame: Mapping[str, Any]) -> str:
     """Of a library the file's name alone, which says enough."""
-    file = frame["file"].rpartition("/")[2] if text.is_of_library(frame["file"]) else frame["file"]
+    file = frame["file"].rpartition("/")[2] if is_of_library(frame["file"]) else frame["file"]
     line = f":{frame['line']}" if frame["line"] else ""
     return text.one_line(f"{frame['name']}{_GAP}{file}{line}")
 

@@ -40,6 +40,11 @@ def class_filter(text: str) -> dict[str, str]:
     return {"class_name": class_name} | ({"method_name": method_name} if separator else {})
 
 
+def class_of(text: str) -> dict[str, str]:
+    """`CLASS`, as the filter of a list."""
+    return {"class_name": text}
+
+
 def parameter(text: str) -> tuple[str, Any]:
     """The two sides of `KEY=VALUE`; the value is JSON if it parses, else text."""
     name, separator, value = text.partition("=")

@@ -19,11 +19,13 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import answers, codec
 from bgjob.codec import JsonObject
+from bgjob.fingerprints import Whence, fingerprint_of, whence_of
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze, Suspended, Throttled
 from bgjob.module_rules import is_by_place, try_caller
 from bgjob.testing import taking
 from bgjob.testing.arguments import InvalidParameters, arguments
-from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
+from bgjob.testing.error_texts import kind_of, name_of, path_of, text_of, traceback_of
+from bgjob.testing.met_errors import ErrorBook
 from bgjob.testing.stepping import KeptSteps
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
@@ -47,7 +49,7 @@ class InvalidResult(Exception):
     """The method returned what JSON cannot hold, or too much of it."""
 
 
-def attempt(row: JsonObject, target: Target, kept: KeptSteps, may_snooze: bool) -> Outcome:
+def attempt(row: JsonObject, target: Target, kept: KeptSteps, may_snooze: bool, errors: ErrorBook) -> Outcome:
     """Run a pending job's method once; afterwards the job has ended, or is pending for its next attempt."""
     now = instant()
     record = {**_UNKNOWN, "job_id": row["id"], "number": len(row["attempts"]) + 1, "started_at": now}
@@ -61,6 +63,8 @@ def attempt(row: JsonObject, target: Target, kept: KeptSteps, may_snooze: bool) 
     record.update({name: getattr(ending, name) for name in _EVIDENCE}, finished_at=instant())
     record["spends_retry"] = ending.outcome not in (Outcome.SNOOZED, Outcome.SUSPENDED)
     _take_ending(row, ending, kept)
+    if ending.outcome not in _NO_ERRORS:
+        errors.meet(row, ending.whence or _by_outcome(row, ending))
     return ending.outcome
 
 
@@ -92,6 +96,7 @@ class _Ending(NamedTuple):
     traceback: str | None = None
     may_retry: bool = True
     error_class: str | None = None
+    whence: Whence | None = None
 
     @property
     def error(self) -> str:
@@ -105,11 +110,21 @@ class _Ending(NamedTuple):
                 return f"{self.outcome}: {self.error_message}"
 
 
+_NO_ERRORS: Final = frozenset({Outcome.COMPLETED, Outcome.SNOOZED, Outcome.SUSPENDED, Outcome.CANCELLED})
+
+
+def _by_outcome(row: JsonObject, ending: _Ending) -> Whence:
+    """Which error an end is without an exception."""
+    target = f"{row['class_name']}::{row['method_name']}"
+    return Whence(fingerprint_of(ending.outcome, str(ending.exit_code), target))
+
+
 _EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit_code", "error_class")
 _UNKNOWN: Final = dict.fromkeys(
     (
         *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
         *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress", "spends_retry", "host"),
+        "error_group",
     )
 )
 
@@ -190,6 +205,7 @@ def _failed(error: BaseException) -> _Ending:
         traceback=traceback_of(error)[-_MAX_TEXT:],
         may_retry=not isinstance(error, _FINAL),
         error_class=path_of(type(error)),
+        whence=whence_of(error, kind_of, text_of, str),
     )
 
 

@@ -27,6 +27,11 @@ def name_of(cls: type) -> str:
     return printable(type.__dict__["__qualname__"].__get__(cls))
 
 
+def kind_of(cls: type) -> str:
+    """The class as errors are told apart by it: with its module, where that can be told."""
+    return path_of(cls) or name_of(cls)
+
+
 def text_of(error: BaseException) -> str:
     """The error's own text, whatever its class does with str()."""
     try:

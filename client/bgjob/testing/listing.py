@@ -112,6 +112,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         )
         and given.get("group") in (None, row["group_id"])
         and given.get("host") is None
+        and given.get("error") in (None, *(attempt["error_group"] for attempt in row["attempts"]))
         and _has(row, (given.get("search") or "").casefold())
         and (given["since"] or "") <= row["finished_at" if is_by_end(given) else "created_at"]
     )

@@ -30,6 +30,7 @@ from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
+from bgjob.testing.met_errors import ErrorBook
 from bgjob.testing.placing import Placing
 from bgjob.testing.put_schedules import PutSchedules
 from bgjob.testing.stepping import StepBook
@@ -78,6 +79,7 @@ class Recorder:
         self._flows = Flows(self._rows)
         self._uniques = Uniques()
         self._steps = StepBook(signals or {})
+        self._errors = ErrorBook()
         self._claimed: set[int] = set()
         self._lock = threading.Lock()
         groups = GroupAnswers(self._flows, self._lock, self._proceed, self._retry_jobs)
@@ -102,6 +104,7 @@ class Recorder:
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
             **groups.answers,
+            **self._errors.answers,
             **{
                 f"{INTERFACE}.{name}": answer
                 for name, answer in PutSchedules(
@@ -553,7 +556,7 @@ class Runner(Recorder):
         target = target_of(row["class_name"])
         snoozes, kept = 0, self._steps.of(row)
         while row["status"] == Status.PENDING and kept.settle():
-            outcome = attempt(row, target, kept, may_snooze=snoozes < MAX_SNOOZES)
+            outcome = attempt(row, target, kept, snoozes < MAX_SNOOZES, self._errors)
             snoozes += outcome is Outcome.SNOOZED
         if row["status"] == Status.FAILED:
             tell_failed_hook(row, target)

@@ -1,0 +1,41 @@
+"""The methods of org.bgjobd.Jobs about errors: what they are, whichever jobs meet them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bgjob.codec import to_json
+from bgjob.errors import ErrorGroupNotFoundError
+from bgjobd.api import schemas
+from bgjobd.api.dispatch import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.api.submissions import stored_instant
+from bgjobd.store.error_pages import ErrorFilter, new_since
+from bgjobd.store.reader import Reader
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+_PAGE: Final = 50
+
+
+async def errors(daemon: Daemon, given: schemas.Errors, caller: Caller) -> Encoded:
+    now, limit = daemon.clock.now(), given.limit or _PAGE
+    first_since = new_since(now) if given.new else None
+    wanted = ErrorFilter(stored_instant(given.since, "since"), given.class_name, first_since)
+
+    def read(reader: Reader) -> Encoded:
+        found, following = reader.errors(wanted, now, given.before, limit)
+        return Encoded(to_json({"errors": found, "next": following}).encode())
+
+    async with caller.turn:
+        return await (daemon.readers.search(read) if given.class_name else daemon.readers.read(read))
+
+
+async def error(daemon: Daemon, given: schemas.ErrorId, caller: Caller) -> Encoded:
+    now = daemon.clock.now()
+    async with caller.turn:
+        read = await daemon.readers.read(lambda reader: reader.error(given.id, now))
+    if read is None:
+        raise ErrorGroupNotFoundError(id=given.id)
+    return Encoded(to_json(read._asdict()).encode())

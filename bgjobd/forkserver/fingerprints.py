@@ -1,0 +1,1 @@
+../../client/bgjob/fingerprints.py

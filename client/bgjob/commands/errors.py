@@ -1,0 +1,127 @@
+"""Errors, whichever jobs have met them: `bgjob errors`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bgjob import errors_told, text
+from bgjob.answers import ErrorRead
+from bgjob.client import Client
+from bgjob.commands import pages, screen, tables
+from bgjob.commands.problems import OK
+from bgjob.commands.tables import Column, Cut
+
+_LABEL: Final = 12
+_MOST_JOBS: Final = 10
+"""How many of an error's jobs are named."""
+
+Error = Mapping[str, Any]
+
+
+def errors(client: Client, given: argparse.Namespace) -> int:
+    """Show which errors have ended attempts, whichever jobs met them, the latest first; with an id all of one."""
+    if given.id is not None:
+        return _one(client, given)
+    found, following = _found(client, given)
+    if given.json:
+        screen.tell_json({"errors": found, "next": following})
+        return OK
+    if found:
+        screen.show(tables.table(_columns(found, _code_of(client), time.time())))
+    if following is not None:
+        screen.say("there are older ones; --limit shows them")
+    elif not found:
+        has_filters = given.since or given.new or given.target
+        screen.say("no error matches" if has_filters else "no attempt has ended by an error")
+    return OK
+
+
+def _found(client: Client, given: argparse.Namespace) -> tuple[list[dict[str, Any]], str | None]:
+    """As many as are wanted, and behind which there are more."""
+    found: list[dict[str, Any]] = []
+    before: str | None = None
+    while len(found) < given.limit:
+        wanted = min(given.limit - len(found), pages.LARGEST)
+        class_name = given.target.get("class_name")
+        page = client.errors(
+            since=given.since, class_name=class_name, new=given.new, before=before, limit=wanted
+        )
+        found, before = [*found, *page.items], page.next
+        if before is None:
+            break
+    return found, before
+
+
+def _columns(found: Sequence[Error], code: str | None, now: float) -> list[Column]:
+    return [
+        Column("ID", [str(one["id"]) for one in found], is_number=True),
+        Column("ERROR", [errors_told.kind_of(one) for one in found], cut=Cut.END),
+        Column("WHERE", [errors_told.where(one) for one in found], cut=Cut.BEGINNING),
+        Column("FIRST", [text.when(one["first_at"], now) for one in found]),
+        Column("LAST", [text.when(one["last_at"], now) for one in found]),
+        Column("ATTEMPTS", [str(one["attempts"]) for one in found], is_number=True),
+        Column("FAILED", [str(one["failed"]) for one in found], is_number=True),
+        Column("NOTE", [errors_told.age_of(one, code) for one in found]),
+    ]
+
+
+def _code_of(client: Client) -> str | None:
+    code: str | None = client.stats()["code_version"]
+    return code
+
+
+# One
+
+
+def _one(client: Client, given: argparse.Namespace) -> int:
+    read = client.error(given.id)
+    page = client.list(error=given.id, limit=_MOST_JOBS)
+    if given.json:
+        screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items]})
+        return OK
+    jobs = ", ".join([*(str(job["id"]) for job in page.items), *(["…"] if page.next is not None else [])])
+    lines = _lines(read, jobs, _code_of(client), time.time())
+    screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
+    return OK
+
+
+def _lines(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[str]:
+    error = read.error
+    title = text.one_line(errors_told.title_of(error))
+    yield screen.painted(f"error {error['id']}  {title}", "bold")
+    for label, value in _rows(read, jobs, code, now):
+        if value:
+            yield f"{label:<{_LABEL}}{value}"
+    if read.traceback:
+        yield ""
+        yield screen.painted(f"traceback of job {error['last_job']}, attempt {error['last_attempt']}", "bold")
+        yield from (f"  {text.tabbed(line)}" for line in read.traceback.rstrip().split("\n"))
+    yield ""
+    yield f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}"
+
+
+def _rows(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
+    error = read.error
+    yield "message", text.one_line(error["message"] or "")
+    yield "place", text.one_line(error["place"] or "")
+    yield "named", text.one_line(error["name"] or "")
+    yield "note", errors_told.age_of(error, code)
+    yield (
+        "first",
+        f"{text.moment(error['first_at'], now)} by job {error['first_job']}{_by(error['first_version'])}",
+    )
+    yield (
+        "last",
+        f"{text.moment(error['last_at'], now)} by job {error['last_job']}{_by(error['last_version'])}",
+    )
+    yield "back", text.moment(error["back_at"], now)
+    yield "attempts", f"{error['attempts']}, jobs failed for good: {error['failed']}"
+    yield "classes", ", ".join(f"{text.one_line(name)} {count}" for name, count in read.classes.items())
+    yield "jobs", jobs
+
+
+def _by(version: str | None) -> str:
+    return "" if version is None else f", code {text.one_line(version)}"

@@ -1,0 +1,79 @@
+"""The views of errors, whichever jobs have met them: shapes what the daemon says; no sockets, no markup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bgjob import Client
+from bgjob.errors_told import age_of, kind_of, where
+
+from .addresses import PER_PAGE, View, since_of
+from .exchange import Request, Response
+from .lists import rows_told
+
+NEW: Final = "new"
+SPANS: Final = ("1h", "24h", "7d")
+_MOST_JOBS: Final = 25
+
+Told = dict[str, Any]
+
+
+class ErrorViews:
+    """Of one page, which has the client, for what takes looking for. `shown` makes a view of values."""
+
+    def __init__(
+        self, client: Client, per_page: int, shown: Callable[[Request, str, Told, Told], Response]
+    ) -> None:
+        self._client = client
+        self._per_page = per_page
+        self._shown = shown
+
+    def overview(self, request: Request) -> Response:
+        """The errors, those that were met last first."""
+        view = View.of("/errors", request.query, (NEW,), self._per_page)
+        stats = self._client.stats()
+        found = self._client.errors(
+            since=since_of(view.since, time.time()) if view.since else None,
+            new=view.status == NEW,
+            before=None if view.upto is None else f"{view.at} {view.upto + 1}",
+            limit=view.per,
+        )
+        last = found.items[-1] if found.next is not None else None
+        older = None if last is None else _behind(view, last)
+        values = {
+            "errors": [_told(one, stats) for one in found.items],
+            "view": view,
+            "kinds": (NEW,),
+            "spans": SPANS,
+            "place": rows_told(view, len(found.items), None),
+            "older": older,
+            "newest": None if view.is_first else view.but(),
+            "per_page": sorted({*PER_PAGE, view.per}),
+        }
+        return self._shown(request, "errors.html", values, stats)
+
+    def one(self, request: Request, number: int) -> Response:
+        """An error with its classes, its newest traceback, and the jobs that have met it."""
+        stats = self._client.stats()
+        read = self._client.error(number)
+        jobs = self._client.list(error=number, limit=_MOST_JOBS)
+        values = {
+            "error": _told(read.error, stats),
+            "classes": sorted(read.classes.items(), key=lambda one: -one[1]),
+            "traceback": read.traceback,
+            "jobs": jobs.items,
+            "has_more_jobs": jobs.next is not None,
+        }
+        return self._shown(request, "error.html", values, stats)
+
+
+def _told(error: Told, stats: Mapping[str, Any]) -> Told:
+    """The error, with how it reads."""
+    age = age_of(error, stats["code_version"])
+    return error | {"kind": kind_of(error), "where": where(error), "age": age}
+
+
+def _behind(view: View, last: Told) -> str:
+    return view.but(page=view.page + 1, upto=last["id"] - 1, at=last["last_at"])
