@@ -67,14 +67,14 @@ class Clock:
 
     def follow(self, reading: Reading) -> None:
         """Show the time of another clock from now on; a difference that may be the reading's own moves nothing."""
-        self._is_of_another = True
         delta = reading.offset - self._offset
         if abs(delta) > reading.doubt:
             self._first_offset = self._offset = reading.offset
-            self._leapt += delta
+            self._leapt += delta if self._is_of_another else 0.0
+        self._is_of_another = True
 
     def take_leap(self) -> float | None:
-        """By how many seconds these leapt to follow the other clock, since the last call; None for few."""
+        """By how many seconds the clock that is followed leapt, since the last call; None for few."""
         leapt, self._leapt = self._leapt, 0.0
         return leapt if abs(leapt) > JUMP else None
 

@@ -63,10 +63,12 @@ def test_a_difference_that_the_way_there_may_have_made_moves_nothing() -> None:
 def test_a_leap_of_the_clock_that_is_followed_is_told_once() -> None:
     clock = Clock()
     assert clock.difference is None
-    clock.follow(of_another(3600))
+    clock.follow(of_another(60))
+    assert clock.take_leap() is None  # it is another clock, and did not leap
+    clock.follow(of_another(3660))
     assert abs((clock.take_leap() or 0) - 3600) < 0.1
     assert clock.take_leap() is None
-    clock.follow(of_another(3600.5))
+    clock.follow(of_another(3660.5))
     assert clock.take_leap() is None
 
 

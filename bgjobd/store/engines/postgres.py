@@ -21,6 +21,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from bgjobd.core.hosts import Term
 from bgjobd.host.clock import Reading
+from bgjobd.store import statements
 from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import (
@@ -39,7 +40,6 @@ from bgjobd.store.engines.postgres_refusals import is_lasting
 from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
-from bgjobd.store.statements import INSERT_LOG, SELECT_LAST_LOG_ID
 
 OLDEST: Final = 140000
 SCHEMA: Final = "bgjobd"
@@ -343,8 +343,8 @@ class PostgresDatabase:
         """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
         self._together.enter_context(self._connection.pipeline())
         self.lock_log()
-        newest = self.connection().execute(SELECT_LAST_LOG_ID)
-        self.connection().executemany(INSERT_LOG, rows)
+        newest = self.connection().execute(statements.SELECT_LAST_LOG_ID)
+        self.connection().executemany(statements.INSERT_LOG, rows)
         self._written = (rows[-1], len(rows))
         return lambda: int(newest.fetchone()[0]) + 1
 
