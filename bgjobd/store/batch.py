@@ -189,8 +189,8 @@ class Batch(Gathered):
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
-    how far off the database is, as an engine tells it. `received` are in the inbox, and in nobody else's hands. `host` is
-    whose transaction it is, None of SQLite's one.
+    how far off the database is, as an engine tells it. `received` are in the inbox, and in nobody else's hands.
+    `host` is whose transaction it is, None of SQLite's one.
     """
 
     now: float
