@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import HOOKS
-from bgjobd.store.items import JobFact
 from bgjobd.store.reader import Reader
-from bgjobd.store.writer import Outbox
-from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
 from bgjobd.supervisor.hooks import Hooks
@@ -74,26 +70,6 @@ def _adopt_hook(key: AttemptKey, kind: str, reader: Reader, hooks: Hooks) -> Non
     job, found = reader.summary(key[0]), reader.failed_attempt(*key)
     next_one = None if found is None else OwedHook(key, *found, is_sealed=True, kind=kind).next_one
     hooks.adopt(key, kind, "" if job is None else job["class_name"], next_one)
-
-
-def _has_seen_end(key: AttemptKey, spool: Spool, outbox: Outbox) -> bool:
-    """Others have counted the attempt as lost: have its job's log tell how it ended; whether it has.
-
-    One that goes on may be of a class that is not to be stopped: the next start looks again.
-    """
-    try:
-        journal = spool.try_read(key)
-        fact = None if journal is None else journal_facts.ended(key, journal)
-        pidfd = None if journal is None or fact is not None else try_open_process(journal)
-    except OSError:
-        return False
-    if pidfd is not None:
-        os.close(pidfd)
-        return False
-    if fact is not None:
-        outbox.hold(JobFact(key[0], fact))
-    spool.remove(key)
-    return True
 
 
 def _see_to_journal(key: AttemptKey, spool: Spool, reader: Reader, hooks: Hooks) -> None:
