@@ -47,6 +47,7 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                 {
                     "name": "default",
                     "slots": None,
+                    "slots_everywhere": None,
                     "pending": 2,
                     "running": 0,
                     "paused": True,

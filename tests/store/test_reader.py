@@ -65,7 +65,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     assert (job.columns["parameters"], job.columns["result"]) == ('{"to":"user@example.com"}', '{"sent":1}')
     assert job.next is None
     first, second = job.attempts
-    assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id"}
+    assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id", "error_group"}
     assert first["progress"] is None
     assert (first["number"], first["outcome"], first["pid"]) == (1, "failed", 4711)
     assert (second["number"], second["outcome"], second["cpu_user"]) == (2, "completed", 0.25)
@@ -128,7 +128,9 @@ def test_a_page_does_not_read_the_attempts_before_it(store: Store, reader: Reade
     (statement,) = run
     plan = store.rows(f"EXPLAIN QUERY PLAN {statement}")
     assert [step["detail"] for step in plan] == [
-        "SEARCH job_attempts USING PRIMARY KEY (job_id=? AND number<?)"
+        "SEARCH job_attempts USING PRIMARY KEY (job_id=? AND number<?)",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH hosts USING INTEGER PRIMARY KEY (rowid=?)",
     ]
 
 
@@ -274,6 +276,7 @@ def test_what_runs_is_told_in_the_order_of_the_jobs(store: Store, reader: Reader
         "started_at": text(NOW),
         "progress": None,
         "timeout": 2.5,
+        "host": None,
     }
     assert (other["job_id"], other["pid"], other["queue"]) == (claimed, None, "mail")
 
