@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
@@ -126,6 +127,7 @@ class Daemon:
         """Makes a job of what is known by this id and is none yet; whether there was something."""
         self.hosts = _hosts(self, joined)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
+        self.hosts.on_accept = self.accept_database
 
     # How the parts are wired
 
@@ -332,10 +334,16 @@ class Daemon:
         self._outbox.send(item, ticket)
         return await ticket
 
-    def accept_database(self) -> None:
-        """What the database has is what holds, though it has gone back; somebody has looked. Raises OSError."""
+    async def accept_database(self) -> bool:
+        """What the database has is what holds, though it has gone back, for somebody has looked; whether it had.
+
+        Raises OSError.
+        """
+        if self._history.trouble is None:
+            return False
         self._history.accept()
         self._outbox.send(Look())
+        return True
 
     # The writer
 
@@ -396,7 +404,9 @@ def _hosts(daemon: Daemon, joined: Joined | None) -> Hosts:
     def profile() -> Profile:
         server = daemon.fork_server
         code_version = None if server is None else server.code_version
-        return profile_of(daemon.config, code_version, daemon.inspection.storage_trouble)
+        profile = profile_of(daemon.config, code_version, daemon.inspection.storage_trouble)
+        ahead = daemon.clock.difference
+        return replace(profile, clock_difference=None if ahead is None else float(round(ahead)))
 
     return Hosts(
         joined,

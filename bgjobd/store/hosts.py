@@ -45,6 +45,7 @@ _TAKE_ANOTHER: Final = """
 _TAKE_BACK: Final = "DELETE FROM consequences WHERE \"of\" = 'host' AND id = :id"
 
 _BEAT: Final = "UPDATE hosts SET beats = beats + 1, seen_at = clock_now() WHERE id = :id RETURNING beats"
+_SELECT_BEATS: Final = "SELECT beats FROM hosts WHERE id = :id AND term = :term"
 _TELL: Final = """
     UPDATE hosts SET slots = :slots, queues = :queues, classes = :classes, code_version = :code_version,
     trouble = :trouble, clock_difference = :clock_difference WHERE id = :id
@@ -81,6 +82,12 @@ SELECT_HOSTS: Final = """
         (SELECT count(*) FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL) AS running
     FROM hosts AS h ORDER BY name, id
 """
+
+
+def own_beats(database: Database, own: Term) -> int | None:
+    """How many beats the database has of a term; None where that is not the newest of its host any more."""
+    row = database.connection().execute(_SELECT_BEATS, {"id": own.host, "term": own.number}).fetchone()
+    return None if row is None else int(row[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class Writer:
         self._term = term
         self._is_lost = False
         self._history = history or History(None)
+        self._history.beats = self._own_beats
         self.told_as: str | None = None
         self._engine = engine_at(place)
         self._boot_id = boot_id
@@ -273,7 +274,20 @@ class Writer:
             raise
         self._jumps = jumps
         self._trouble = None
+        if self._term is not None:
+            self._note_beats(committed)
         return _delivery(entrusted, committed)
+
+    def _note_beats(self, committed: Committed) -> None:
+        """A beat is acknowledged: it is to be found again by each connection, and what time it is, is asked anew."""
+        for beaten in committed.answers:
+            if isinstance(beaten, hosts.Beaten) and self._database is not None:
+                self._history.acknowledge_beats(beaten.beats)
+                with suppress(DatabaseError):  # the next transaction finds out
+                    self._follow_time(self._database)
+
+    def _own_beats(self, database: Database) -> int | None:
+        return None if self._term is None else hosts.own_beats(database, self._term)
 
     def _settle_doubt(self) -> list[Entrusted]:
         """Learn what has become of a transaction whose commit had no answer; what of it is to be committed again."""
@@ -341,6 +355,7 @@ class Writer:
         if taken is None:
             raise TermTakenError(term.name)
         self._term, self._is_lost = taken, False
+        self._history.acknowledge_beats(0)  # they are those of a term
         self._deliver(Delivery((), None, term=taken))
 
     def _follow_time(self, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,20 @@ from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
 
 PROBE = "probes.Probe"
+STUBBORN = """
+import signal
+from probes import Probe
+
+
+class Stubborn(Probe):
+    def wait_for(self, path, ledger):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return super().wait_for(path, ledger)
+
+
+class Once(Probe):
+    pass
+"""
 QUICK = 'beat = "250ms"\nlost_after = "2500ms"'
 
 
@@ -34,9 +49,11 @@ class Site:
         """A daemon of its own directories, as the host of this name."""
         directory = self._directory / (place or name)
         directory.mkdir(exist_ok=True)
-        settings = f'[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
+        approved = '"stubborn.Stubborn" = {}\n"stubborn.Once" = { retry_lost = false }\n'
+        settings = f'{approved}[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
         environ = {"BGJOBD_DAEMON__DATABASE": self._address}
-        with daemon(directory, settings=settings, environ=environ) as running:
+        modules = {"stubborn": STUBBORN}
+        with daemon(directory, settings=settings, environ=environ, modules=modules) as running:
             yield running
 
     def rows(self, sql: str) -> list[Any]:
@@ -90,28 +107,55 @@ def test_a_daemon_whose_term_somebody_else_has_taken_ends_and_does_not_take_it_b
         assert any("another daemon has taken the place of host web1" in line for line in running.lines())
 
 
-def test_what_a_lost_host_ran_is_run_elsewhere_and_its_own_end_is_told_when_it_is_back(site: Site) -> None:
+def test_what_a_lost_host_ran_is_run_elsewhere_once_it_was_ended_there(site: Site) -> None:
     with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
         go, ledger = web2.directory / "go", web2.directory / "ledger"
         with web2.client() as client:
             job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
         eventually(ledger.exists)
+        first = int(ledger.read_text().split()[1])
         web2.stop(signal.SIGKILL)
-        eventually(lambda: ledger.read_text().count("start") == 2)  # nothing of web2 has stopped the first
+        eventually(lambda: ledger.read_text().count("start") == 2)
+        assert not is_alive(first)
         go.touch()
         with web1.client() as client:
             assert client.wait(job, 30)["status"] == "completed"
-        eventually(lambda: ledger.read_text().count("end") == 2)
+        assert ledger.read_text().count("end") == 1
         assert any("host web2 counts as lost: it was not seen for 2.5 s" in line for line in web1.lines())
         web2.start()
         with web2.client() as client:
-            eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
-            assert client.wait(job, 30)["status"] == "completed"
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-        outcomes = site.rows(
-            f"SELECT number, outcome, host FROM job_attempts WHERE job_id = {job} ORDER BY number"
-        )
-        assert outcomes == [(1, "lost", 2), (2, "completed", 1)]
+        assert site.rows(OUTCOMES.format(job)) == [(1, "lost", 2), (2, "completed", 1)]
+
+
+OUTCOMES = "SELECT number, outcome, host FROM job_attempts WHERE job_id = {} ORDER BY number"
+
+
+def test_what_nobody_may_repeat_goes_on_and_its_own_end_is_told_when_its_lost_host_is_back(
+    site: Site,
+) -> None:
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            given = {"path": str(go), "ledger": str(ledger)}
+            job = client.run_background_job("stubborn.Once", "wait_for", given).id
+        eventually(ledger.exists)
+        web2.stop(signal.SIGKILL)
+        with web1.client() as client:
+            assert client.wait(job, 30)["status"] == "failed"
+        go.touch()
+        eventually(lambda: ledger.read_text().count("end") == 1)
+        web2.start()
+        with web2.client() as client:
+            eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
+        assert site.rows(OUTCOMES.format(job)) == [(1, "lost", 2)]
+
+
+def kill(running: RunningDaemon) -> None:
+    """The daemon and its fork server, so that nobody ends what runs there, as the host's fence would have it."""
+    server = running.fork_server()
+    running.stop(signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
 
 
 LATE = "attempt 1 completed on host web2 after it had counted as lost"
@@ -123,7 +167,7 @@ def test_an_attempt_that_goes_on_when_its_lost_host_is_back_is_killed(site: Site
         with web2.client() as client:
             client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(ledger.exists)
-        web2.stop(signal.SIGKILL)
+        kill(web2)
         eventually(lambda: ledger.read_text().count("start") == 2)
         first, second = (int(line.split()[1]) for line in ledger.read_text().splitlines())
         assert is_alive(first)
@@ -151,7 +195,8 @@ def test_a_living_host_that_is_said_to_be_lost_is_back_in_its_next_term_and_its_
     with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
         go, ledger = web2.directory / "go", web2.directory / "ledger"
         with web2.client() as client:
-            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+            given = {"path": str(go), "ledger": str(ledger)}
+            job = client.run_background_job("stubborn.Stubborn", "wait_for", given).id
         eventually(ledger.exists)
         with web1.client() as client:
             with pytest.raises(InvalidParameterError):
