@@ -275,11 +275,23 @@ def daemon(
         running.start()
         yield running
     finally:
+        servers = []
         if running.process is not None:
             servers = children_of(running.process.pid)
             running.stop(signal.SIGKILL)
-            for pid in servers:
-                eventually(lambda pid=pid: not is_alive(pid))
+        end_attempts(directory / "run" / "work")
+        for pid in servers:
+            eventually(lambda pid=pid: not is_alive(pid))
+
+
+def end_attempts(work: Path) -> None:
+    """Kill whoever works in one of the attempts' directories, as who waits for a file that nobody makes any more."""
+    if not work.is_dir() or not any(work.iterdir()):
+        return
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended, or is none
+            if process.name.isdecimal() and os.readlink(process / "cwd").startswith(f"{work}/"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def children_of(pid: int | None) -> list[int]:

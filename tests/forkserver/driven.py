@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.journal import Journal
-from tests.daemon.running import NO_PYDANTIC
+from tests.daemon.running import NO_PYDANTIC, children_of
 from tests.support import eventually
 
 MAIN = Path(bgjobd.forkserver.__file__).parent / "__main__.py"
@@ -200,6 +201,10 @@ def fork_server(directory: Path, **options: Any) -> Iterator[DrivenServer]:
     try:
         yield server
     finally:
+        left = children_of(server.process.pid)
         server.link.close()
         server.process.kill()
         server.process.wait(20)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
