@@ -178,7 +178,7 @@ def attempt(number: int, **others: Any) -> JsonObject:
 
 def running_attempt(job_id: int) -> JsonObject:
     """An attempt whose process has not proved its start."""
-    times = {"pid": None, "started_at": None, "cpu": None, "memory": None, "progress": None}
+    times = {"pid": None, "started_at": None, "cpu": None, "memory": None, "progress": None, "host": None}
     return {"job_id": job_id, "number": 1, **_TARGET, "queue": "default", **times}
 
 
@@ -187,7 +187,7 @@ STANDING: Final[JsonObject] = {
     "loaded_at": None, "storage_trouble": None, "database_bytes": 4096, "jobs": {}, "minutes": [],
     "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None, "reload_failure": None,
     "max_connections_per_uid": 64, "blocked": 0, "waiting": 0, "review": 0, "groups_open": 0, "refused_schedules": None,
-    "clock_difference": None,
+    "clock_difference": None, "hosts": None,
 }  # fmt: skip
 """What Stats tells of a daemon with nothing to do."""
 

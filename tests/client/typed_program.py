@@ -228,7 +228,12 @@ def use_errors(
         bgjob.TooLargeError,
     ) as error:
         check_value(error)
-    except (bgjob.JobNotFoundError, bgjob.GroupNotFoundError, bgjob.ScheduleNotFoundError) as error:
+    except (
+        bgjob.JobNotFoundError,
+        bgjob.GroupNotFoundError,
+        bgjob.ScheduleNotFoundError,
+        bgjob.ErrorGroupNotFoundError,
+    ) as error:
         check_lookup(error)
     except (
         bgjob.ShuttingDownError,

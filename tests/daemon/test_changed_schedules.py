@@ -17,6 +17,7 @@ from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.items import Item, ScheduleDefined, SchedulePut
 from bgjobd.store.reader import Reader
@@ -73,6 +74,7 @@ class Looks:
             current_catalogue=catalogue,
             read=self.read,
             record=self.record,
+            peers=Peers(lambda: config, self.read, lambda: self.store.now),
             counters=self.counters,
             now=lambda: self.store.now,
             say=say,

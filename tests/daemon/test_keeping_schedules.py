@@ -16,6 +16,7 @@ from bgjobd.config import loading
 from bgjobd.daemon import schedules as kept
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.host import pacing
 from bgjobd.store.committed import Dealt, StoredSchedule
@@ -71,6 +72,7 @@ class Keeping:
             current_catalogue=catalogue,
             read=file.read,
             record=file.record,
+            peers=Peers(lambda: config, file.read, lambda: self.now),
             counters=Counters(),
             now=lambda: self.now,
             say=self.say,

@@ -12,6 +12,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.committed import Dealt, StoredSchedule
 from bgjobd.store.items import OccurrencesDue, SchedulesDefined
@@ -89,6 +90,7 @@ async def outcome(directory: Path) -> tuple[list[str | None], list[str]]:
         current_catalogue=catalogue,
         read=file.read,
         record=file.record,
+        peers=Peers(lambda: holds[0], file.read, lambda: 1.5),
         counters=Counters(),
         now=lambda: 1.5,
         say=say,
