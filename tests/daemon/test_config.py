@@ -239,6 +239,7 @@ nice = 19
 user = "www-data"
 group = "33"
 writable = ["/srv/mail"]
+network = "no-tcp"
 umask = "022"
 unique = ["recipient"]
 throttle = false

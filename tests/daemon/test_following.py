@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
 import pytest
@@ -746,6 +747,7 @@ class Desk:
         self.outputs = Outputs(directory, lambda _, message: self.told.append(message), asyncio.to_thread)
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
+        self.peers = SimpleNamespace(own=None)
         self._reader = Reader(directory)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
@@ -764,7 +766,9 @@ class Desk:
         return self
 
     def policy(self, class_name: str) -> Policy:
-        return Policy(RetryPolicy(), "default", 0, None, None, None, None, 10.0, True, None, self.secrets)
+        return Policy(
+            RetryPolicy(), "default", 0, None, None, None, None, None, 10.0, True, None, self.secrets
+        )
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:
         self.followers.publish(self.store.commit(*items, lanes=lanes))

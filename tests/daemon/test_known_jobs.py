@@ -50,7 +50,11 @@ class Scene:
         self.daemon = cast(
             Any,
             SimpleNamespace(
-                readers=self.readers, waiters=self.waiters, recent=self.recent, current_catalogue=secrets
+                readers=self.readers,
+                waiters=self.waiters,
+                recent=self.recent,
+                current_catalogue=secrets,
+                take_in=_nothing_came_in,
             ),
         )
 
@@ -59,6 +63,10 @@ class Scene:
         self.recent.take(committed)
         for job in committed.ended:
             self.waiters.announce(job.id)
+
+
+async def _nothing_came_in(job_id: int) -> bool:
+    return False
 
 
 def told(reply: Encoded) -> Any:

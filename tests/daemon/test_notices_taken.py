@@ -58,6 +58,7 @@ class Scene:
             lanes=lambda: self.lanes,
             read=self._read,
             record=self._record,
+            on_sent=lambda: note("sent"),
             call_others=self._call_others,
             in_background=lambda work: self._tasks.append(asyncio.ensure_future(work)),
             say=lambda type, message: self.said.append((type, message)),
