@@ -522,7 +522,7 @@ def test_what_exposes_the_daemon_and_cannot_be_taken_back_keeps_nobody_from_runn
         os.setresuid(
             STRANGER, STRANGER, STRANGER
         )  # to whom the file of this process does not belong any more
-        sandbox._forgive()
+        sandbox._forgive(200)
         return "went on"
 
     assert in_child(forgive) == "went on"

@@ -41,6 +41,9 @@ NOT_RUN = {
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
     "$ sudo systemctl stop bgjobd": "takes a server; tests/daemon/test_migrate.py moves a daemon",
     "$ rm -rf build": "takes root, a package index and systemd; tests/daemon/test_upgrade.py upgrades a daemon",
+    "HOST    STATE  SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "takes two machines; "
+    "tests/daemon/test_hosts.py has two daemons",
+    "bgjob hosts lost web2 --its-jobs-may-run-twice": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",

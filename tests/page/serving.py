@@ -207,8 +207,6 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(classes=[samples["class"]], code_version="c0de", limits=samples["limits"])
         case "Stats":
             line.reply(**samples["stats"])
-        case "Hosts":
-            line.reply(hosts=[HOST])
         case "GetInfo":
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
         case "Keys":
@@ -230,6 +228,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(ids=asked.parameters["ids"])
         case "Graph":
             line.reply(**samples["graph"])
+        case "Hosts":
+            line.reply(hosts=[samples["host"]])
         case "Errors":
             line.reply(errors=[samples["error"]], next=samples.get("next_error"))
         case "Error" if asked.parameters["id"] != samples["error"]["id"]:
@@ -297,11 +297,6 @@ STACK: dict[str, Any] = {
 }
 """Told where somebody asks for it by a form; no view asks."""
 
-HOST: dict[str, Any] = {
-    "name": "<web>", "id": 1, "term": 3, "is_own": True, "state": "alive", "seen_at": WHEN, "unseen_for": 0.5,
-    "lost_after": 600.0, "slots": 4, "queues": ["default"], "classes": [], "running": 2, "version": "1",
-    "code_version": "c0de", "clock_difference": None, "trouble": "no <b>", "left_at": None, "lost_at": None,
-}  # fmt: skip
 
 _WHAT = {"class_name": "shop.jobs.Email", "method_name": "send"}
 _PROGRESS = {"fraction": 0.5, "message": "half of it", "at": WHEN}
@@ -339,6 +334,9 @@ SAMPLES: dict[str, Any] = {
     "occurrence": _OCCURRENCE,
     "group": _GROUP,
     "traceback": "Traceback (most recent call last):",
+    "host": {"name": "web1", "id": 1, "term": 3, "is_own": True, "state": "alive", "seen_at": WHEN, "unseen_for": 0.5,
+             "lost_after": 600.0, "slots": 4, "queues": ["default"], "classes": [], "running": 2, "version": "1",
+             "code_version": "abc", "clock_difference": None, "trouble": None, "left_at": None, "lost_at": None},
     "error": {"id": 1, "fingerprint": "7c1e90b2a4d37c1e", "outcome": "failed", "error_type": "NoRecipient",
               "message": "no recipient", "place": "shop.mail:deliver", "line": "mail.py:88",
               "class_name": "shop.jobs.Email", "is_named": True, "name": "mail is down", "first_at": WHEN,

@@ -8,14 +8,10 @@ from typing import Any
 from bgjob.codec import Request as Asked
 from bgjobd.web.metrics import exposition
 from tests.client.scripted import Line
-from tests.page.serving import SAMPLES, WHEN, page
+from tests.page.serving import SAMPLES, page
 from tests.page.test_metrics import SAMPLE_AT, Told
 
-WEB1: dict[str, Any] = {
-    "name": "web1", "id": 1, "term": 3, "is_own": True, "state": "alive", "seen_at": WHEN, "unseen_for": 0.5,
-    "lost_after": 600.0, "slots": 4, "queues": ["default"], "classes": [], "running": 2, "version": "1",
-    "code_version": "abc", "clock_difference": None, "trouble": None, "left_at": None, "lost_at": None,
-}  # fmt: skip
+WEB1: dict[str, Any] = SAMPLES["host"]
 WEB2 = WEB1 | {"name": "<web2>", "id": 2, "is_own": False, "state": "lost", "running": 1, "unseen_for": 700.0}
 WEB3 = WEB1 | {"name": "web3", "id": 3, "is_own": False, "trouble": "its clock is 7 s behind"}
 

@@ -37,7 +37,7 @@ HOSTILE = (
 )
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
-    "/errors", "/errors/1",
+    "/errors", "/errors/1", "/hosts",
 )  # fmt: skip
 
 
@@ -237,6 +237,8 @@ SHOWN = {
     "/errors": [("error", "name"), ("error", "line"), ("error", "place")],
     "/errors/1": [("error", "name"), ("error", "line"), ("error", "place"), ("error", "message"),
                   ("error", "first_version"), ("error", "last_version"), ("traceback",)],
+    "/hosts": [("host", "name"), ("host", "trouble"), ("host", "queues", 0), ("host", "version"),
+               ("host", "code_version")],
     "/groups": [("group", "name"), ("group", "state")],
     "/groups/5": [("group", "name"), ("group", "state"), ("summary", "class_name"), ("summary", "error")],
     "/schedules": [("schedule", "name"), ("schedule", "job"), ("schedule", "description"), ("schedule", "zone"),
@@ -295,6 +297,7 @@ FREE = {
     "/jobs/1/graph": [("graph", "groups", 0, "name")],
     "/errors": [("error", "name"), ("error", "line")],
     "/errors/1": [("error", "name"), ("error", "message"), ("error", "place"), ("traceback",)],
+    "/hosts": [("host", "trouble")],
     "/groups": [("group", "name")],
     "/groups/5": [("group", "name"), ("summary", "error")],
     "/schedules": [("schedule", "refused")],
@@ -452,7 +455,7 @@ def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
     assert found == {"base.html", "broken.html", "error.html", "errors.html", "graph.html", "group.html",
-                     "groups.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
+                     "groups.html", "hosts.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
                      "schedule.html", "schedules.html", "system.html"}  # fmt: skip
 
 

@@ -1240,6 +1240,7 @@ def test_the_caller_is_whom_the_kernel_says(play: Play) -> None:
                 "gid": os.getgid(),
                 "groups": sorted(set(os.getgroups())),
                 "job": None,
+                "is_unmapped": False,
             }
         )
 

@@ -36,6 +36,7 @@ MADE = [
 
 MAKERS = {
     "bgjobd/forkserver/masking.py",  # of quoted texts alone
+    "bgjobd/store/engines/postgres_refusals.py",  # of constant ones
     "bgjobd/supervisor/page_process.py", "bgjobd/host/json_portions.py",
     "client/bgjob/commands/screen.py", "client/bgjob/text.py",
     "web/addresses.py", "web/heads.py", "web/views.py",

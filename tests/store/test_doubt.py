@@ -58,7 +58,7 @@ class Office:
         told = psycopg.conninfo.conninfo_to_dict(place.address) | {"host": str(proxy.directory)}
         self.place = Postgres(psycopg.conninfo.make_conninfo("", **told))
         self._deliveries: Queue[Delivery] = Queue()
-        self.writer = Writer(self.place, BOOT, Clock(), lanes, self._deliveries.put, history)
+        self.writer = Writer(self.place, BOOT, Clock(), lanes, self._deliveries.put, history=history)
         self.answers: dict[Any, list[Any]] = {}
         self.committed: list[Committed] = []
 
