@@ -155,13 +155,13 @@ def test_steps_come_in_pages_and_those_that_are_not_finished_at_the_end(client: 
 
 def test_of_a_class_with_secrets_no_value_is_told(client: Client) -> None:
     job = waiting(client, class_name="shop.Secret")
+    job.signal("more", "s3cret")  # before the one that has it end
     job.signal("packed", {"parcels": 0})
-    job.signal("more", "s3cret")
     job.wait(20)
     read = job.steps()
     assert {step["result"] for step in read.steps} == {one["payload"] for one in read.signals} == {None}
     assert [(step["name"], step["size"] > 4) for step in read.steps] == [("charge", True), ("packed", True)]
-    assert [one["size"] for one in read.signals] == [len('{"parcels":0}'), len('"s3cret"')]
+    assert [one["size"] for one in read.signals] == [len('"s3cret"'), len('{"parcels":0}')]
 
 
 def test_a_state_is_told_with_its_size_and_of_a_class_with_secrets_without_its_value(client: Client) -> None:

@@ -322,6 +322,14 @@ _FORGED = {
 }
 
 
+def _of_steps(count: int) -> float:
+    """The seconds of CPU time that so many turns of an empty loop take here and now."""
+    began_at = time.thread_time()
+    for _ in range(count):
+        pass
+    return time.thread_time() - began_at
+
+
 @pytest.mark.parametrize("kind", _FORGED)
 def test_a_journal_that_a_job_has_filled_by_itself_is_read_soon(kind: str, tmp_path: Path) -> None:
     started = journals.started("aa", 5, 0, 9, "b00", 0.0)
@@ -341,4 +349,5 @@ def test_a_journal_that_a_job_has_filled_by_itself_is_read_soon(kind: str, tmp_p
     assert journal is not None
     assert journal.exit is not None
     assert journal.exit["code"] == 3
-    assert max(pieces) < 0.05  # some took 400 ms, in which nobody else was heard
+    # about a third of this is usual; some took four times as much, in which nobody else was heard
+    assert max(pieces) < _of_steps(6_000_000)
