@@ -26,7 +26,7 @@ PATHS = {
     "/usr/lib/python3/dist-packages/yaml/__init__.py": False,
     "/usr/lib/python3.11/json/decoder.py": False,
     "/usr/lib64/python3.12/ssl.py": False,
-    "/root/.pyenv/versions/3.14.0/lib/python3.14/asyncio/tasks.py": False,
+    "/opt/python/lib/python3.14/asyncio/tasks.py": False,
     "<frozen importlib._bootstrap>": False,
 }
 """Whether a frame of this file is the application's own, for errors and for the page's "your code"."""

@@ -21,7 +21,7 @@ AT = 'connection failed: connection to server at "db.example" (192.0.2.1), port 
         'FATAL:  permission denied for database "bgjobd"',
         "SSL error: certificate verify failed",
         'server certificate for "other.example" does not match host name "db.example"',
-        'root certificate file "/root/.postgresql/root.crt" does not exist',
+        'root certificate file "/home/shop/.postgresql/root.crt" does not exist',
         "server does not support SSL, but SSL was required",
         "ERROR:  unsupported startup parameter: options",
     ],
