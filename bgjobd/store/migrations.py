@@ -402,6 +402,26 @@ def _add_error_groups(database: SqliteDatabase) -> None:
     )
 
 
+def _add_class_holds(database: SqliteDatabase) -> None:
+    """Which classes are held, for their jobs crash, or because somebody has asked for it."""
+    database.execute_sql(
+        'CREATE TABLE "class_holds" ("class_name" VARCHAR(255) NOT NULL PRIMARY KEY, '
+        '"reason" VARCHAR(255) NOT NULL, "code_version" VARCHAR(255), "since" VARCHAR(255), "message" TEXT, '
+        '"jobs" TEXT NOT NULL, "crashes" INTEGER NOT NULL, "tries" INTEGER NOT NULL, '
+        '"next_try_at" VARCHAR(255), "by_uid" INTEGER) WITHOUT ROWID'
+    )
+
+
+def _add_method_usage(database: SqliteDatabase) -> None:
+    """How long the completed attempts of a method take, and how much memory."""
+    database.execute_sql(
+        'CREATE TABLE "method_usage" ("class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, '
+        '"seconds" BLOB NOT NULL, "memory" BLOB NOT NULL, "runs" INTEGER NOT NULL, '
+        '"completed_at" VARCHAR(255) NOT NULL, "code_version" VARCHAR(255), '
+        'PRIMARY KEY ("class_name", "method_name")) WITHOUT ROWID'
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -422,6 +442,8 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_states,
     _add_hosts,
     _add_error_groups,
+    _add_class_holds,
+    _add_method_usage,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

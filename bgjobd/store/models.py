@@ -456,6 +456,44 @@ class ErrorGroup(Model):
         table_name = "error_groups"
 
 
+class ClassHold(Model):
+    """Why a class is held: `crashes` in a row of its `jobs`, a JSON list of ids, or because somebody `asked`; since
+    when, null where it is only being counted. After so many `tries` the next is at `next_try_at`.
+    """
+
+    class_name = CharField(primary_key=True)
+    reason = CharField()
+    code_version = CharField(null=True)
+    since = CharField(null=True)
+    message = TextField(null=True)
+    jobs = TextField()
+    crashes = IntegerField()
+    tries = IntegerField()
+    next_try_at = CharField(null=True)
+    by_uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "class_holds"
+        without_rowid = True
+
+
+class MethodUsage(Model):
+    """How long the `runs` of a method that completed took, and how much memory: 64 counts of two bytes each."""
+
+    class_name = CharField()
+    method_name = CharField()
+    seconds = BlobField()
+    memory = BlobField()
+    runs = IntegerField()
+    completed_at = CharField()
+    code_version = CharField(null=True)
+
+    class Meta:
+        table_name = "method_usage"
+        primary_key = CompositeKey("class_name", "method_name")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -486,5 +524,7 @@ MODELS: Final[tuple[type[Model], ...]] = (
     Host,
     JobOutput,
     ErrorGroup,
+    ClassHold,
+    MethodUsage,
     Property,
 )

@@ -68,6 +68,8 @@ COLUMNS = {
         id fingerprint outcome error_type message place line class_name is_named name first_at first_job first_version
         last_at last_job last_attempt last_version attempts failed back_at
     """,
+    "class_holds": "class_name reason code_version since message jobs crashes tries next_try_at by_uid",
+    "method_usage": "class_name method_name seconds memory runs completed_at code_version",
 }
 """The columns that are a contract with users."""
 

@@ -84,6 +84,24 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE job_attempts ADD COLUMN error_group bigint",
         "CREATE INDEX attempts_of_error ON job_attempts (error_group, job_id) WHERE error_group IS NOT NULL",
     ),
+    19: (
+        _table(
+            """
+            class_holds (class_name {text} PRIMARY KEY, reason {text} NOT NULL, code_version {text}, since {text},
+                message {text}, jobs {text} NOT NULL, crashes bigint NOT NULL, tries bigint NOT NULL,
+                next_try_at {text}, by_uid bigint)
+            """
+        ),
+    ),
+    20: (
+        _table(
+            """
+            method_usage (class_name {text}, method_name {text}, seconds bytea NOT NULL, memory bytea NOT NULL,
+                runs bigint NOT NULL, completed_at {text} NOT NULL, code_version {text},
+                PRIMARY KEY (class_name, method_name))
+            """
+        ),
+    ),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 
