@@ -422,6 +422,23 @@ def _add_method_usage(database: SqliteDatabase) -> None:
     )
 
 
+def _add_alerts(database: SqliteDatabase) -> None:
+    """What needed somebody and was told, and which rules are mute."""
+    database.execute_sql(
+        'CREATE TABLE "alerts" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "rule" VARCHAR(255) NOT NULL, '
+        '"subject" VARCHAR(255) NOT NULL, "raised_at" VARCHAR(255) NOT NULL, "last_at" VARCHAR(255) NOT NULL, '
+        '"count" INTEGER NOT NULL, "cleared_at" VARCHAR(255), "told_at" VARCHAR(255), "told_count" INTEGER NOT NULL, '
+        '"message" TEXT NOT NULL, "facts" TEXT NOT NULL, "acknowledged_at" VARCHAR(255), "acknowledged_uid" INTEGER)'
+    )
+    database.execute_sql(
+        'CREATE UNIQUE INDEX "alerts_open" ON "alerts" ("rule", "subject") WHERE "cleared_at" IS NULL'
+    )
+    database.execute_sql(
+        'CREATE TABLE "alert_mutes" ("rule" VARCHAR(255) NOT NULL PRIMARY KEY, "until" VARCHAR(255) NOT NULL, '
+        '"uid" INTEGER) WITHOUT ROWID'
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -444,6 +461,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_error_groups,
     _add_class_holds,
     _add_method_usage,
+    _add_alerts,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

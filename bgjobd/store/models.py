@@ -494,6 +494,39 @@ class MethodUsage(Model):
         without_rowid = True
 
 
+class Alert(Model):
+    """A need of a `rule` that was raised, and told, until it was cleared; one is open of a rule and a subject."""
+
+    id = AutoField()
+    rule = CharField()
+    subject = CharField()
+    raised_at = CharField()
+    last_at = CharField()
+    count = IntegerField()
+    cleared_at = CharField(null=True)
+    told_at = CharField(null=True)
+    told_count = IntegerField()
+    message = TextField()
+    facts = TextField()
+    acknowledged_at = CharField(null=True)
+    acknowledged_uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "alerts"
+
+
+class AlertMute(Model):
+    """A rule that tells nothing until then, for the user of `uid` has said so."""
+
+    rule = CharField(primary_key=True)
+    until = CharField()
+    uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "alert_mutes"
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -526,5 +559,7 @@ MODELS: Final[tuple[type[Model], ...]] = (
     ErrorGroup,
     ClassHold,
     MethodUsage,
+    Alert,
+    AlertMute,
     Property,
 )

@@ -21,6 +21,7 @@ _SEQUENCES: Final[Mapping[str, str]] = {
     "job_groups": "group_ids",
     "hosts": "host_ids",
     "error_groups": "error_ids",
+    "alerts": "alert_ids",
 }
 """By the table that they count the ids of; those tables are SQLite's AUTOINCREMENT."""
 

@@ -102,6 +102,19 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
             """
         ),
     ),
+    21: (
+        "CREATE SEQUENCE alert_ids",
+        _table(
+            """
+            alerts (id bigint PRIMARY KEY DEFAULT nextval('alert_ids'), rule {text} NOT NULL, subject {text} NOT NULL,
+                raised_at {text} NOT NULL, last_at {text} NOT NULL, count bigint NOT NULL, cleared_at {text},
+                told_at {text}, told_count bigint NOT NULL, message {text} NOT NULL, facts {text} NOT NULL,
+                acknowledged_at {text}, acknowledged_uid bigint)
+            """
+        ),
+        "CREATE UNIQUE INDEX alerts_open ON alerts (rule, subject) WHERE cleared_at IS NULL",
+        _table("alert_mutes (rule {text} PRIMARY KEY, until {text} NOT NULL, uid bigint)"),
+    ),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 
