@@ -20,13 +20,13 @@ _TRIES = 4
 @pytest.mark.parametrize(
     ("way", "role", "start", "step"),
     [
-        (Way.PLAIN, Role.DAEMON, 11, 97),
-        (Way.PLAIN, Role.START, 20, 113),
-        (Way.PLAIN, Role.FORK_SERVER, 5, 41),
-        (Way.PLAIN, Role.CHILD, 3, 29),
-        (Way.PLAIN, Role.SPARE, 2, 31),
-        (Way.STEPS, Role.CHILD, 40, 97),
-        (Way.STEPS, Role.START, 340, 199),
+        (Way.PLAIN, Role.DAEMON, 11, 197),
+        (Way.PLAIN, Role.START, 20, 227),
+        (Way.PLAIN, Role.FORK_SERVER, 5, 83),
+        (Way.PLAIN, Role.CHILD, 3, 59),
+        (Way.PLAIN, Role.SPARE, 2, 61),
+        (Way.STEPS, Role.CHILD, 40, 197),
+        (Way.STEPS, Role.START, 340, 397),
     ],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(

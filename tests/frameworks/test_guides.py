@@ -166,7 +166,7 @@ def check_flush_by_schedule(followed: Guide) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("framework", ["flask", "fastapi"])
+@pytest.mark.parametrize("framework", ["fastapi", pytest.param("flask", marks=pytest.mark.long)])
 def test_the_guide_to_a_framework_without_tasks_leads_to_a_job_on_the_page(
     tmp_path: Path, framework: str
 ) -> None:

@@ -186,7 +186,7 @@ class Life:
         self.commit(ClockJumped(delta))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=settings().max_examples * 3 // 10)  # each is many commits
 @given(st.lists(st.tuples(st.integers(0, 17), st.integers(0, 36)), max_size=40))
 def test_the_tally_of_a_commit_is_what_counting_gives(happened: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:

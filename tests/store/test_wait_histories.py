@@ -183,7 +183,9 @@ def _outcome(row: Row) -> tuple[Any, ...]:
     return row["number"], row["result"], row["timed_out"], row["finished_at"]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(n, marks=pytest.mark.long) for n in range(4, 12))]
+)
 def test_each_wait_and_step_has_one_outcome_for_good(store: Store, seed: int) -> None:
     world = World(store, random.Random(seed))
     try:
