@@ -221,7 +221,8 @@ def _next_trial(hold: ClassHold, now: float) -> str:
         return "it is not tried again"
     if hold.next_try_at <= now:
         return "its next job is a trial"
-    return f"next trial {relative_text(hold.next_try_at - now)}"
+    left = hold.next_try_at - now
+    return f"next trial {relative_text(left) if left >= 1 else 'in a moment'}"
 
 
 def began(hold: ClassHold, now: float) -> str:

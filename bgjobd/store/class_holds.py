@@ -108,7 +108,8 @@ def _write(
     if was_held and not is_held:
         batch.said.append((EntryType.INFO, quarantine.ended(name, why)))
     elif after is not None and is_held and not was_held:
-        batch.said.append((EntryType.FAILURE, quarantine.began(after, batch.now)))
+        kind = EntryType.INFO if after.reason is Reason.ASKED else EntryType.FAILURE
+        batch.said.append((kind, quarantine.began(after, batch.now)))
 
 
 def carry_out(execute: Execute, item: ClassHeld | ClassResumed, batch: Batch) -> bool:
