@@ -101,7 +101,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         error=given.error,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
-    now = daemon.clock.now()
+    now, code = daemon.clock.now(), daemon.lanes.code_version
 
     def read(reader: Reader) -> Encoded:
         page = reader.list(
@@ -112,7 +112,12 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
             now=now,
             count=given.count,
         )
-        return page_reply("jobs", page.rows, page, next_at=page.next_at)
+        held = {name for name, one in reader.class_holds().items() if one.holds(code)}
+        rows = (
+            row | {"is_held": row["status"] == Status.PENDING and row["class_name"] in held}
+            for row in page.rows
+        )
+        return page_reply("jobs", rows, page, next_at=page.next_at)
 
     async with caller.turn:
         return await daemon.readers.read_page(wanted, read)

@@ -35,7 +35,8 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": (
-        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string"
+        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string, "
+        "is_held: ?bool"
     ),
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "

@@ -413,8 +413,18 @@ def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=x").status == 403
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=" + form_token).status == 303
     assert served.ask("POST /queues/default/pause", *form, body=b"token=" + form_token).status == 303
-    assert said() == (
-        "bgjobd-web: retry of job 1 by 127.0.0.1\nbgjobd-web: pause of queue default by 127.0.0.1\n"
+    assert served.ask("POST /classes/shop.jobs.Gr%C3%B6%C3%9Fe/hold", *form, body=b"token=x").status == 403
+    for action in ("hold", "resume"):
+        asked = f"POST /classes/shop.jobs.Gr%C3%B6%C3%9Fe/{action}"
+        assert served.ask(asked, *form, body=b"token=" + form_token).status == 303
+    assert said() == "".join(
+        f"bgjobd-web: {what} by 127.0.0.1\n"
+        for what in (
+            "retry of job 1",
+            "pause of queue default",
+            "hold of class shop.jobs.Gr%C3%B6%C3%9Fe",
+            "resume of class shop.jobs.Gr%C3%B6%C3%9Fe",
+        )
     )
 
 
