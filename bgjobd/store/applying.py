@@ -73,7 +73,7 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
-        if fact.ending.crash is not None or overlay.counts_ends:
+        if fact.ending.crash is not None or overlay.batch.counts_ends:
             overlay.class_ends.append(_of_class(before, fact))
         if fact.ending.outcome is not Outcome.COMPLETED:
             _meet_error(before, fact, after, overlay)

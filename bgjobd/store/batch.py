@@ -204,7 +204,8 @@ class Batch(Gathered):
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
     ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's
-    hands. `class_holds` is what is known of classes whose attempts crash; `said` are lines about the daemon itself.
+    hands. `class_holds` is what is known of classes whose attempts crash, so that it `counts_ends` that are none;
+    `said` are lines about the daemon itself.
     """
 
     now: float
@@ -239,6 +240,7 @@ class Batch(Gathered):
     own_queues: Collection[str] | None = None
     host: Term | None = None
     class_holds: dict[str, ClassHold] = field(default_factory=dict)
+    counts_ends: bool = False
     said: list[tuple[EntryType, str]] = field(default_factory=list)
 
     @property
@@ -328,6 +330,7 @@ class Batch(Gathered):
             self.errors += overlay.errors
         if overlay.class_ends:
             self.class_ends += overlay.class_ends
+            self.counts_ends = True
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -401,11 +404,6 @@ class Overlay(Gathered):
     @classmethod
     def over(cls, batch: Batch) -> Overlay:
         return cls(batch=batch, last_id=batch.last_id, last_group_id=batch.last_group_id)
-
-    @property
-    def counts_ends(self) -> bool:
-        """Whether an end tells something of its class though it was no crash."""
-        return bool(self.batch.class_holds or self.batch.class_ends or self.class_ends)
 
     def job(self, job_id: int) -> Job:
         """The job as it stands now. Raises JobNotFoundError."""

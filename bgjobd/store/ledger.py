@@ -246,6 +246,7 @@ class Ledger:
             next_resume=known.next_resume,
             holds=known.holds,
             class_holds=dict(known.class_holds),
+            counts_ends=bool(known.class_holds),
             distance=self._database.distance,
             host=self._host,
             locks=self._database.locks,
