@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web.addresses import NAME, SCHEDULE
+from bgjobd.web.addresses import CLASS, NAME, SCHEDULE
 from bgjobd.web.exchange import SECURITY, Request, plain
 from bgjobd.web.guard import Guard
 from bgjobd.web.settings import Settings
@@ -47,7 +47,12 @@ def status(asked: Request, settings: Settings = LOCAL) -> int:
 def addresses(wanted: str) -> list[str]:
     """One that fits each route of this method, from the routes themselves."""
     found = [pattern for method, pattern in routes() if method == wanted]
-    samples = {r"([1-9][0-9]{0,17})": "1", f"({NAME})": "nightly", f"({SCHEDULE})": "nightly"}
+    samples = {
+        r"([1-9][0-9]{0,17})": "1",
+        f"({NAME})": "nightly",
+        f"({SCHEDULE})": "nightly",
+        f"({CLASS})": "a.B",
+    }
     samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
     made = []
     for pattern in found:
