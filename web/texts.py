@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from bgjob.text import FOR_REVIEW, lines, to_json
+from bgjob.text import FOR_REVIEW, HELD, lines, to_json
 from bgjob.words import MOST_OF_KEY
 
 _COLOURS: Final[Mapping[str, str]] = {
     "success": "good", "completed": "good",
     "failure": "bad", "failed": "bad", "exited": "bad", "signalled": "bad", "lost": "bad", "timed_out": "bad",
-    "refused": "bad", FOR_REVIEW: "bad",
+    "refused": "bad", FOR_REVIEW: "bad", HELD: "bad",
     "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
     "info": "news", "running": "news", "sealed": "news",
     "retrying": "warm", "not_started": "warm", "snoozed": "warm", "expired": "warm", "paused": "warm",

@@ -28,7 +28,7 @@ from bgjob.errors import (
 )
 from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import CLASS, ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .errors import ErrorViews
 from .events import Feed
@@ -312,6 +312,14 @@ class Page:
         self._client.resume(queue)
         return self._done(request, "/system", f"resume of queue {queue}")
 
+    def hold_class(self, request: Request, name: str) -> Response:
+        self._client.hold_class(unquote(name))
+        return self._done(request, "/system", f"hold of class {name}")
+
+    def resume_class(self, request: Request, name: str) -> Response:
+        self._client.resume_class(unquote(name))
+        return self._done(request, "/system", f"resume of class {name}")
+
     def _done(self, request: Request, place: str, what: str) -> Response:
         say(self._settings, f"{what} by {request.peer}")
         return redirect(place)
@@ -451,6 +459,8 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/jobs/({ID})/stack", Page.stack),
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
+        ("POST", rf"/classes/({CLASS})/hold", Page.hold_class),
+        ("POST", rf"/classes/({CLASS})/resume", Page.resume_class),
         ("GET", r"/errors", _of_errors(ErrorViews.overview)),
         ("GET", rf"/errors/({ID})", _of_errors(ErrorViews.one)),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),

@@ -44,6 +44,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Stack": Right.MANAGE,
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,
+    "HoldClass": Right.MANAGE,
+    "ResumeClass": Right.MANAGE,
     "Reload": Right.MANAGE,
     "RunSchedule": Right.MANAGE,
     "PauseSchedule": Right.MANAGE,

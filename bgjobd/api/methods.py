@@ -13,6 +13,7 @@ from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
+    class_holds,
     errors,
     groups,
     hosts,
@@ -48,6 +49,7 @@ from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, Submit
 from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
+from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
@@ -99,7 +101,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         error=given.error,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
-    now = daemon.clock.now()
+    now, code = daemon.clock.now(), daemon.lanes.code_version
 
     def read(reader: Reader) -> Encoded:
         page = reader.list(
@@ -110,7 +112,12 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
             now=now,
             count=given.count,
         )
-        return page_reply("jobs", page.rows, page, next_at=page.next_at)
+        held = {name for name, one in reader.class_holds().items() if one.holds(code)}
+        rows = (
+            row | {"is_held": row["status"] == Status.PENDING and row["class_name"] in held}
+            for row in page.rows
+        )
+        return page_reply("jobs", rows, page, next_at=page.next_at)
 
     async with caller.turn:
         return await daemon.readers.read_page(wanted, read)
@@ -240,10 +247,16 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.current_catalogue.catalogue()
     now = daemon.clock.now()
     async with caller.turn:
-        held = await daemon.readers.read(lambda reader: reader.held_classes(catalogue.classes, now))
+        throttled, holds = await daemon.readers.read(
+            lambda reader: (reader.held_classes(catalogue.classes, now), reader.class_holds())
+        )
+    code = catalogue.code_version
+    held = {name: told_of(one, now) for name, one in holds.items() if one.holds(code)}
     return {
         "classes": [
-            class_reply(daemon, name, described, catalogue.policies.get(name), held.get(name))
+            class_reply(
+                daemon, name, described, catalogue.policies.get(name), throttled.get(name), held.get(name)
+            )
             for name, described in sorted(catalogue.classes.items())
         ],
         "code_version": catalogue.code_version,
@@ -337,6 +350,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Reload": (Nothing, reload),
     "Pause": (schemas.Pause, pause),
     "Resume": (QueueName, resume),
+    "HoldClass": (schemas.ClassName, class_holds.hold_class),
+    "ResumeClass": (schemas.ClassName, class_holds.resume_class),
     "List": (schemas.List, list_jobs),
     "Logs": (schemas.Logs, logs),
     "Errors": (schemas.Errors, errors.errors),

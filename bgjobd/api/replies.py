@@ -108,9 +108,10 @@ def class_reply(
     name: str,
     described: Mapping[str, Any],
     policy: Policy | None,
-    held: Bucket | None,
+    throttled: Bucket | None,
+    held: str | None,
 ) -> JsonObject:
-    """`held` is its bucket where the class is held."""
+    """`throttled` is its bucket where none may start for a while, `held` why only trials do."""
     offered = [
         {
             "name": method,
@@ -127,8 +128,11 @@ def class_reply(
         "policy": None if policy is None else _policy_shown(policy) | _limits_shown(daemon, name),
         "unavailable": described["unavailable"],
         "hint": None if described["unavailable"] is None else daemon.inspection.hint_of_class(name),
-        "held_until": None if held is None or held.held_until is None else to_text(held.held_until),
-        "held_by": None if held is None else held.held_by,
+        "held_until": None
+        if throttled is None or throttled.held_until is None
+        else to_text(throttled.held_until),
+        "held_by": None if throttled is None else throttled.held_by,
+        "held": held,
     }
 
 
@@ -154,6 +158,7 @@ def _policy_shown(policy: Policy) -> JsonObject:
         "backoff": policy.retry.backoff,
         "max_retry_delay": policy.retry.max_retry_delay,
         "retry_lost": policy.retry_lost,
+        "crashes": policy.crashes,
         "retry_on": None if policy.retry_on is None else sorted(policy.retry_on),
         "stop_grace": policy.stop_grace,
         "sensitive": sorted(policy.sensitive),

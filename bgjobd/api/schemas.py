@@ -238,6 +238,10 @@ class QueueName(Input):
     queue: str
 
 
+class ClassName(Input):
+    name: str
+
+
 class HostName(Input):
     name: str
 

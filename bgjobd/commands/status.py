@@ -58,6 +58,7 @@ def gather(config: Config) -> Gathered:
             for one in classes
             if (until := one.get("held_until")) is not None and text.instant(until) > now
         },
+        held={one["name"]: one["held"] for one in classes if one.get("held") is not None},
         rooms=tuple(rooms(config.daemon.directories)),
         page=_page_of(config, holder) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),

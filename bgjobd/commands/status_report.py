@@ -21,7 +21,7 @@ _LONG: Final = 3600.0
 
 
 _TOLD_ONE_BY_ONE: Final = 5
-"""Schedules that are refused, and classes that are throttled: there may be many, for one reason."""
+"""Schedules that are refused, and classes that are held or throttled: there may be many, for one reason."""
 
 
 class Health(StrEnum):
@@ -68,7 +68,8 @@ class Gathered:
 
     `holder` is the pid of the daemon that holds the lock, `can_see_lock` whether this user can tell. `stats` is the
     daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason, `hints`
-    what comes next for them; `throttled` those of which a job was told to come later.
+    what comes next for them; `throttled` those of which a job was told to come later, `held` those of which only
+    trials start, with why.
     """
 
     now: float
@@ -82,6 +83,7 @@ class Gathered:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
     throttled: Mapping[str, Throttling] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
     rooms: tuple[Room, ...] = ()
     page: PageState = PageState(None, False)
     is_synchronised: bool | None = None
@@ -115,6 +117,7 @@ class Standing:
                 "is_lock_known": seen.can_see_lock,
                 "daemon": seen.stats,
                 "unavailable": dict(seen.unavailable),
+                "held": dict(seen.held),
                 "throttled": {name: asdict(one) for name, one in seen.throttled.items()},
                 "file_systems": [asdict(one) | {"path": str(one.path)} for one in seen.rooms],
                 "page": asdict(seen.page),
@@ -199,6 +202,10 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         for queue in seen.stats["queues"]:
             if queue["paused"]:
                 yield _paused(queue, seen.now)
+        for name, told in islice(seen.held.items(), _TOLD_ONE_BY_ONE):
+            yield f"class {name} is {told}"
+        if len(seen.held) > _TOLD_ONE_BY_ONE:
+            yield "other classes are held, too; `bgjob classes` says which"
         for name, one in islice(seen.throttled.items(), _TOLD_ONE_BY_ONE):
             until = text.moment(one.until, seen.now)
             yield f"no job of {name} starts until {until}: job {one.by} was told to come later"

@@ -42,7 +42,8 @@ class Policy:
     no own limit, `slots_everywhere` where all hosts together have none.
 
     `retry_on` is None where every bad outcome may be retried. `throttle`: its jobs may keep others from starting.
-    `unknown` is what becomes of a job of which nobody knows what it did.
+    `unknown` is what becomes of a job of which nobody knows what it did. After so many `crashes` in a row a job is
+    given up; None: they count for nothing.
     """
 
     retry: RetryPolicy
@@ -55,6 +56,7 @@ class Policy:
     work_limit: int | None
     stop_grace: float
     retry_lost: bool
+    crashes: int | None
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
     unique: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
             file_size=first(own.file_size, limits.file_size),
         ),
         retry_lost=first(own.retry_lost, True),
+        crashes=first(own.crashes, retry.crashes) or None,
         retry_on=None if own.retry_on is None else frozenset(own.retry_on),
         sensitive=frozenset(own.sensitive or ()),
         unique=own.unique or (),

@@ -29,6 +29,7 @@ from bgjobd.config import values
 from bgjobd.config.values import ValidationContext, around, shown
 from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.gate import KeyRules, Share
+from bgjobd.core.job import MOST_CRASHES
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 from bgjobd.host import container
@@ -150,6 +151,8 @@ class Retry(Section):
     """How that time grows: `constant`, or `exponential`, doubling with jitter."""
     max_retry_delay: values.Delay = 3600.0
     """The longest that an exponential backoff waits."""
+    crashes: values.Crashes = MOST_CRASHES
+    """After so many in a row a job is given up; `false`: they are ends as any other, and hold no class."""
 
     @field_validator("max_retries")
     @classmethod
@@ -338,6 +341,8 @@ class ClassPolicy(Section):
     backoff: Backoff | None = None
     """The same."""
     max_retry_delay: values.Delay | None = None
+    """The same."""
+    crashes: values.Crashes | None = None
     """The same."""
     retry_lost: StrictBool | None = None
     """Whether an attempt whose end nobody saw is retried; else it is."""

@@ -198,6 +198,21 @@ def _network(value: object) -> str | None:
     return NO_TCP
 
 
+def _crashes(value: object) -> int:
+    """After how many in a row a job is given up; 0: whatever it takes."""
+    if value is False:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not _FEWEST <= value <= _MOST_CRASHES:
+        raise ValueError(
+            f"must be a whole number from {_FEWEST} to {_MOST_CRASHES}, or false, not {shown(value)}"
+        )
+    return value
+
+
+_FEWEST, _MOST_CRASHES = 2, 100
+"""One may be another's doing, whose start has ended the fork server of both."""
+
+
 def _none_if_false(value: object) -> object:
     return None if value is False else value
 
@@ -452,6 +467,7 @@ Delay = Annotated[float, BeforeValidator(delay)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Cores = Annotated[float, BeforeValidator(_cores)]
 Rate = Annotated[RateOfStarts, PlainValidator(_rate), PlainSerializer(str, when_used="json")]
+Crashes = Annotated[int, BeforeValidator(_crashes)]
 Umask = Annotated[int, BeforeValidator(_umask)]
 Network = Annotated[str | None, BeforeValidator(_network)]
 FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null

@@ -40,7 +40,7 @@ from bgjobd.core.attempt_sights import (
     StopRequested,
 )
 from bgjobd.core.facts import AttemptEnded
-from bgjobd.core.job import Ending
+from bgjobd.core.job import MOST_CRASHES, Ending
 from bgjobd.core.verdict import (
     JOURNAL_GONE,
     NO_CAPS,
@@ -146,7 +146,8 @@ class AttemptLife(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class EndTerms:
     """What a class's policy and the job say of an attempt's end; `timeout` in seconds, `has_key`: the job has one.
-    `reviews`: where nobody knows what it did, a person is to say it.
+    `reviews`: where nobody knows what it did, a person is to say it. After so many `crashes` in a row the job is given
+    up; None: whatever it takes.
     """
 
     timeout: float | None = None
@@ -154,6 +155,7 @@ class EndTerms:
     retry_lost: bool = True
     retry_on: Collection[Outcome] | None = None
     reviews: bool = False
+    crashes: int | None = MOST_CRASHES
     may_throttle: bool = True
     has_key: bool = True
 
@@ -492,7 +494,13 @@ def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: En
     ending = by_limit(fact, terms.caps, life.stop_reason)
     allowed = terms.retry_lost, terms.retry_on
     ending = verdict(
-        ending, life.stop_reason, terms.timeout, *allowed, reviews=terms.reviews, where=life.where
+        ending,
+        life.stop_reason,
+        terms.timeout,
+        *allowed,
+        reviews=terms.reviews,
+        where=life.where,
+        crashes=terms.crashes,
     )
     ending = settle_throttle(ending, terms.may_throttle, terms.has_key)
     return fact if ending is fact.ending else replace(fact, ending=ending)

@@ -48,7 +48,8 @@ def try_error(ending: Ending, call: Call, has_failed: bool) -> MetError | None:
     """
     if ending.outcome in _NO_ERRORS:
         return None
-    if not (ending.spends_retry or ending.crash is not None or has_failed):
+    is_by_start = ending.outcome is Outcome.NOT_STARTED and ending.crash is not None
+    if not (ending.spends_retry or is_by_start or has_failed):
         return None
     known = ending.whence if ending.outcome is Outcome.FAILED else None
     whence = known or Whence(fingerprint_of(*_words(ending, call)))

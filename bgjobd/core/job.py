@@ -73,7 +73,7 @@ class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
 
     `progress` is the latest that this attempt told, as JSON text, `outcome` how it ended, None until it has. `crashes`
-    is how many attempts in a row, up to the latest, have ended what ran them; whoever has any starts alone. Where a
+    is how many attempts in a row, up to the latest, have crashed; whoever has any starts alone. Where a
     `schedule` has submitted it, `occurrence` is for when. `updated_at` is when the row last changed.
 
     Of the edges to what it comes after `waits_for` are not met, and for `failed_before` of these it is cancelled, which
@@ -194,6 +194,10 @@ _values_of: Final = attrgetter(*_NAMES)
 _compared_of: Final = attrgetter(*[one.name for one in fields(Job) if one.compare])
 
 
+MOST_CRASHES: Final = 3
+"""After so many attempts in a row that crashed a job has failed; innocents meet the end of a fork server once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What an attempt used: bytes, seconds, bytes."""
@@ -210,7 +214,8 @@ class Ending:
 
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
     `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
-    `crash` tells how the fork server ended by itself that was to start it ("signal 11"); perhaps over this start.
+    `crash` tells of a process that was ended by nobody of ours: the attempt's, or that of the fork server which was to
+    start it, perhaps over this start ("signal 11"). After `most_crashes` in a row its job is given up.
     `error_class` is the type of an exception with its module, where that is known. `for_review`: where no other attempt
     follows, a person is to say what it did. `throttles` is whom it keeps from
     starting for `delay`, beside its job: JOB nobody, for its class may not; None where it did not ask for others.
@@ -227,6 +232,7 @@ class Ending:
     may_retry: bool = True
     spends_retry: bool = True
     crash: str | None = None
+    most_crashes: int = MOST_CRASHES
     error_class: str | None = None
     throttles: Throttle | None = None
     wait: Wait | None = None
@@ -266,11 +272,16 @@ class Ending:
 
     @classmethod
     def signalled(cls, signal: int) -> Ending:
-        return cls(Outcome.SIGNALLED, signal=signal)
+        return cls(Outcome.SIGNALLED, signal=signal, crash=f"signal {signal}")
 
     @classmethod
     def lost(cls, why: str, may_retry: bool = True, spends_retry: bool = True) -> Ending:
         return cls(Outcome.LOST, error_message=why, may_retry=may_retry, spends_retry=spends_retry)
+
+    @classmethod
+    def vanished(cls, why: str) -> Ending:
+        """Its process has ended in this life, and nobody saw how."""
+        return replace(cls.lost(why), crash="unseen")
 
     @classmethod
     def unrecorded(cls, why: str) -> Ending:
@@ -305,7 +316,8 @@ class Ending:
     @classmethod
     def exceeded(cls, outcome: Outcome, evidence: str, beneath: Ending) -> Ending:
         """An attempt that met a limit; `beneath` is how it ended over that."""
-        return cls._by_other_cause(outcome, evidence, beneath)
+        crash = "out of memory" if outcome is Outcome.OUT_OF_MEMORY else None
+        return replace(cls._by_other_cause(outcome, evidence, beneath), crash=crash)
 
     @classmethod
     def timed_out(cls, limit: float, beneath: Ending, where: str | None = None) -> Ending:
@@ -334,7 +346,8 @@ class Ending:
         if beneath.error_type is not None:
             detail = f": {beneath.error_message}" if beneath.error_message else ""
             why = f"{why} ({beneath.error_type}{detail})"
-        return replace(beneath, outcome=outcome, error_message=why, result=None, throttles=None, wait=None)
+        cleared: dict[str, Any] = {"result": None, "throttles": None, "wait": None, "crash": None}
+        return replace(beneath, outcome=outcome, error_message=why, **cleared)
 
     @property
     def error(self) -> str:

@@ -234,8 +234,9 @@ def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 
 
 def _quarantined(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    spent = "" if fact.ending.spends_retry else ", no retry spent"
     return (
-        Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent)"),
+        Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}{spent})"),
         Entry(EntryType.FAILURE, f"{after.error}; `bgjob retry {after.id}` has it start again"),
     )
 

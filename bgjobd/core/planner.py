@@ -22,7 +22,8 @@ class Lanes:
     `keys` is what the queues say of keys that say anything, None where that is not known, and so nothing is changed;
     `rates` are those of classes. Where several hosts work from the database `host` is the name of this one, and nothing
     starts but what is of its `known` classes, and asks for no other host; None where there is but one. On all hosts
-    together so many may run of the queues in `queues_everywhere`, and of the classes in `classes_everywhere`.
+    together so many may run of the queues in `queues_everywhere`, and of the classes in `classes_everywhere`. What
+    starts is of this `code_version`, None where that is not known.
     """
 
     slots: int
@@ -36,6 +37,7 @@ class Lanes:
     known: frozenset[str] | None = None
     queues_everywhere: Mapping[str, int] = field(default_factory=dict)
     classes_everywhere: Mapping[str, int] = field(default_factory=dict)
+    code_version: str | None = None
 
     @property
     def has_shared(self) -> bool:
@@ -49,6 +51,10 @@ class Lanes:
     def of_classes(self, classes: Iterable[str]) -> Lanes:
         """The same lanes with slots for these classes alone, where others have hosts of their own."""
         return self if self.host is None else replace(self, known=frozenset(classes))
+
+    def of_code(self, code_version: str | None) -> Lanes:
+        """The same lanes for attempts of this code."""
+        return replace(self, code_version=code_version)
 
     def without(self, classes: Iterable[str]) -> Lanes:
         """The same lanes with no slot for these classes, as while nothing of them can start."""

@@ -17,9 +17,6 @@ from typing import Final
 from bgjob.words import Backoff, Outcome
 from bgjobd.core.job import Ending, Job, RetryPolicy
 
-MOST_CRASHES: Final = 3
-"""After so many starts in a row that ended their fork server a job has failed; innocents meet such an end once."""
-
 _FIRST_START_DELAY: Final = 1.0
 _LONGEST_START_DELAY: Final = 60.0
 _MAX_DOUBLINGS: Final = 62
@@ -37,9 +34,9 @@ def crashes_after(job: Job, ending: Ending) -> int:
     return job.crashes if ending.outcome is Outcome.NOT_STARTED else 0
 
 
-def is_quarantined(crashes: int) -> bool:
-    """Whether so many starts in a row that ended their fork server are too many for another."""
-    return crashes >= MOST_CRASHES
+def is_quarantined(job: Job, ending: Ending) -> bool:
+    """Whether the job has crashed too often in a row, by this end, to be tried again."""
+    return ending.crash is not None and crashes_after(job, ending) >= ending.most_crashes
 
 
 def is_retriable(outcome: Outcome, retry_lost: bool, retry_on: Collection[Outcome] | None) -> bool:

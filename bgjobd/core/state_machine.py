@@ -38,6 +38,7 @@ from bgjobd.core.facts import (
     ValuesTaken,
 )
 from bgjobd.core.job import Carried, Ending, Job
+from bgjobd.core.quarantine import sentence
 from bgjobd.core.retry import (
     crashes_after,
     delay_before_retry,
@@ -73,7 +74,7 @@ class Happening(StrEnum):
     LEFT_UNKNOWN = "attempt ended, and nobody knows what it did"
     NOT_STARTED = "attempt not started"
     CRASHED = "start ended its fork server"
-    QUARANTINED = "starts in a row ended their fork servers"
+    QUARANTINED = "attempts in a row crashed"
     INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
     SUSPENDED = "attempt ended to wait"
@@ -152,8 +153,9 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
 
 
 def _set_back(job: Job) -> Job:
-    """The job with the retries that it had when it was submitted: so many are tried in a row without getting on."""
-    return replace(job, retry_count=0 if job.carried is None else job.carried.retry_count_at_submit)
+    """The job as it was submitted: so many are tried, and may crash, in a row without getting on."""
+    count = 0 if job.carried is None else job.carried.retry_count_at_submit
+    return replace(job, retry_count=count, crashes=0)
 
 
 def is_allowed(job: Job, fact: CancelRequested | RetryRequested | Changed) -> bool:
@@ -219,10 +221,10 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
         return Happening.ATTEMPT_COMPLETED
     if job.cancel_requested_at is not None:
         return Happening.STOPPED
-    if ending.crash is not None:
-        return Happening.QUARANTINED if is_quarantined(crashes_after(job, ending)) else Happening.CRASHED
+    if is_quarantined(job, ending):
+        return Happening.LEFT_UNKNOWN if ending.for_review else Happening.QUARANTINED
     if ending.outcome is Outcome.NOT_STARTED:
-        return Happening.NOT_STARTED
+        return Happening.NOT_STARTED if ending.crash is None else Happening.CRASHED
     if ending.outcome is Outcome.SNOOZED:
         return Happening.SNOOZED
     if ending.outcome is Outcome.SUSPENDED:
@@ -389,16 +391,20 @@ def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
         retry_count=job.retry_count + 1,
         scheduled_at=now + delay,
         error=fact.ending.error,
-        crashes=0,
+        crashes=crashes_after(job, fact.ending),
     )
 
 
 def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return _ended(job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
+    crashes = crashes_after(job, fact.ending)
+    return _ended(
+        job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes
+    )
 
 
 def _left_unknown(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(_given_up(job, fact, status, now, jitter), review_since=fact.at)
+    end = _quarantined if is_quarantined(job, fact.ending) else _given_up
+    return replace(end(job, fact, status, now, jitter), review_since=fact.at)
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
@@ -430,15 +436,8 @@ def _signal_sent(job: Job, fact: SignalSent, status: Status, now: float, jitter:
 
 def _quarantined(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
-    error = f"quarantined: {crashes} starts in a row ended their fork server ({fact.ending.crash})"
+    error = sentence(fact.ending.outcome, fact.ending.crash or "", crashes)
     return _ended(job, fact, now, status=status, finished_at=fact.at, error=error, crashes=crashes)
-
-
-def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    crashes = crashes_after(job, fact.ending)
-    return _ended(
-        job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes
-    )
 
 
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
@@ -570,7 +569,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.SNOOZED: _put_back,
         Happening.SUSPENDED: _suspended,
         Happening.SIGNAL_SENT: _signal_sent,
-        Happening.STOPPED: _stopped,
+        Happening.STOPPED: _given_up,
         Happening.PREDECESSOR_MOVED: _predecessor_moved,
         Happening.CANCELLED_FOR: _cancelled_for,
         Happening.REVIVED: _revived,

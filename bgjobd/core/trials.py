@@ -19,14 +19,14 @@ from typing import Final
 from bgjob.amounts import relative_text
 
 _FIRST_PAUSE: Final = 10.0
-_LONGEST_PAUSE: Final = 300.0
+LONGEST_PAUSE: Final = 300.0
 _LONGEST_PATIENCE: Final = 600.0
 _MAX_DOUBLINGS: Final = 62
 
 
 def pause_before_trial(trials: int) -> float:
     """Seconds until the classes that a fork server lacks are tried again, after so many trials."""
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(trials, _MAX_DOUBLINGS))
+    return min(LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(trials, _MAX_DOUBLINGS))
 
 
 def patience(import_timeout: float, too_slow: int) -> float:

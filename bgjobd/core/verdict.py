@@ -14,7 +14,7 @@ from typing import Final
 from bgjob.amounts import size_text
 from bgjob.words import Outcome, Throttle
 from bgjobd.core.facts import AttemptEnded
-from bgjobd.core.job import Ending, Usage
+from bgjobd.core.job import MOST_CRASHES, Ending, Usage
 from bgjobd.core.retry import is_retriable
 
 
@@ -81,7 +81,7 @@ JOURNAL_GONE: Final = Ending.lost("its journal is gone", may_retry=False)
 
 SPOOL_GONE: Final = Ending.unrecorded("the spool was removed while it ran")
 
-UNSEEN: Final = Ending.lost("its process is gone and nobody saw how it ended")
+UNSEEN: Final = Ending.vanished("its process is gone and nobody saw how it ended")
 
 
 def without_room(size: int) -> Ending:
@@ -161,14 +161,17 @@ def verdict(
     retry_on: Collection[Outcome] | None = None,
     reviews: bool = False,
     where: str | None = None,
+    crashes: int | None = MOST_CRASHES,
 ) -> Ending:
     """The ending under the name of what caused it, whether the policy lets another attempt follow, and whether a person
     is to say what it did where none does: a class may want that, which `reviews`.
 
     An attempt that completed although it was told to stop did complete; one that asked for a snooze when its time
     was up gets it, and so does one whose end is none of its doing, as when its result found no room until its time was
-    up. `timeout` is in seconds, `where` it was when that was over.
+    up. `timeout` is in seconds, `where` it was when that was over. After so many `crashes` in a row its job is given
+    up, None: they count for nothing, but for those that end a fork server, and with it other jobs' starts.
     """
+    ending = _counted(ending, crashes)
     match stop_reason:
         case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome in _PUT_OFF:
             ending = Ending.cancelled(ending)
@@ -180,7 +183,8 @@ def verdict(
             # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.
             may_retry = ending.may_retry and retry_lost
             for_review = reviews and _is_unknown(ending)
-            return replace(ending, may_retry=may_retry, spends_retry=False, for_review=for_review)
+            stopped = replace(ending, may_retry=may_retry, spends_retry=False, for_review=for_review)
+            return replace(stopped, crash=None)
         case StopReason() | None:
             pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
@@ -188,6 +192,15 @@ def verdict(
     if (may_retry, for_review) == (ending.may_retry, ending.for_review):
         return ending
     return replace(ending, may_retry=may_retry, for_review=for_review)
+
+
+def _counted(ending: Ending, crashes: int | None) -> Ending:
+    """The ending with how many like it are too many."""
+    if ending.crash is None or crashes == ending.most_crashes:
+        return ending
+    if crashes is not None:
+        return replace(ending, most_crashes=crashes)
+    return ending if ending.outcome is Outcome.NOT_STARTED else replace(ending, crash=None)
 
 
 def _is_unknown(ending: Ending) -> bool:

@@ -10,14 +10,14 @@ from types import MappingProxyType
 from typing import Final
 
 from bgjob.amounts import relative_text
-from bgjob.words import EXPIRED, Outcome, Status
+from bgjob.words import EXPIRED, QUARANTINED, Outcome, Status
 from bgjobd.core import why_elsewhere, why_shared
 from bgjobd.core.edges import Fate, Group, Of
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.on_file import Keeper, LatestAttempt, OnFile, RunningJob
 from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
-from bgjobd.core.retry import is_quarantined
+from bgjobd.core.quarantine import Reason, told_of
 from bgjobd.core.sentences import as_word, clock, moment, named_jobs, past, short
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
@@ -242,6 +242,22 @@ def _its_class_is_held(known: Known, now: float) -> str | None:
     return None if known.why_held is None else f"waits: no job of its class starts: {known.why_held}"
 
 
+def _its_class_crashes(known: Known, now: float) -> str | None:
+    hold = known.on_file.class_hold
+    if hold is None or hold.reason is not Reason.CRASHES or not hold.holds(known.lanes.code_version):
+        return None
+    trials = [one.id for one in known.on_file.running if one.class_name == known.job.class_name]
+    under_way = f", and {named_jobs(trials)} {'run' if trials[1:] else 'runs'}" if trials else ""
+    return f"waits: its class is {told_of(hold, now)}{under_way}"
+
+
+def _its_class_is_to_wait(known: Known, now: float) -> str | None:
+    hold = known.on_file.class_hold
+    if hold is None or hold.reason is not Reason.ASKED:
+        return None
+    return f"waits: its class is {told_of(hold, now)}"
+
+
 def _its_queue_is_unknown(known: Known, now: float) -> str | None:
     queue = known.job.queue
     if queue in known.lanes.queues:
@@ -323,6 +339,8 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_queue_is_unknown,
     _its_queue_is_paused,
     _its_class_is_held,
+    _its_class_is_to_wait,
+    _its_class_crashes,
     _its_class_was_told_to_wait,
     _its_key_has_no_place,
     _its_class_is_full,
@@ -350,6 +368,7 @@ _OF_OTHERS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _the_database_cannot_be_written,
     _no_host_takes_it,
     _its_queue_is_paused,
+    _its_class_is_to_wait,
     _its_class_was_told_to_wait,
     _its_key_has_no_place,
     _others_take_it,
@@ -359,7 +378,14 @@ _OF_OTHERS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
 _OF_ONE_HOST: Final = frozenset(
     {
         *(_the_daemon_closes, _ends_cannot_be_recorded, _there_is_no_fork_server, _its_class_is_unavailable),
-        *(_its_class_is_held, _its_class_is_full, _its_queue_is_full, _all_slots_are_taken, _its_turn_comes),
+        *(
+            _its_class_is_held,
+            _its_class_crashes,
+            _its_class_is_full,
+            _its_queue_is_full,
+            _all_slots_are_taken,
+            _its_turn_comes,
+        ),
     }
 )
 """The reasons that need not hold for others."""
@@ -432,8 +458,8 @@ def _in_line(known: Known) -> str:
     if known.no_fork_server is not None:
         return f"attempt {job.attempt} waits for a fork server: {short(known.no_fork_server)}"
     if job.crashes:
-        ended = "the last start" if job.crashes == 1 else f"the last {job.crashes} starts"
-        return f"attempt {job.attempt} goes alone, once those before it have begun: {ended} ended the fork server"
+        crashed = "the last one" if job.crashes == 1 else f"the last {job.crashes}"
+        return f"attempt {job.attempt} goes alone, once those before it have begun: {crashed} crashed"
     return f"attempt {job.attempt} waits for a start before it that goes alone, as it may end the fork server"
 
 
@@ -512,8 +538,8 @@ def _failed(known: Known, now: float) -> str:
             f"bgjob settle {job.id}"
         )
     match job.policy.max_retries:
-        case _ if is_quarantined(job.crashes):
-            retries = f"no retry is spent; `bgjob retry {job.id}` has it start again"
+        case _ if (job.error or "").startswith(f"{QUARANTINED}: "):
+            retries = f"`bgjob retry {job.id}` has it start again"
         case 0:
             retries = "it has no retries"
         case most if job.retry_count >= most:

@@ -105,6 +105,8 @@ class Deliveries:
             self._say(EntryType.INFO, group_ended(group))
         for queue in committed.resumed:
             self._say(EntryType.INFO, pause_ended(queue))
+        for type, message in committed.said:
+            self._say(type, message)
         for job in committed.settled:
             self._supervisor.on_settled(job)
         for claim in committed.claims:

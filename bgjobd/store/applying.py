@@ -35,6 +35,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.fingerprint import try_error
 from bgjobd.core.job import Carried, Ending, Job
+from bgjobd.core.quarantine import ClassEnd, says
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
@@ -72,6 +73,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     elif isinstance(fact, AttemptEnded):
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+        if fact.ending.crash is not None or overlay.batch.counts_ends:
+            overlay.class_ends.append(_of_class(before, fact))
         if fact.ending.outcome is not Outcome.COMPLETED:
             _meet_error(before, fact, after, overlay)
         if fact.ending.wait is not None and after.status is Status.PENDING:
@@ -101,6 +104,12 @@ def _meet_error(before: Job, fact: AttemptEnded, after: Job, overlay: Overlay) -
     if error is not None:
         is_over = has_failed and not after.is_for_review
         overlay.errors.append(Met(error, before.class_name, before.id, fact.number, is_over))
+
+
+def _of_class(job: Job, fact: AttemptEnded) -> ClassEnd:
+    ending = fact.ending
+    told = says(ending, job.crashes)
+    return ClassEnd(job.class_name, job.id, fact.number, ending.outcome, told, crash=ending.crash or "")
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:

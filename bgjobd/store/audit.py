@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgjob.words import EXPIRED, FINAL, Outcome, Status
-from bgjobd.core.retry import MOST_CRASHES
+from bgjob.words import EXPIRED, FINAL, QUARANTINED, Outcome, Status
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
 from bgjobd.store import audit_of_errors, audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
@@ -167,7 +166,7 @@ _OF_JOBS: Final = (
     ("j.status <> 'completed' AND j.result IS NOT NULL", "it is {status}, and has a result"),
     (
         f"j.status = 'failed' AND (a.outcome IS NULL OR a.outcome IN {_SPENDS_NOTHING}) "
-        f"AND NOT (a.outcome IS 'not_started' AND j.crashes >= {MOST_CRASHES})",
+        f"AND NOT (a.outcome IS 'not_started' AND coalesce(j.error, '') GLOB '{QUARANTINED}: *')",
         "it is failed, and its latest attempt ({outcome}) is no reason for that",
     ),
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
-from bgjob.words import Status
+from bgjob.words import EntryType, Status
 from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.fingerprint import MetError
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.hosts import Term
 from bgjobd.core.job import AttemptKey, Call, Job
+from bgjobd.core.quarantine import ClassEnd, ClassHold
 from bgjobd.core.rates import Rate, scope_of_key
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.committed import Claim, Committed, EndedAttempt, Entry, LogLine, StoredBulk, StoredValue
@@ -132,7 +133,8 @@ class Gathered:
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
-    `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet.
+    `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet; `class_ends`
+    what else bears on whether their classes are held.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -167,6 +169,7 @@ class Gathered:
     valued: dict[AttemptKey, int] = field(default_factory=dict)
     kept_values: dict[int, Kept] = field(default_factory=dict)
     errors: list[Met] = field(default_factory=list)
+    class_ends: list[ClassEnd] = field(default_factory=list)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -201,7 +204,8 @@ class Batch(Gathered):
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
     ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's
-    hands.
+    hands. `class_holds` is what is known of classes whose attempts crash, so that it `counts_ends` that are none;
+    `said` are lines about the daemon itself.
     """
 
     now: float
@@ -235,6 +239,9 @@ class Batch(Gathered):
     locks: Locks = ALONE
     own_queues: Collection[str] | None = None
     host: Term | None = None
+    class_holds: dict[str, ClassHold] = field(default_factory=dict)
+    counts_ends: bool = False
+    said: list[tuple[EntryType, str]] = field(default_factory=list)
 
     @property
     def host_id(self) -> int | None:
@@ -321,6 +328,9 @@ class Batch(Gathered):
             self.kept_values |= overlay.kept_values
         if overlay.errors:
             self.errors += overlay.errors
+        if overlay.class_ends:
+            self.class_ends += overlay.class_ends
+            self.counts_ends = True
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -369,6 +379,7 @@ class Batch(Gathered):
             tuple(self.resumed),
             self.placed,
             tuple(self.values),
+            tuple(self.said),
         )
 
     def place(self, id: int, **columns: Any) -> None:

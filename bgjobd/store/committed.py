@@ -256,7 +256,7 @@ class Committed:
     `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines. `values`
     are those that attempts have emitted. `groups` have ended; jobs that were `settled` have failed without an attempt
     that did; of the queues that `resumed` the pause is over. `placed` is what else has become of jobs that share keys,
-    after what is `written`, or as that says too: the columns, by id.
+    after what is `written`, or as that says too: the columns, by id. `said` are lines about the daemon itself.
     """
 
     answers: tuple[Any, ...]
@@ -276,6 +276,7 @@ class Committed:
     resumed: tuple[str, ...] = ()
     placed: Mapping[int, Row] = field(default_factory=dict)
     values: tuple[StoredValue, ...] = ()
+    said: tuple[tuple[EntryType, str], ...] = ()
 
 
 class LostUpdateError(Exception):

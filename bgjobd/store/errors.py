@@ -75,7 +75,7 @@ def record(execute: Execute, executemany: Execute, batch: Batch) -> None:
     """Write which errors have ended attempts in this transaction: a row each, however often it was met."""
     known = _known(execute, {met.error.fingerprint for met in batch.errors})
     met_by = _within_bounds(execute, batch.errors, known)
-    codes = _codes(execute, batch.errors)
+    codes = codes_of(execute, [(one.job_id, one.number) for one in batch.errors])
     is_new = met_by.keys() - known.keys()
     for statement, wanted in ((MEET_AGAIN, met_by.keys() - is_new), (MEET_FIRST, is_new)):
         # In one order, whoever else writes: rows are locked as they are met.
@@ -99,10 +99,9 @@ def _known(execute: Execute, fingerprints: Iterable[str]) -> dict[str, int]:
     return dict(execute(SELECT_KNOWN, given).fetchall())
 
 
-def _codes(execute: Execute, met: Sequence[Met]) -> dict[AttemptKey, str | None]:
+def codes_of(execute: Execute, attempts: Sequence[AttemptKey]) -> dict[AttemptKey, str | None]:
     """Of which code these attempts are."""
-    wanted = json.dumps([(one.job_id, one.number) for one in met])
-    found = execute(SELECT_CODES, {"attempts": wanted}).fetchall()
+    found = execute(SELECT_CODES, {"attempts": json.dumps(attempts)}).fetchall()
     return {(job_id, number): code for job_id, number, code in found}
 
 

@@ -275,6 +275,21 @@ class QueueResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassHeld:
+    """Start no attempt of a class until it is resumed, for this user has asked. Answered by whether it was held."""
+
+    class_name: str
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResumed:
+    """Start attempts of a class again, whatever holds it. Answered by whether it was held."""
+
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStarted:
     """The clock may have been set while nobody ran: hold no retry longer than its own delay. Answered by None."""
 
@@ -539,6 +554,8 @@ Item = (
     | OutputEnded
     | QueuePaused
     | QueueResumed
+    | ClassHeld
+    | ClassResumed
     | ClockJumped
     | DaemonStarted
     | TimeLeapt

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from bgjobd.core.quarantine import ClassHold
 from bgjobd.host.clock import from_text
-from bgjobd.store import adoption, pauses, rates, release, statements, tallies
+from bgjobd.store import adoption, class_holds, pauses, rates, release, statements, tallies
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.engines import Database
 from bgjobd.store.holds import Holds
@@ -24,7 +25,8 @@ class Known(NamedTuple):
 
     `limits` of keys and classes are those of the last transaction, None where it had none. Where others write as well
     the tally is of all that they have told up to what was `seen`, without the last transaction's own; and `others` is
-    what is stored of the keys of queues that are theirs.
+    what is stored of the keys of queues that are theirs. `class_holds` is what is known of classes whose attempts
+    crash.
     """
 
     tally: Tally
@@ -36,6 +38,7 @@ class Known(NamedTuple):
     limits: tuple[Any, ...] | None = None
     seen: Seen = Seen()
     others: Adopted = Adopted()
+    class_holds: Mapping[str, ClassHold] = _NOTHING
 
     @property
     def has_more(self) -> bool:
@@ -52,6 +55,7 @@ def read_alone(database: Database, execute: Execute, now: float) -> Known:
         pauses.next_end(execute),
         Holds(rates.holds(execute)),
         adoption.stored(execute),
+        class_holds=class_holds.stored(execute),
     )
 
 
@@ -64,7 +68,8 @@ def read_next_expiry(execute: Execute) -> float:
 _SELECT_STANDING: Final = f"""
     SELECT ({release.HAS_CONSEQUENCES}), ({statements.SELECT_NEXT_EXPIRY}), ({statements.SELECT_NEXT_RESUME}),
         (SELECT value FROM properties WHERE name = '{adoption.PROPERTY}'),
-        (SELECT json_agg(json_build_array(id, is_sum, differences) ORDER BY id) FROM tallies WHERE id > :id)
+        (SELECT json_agg(json_build_array(id, is_sum, differences) ORDER BY id) FROM tallies WHERE id > :id),
+        (SELECT json_agg(json_build_array({class_holds.COLUMNS})) FROM class_holds)
 """
 
 
@@ -74,7 +79,7 @@ def read_anew(
     """The same before each transaction of one of several, whose own these queues are."""
     seen = Seen() if before is None else before.seen
     found = execute(_SELECT_STANDING, {"id": seen.id}).fetchone()
-    has_consequences, expires_at, resumes_at, rules, rows = found
+    has_consequences, expires_at, resumes_at, rules, rows, of_classes = found
     known = tallies.after(rows or (), None if before is None else before.tally, seen, now)
     if known.tally is None:
         known = _begun(database, execute, now)
@@ -92,6 +97,7 @@ def read_anew(
         None if before is None else before.limits,
         known.seen,
         others,
+        class_holds.from_rows(of_classes or ()),
     )
 
 

@@ -32,6 +32,7 @@ from bgjobd.store import (
     applying,
     backfills,
     bulks,
+    class_holds,
     decisions,
     dependencies,
     errors,
@@ -188,6 +189,8 @@ class Ledger:
                 answers = self._settle(items, batch)
                 if batch.errors:
                     errors.record(self._execute, self._executemany, batch)
+                if batch.class_ends or batch.class_holds:
+                    class_holds.settle(self._execute, batch, lanes.code_version)
                 has_consequences = self._release(batch, known.has_consequences)
                 rates.end_holds(self._execute, batch)
                 gate = Gate(self._execute, batch)
@@ -202,7 +205,10 @@ class Ledger:
                     self._tell(notice_of(batch, items, answers, self.told_as))
             tally = self._tally_after(items, batch)
             of_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
-            after = Known(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen)
+            after = Known(
+                *(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
+                class_holds=batch.class_holds,
+            )
             due = now if after.has_more else min(next_expiry, next_due)
             made = partial(_made, batch, answers, None if due == math.inf else due, tally)
             self._commit(made)
@@ -239,6 +245,8 @@ class Ledger:
             rates=lanes.rates,
             next_resume=known.next_resume,
             holds=known.holds,
+            class_holds=dict(known.class_holds),
+            counts_ends=bool(known.class_holds),
             distance=self._database.distance,
             host=self._host,
             locks=self._database.locks,
@@ -493,6 +501,8 @@ class Ledger:
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
         """Let queues go on whose pause is over, and claim for every free slot; answers when to look again."""
         pauses.end(self._execute, batch)
+        if batch.class_holds:
+            lanes = class_holds.kept_back(lanes, batch)
         slots = Slots(self._execute, lanes, batch, gate)
         found = slots.granted()
         # Those that are left out have their turn to end next.
@@ -501,6 +511,9 @@ class Ledger:
         if not (adopted.is_whole and gate.is_whole):
             jobs = gate.within_limits(jobs)
         jobs = rates.within(self._execute, jobs, batch)
+        if batch.class_holds:
+            found, jobs = jobs, class_holds.on_trial(self._execute, jobs, lanes, batch)
+            slots.look_again(len(jobs) < len(found))
         if jobs:
             jobs = [waits.settle(self._execute, job, batch) for job in jobs]
             tokens = [secrets.token_hex(8) for _ in jobs]

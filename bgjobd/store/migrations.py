@@ -410,6 +410,9 @@ def _add_class_holds(database: SqliteDatabase) -> None:
         '"jobs" TEXT NOT NULL, "crashes" INTEGER NOT NULL, "tries" INTEGER NOT NULL, '
         '"next_try_at" VARCHAR(255), "by_uid" INTEGER) WITHOUT ROWID'
     )
+    database.execute_sql(
+        "CREATE INDEX jobs_crashed ON background_jobs (finished_at) WHERE status = 'failed' AND crashes > 0"
+    )
 
 
 def _add_method_usage(database: SqliteDatabase) -> None:

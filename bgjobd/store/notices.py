@@ -90,7 +90,7 @@ def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: s
             [((job.id, job.attempt), StopReason.CANCELLED) for job in batch.stops if job.id not in ended]
         ),
         schedules=any(isinstance(item, _OF_SCHEDULES) for item in items),
-        look=batch.has_unseen_changes,
+        look=batch.has_unseen_changes or bool(batch.said),
     )
     return None if notice == Notice(by) and not (batch.entries or batch.bulks) else notice
 

@@ -149,7 +149,7 @@ def next_of_classes(execute: Execute, queues: Collection[str], batch: Batch) -> 
     times = {name: rate.next_at(full[name]) for name, rate in batch.rates.items()}
     for name, until in batch.holds.classes(batch.now).items():
         times[name] = max(times.get(name, 0.0), until)
-    waiting = [at for name, at in times.items() if at > batch.now and _is_waiting(execute, name, queues)]
+    waiting = [at for name, at in times.items() if at > batch.now and is_waiting(execute, name, queues)]
     return min(waiting, default=None)
 
 
@@ -199,7 +199,8 @@ def _buckets(execute: Execute, scopes: Iterable[str]) -> dict[str, float]:
     return dict(execute(SELECT_BUCKETS, {"scopes": to_json(list(scopes))}).fetchall())
 
 
-def _is_waiting(execute: Execute, class_name: str, queues: Collection[str]) -> bool:
+def is_waiting(execute: Execute, class_name: str, queues: Collection[str]) -> bool:
+    """Whether a job of the class waits for a slot in one of these queues."""
     return any(
         execute(IS_WAITING, {"queue": queue, "class_name": class_name}).fetchone()[0] for queue in queues
     )

@@ -18,10 +18,12 @@ from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.peers import Peer
+from bgjobd.core.quarantine import ClassHold
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
+    class_holds,
     error_pages,
     graphs,
     hosts,
@@ -379,6 +381,10 @@ class Reader:
         scopes = {scope_of_class(name): name for name in names}
         stored = rates.stored(self._database.connection().execute, list(scopes))
         return {scopes[scope]: bucket for scope, bucket in stored.items() if bucket.is_held(now)}
+
+    def class_holds(self) -> Mapping[str, ClassHold]:
+        """What is known of classes whose attempts crash, or that somebody holds."""
+        return class_holds.stored(self._database.connection().execute)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

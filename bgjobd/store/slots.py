@@ -14,7 +14,7 @@ from bgjobd.core import planner
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import rates, statements
+from bgjobd.store import class_holds, rates, statements
 from bgjobd.store.batch import Arrival, Batch
 from bgjobd.store.everywhere import Everywhere
 from bgjobd.store.gate import Gate
@@ -82,6 +82,10 @@ class Slots:
         found: list[tuple[Any, ...]] = asked.fetchall()
         return found
 
+    def look_again(self, is_due: bool) -> None:
+        """Look again in a moment, if that is due: another writer has what was to start."""
+        self._has_passed_over |= is_due
+
     def next_due(self) -> float:
         """When to look again, once the claims are stored; never where an end or a submit comes first anyhow."""
         if self._places is None:
@@ -92,6 +96,9 @@ class Slots:
             times += [] if at is None else [at]
         if self._batch.rates or self._batch.holds:
             at = rates.next_of_classes(self._execute, self._places, self._batch)
+            times += [] if at is None else [at]
+        if self._batch.class_holds:
+            at = class_holds.next_trial(self._execute, self._lanes, self._batch, self._places)
             times += [] if at is None else [at]
         times += [self._batch.now + _LOOK_AGAIN_AFTER] if self._has_passed_over else []
         return min(times, default=math.inf)

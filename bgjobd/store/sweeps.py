@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import deletions, errors, pauses, rates, schedules, statements, uniques, waits
+from bgjobd.store import class_holds, deletions, errors, pauses, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
+    ClassHeld,
+    ClassResumed,
     DaemonStarted,
     Deletion,
     ErrorTrimming,
@@ -32,7 +34,17 @@ from bgjobd.store.items import (
 from bgjobd.store.statements import Execute
 
 SWEEPS: Final = (
-    *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
+    *(
+        QueuePaused,
+        QueueResumed,
+        ClassHeld,
+        ClassResumed,
+        ClockJumped,
+        DaemonStarted,
+        TimeLeapt,
+        Deletion,
+        Trimming,
+    ),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
     *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming, ErrorTrimming),
 )
@@ -45,14 +57,18 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
     match item:
         case QueuePaused() | QueueResumed():
             pauses.carry_out(execute, item, batch)
+        case ClassHeld() | ClassResumed():
+            return class_holds.carry_out(execute, item, batch)
         case ClockJumped(delta):
             execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
             waits.shift(execute, batch, delta)
             rates.shift(execute, delta)
+            class_holds.shift(execute, batch, delta)
             batch.holds = Holds(rates.holds(execute))
         case DaemonStarted():
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             waits.bound(execute, batch)
+            class_holds.bound(execute, batch)
             rates.bound(execute, batch)
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})

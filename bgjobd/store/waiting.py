@@ -13,7 +13,7 @@ from bgjobd.core.job import Job
 from bgjobd.core.on_file import MOST_AHEAD, Ahead, Keeper, LatestAttempt, OfKey, OnFile, RunningJob
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
-from bgjobd.store import dependencies, rates, statements
+from bgjobd.store import class_holds, dependencies, rates, statements
 from bgjobd.store.rows import instant
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND, BLOCKED
@@ -125,6 +125,7 @@ def on_file(
         None if job.key is None else _of_key(execute, job, job.key, place, has_come_in),
         buckets[scope_of_class(job.class_name)],
         everywhere=() if host is None else _running(execute, statements.SELECT_RUNNING),
+        class_hold=class_holds.try_stored(execute, job.class_name),
     )
 
 

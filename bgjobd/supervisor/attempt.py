@@ -123,6 +123,7 @@ class Attempt:
             policy.retry_lost,
             policy.retry_on,
             policy.unknown is Unknown.REVIEW,
+            policy.crashes,
             may_throttle=policy.throttle,
             has_key=self._has_key,
         )

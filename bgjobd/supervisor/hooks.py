@@ -16,8 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.retry import is_quarantined
+from bgjobd.core.job import MOST_CRASHES, AttemptKey, Call, Ending
 from bgjobd.forkserver.journal import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook, remove_hooks
@@ -232,7 +231,7 @@ class Hooks:
         owed = None if hook.asked is None else hook.asked.owed
         if owed is not None and hook.crash is not None:
             owed = replace(owed, crashes=owed.crashes + 1)
-        if owed is not None and is_quarantined(owed.crashes):
+        if owed is not None and owed.crashes >= MOST_CRASHES:
             count = owed.crashes
             hook.tell(f"given up, as {count} starts in a row ended their fork server ({hook.crash})")
             self._on_over(hook)

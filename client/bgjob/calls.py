@@ -463,6 +463,14 @@ def resume(queue: str) -> Call[None]:
     return _call("Resume", answers.nothing, queue=queue)
 
 
+def hold_class(name: str) -> Call[None]:
+    return _call("HoldClass", answers.nothing, name=name)
+
+
+def resume_class(name: str) -> Call[None]:
+    return _call("ResumeClass", answers.nothing, name=name)
+
+
 def schedules(next: int | None, name: str | None, after: str | None = None) -> Call[PageBy[JsonObject, str]]:
     """A page of them, or the one of this name, each with its next occurrences, at most 100."""
     return _call("Schedules", answers.schedules, next=next, name=name, after=after)

@@ -35,7 +35,8 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": (
-        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string"
+        f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string, "
+        "is_held: ?bool"
     ),
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
@@ -47,7 +48,8 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Policy": (
         "queue: string, priority: int, slots: ?int, slots_everywhere: ?int, max_retries: int, retry_delay: float, "
-        "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
+        "backoff: string, max_retry_delay: float, crashes: ?int, timeout: ?float, memory: ?int, cpu: ?float, "
+        "cpu_share: ?float, "
         "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
         "user: ?string, group: ?string, writable: ?[]string, network: ?string, umask: ?string, unique: ?[]string, "
         "key: ?string, rate: ?string, unenforced: []string"
@@ -55,7 +57,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": (
         "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string, "
-        "held_until: ?moment, held_by: ?int"
+        "held_until: ?moment, held_by: ?int, held: ?string"
     ),
     "QueueStats": (
         "name: string, pending: int, running: int, slots: ?int, slots_everywhere: ?int, paused: bool, "

@@ -127,6 +127,16 @@ class ManagingClient(CallingClient):
         """Start jobs of a queue again."""
         self._call(calls.resume(queue))
 
+    def hold_class(self, name: str) -> None:
+        """Start no more attempts of an approved class until it is resumed; its jobs wait. Raises NotApprovedError."""
+        self._call(calls.hold_class(name))
+
+    def resume_class(self, name: str) -> None:
+        """Start attempts of a class again, which is held as its jobs crash, or as somebody has asked. Raises
+        NotApprovedError.
+        """
+        self._call(calls.resume_class(name))
+
     def schedules(self, *, next: int | None = None, name: str | None = None) -> list[JsonObject]:
         """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
         to 100), the `last` one that was dealt with, and whether it is paused or refused.
@@ -187,7 +197,7 @@ class ManagingClient(CallingClient):
         return self._call(calls.backfill(name, since, until, spread, check_only))
 
     def classes(self) -> list[JsonObject]:
-        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
+        """What may run: name, doc, methods, policy with the limits, unavailable and held of each approved class."""
         return self._call(calls.classes())
 
     def limits(self) -> dict[str, str]:

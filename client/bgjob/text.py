@@ -42,6 +42,10 @@ FOR_REVIEW: Final = f"{Status.FAILED}, for {REVIEW}"
 """What a job is called of which nobody knows what it did."""
 
 
+HELD: Final = "held"
+"""What a pending job is called that waits for its class, which is held."""
+
+
 def standing(job: Mapping[str, Any], now: float) -> str:
     """The job's status; in words of their own those that wait for others or for their time, or for a person's word, and
     what has expired.
@@ -57,7 +61,7 @@ def standing(job: Mapping[str, Any], now: float) -> str:
     if job["status"] == Status.PENDING and job.get("waiting_on") is not None:
         return WAITING
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
-        return str(job["status"])
+        return HELD if job.get("is_held") else str(job["status"])
     number, outcome = _latest_attempt(job)
     if outcome == Outcome.SNOOZED:
         return SNOOZED

@@ -131,6 +131,9 @@ class Removable(StrEnum):
     TIMEOUT = "timeout"
 
 
+QUARANTINED: Final = "quarantined"
+"""What the error of a job begins with that is tried no more, for its attempts crash."""
+
 EXPIRED: Final = "expired"
 """What a cancelled job is called that had not started in time: so its error begins."""
 

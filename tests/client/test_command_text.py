@@ -200,3 +200,11 @@ def test_a_parameter_reads_as_python_would_write_it(form: Any, told: str) -> Non
     definitions = {"Size": {"enum": ["big", "small"]}, "Address": {"type": "object"}}
     schema = {"properties": {"x": form}, "additionalProperties": False, "$defs": definitions}
     assert text.signature({"name": "run", "schema": schema}) == f"run({told})"
+
+
+def test_a_job_that_waits_for_a_held_class_is_called_so_once_it_is_due() -> None:
+    job = {"status": "pending", "is_held": True, "scheduled_at": None, "error": None}
+    assert text.standing(job, NOON) == "held"
+    later = job | {"scheduled_at": "2999-01-01T00:00:00.000000Z", "attempt": 0, "outcome": None}
+    assert text.standing(later, NOON) == "scheduled"
+    assert text.standing(job | {"status": "running"}, NOON) == "running"

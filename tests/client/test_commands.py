@@ -939,6 +939,16 @@ def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
     assert "  steps(go)\n" in commands.run("classes", "shop.Work").stdout
 
 
+def test_a_class_that_somebody_holds_says_so_and_its_jobs_are_held(commands: Commands) -> None:
+    assert "`bgjob class resume shop.Long`" in commands.run("class", "hold", "shop.Long").stderr
+    assert re.search(
+        r"is held since .* UTC, as uid \d+ has asked; `bgjob class resume shop.Long` lets it go on",
+        commands.run("classes", "Long").stdout,
+    )
+    assert commands.json("class", "resume", "shop.Long") == {"class": "shop.Long"}
+    assert "is held" not in commands.run("classes", "Long").stdout
+
+
 def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
     told = commands.on_terminal("classes", "Mail", columns=60, NO_COLOR="1").finish()[1]
     folded = "  send(to: str, subject: str = 'Hello', copies: int = 1,\n        kind: 'a' | 'b' = 'a')\n"
@@ -947,7 +957,7 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
 
 COMMANDS = [
     *("run", "list", "show", "tail", "follow", "output", "wait", "cancel", "retry", "change", "signal"),
-    *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
+    *("top", "stats", "classes", "class", "reload", "pause", "resume", "completion"),
     *("schedules", "occurrences", "schedule"),
 ]
 
@@ -1050,6 +1060,8 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
+        (("class", "hold", "no.Such"), 77, "no.Such is not an approved class"),
+        (("class", "resume", "no.Such"), 77, "no.Such is not an approved class"),
         *(
             ((*words, "no"), 4, "there is no schedule no; `bgjob schedules`")
             for words in (("schedules",), ("occurrences",), ("schedule", "run"), ("schedule", "pause"))

@@ -116,7 +116,7 @@ class History:
             case AttemptEnded(ending=ending) if self.is_cancel_wanted:
                 kept = Status.COMPLETED if ending.outcome is Outcome.COMPLETED else Status.CANCELLED
                 assert (after.status, after.retry_count) == (kept, before.retry_count)
-            case AttemptEnded(ending=ending) if ending is CRASHED and self.crashes == 2:
+            case AttemptEnded(ending=ending) if ending.crash is not None and self.crashes == 2:
                 assert (after.status, after.retry_count) == (Status.FAILED, before.retry_count)
             case AttemptEnded(ending=ending) if _is_free(ending, before):
                 assert (after.status, after.retry_count) == (Status.PENDING, before.retry_count)
@@ -158,7 +158,7 @@ class History:
             case RetryRequested():
                 left, is_cancel_wanted, crashes = 1 + after.policy.max_retries, False, 0
         match fact:
-            case AttemptEnded(ending=ending) if ending is CRASHED:
+            case AttemptEnded(ending=ending) if ending.crash is not None:
                 crashes += 1
             case AttemptEnded(ending=ending) if ending.outcome is not Outcome.NOT_STARTED:
                 crashes = 0

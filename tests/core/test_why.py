@@ -25,6 +25,7 @@ from bgjobd.core.on_file import (
 )
 from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes
+from bgjobd.core.quarantine import ClassHold, Reason, asked
 from bgjobd.core.rates import Bucket, Rate
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
@@ -151,6 +152,14 @@ ALL_SHARED = {
     )
 }
 
+CRASHES = ClassHold(
+    CALL.class_name,
+    Reason.CRASHES,
+    "736711a9ab89",
+    NOW,
+    "10 attempts of 7 jobs in a row ended by signal 11 with code 736711a9ab89",
+    next_try_at=NOW + 40,
+)
 IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
         replace(
@@ -231,7 +240,19 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits: no job of its class starts: they hold 2 GiB",
     ),
     (
-        replace(SHARES, of_class=Bucket(NOW + 1, NOW + 90, 12)),
+        replace(SHARES, of_class=Bucket(NOW + 1, NOW + 90, 12), class_hold=asked(CALL.class_name, 1000, NOW)),
+        ALL_SHARED,
+        "waits: its class is held since 14:31:53 UTC, as uid 1000 has asked; "
+        "`bgjob class resume myapp.jobs.ExampleJob` lets it go on",
+    ),
+    (
+        replace(SHARES, of_class=Bucket(NOW + 1, NOW + 90, 12), class_hold=CRASHES),
+        ALL_SHARED,
+        "waits: its class is held since 14:31:53 UTC: 10 attempts of 7 jobs in a row ended by signal 11 with code "
+        "736711a9ab89; next trial in 40 s, and job 9 runs",
+    ),
+    (
+        replace(SHARES, of_class=Bucket(NOW + 1, NOW + 90, 12), class_hold=replace(CRASHES, since=None)),
         ALL_SHARED,
         "waits: job 12 was told to come later, and no other of its class starts until 14:33:23 UTC, in 2 min",
     ),
@@ -610,9 +631,9 @@ def test_an_attempt_in_line_says_what_goes_before_it() -> None:
         runs(in_line) == f"{since}waits for a start before it that goes alone, as it may end the fork server"
     )
     assert runs(in_line, crashes=1) == (
-        f"{since}goes alone, once those before it have begun: the last start ended the fork server"
+        f"{since}goes alone, once those before it have begun: the last one crashed"
     )
-    assert runs(in_line, crashes=2).endswith("the last 2 starts ended the fork server")
+    assert runs(in_line, crashes=2).endswith("the last 2 crashed")
     gone = told(OnFile(running(attempt=2)), under_way=in_line, no_fork_server="it ended (signal 11)")
     assert gone.endswith("attempt 2 waits for a fork server: it ended (signal 11)")
 
@@ -669,8 +690,7 @@ def test_a_job_whose_starts_ended_their_fork_servers_says_so_and_how_it_starts_a
     error = "quarantined: 3 starts in a row ended their fork server (signal 11)"
     on_file = OnFile(ended(Status.FAILED, attempt=3, crashes=3, error=error))
     assert told(on_file, NOW + 7200) == (
-        f"job 7 failed at 14:31:53 UTC, 2 h ago: {error} "
-        "(attempt 3; no retry is spent; `bgjob retry 7` has it start again)"
+        f"job 7 failed at 14:31:53 UTC, 2 h ago: {error} (attempt 3; `bgjob retry 7` has it start again)"
     )
 
 

@@ -221,6 +221,7 @@ max_retries = 5
 retry_delay = 1.5
 backoff = "constant"
 max_retry_delay = 60
+crashes = false
 retry_lost = false
 unknown = "review"
 exit_grace = 2
@@ -402,6 +403,11 @@ BAD_VALUES = [
     ("[approved]\n'a.B' = { methods = ['x-y'] }", 'approved."a.B".methods[0]', "not 'x-y'"),
     ("[approved]\n'a.B' = { queue = 'mail' }", 'approved."a.B".queue', "a queue of [queues] (default), not"),
     ("[approved]\n'a.B' = { max_retries = 101 }", 'approved."a.B".max_retries', "cap of [retry], 100"),
+    ("[approved]\n'a.B' = { crashes = 1 }", 'approved."a.B".crashes', "from 2 to 100, or false, not 1"),
+    ("[approved]\n'a.B' = { crashes = 0 }", 'approved."a.B".crashes', "from 2 to 100, or false, not 0"),
+    ("[retry]\ncrashes = true", "retry.crashes", "from 2 to 100, or false, not true"),
+    ("[retry]\ncrashes = 101", "retry.crashes", "from 2 to 100, or false, not 101"),
+    ("[retry]\ncrashes = '3'", "retry.crashes", "from 2 to 100, or false"),
     (
         "[approved]\n'a.B' = { retry_on = ['completed'] }",
         'approved."a.B".retry_on[0]',

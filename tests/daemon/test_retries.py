@@ -284,6 +284,7 @@ def test_classes_tells_the_policy_of_each(client: Client) -> None:
         "backoff": "exponential",
         "max_retry_delay": 7.5,
         "retry_lost": True,
+        "crashes": 3,
         "retry_on": None,
         "throttle": True,
         "unknown": "failed",

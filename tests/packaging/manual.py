@@ -298,6 +298,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Duration: "time above 0",
     values.Cores: "number",
     values.Rate: "number/time",
+    values.Crashes: "whole number from 2|false",
     values.Umask: "octal digits",
     values.Network: 'true|false|"no-tcp"',
     values.Place: "path",

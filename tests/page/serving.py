@@ -255,6 +255,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(id=samples["job"]["id"])
         case "Pause" | "Resume" | "PauseSchedule" | "ResumeSchedule" | "SealGroup" | "CancelGroup":
             line.reply()
+        case "HoldClass" | "ResumeClass":
+            line.reply()
         case other:
             raise ValueError(f"the samples have no {other}")
 
@@ -378,7 +380,7 @@ SAMPLES: dict[str, Any] = {
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
-              "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12,
+              "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12, "held": None,
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
                          "retry_delay": 5.0, "backoff": "exponential", "max_retry_delay": 3600.0, "retry_lost": True,
                          "retry_on": None, "stop_grace": 10.0, "memory": 268435456, "cpu": None,

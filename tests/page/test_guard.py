@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web.addresses import NAME, SCHEDULE
+from bgjobd.web.addresses import CLASS, NAME, SCHEDULE
 from bgjobd.web.exchange import SECURITY, Request, plain
 from bgjobd.web.guard import Guard
 from bgjobd.web.settings import Settings
@@ -47,7 +47,12 @@ def status(asked: Request, settings: Settings = LOCAL) -> int:
 def addresses(wanted: str) -> list[str]:
     """One that fits each route of this method, from the routes themselves."""
     found = [pattern for method, pattern in routes() if method == wanted]
-    samples = {r"([1-9][0-9]{0,17})": "1", f"({NAME})": "nightly", f"({SCHEDULE})": "nightly"}
+    samples = {
+        r"([1-9][0-9]{0,17})": "1",
+        f"({NAME})": "nightly",
+        f"({SCHEDULE})": "nightly",
+        f"({CLASS})": "a.B",
+    }
     samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
     made = []
     for pattern in found:
@@ -413,8 +418,18 @@ def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=x").status == 403
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=" + form_token).status == 303
     assert served.ask("POST /queues/default/pause", *form, body=b"token=" + form_token).status == 303
-    assert said() == (
-        "bgjobd-web: retry of job 1 by 127.0.0.1\nbgjobd-web: pause of queue default by 127.0.0.1\n"
+    assert served.ask("POST /classes/shop.jobs.Gr%C3%B6%C3%9Fe/hold", *form, body=b"token=x").status == 403
+    for action in ("hold", "resume"):
+        asked = f"POST /classes/shop.jobs.Gr%C3%B6%C3%9Fe/{action}"
+        assert served.ask(asked, *form, body=b"token=" + form_token).status == 303
+    assert said() == "".join(
+        f"bgjobd-web: {what} by 127.0.0.1\n"
+        for what in (
+            "retry of job 1",
+            "pause of queue default",
+            "hold of class shop.jobs.Gr%C3%B6%C3%9Fe",
+            "resume of class shop.jobs.Gr%C3%B6%C3%9Fe",
+        )
     )
 
 

@@ -937,7 +937,7 @@ def test_a_daemon_that_knows_of_no_keys_tells_the_rest(shown: OnePage) -> None:
     for name in ("key", "turn", "is_behind", "waits_until"):
         del shown.samples["job"][name]
         shown.samples["summary"].pop(name, None)
-    for name in ("held_until", "held_by"):
+    for name in ("held_until", "held_by", "held"):
         del shown.samples["class"][name]
     for name in ("key", "rate"):
         del shown.samples["class"]["policy"][name]
@@ -953,6 +953,12 @@ def test_a_class_tells_its_rate_its_key_and_who_asked_it_to_come_later(shown: On
     assert "/jobs/12" in [attributes.get("href") for _, attributes in read.elements]
     shown.samples["class"] |= {"held_until": None, "held_by": None}
     assert "available" in told(shown.read("/system"))
+
+
+def test_a_class_that_is_held_says_why(shown: OnePage) -> None:
+    why = "held since 14:02:10 UTC: 10 attempts of 7 jobs in a row ended by <signal 11>; next trial in 40 s"
+    shown.samples["class"] |= {"unavailable": None, "hint": None, "held": why}
+    assert why in told(shown.read("/system"))
 
 
 def test_the_fork_servers_are_told(shown: OnePage) -> None:

@@ -45,6 +45,7 @@ OF_SQLITE: Final = {
     "test_a_backup_that_is_put_in_place_goes_on_within_its_limits": _FILE,
     "test_a_list_walks_an_index_and_sorts_nothing": _PLANS,
     "test_a_database_locked_by_another_program_refuses_submissions_until_it_lets_go": _FILE,
+    "test_a_class_of_which_no_attempt_crashes_costs_no_statement": "each reads what others know of classes",
     "test_a_commit_does_not_wait_for_a_search": "it listens to a function of SQLite's",
     "test_a_disk_with_room_for_little_is_still_full": _FILE,
     "test_a_file_beside_the_database_that_is_not_its_own_any_more_is_trouble": _FILE,

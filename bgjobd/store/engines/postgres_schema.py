@@ -92,6 +92,7 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
                 next_try_at {text}, by_uid bigint)
             """
         ),
+        "CREATE INDEX jobs_crashed ON background_jobs (finished_at) WHERE status = 'failed' AND crashes > 0",
     ),
     20: (
         _table(

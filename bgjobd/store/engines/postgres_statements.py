@@ -10,6 +10,7 @@ from typing import Final
 from bgjobd.store import (
     adoption,
     audit_of_places,
+    class_holds,
     gate,
     hosts,
     rates,
@@ -67,6 +68,9 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         },
         # two hosts that deal with the same one: the second finds the cursor of the first
         schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
+        # two hosts that count crashes of the same class: the second finds what the first has counted
+        class_holds.SELECT_TO_CHANGE: f"{class_holds.SELECT_TO_CHANGE} FOR NO KEY UPDATE OF class_holds",
+        class_holds.TRY: class_holds.TRY.replace(":due)", ":due FOR NO KEY UPDATE SKIP LOCKED)"),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{

@@ -150,6 +150,8 @@ def _class(described: Mapping[str, Any], now: float) -> Iterator[str]:
         yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
     if described.get("hint"):
         yield f"  {_indented(described['hint'])}"
+    if described.get("held") is not None:  # which daemons before did not tell
+        yield f"  {screen.painted('is held', 'red')} {_indented(described['held'].removeprefix('held '))}"
     until = described.get("held_until")  # which daemons before did not tell
     if until is not None:
         yield f"  none starts until {text.moment(until, now)}: job {described['held_by']} was told to come later"

@@ -42,6 +42,22 @@ def _add_classes(commands: Commands) -> None:
     completion.asking_for(name, "classes")
 
 
+def _add_class(commands: Commands) -> None:
+    command = added(
+        commands,
+        "class",
+        manage.hold_or_resume,
+        "bgjob class hold myapp.notifications.EmailNotification",
+        "bgjob class resume myapp.notifications.EmailNotification",
+        hint="`bgjob classes` lists them",
+        more="What runs goes on. A class whose attempts crash is held by itself, and tried from time to time; resume "
+        "does not wait for that.",
+    )
+    command.add_argument("action", choices=manage.ACTIONS_OF_CLASS, help="what is to be done")
+    name = command.add_argument("name", metavar="NAME", help="of the class, with its module")
+    completion.asking_for(name, "classes")
+
+
 def _add_reload(commands: Commands) -> None:
     added(
         commands,
@@ -175,6 +191,7 @@ COMMANDS: Final = (
     _add_top,
     _add_stats,
     _add_classes,
+    _add_class,
     _add_keys,
     _add_reload,
     _add_pause,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -102,6 +102,28 @@ def resume(client: Client, given: argparse.Namespace) -> int:
     else:
         screen.say(f"queue {given.queue} is not paused")
     return OK
+
+
+def hold_or_resume(client: Client, given: argparse.Namespace) -> int:
+    """Hold a class, so that no more of its jobs start, or let it go on."""
+    _OF_CLASS[given.action](client, given.name)
+    if given.json:
+        screen.tell_json({"class": given.name})
+        return OK
+    name = text.one_line(given.name)
+    waits = f"its jobs wait; `bgjob class resume {name}` lets them start again"
+    screen.say(
+        f"class {name} is held, and {waits}" if given.action == "hold" else f"class {name} is not held"
+    )
+    return OK
+
+
+_OF_CLASS: Final[Mapping[str, Callable[[Client, str], None]]] = {
+    "hold": Client.hold_class,
+    "resume": Client.resume_class,
+}
+ACTIONS_OF_CLASS: Final = tuple(_OF_CLASS)
+"""What can be asked of a class."""
 
 
 def reload(client: Client, given: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     Status.COMPLETED: "green",
     Status.FAILED: "red",
     text.FOR_REVIEW: "red",
+    text.HELD: "red",
     Status.CANCELLED: "yellow",
     RETRYING: "yellow",
     SNOOZED: "yellow",

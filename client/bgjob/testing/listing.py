@@ -46,7 +46,7 @@ def summary(row: JsonObject) -> JsonObject:
 
 def as_listed(row: JsonObject) -> JsonObject:
     """The summary as List has it: with what the latest attempt used, which is not known here, and no host."""
-    return summary(row) | dict.fromkeys(_OF_PROCESS)
+    return summary(row) | dict.fromkeys(_OF_PROCESS) | {"is_held": False}
 
 
 def as_running(row: JsonObject) -> JsonObject:

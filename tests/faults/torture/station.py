@@ -237,6 +237,7 @@ enabled = false
 console = "text"
 [retry]
 max_retries = 2
+crashes = false
 retry_delay = 0.05
 [limits]
 stop_grace = 1
