@@ -133,7 +133,7 @@ class AttemptEnded:
 
     `oom_kills` is how many of its processes the kernel has killed for their memory; `own_cpu` the seconds of CPU time
     that its process alone has spent, told where it may have been killed for them. `has_advanced`: it has
-    finished a step.
+    finished a step. It ran for so many `seconds` by a clock that nobody sets, None where that is not known.
     """
 
     number: int
@@ -143,6 +143,7 @@ class AttemptEnded:
     oom_kills: int = 0
     own_cpu: float | None = None
     has_advanced: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,10 +112,10 @@ class Inspection:
 
         There may be many, so only searches wait for that.
         """
-        attempts = self._supervisor.attempts
+        attempts, now = self._supervisor.attempts, self._now()
         journals = attempts.journals()
         return self._readers.search(
-            lambda reader: live_usage.read_all(reader.running(host), journals, attempts.try_open)
+            lambda reader: live_usage.read_all(reader.running(now, host), journals, attempts.try_open)
         )
 
     async def fates(self, catalogue: Catalogue) -> list[str]:

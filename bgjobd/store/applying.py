@@ -40,7 +40,7 @@ from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
-from bgjobd.store.batch import Batch, Met, Overlay
+from bgjobd.store.batch import Batch, Met, Overlay, Ran
 from bgjobd.store.committed import EndedAttempt
 from bgjobd.store.items import JobsChanged, Submitter
 from bgjobd.store.rows import (
@@ -74,6 +74,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
         if fact.ending.outcome is not Outcome.COMPLETED:
             _meet_error(before, fact, after, overlay)
+        elif fact.seconds is not None:
+            overlay.ran.append(_ran(before, fact, fact.seconds))
         if fact.ending.wait is not None and after.status is Status.PENDING:
             after = _open_wait(after, fact, fact.ending.wait, overlay)
         if fact.ending.throttles is not None and after.status is Status.PENDING:
@@ -101,6 +103,12 @@ def _meet_error(before: Job, fact: AttemptEnded, after: Job, overlay: Overlay) -
     if error is not None:
         is_over = has_failed and not after.is_for_review
         overlay.errors.append(Met(error, before.class_name, before.id, fact.number, is_over))
+
+
+def _ran(job: Job, fact: AttemptEnded, seconds: float) -> Ran:
+    """Memory that the kernel has counted another way, as where it killed for that, is not known."""
+    memory = None if fact.usage is None or fact.oom_kills else fact.usage.max_rss
+    return Ran(job.call.class_name, job.call.method_name, job.id, fact.number, seconds, memory)
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:

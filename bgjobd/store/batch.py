@@ -86,6 +86,19 @@ class Met(NamedTuple):
     has_failed: bool
 
 
+class Ran(NamedTuple):
+    """An attempt that completed: how many seconds it took by a clock that nobody sets, and bytes of memory, where that
+    is known.
+    """
+
+    class_name: str
+    method_name: str
+    job_id: int
+    number: int
+    seconds: float
+    memory: int | None
+
+
 Cut = tuple[int, str]
 """A job, and the step of this name before which what it has finished ends."""
 
@@ -132,7 +145,8 @@ class Gathered:
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
-    `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet.
+    `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet;
+    `ran` are those that completed.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -167,6 +181,7 @@ class Gathered:
     valued: dict[AttemptKey, int] = field(default_factory=dict)
     kept_values: dict[int, Kept] = field(default_factory=dict)
     errors: list[Met] = field(default_factory=list)
+    ran: list[Ran] = field(default_factory=list)
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -321,6 +336,8 @@ class Batch(Gathered):
             self.kept_values |= overlay.kept_values
         if overlay.errors:
             self.errors += overlay.errors
+        if overlay.ran:
+            self.ran += overlay.ran
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 

@@ -23,6 +23,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     backfills,
     error_pages,
+    expected,
     graphs,
     hosts,
     inbox,
@@ -203,6 +204,10 @@ class Reader:
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
         return shown(rows[0], attempts.rows, attempts.next)
 
+    def try_expected(self, job: StoredJob, now: float) -> JsonObject | None:
+        """What is expected of a job that runs; None of any other, or where too little is known."""
+        return expected.of_stored(self._database.connection().execute, job.columns, job.attempts, now)
+
     def id_of(self, key: str) -> int | None:
         """The id of the job with this idempotency key; None where there is none."""
         row = self._database.execute_sql(ID_OF_KEY, {"key": key}).fetchone()
@@ -300,7 +305,9 @@ class Reader:
         `now`, in seconds since the epoch, parts what waits for its time from what is due.
         Raises InvalidParameterError for an unknown word of status.
         """
-        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
+        connection = self._database.connection()
+        page = pages.jobs(connection, wanted, before, limit, budget, now, count, before_at)
+        return replace(page, rows=expected.with_expected(connection.execute, page.rows, now))
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""
@@ -503,15 +510,17 @@ class Reader:
             with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
-    def running(self, host: str | None = None) -> Sequence[JsonObject]:
-        """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
+    def running(self, now: float, host: str | None = None) -> Sequence[JsonObject]:
+        """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers at wall time `now`.
 
-        Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
+        Keys: job_id, number, pid, started_at, progress, host, expected; of the job class_name, method_name, queue,
+        timeout.
         With `host` those alone that are on the host of this name.
         """
         rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
-        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
+        shown = [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
+        return expected.with_expected(self._database.connection().execute, shown, now)
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
@@ -543,8 +552,17 @@ class Reader:
             job = job_from_row(row)
             latest = self._latest(job)
             if job.status is not Status.PENDING:
-                return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
+                return self._running_on_file(job, latest, now)
             return waiting.on_file(self._database.connection().execute, job, latest, now, host)
+
+    def _running_on_file(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
+        """The same of one that is not pending, and may have ended."""
+        connection = self._database.connection()
+        if job.status is not Status.RUNNING:
+            return OnFile(job, latest)
+        began_at = None if latest is None else latest.began_at
+        is_expected = expected.try_expected_of(connection.execute, job, began_at, now)
+        return OnFile(job, latest, step=step_pages.under_way(connection, job), expected=is_expected)
 
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""

@@ -12,6 +12,7 @@ from bgjobd.store import (
     audit_of_places,
     gate,
     hosts,
+    method_usage,
     rates,
     release,
     schedules,
@@ -67,6 +68,8 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         },
         # two hosts that deal with the same one: the second finds the cursor of the first
         schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
+        # two hosts that count runs of the same method: the second adds to what the first has
+        method_usage.SELECT_TO_MERGE: f"{method_usage.SELECT_TO_MERGE} FOR NO KEY UPDATE OF u",
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{
