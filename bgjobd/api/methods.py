@@ -110,7 +110,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
             now=now,
             count=given.count,
         )
-        return page_reply("jobs", page.rows, page, next_at=page.next_at)
+        return page_reply("jobs", reader.with_expected(page.rows, now), page, next_at=page.next_at)
 
     async with caller.turn:
         return await daemon.readers.read_page(wanted, read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -15,7 +14,8 @@ _ONE: Final = 256
 """What a value counts at first: so often can it be halved before it is forgotten."""
 
 _FULL: Final = 128 * _ONE
-_FORM: Final = struct.Struct(f"<{COUNTS}H")
+_SIZE: Final = 2
+"""Bytes of a count as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,15 @@ class Digest:
 
     def to_bytes(self) -> bytes:
         """All but `halvings`, as 64 numbers of two bytes, the least significant first."""
-        return _FORM.pack(*self._counts)
+        return b"".join([count.to_bytes(_SIZE, "little") for count in self._counts])
 
     @classmethod
     def of(cls, stored: bytes, scale: Scale) -> Digest:
         """What to_bytes() has made; an empty one of anything else."""
         made = cls(scale)
-        if len(stored) == _FORM.size:
-            counts = list(_FORM.unpack(stored))
+        if len(stored) == _SIZE * COUNTS:
+            each = range(0, len(stored), _SIZE)
+            counts = [int.from_bytes(stored[place : place + _SIZE], "little") for place in each]
             if sum(counts) < 2 * _FULL:  # what two full ones come to
                 made._counts, made._total = counts, sum(counts)
         return made

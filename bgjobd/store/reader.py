@@ -305,9 +305,7 @@ class Reader:
         `now`, in seconds since the epoch, parts what waits for its time from what is due.
         Raises InvalidParameterError for an unknown word of status.
         """
-        connection = self._database.connection()
-        page = pages.jobs(connection, wanted, before, limit, budget, now, count, before_at)
-        return replace(page, rows=expected.with_expected(connection.execute, page.rows, now))
+        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""
@@ -510,17 +508,19 @@ class Reader:
             with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
-    def running(self, now: float, host: str | None = None) -> Sequence[JsonObject]:
-        """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers at wall time `now`.
+    def running(self, host: str | None = None) -> Sequence[JsonObject]:
+        """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
 
-        Keys: job_id, number, pid, started_at, progress, host, expected; of the job class_name, method_name, queue,
-        timeout.
+        Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
         With `host` those alone that are on the host of this name.
         """
         rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
-        shown = [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
-        return expected.with_expected(self._database.connection().execute, shown, now)
+        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
+
+    def with_expected(self, rows: Sequence[JsonObject], now: float) -> Sequence[JsonObject]:
+        """Such attempts, or jobs as `list` has them, each with what is `expected` of it, at wall time `now`."""
+        return expected.with_expected(self._database.connection().execute, rows, now)
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any

@@ -40,9 +40,9 @@ def span_text(seconds: float) -> str:
 
 
 def rough_span_text(seconds: float) -> str:
-    """A time span as an estimate is told: 120 ms, 1.5 s, 40 s, 1 min 20 s, 2 h, 1 h 10 min."""
+    """A time span as an estimate is told: 240 ms, 1.5 s, 40 s, 1 min 20 s, 2 h, 1 h 10 min."""
     if seconds < 9.95:
-        return span_text(seconds)
+        return span_text(float(f"{seconds:.2g}"))
     step = next(step for most, step in _ROUGHLY if seconds < most)
     left, told = round(seconds / step) * step, []
     for unit, length in reversed(_SPANS):

@@ -48,9 +48,10 @@ def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str)
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [
-        (0.0, "0 s"), (0.02, "20 ms"), (1.54, "1.5 s"), (9.96, "10 s"), (38.2, "38 s"), (59.7, "1 min"),
-        (95.0, "1 min 40 s"), (119.0, "2 min"), (1234.0, "21 min"), (3590.0, "1 h"), (4300.0, "1 h 10 min"),
-        (40_000.0, "11 h"), (90_000.0, "1 day 1 h"), (2.6e6, "30 days 2 h"),
+        (0.0, "0 s"), (0.02, "20 ms"), (0.2391, "240 ms"), (0.999, "1 s"), (1.54, "1.5 s"), (9.96, "10 s"),
+        (38.2, "38 s"), (59.7, "1 min"), (95.0, "1 min 40 s"), (119.0, "2 min"), (1234.0, "21 min"),
+        (3590.0, "1 h"), (4300.0, "1 h 10 min"), (40_000.0, "11 h"), (90_000.0, "1 day 1 h"),
+        (2.6e6, "30 days 2 h"),
     ],
 )  # fmt: skip
 def test_an_estimate_is_told_as_roughly_as_it_is_known(seconds: float, told: str) -> None:

@@ -254,12 +254,12 @@ def test_what_runs_is_told_with_what_is_expected_of_it(store: Store, clock: Cloc
     complete(store, *[40.0] * 9)
     (job_id,) = run(store)
     store.commit(starts(job_id))
-    (attempt,) = reader.running(NOW + 10)
+    (attempt,) = reader.with_expected(reader.running(), NOW + 10)
     expected = attempt["expected"]
     assert (expected["runs"], expected["memory_p95"], expected["times"]) == (9, None, None)
     assert expected["p50"] == pytest.approx(40.0, rel=0.25)
     assert expected["left"] == pytest.approx(30.0, rel=0.4)
-    listed = reader.list(JobFilter(), now=NOW + 10).rows
+    listed = reader.with_expected(reader.list(JobFilter(), now=NOW + 10).rows, NOW + 10)
     assert [row["expected"] for row in listed] == [expected, *[None] * 9]
     job = reader.job(job_id)
     assert job is not None
@@ -280,7 +280,7 @@ def test_nothing_is_expected_of_what_does_not_run_or_is_hardly_known(
         job = reader.job(job_id)
         assert job is not None
         assert reader.try_expected(job, NOW) is None
-    assert [attempt["expected"] for attempt in reader.running(NOW)] == [None]
+    assert [attempt["expected"] for attempt in reader.with_expected(reader.running(), NOW)] == [None]
 
 
 def test_progress_that_was_told_twice_says_what_is_left(store: Store, clock: Clock, reader: Reader) -> None:
@@ -289,10 +289,10 @@ def test_progress_that_was_told_twice_says_what_is_left(store: Store, clock: Clo
     store.commit(starts(job_id))
     half = Note(NOW + 10, EntryType.INFO, "half", 0.5)
     store.commit(does(job_id, half))
-    (attempt,) = reader.running(NOW + 10)
+    (attempt,) = reader.with_expected(reader.running(), NOW + 10)
     assert attempt["progress"]["told"] == 1
     assert attempt["expected"]["left"] == pytest.approx(30.0, rel=0.4)
     store.commit(does(job_id, half, half, first=0))
-    (attempt,) = reader.running(NOW + 10)
+    (attempt,) = reader.with_expected(reader.running(), NOW + 10)
     assert attempt["progress"]["told"] == 2
     assert attempt["expected"]["left"] == pytest.approx(10.0)

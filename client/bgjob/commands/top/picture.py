@@ -105,7 +105,7 @@ def _help() -> list[Line]:
         Line(""),
         *(Line(f"  {names:<{wide}}  {one.sentence}") for names, one in zip(keys, BINDINGS, strict=True)),
         Line(""),
-        Line("  NO: number of the attempt; AGE: since its start, and what half of its method take;"),
+        Line("  NO: number of the attempt; AGE: since its start, and what is usual;"),
         Line("  CPU: of one processor; TIME: of CPU, used until now"),
     ]
 
