@@ -54,6 +54,7 @@ class Submitted:
     key: str | None = None  # which it shares with others of its queue
     again: Again | None = None
     host: str | None = None  # that alone may start it
+    traceparent: str | None = None
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -79,6 +80,7 @@ class Submitted:
             self.key,
             self.again,
             self.host,
+            self.traceparent,
         )
 
 

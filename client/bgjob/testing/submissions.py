@@ -109,6 +109,7 @@ class Submission(NamedTuple):
             "unique_key": options.get("unique_key"),
             "key": options.get("key"),
             "host_wanted": options.get("host"),
+            "traceparent": options.get("traceparent"),
             "turn": 0,
             "created_at": now,
             "updated_at": now,
