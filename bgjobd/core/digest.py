@@ -68,13 +68,6 @@ class Digest:
         if self._total >= _FULL:
             self._halve()
 
-    def copy(self) -> Digest:
-        """The same, to be changed."""
-        made = Digest(self.scale)
-        made.take(self)
-        made.halvings = self.halvings
-        return made
-
     def _halve(self) -> None:
         self._counts = [count // 2 for count in self._counts]
         self._total = sum(self._counts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
 from bgjobd.core.digest import BYTES, SECONDS, Digest
 from bgjobd.core.expectation import MOST_METHODS, OTHER, Usual
-from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Ran
 from bgjobd.store.items import UsageTrimming
@@ -26,6 +26,8 @@ REST: Final = 10.0
 
 _AT_ONCE: Final = 100
 """How many methods one transaction writes at most."""
+
+_LATEST: Final = 512
 
 OF_OTHERS: Final[Method] = (OTHER, OTHER)
 
@@ -58,32 +60,34 @@ FORGET: Final = """
 
 
 class _Gathered:
-    """What is to be merged into the row of one method; the `latest` attempt completed at wall time `at`."""
+    """What is to be merged into the row of one method, whose latest attempt completed at wall time `at`.
 
-    __slots__ = ("at", "latest", "memory", "runs", "seconds")
+    Of the `runs` the latest are known: those before them would be halved away.
+    """
+
+    __slots__ = ("at", "latest", "runs")
 
     def __init__(self) -> None:
-        self.seconds, self.memory = Digest(SECONDS), Digest(BYTES)
         self.runs, self.at = 0, 0.0
-        self.latest: AttemptKey = (0, 0)
+        self.latest: deque[Ran] = deque(maxlen=_LATEST)
 
     def note(self, ran: Ran, now: float) -> None:
-        self.seconds.note(ran.seconds)
-        if ran.memory is not None:
-            self.memory.note(ran.memory)
-        self.runs, self.at, self.latest = self.runs + 1, now, (ran.job_id, ran.number)
-
-    def copy(self) -> _Gathered:
-        made = _Gathered()
-        made.seconds, made.memory = self.seconds.copy(), self.memory.copy()
-        made.runs, made.at, made.latest = self.runs, self.at, self.latest
-        return made
+        self.runs, self.at = self.runs + 1, now
+        self.latest.append(ran)
 
     def take(self, other: _Gathered) -> None:
-        self.seconds.take(other.seconds)
-        self.memory.take(other.memory)
-        self.runs += other.runs
-        self.at, self.latest = max((self.at, self.latest), (other.at, other.latest))
+        """Count what another has, as if that had come later."""
+        self.runs, self.at = self.runs + other.runs, max(self.at, other.at)
+        self.latest += other.latest
+
+    def digests(self) -> tuple[Digest, Digest]:
+        """How long the latest took, and how much memory, as far as that is known."""
+        seconds, memory = Digest(SECONDS), Digest(BYTES)
+        for ran in self.latest:
+            seconds.note(ran.seconds)
+            if ran.memory is not None:
+                memory.note(ran.memory)
+        return seconds, memory
 
 
 class Gathering:
@@ -104,7 +108,9 @@ class Gathering:
             return []
         due: dict[Method, _Gathered] = {}
         for method in islice({*self._methods, *(one[:2] for one in ran)}, self._at_once):
-            due[method] = self._methods[method].copy() if method in self._methods else _Gathered()
+            due[method] = _Gathered()
+            if method in self._methods:
+                due[method].take(self._methods[method])
         for one in ran:
             if one[:2] in due:
                 due[one[:2]].note(one, now)
@@ -165,8 +171,10 @@ def _within_bounds(execute: Execute, due: dict[Method, _Gathered], new: set[Meth
 
 
 def _row(method: Method, gathered: _Gathered, known: Usual) -> Row:
-    known.seconds.take(gathered.seconds)
-    known.memory.take(gathered.memory)
+    seconds, memory = gathered.digests()
+    known.seconds.take(seconds)
+    known.memory.take(memory)
+    last = gathered.latest[-1]
     return {
         "class_name": method[0],
         "method_name": method[1],
@@ -174,8 +182,8 @@ def _row(method: Method, gathered: _Gathered, known: Usual) -> Row:
         "memory": known.memory.to_bytes(),
         "runs": gathered.runs,
         "completed_at": to_text(gathered.at),
-        "job_id": gathered.latest[0],
-        "number": gathered.latest[1],
+        "job_id": last.job_id,
+        "number": last.number,
     }
 
 

@@ -112,14 +112,6 @@ def test_what_comes_later_counts_more_where_two_are_put_together() -> None:
     assert together.quantile(0.05) == pytest.approx(100.0, rel=0.5)
 
 
-def test_a_copy_has_all_of_it_and_goes_its_own_way() -> None:
-    made = digest_of([1.0] * 200)
-    copied = made.copy()
-    assert (copied.to_bytes(), copied.halvings) == (made.to_bytes(), made.halvings)
-    copied.note(5.0)
-    assert copied.to_bytes() != made.to_bytes()
-
-
 @pytest.mark.parametrize("value", [0.0, 1e-9, 0.001])
 def test_what_takes_no_time_is_counted_at_the_first_bound(value: float) -> None:
     found = digest_of([value] * 9).quantile(1.0)

@@ -186,6 +186,18 @@ def test_what_two_count_of_one_method_adds_up(store: Store, clock: Clock) -> Non
     assert median(row) == pytest.approx(64.0, rel=0.5)
 
 
+def test_of_very_many_in_ten_seconds_all_are_counted_and_the_latest_say_how_long(
+    store: Store, clock: Clock
+) -> None:
+    complete(store, 1.0)
+    complete(store, *[1.0] * 400, *[64.0] * 600)
+    clock.now += REST
+    store.commit(Look())
+    (row,) = rows(store)
+    assert row["runs"] == 1001
+    assert median(row) == pytest.approx(64.0, rel=0.3)
+
+
 # What bounds it
 
 
