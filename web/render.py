@@ -13,9 +13,10 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
+from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, span_text
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
+    expectation,
     key_rules,
     raised,
     retries_spent,
@@ -23,6 +24,7 @@ from bgjob.text import (
     step_name,
     step_took,
     try_signal,
+    usually,
 )
 
 from .addresses import quoted
@@ -88,6 +90,7 @@ def _environment(static: str) -> Environment:
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
         "retries_spent": retries_spent, "step_name": step_name, "step_took": step_took, "signal_of": try_signal,
+        "usually": usually, "expectation": expectation, "duration_until": duration_until,
          "key_rules": key_rules, "oldest_due": oldest_due, "static": static,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
@@ -106,6 +109,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
+
+
+def duration_until(began_at: str, now: float) -> str:
+    """How long that is ago, in its largest unit."""
+    return about_text(max(0.0, now - datetime.fromisoformat(began_at).timestamp()))
 
 
 def moment(at: float) -> str:

@@ -115,7 +115,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         held = {name for name, one in reader.class_holds().items() if one.holds(code)}
         rows = (
             row | {"is_held": row["status"] == Status.PENDING and row["class_name"] in held}
-            for row in page.rows
+            for row in reader.with_expected(page.rows, now)
         )
         return page_reply("jobs", rows, page, next_at=page.next_at)
 

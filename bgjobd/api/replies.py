@@ -58,14 +58,15 @@ async def job_reply(
 ) -> Encoded:
     """The job and a page of its attempts. What has to be read is put together there: that may be megabytes."""
     known = daemon.recent.job(job_id) if before is None and limit is None else None
-    if known is not None:
-        return _encoded(known, daemon.current_catalogue.policy(known.columns["class_name"]))
+    now, policy = daemon.clock.now(), daemon.current_catalogue.policy
+    if known is not None and known.columns["status"] != Status.RUNNING:
+        return _encoded(known, policy(known.columns["class_name"]))
 
     def read(reader: Reader) -> Encoded | None:
-        job = reader.job(job_id, before, limit)
-        return (
-            None if job is None else _encoded(job, daemon.current_catalogue.policy(job.columns["class_name"]))
-        )
+        job = known or reader.job(job_id, before, limit)
+        if job is None:
+            return None
+        return _encoded(job, policy(job.columns["class_name"]), reader.try_expected(job, now))
 
     async with caller.turn:
         reply = await daemon.readers.read(read)
@@ -74,10 +75,11 @@ async def job_reply(
     return reply
 
 
-def _encoded(job: StoredJob, policy: Policy) -> Encoded:
+def _encoded(job: StoredJob, policy: Policy, expected: JsonObject | None = None) -> Encoded:
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.
     masked_by_now = masked_names(job.columns["parameters"], policy.sensitive)
-    columns = job.columns | {"sensitive": sorted({*job.columns["sensitive"], *masked_by_now})}
+    shown = sorted({*job.columns["sensitive"], *masked_by_now})
+    columns = job.columns | {"sensitive": shown, "expected": expected}
     texts = {
         "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",

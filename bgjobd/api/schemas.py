@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.traces import is_traceparent
 from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS
 from bgjobd.config.values import LONGEST_DURATION
 
@@ -66,6 +67,12 @@ class NewGroup(Input):
     idempotency_key: Key | None = None
 
 
+def _traceparent(text: str) -> str:
+    if not is_traceparent(text):
+        raise ValueError("it is no traceparent")
+    return text
+
+
 class Options(Input):
     delay: Seconds | None = None
     at: str | None = None
@@ -89,6 +96,7 @@ class Options(Input):
     at_latest: Seconds | None = None
     key: Key | None = None
     host: str | None = None
+    traceparent: Annotated[str, AfterValidator(_traceparent)] | None = None
 
 
 class UnnamedJob(Input):

@@ -250,6 +250,7 @@ def fact_of(
         unique=unique,
         key=key,
         host=None if daemon.peers.own is None else options.host,
+        traceparent=options.traceparent,
     )
 
 
@@ -397,12 +398,14 @@ def digest_beside_call(job: UnnamedJob) -> str:
 
 def _told_beside_call(job: UnnamedJob) -> str:
     options = "{}"
-    if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
-        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
+    if job.options is not None and not job.options.model_fields_set <= _NOT_ASKED:
+        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_NOT_ASKED))
     return f"{job.retry_count or 0},{options}"
 
 
-_KEY_ALONE: Final = {"idempotency_key"}
+_NOT_ASKED: Final = {"idempotency_key", "traceparent"}
+"""What a repeat of the request may have otherwise: it may come from another span."""
+
 _in_order: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 

@@ -270,6 +270,13 @@ class Retention(Section):
     """Log entries, of whatever job."""
 
 
+class Traces(Section):
+    """`[traces]`: how jobs go on with the traces in which they were submitted."""
+
+    near: values.Duration = 3600.0
+    """For so long after the submit attempts go on with its trace; later ones have a trace of their own."""
+
+
 class Hosts(Section):
     """`[hosts]`: this one among those that share a database of PostgreSQL; of a file in `state_dir` it says nothing."""
 
@@ -546,6 +553,7 @@ class Config(Section):
     web: Web = Field(default_factory=Web)
     access: Access = Field(default_factory=Access)
     retention: Retention = Field(default_factory=Retention)
+    traces: Traces = Field(default_factory=Traces)
     hosts: Hosts = Field(default_factory=Hosts)
     approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
     schedules: dict[values.ScheduleName, Schedule] = Field(default_factory=dict)

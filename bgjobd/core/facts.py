@@ -54,6 +54,7 @@ class Submitted:
     key: str | None = None  # which it shares with others of its queue
     again: Again | None = None
     host: str | None = None  # that alone may start it
+    traceparent: str | None = None
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -79,6 +80,7 @@ class Submitted:
             self.key,
             self.again,
             self.host,
+            self.traceparent,
         )
 
 
@@ -133,7 +135,7 @@ class AttemptEnded:
 
     `oom_kills` is how many of its processes the kernel has killed for their memory; `own_cpu` the seconds of CPU time
     that its process alone has spent, told where it may have been killed for them. `has_advanced`: it has
-    finished a step.
+    finished a step. It ran for so many `seconds` by a clock that nobody sets, None where that is not known.
     """
 
     number: int
@@ -143,6 +145,7 @@ class AttemptEnded:
     oom_kills: int = 0
     own_cpu: float | None = None
     has_advanced: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from bgjob.words import Status
 from bgjobd.core.edges import Group, Node
+from bgjobd.core.expectation import Expectation
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.quarantine import ClassHold
 from bgjobd.core.rates import FULL, Bucket
@@ -92,7 +93,7 @@ class OnFile:
     Of a pending one also since when its queue is paused and until when, how many that are due go before it in its
     queue (MOST_AHEAD or more where it is that), which jobs hold slots, what it comes after that keeps it, where it is
     blocked, how it stands with its key, if it has one, the bucket of its class, and what is known of that where its
-    attempts crash. Of a running one the step it is in.
+    attempts crash. Of a running one the step it is in, and what is expected of it, where enough is known.
     Where several hosts work from the file `running` hold slots of one, and `everywhere` those of all.
     """
 
@@ -108,6 +109,7 @@ class OnFile:
     step: StepUnderWay | None = None
     everywhere: tuple[RunningJob, ...] = ()
     class_hold: ClassHold | None = None
+    expected: Expectation | None = None
 
     @property
     def host(self) -> str | None:

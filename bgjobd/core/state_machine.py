@@ -284,6 +284,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         carried=_carried_at_submit(fact),
         again_of=None if fact.again is None else fact.again.of,
         host_wanted=fact.host,
+        traceparent=fact.traceparent,
     )
 
 
@@ -463,6 +464,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         unique_while=None if by.unique is None else by.unique.holds_while,
         key=by.key,
         host_wanted=by.host,
+        traceparent=by.traceparent,
         carried=_carried_at_submit(by),
     )
 

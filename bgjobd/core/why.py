@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from bgjob.amounts import relative_text
+from bgjob.amounts import expected_text, relative_text
 from bgjob.words import EXPIRED, QUARANTINED, Outcome, Status
 from bgjobd.core import why_elsewhere, why_shared
 from bgjobd.core.edges import Fate, Group, Of
@@ -430,7 +430,7 @@ def _running(known: Known, now: float) -> str:
             return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"
         case _:
             left = _deadline(job.timeout, under_way.seconds_left)
-            return f"runs: {_run(known, under_way, now)}; {left}{_in_step(known, now)}"
+            return f"runs: {_run(known, under_way, now)}; {left}{_in_step(known, now)}{_expected(known)}"
 
 
 def _running_elsewhere(known: Known, host: str, now: float) -> str:
@@ -440,7 +440,8 @@ def _running_elsewhere(known: Known, host: str, now: float) -> str:
         return f"{_WHY_STOPPED[StopReason.CANCELLED](known.job, now)}; it {runs}"
     match known.on_file.latest:
         case LatestAttempt(number, pid, float() as began_at, ending=None):
-            return f"{runs}: attempt {number} began at {past(began_at, now)}, pid {pid}{_in_step(known, now)}"
+            told = f"attempt {number} began at {past(began_at, now)}, pid {pid}"
+            return f"{runs}: {told}{_in_step(known, now)}{_expected(known)}"
     return f"{runs}: attempt {known.job.attempt} has had a slot since {past(known.job.started_at, now)}"
 
 
@@ -451,6 +452,15 @@ def _in_step(known: Known, now: float) -> str:
     number = 0 if known.job.carried is None else known.job.carried.steps
     done = f"{number:,} {'is' if number == 1 else 'are'} done"
     return f"; in step {short(step.name)} since {clock(step.began_at, now)}, {done}"
+
+
+def _expected(known: Known) -> str:
+    """How long it may take, where that is known."""
+    expected = known.on_file.expected
+    if expected is None:
+        return ""
+    told = expected_text(expected.p50, expected.p95, expected.left, expected.times)
+    return f"; it {told}" if expected.times is not None else f"; {told}"
 
 
 def _in_line(known: Known) -> str:

@@ -112,11 +112,14 @@ class Inspection:
 
         There may be many, so only searches wait for that.
         """
-        attempts = self._supervisor.attempts
+        attempts, now = self._supervisor.attempts, self._now()
         journals = attempts.journals()
-        return self._readers.search(
-            lambda reader: live_usage.read_all(reader.running(host), journals, attempts.try_open)
-        )
+
+        def look(reader: Reader) -> list[dict[str, Any]]:
+            rows = reader.with_expected(reader.running(host), now)
+            return live_usage.read_all(rows, journals, attempts.try_open)
+
+        return self._readers.search(look)
 
     async def fates(self, catalogue: Catalogue) -> list[str]:
         """What becomes of jobs that wait and would not run as they should, by this code; a sentence a kind.

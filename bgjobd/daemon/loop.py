@@ -7,7 +7,7 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -377,10 +377,15 @@ async def _nothing_came_in(_: int) -> bool:
 
 
 def _retention(daemon: Daemon) -> Retention:
+    def classes() -> Collection[str] | None:
+        catalogue = daemon.current_catalogue.try_catalogue()
+        return None if catalogue is None else {*catalogue.classes, *daemon.config.approved}
+
     return Retention(
         kept=lambda: daemon.config.retention,
         outputs=daemon.outputs,
         in_use=daemon.supervisor.jobs,
+        classes=classes,
         read=daemon.readers.read,
         record=daemon.record,
         in_background=daemon.background.start,

@@ -34,6 +34,7 @@ from bgjobd.store.items import (
     RateTrimming,
     TimeLeapt,
     Trimming,
+    UsageTrimming,
 )
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST, Place
@@ -65,7 +66,8 @@ def ages(kept: sections.Retention) -> dict[Status, float]:
 
 
 class Retention:
-    """Looks when something comes of age. `kept` tells `[retention]`, `in_use` the jobs that something is still owed.
+    """Looks when something comes of age. `kept` tells `[retention]`, `in_use` the jobs that something is still owed,
+    `classes` those that may run, None as long as nobody knows.
 
     `now` counts seconds since the epoch, `say` writes a line about the daemon itself.
     """
@@ -75,6 +77,7 @@ class Retention:
         kept: Callable[[], sections.Retention],
         outputs: Outputs,
         in_use: Callable[[], Collection[int]],
+        classes: Callable[[], Collection[str] | None],
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         record: Callable[[Item], Awaitable[Any]],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
@@ -84,6 +87,7 @@ class Retention:
         self._kept = kept
         self._outputs = outputs
         self._in_use = in_use
+        self._classes = classes
         self._read = read
         self._record = record
         self._in_background = in_background
@@ -221,7 +225,7 @@ class Retention:
     async def _due_in(self) -> float:
         """Seconds until something is old; none before that."""
         kept = self._kept()
-        due = await self._read(partial(_first_due, kept, self._now()))
+        due = await self._read(partial(_first_due, kept, self._classes(), self._now()))
         return float("inf") if due is None else due - self._now()
 
     async def _delete_old(self) -> bool:
@@ -245,6 +249,7 @@ class Retention:
                 occurrences = await self._trim_occurrences(now - kept.completed)
             keys = await self._trim_keys() + await self._trim_rates()
             keys += await self._trim_errors(now - KEPT_FOR)
+            keys += await self._trim_usage(kept, now)
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
@@ -294,6 +299,15 @@ class Retention:
             if not trimmed.has_more:
                 return rows
 
+    async def _trim_usage(self, kept: sections.Retention, now: float) -> int:
+        """Forget what classes took that are gone for as long as failed jobs are kept; of how many methods."""
+        known = self._classes()
+        if kept.failed is None or known is None:
+            return 0
+        async with self._a_portion():
+            forgotten: int = await self._record(UsageTrimming(now - kept.failed, frozenset(known)))
+        return forgotten
+
     async def _trim_occurrences(self, before: float) -> int:
         """Delete the rows of occurrences from before that time; how many."""
         rows, after = 0, ""
@@ -328,9 +342,11 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
     return reader.old.known_attempts(job_ids)
 
 
-def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
-    """When the first job, log entry, group without members, occurrence, passed unique key, full bucket or error is
-    old.
+def _first_due(
+    kept: sections.Retention, classes: Collection[str] | None, now: float, reader: Reader
+) -> float | None:
+    """When the first job, log entry, group without members, occurrence, passed unique key, full bucket, error or class
+    that is gone is old.
     """
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
@@ -346,6 +362,9 @@ def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | 
         due.append(full_at)
     if (met_at := reader.old.oldest_error()) is not None:
         due.append(met_at + KEPT_FOR)
+    if kept.failed is not None and classes is not None:
+        completed_at = reader.old.oldest_usage(classes)
+        due += [] if completed_at is None else [completed_at + kept.failed]
     return min(due, default=None)
 
 

@@ -286,6 +286,8 @@ def _run(order: Order, setting: Setting) -> NoReturn:
         if begun is not None:
             setting.show_title(order.title)
             _become_attempt(begun.output, place, setting.complaints)
+            if order.traceparent is not None:
+                os.environ["TRACEPARENT"] = order.traceparent
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
             recorder = _Recorder(begun, order, place.spool_path, sandbox)
@@ -470,9 +472,8 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
                     stop_file=f"{place.spool_path}/{journals.file_name(order.job, order.number, 'stop')}",
                 )
             )
-            made[
-                0
-            ].occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
+            # The class may be of an older bgjob, whose arguments they are not.
+            made[0].occurrence, made[0].traceparent = order.occurrence, order.traceparent
             if order.kind == journals.ATTEMPT:
                 made[0]._keeper = recorder.keeper()
                 made[0]._state_keeper = recorder.state_keeper()

@@ -184,10 +184,11 @@ def completed(pid: int, result: str) -> bytes:
 
 
 def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
-    """The line of an `exit` record: the exit code or the signal; where that may be for CPU time, the seconds that the
-    process alone has spent (`own_cpu`); why its fork server has told it to stop (`stopped`); and once that is known,
-    the `usage`, how many processes were left behind and killed (`strays`), some names of their programs
-    (`stray_names`), and how many the kernel killed for their memory (`oom_kills`).
+    """The line of an `exit` record: the exit code or the signal; when that was by a clock that nobody sets
+    (`monotonic`); where that may be for CPU time, the seconds that its process has spent (`own_cpu`); why its fork
+    server has told it to stop (`stopped`); and once that is known, the `usage`, how many processes were left behind and
+    killed (`strays`), some names of their programs (`stray_names`), and how many the kernel killed for their memory
+    (`oom_kills`).
     """
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
@@ -684,6 +685,7 @@ _MORE_FIELDS = _fields(
     strays=int,
     oom_kills=int,
     own_cpu=_NUMBER,
+    monotonic=_NUMBER,
     error_class=(str, NoneType),
     throttles=(str, NoneType),
     stopped=str,

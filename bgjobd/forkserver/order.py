@@ -27,7 +27,7 @@ class Order(NamedTuple):
     journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with,
     `occurrence` the time that a schedule submitted it for. `seed` is what the tokens of its steps are made of;
     `carries`: what earlier attempts have finished is in the spool. `grace` is how many seconds it gets to leave where
-    its host is cut off from the database; None for one that is not ended then.
+    its host is cut off from the database; None for one that is not ended then. `traceparent` is the span that it is.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -49,6 +49,7 @@ class Order(NamedTuple):
     seed: str = ""
     carries: bool = False
     grace: float | None = None
+    traceparent: str | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -72,6 +73,7 @@ class Order(NamedTuple):
             message.get("seed", ""),
             message.get("carries", False),
             message["stop_grace"] if message.get("repeatable") else None,
+            message.get("traceparent"),
         )
 
     def to_json(self) -> str:

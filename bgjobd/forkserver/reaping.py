@@ -36,6 +36,7 @@ def collect(
     """
     code, number = _status(ended)
     record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
+    record["monotonic"] = round(time.monotonic(), 6)
     if stopped is not None:
         record["stopped"] = stopped
     if number in _MAY_BE_FOR_CPU_TIME:

@@ -41,7 +41,7 @@ from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import noting, uniques
-from bgjobd.store.batch import Batch, Met, Overlay
+from bgjobd.store.batch import Batch, Met, Overlay, Ran
 from bgjobd.store.committed import EndedAttempt
 from bgjobd.store.items import JobsChanged, Submitter
 from bgjobd.store.rows import (
@@ -77,6 +77,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
             overlay.class_ends.append(_of_class(before, fact))
         if fact.ending.outcome is not Outcome.COMPLETED:
             _meet_error(before, fact, after, overlay)
+        elif fact.seconds is not None:
+            overlay.ran.append(_ran(before, fact, fact.seconds))
         if fact.ending.wait is not None and after.status is Status.PENDING:
             after = _open_wait(after, fact, fact.ending.wait, overlay)
         if fact.ending.throttles is not None and after.status is Status.PENDING:
@@ -110,6 +112,12 @@ def _of_class(job: Job, fact: AttemptEnded) -> ClassEnd:
     ending = fact.ending
     told = says(ending, job.crashes)
     return ClassEnd(job.class_name, job.id, fact.number, ending.outcome, told, crash=ending.crash or "")
+
+
+def _ran(job: Job, fact: AttemptEnded, seconds: float) -> Ran:
+    """Memory that the kernel has counted another way, as where it killed for that, is not known."""
+    memory = None if fact.usage is None or fact.oom_kills else fact.usage.max_rss
+    return Ran(job.call.class_name, job.call.method_name, job.id, fact.number, seconds, memory)
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:

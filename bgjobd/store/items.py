@@ -410,6 +410,16 @@ class ErrorTrimming:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageTrimming:
+    """Forget what the methods of classes take that are not `known`, and of which nothing completed since that time.
+    Answered by how many methods that were.
+    """
+
+    before: float
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -566,6 +576,7 @@ Item = (
     | KeyTrimming
     | RateTrimming
     | ErrorTrimming
+    | UsageTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill

@@ -72,6 +72,7 @@ from bgjobd.store.items import (
     SchedulePut,
 )
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
+from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
@@ -154,15 +155,22 @@ class Ledger:
     """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts.
 
     `host` is whose term it is, where several hosts work from the database. `told_as` is how this daemon calls itself to
-    others that listen; None as long as nobody does.
+    others that listen; None as long as nobody does. `gathering` has what attempts took, whatever the
+    connection.
     """
 
     told_as: str | None = None
 
     def __init__(
-        self, database: Database, boot_id: str, jitter: Callable[[], float], host: Term | None = None
+        self,
+        database: Database,
+        boot_id: str,
+        jitter: Callable[[], float],
+        host: Term | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         self._database = database
+        self._gathering = gathering or Gathering()
         self._host = host
         database.write_as(host)
         # Not by way of peewee, which would cost more than some statements do; errors become its own in commit().
@@ -197,6 +205,7 @@ class Ledger:
                 gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
+                told = self._gathering.write(self._execute, self._executemany, batch.ran, now)
                 first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:
@@ -216,6 +225,7 @@ class Ledger:
             self._database.roll_back()
             raise
         batch.holds.keep(now)
+        self._gathering.take(batch.ran, now, told)
         self._known = after
         return made(first_entry())
 

@@ -442,6 +442,11 @@ def _add_alerts(database: SqliteDatabase) -> None:
     )
 
 
+def _add_traceparent(database: SqliteDatabase) -> None:
+    """The span in which a job was submitted."""
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "traceparent" VARCHAR(255)')
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -465,6 +470,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_class_holds,
     _add_method_usage,
     _add_alerts,
+    _add_traceparent,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -30,7 +30,7 @@ class BackgroundJob(Model):
     take `step_bytes`; `carries`: the next attempt is given some. `life` counts the times that all of it was forgotten.
     So many values it has `emitted` outside of steps, in one attempt. It calls `again_of`, another job, once more. What
     it did nobody knows since `review_since`; by `settled_at` a person has said it, that was `settled_uid`.
-    `host_wanted` is the name of the host that alone may start it.
+    `host_wanted` is the name of the host that alone may start it. `traceparent` is the span that it was submitted in.
     """
 
     id = AutoField()
@@ -89,6 +89,7 @@ class BackgroundJob(Model):
     settled_at = CharField(null=True)
     settled_uid = IntegerField(null=True)
     host_wanted = CharField(null=True)
+    traceparent = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -74,7 +75,7 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     notes = [_held(note, now) for note in told if isinstance(note, Note)]
     for note in notes:
         log(overlay, job, item.number, note.at, note.type, _message_of(note))
-    progress = _latest_progress(notes)
+    progress = _latest_progress(notes, job.progress if item.number == job.attempt else None)
     overlay.noted[key] = item.first + len(item.notes)
     overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
     if progress is not None:
@@ -210,7 +211,10 @@ def _message_of(note: Note) -> str:
     return note.message if note.progress is None else progress_message(note.progress, note.message)
 
 
-def _latest_progress(notes: Sequence[Note]) -> str | None:
-    """The latest that the notes tell of how far the attempt is, as JSON text."""
+def _latest_progress(notes: Sequence[Note], before: str | None) -> str | None:
+    """The latest that the notes tell of how far the attempt is, as JSON text, with how often that was told by now."""
     with_progress = [note for note in notes if note.progress is not None]
-    return to_json(progress_of(with_progress[-1])) if with_progress else None
+    if not with_progress:
+        return None
+    told = 0 if before is None else json.loads(before).get("told") or 1
+    return to_json(progress_of(with_progress[-1]) | {"told": told + len(with_progress)})

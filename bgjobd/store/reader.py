@@ -25,6 +25,7 @@ from bgjobd.store import (
     backfills,
     class_holds,
     error_pages,
+    expected,
     graphs,
     hosts,
     inbox,
@@ -204,6 +205,10 @@ class Reader:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
         return shown(rows[0], attempts.rows, attempts.next)
+
+    def try_expected(self, job: StoredJob, now: float) -> JsonObject | None:
+        """What is expected of a job that runs; None of any other, or where too little is known."""
+        return expected.of_stored(self._database.connection().execute, job.columns, job.attempts, now)
 
     def id_of(self, key: str) -> int | None:
         """The id of the job with this idempotency key; None where there is none."""
@@ -519,6 +524,10 @@ class Reader:
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
         return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
 
+    def with_expected(self, rows: Sequence[JsonObject], now: float) -> Sequence[JsonObject]:
+        """Such attempts, or jobs as `list` has them, each with what is `expected` of it, at wall time `now`."""
+        return expected.with_expected(self._database.connection().execute, rows, now)
+
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
         other job or attempt, and for one that is for review. Where a person has settled it, in that one's words.
@@ -549,8 +558,17 @@ class Reader:
             job = job_from_row(row)
             latest = self._latest(job)
             if job.status is not Status.PENDING:
-                return OnFile(job, latest, step=step_pages.under_way(self._database.connection(), job))
+                return self._running_on_file(job, latest, now)
             return waiting.on_file(self._database.connection().execute, job, latest, now, host)
+
+    def _running_on_file(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
+        """The same of one that is not pending, and may have ended."""
+        connection = self._database.connection()
+        if job.status is not Status.RUNNING:
+            return OnFile(job, latest)
+        began_at = None if latest is None else latest.began_at
+        is_expected = expected.try_expected_of(connection.execute, job, began_at, now)
+        return OnFile(job, latest, step=step_pages.under_way(connection, job), expected=is_expected)
 
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""

@@ -31,8 +31,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    carried, again_of, review_since, host_wanted = values[38:44], *values[44:47]
-    attempt, progress, outcome = values[47:]
+    carried, again_of, review_since, host_wanted, traceparent = values[38:44], *values[44:48]
+    attempt, progress, outcome = values[48:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -73,6 +73,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         again_of=again_of,
         review_since=instant(review_since),
         host_wanted=host_wanted,
+        traceparent=traceparent,
         updated_at=from_text(updated_at),
     )
 
@@ -140,7 +141,7 @@ def row_of_new_tied(job: Job, digest: str | None, now: float, by: Submitter) -> 
 def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
     carried = job.carried or Carried()
-    own = {"again_of": job.again_of, "host_wanted": job.host_wanted}
+    own = {"again_of": job.again_of, "host_wanted": job.host_wanted, "traceparent": job.traceparent}
     own |= {"carries": int(carried.steps > 0), **carried._asdict()}
     return {**keys, **own, **_NOTHING_YET}
 
@@ -190,6 +191,7 @@ def replaced_row(job: Job) -> Row:
         "retry_count_at_submit": job.retry_count,
         "request_digest": REPLACED,
         "host_wanted": job.host_wanted,
+        "traceparent": job.traceparent,
     }
 
 

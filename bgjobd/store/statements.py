@@ -107,7 +107,7 @@ JOB_COLUMNS: Final = (
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
     *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on", "emitted"),
-    *("again_of", "review_since", "host_wanted"),
+    *("again_of", "review_since", "host_wanted", "traceparent"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -122,6 +122,7 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
     **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid", "host_wanted")),
+    "traceparent": None,
     **dict.fromkeys(
         ("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
     ),
@@ -446,7 +447,7 @@ UPDATE_REPLACED: Final = _compiled(
             getattr(BackgroundJob, name): _p(name)
             for name in (
                 *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
-                *("retry_count_at_submit", "request_digest", "host_wanted"),
+                *("retry_count_at_submit", "request_digest", "host_wanted", "traceparent"),
             )
         }
     ).where(BackgroundJob.id == _p("id"))

@@ -155,7 +155,7 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
     given = job, fact.digest, overlay.batch.now, by
     has_ties = fact.place is not None or fact.unique is not None or job.expires_at is not None
-    has_ties = has_ties or fact.again is not None or fact.host is not None
+    has_ties = has_ties or fact.again is not None or fact.host is not None or fact.traceparent is not None
     if not has_ties and job.key is None and job.carried is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:

@@ -6,7 +6,18 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import class_holds, deletions, errors, pauses, rates, schedules, statements, uniques, waits
+from bgjobd.store import (
+    class_holds,
+    deletions,
+    errors,
+    method_usage,
+    pauses,
+    rates,
+    schedules,
+    statements,
+    uniques,
+    waits,
+)
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
@@ -30,6 +41,7 @@ from bgjobd.store.items import (
     SchedulesSetBack,
     TimeLeapt,
     Trimming,
+    UsageTrimming,
 )
 from bgjobd.store.statements import Execute
 
@@ -46,7 +58,15 @@ SWEEPS: Final = (
         Trimming,
     ),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming, ErrorTrimming),
+    *(
+        ScheduleDeleted,
+        OccurrenceTrimming,
+        GroupTrimming,
+        KeyTrimming,
+        RateTrimming,
+        ErrorTrimming,
+        UsageTrimming,
+    ),
 )
 
 
@@ -86,6 +106,8 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return rates.trim(execute, after, batch.now)
         case ErrorTrimming():
             return errors.trim(execute, item)
+        case UsageTrimming():
+            return method_usage.trim(execute, item)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now, batch.host_id)
         case SchedulesSetBack():

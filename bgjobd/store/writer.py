@@ -55,6 +55,7 @@ from bgjobd.store.items import (
     Submission,
 )
 from bgjobd.store.ledger import Ledger
+from bgjobd.store.method_usage import Gathering
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
@@ -165,6 +166,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._database: Database | None = None
         self._ledger: Ledger | None = None
+        self._gathering = Gathering()
         self._trouble: _Trouble | None = None
         self._ground = self._engine.ground()
         self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
@@ -194,6 +196,8 @@ class Writer:
         while not is_last:
             more, is_last = self._take()
             waiting += more
+            if is_last:
+                self._gathering.hurry()
             self._refuse_in_doubt()
             if self._trouble is not None and not is_last and time.monotonic() < self._trouble.next_try:
                 waiting = self._refuse(waiting, self._trouble.reason)
@@ -342,7 +346,7 @@ class Writer:
             self._come_back(self._database, self._term)
         self._follow_time(self._database)
         self._history.compare(self._database)
-        ledger = Ledger(self._database, self._boot_id, random.random, self._term)
+        ledger = Ledger(self._database, self._boot_id, random.random, self._term, self._gathering)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
         self._ledger = ledger

@@ -186,7 +186,8 @@ class Attempt:
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
         database_id = self._around.spool.database_id
-        asked = order(claim, self._around.policy(self.class_name).sensitive, database_id)
+        sensitive = self._around.policy(self.class_name).sensitive
+        asked = order(claim, sensitive, database_id, self._around.now(), self._around.near())
         if self._around.fenced_grace is not None and self.is_repeatable:
             asked |= {
                 "repeatable": True,

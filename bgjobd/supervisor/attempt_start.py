@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
+from bgjobd.core.traces import try_traceparent
 from bgjobd.forkserver.steps import seed_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import Claim
@@ -75,9 +76,11 @@ class AttemptStart:
             self._around.starts.leave(self._start)
 
 
-def order(claim: Claim, sensitive: frozenset[str], database_id: str) -> dict[str, Any]:
+def order(
+    claim: Claim, sensitive: frozenset[str], database_id: str, now: float = 0.0, near: float = 0.0
+) -> dict[str, Any]:
     """What the fork server is asked; `sensitive` are the names that are secrets by now, the job knows those of when it
-    was submitted.
+    was submitted. What starts no more than `near` seconds after that goes on with its trace.
     """
     job = claim.job
     life = 0 if job.carried is None else job.carried.life
@@ -95,4 +98,7 @@ def order(claim: Claim, sensitive: frozenset[str], database_id: str) -> dict[str
         "occurrence": None if job.occurrence is None else to_text(job.occurrence),
         "seed": seed_of(database_id, job.id, life),
         "carries": claim.carry is not None,
+        "traceparent": try_traceparent(
+            job.traceparent, claim.token, now - job.created_at, near, database_id, job.id
+        ),
     }

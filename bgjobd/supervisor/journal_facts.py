@@ -64,7 +64,16 @@ def ended(
         Usage(**usage) if usage is not None else None,
         record.get("oom_kills", 0),
         record.get("own_cpu"),
+        seconds=_seconds(journal.started, record),
     )
+
+
+def _seconds(started: journals.Record | None, record: journals.Record) -> float | None:
+    """How long the process ran; None where one of the records does not tell, or the job has written over it."""
+    ended_at = record.get("monotonic")
+    if started is None or ended_at is None or ended_at < started["monotonic"]:
+        return None
+    return float(ended_at - started["monotonic"])
 
 
 def end_seen(key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None) -> EndSeen | None:

@@ -146,6 +146,7 @@ class Supervisor:
             now=self._around.now,
             say=self._around.say,
             shared_output=self._shared_output,
+            near=lambda: self._around.config().traces.near,
             fenced_grace=self._around.dirs.fenced_grace,
         )
 

@@ -36,7 +36,8 @@ class AttemptSurroundings:
     `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has told more
     than a portion.
 
-    Of the output of an attempt others are given `shared_output()` bytes when it ends, 0 where there are none.
+    Of the output of an attempt others are given `shared_output()` bytes when it ends, 0 where there are none. For
+    `near()` seconds after its submit a job goes on with the trace that it was submitted in.
 
     `longest_grace` is what an attempt that is stopped gets at most, in seconds, `fenced_grace` what one gets that
     others repeat, once this host is cut off; None where there are no others. `starts_no_more`: the daemon ends.
@@ -57,6 +58,7 @@ class AttemptSurroundings:
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
     shared_output: Callable[[], int] = lambda: 0
+    near: Callable[[], float] = lambda: 0.0
     fenced_grace: float | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     note_changes: Callable[[Any], None] = field(init=False)

@@ -39,6 +39,30 @@ def span_text(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
+def rough_span_text(seconds: float) -> str:
+    """A time span as an estimate is told: 240 ms, 1.5 s, 40 s, 1 min 20 s, 2 h, 1 h 10 min."""
+    if seconds < 9.95:
+        return span_text(float(f"{seconds:.2g}"))
+    step = next(step for most, step in _ROUGHLY if seconds < most)
+    left, told = round(seconds / step) * step, []
+    for unit, length in reversed(_SPANS):
+        count, left = divmod(left, length)
+        told += [f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"] if count else []
+    return " ".join(told)
+
+
+_ROUGHLY: Final = ((60.0, 1), (600.0, 10), (3_600.0, 60), (36_000.0, 600), (math.inf, 3_600))
+"""Below so many seconds, to so many."""
+
+
+def expected_text(p50: float, p95: float, left: float | None = None, times: float | None = None) -> str:
+    """How long what runs may take, in seconds: by others, what is `left`, or how many `times` as long it runs."""
+    told = f"half end within {rough_span_text(p50)}, 95 of 100 within {rough_span_text(p95)}"
+    if times is not None:
+        return f"runs {times:,.0f} times as long as usual: {told}"
+    return told if left is None else f"{told}; about {rough_span_text(left)} left"
+
+
 def try_span(written: object) -> float | None:
     """Seconds, of a number of them or of text such as "90", "500ms", "5m", "2h"; None of anything else."""
     if isinstance(written, str):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import answers, codec, predecessors, values
+from bgjob import answers, codec, predecessors, traces, values
 from bgjob.answers import (
     Backfilled,
     ErrorRead,
@@ -102,7 +102,8 @@ class Options(TypedDict, total=False):
     time holds a `unique_key`, `unique_while` it is "unfinished" or "pending", or `unique_for` some time; another submit
     with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds). Of the jobs of a queue
     with the same `key` so many run at once, or start in some time, as its configuration says. Of the hosts that work
-    from the daemon's database `host` alone, by its name, starts the job.
+    from the daemon's database `host` alone, by its name, starts the job. It belongs to the trace of `traceparent`, else
+    to that of OpenTelemetry's current span, or of $TRACEPARENT.
     """
 
     delay: float | timedelta | None
@@ -126,6 +127,7 @@ class Options(TypedDict, total=False):
     at_latest: float | timedelta | None
     key: str | None
     host: str | None
+    traceparent: str | None
 
 
 class Changes(TypedDict, total=False):
@@ -215,6 +217,7 @@ def submission(
     The key, where the job has none, makes a repeat after a lost answer give the same job.
     """
     own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": key}
+    own |= {"traceparent": traces.try_current()}
     options = given(own | given(job.get("options") or {}))
     parameters, taken = predecessors.split(job.get("parameters"))
     if taken:

@@ -115,7 +115,8 @@ class JobContext:
 
     `job_id` and `attempt` (from 1) say which; `deadline` is the instant of time.monotonic() at which the attempt
     is stopped, None where it has no timeout. `occurrence` is the time for which a schedule has submitted the
-    job, such as "2026-11-26T01:30:00.000000Z"; None for other jobs.
+    job, such as "2026-11-26T01:30:00.000000Z"; None for other jobs. `traceparent`, and $TRACEPARENT, is
+    the span that the attempt is, in the trace that its job was submitted in; None where that was none.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class JobContext:
         self.attempt = attempt
         self.deadline = deadline
         self.occurrence: str | None = None
+        self.traceparent: str | None = None
         self._record = record
         self._stop_file = stop_file
         self._is_stopping = False

@@ -21,6 +21,7 @@ _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_byte
 
 SHAPES: Final[Mapping[str, str]] = {
     "Progress": "fraction: float, message: string, at: moment",
+    "Expectation": "runs: int, p50: float, p95: float, memory_p95: ?int, left: ?float, times: ?float",
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
@@ -31,12 +32,12 @@ SHAPES: Final[Mapping[str, str]] = {
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
-        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, attempts: []Attempt"
+        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, expected: ?Expectation, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": (
         f"{_STATED}, {_USED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress, host: ?string, "
-        "is_held: ?bool"
+        "is_held: ?bool, expected: ?Expectation"
     ),
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
@@ -44,7 +45,7 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "RunningAttempt": (
         "job_id: int, number: int, class_name: string, method_name: string, queue: string, pid: ?int, "
-        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress, host: ?string"
+        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress, host: ?string, expected: ?Expectation"
     ),
     "Policy": (
         "queue: string, priority: int, slots: ?int, slots_everywhere: ?int, max_retries: int, retry_delay: float, "

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
+from bgjob.traces import is_traceparent
 from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed, IfHeld, Removable, UniqueWhile
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -196,6 +197,7 @@ _OPTIONS: Final = _Shape(
         "at_latest": is_seconds,
         "key": is_key,
         "host": _is_text,
+        "traceparent": is_traceparent,
     }
 )
 _CHANGE: Final = _Shape(

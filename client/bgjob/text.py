@@ -11,7 +11,14 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Final
 
-from bgjob.amounts import about_text, relative_text, size_text, span_text
+from bgjob.amounts import (
+    about_text,
+    expected_text,
+    relative_text,
+    rough_span_text,
+    size_text,
+    span_text,
+)
 from bgjob.answers import has_expired, is_for_review
 from bgjob.words import (
     BEHIND,
@@ -172,6 +179,20 @@ def raised(attempt: Mapping[str, Any]) -> str:
 def progress(told: Mapping[str, Any] | None) -> str:
     """How far an attempt is: `50% half of it`; empty where it has not said."""
     return "" if told is None else f"{told['fraction']:.0%} {told['message']}".rstrip()
+
+
+def usually(told: Mapping[str, Any]) -> str:
+    """How long others of its method took, behind how long it runs: `, usually 40 s`; empty where that is not known."""
+    expected = told.get("expected")
+    return "" if expected is None else f", usually {rough_span_text(expected['p50'])}"
+
+
+def expectation(told: Mapping[str, Any]) -> str:
+    """How long it may take: `half end within 40 s, 95 of 100 within 2 min; about 20 s left`; empty in the same way."""
+    expected = told.get("expected")
+    if expected is None:
+        return ""
+    return expected_text(expected["p50"], expected["p95"], expected["left"], expected["times"])
 
 
 def members(group: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgjob.amounts import size_text, span_text
+from bgjob.amounts import expected_text, rough_span_text, size_text, span_text
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,24 @@ def test_a_size_is_told_in_the_largest_unit_that_it_fills(size: int, text: str) 
 )  # fmt: skip
 def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str) -> None:
     assert span_text(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "0 s"), (0.02, "20 ms"), (0.2391, "240 ms"), (0.999, "1 s"), (1.54, "1.5 s"), (9.96, "10 s"),
+        (38.2, "38 s"), (59.7, "1 min"), (95.0, "1 min 40 s"), (119.0, "2 min"), (1234.0, "21 min"),
+        (3590.0, "1 h"), (4300.0, "1 h 10 min"), (40_000.0, "11 h"), (90_000.0, "1 day 1 h"),
+        (2.6e6, "30 days 2 h"),
+    ],
+)  # fmt: skip
+def test_an_estimate_is_told_as_roughly_as_it_is_known(seconds: float, told: str) -> None:
+    assert rough_span_text(seconds) == told
+
+
+def test_what_is_expected_says_what_is_left_or_that_it_takes_too_long() -> None:
+    assert expected_text(40.0, 120.0) == "half end within 40 s, 95 of 100 within 2 min"
+    left = "half end within 40 s, 95 of 100 within 2 min; about 20 s left"
+    assert expected_text(40.0, 120.0, 20.2) == left
+    late = "runs 6 times as long as usual: half end within 40 s, 95 of 100 within 2 min"
+    assert expected_text(40.0, 120.0, 20.2, 6.2) == late

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bgjob import text
+from bgjob.commands.look import CELLS
 
 NOON = 1_700_000_000.0
 AT_NOON = "2023-11-14T22:13:20.000000Z"
@@ -208,3 +209,29 @@ def test_a_job_that_waits_for_a_held_class_is_called_so_once_it_is_due() -> None
     later = job | {"scheduled_at": "2999-01-01T00:00:00.000000Z", "attempt": 0, "outcome": None}
     assert text.standing(later, NOON) == "scheduled"
     assert text.standing(job | {"status": "running"}, NOON) == "running"
+
+
+EXPECTED = {"runs": 9, "p50": 40.2, "p95": 118.0, "memory_p95": None, "left": 20.3, "times": None}
+
+
+@pytest.mark.parametrize(
+    ("expected", "usually", "told"),
+    [
+        ({}, "", ""),
+        ({"expected": None}, "", ""),
+        (
+            {"expected": EXPECTED},
+            ", usually 40 s",
+            "half end within 40 s, 95 of 100 within 2 min; about 20 s left",
+        ),
+        (
+            {"expected": EXPECTED | {"left": None, "times": 6.04}},
+            ", usually 40 s",
+            "runs 6 times as long as usual: half end within 40 s, 95 of 100 within 2 min",
+        ),
+    ],
+)
+def test_what_runs_is_told_with_what_others_take(expected: dict[str, Any], usually: str, told: str) -> None:
+    job = {"status": "running", "started_at": AT_NOON, "finished_at": None, **expected}
+    assert CELLS["when"](job, NOON + 38) == f"for 38 s{usually}"
+    assert text.expectation(job) == told

@@ -247,6 +247,17 @@ def test_with_few_lines_what_runs_goes_before_the_rest(lines: int, parts: list[s
     assert [word for word in told if word in ("QUEUE", "JOB", "FAILED")] == parts
 
 
+def test_what_runs_is_told_beside_what_others_of_its_method_take() -> None:
+    expected = {"runs": 9, "p50": 40.2, "p95": 120.0, "memory_p95": None, "left": 2.0, "times": None}
+    seen = scene(
+        [attempt(1, age=38, expected=expected), attempt(2, age=None, expected=expected), attempt(3, age=5)]
+    )
+    told = [" ".join(line.text.split()) for line in picture.printed(seen, None)]
+    assert [line for line in told if " shop.Mail::send " in line and "38 s, usually 40 s" in line]
+    assert any(" 1 – – " in line for line in told)
+    assert any(" 1 5 s – " in line for line in told)
+
+
 HOSTILE = "\x1b[2J\x1b]0;x\x07\r\n\x9b1A\u202e\u2066\x00"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.edges import Group, Node, Of
+from bgjobd.core.expectation import Expectation
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import Carried, Ending, RetryPolicy
 from bgjobd.core.on_file import (
@@ -338,6 +339,18 @@ def test_a_running_job_says_which_step_it_is_in() -> None:
     within = replace(on_file, step=StepUnderWay("label 3", NOW - 5))
     sentence = told(within, under_way=UnderWay(4711, NOW - 9, has_begun=True))
     assert sentence.endswith("; it has no timeout; in step label 3 since 14:31:48 UTC, 12 are done")
+
+
+def test_a_running_job_says_how_long_others_take_and_what_is_left() -> None:
+    latest = LatestAttempt(1, 4711, NOW - 9, host="web2")
+    on_file = OnFile(running(), latest, expected=Expectation(50, 40.0, 120.0, None, 20.0))
+    usual = "half end within 40 s, 95 of 100 within 2 min"
+    here = replace(on_file, latest=replace(latest, host=None))
+    begun = UnderWay(4711, NOW - 9, has_begun=True)
+    assert told(here, under_way=begun).endswith(f"; it has no timeout; {usual}; about 20 s left")
+    assert told(on_file, lanes=ON_WEB1, peers=(WEB1, WEB2)).endswith(f"pid 4711; {usual}; about 20 s left")
+    late = replace(here, expected=Expectation(50, 40.0, 120.0, None, None, 6.2))
+    assert told(late, under_way=begun).endswith(f"; it runs 6 times as long as usual: {usual}")
 
 
 def test_of_a_job_of_a_schedule_that_and_its_occurrence_are_told() -> None:

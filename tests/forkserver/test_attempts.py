@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_a_journal_has_start_outcome_and_exit_of_the_same_process(tmp_path: Path
     assert journal.outcome["result"] == [1, "ä"]
     assert (journal.exit["code"], journal.exit["signal"]) == (0, None)
     assert journal.exit["usage"]["max_rss"] > 0
+    assert journal.started["monotonic"] < journal.exit["monotonic"] < time.monotonic()
 
 
 def test_an_attempt_that_was_fenced_first_never_runs(tmp_path: Path) -> None:

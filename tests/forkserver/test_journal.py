@@ -38,6 +38,24 @@ def test_usage_that_nobody_can_have_had_is_none(name: str, value: Any) -> None:
     assert exit_of({**USED, name: value}) is None
 
 
+@pytest.mark.parametrize(
+    ("monotonic", "seconds"), [(3.5, 2.5), (1.0, 0.0), (0.5, None), (2**53, 2.0**53 - 1), (None, None)]
+)
+def test_how_long_it_ran_is_told_by_the_clock_that_nobody_sets(
+    monotonic: float | None, seconds: float | None
+) -> None:
+    more = {} if monotonic is None else {"monotonic": monotonic}
+    journal = journals.parse(STARTED + journals.exited(7, 1.0, 0, None, **more))
+    found = journal_facts.ended((1, 1), journal)
+    assert found is not None
+    assert found.seconds == seconds
+
+
+@pytest.mark.parametrize("monotonic", [-1, "1", True, float("nan"), float("inf"), [1]])
+def test_an_exit_at_no_time_is_none(monotonic: Any) -> None:
+    assert journals.parse(STARTED + journals.exited(7, 1.0, 0, None, monotonic=monotonic)).exit is None
+
+
 def test_exits_that_make_no_sense_leave_the_one_before() -> None:
     text = (
         STARTED + journals.exited(7, 1.0, 3, None) + journals.exited(7, 1.0, 0, None, usage={"max_rss": -1})

@@ -286,6 +286,17 @@ def test_a_job_leads_to_the_one_that_has_submitted_it(shown: OnePage) -> None:
     assert "/jobs/7" in links
 
 
+def test_what_runs_is_shown_beside_what_others_of_its_method_take(shown: OnePage) -> None:
+    expected = {"runs": 9, "p50": 40.2, "p95": 118.0, "memory_p95": None, "left": 20.3, "times": None}
+    for name in ("summary", "job"):
+        told = shown.samples[name]
+        told |= {"status": "running", "error": None, "finished_at": None, "expected": expected}
+        told["started_at"] = told["created_at"]
+    shown.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
+    assert ", usually 40 s" in shown.read("/jobs").text
+    assert "half end within 40 s, 95 of 100 within 2 min; about 20 s left" in shown.read("/jobs/1").text
+
+
 FREE = {
     "/": [("entry", "message"), ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],

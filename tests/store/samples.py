@@ -62,9 +62,15 @@ def submission(*jobs: Submitted) -> Submission:
 
 
 def ends(
-    job_id: int, ending: Ending, number: int = 1, at: float = NOW, usage: Usage | None = None
+    job_id: int,
+    ending: Ending,
+    number: int = 1,
+    at: float = NOW,
+    usage: Usage | None = None,
+    seconds: float | None = None,
+    oom_kills: int = 0,
 ) -> JobFact:
-    return JobFact(job_id, AttemptEnded(number, ending, at, usage))
+    return JobFact(job_id, AttemptEnded(number, ending, at, usage, oom_kills, seconds=seconds))
 
 
 def starts(job_id: int, number: int = 1, pid: int = 4711, at: float = NOW) -> JobFact:

@@ -33,7 +33,7 @@ COLUMNS = {
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
         expires_at unique_key unique_while key turn waits_until carries steps step_bytes life
         retry_count_at_submit waiting_on emitted again_of review_since settled_at settled_uid
-        host_wanted
+        host_wanted traceparent
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -286,6 +286,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             **dict.fromkeys(
                 ("waiting_on", "again_of", "review_since", "settled_at", "settled_uid", "host_wanted")
             ),
+            "traceparent": None,
         },
         "job_attempts": {
             "noted": 0,

@@ -75,9 +75,9 @@ def test_the_latest_progress_is_kept_with_the_attempt_and_each_is_told_in_the_lo
         "Background job is at 75%",
         "last",
     ]
-    assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3)}
+    assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3), "told": 2}
     store.commit(notes(job_id, note("no progress"), first=4))
-    assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3)}
+    assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3), "told": 2}
 
 
 def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:
@@ -85,7 +85,12 @@ def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:
     committed = store.commit(notes(job_id, note("a", 0.25), note("b", 0.5, at=NOW + 2), note("c")))
     (job,) = committed.changed
     assert (job.id, job.status.value, job.attempt) == (job_id, "running", 1)
-    assert pages.summary_of(job, None)["progress"] == {"fraction": 0.5, "message": "b", "at": text(NOW + 2)}
+    assert pages.summary_of(job, None)["progress"] == {
+        "fraction": 0.5,
+        "message": "b",
+        "at": text(NOW + 2),
+        "told": 2,
+    }
 
 
 def test_notes_that_came_before_are_not_written_again(store: Store) -> None:
@@ -159,7 +164,7 @@ def test_a_time_that_cannot_be_stored_is_held_within_what_can(store: Store, at: 
     job_id = store.run_one()
     committed = store.commit(notes(job_id, note("when", 0.5, at=at)))
     assert store.rows("SELECT created_at FROM job_logs WHERE id = 3") == [{"created_at": stored}]
-    assert progress(store, job_id) == {"fraction": 0.5, "message": "when", "at": stored}
+    assert progress(store, job_id) == {"fraction": 0.5, "message": "when", "at": stored, "told": 1}
     assert [text(line.at) for line in committed.lines] == [stored]
 
 
@@ -170,14 +175,19 @@ def test_progress_is_held_between_nothing_and_all(store: Store, fraction: float,
     job_id = store.run_one()
     (job,) = store.commit(notes(job_id, note("", fraction))).changed
     assert pages.summary_of(job, None)["progress"]["fraction"] == stored
-    assert progress(store, job_id) == {"fraction": stored, "message": "", "at": text(NOW + 1)}
+    assert progress(store, job_id) == {"fraction": stored, "message": "", "at": text(NOW + 1), "told": 1}
 
 
 def test_a_note_that_utf_8_cannot_hold_is_stored_with_what_it_can(store: Store) -> None:
     job_id = store.run_one()
     store.commit(notes(job_id, note("bad \ud800 text", 0.5)), starts(job_id))
     assert store.messages(job_id)[2] == "Background job is at 50%: bad ? text"
-    assert progress(store, job_id) == {"fraction": 0.5, "message": "bad ? text", "at": text(NOW + 1)}
+    assert progress(store, job_id) == {
+        "fraction": 0.5,
+        "message": "bad ? text",
+        "at": text(NOW + 1),
+        "told": 1,
+    }
 
 
 def test_notes_of_no_job_or_no_attempt_cost_their_neighbours_nothing(store: Store) -> None:
@@ -207,7 +217,7 @@ def test_a_job_is_read_with_the_progress_of_its_attempts(store: Store, reader: R
     job = reader.job(job_id)
     assert job is not None
     (attempt,) = job.attempts
-    assert attempt["progress"] == {"fraction": 0.5, "message": "half", "at": text(NOW + 1)}
+    assert attempt["progress"] == {"fraction": 0.5, "message": "half", "at": text(NOW + 1), "told": 1}
     assert "noted" not in attempt
 
 

@@ -145,7 +145,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "step": None,
         "review_since": None,
         "waiting_on": None,
-        "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
+        "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5), "told": 1},
     }
     assert reader.summary(job_id) == expected
     assert reader.list(JobFilter(), now=NOW).rows == [expected | dict.fromkeys((*asdict(USAGE), "host"))]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -723,3 +724,19 @@ def test_a_job_that_is_retried_meanwhile_is_not_deleted(stores: list[Store]) -> 
         _, deleted = at_once(lambda: first.commit(retries(job_id)), delete)
     assert deleted.jobs == ()
     assert first.job(job_id)["status"] == "pending"
+
+
+def test_what_each_counts_of_a_method_adds_up_whoever_has_the_row_first(stores: list[Store]) -> None:
+    lanes = Lanes(100, {"default": None})
+    for _ in range(5):
+        each = [(store, store.submit(*[asked()] * 3)) for store in stores]
+        stores[0].claim(lanes)
+
+        def complete(store: Store, ids: list[int]) -> Committed:
+            store.ledger._gathering.hurry()
+            return store.commit(*(ends(id, COMPLETED, seconds=2.0) for id in ids))
+
+        at_once(*[partial(complete, *one) for one in each])
+    assert stores[0].rows("SELECT method_name, runs FROM method_usage") == [
+        {"method_name": "run", "runs": 45}
+    ]

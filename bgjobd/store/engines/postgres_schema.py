@@ -116,6 +116,7 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "CREATE UNIQUE INDEX alerts_open ON alerts (rule, subject) WHERE cleared_at IS NULL",
         _table("alert_mutes (rule {text} PRIMARY KEY, until {text} NOT NULL, uid bigint)"),
     ),
+    22: (f"ALTER TABLE background_jobs ADD COLUMN traceparent {_TEXT}",),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 

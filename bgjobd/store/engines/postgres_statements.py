@@ -13,6 +13,7 @@ from bgjobd.store import (
     class_holds,
     gate,
     hosts,
+    method_usage,
     rates,
     release,
     schedules,
@@ -71,6 +72,8 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         # two hosts that count crashes of the same class: the second finds what the first has counted
         class_holds.SELECT_TO_CHANGE: f"{class_holds.SELECT_TO_CHANGE} FOR NO KEY UPDATE OF class_holds",
         class_holds.TRY: class_holds.TRY.replace(":due)", ":due FOR NO KEY UPDATE SKIP LOCKED)"),
+        # two hosts that count runs of the same method: the second adds to what the first has
+        method_usage.SELECT_TO_MERGE: f"{method_usage.SELECT_TO_MERGE} FOR NO KEY UPDATE OF u",
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{

@@ -101,6 +101,11 @@ def _add_start(of_job: Options) -> None:
         help="what it shares with others of the queue, which limits those with one key, or has keys take turns",
     )
     of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
+    of_job.add_argument(
+        "--traceparent",
+        metavar="TEXT",
+        help="the span that it belongs to, as the W3C has it; else $TRACEPARENT",
+    )
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"

@@ -107,7 +107,7 @@ def _when(job: Mapping[str, Any], now: float) -> str:
     if job["finished_at"] is not None and Status(job["status"]).is_final:
         return text.when(job["finished_at"], now)
     if job["status"] == Status.RUNNING and job["started_at"] is not None:
-        return f"for {text.about(max(0.0, now - text.instant(job['started_at'])))}"
+        return f"for {text.about(max(0.0, now - text.instant(job['started_at'])))}{text.usually(job)}"
     if text.is_future(job["scheduled_at"], now):
         return text.when(job["scheduled_at"], now)
     return text.when(job["created_at"], now)
@@ -205,6 +205,7 @@ def _times(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     is_to_start = job["status"] == Status.PENDING and job["started_at"] is None
     yield "expires", text.moment(job.get("expires_at"), now) if is_to_start else ""
     yield "started", text.moment(job["started_at"], now)
+    yield "expected", text.expectation(job)
     yield "finished", text.moment(job["finished_at"], now)
     by = "" if job.get("settled_uid") is None else f" by uid {job['settled_uid']}"
     yield "settled", text.moment(job.get("settled_at"), now) + by

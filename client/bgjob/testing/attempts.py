@@ -260,6 +260,7 @@ class _Context(JobContext):
                     "fraction": told["fraction"],
                     "message": told["message"],
                     "at": instant(),
+                    "told": (record["progress"] or {"told": 0})["told"] + 1,
                 }
 
         self._row = row

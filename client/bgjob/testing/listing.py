@@ -30,7 +30,7 @@ _SUMMARY: Final = (
     *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
     "review_since",
 )
-_OF_PROCESS: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes", "host")
+_OF_PROCESS: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes", "host", "expected")
 
 
 def summary(row: JsonObject) -> JsonObject:
@@ -57,7 +57,7 @@ def as_running(row: JsonObject) -> JsonObject:
     return {
         **{name: row[name] for name in of_job},
         **{name: attempt[name] for name in of_attempt},
-        **dict.fromkeys(("cpu", "memory", "host")),
+        **dict.fromkeys(("cpu", "memory", "host", "expected")),
     }
 
 

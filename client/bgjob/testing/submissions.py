@@ -109,6 +109,7 @@ class Submission(NamedTuple):
             "unique_key": options.get("unique_key"),
             "key": options.get("key"),
             "host_wanted": options.get("host"),
+            "traceparent": options.get("traceparent"),
             "turn": 0,
             "created_at": now,
             "updated_at": now,
@@ -132,7 +133,7 @@ _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
     *("if_failed", "cancelled_after", "group_id", "takes"),
-    *("review_since", "settled_at", "settled_uid"),
+    *("review_since", "settled_at", "settled_uid", "expected"),
 )
 
 

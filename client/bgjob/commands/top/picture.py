@@ -105,7 +105,7 @@ def _help() -> list[Line]:
         Line(""),
         *(Line(f"  {names:<{wide}}  {one.sentence}") for names, one in zip(keys, BINDINGS, strict=True)),
         Line(""),
-        Line("  NO: number of the attempt; AGE: since its start;"),
+        Line("  NO: number of the attempt; AGE: since its start, and what is usual;"),
         Line("  CPU: of one processor; TIME: of CPU, used until now"),
     ]
 
@@ -189,7 +189,7 @@ def _running(
             Column("JOB", [str(one["job_id"]) for one in told], is_number=True),
             Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
             Column("NO", [str(one["number"]) for one in told], is_number=True),
-            Column("AGE", [_age(one, scene.at) for one in told], is_number=True),
+            Column("AGE", [_age(one, scene.at) for one in told], is_number=not any(map(text.usually, told))),
             Column("CPU", ["–" if share is None else f"{share:.0f}%" for share in busy], is_number=True),
             Column("TIME", [text.span(one["cpu"]) for one in told], is_number=True),
             Column("MEMORY", [text.size(one["memory"]) for one in told], is_number=True),
@@ -210,7 +210,9 @@ def _hosts(attempts: Sequence[Mapping[str, Any]]) -> list[Column]:
 
 
 def _age(attempt: Any, at: float) -> str:
-    return "–" if attempt["started_at"] is None else text.about(age_of(attempt, at))
+    if attempt["started_at"] is None:
+        return "–"
+    return f"{text.about(age_of(attempt, at))}{text.usually(attempt)}"
 
 
 def _failed(
