@@ -266,13 +266,14 @@ class Page:
         return self._client.logs(id=job_id, limit=_MOST_ENTRIES)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues with their busiest keys, classes with what holds for their jobs and enforces that, versions.
+        """What needs somebody, slots, queues with their busiest keys, classes with what holds for their jobs, versions.
 
         As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
         """
         stats = self._client.stats()
         has_code = stats["code_version"] is not None
         values = {
+            "needed": self._client.needs(),
             "classes": self._client.classes() if has_code else None,
             "limits": self._client.limits() if has_code else {},
             "busiest_keys": busiest(self._client, stats["queues"]),

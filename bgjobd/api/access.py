@@ -62,6 +62,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Classes": Right.READ,
     "Stats": Right.READ,
     "Running": Right.READ,
+    "Needs": Right.READ,
     "Hosts": Right.READ,
     "Keys": Right.READ,
     "Values": Right.READ,

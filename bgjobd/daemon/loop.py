@@ -16,6 +16,7 @@ from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableErro
 from bgjob.words import EntryType
 from bgjobd.config.sections import Config
 from bgjobd.core.hosts import Profile
+from bgjobd.core.needs import MOST
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
@@ -30,6 +31,7 @@ from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.others import Others
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import Reload
@@ -126,6 +128,7 @@ class Daemon:
         self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
         """Makes a job of what is known by this id and is none yet; whether there was something."""
         self.hosts = _hosts(self, joined)
+        self.needs = _needs(self)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
         self.hosts.on_accept = self.accept_database
 
@@ -257,7 +260,9 @@ class Daemon:
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
         self.loaded_at = None if server is None else self.clock.now()
-        if server is not None:
+        if server is None:
+            self.needs.note_end_of_fork_server()
+        else:
             catalogue = Catalogue(self.config, server.ready["classes"], server.code_version)
             self.current_catalogue.take(catalogue)
             self.schedules.wake()
@@ -485,6 +490,20 @@ def _inspection(daemon: Daemon) -> Inspection:
         closing=lambda: daemon._closing,
         reload_failure=lambda: daemon.reload.failure,
         schedules_trouble=lambda: daemon.schedules.trouble,
+        now=daemon.clock.now,
+    )
+
+
+def _needs(daemon: Daemon) -> Needs:
+    return Needs(
+        readers=daemon.readers,
+        inspection=daemon.inspection,
+        counters=daemon.counters,
+        current_catalogue=daemon.current_catalogue,
+        refused=lambda: daemon.schedule_requests.refused(MOST),
+        queues=lambda: daemon.lanes.queues,
+        directories=lambda: daemon.config.daemon.directories,
+        host=daemon.config.hosts.name,
         now=daemon.clock.now,
     )
 

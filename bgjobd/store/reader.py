@@ -28,6 +28,7 @@ from bgjobd.store import (
     inbox,
     kept_outputs,
     keys,
+    needs,
     news,
     occurrences,
     pages,
@@ -379,6 +380,11 @@ class Reader:
         scopes = {scope_of_class(name): name for name in names}
         stored = rates.stored(self._database.connection().execute, list(scopes))
         return {scopes[scope]: bucket for scope, bucket in stored.items() if bucket.is_held(now)}
+
+    def needing(self, now: float) -> needs.Stored:
+        """What of the file may need somebody."""
+        with self._database.atomic():
+            return needs.read(self._database.connection(), now)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

@@ -18,6 +18,7 @@ from bgjob.answers import (
     Graph,
     JobRead,
     Key,
+    Needed,
     OutputRead,
     Page,
     PageBy,
@@ -547,6 +548,11 @@ def keys(
 def hosts() -> Call[list[JsonObject]]:
     """The hosts that work from the daemon's database."""
     return _call("Hosts", lambda reply: answers.shaped(reply, "hosts", "[]Host"))
+
+
+def needs() -> Call[Needed]:
+    """What waits for somebody."""
+    return _call("Needs", answers.needs)
 
 
 def host_lost(name: str) -> Call[None]:

@@ -78,6 +78,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "lost_after: ?float, slots: int, queues: []string, classes: []string, running: int, version: string, "
         "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment"
     ),
+    "Need": "kind: string, subject: string, since: moment, sentence: string, hint: ?string",
     "Step": (
         "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "

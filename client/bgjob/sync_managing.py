@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, ErrorRead, Graph, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
@@ -232,6 +232,12 @@ class ManagingClient(CallingClient):
         term, left_at, lost_at. Where the database is a file, this one.
         """
         return self._call(calls.hosts())
+
+    def needs(self) -> Needed:
+        """What waits for somebody, in the order in which it is shown, at most 100, and how many `more` there are: kind,
+        subject, since, sentence, hint.
+        """
+        return self._call(calls.needs())
 
     def host_lost(self, name: str) -> None:
         """Have another host count as lost, so that what it ran runs elsewhere: twice, if it lives after all. For root

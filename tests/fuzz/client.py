@@ -51,6 +51,7 @@ _CALLS: tuple[Call[Any], ...] = (
     calls.stats(),
     calls.running(),
     calls.hosts(),
+    calls.needs(),
     calls.host_accept(),
     calls.why(1),
     calls.reload(),

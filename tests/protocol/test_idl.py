@@ -268,6 +268,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Change", {"ids": [1], "expires_in": 5}, "expires_in"),
         ("Pause", {}, "queue"),
         ("Hosts", {"all": True}, "all"),
+        ("Needs", {"all": True}, "all"),
         ("HostLost", {}, "name"),
         ("HostLost", {"name": 1}, "name"),
         ("HostAccept", {"name": "web1"}, "name"),

@@ -246,6 +246,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
         "Hosts": service.call("Hosts"),
+        "Needs": service.call("Needs"),
         "HostLost": {},  # of no other host one can be said to be lost: here there is none
         "HostAccept": service.call("HostAccept"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),

@@ -293,6 +293,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Classes": [{}],
         "Running": [{}],
         "Hosts": [{}],
+        "Needs": [{}],
         "HostLost": [{"name": "web2"}],
         "HostAccept": [{}],
         "Keys": [{"queue": "default"}],

@@ -112,6 +112,7 @@ TOLD: Final[Mapping[str, Any]] = {
     },
     "group": _GROUP,
     "stack": STACK | {"tasks": [{name: STACK["threads"][0][name] for name in ("name", "frames", "same")}]},
+    "needs": [{"kind": "storage", "subject": "web1", "since": WHEN, "sentence": "full", "hint": "make room"}],
     "hosts": [
         {
             "name": "web1",
@@ -162,9 +163,10 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "settle": (("1", "--completed"), ()),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
-    "stats": ((), ("stats",)),
+    "stats": ((), ("stats", "needs")),
     "classes": ((), ("class",)),
     "hosts": ((), ("hosts",)),
+    "needs": ((), ("needs",)),
     "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
@@ -217,6 +219,8 @@ class Liar:
                 line.reply(ids=told["ids"], groups=[7])
             case "Change":
                 line.reply(ids=[1])
+            case "Needs":
+                line.reply(needs=told["needs"], more=1)
             case "Hosts":
                 line.reply(hosts=told["hosts"])
             case "Keys":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import about, completion, hosts, keys, manage, outbox, pages, values
+from bgjob.commands import about, completion, hosts, keys, manage, needs, outbox, pages, values
 from bgjob.commands.shared_arguments import Commands, Options, added
 from bgjob.commands.top import command as top
 
@@ -32,6 +32,17 @@ def _add_top(commands: Commands) -> None:
 
 def _add_stats(commands: Commands) -> None:
     added(commands, "stats", about.stats, "bgjob stats")
+
+
+def _add_needs(commands: Commands) -> None:
+    added(
+        commands,
+        "needs",
+        needs.needs,
+        "bgjob needs",
+        "bgjob needs || mail -s 'bgjobd needs you' ops",
+        more="The exit code is 0 where nothing does, else 1.",
+    )
 
 
 def _add_classes(commands: Commands) -> None:
@@ -174,6 +185,7 @@ def _add_ways(what: Options) -> None:
 COMMANDS: Final = (
     _add_top,
     _add_stats,
+    _add_needs,
     _add_classes,
     _add_keys,
     _add_reload,
