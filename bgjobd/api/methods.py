@@ -13,6 +13,7 @@ from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
+    alerts,
     errors,
     groups,
     hosts,
@@ -347,6 +348,10 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Stats": (schemas.Stats, stats),
     "Running": (schemas.Running, running),
     "Needs": (Nothing, needs.needs),
+    "Alerts": (schemas.Alerts, alerts.alerts),
+    "AcknowledgeAlert": (schemas.AlertId, alerts.acknowledge),
+    "MuteAlerts": (schemas.MuteAlerts, alerts.mute),
+    "TestAlerts": (schemas.TestAlerts, alerts.test),
     "Keys": (schemas.Keys, keys),
     "Hosts": (Nothing, hosts.hosts),
     "HostLost": (schemas.HostName, hosts.host_lost),

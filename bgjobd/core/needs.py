@@ -26,7 +26,7 @@ _IN: Final = 600.0
 
 _AFTER_END: Final = 3600.0
 DAY: Final = 86_400.0
-_BEYOND: Final = 10.0
+BEYOND: Final = 10.0
 """Seconds that a job has to run longer than its method's usual times: of 20 ms three times as much is nothing."""
 
 _TOLD_ONE_BY_ONE: Final = 5
@@ -51,25 +51,34 @@ class Kind(StrEnum):
     SCHEDULE_FAILS = "schedule_fails"
     DISK = "disk"
     HOST = "host"
+    FAILED = "failed"
+    FAILURE_RATE = "failure_rate"
 
 
 REASONS: Final = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.REFUSED, Kind.DISK})
 """Those by which a daemon does not do well; by the others it does."""
 
 
+ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE})
+"""Those that are looked for only where a rule asks for them."""
+
+
 class Need(NamedTuple):
-    """What waits for somebody since an instant: of each kind one for each `subject`; `hint` is what to do."""
+    """What waits for somebody since an instant: of each kind one for each `subject`; `hint` is what to do, `jobs` how
+    many it is about, where it is about some.
+    """
 
     kind: Kind
     subject: str
     since: float
     sentence: str
     hint: str | None = None
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """With which numbers a kind is looked for, and of what; None: of all. `longer` is in seconds."""
+    """With which numbers a kind is looked for, and of what; None: of all. Times in seconds; `above` is a share."""
 
     kind: Kind
     job: str | None = None
@@ -79,6 +88,8 @@ class Rule:
     times: float = 0.0
     least: int = 0
     last: int = 0
+    over: float = 0.0
+    above: float = 0.0
 
     def is_of(self, class_name: str, method_name: str | None = None) -> bool:
         """Whether it asks for jobs of this class, or this method."""
@@ -142,6 +153,15 @@ class MetError:
     back_at: float | None
     attempts: int
     failed: int
+    last_at: float = 0.0
+
+
+class Minute(NamedTuple):
+    """How many attempts of a class have ended in the minute that began at `at`, and how many of these badly."""
+
+    at: float
+    ended: int
+    bad: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +203,7 @@ class Seen:
     `held_back` are classes that get no start for their working directories, `refused` schedules that make no jobs,
     `disks` file systems that are nearly full, by their path, each with why. `ended_early`: when it was found that the
     daemon before this one had ended without a word; `fork_server_ends` when fork servers ended by themselves.
+    `failures` are errors by which jobs have failed within a day, `attempts` how those of each class have ended of late.
     """
 
     host: str
@@ -200,6 +221,8 @@ class Seen:
     queues: tuple[Queue, ...] = ()
     runs: tuple[Run, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[MetError, ...] = ()
+    attempts: Mapping[str, tuple[Minute, ...]] = field(default_factory=dict)
     skipped: tuple[SkippedLast, ...] = ()
     failed_in_row: tuple[FailedInRow, ...] = ()
     disks: Mapping[str, str] = field(default_factory=dict)
@@ -214,11 +237,13 @@ class _Found(NamedTuple):
     sentence: str
     hint: str | None = None
     since: float | None = None
+    jobs: int = 1
 
 
 def needs(seen: Seen, now: float, rules: Mapping[Kind, Rule] | None = None) -> list[Need]:
     """All that needs somebody, in the order of the kinds; by other `rules` than the usual ones if given."""
-    return [need for kind in Kind for need in found(seen, now, (rules or USUAL).get(kind, USUAL[kind]))]
+    usual = USUAL if rules is None else {**USUAL, **rules}
+    return [need for kind in Kind if kind not in ASKED for need in found(seen, now, usual[kind])]
 
 
 def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:
@@ -226,7 +251,7 @@ def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:
     kind = rule.kind
     for one in _FINDERS[kind](seen, rule, now):
         since = seen.known_since.get((kind, one.subject), now) if one.since is None else one.since
-        yield Need(kind, one.subject, since, one.sentence, one.hint)
+        yield Need(kind, one.subject, since, one.sentence, one.hint, one.jobs)
 
 
 def told(need: Need) -> str:
@@ -298,7 +323,7 @@ def _review(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             jobs, they = ("1 job", "it") if one.jobs == 1 else (f"{one.jobs:,} jobs", "they")
             is_are, more = "is" if one.jobs == 1 else "are", " or more" if one.is_more else ""
             sentence = f"{jobs}{more} of {one.class_name} {is_are} for review: nobody knows what {they} did"
-            yield _Found(one.class_name, sentence, "`bgjob list --status review`", one.since)
+            yield _Found(one.class_name, sentence, "`bgjob list --status review`", one.since, one.jobs)
 
 
 def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
@@ -309,9 +334,8 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         failed = "no job" if one.failed == 0 else "1 job" if one.failed == 1 else f"{one.failed:,} jobs"
         attempts = "1 attempt" if one.attempts == 1 else f"{one.attempts:,} attempts"
         sentence = f"{short(one.title)} {age}: {failed} failed by it, {attempts} ended"
-        yield _Found(
-            str(one.id), sentence, f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
-        )
+        hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
+        yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
 
 
 def _paused(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
@@ -342,7 +366,7 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     slowest: dict[tuple[str, str], list[Run]] = {}
     for run in seen.runs:
         is_known = run.runs >= rule.least and run.p95 > 0
-        is_slow = is_known and now - run.started_at > rule.times * run.p95 + _BEYOND
+        is_slow = is_known and now - run.started_at > rule.times * run.p95 + BEYOND
         if is_slow and rule.is_of(run.class_name, run.method_name):
             slowest.setdefault((run.class_name, run.method_name), []).append(run)
     for (class_name, method_name), runs in slowest.items():
@@ -351,7 +375,7 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         sentence = f"job {first.job_id} of {class_name}::{method_name} has run for {about_text(took)}"
         sentence += f", {took / first.p95:.0f} times as long as 95 of 100"
         sentence += f", and {others:,} more" if others else ""
-        since = first.started_at + rule.times * first.p95 + _BEYOND
+        since = first.started_at + rule.times * first.p95 + BEYOND
         yield _Found(
             f"{class_name}::{method_name}", sentence, f"`bgjob stack {first.job_id}` says where it is", since
         )
@@ -393,6 +417,26 @@ def _disk(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         yield _Found(path, trouble)
 
 
+def _failed(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
+    for one in seen.failures:
+        if rule.is_of(one.class_name) and one.failed and now - one.last_at <= DAY:
+            jobs = "1 job" if one.failed == 1 else f"{one.failed:,} jobs"
+            sentence = f"{jobs} failed by {short(one.title)}"
+            hint = f"`bgjob errors {one.id}` has all of it"
+            yield _Found(str(one.id), sentence, hint, one.last_at, one.failed)
+
+
+def _failure_rate(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
+    for name, minutes in seen.attempts.items():
+        late = [minute for minute in minutes if minute.at > now - rule.over] if rule.is_of(name) else []
+        ended, bad = sum(minute.ended for minute in late), sum(minute.bad for minute in late)
+        if ended >= max(1, rule.least) and bad > rule.above * ended:
+            sentence = (
+                f"{bad / ended:.0%} of {ended:,} attempts of {name} ended badly within {span_text(rule.over)}"
+            )
+            yield _Found(name, sentence, "`bgjob errors` tells by what", None, bad)
+
+
 def _host(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for peer in seen.peers:
         silent = now - peer.seen_at
@@ -419,6 +463,8 @@ _FINDERS: Final[Mapping[Kind, Callable[[Seen, Rule, float], Iterator[_Found]]]] 
         Kind.SCHEDULE_FAILS: _schedule_fails,
         Kind.DISK: _disk,
         Kind.HOST: _host,
+        Kind.FAILED: _failed,
+        Kind.FAILURE_RATE: _failure_rate,
     }
 )
 
@@ -429,6 +475,7 @@ USUAL: Final[Mapping[Kind, Rule]] = MappingProxyType(
         Kind.SLOW: Rule(Kind.SLOW, times=3.0, least=20),
         Kind.SCHEDULE_FAILS: Rule(Kind.SCHEDULE_FAILS, last=3),
         Kind.HOST: Rule(Kind.HOST, longer=60.0),
+        Kind.FAILURE_RATE: Rule(Kind.FAILURE_RATE, over=900.0, above=0.2, least=20),
     }
 )
 """The numbers by which each kind is looked for where no configuration says other ones."""

@@ -7,19 +7,21 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
-from bgjobd.config.sections import Config
+from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core.hosts import Profile
 from bgjobd.core.needs import MOST
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
+from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.clock_difference import ClockDifference
 from bgjobd.daemon.counters import Counters
@@ -54,7 +56,7 @@ from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look, OccurrencesD
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
-from bgjobd.supervisor import cgroups
+from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
@@ -129,6 +131,7 @@ class Daemon:
         """Makes a job of what is known by this id and is none yet; whether there was something."""
         self.hosts = _hosts(self, joined)
         self.needs = _needs(self)
+        self.alerts = _alerts(self)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
         self.hosts.on_accept = self.accept_database
 
@@ -179,6 +182,7 @@ class Daemon:
         self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())
         self.background.start(self.hosts.keep())
+        self.background.start(self.alerts.keep())
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -195,6 +199,7 @@ class Daemon:
         self.reload.close()
         self.retention.close()
         self.schedules.close()
+        self.alerts.close()
         self.hosts.close()
         self._notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
@@ -282,6 +287,7 @@ class Daemon:
 
     def _on_change(self) -> None:
         self._open_lanes()
+        self.alerts.wake()
         self._notifier.status(self.inspection.status)
 
     def _open_lanes(self) -> None:
@@ -301,7 +307,7 @@ class Daemon:
     def lanes(self) -> Lanes:
         """The slots of queues and classes, as they are configured now."""
         catalogue = self.current_catalogue.try_catalogue()
-        return self._current.lanes.of_classes(() if catalogue is None else catalogue.classes)
+        return self._current.lanes.of_classes(() if catalogue is None else [*catalogue.classes, NOTICE])
 
     @property
     def enforcement(self) -> Enforcement:
@@ -358,6 +364,7 @@ class Daemon:
 
     def _on_silence(self, seconds: float) -> None:
         self.health.note_silence(seconds)
+        self.alerts.wake()
         self._notifier.status(self.inspection.status)
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -371,6 +378,7 @@ class Daemon:
         self._deliveries.take(delivery)
         if delivery.committed is not None:
             self.schedules.on_commit()
+        self.alerts.on_commit(delivery.committed)
         self._note_time()
         self._notifier.status(self.inspection.status)
 
@@ -504,7 +512,25 @@ def _needs(daemon: Daemon) -> Needs:
         queues=lambda: daemon.lanes.queues,
         directories=lambda: daemon.config.daemon.directories,
         host=daemon.config.hosts.name,
+        watches=lambda: daemon.config.alerts.watches,
         now=daemon.clock.now,
+    )
+
+
+def _alerts(daemon: Daemon) -> Alerts:
+    def run(command: Sequence[str], notice: JsonObject) -> None:
+        daemon.background.start(paging.run(command, notice, daemon.own_pids, daemon.say))
+
+    return Alerts(
+        config=lambda: daemon.config,
+        needs=daemon.needs,
+        current_catalogue=daemon.current_catalogue,
+        read=daemon.readers.read,
+        record=daemon.record,
+        run=run,
+        now=daemon.clock.now,
+        say=daemon.say,
+        cry=lambda message: daemon._log.say(EntryType.FAILURE, message, daemon.clock.now(), is_grave=True),
     )
 
 
@@ -526,6 +552,7 @@ def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
         daemon.retention.look_now,
         daemon.supervisor.work_limits.look_at_all,
         daemon.schedules.wake,
+        lambda: daemon.alerts.wake(),
     ]
     return reload
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgjobd.core.needs import FORK_SERVERS, Kind, Need, Queue, Seen, needs
+from bgjobd.core.alerts import Watch
+from bgjobd.core.needs import FORK_SERVERS, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.last_attempts import LastAttempts
 from bgjobd.host.disk_space import rooms
 from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
@@ -29,6 +31,7 @@ class _Read:
     paused: Mapping[str, str | None]
     oldest: Mapping[str, str]
     peers: tuple[Peer, ...]
+    failures: tuple[MetError, ...]
 
 
 class Needs:
@@ -45,6 +48,7 @@ class Needs:
         queues: Callable[[], Mapping[str, int | None]],
         directories: Callable[[], Mapping[str, Path]],
         host: str,
+        watches: Callable[[], Iterable[Watch]],
         now: Callable[[], float],
     ) -> None:
         self._readers = readers
@@ -55,10 +59,19 @@ class Needs:
         self._queues = queues
         self._directories = directories
         self._host = host
+        self._watches = watches
         self._now = now
         self._fork_server_ends: deque[float] = deque(maxlen=FORK_SERVERS)
         self._known_since: Mapping[tuple[str, str], float] = {}
         self.ended_early: float | None = None
+        self.attempts = LastAttempts()
+
+    def _rules(self) -> dict[Kind, Rule]:
+        """Of the kinds, with the numbers of the configuration."""
+        return {watch.rule.kind: watch.rule for watch in self._watches() if watch.name == watch.rule.kind}
+
+    def _asks_for(self, kind: Kind) -> bool:
+        return any(watch.rule.kind is kind for watch in self._watches())
 
     def note_end_of_fork_server(self) -> None:
         """The one in charge has ended by itself."""
@@ -66,6 +79,13 @@ class Needs:
 
     async def look(self) -> list[Need]:
         """All that needs somebody now."""
+        seen, now = await self.see(), self._now()
+        answer = needs(seen, now, self._rules())
+        self._known_since = {(one.kind, one.subject): one.since for one in answer if one.kind in _UNTIMED}
+        return answer
+
+    async def see(self) -> Seen:
+        """All that this daemon knows of it now."""
         now, queues = self._now(), self._queues()
 
         def read(reader: Reader) -> _Read:
@@ -74,13 +94,12 @@ class Needs:
                 reader.paused(),
                 reader.oldest_pending_by_queue(queues, now),
                 reader.peers(),
+                reader.failures(now) if self._asks_for(Kind.FAILED) else (),
             )
 
         found = await self._readers.read(read)
         disks = await self._readers.ask(_full, dict(self._directories()))
-        answer = needs(self._seen(found, disks, queues), now)
-        self._known_since = {(one.kind, one.subject): one.since for one in answer if one.kind in _UNTIMED}
-        return answer
+        return self._seen(found, disks, queues)
 
     def _seen(self, found: _Read, disks: Mapping[str, str], queues: Mapping[str, int | None]) -> Seen:
         missing = self._current_catalogue.missing()
@@ -97,6 +116,8 @@ class Needs:
             errors=found.stored.errors,
             queues=tuple(self._queue(name, found) for name in sorted(queues)),
             refused=self._refused(),
+            failures=found.failures,
+            attempts=self.attempts.told(self._now()),
             skipped=found.stored.skipped,
             failed_in_row=found.stored.failed_in_row,
             disks=disks,

@@ -28,9 +28,14 @@ REVIEW: Final = """
     ) AS newest GROUP BY class_name ORDER BY class_name
 """
 NEW_ERRORS: Final = """
-    SELECT id, name, error_type, outcome, place, line, message, class_name, first_at, back_at, attempts, failed
+    SELECT id, name, error_type, outcome, place, line, message, class_name, first_at, back_at, attempts, failed, last_at
     FROM error_groups INDEXED BY errors_by_time
     WHERE last_at >= :since AND (first_at >= :since OR back_at >= :since) ORDER BY last_at DESC, id DESC LIMIT :count
+"""
+FAILURES: Final = """
+    SELECT id, name, error_type, outcome, place, line, message, class_name, first_at, back_at, attempts, failed, last_at
+    FROM error_groups INDEXED BY errors_by_time
+    WHERE last_at >= :since AND failed > 0 ORDER BY last_at DESC, id DESC LIMIT :count
 """
 SKIPPED: Final = """
     SELECT s.name, o.at, o.count, o.reason FROM schedules AS s CROSS JOIN schedule_occurrences AS o
@@ -61,10 +66,18 @@ class Stored(NamedTuple):
     failed_in_row: tuple[FailedInRow, ...]
 
 
+def failures(connection: Connection, now: float) -> tuple[MetError, ...]:
+    """The errors that were met within a day, and by which jobs have failed."""
+    return _errors(connection, FAILURES, now)
+
+
 def read(connection: Connection, now: float) -> Stored:
-    """All of it."""
+    """All of it, but for what only a rule may ask for."""
     return Stored(
-        _review(connection), _errors(connection, now), _skipped(connection, now), _failing(connection)
+        _review(connection),
+        _errors(connection, NEW_ERRORS, now),
+        _skipped(connection, now),
+        _failing(connection),
     )
 
 
@@ -74,9 +87,9 @@ def _review(connection: Connection) -> tuple[ForReview, ...]:
     return tuple(ForReview(name, jobs, from_text(since), is_more) for name, jobs, since in rows)
 
 
-def _errors(connection: Connection, now: float) -> tuple[MetError, ...]:
+def _errors(connection: Connection, statement: str, now: float) -> tuple[MetError, ...]:
     given = {"since": to_text(held(now - NEW_FOR)), "count": MOST + 1}
-    cursor = connection.execute(NEW_ERRORS, given)
+    cursor = connection.execute(statement, given)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return tuple(
@@ -88,6 +101,7 @@ def _errors(connection: Connection, now: float) -> tuple[MetError, ...]:
             instant(row["back_at"]),
             row["attempts"],
             row["failed"],
+            from_text(row["last_at"]),
         )
         for row in rows
     )

@@ -388,6 +388,11 @@ def needs(reply: JsonObject) -> Needed:
     return Needed(shaped(reply, "needs", "[]Need"), field(reply, "more", int))
 
 
+def alerts(reply: JsonObject) -> PageBy[JsonObject, int]:
+    following = None if reply.get("next") is None else field(reply, "next", int)
+    return PageBy(shaped(reply, "alerts", "[]Alert"), following)
+
+
 def errors(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "errors", "[]ErrorGroup"), following)

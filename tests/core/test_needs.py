@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgjobd.core.needs import (
+    ASKED,
     REASONS,
     USUAL,
     Crashed,
@@ -15,6 +16,7 @@ from bgjobd.core.needs import (
     HeldClass,
     Kind,
     MetError,
+    Minute,
     Queue,
     Rule,
     Run,
@@ -31,7 +33,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 WELL = Seen(host="web1")
 WAITS = Queue("mail", oldest_due=NOW - HOUR)
 RUN = Run(7, "a.B", "run", NOW - 100, p95=20.0, runs=20)
-ERROR = MetError(14, "ValueError at a.py:3 in run", "a.B", NOW - HOUR, None, 5, 2)
+ERROR = MetError(14, "ValueError at a.py:3 in run", "a.B", NOW - HOUR, None, 5, 2, NOW - MINUTE)
 SILENT = Peer("web2", NOW - 2 * MINUTE)
 
 EACH = {
@@ -64,7 +66,10 @@ def test_where_all_is_well_nothing_needs_anybody() -> None:
     assert needs(WELL, NOW) == []
 
 
-@pytest.mark.parametrize("kind", Kind)
+USUALLY = [kind for kind in Kind if kind not in ASKED]
+
+
+@pytest.mark.parametrize("kind", USUALLY)
 def test_each_kind_is_found_by_itself(kind: Kind) -> None:
     (need,) = needs(EACH[kind], NOW)
     assert need.kind is kind
@@ -84,7 +89,7 @@ def test_they_come_in_the_order_of_the_kinds() -> None:
     seen = replace(
         WELL, **changes, queues=queues, refused={"a": "no"}, skipped=(SkippedLast("b", NOW, 1, "missed"),)
     )
-    assert kinds(seen) == list(Kind)
+    assert kinds(seen) == USUALLY
 
 
 def test_what_degrades_a_daemon_is_what_keeps_jobs_from_running() -> None:
@@ -150,6 +155,34 @@ def test_what_tells_no_time_is_needed_since_it_was_seen_first() -> None:
     (first,) = needs(seen, NOW)
     (later,) = needs(replace(seen, known_since={(first.kind, first.subject): first.since}), NOW + HOUR)
     assert (first.since, later.since) == (NOW, NOW)
+
+
+def test_what_only_a_rule_asks_for_is_not_found_by_itself() -> None:
+    minutes = {"a.B": (Minute(NOW - MINUTE, 100, 99),)}
+    seen = replace(WELL, failures=(ERROR,), attempts=minutes)
+    assert needs(seen, NOW) == []
+    (failed,) = found(seen, NOW, Rule(Kind.FAILED))
+    assert (failed.subject, failed.jobs) == ("14", 2)
+    (rate,) = found(seen, NOW, USUAL[Kind.FAILURE_RATE])
+    assert (rate.subject, rate.jobs) == ("a.B", 99)
+    assert rate.sentence == "99% of 100 attempts of a.B ended badly within 15 min 0 s"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "is_found"),
+    [
+        ([Minute(NOW - MINUTE, 20, 5)], True),
+        ([Minute(NOW - MINUTE, 20, 4)], False),
+        ([Minute(NOW - MINUTE, 19, 19)], False),
+        ([Minute(NOW - 16 * MINUTE, 20, 20)], False),
+        ([Minute(NOW - 2 * MINUTE, 10, 5), Minute(NOW - MINUTE, 10, 5)], True),
+    ],
+)
+def test_a_rate_of_failures_counts_the_last_minutes_of_a_class_that_has_run_often_enough(
+    minutes: list[Minute], is_found: bool
+) -> None:
+    seen = replace(WELL, attempts={"a.B": tuple(minutes)})
+    assert kinds(seen, USUAL[Kind.FAILURE_RATE]) == [Kind.FAILURE_RATE] * is_found
 
 
 @pytest.mark.parametrize(

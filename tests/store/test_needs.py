@@ -58,7 +58,7 @@ def test_an_error_is_told_for_a_day_and_again_when_it_is_back(store: Store, read
     run(store, NO_ROUTE)
     title = "OSError at mail.py:88 in send"
     assert reader.needing(NOW + NEW_FOR - 1).errors == (
-        MetError(1, title, "myapp.jobs.ExampleJob", NOW, None, 1, 1),
+        MetError(1, title, "myapp.jobs.ExampleJob", NOW, None, 1, 1, NOW),
     )
     assert reader.needing(NOW + NEW_FOR + 1).errors == ()
     store.now += BACK_AFTER + 1
