@@ -17,7 +17,7 @@ from bgjob.errors import RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core import alerts
-from bgjobd.core.alerts import DIRECT, HOUR, JOURNAL, Alert, Raised, Settings
+from bgjobd.core.alerts import DIRECT, HOUR, JOURNAL, Alert, Raised, Settings, Watch
 from bgjobd.core.needs import Seen
 from bgjobd.core.planner import BESIDE
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -133,7 +133,7 @@ class Alerts:
         if not config.alerts.is_on:
             return None
         seen = _without_ours(await self._needs.see())
-        now, watches = self._now(), config.alerts.watches
+        now, watches = self._now(), _telling(config)
         found = alerts.raised(watches, seen, now)
         self._tell_directly([one for one in found if one.need.kind in DIRECT], now)
         item = self._item(config, [one for one in found if one.need.kind not in DIRECT], seen, now)
@@ -151,7 +151,7 @@ class Alerts:
         living = {peer.name for peer in seen.peers if peer.lives(now)}
         return AlertsLooked(
             found=tuple(found),
-            rules={watch.name: watch.tell for watch in own.watches},
+            rules={watch.name: watch.tell for watch in _telling(config)},
             tellers=self._tellers(config),
             settings=Settings(own.quiet, own.gather, own.most),
             host=config.hosts.name,
@@ -240,6 +240,11 @@ class Alerts:
         item = AlertsTested(alert, wanted, config.hosts.name, os.geteuid())
         ids: tuple[int, ...] = await self._record(item)
         return ids
+
+
+def _telling(config: Config) -> list[Watch]:
+    """The rules that tell somebody; what the others find is only shown."""
+    return [watch for watch in config.alerts.watches if watch.tell]
 
 
 def _without_ours(seen: Seen) -> Seen:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bgjobd.core.alerts import Alert, Raised, Settings
+from bgjob.fingerprints import Whence
+from bgjobd.core.alerts import Alert, Raised, Settings, Watch, raised
 from bgjobd.core.facts import Submitted
-from bgjobd.core.job import Call, RetryPolicy
-from bgjobd.core.needs import Kind, Need
+from bgjobd.core.job import Call, Ending, RetryPolicy
+from bgjobd.core.needs import USUAL, Kind, Need, Seen
 from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.store.alert_items import (
     AlertAcknowledged,
@@ -23,7 +24,7 @@ from bgjobd.store.alert_items import (
     Teller,
 )
 from bgjobd.store.reader import Reader
-from tests.store.samples import NOW, Row, Store, asked, text
+from tests.store.samples import NOW, Row, Store, asked, ends, text
 
 GATHER, HOUR = 10.0, 3600.0
 JOB = Submitted(
@@ -86,7 +87,7 @@ def test_what_is_found_is_raised_once_and_told_once_by_a_job_of_the_same_transac
     assert parameters["argv"] == ["/bin/page"]
     notice = parameters["notice"]
     assert (notice["id"], notice["message"], notice["since"], notice["host"]) == (
-        1, "queue mail is paused", text(NOW - 60), "web1",
+        mail["id"], "queue mail is paused", text(NOW - 60), "web1",
     )  # fmt: skip
     assert [one["subject"] for one in notice["others"]] == ["nightly"]
 
@@ -123,11 +124,12 @@ def test_nothing_is_owed_where_nothing_changes(store: Store, reader: Reader) -> 
 
 def test_one_that_is_taken_up_is_not_told(store: Store) -> None:
     look(store, "mail")
-    assert store.answer(AlertAcknowledged(1, 1000)) is True
+    (alert,) = rows(store)
+    assert store.answer(AlertAcknowledged(alert["id"], 1000)) is True
     store.now += GATHER
     assert look(store, "mail").told == ()
     assert rows(store)[0]["acknowledged_uid"] == 1000
-    assert store.answer(AlertAcknowledged(2, 1000)) is False
+    assert store.answer(AlertAcknowledged(alert["id"] + 1, 1000)) is False
 
 
 def test_a_mute_rule_tells_what_is_open_when_that_is_over(store: Store, reader: Reader) -> None:
@@ -191,7 +193,7 @@ def test_they_are_read_newest_first_and_those_that_are_open_by_themselves(
     store.now += 1
     look(store, "nightly", "other")
     assert [one["subject"] for one in reader.alerts(False, 1000, 2)] == ["other", "nightly"]
-    assert [one["subject"] for one in reader.alerts(False, 2, 2)] == ["mail"]
+    assert [one["subject"] for one in reader.alerts(False, rows(store)[1]["id"], 2)] == ["mail"]
     (newest, _) = reader.alerts(True, 1000, 50)
     assert (newest["kind"], newest["hint"], newest["since"]) == ("paused", "resume it", text(NOW - 60))
 
@@ -213,3 +215,26 @@ def test_while_nothing_may_start_no_notice_does(store: Store) -> None:
     store.now += GATHER
     look(store, "mail")
     assert store.claim(Lanes(1, {"default": None, BESIDE: 1}).closed()) == []
+
+
+def test_of_thousands_of_failures_between_two_looks_one_notice_tells(store: Store, reader: Reader) -> None:
+    store.make_hasty()
+    whence = Whence("0123456789abcdef", "myapp.mail:send", "mail.py:88", None)
+    ending = Ending.failed("OSError", "no route", "…", error_class="builtins.OSError", whence=whence)
+    watches, settings = [Watch("new_error", USUAL[Kind.NEW_ERROR], ("script",))], Settings(HOUR, GATHER, 20)
+    rules = {"new_error": ("script",)}
+
+    def find() -> AlertsTold:
+        seen = Seen("web1", errors=reader.needing(store.now).errors)
+        return look(store, found=tuple(raised(watches, seen, store.now)), rules=rules, settings=settings)
+
+    for _ in range(10):
+        ids = store.submit(*[asked(policy=RetryPolicy(max_retries=0)) for _ in range(200)])
+        store.claim(Lanes(1000, {"default": None}))
+        store.commit(*[ends(job_id, ending, at=store.now) for job_id in ids])
+        store.now += 0.1
+        find()
+    store.now += GATHER
+    assert len(find().told) == 1
+    (parameters,) = notices(store)
+    assert (parameters["notice"]["count"], parameters["notice"]["others"]) == (2000, [])
