@@ -65,7 +65,8 @@ class Slots:
         paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
-        found = self._ready(planner.BESIDE, beside) if beside > 0 and planner.BESIDE not in paused else []
+        is_open = beside > 0 and planner.BESIDE not in paused
+        found = self._chosen(beside, {planner.BESIDE: beside}) if is_open else []
         if free == 0:
             return found
         chosen = self._chosen(free, self._places)

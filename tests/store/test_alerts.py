@@ -210,6 +210,16 @@ def test_it_is_told_though_all_slots_are_taken_and_takes_none_of_them(store: Sto
     assert store.claim(Lanes(2, lanes.queues))[0].job.queue == "default"
 
 
+def test_a_notice_of_a_class_that_cannot_start_holds_up_no_other(store: Store) -> None:
+    pager = replace(JOB, call=Call("myapp.ops.Pager", "page", "{}", ()))
+    look(store, "mail")
+    store.now += GATHER
+    tellers = {"pager": Teller({}, pager), "script": Teller({}, JOB)}
+    look(store, "mail", rules={"paused": ("pager", "script")}, tellers=tellers)
+    lanes = Lanes(1, {"default": None, BESIDE: 1}).without(["myapp.ops.Pager"])
+    assert [claim.job.class_name for claim in store.claim(lanes)] == ["bgjob.alerts.Notice"]
+
+
 def test_while_nothing_may_start_no_notice_does(store: Store) -> None:
     look(store, "mail")
     store.now += GATHER
