@@ -28,7 +28,7 @@ from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.waiting_start import WaitingStart
 from bgjobd.forkserver import subreaper
-from bgjobd.host import directories, identity, life
+from bgjobd.host import directories, identity, last_end, life
 from bgjobd.host.clock import Clock
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
@@ -93,6 +93,7 @@ async def running(
     subreaper.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
+    was_cut_short, has_served = last_end.begin(config.daemon.state_dir), False
     fence = _fence(config)
     try:
         engine, log = engine_at(place_of(config.daemon)), _open_log(config)
@@ -109,6 +110,7 @@ async def running(
                     await left.wait(notifier.more_time)
                 daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, fence, joined)
             _say_what_is_open(daemon, config)
+            daemon.needs.ended_early = daemon.clock.now() if was_cut_short else None
             if not config.approved:
                 daemon.say(EntryType.INFO, _NOTHING_APPROVED)
             if is_restored:
@@ -116,10 +118,13 @@ async def running(
                 await daemon.retention.remove_unknown_outputs()
             with directories.kept(*_directories(config)):  # not before the daemon has the spool to itself
                 async with _serving(daemon, config, handed):
+                    has_served = True
                     yield daemon
         finally:
             log.close()
     finally:
+        if has_served or not was_cut_short:  # else the next one is to tell it
+            last_end.end(config.daemon.state_dir)
         fence.close()
         os.close(descriptor)
 

@@ -24,6 +24,7 @@ _OF_SYSTEM: Final[Mapping[str, Path]] = {
     "bgjobd.service": _UNITS / "bgjobd.service",
     "bgjobd.socket": _UNITS / "bgjobd.socket",
     "bgjobd-stop.service": _UNITS / "bgjobd-stop.service",
+    "bgjobd-failed.service": _UNITS / "bgjobd-failed.service",
     "sysusers.conf": Path("/etc/sysusers.d/bgjobd.conf"),
     "tmpfiles.conf": Path("/etc/tmpfiles.d/bgjobd.conf"),
     "logrotate.conf": Path("/etc/logrotate.d/bgjobd"),

@@ -73,6 +73,10 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
 """What the daemon's answer becomes: the status, and what broken.html tells; the first that fits."""
 
 
+_DIGITS: Final = 19
+"""Ids have fewer."""
+
+
 class Page:
     """Answers requests; thread-safe. Each action is told on the console, with the address that it came from."""
 
@@ -266,18 +270,28 @@ class Page:
         return self._client.logs(id=job_id, limit=_MOST_ENTRIES)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues with their busiest keys, classes with what holds for their jobs and enforces that, versions.
+        """What needs somebody, slots, queues with their busiest keys, classes with what holds for their jobs, versions.
 
         As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
         """
         stats = self._client.stats()
         has_code = stats["code_version"] is not None
         values = {
+            "needed": self._client.needs(),
             "classes": self._client.classes() if has_code else None,
             "limits": self._client.limits() if has_code else {},
             "busiest_keys": busiest(self._client, stats["queues"]),
         }
         return self._shown(request, "system.html", values, stats)
+
+    def alerts(self, request: Request) -> Response:
+        """What was raised of what needs somebody, newest first, and told."""
+        before = request.query.get("before", "")
+        is_id = before.isascii() and before.isdecimal() and len(before) < _DIGITS
+        older = (int(before) or None) if is_id else None
+        page = self._client.alerts(before=older, limit=self._settings.per_page)
+        values = {"alerts": page.items, "older": page.next, "is_first": older is None}
+        return self._shown(request, "alerts.html", values)
 
     def hosts(self, request: Request) -> Response:
         """The hosts that work from the database, whichever is asked."""
@@ -475,6 +489,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/schedules/({SCHEDULE})/resume", _of_schedules(ScheduleViews.resume)),
         ("GET", r"/system", Page.system),
         ("GET", r"/hosts", Page.hosts),
+        ("GET", r"/alerts", Page.alerts),
         ("GET", r"/login", Page.login),
         ("GET", r"/events", Page.events),
         ("GET", r"/healthz", Page.healthz),

@@ -331,6 +331,25 @@ class Errors(Input):
     limit: Limit | None = None
 
 
+class Alerts(Input):
+    open: bool | None = None
+    before: Id | None = None
+    limit: Limit | None = None
+
+
+class AlertId(Input):
+    id: Id
+
+
+class MuteAlerts(Input):
+    rule: Annotated[str, Field(max_length=255)]
+    seconds: Seconds
+
+
+class TestAlerts(Input):
+    rule: Annotated[str, Field(max_length=255)] | None = None
+
+
 class ErrorId(Input):
     id: Id
 

@@ -21,6 +21,7 @@ from bgjob import __version__
 from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import (
+    check_alerts,
     check_container,
     check_database,
     check_fence,
@@ -155,6 +156,7 @@ def check(config: Config) -> Checked:
         found += check_keys.findings(config, catalogue.policies, time.time())
     found += check_places.findings(config, daemon)
     found += check_fence.findings(config)
+    found += check_alerts.findings(config, catalogue)
     found += _access(config)
     found.append(_clock())
     found.append(_strays(machine))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob import Client, __version__, text
+from bgjob.commands.needs import try_found
 from bgjob.errors import (
     BgjobError,
     BrokenError,
@@ -25,10 +26,12 @@ from bgjob.errors import (
     SocketDeniedError,
 )
 from bgjobd.commands import listeners, process_table
-from bgjobd.commands.status_report import Answer, Gathered, PageState, Throttling
+from bgjobd.commands.status_report import Answer, Gathered, PageState, Throttling, need_of
 from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
 from bgjobd.host.disk_space import rooms
+
+_Told = Mapping[str, Any]
 
 TIMEOUT: Final = 5.0
 """Seconds that a daemon, or its page, may take to answer: one that takes longer counts as hanging."""
@@ -39,7 +42,7 @@ def gather(config: Config) -> Gathered:
     state_dir = config.daemon.state_dir
     holder, can_see_lock = process_table.daemon_of(state_dir), _can_see(state_dir)
     is_free = holder is None and can_see_lock
-    answer, told, stats, classes = _asked(config.daemon.socket, is_free)
+    answer, told, stats, classes, needed = _asked(config.daemon.socket, is_free)
     now = time.time()
     broken = {one["name"]: one for one in classes if one["unavailable"] is not None}
     return Gathered(
@@ -59,6 +62,7 @@ def gather(config: Config) -> Gathered:
             if (until := one.get("held_until")) is not None and text.instant(until) > now
         },
         held={one["name"]: one["held"] for one in classes if one.get("held") is not None},
+        needs=None if needed is None else tuple(map(need_of, needed)),
         rooms=tuple(rooms(config.daemon.directories)),
         page=_page_of(config, holder) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
@@ -79,30 +83,31 @@ def _can_see(state_dir: Path) -> bool:
 
 def _asked(
     path: Path, is_free: bool
-) -> tuple[Answer, str, Mapping[str, Any] | None, Sequence[Mapping[str, Any]]]:
-    """What the socket does, why there are no figures, the figures, and the classes.
+) -> tuple[Answer, str, _Told | None, Sequence[_Told], Sequence[_Told] | None]:
+    """What the socket does, why there are no figures, the figures, the classes, and what needs somebody.
 
     `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
     """
     listener = listeners.at_path(path) if is_free else None
     if listener is not None:
-        return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, []
+        return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, [], None
     with Client(str(path), timeout=TIMEOUT) as client:
         try:
             stats = client.stats()
             # Before code is loaded, whoever asks for the classes waits for it.
             classes = [] if stats["code_version"] is None else client.classes()
+            found = try_found(client)
         except (SocketDeniedError, PermissionDeniedError):
             raise
         except NoAnswerError as error:
-            return Answer.HANGS, str(error), None, []
+            return Answer.HANGS, str(error), None, [], None
         except BrokenError as error:  # it has too many connections, or ends
-            return Answer.REFUSES, str(error), None, []
+            return Answer.REFUSES, str(error), None, [], None
         except DaemonUnavailableError as error:
-            return Answer.NOBODY, str(error), None, []
+            return Answer.NOBODY, str(error), None, [], None
         except BgjobError as error:
-            return Answer.REFUSES, str(error), None, []
-    return Answer.ANSWERS, "", stats, classes
+            return Answer.REFUSES, str(error), None, [], None
+    return Answer.ANSWERS, "", stats, classes, None if found is None else found.needs
 
 
 def _page_of(config: Config, holder: int | None) -> PageState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -13,15 +13,12 @@ from bgjob import text
 from bgjob.commands import screen
 from bgjob.commands.problems import followed
 from bgjob.words import Status
-from bgjobd.core.trials import UNTRIED
+from bgjobd.core import needs
+from bgjobd.core.needs import REASONS, Kind, Need, Seen
 from bgjobd.host.disk_space import Room
 
-_LONG: Final = 3600.0
-"""Seconds from which on it is remarked that a job waits for a slot."""
-
-
 _TOLD_ONE_BY_ONE: Final = 5
-"""Schedules that are refused, and classes that are held or throttled: there may be many, for one reason."""
+"""Classes that are throttled: there may be many, for one reason."""
 
 
 class Health(StrEnum):
@@ -69,7 +66,7 @@ class Gathered:
     `holder` is the pid of the daemon that holds the lock, `can_see_lock` whether this user can tell. `stats` is the
     daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason, `hints`
     what comes next for them; `throttled` those of which a job was told to come later, `held` those of which only
-    trials start, with why.
+    trials start, with why. `needs` is what the daemon says that needs somebody, None of an earlier one, which does not.
     """
 
     now: float
@@ -84,6 +81,7 @@ class Gathered:
     hints: Mapping[str, str] = field(default_factory=dict)
     throttled: Mapping[str, Throttling] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Need, ...] | None = None
     rooms: tuple[Room, ...] = ()
     page: PageState = PageState(None, False)
     is_synchronised: bool | None = None
@@ -118,6 +116,7 @@ class Standing:
                 "daemon": seen.stats,
                 "unavailable": dict(seen.unavailable),
                 "held": dict(seen.held),
+                "needs": [one._asdict() for one in needing(seen)],
                 "throttled": {name: asdict(one) for name, one in seen.throttled.items()},
                 "file_systems": [asdict(one) | {"path": str(one.path)} for one in seen.rooms],
                 "page": asdict(seen.page),
@@ -130,9 +129,39 @@ def judge(seen: Gathered) -> Standing:
     """What was gathered, judged."""
     if seen.answer is Answer.NOBODY and seen.holder is None:
         return Standing(Health.NOT_RUNNING, (_why_not_running(seen),), (), seen)
-    reasons = tuple(_reasons(seen))
-    remarks = tuple(_remarks(seen))
+    needed = needing(seen)
+    reasons = (*_reasons(seen), *(needs.told(one) for one in needed if one.kind in REASONS))
+    remarks = (*(needs.told(one) for one in needed if one.kind not in REASONS), *_remarks(seen, needed))
     return Standing(Health.DEGRADED if reasons else Health.WELL, reasons, remarks, seen)
+
+
+def need_of(told: Mapping[str, Any]) -> Need:
+    """A need as the socket tells it."""
+    kind = told["kind"]
+    return Need(kind, told["subject"], text.instant(told["since"]), told["sentence"], told["hint"])
+
+
+def needing(seen: Gathered) -> tuple[Need, ...]:
+    """What needs somebody: as the daemon says, and on what disks, which are seen from here as well, there is no room.
+
+    Of an earlier daemon, which says nothing, by the same rules what makes it degraded.
+    """
+    rooms = {str(one.path): one.trouble for one in seen.rooms if one.trouble is not None}
+    if seen.needs is not None:
+        full = needs.needs(Seen(host="", disks=rooms), seen.now)
+        return (*(one for one in seen.needs if one.kind != Kind.DISK), *full)
+    stats = seen.stats or {"code_version": ""}
+    known = Seen(
+        host="",
+        storage_trouble=stats.get("storage_trouble"),
+        has_code=stats["code_version"] is not None,
+        held_back=stats.get("held") or {},
+        unavailable=seen.unavailable if seen.stats is not None else {},
+        hints=seen.hints,
+        refused=stats.get("refused_schedules") or {},
+        disks=rooms,
+    )
+    return tuple(needs.needs(known, seen.now))
 
 
 def _why_not_running(seen: Gathered) -> str:
@@ -147,15 +176,11 @@ def _reasons(seen: Gathered) -> Iterator[str]:
     """What is not as it should be, each with what to do."""
     yield from _of_answer(seen)
     if seen.stats is not None:
-        yield from _of_stats(seen.stats)
-        for name, why in seen.unavailable.items():
-            yield f"{name} cannot be used: {why}; {seen.hints.get(name, UNTRIED)}"
         if seen.page.taken_by is not None:
             message = f"{seen.page.taken_by} listens at {seen.page.address}, where the page is to be"
             yield f"{message}; stop it, or set [web] bind, and restart the daemon"
         elif seen.page.address is not None and not seen.page.answers:
             yield f"the page does not answer at {seen.page.address}; the daemon's log and console say why"
-    yield from (one.trouble for one in seen.rooms if one.trouble is not None)
 
 
 def _of_answer(seen: Gathered) -> Iterator[str]:
@@ -177,47 +202,17 @@ def _of_answer(seen: Gathered) -> Iterator[str]:
                 yield f"{message} in {seen.state_dir}; give each a [daemon] socket of its own"
 
 
-def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
-    if stats["storage_trouble"]:
-        yield stats["storage_trouble"]
-    for name, why in (stats.get("held") or {}).items():
-        yield f"no job of {name} starts: {why}"
-    if stats["code_version"] is None:
-        message = "no code is loaded, and nothing starts until a fork server has imported it"
-        yield f"{message}; if that lasts, the log says why, and `bgjobd check` tries the same"
-    yield from _of_schedules(stats.get("refused_schedules") or {})
-
-
-def _of_schedules(refused: Mapping[str, str]) -> Iterator[str]:
-    for name, why in islice(refused.items(), _TOLD_ONE_BY_ONE):
-        # One that was put has a slash in its name.
-        anew = "put it anew, or delete it" if "/" in name else "mend it, or what is approved, and reload"
-        yield f"schedule {name} makes no jobs: {why}; {anew}"
-    if len(refused) > _TOLD_ONE_BY_ONE:
-        yield "other schedules make no jobs either; `bgjob schedules` marks them as refused"
-
-
-def _remarks(seen: Gathered) -> Iterator[str]:
+def _remarks(seen: Gathered, needed: Sequence[Need]) -> Iterator[str]:
     if seen.stats is not None:
+        told_of = {one.subject for one in needed if one.kind == Kind.PAUSED}
         for queue in seen.stats["queues"]:
-            if queue["paused"]:
+            if queue["paused"] and queue["name"] not in told_of:
                 yield _paused(queue, seen.now)
-        for name, told in islice(seen.held.items(), _TOLD_ONE_BY_ONE):
-            yield f"class {name} is {told}"
-        if len(seen.held) > _TOLD_ONE_BY_ONE:
-            yield "other classes are held, too; `bgjob classes` says which"
         for name, one in islice(seen.throttled.items(), _TOLD_ONE_BY_ONE):
             until = text.moment(one.until, seen.now)
             yield f"no job of {name} starts until {until}: job {one.by} was told to come later"
         if len(seen.throttled) > _TOLD_ONE_BY_ONE:
             yield "jobs of other classes were told to come later, too; `bgjob classes` says which"
-        waited = _waited(seen)
-        if waited is not None and waited > _LONG:
-            yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
-        review = seen.stats.get("review")
-        if review:
-            jobs, they = ("1 job is", "it") if review == 1 else (f"{review:,} jobs are", "they")
-            yield f"{jobs} for review: nobody knows what {they} did; `bgjob list --status review`"
         failure = seen.stats.get("reload_failure")
         if failure is not None:
             yield f"the last reload failed and changed nothing: {failure}; mend it, and reload"

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import groupby
 from operator import attrgetter
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.rates import Rate
+
+BESIDE: Final = "~alerts"
+"""The queue of what tells people that something is wrong, which has a slot beyond all others: else what hangs in these
+would keep it from that. No configuration can have this name.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,13 @@ W = TypeVar("W", bound=Waiting)
 
 
 def free_slots(lanes: Lanes, running: Mapping[str, int]) -> int:
-    """How many more attempts could start in all queues together."""
-    return max(0, lanes.slots - sum(running.values()))
+    """How many more attempts could start in all queues together, but for the one beside them."""
+    return max(0, lanes.slots - sum(running.values()) + running.get(BESIDE, 0))
+
+
+def free_beside(lanes: Lanes, running: Mapping[str, int]) -> int:
+    """How many could start in the queue that has a slot beyond all others, where there is one."""
+    return max(0, lanes.queues.get(BESIDE) or 0) - running.get(BESIDE, 0) if lanes.slots else 0
 
 
 def free_by_queue(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str]) -> dict[str, int]:
@@ -111,7 +121,7 @@ def free_by_queue(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str
     places = {
         queue: free if own is None else min(free, own - running.get(queue, 0))
         for queue, own in lanes.queues.items()
-        if queue not in closed
+        if queue not in closed and queue != BESIDE
     }
     return {queue: count for queue, count in places.items() if count > 0}
 

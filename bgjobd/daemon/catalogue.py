@@ -12,7 +12,7 @@ from bgjob.errors import (
     NotApprovedError,
 )
 from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
-from bgjobd.config.sections import Config
+from bgjobd.config.sections import NOTICE, Config
 from bgjobd.daemon.validator import InvalidSchemaError, Validator
 from bgjobd.forkserver.class_rules import BARE_CONTEXT
 
@@ -22,9 +22,15 @@ class Catalogue:
 
     `missing` are those that the fork server could not load, with the reason: nothing of them can start. A class that
     was loaded and is unavailable all the same, as for its attributes, takes no new jobs; those that wait run.
+    `has_notice`: what tells of alerts can start, of which nobody can submit a job.
     """
 
     def __init__(self, config: Config, described: Mapping[str, Mapping[str, Any]], code_version: str) -> None:
+        own, described = (
+            described.get(NOTICE),
+            {name: one for name, one in described.items() if name != NOTICE},
+        )
+        self.has_notice = own is not None and own["unavailable"] is None
         self.classes = dict(described)
         self.code_version = code_version
         self.missing: dict[str, str] = {}
@@ -81,7 +87,7 @@ class Catalogue:
     def renew(self, described: Mapping[str, Mapping[str, Any]]) -> None:
         """Take over why classes are missing, as it is by now; of one that is not, nothing."""
         for name, one in described.items():
-            if one["unavailable"] is not None:
+            if one["unavailable"] is not None and name != NOTICE:
                 self.classes[name], self.missing[name] = one, one["unavailable"]
 
     def check(

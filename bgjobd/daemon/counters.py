@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, TypeVar
 
 from bgjob.codec import JsonObject
@@ -23,6 +24,9 @@ MOST_NAMES: Final = 500
 
 OTHER: Final = "(other)"
 """Where those beyond count; no class, queue or schedule can be called that."""
+
+_FEW: Final = 20
+"""Of fewer waits nobody knows what is usual."""
 
 _WITHOUT_PROCESS: Final = frozenset({Outcome.NOT_STARTED, Outcome.LOST})
 """Nobody knows how long these took, or it means nothing."""
@@ -46,6 +50,14 @@ class Histogram:
 
     def as_json(self) -> JsonObject:
         return {"buckets": list(self.buckets), "sum": round(self.sum, 6)}
+
+    def at_most(self, share: float, least: int) -> float | None:
+        """The bound that this share of them did not exceed, or the largest there is; None of fewer than `least`."""
+        count = sum(self.buckets)
+        if count < least:
+            return None
+        place = bisect_left(list(accumulate(self.buckets)), share * count)
+        return BOUNDS[min(place, len(BOUNDS) - 1)]
 
 
 @dataclass(slots=True)
@@ -128,6 +140,13 @@ class Counters:
                 _of(row["name"], self._schedules, ScheduleCounts).occurrences[str(row["verdict"]), None] += 1
         for claim in committed.claims:
             _of(claim.job.queue, self._waits, Histogram).note(claim.waited)
+
+    def usual_wait(self, queue: str) -> float | None:
+        """Seconds that 95 of 100 jobs of a queue have waited for a slot at most, as far as buckets tell; None where too
+        few have.
+        """
+        waits = self._waits.get(queue)
+        return None if waits is None else waits.at_most(0.95, _FEW)
 
     def as_json(self) -> JsonObject:
         """All of it, as `Stats` tells it."""

@@ -10,7 +10,7 @@ from typing import Any
 from bgjob.errors import ClassUnavailableError, InvalidParametersError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy, policy_of
-from bgjobd.config.sections import Config
+from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core.edges import Node
 from bgjobd.core.job import Call, Job
 from bgjobd.core.taking import sources
@@ -75,7 +75,7 @@ class CurrentCatalogue:
     def try_refusal(self, call: Call) -> str | None:
         """Why an attempt of the call would be refused; None where it would not, or not yet, as far as is known."""
         catalogue = self.try_catalogue()
-        if catalogue is None:
+        if catalogue is None or (call.class_name == NOTICE and catalogue.has_notice):
             return None
         try:
             catalogue.check_target(call.class_name, call.method_name)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bgjob.words import EntryType
 from bgjobd.config.sections import ClassPolicy, Config, Queue
 from bgjobd.core.gate import KeyRules
-from bgjobd.core.planner import Lanes
+from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.supervisor.limits import Enforcement
 
 
@@ -51,8 +51,11 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
 
     Where others work from the database it may be theirs.
     """
+    stored_queues = set(stored_queues)
     left = () if config.host is not None else stored_queues
-    queues = {name: Queue() for name in left} | config.queues
+    queues = {name: Queue() for name in left if name != BESIDE} | config.queues
+    if config.alerts.is_on or BESIDE in stored_queues:
+        queues |= {BESIDE: Queue(slots=1)}
     everywhere = _everywhere(queues), _everywhere(config.approved)
     of_queues, of_classes = everywhere if config.host is None else ({}, {})  # which one host has all of
     slots = {name: _least(queue.slots, of_queues.get(name)) for name, queue in queues.items()}

@@ -90,6 +90,11 @@ class Inspection:
         return len(self._supervisor.fork_servers.pids)
 
     @property
+    def has_code(self) -> bool:
+        """Whether attempts can start, as far as that takes a fork server."""
+        return self._supervisor.fork_servers.current is not None
+
+    @property
     def storage_trouble(self) -> str | None:
         """What keeps the database or the ends of attempts from being written, lets the former grow, or keeps schedules
         from being dealt with; else None.

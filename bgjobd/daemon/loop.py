@@ -7,18 +7,21 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
-from bgjobd.config.sections import Config
+from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core.hosts import Profile
+from bgjobd.core.needs import MOST
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
+from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.clock_difference import ClockDifference
 from bgjobd.daemon.counters import Counters
@@ -30,6 +33,7 @@ from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.others import Others
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import Reload
@@ -52,7 +56,7 @@ from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look, OccurrencesD
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
-from bgjobd.supervisor import cgroups
+from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
@@ -126,6 +130,8 @@ class Daemon:
         self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
         """Makes a job of what is known by this id and is none yet; whether there was something."""
         self.hosts = _hosts(self, joined)
+        self.needs = _needs(self)
+        self.alerts = _alerts(self)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
         self.hosts.on_accept = self.accept_database
 
@@ -176,6 +182,7 @@ class Daemon:
         self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())
         self.background.start(self.hosts.keep())
+        self.background.start(self.alerts.keep())
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -192,6 +199,7 @@ class Daemon:
         self.reload.close()
         self.retention.close()
         self.schedules.close()
+        self.alerts.close()
         self.hosts.close()
         self._notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
@@ -257,7 +265,9 @@ class Daemon:
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
         self.loaded_at = None if server is None else self.clock.now()
-        if server is not None:
+        if server is None:
+            self.needs.note_end_of_fork_server()
+        else:
             catalogue = Catalogue(self.config, server.ready["classes"], server.code_version)
             self.current_catalogue.take(catalogue)
             self.schedules.wake()
@@ -277,6 +287,7 @@ class Daemon:
 
     def _on_change(self) -> None:
         self._open_lanes()
+        self.alerts.wake()
         self._notifier.status(self.inspection.status)
 
     def _open_lanes(self) -> None:
@@ -298,7 +309,7 @@ class Daemon:
         catalogue = self.current_catalogue.try_catalogue()
         if catalogue is None:
             return self._current.lanes.of_classes(())
-        return self._current.lanes.of_classes(catalogue.classes).of_code(catalogue.code_version)
+        return self._current.lanes.of_classes([*catalogue.classes, NOTICE]).of_code(catalogue.code_version)
 
     @property
     def enforcement(self) -> Enforcement:
@@ -355,6 +366,7 @@ class Daemon:
 
     def _on_silence(self, seconds: float) -> None:
         self.health.note_silence(seconds)
+        self.alerts.wake()
         self._notifier.status(self.inspection.status)
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -368,6 +380,7 @@ class Daemon:
         self._deliveries.take(delivery)
         if delivery.committed is not None:
             self.schedules.on_commit()
+        self.alerts.on_commit(delivery.committed)
         self._note_time()
         self._notifier.status(self.inspection.status)
 
@@ -496,6 +509,38 @@ def _inspection(daemon: Daemon) -> Inspection:
     )
 
 
+def _needs(daemon: Daemon) -> Needs:
+    return Needs(
+        readers=daemon.readers,
+        inspection=daemon.inspection,
+        counters=daemon.counters,
+        current_catalogue=daemon.current_catalogue,
+        refused=lambda: daemon.schedule_requests.refused(MOST),
+        queues=lambda: daemon.lanes.queues,
+        directories=lambda: daemon.config.daemon.directories,
+        host=daemon.config.hosts.name,
+        watches=lambda: daemon.config.alerts.watches,
+        now=daemon.clock.now,
+    )
+
+
+def _alerts(daemon: Daemon) -> Alerts:
+    def run(command: Sequence[str], notice: JsonObject) -> None:
+        daemon.background.start(paging.run(command, notice, daemon.own_pids, daemon.say))
+
+    return Alerts(
+        config=lambda: daemon.config,
+        needs=daemon.needs,
+        current_catalogue=daemon.current_catalogue,
+        read=daemon.readers.read,
+        record=daemon.record,
+        run=run,
+        now=daemon.clock.now,
+        say=daemon.say,
+        cry=lambda message: daemon._log.say(EntryType.FAILURE, message, daemon.clock.now(), is_grave=True),
+    )
+
+
 def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
     reload = Reload(
         load_config=load_config,
@@ -514,6 +559,7 @@ def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
         daemon.retention.look_now,
         daemon.supervisor.work_limits.look_at_all,
         daemon.schedules.wake,
+        lambda: daemon.alerts.wake(),
     ]
     return reload
 

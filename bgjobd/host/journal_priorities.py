@@ -10,6 +10,7 @@ from enum import IntEnum
 class Priority(IntEnum):
     """How grave a line is; `journalctl -p err` shows errors, `-p warning` warnings too."""
 
+    CRITICAL = 2
     ERROR = 3
     WARNING = 4
     INFO = 6

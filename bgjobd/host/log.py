@@ -50,7 +50,7 @@ _DAEMON: Final = "bgjobd"
 class Line:
     """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened.
 
-    `is_passing`: what went wrong there is tried again.
+    `is_passing`: what went wrong there is tried again. `is_grave`: somebody is to be told of it.
     """
 
     at: float
@@ -61,10 +61,13 @@ class Line:
     attempt: int | None = None
     context: str | None = None
     is_passing: bool = False
+    is_grave: bool = False
 
     @property
     def priority(self) -> Priority:
         """How grave it is, for the journal."""
+        if self.is_grave:
+            return Priority.CRITICAL
         if self.type is not EntryType.FAILURE:
             return Priority.INFO
         return Priority.WARNING if self.is_passing else Priority.ERROR
@@ -374,9 +377,9 @@ class Log:
         for outlet in self._outlets:
             outlet.put(batch, weight)
 
-    def say(self, type: EntryType, message: str, at: float) -> None:
+    def say(self, type: EntryType, message: str, at: float, is_grave: bool = False) -> None:
         """Take one line about the daemon itself."""
-        self.put([Line(at, type, _DAEMON, message)])
+        self.put([Line(at, type, _DAEMON, message, is_grave=is_grave)])
 
     def pass_on(self, printed: bytes) -> None:
         """Take what others have printed, for the console alone."""

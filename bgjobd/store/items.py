@@ -20,6 +20,7 @@ from bgjobd.core.facts import (
 from bgjobd.core.hosts import Profile
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
+from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,6 +581,10 @@ Item = (
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
+    | AlertsLooked
+    | AlertsTested
+    | AlertAcknowledged
+    | AlertsMuted
     | SchedulesDefined
     | SchedulePut
     | ScheduleDeleted

@@ -29,6 +29,7 @@ from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
+    alerts,
     applying,
     backfills,
     bulks,
@@ -53,6 +54,7 @@ from bgjobd.store import (
     waits,
 )
 from bgjobd.store.adoption import Adopted
+from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 from bgjobd.store.batch import Batch, Keyed, Needs
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.database import UncertainCommitError
@@ -131,6 +133,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 _APART: Final = (
     *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
     *(Beat, HostLost, AttemptsLost, HostLeft),
+    *(AlertsLooked, AlertsTested, AlertAcknowledged, AlertsMuted),
 )
 """The items before which all that came earlier is written."""
 
@@ -334,6 +337,8 @@ class Ledger:
                 return self._lose(item, batch)
             case Backfill():
                 return backfills.backfill(self._execute, item, batch)
+            case AlertsLooked() | AlertsTested() | AlertAcknowledged() | AlertsMuted():
+                return alerts.carry_out(self._execute, self._executemany, item, batch)
             case _:
                 raise TypeError(f"nothing is decided about {item}")
 

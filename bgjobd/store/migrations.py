@@ -430,11 +430,17 @@ def _add_alerts(database: SqliteDatabase) -> None:
     database.execute_sql(
         'CREATE TABLE "alerts" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "rule" VARCHAR(255) NOT NULL, '
         '"subject" VARCHAR(255) NOT NULL, "raised_at" VARCHAR(255) NOT NULL, "last_at" VARCHAR(255) NOT NULL, '
-        '"count" INTEGER NOT NULL, "cleared_at" VARCHAR(255), "told_at" VARCHAR(255), "told_count" INTEGER NOT NULL, '
+        '"count" INTEGER NOT NULL, "cleared_at" VARCHAR(255), "told_at" VARCHAR(255), "end_told_at" VARCHAR(255), '
+        '"told_count" INTEGER NOT NULL, '
         '"message" TEXT NOT NULL, "facts" TEXT NOT NULL, "acknowledged_at" VARCHAR(255), "acknowledged_uid" INTEGER)'
     )
     database.execute_sql(
         'CREATE UNIQUE INDEX "alerts_open" ON "alerts" ("rule", "subject") WHERE "cleared_at" IS NULL'
+    )
+    database.execute_sql('CREATE INDEX "alerts_untold" ON "alerts" ("id") WHERE "told_count" < 2')
+    database.execute_sql('CREATE INDEX "alerts_told" ON "alerts" ("told_at") WHERE "told_at" IS NOT NULL')
+    database.execute_sql(
+        'CREATE INDEX "alerts_end_told" ON "alerts" ("end_told_at") WHERE "end_told_at" IS NOT NULL'
     )
     database.execute_sql(
         'CREATE TABLE "alert_mutes" ("rule" VARCHAR(255) NOT NULL PRIMARY KEY, "until" VARCHAR(255) NOT NULL, '

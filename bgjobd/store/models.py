@@ -506,6 +506,7 @@ class Alert(Model):
     count = IntegerField()
     cleared_at = CharField(null=True)
     told_at = CharField(null=True)
+    end_told_at = CharField(null=True)
     told_count = IntegerField()
     message = TextField()
     facts = TextField()

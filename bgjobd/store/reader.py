@@ -16,12 +16,14 @@ from bgjob.errors import StorageUnavailableError
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
+from bgjobd.core.needs import MetError
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold
 from bgjobd.core.rates import Bucket, scope_of_class
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
+    alerts,
     backfills,
     class_holds,
     error_pages,
@@ -31,6 +33,7 @@ from bgjobd.store import (
     inbox,
     kept_outputs,
     keys,
+    needs,
     news,
     occurrences,
     pages,
@@ -43,6 +46,7 @@ from bgjobd.store import (
     values,
     waiting,
 )
+from bgjobd.store.alert_items import AlertsLooked
 from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
@@ -390,6 +394,28 @@ class Reader:
     def class_holds(self) -> Mapping[str, ClassHold]:
         """What is known of classes whose attempts crash, or that somebody holds."""
         return class_holds.stored(self._database.connection().execute)
+
+    def needing(self, now: float) -> needs.Stored:
+        """What of the file may need somebody."""
+        with self._database.atomic():
+            return needs.read(self._database.connection(), now)
+
+    def failures(self, now: float) -> tuple[MetError, ...]:
+        """The errors by which jobs have failed within a day."""
+        return needs.failures(self._database.connection(), now)
+
+    def alerts(self, is_open: bool, before: int, limit: int) -> Sequence[JsonObject]:
+        """Alerts, newest first, those with smaller ids than `before`."""
+        return alerts.page(self._database.connection().execute, is_open, before, limit)
+
+    def mutes(self, now: float) -> Mapping[str, float]:
+        """Until when rules tell nothing."""
+        return alerts.mutes(self._database.connection().execute, now)
+
+    def is_owed(self, item: AlertsLooked, now: float) -> tuple[bool, float | None]:
+        """Whether something is to be stored of what rules have found, or told, and else when."""
+        with self._database.atomic():
+            return alerts.is_owed(self._database.connection().execute, item, now)
 
     def unended_groups(self) -> int:
         return graphs.count_unended(self._database.connection())

@@ -59,14 +59,18 @@ class Slots:
     def granted(self) -> list[Job]:
         """The jobs to start now."""
         running = dict(self._running(statements.COUNT_RUNNING, statements.COUNT_RUNNING_HERE))
-        free = planner.free_slots(self._lanes, running)
-        if free == 0:
+        free, beside = planner.free_slots(self._lanes, running), planner.free_beside(self._lanes, running)
+        if free == 0 and beside <= 0:
             return []
         paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
+        is_open = beside > 0 and planner.BESIDE not in paused
+        found = self._chosen(beside, {planner.BESIDE: beside}) if is_open else []
+        if free == 0:
+            return found
         chosen = self._chosen(free, self._places)
-        return self._within_shared(free, chosen) if self._lanes.has_shared else chosen
+        return [*found, *(self._within_shared(free, chosen) if self._lanes.has_shared else chosen)]
 
     def _within_shared(self, free: int, chosen: list[Job]) -> list[Job]:
         """Those that may start as well by what runs on all hosts; others, perhaps, in the place of some."""

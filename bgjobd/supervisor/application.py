@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd.config.sections import Config
+from bgjobd.config.sections import NOTICE, NOTICE_METHODS, Config
 from bgjobd.core.host_fence import longest_grace
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.host import container
@@ -47,6 +47,7 @@ class Application:
             name: list(policy.methods) if policy.methods is not None else None
             for name, policy in config.approved.items()
         }
+        approved |= {NOTICE: list(NOTICE_METHODS)} if config.alerts.needs_notice else {}
         app = config.app
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)

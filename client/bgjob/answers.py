@@ -159,6 +159,13 @@ class ErrorRead(NamedTuple):
     traceback: str | None
 
 
+class Needed(NamedTuple):
+    """What waits for somebody, keys as in the interface, and how many more there are than were told."""
+
+    needs: list[JsonObject]
+    more: int
+
+
 class Value(NamedTuple):
     """A value that a job has emitted: its `number`, from 1 on, the attempt that did, in which step, None outside of
     steps, and when, a UTC text.
@@ -375,6 +382,15 @@ def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
 def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
+
+
+def needs(reply: JsonObject) -> Needed:
+    return Needed(shaped(reply, "needs", "[]Need"), field(reply, "more", int))
+
+
+def alerts(reply: JsonObject) -> PageBy[JsonObject, int]:
+    following = None if reply.get("next") is None else field(reply, "next", int)
+    return PageBy(shaped(reply, "alerts", "[]Alert"), following)
 
 
 def errors(reply: JsonObject) -> PageBy[JsonObject, str]:

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, ErrorRead, Graph, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
 from bgjob.async_connections import ConnectingClient, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
@@ -243,6 +243,34 @@ class ManagingClient(CallingClient):
         term, left_at, lost_at. Where the database is a file, this one.
         """
         return await self._call(calls.hosts())
+
+    async def needs(self) -> Needed:
+        """What waits for somebody, in the order in which it is shown, at most 100, and how many `more` there are: kind,
+        subject, since, sentence, hint.
+        """
+        return await self._call(calls.needs())
+
+    async def alerts(
+        self, *, is_open: bool = False, before: int | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, int]:
+        """What was raised of what needs somebody, newest first: 50, or up to 1000, a page. `is_open`: what is not over;
+        `before` is the last page's `next`.
+        """
+        return await self._call(calls.alerts(is_open, before, limit))
+
+    async def acknowledge_alert(self, alert_id: int) -> None:
+        """Take an open alert up: nobody is told of it any more, but of its end. Raises InvalidParameterError for an
+        alert that there is not, or that is over.
+        """
+        await self._call(calls.acknowledge_alert(alert_id))
+
+    async def mute_alerts(self, rule: str, seconds: float) -> None:
+        """Have a rule tell nobody for so long; 0: it tells again. Raises InvalidParameterError for an unknown one."""
+        await self._call(calls.mute_alerts(rule, seconds))
+
+    async def test_alerts(self, rule: str | None = None) -> list[int]:
+        """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do."""
+        return await self._call(calls.test_alerts(rule))
 
     async def host_lost(self, name: str) -> None:
         """Have another host count as lost, so that what it ran runs elsewhere: twice, if it lives after all. For root

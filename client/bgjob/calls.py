@@ -18,6 +18,7 @@ from bgjob.answers import (
     Graph,
     JobRead,
     Key,
+    Needed,
     OutputRead,
     Page,
     PageBy,
@@ -558,6 +559,31 @@ def keys(
 def hosts() -> Call[list[JsonObject]]:
     """The hosts that work from the daemon's database."""
     return _call("Hosts", lambda reply: answers.shaped(reply, "hosts", "[]Host"))
+
+
+def needs() -> Call[Needed]:
+    """What waits for somebody."""
+    return _call("Needs", answers.needs)
+
+
+def alerts(is_open: bool, before: int | None, limit: int | None) -> Call[PageBy[JsonObject, int]]:
+    """What was raised of what needs somebody, newest first."""
+    return _call("Alerts", answers.alerts, open=is_open or None, before=before, limit=limit)
+
+
+def acknowledge_alert(alert_id: int) -> Call[None]:
+    """Once is as good as twice."""
+    return _call("AcknowledgeAlert", answers.nothing, id=alert_id)
+
+
+def mute_alerts(rule: str, seconds: float) -> Call[None]:
+    """Repeated, it lasts a moment longer."""
+    return _call("MuteAlerts", answers.nothing, rule=rule, seconds=seconds)
+
+
+def test_alerts(rule: str | None) -> Call[list[int]]:
+    """Not repeated: each is told."""
+    return _call("TestAlerts", lambda reply: answers.shaped(reply, "ids", "[]int"), False, rule=rule)
 
 
 def host_lost(name: str) -> Call[None]:

@@ -81,6 +81,12 @@ SHAPES: Final[Mapping[str, str]] = {
         "lost_after: ?float, slots: int, queues: []string, classes: []string, running: int, version: string, "
         "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment"
     ),
+    "Need": "kind: string, subject: string, since: moment, sentence: string, hint: ?string",
+    "Alert": (
+        "id: int, rule: string, kind: string, subject: string, host: ?string, message: string, hint: ?string, "
+        "since: moment, count: int, raised_at: moment, last_at: moment, cleared_at: ?moment, told_at: ?moment, "
+        "end_told_at: ?moment, told_count: int, acknowledged_at: ?moment, acknowledged_uid: ?int"
+    ),
     "Step": (
         "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "
         "finished_at: ?moment, until: ?moment, size: int, result: any, timed_out: bool, unused_in: ?int, "

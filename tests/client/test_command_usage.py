@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bgjob.answers import Page
+from bgjob.answers import Needed, Page
 from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments
@@ -64,6 +64,9 @@ class ToldClient:
     def stats(self, usage: bool = False) -> JsonObject:
         assert usage
         return {**STATS, "usage": self._usage}
+
+    def needs(self) -> Needed:
+        return Needed([], 0)
 
 
 def run(client: ToldClient, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:

@@ -26,8 +26,10 @@ from bgjobd.commands.status_report import (
     Throttling,
     judge,
     lines,
+    need_of,
 )
 from bgjobd.config import loading
+from bgjobd.core.needs import Kind, Need
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
 from tests.client.scripted import Line, Script, ScriptedDaemon
@@ -76,6 +78,7 @@ SEEN = Gathered(
     is_synchronised=True,
     installed="1.2.3",
 )
+REVIEW = Need(Kind.REVIEW, "a.B", NOW, "2 jobs of a.B are for review", "`bgjob list --status review`")
 FULL = Room(("log_dir",), Path("/var/log"), 1024**4, 4096)
 AWAY = replace(SEEN, stats=None, told="no daemon answers")
 
@@ -129,7 +132,7 @@ def test_each_thing_that_is_not_as_it_should_be_degrades_it_and_is_told(seen: Ga
 
 
 def test_all_of_several_reasons_are_told() -> None:
-    seen = replace(SEEN, unavailable={"a.B": "x", "a.C": "y"}, rooms=(FULL, FULL))
+    seen = replace(SEEN, unavailable={"a.B": "x", "a.C": "y"}, rooms=(FULL, replace(FULL, path=Path("/srv"))))
     assert len(judge(seen).reasons) == 4
 
 
@@ -175,26 +178,51 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             replace(SEEN, stats=STATS | {"clock_difference": -7.25}),
             "the machine's clock is 7.2 s behind the database's, by which jobs are due",
         ),
-        (
-            replace(SEEN, stats=STATS | {"review": 1}),
-            "1 job is for review: nobody knows what it did; `bgjob list --status review`",
-        ),
-        (
-            replace(SEEN, stats=STATS | {"review": 2000}),
-            "2,000 jobs are for review: nobody knows what they did",
-        ),
         (replace(SEEN, installed="1.2.4"), "bgjobd 1.2.4 is installed, and the daemon runs 1.2.3"),
         (replace(SEEN, holder=None), "nobody is seen to hold the lock"),
-        (
-            replace(SEEN, stats=STATS | {"oldest_pending": "2025-11-25T13:59:59.000000Z"}),
-            "a job has waited for a slot for 2 h",
-        ),
+        (replace(SEEN, needs=(REVIEW,)), "2 jobs of a.B are for review; `bgjob list --status review`"),
     ],
 )
 def test_what_only_a_person_may_want_to_know_leaves_it_well(seen: Gathered, remark: str) -> None:
     standing = judge(seen)
     assert (standing.health, standing.exit_code, standing.reasons) == (Health.WELL, 0, ())
     assert any(remark in told for told in standing.remarks)
+
+
+def test_what_the_daemon_says_that_it_needs_is_what_is_told_and_of_disks_what_is_seen_from_here() -> None:
+    broken = Need(Kind.UNAVAILABLE, "a.B", NOW, "a.B cannot be used: no", "mend it")
+    elsewhere = Need(Kind.DISK, "/far", NOW, "the disk is nearly full")
+    seen = replace(SEEN, needs=(broken, REVIEW, elsewhere), rooms=(FULL,), unavailable={"a.B": "no"})
+    standing = judge(seen)
+    assert standing.exit_code == 1
+    assert [reason.split(";")[0] for reason in standing.reasons] == [
+        "a.B cannot be used: no",
+        str(FULL.trouble).split(";")[0],
+    ]
+    assert [one["kind"] for one in json.loads(standing.as_json())["needs"]] == [
+        "unavailable",
+        "review",
+        "disk",
+    ]
+
+
+def test_a_kind_that_only_a_later_daemon_knows_is_a_remark() -> None:
+    told = {
+        "kind": "tide",
+        "subject": "sea",
+        "since": STATS["started_at"],
+        "sentence": "it rises",
+        "hint": None,
+    }
+    standing = judge(replace(SEEN, needs=(need_of(told),)))
+    assert (standing.exit_code, standing.remarks[0]) == (0, "it rises")
+
+
+def test_a_paused_queue_is_told_once() -> None:
+    paused = Need(Kind.PAUSED, "mail", NOW, "queue mail is paused, and a job that is due has waited for 2 h")
+    assert [told for told in judge(replace(SEEN, needs=(paused,))).remarks if "mail" in told] == [
+        paused.sentence
+    ]
 
 
 @pytest.mark.parametrize(
@@ -304,8 +332,9 @@ def test_a_class_of_which_a_job_was_told_to_come_later_is_remarked_until_it_may_
         told = {"doc": "", "methods": [], "policy": None, "unavailable": None, "hint": None, "held_by": 12}
         times = {"a.B": "2999-01-01T00:00:00.000000Z", "a.C": "2020-01-01T00:00:00.000000Z", "a.D": None}
         classes = [told | {"name": name, "held_until": at} for name, at in times.items()]
+        answers = {"Stats": STATS, "Needs": {"needs": [], "more": 0}}
         line.reply(
-            **(STATS if asked.method.endswith("Stats") else {"classes": classes, "code_version": "c0de"})
+            **answers.get(asked.method.rpartition(".")[2], {"classes": classes, "code_version": "c0de"})
         )
 
     standing = standing_of_liar(tmp_path, tell)

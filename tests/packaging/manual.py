@@ -324,6 +324,10 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Interval: "time from 1 s",
     values.Instant: "date and time",
     values.Zone: "time zone",
+    values.ScheduleName: "name",
+    sections.AlertTarget: "table",
+    sections.AlertRule: "table",
+    float: "number",
 }
 
 

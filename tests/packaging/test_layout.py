@@ -64,7 +64,10 @@ MAY_COUNT = ["_thread._count", "_thread.allocate_lock", "_thread.get_ident"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
-WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results", "bgjob.fingerprints"]
+WORDS = [
+    *("bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results", "bgjob.fingerprints"),
+    "bgjob.errors_told",
+]
 OF_DJANGO = [
     "bgjob.django",
     "bgjob.django_tasks",

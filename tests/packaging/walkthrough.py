@@ -48,6 +48,7 @@ PAGES = [
                 "stuck-jobs",
                 "hosts",
                 "errors",
+                "alerts",
             ),
         )
     ),

@@ -228,6 +228,10 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(ids=asked.parameters["ids"])
         case "Graph":
             line.reply(**samples["graph"])
+        case "Alerts":
+            line.reply(alerts=[], next=None)
+        case "Needs":
+            line.reply(needs=[], more=0)
         case "Hosts":
             line.reply(hosts=[samples["host"]])
         case "Errors":

@@ -246,6 +246,11 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
         "Hosts": service.call("Hosts"),
+        "Needs": service.call("Needs"),
+        "Alerts": service.call("Alerts", open=True),
+        "AcknowledgeAlert": {},  # of no alert one can be taken up: here there is none
+        "MuteAlerts": service.call("MuteAlerts", rule="paused", seconds=1.0),
+        "TestAlerts": service.call("TestAlerts"),
         "HostLost": {},  # of no other host one can be said to be lost: here there is none
         "HostAccept": service.call("HostAccept"),
         "Keys": service.call("Keys", queue="shared", busiest=True, limit=1),

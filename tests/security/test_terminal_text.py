@@ -112,6 +112,17 @@ TOLD: Final[Mapping[str, Any]] = {
     },
     "group": _GROUP,
     "stack": STACK | {"tasks": [{name: STACK["threads"][0][name] for name in ("name", "frames", "same")}]},
+    "alerts": [
+        {
+            **dict.fromkeys(("rule", "kind", "subject", "host", "message", "hint"), "a"),
+            **dict.fromkeys(("id", "count", "told_count", "acknowledged_uid"), 1),
+            **dict.fromkeys(
+                ("since", "raised_at", "last_at", "told_at", "end_told_at", "acknowledged_at"), WHEN
+            ),
+            "cleared_at": None,
+        }
+    ],
+    "needs": [{"kind": "storage", "subject": "web1", "since": WHEN, "sentence": "full", "hint": "make room"}],
     "hosts": [
         {
             "name": "web1",
@@ -162,9 +173,12 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "settle": (("1", "--completed"), ()),
     "change": (("1", "--priority", "5"), ()),
     "top": (("--once",), ("stats", "summary", "running")),
-    "stats": ((), ("stats",)),
+    "stats": ((), ("stats", "needs")),
     "classes": ((), ("class",)),
     "hosts": ((), ("hosts",)),
+    "needs": ((), ("needs",)),
+    "alerts": ((), ("alerts",)),
+    "alert": (("ack", "1"), ()),
     "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
@@ -217,6 +231,14 @@ class Liar:
                 line.reply(ids=told["ids"], groups=[7])
             case "Change":
                 line.reply(ids=[1])
+            case "Alerts":
+                line.reply(alerts=told["alerts"], next=None)
+            case "AcknowledgeAlert" | "MuteAlerts":
+                line.reply()
+            case "TestAlerts":
+                line.reply(ids=[])
+            case "Needs":
+                line.reply(needs=told["needs"], more=1)
             case "Hosts":
                 line.reply(hosts=told["hosts"])
             case "Keys":

@@ -71,7 +71,7 @@ COLUMNS = {
     "class_holds": "class_name reason code_version since message jobs crashes tries next_try_at by_uid",
     "method_usage": "class_name method_name seconds memory runs completed_at code_version",
     "alerts": """
-        id rule subject raised_at last_at count cleared_at told_at told_count message facts acknowledged_at
+        id rule subject raised_at last_at count cleared_at told_at end_told_at told_count message facts acknowledged_at
         acknowledged_uid
     """,
     "alert_mutes": "rule until uid",

@@ -17,6 +17,7 @@ from bgjobd.store import (
     gate,
     graphs,
     keys,
+    needs,
     pages,
     rates,
     release,
@@ -305,6 +306,20 @@ def test_jobs_for_review_are_found_on_an_index_of_theirs(store: Store, changed: 
     (source,) = pages._JOB_SOURCES["review"]
     steps = plan(store, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
     assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    found = {
+        needs.REVIEW: "SCAN background_jobs USING INDEX jobs_for_review",
+        needs.NEW_ERRORS: "SEARCH error_groups USING INDEX errors_by_time (last_at>?)",
+        needs.SKIPPED: "SEARCH o USING PRIMARY KEY (name=? AND at=?)",
+        needs.FAILING: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
+        needs.LAST_JOBS: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
+    }
+    for statement, step in found.items():
+        assert step in plan(store, statement), (statement, plan(store, statement))
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())

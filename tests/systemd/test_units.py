@@ -19,6 +19,7 @@ COMMAND = [sys.executable, "-m", "bgjobd", "units"]
 UNITS = "etc/systemd/system"
 OF_SYSTEM = [
     *(f"{UNITS}/bgjobd.service", f"{UNITS}/bgjobd.socket", f"{UNITS}/bgjobd-stop.service"),
+    f"{UNITS}/bgjobd-failed.service",
     *("etc/sysusers.d/bgjobd.conf", "etc/tmpfiles.d/bgjobd.conf", "etc/logrotate.d/bgjobd"),
 ]
 
@@ -290,6 +291,14 @@ def test_what_a_stopped_daemon_has_left_is_ended_after_it_and_before_systemd_los
     assert (last["Type"], last["RemainAfterExit"], "ExecStart" in last) == (["oneshot"], ["yes"], False)
     assert last["ExecStop"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd.systemd.left"]
     assert int(last["TimeoutStopSec"][0].removesuffix("s")) > left._GRACE + left._LAST_MOMENT
+
+
+def test_what_tells_that_the_daemon_has_failed_is_started_then_as_its_user(services: Services) -> None:
+    service = directives(services[False])
+    failed = directives(services[False].with_name("bgjobd-failed.service"))
+    assert service["OnFailure"] == ["bgjobd-failed.service"]
+    assert failed["ExecStart"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd.systemd.failed"]
+    assert (failed["User"], failed["Type"]) == (service["User"], ["oneshot"])
 
 
 def test_the_spool_outlives_a_stop(services: Services) -> None:

@@ -109,11 +109,14 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
             """
             alerts (id bigint PRIMARY KEY DEFAULT nextval('alert_ids'), rule {text} NOT NULL, subject {text} NOT NULL,
                 raised_at {text} NOT NULL, last_at {text} NOT NULL, count bigint NOT NULL, cleared_at {text},
-                told_at {text}, told_count bigint NOT NULL, message {text} NOT NULL, facts {text} NOT NULL,
-                acknowledged_at {text}, acknowledged_uid bigint)
+                told_at {text}, end_told_at {text}, told_count bigint NOT NULL,
+                message {text} NOT NULL, facts {text} NOT NULL, acknowledged_at {text}, acknowledged_uid bigint)
             """
         ),
         "CREATE UNIQUE INDEX alerts_open ON alerts (rule, subject) WHERE cleared_at IS NULL",
+        "CREATE INDEX alerts_untold ON alerts (id) WHERE told_count < 2",
+        "CREATE INDEX alerts_told ON alerts (told_at) WHERE told_at IS NOT NULL",
+        "CREATE INDEX alerts_end_told ON alerts (end_told_at) WHERE end_told_at IS NOT NULL",
         _table("alert_mutes (rule {text} PRIMARY KEY, until {text} NOT NULL, uid bigint)"),
     ),
     22: (f"ALTER TABLE background_jobs ADD COLUMN traceparent {_TEXT}",),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.amounts import limits_text
 from bgjob.client import Client
-from bgjob.commands import screen, tables
+from bgjob.commands import needs, screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
@@ -40,10 +40,9 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         return OK
     version = text.one_line(standing["version"])
     screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
-    if standing.get("storage_trouble"):
-        screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
-    for name, why in (standing.get("held") or {}).items():
-        screen.tell(screen.painted(text.one_line(f"no job of {name} starts: {why}"), "red"))
+    found = needs.try_found(client)
+    for one in found.needs if found is not None else ():
+        screen.tell(screen.painted(text.one_line(one["sentence"]), "red"))
     screen.tell(f"jobs: {job_counts(standing, screen.painted)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, now)}")

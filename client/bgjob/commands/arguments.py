@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from bgjob import __version__
 from bgjob.commands import (
+    alerts,
     completion,
     daemon_arguments,
     flow_arguments,
@@ -51,6 +52,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     needed = hosts.try_missing(arguments) if arguments.run is hosts.hosts else None
     if needed is not None:
         words.error(f"hosts {arguments.action} needs {needed}")
+    wrong = alerts.try_wrong(arguments) if arguments.run is alerts.alert else None
+    if wrong is not None:
+        words.error(f"alert {wrong}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")

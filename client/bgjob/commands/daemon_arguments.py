@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import about, completion, hosts, keys, manage, outbox, pages, values
+from bgjob.commands import about, alerts, completion, hosts, keys, manage, needs, outbox, pages, values
 from bgjob.commands.shared_arguments import Commands, Options, added
 from bgjob.commands.top import command as top
 
@@ -32,6 +32,58 @@ def _add_top(commands: Commands) -> None:
 
 def _add_stats(commands: Commands) -> None:
     added(commands, "stats", about.stats, "bgjob stats")
+
+
+def _add_needs(commands: Commands) -> None:
+    added(
+        commands,
+        "needs",
+        needs.needs,
+        "bgjob needs",
+        "bgjob needs || mail -s 'bgjobd needs you' ops",
+        more="The exit code is 0 where nothing does, else 1.",
+    )
+
+
+def _add_alerts(commands: Commands) -> None:
+    command = added(commands, "alerts", alerts.alerts, "bgjob alerts --open")
+    command.add_argument("--open", action="store_true", help="that alone which is not over")
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
+
+
+def _add_alert(commands: Commands) -> None:
+    command = added(
+        commands,
+        "alert",
+        alerts.alert,
+        "bgjob alert ack 14",
+        "bgjob alert mute oldest_pending --for 2h",
+        "bgjob alert --test",
+        hint="`bgjob alerts` lists them",
+        more="--test waits, and the exit code is 1 where a target was not told.",
+    )
+    command.add_argument("action", nargs="?", choices=("ack", "mute"), help="what is to be done")
+    command.add_argument("of", nargs="?", metavar="ID|RULE", help="of the alert, or the rule's name")
+    command.add_argument(
+        "--for",
+        dest="seconds",
+        type=values.seconds,
+        metavar="TIME",
+        help="for so long the rule tells nobody; 0: it tells again",
+    )
+    command.add_argument(
+        "--test",
+        nargs="?",
+        const="",
+        metavar="RULE",
+        help="a notice that is marked as a test, to all targets, or those of a rule",
+    )
 
 
 def _add_classes(commands: Commands) -> None:
@@ -190,6 +242,9 @@ def _add_ways(what: Options) -> None:
 COMMANDS: Final = (
     _add_top,
     _add_stats,
+    _add_needs,
+    _add_alerts,
+    _add_alert,
     _add_classes,
     _add_class,
     _add_keys,

@@ -100,6 +100,8 @@ class Recorder:
             f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Hosts": lambda given: {"hosts": [self._host()]},
+            f"{INTERFACE}.Needs": lambda given: {"needs": [], "more": 0},
+            f"{INTERFACE}.Alerts": lambda given: {"alerts": [], "next": None},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},

@@ -1,0 +1,24 @@
+"""The method of org.bgjobd.Jobs about what waits for somebody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgjob.codec import JsonObject
+from bgjobd.api.peer import Caller
+from bgjobd.api.schemas import Nothing
+from bgjobd.core.needs import MOST, Need
+from bgjobd.host.clock import to_text
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+
+async def needs(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        found = await daemon.needs.look()
+    return {"needs": [_told(one) for one in found[:MOST]], "more": max(0, len(found) - MOST)}
+
+
+def _told(need: Need) -> JsonObject:
+    return need._asdict() | {"since": to_text(need.since)}

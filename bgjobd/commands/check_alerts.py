@@ -1,0 +1,43 @@
+"""What a check says of alerts: rules that tell nobody, and targets that cannot be told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from bgjob.errors import RequestError
+from bgjobd.commands.findings import Finding, doubtful, ok, remark
+from bgjobd.config.sections import AlertTarget, Config
+from bgjobd.core.alerts import JOURNAL
+from bgjobd.daemon.catalogue import Catalogue
+
+
+def findings(config: Config, catalogue: Catalogue | None) -> Iterator[Finding]:
+    """`catalogue` is None where nothing could be imported."""
+    own = config.alerts
+    if not own.is_on:
+        if own.targets or own.rules:
+            yield remark("alerts: nobody is told, for neither tell of [alerts] nor a rule names a target")
+        return
+    named = {name for watch in own.watches for name in watch.tell}
+    yield ok(f"alerts: {', '.join(sorted(named))} {'is' if len(named) == 1 else 'are'} told")
+    for name, target in sorted(own.targets.items()):
+        if name not in named:
+            yield remark(f"alerts: no rule tells target {name}")
+        wrong = _wrong(target, catalogue)
+        if wrong is not None:
+            yield doubtful(f"alerts: target {name} cannot be told: {wrong}")
+    if named == {JOURNAL}:
+        yield remark("alerts: they are told to the journal alone")
+
+
+def _wrong(target: AlertTarget, catalogue: Catalogue | None) -> str | None:
+    if target.command is not None and not os.access(target.command[0], os.X_OK):
+        return f"{target.command[0]} is no program that this user may run"
+    if target.job is not None and catalogue is not None:
+        class_name, _, method_name = target.job.partition("::")
+        try:
+            catalogue.check(class_name, method_name, {"notice": {}})
+        except RequestError as refusal:
+            return str(refusal)
+    return None

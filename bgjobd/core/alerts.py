@@ -1,0 +1,279 @@
+"""What of all that needs somebody is told, when, and once: from needs, what is stored, and `now`; no I/O, no clock.
+
+An alert is a need of a rule that was raised and stored. `told_count` counts what is done of its two tellings: that it
+is there, and that it is over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from bgjobd.core.needs import BEYOND, DAY, Kind, Need, Rule, Seen, found
+
+JOURNAL: Final = "journal"
+"""The target that is always there."""
+
+HOUR: Final = 3600.0
+DONE: Final = 2
+"""Told of its beginning and its end, or of neither any more."""
+
+MOST_IN_NOTICE: Final = 20
+"""So many alerts are told in one notice; beyond that, how many more there are."""
+
+DIRECT: Final = frozenset({Kind.STORAGE, Kind.DAEMON})
+"""What no job can tell, for none can be stored, or started: the daemon tells it by itself."""
+
+OF_HOST: Final = frozenset(
+    {
+        *(Kind.STORAGE, Kind.NO_CODE, Kind.DAEMON, Kind.UNAVAILABLE, Kind.PAUSED, Kind.OLDEST_PENDING),
+        *(Kind.REFUSED, Kind.DISK, Kind.FAILURE_RATE),
+    }
+)
+"""What a host sees of itself, its configuration, or its own attempts."""
+
+_MOMENT: Final = 0.1
+"""Seconds that an instant is looked at later than it comes, so that it has come."""
+
+_BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A rule by its name, and the targets that hear of what it finds; none: it is only shown."""
+
+    name: str
+    rule: Rule
+    tell: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Seconds until the same may be told again, and for which what comes together is gathered; notices an hour."""
+
+    quiet: float = HOUR
+    gather: float = 10.0
+    most: int = 20
+
+
+class Raised(NamedTuple):
+    """What a rule has found, and is not over."""
+
+    rule: str
+    need: Need
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as it is stored; `since` is when it began to be needed, `raised_at` when `host` saw that."""
+
+    id: int
+    rule: str
+    kind: str
+    subject: str
+    since: float
+    message: str
+    hint: str | None
+    count: int
+    raised_at: float
+    cleared_at: float | None = None
+    told_at: float | None = None
+    told_count: int = 0
+    acknowledged_at: float | None = None
+    host: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What no two that are open share."""
+        return self.rule, self.subject
+
+    @property
+    def is_open(self) -> bool:
+        return self.cleared_at is None
+
+
+class Changes(NamedTuple):
+    """What is to be stored: new ones, those that are about more jobs by now, those that are over, and those of rules
+    that are no more, of which nobody hears.
+    """
+
+    new: tuple[Raised, ...]
+    changed: tuple[tuple[Alert, Need], ...]
+    over: tuple[Alert, ...]
+    dropped: tuple[Alert, ...]
+
+
+class Plan(NamedTuple):
+    """The alerts to tell of now, whether with that the hour is full, and when to look again, None if nothing waits."""
+
+    tell: tuple[Alert, ...]
+    is_full: bool
+    next_at: float | None
+
+
+def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
+    """What the rules find; of one error one of them alone, the first, which is the narrowest."""
+    errors: set[str] = set()
+    answer = []
+    for watch in watches:
+        for need in found(seen, now, watch.rule):
+            if watch.rule.kind in _BY_ERROR and need.subject in errors:
+                continue
+            if watch.rule.kind in _BY_ERROR:
+                errors.add(need.subject)
+            answer.append(Raised(watch.name, need))
+    return answer
+
+
+def compare(
+    those: Iterable[Raised], stored: Iterable[Alert], rules: Collection[str], others: Collection[str] = ()
+) -> Changes:
+    """What becomes of what is open, by what was found; `rules` are those that there are. `others` are hosts that live:
+    what they alone can see, or have a rule for, is for them to end.
+    """
+    wanted = {(one.rule, one.need.subject): one.need for one in those}
+    still_open = {alert.key: alert for alert in stored if alert.is_open}
+    over = [
+        alert for key, alert in still_open.items() if key not in wanted and not _is_of(alert, rules, others)
+    ]
+    return Changes(
+        tuple(Raised(key[0], need) for key, need in wanted.items() if key not in still_open),
+        tuple(
+            (alert, wanted[key])
+            for key, alert in still_open.items()
+            if key in wanted and alert.count != wanted[key].jobs
+        ),
+        tuple(alert for alert in over if alert.rule in rules),
+        tuple(alert for alert in over if alert.rule not in rules),
+    )
+
+
+def _is_of(alert: Alert, rules: Collection[str], others: Collection[str]) -> bool:
+    """Whether one of these hosts looks after it."""
+    return alert.host in others and (alert.kind in OF_HOST or alert.rule not in rules)
+
+
+def plan(
+    stored: Iterable[Alert],
+    told: Sequence[tuple[str, str, float]],
+    mutes: Mapping[str, float],
+    telling: Collection[str],
+    settings: Settings,
+    now: float,
+) -> Plan:
+    """Whom to tell of what now. `told` are rule, subject and instant of what was told lately, `mutes` until when rules
+    say nothing, `telling` the rules that tell at all.
+
+    What began within `gather` of each other is told together; a clock that was set back makes nothing wait.
+    """
+    last: dict[tuple[str, str], float] = {}
+    for rule, subject, at in told:
+        last[rule, subject] = max(at, last.get((rule, subject), -math.inf))
+    waiting = [alert for alert in stored if alert.rule in telling and _is_to_be_told(alert)]
+    free_at = {
+        alert.id: _free_at(alert, last.get(alert.key), mutes, settings.quiet, now) for alert in waiting
+    }
+    free = [alert for alert in waiting if free_at[alert.id] <= now]
+    later = [at for at in free_at.values() if at > now]
+    due_at = min((_gathered_at(alert, settings.gather, now) for alert in free), default=math.inf)
+    if due_at > now:
+        return Plan((), False, _earliest([due_at, *later]))
+    hour = sorted({at for _, _, at in told if now - HOUR < at <= now + _MOMENT})
+    if len(hour) > settings.most:
+        return Plan((), False, _earliest([hour[0] + HOUR, *later]))
+    return Plan(tuple(free), len(hour) == settings.most, _earliest(later))
+
+
+def _is_to_be_told(alert: Alert) -> bool:
+    """Whether a telling is left of it: of one that is acknowledged only of its end."""
+    if alert.is_open:
+        return alert.told_count == 0 and alert.acknowledged_at is None
+    return alert.told_count == 1
+
+
+def _free_at(alert: Alert, last: float | None, mutes: Mapping[str, float], quiet: float, now: float) -> float:
+    """From when on nothing forbids to tell of it."""
+    muted = mutes.get(alert.rule, -math.inf)
+    if not alert.is_open or last is None or last > now + _MOMENT:
+        return muted
+    return max(muted, last + quiet)
+
+
+def _gathered_at(alert: Alert, gather: float, now: float) -> float:
+    began = alert.raised_at if alert.cleared_at is None else alert.cleared_at
+    return now if began > now + _MOMENT else began + gather
+
+
+def _earliest(times: Iterable[float]) -> float | None:
+    earliest = min(times, default=math.inf)
+    return None if earliest == math.inf else earliest
+
+
+def told_count_at_end(alert: Alert) -> int:
+    """What is done of an alert that is over: of one that nobody was told of nobody hears."""
+    return alert.told_count if alert.told_count == 1 else DONE
+
+
+def next_change(watches: Iterable[Watch], seen: Seen, now: float) -> float | None:
+    """When time alone may have a rule find something else; None where only what happens may."""
+    return _earliest(at for watch in watches for at in _changes(watch.rule, seen) if at > now)
+
+
+def _changes(rule: Rule, seen: Seen) -> Iterator[float]:
+    match rule.kind:
+        case Kind.OLDEST_PENDING:
+            for queue in seen.queues:
+                if queue.oldest_due is not None and not queue.is_paused:
+                    yield (
+                        queue.oldest_due + max(rule.longer, rule.times * (queue.usual_wait or 0.0)) + _MOMENT
+                    )
+        case Kind.SLOW:
+            yield from (run.started_at + rule.times * run.p95 + BEYOND + _MOMENT for run in seen.runs)
+        case Kind.HOST:
+            living = (peer for peer in seen.peers if not (peer.has_left or peer.is_lost))
+            yield from (peer.seen_at + rule.longer + _MOMENT for peer in living)
+        case Kind.NEW_ERROR:
+            yield from ((one.back_at or one.first_at) + DAY + _MOMENT for one in seen.errors)
+        case Kind.FAILED:
+            yield from (one.last_at + DAY + _MOMENT for one in seen.failures)
+        case Kind.MISSED:
+            yield from (one.at + DAY + _MOMENT for one in seen.skipped)
+        case Kind.DAEMON:
+            yield from (
+                at + HOUR + _MOMENT for at in (seen.ended_early, *seen.fork_server_ends) if at is not None
+            )
+        case _:
+            return
+
+
+def noted(
+    alerts: Sequence[Alert], host: str, *, is_full: bool = False, is_test: bool = False
+) -> dict[str, object]:
+    """A notice of these, the first of which has the word, as JSON has it; `others` are like it."""
+    first, *others = sorted(alerts, key=lambda alert: (not alert.is_open, alert.id))
+    more = len(others) - (MOST_IN_NOTICE - 1)
+    notes = ["this is a test"] * is_test
+    if is_full:
+        notes.append("as many were told as may be in an hour: others wait, `bgjob alerts` has them")
+    return _as_json(first, host) | {
+        "others": [_as_json(one, host) for one in others[: MOST_IN_NOTICE - 1]],
+        "more": max(0, more),
+        "note": "; ".join(notes) or None,
+    }
+
+
+def _as_json(alert: Alert, host: str) -> dict[str, object]:
+    return {
+        "id": alert.id,
+        "rule": alert.rule,
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "message": alert.message,
+        "hint": alert.hint,
+        "since": alert.since,
+        "count": alert.count,
+        "cleared": not alert.is_open,
+        "host": host,
+    }

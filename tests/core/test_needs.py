@@ -1,0 +1,210 @@
+"""What needs somebody: of each kind what is found, what is not, and by which rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgjobd.core.needs import (
+    ASKED,
+    REASONS,
+    USUAL,
+    Crashed,
+    FailedInRow,
+    ForReview,
+    HeldClass,
+    Kind,
+    MetError,
+    Minute,
+    Queue,
+    Rule,
+    Run,
+    Seen,
+    SkippedLast,
+    found,
+    needs,
+    told,
+)
+from bgjobd.core.peers import Peer
+
+NOW = 1_000_000.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+WELL = Seen(host="web1")
+WAITS = Queue("mail", oldest_due=NOW - HOUR)
+RUN = Run(7, "a.B", "run", NOW - 100, p95=20.0, runs=20)
+ERROR = MetError(14, "ValueError at a.py:3 in run", "a.B", NOW - HOUR, None, 5, 2, NOW - MINUTE)
+SILENT = Peer("web2", NOW - 2 * MINUTE)
+
+EACH = {
+    Kind.STORAGE: replace(WELL, storage_trouble="the database cannot be written: disk full"),
+    Kind.NO_CODE: replace(WELL, has_code=False),
+    Kind.DAEMON: replace(WELL, ended_early=NOW - MINUTE),
+    Kind.UNAVAILABLE: replace(WELL, unavailable={"a.B": "ImportError: no"}),
+    Kind.QUARANTINED: replace(
+        WELL, held=(HeldClass("a.B", NOW - 9, "10 attempts ended by signal 11", NOW + 40),)
+    ),
+    Kind.REVIEW: replace(WELL, review=(ForReview("a.B", 2, NOW - 5),)),
+    Kind.NEW_ERROR: replace(WELL, errors=(ERROR,)),
+    Kind.PAUSED: replace(WELL, queues=(replace(WAITS, is_paused=True),)),
+    Kind.OLDEST_PENDING: replace(WELL, queues=(WAITS,)),
+    Kind.SLOW: replace(WELL, runs=(RUN,)),
+    Kind.REFUSED: replace(WELL, refused={"nightly": "no such method"}),
+    Kind.MISSED: replace(WELL, skipped=(SkippedLast("nightly", NOW - HOUR, 3, "missed"),)),
+    Kind.SCHEDULE_FAILS: replace(WELL, failed_in_row=(FailedInRow("nightly", 3, NOW - HOUR, 9),)),
+    Kind.DISK: replace(WELL, disks={"/var": "the disk is nearly full"}),
+    Kind.HOST: replace(WELL, peers=(SILENT,)),
+}
+"""For each kind what has it, and nothing else."""
+
+
+def kinds(seen: Seen, rule: Rule | None = None) -> list[Kind]:
+    return [one.kind for one in (needs(seen, NOW) if rule is None else found(seen, NOW, rule))]
+
+
+def test_where_all_is_well_nothing_needs_anybody() -> None:
+    assert needs(WELL, NOW) == []
+
+
+USUALLY = [kind for kind in Kind if kind not in ASKED]
+
+
+@pytest.mark.parametrize("kind", USUALLY)
+def test_each_kind_is_found_by_itself(kind: Kind) -> None:
+    (need,) = needs(EACH[kind], NOW)
+    assert need.kind is kind
+    assert need.subject
+    assert need.since <= NOW
+    assert "\n" not in told(need)
+
+
+def test_they_come_in_the_order_of_the_kinds() -> None:
+    changes = {
+        name: getattr(seen, name)
+        for seen in EACH.values()
+        for name in Seen.__dataclass_fields__
+        if getattr(seen, name) != getattr(WELL, name) and name not in ("queues", "refused", "skipped")
+    }
+    queues = (replace(WAITS, is_paused=True), replace(WAITS, name="other"))
+    seen = replace(
+        WELL, **changes, queues=queues, refused={"a": "no"}, skipped=(SkippedLast("b", NOW, 1, "missed"),)
+    )
+    assert kinds(seen) == USUALLY
+
+
+def test_what_degrades_a_daemon_is_what_keeps_jobs_from_running() -> None:
+    assert {kind.value for kind in REASONS} == {"storage", "no_code", "unavailable", "refused", "disk"}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(WELL, ended_early=NOW - HOUR - 1),
+        replace(WELL, fork_server_ends=(NOW - 20, NOW - 10)),
+        replace(WELL, fork_server_ends=(NOW - 1000, NOW - 500, NOW - 10)),
+        replace(WELL, queues=(Queue("mail", is_paused=True),)),
+        replace(WELL, queues=(replace(WAITS, oldest_due=NOW - 599),)),
+        replace(WELL, queues=(replace(WAITS, usual_wait=1200.0),)),
+        replace(WELL, runs=(replace(RUN, runs=19),)),
+        replace(WELL, runs=(replace(RUN, started_at=NOW - 69),)),
+        replace(WELL, runs=(replace(RUN, p95=0.001, started_at=NOW - 9),)),
+        replace(WELL, failed_in_row=(FailedInRow("nightly", 2, NOW, 9),)),
+        replace(WELL, peers=(replace(SILENT, seen_at=NOW - 59),)),
+        replace(WELL, peers=(replace(SILENT, has_left=True),)),
+        replace(WELL, peers=(replace(SILENT, is_lost=True),)),
+    ],
+)
+def test_what_is_over_or_usual_or_not_for_long_is_no_need(seen: Seen) -> None:
+    assert needs(seen, NOW) == []
+
+
+def test_three_fork_servers_in_ten_minutes_need_somebody_for_an_hour() -> None:
+    ends = (NOW - HOUR, NOW - HOUR + 100, NOW - HOUR + 599)
+    assert kinds(replace(WELL, fork_server_ends=ends)) == [Kind.DAEMON]
+    assert needs(replace(WELL, fork_server_ends=ends), NOW + 1) == []
+
+
+def test_of_a_class_that_is_held_its_crashed_jobs_are_not_told_as_well() -> None:
+    crashed = Crashed("a.B", 3, NOW - 9, "signal 11")
+    (need,) = needs(replace(EACH[Kind.QUARANTINED], crashed=(crashed,)), NOW)
+    assert need.sentence.startswith("a.B is held")
+    (need,) = needs(replace(WELL, crashed=(crashed,)), NOW)
+    assert need.sentence == "3 jobs were given up of a.B: signal 11"
+
+
+def test_of_a_method_all_slow_jobs_are_one_need_and_the_longest_is_named() -> None:
+    other = replace(RUN, job_id=9, started_at=NOW - 200)
+    (need,) = needs(replace(WELL, runs=(RUN, other)), NOW)
+    assert (need.subject, need.since) == ("a.B::run", NOW - 130)
+    assert "job 9 of a.B::run has run for 3 min, 10 times as long as 95 of 100, and 1 more" in need.sentence
+
+
+def test_of_many_schedules_that_are_refused_some_are_told() -> None:
+    *some, others = needs(replace(WELL, refused={f"c/{number}": "no" for number in range(100)}), NOW)
+    assert [one.subject for one in some] == ["c/0", "c/1", "c/2", "c/3", "c/4"]
+    assert "`bgjob schedules`" in told(others)
+
+
+def test_an_occurrence_that_was_refused_is_not_told_beside_its_schedule() -> None:
+    skipped = (SkippedLast("nightly", NOW, 1, "refused"),)
+    assert kinds(replace(WELL, refused={"nightly": "no"}, skipped=skipped)) == [Kind.REFUSED]
+
+
+def test_what_tells_no_time_is_needed_since_it_was_seen_first() -> None:
+    seen = EACH[Kind.NO_CODE]
+    (first,) = needs(seen, NOW)
+    (later,) = needs(replace(seen, known_since={(first.kind, first.subject): first.since}), NOW + HOUR)
+    assert (first.since, later.since) == (NOW, NOW)
+
+
+def test_what_only_a_rule_asks_for_is_not_found_by_itself() -> None:
+    minutes = {"a.B": (Minute(NOW - MINUTE, 100, 99),)}
+    seen = replace(WELL, failures=(ERROR,), attempts=minutes)
+    assert needs(seen, NOW) == []
+    (failed,) = found(seen, NOW, Rule(Kind.FAILED))
+    assert (failed.subject, failed.jobs) == ("14", 2)
+    (rate,) = found(seen, NOW, USUAL[Kind.FAILURE_RATE])
+    assert (rate.subject, rate.jobs) == ("a.B", 99)
+    assert rate.sentence == "99% of 100 attempts of a.B ended badly within 15 min 0 s"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "is_found"),
+    [
+        ([Minute(NOW - MINUTE, 20, 5)], True),
+        ([Minute(NOW - MINUTE, 20, 4)], False),
+        ([Minute(NOW - MINUTE, 19, 19)], False),
+        ([Minute(NOW - 16 * MINUTE, 20, 20)], False),
+        ([Minute(NOW - 2 * MINUTE, 10, 5), Minute(NOW - MINUTE, 10, 5)], True),
+    ],
+)
+def test_a_rate_of_failures_counts_the_last_minutes_of_a_class_that_has_run_often_enough(
+    minutes: list[Minute], is_found: bool
+) -> None:
+    seen = replace(WELL, attempts={"a.B": tuple(minutes)})
+    assert kinds(seen, USUAL[Kind.FAILURE_RATE]) == [Kind.FAILURE_RATE] * is_found
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "is_found"),
+    [
+        (Kind.REVIEW, {"job": "a.B"}, True),
+        (Kind.REVIEW, {"job": "a.C"}, False),
+        (Kind.SLOW, {"job": "a.B::run"}, True),
+        (Kind.SLOW, {"job": "a.B::stop"}, False),
+        (Kind.SLOW, {"times": 5.0}, False),
+        (Kind.SLOW, {"least": 21}, False),
+        (Kind.OLDEST_PENDING, {"queue": "mail"}, True),
+        (Kind.OLDEST_PENDING, {"queue": "other"}, False),
+        (Kind.OLDEST_PENDING, {"longer": 2 * HOUR}, False),
+        (Kind.PAUSED, {"queue": "other"}, False),
+        (Kind.MISSED, {"schedule": "nightly"}, True),
+        (Kind.MISSED, {"schedule": "other"}, False),
+        (Kind.SCHEDULE_FAILS, {"last": 4}, False),
+        (Kind.HOST, {"longer": HOUR}, False),
+    ],
+)
+def test_a_rule_asks_for_other_numbers_or_for_some_alone(
+    kind: Kind, asked: dict[str, str | float], is_found: bool
+) -> None:
+    assert kinds(EACH[kind], replace(USUAL[kind], **asked)) == [kind] * is_found  # type: ignore[arg-type]  # by name

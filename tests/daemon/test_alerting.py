@@ -1,0 +1,180 @@
+"""When alerts are looked at, and what the daemon tells by itself: with a file, and a writer, that are but functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from bgjob.codec import JsonObject
+from bgjob.errors import StorageUnavailableError
+from bgjobd.config.sections import NOTICE, AlertTarget, Config
+from bgjobd.config.sections import Alerts as Settings
+from bgjobd.core.needs import MetError, Seen
+from bgjobd.daemon.alerts import Alerts
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.last_attempts import LastAttempts
+from bgjobd.daemon.needs import Needs
+from bgjobd.store.alert_items import AlertsLooked, AlertsTold
+from bgjobd.store.committed import Committed
+
+NOW = 1_000_000.0
+WELL = Seen("web1")
+AWAY = Seen("web1", storage_trouble="the database cannot be written: disk full")
+ON = Settings(
+    tell=("journal", "script"),
+    gather=0.01,
+    targets={"script": AlertTarget(command=("/bin/page", "ops"))},
+)
+
+
+class Told:
+    """An `Alerts` in the middle of all that it was given, and what it did."""
+
+    def __init__(self, settings: Settings = ON) -> None:
+        self.seen, self.now = WELL, NOW
+        self.attempts = LastAttempts()
+        self.looks = 0
+        self.recorded: list[AlertsLooked] = []
+        self.commands: list[tuple[Sequence[str], JsonObject]] = []
+        self.cries: list[str] = []
+        self.said: list[str] = []
+        self.owed: tuple[bool, float | None] = (False, None)
+        self.config = Config.model_construct(
+            alerts=settings,
+            hosts=Config.model_fields["hosts"].get_default(call_default_factory=True),
+            retention=Config.model_fields["retention"].get_default(call_default_factory=True),
+        )
+        self.alerts = Alerts(
+            config=lambda: self.config,
+            needs=cast(Needs, self),
+            current_catalogue=cast(CurrentCatalogue, self),
+            read=self.read,
+            record=self.record,
+            run=lambda command, notice: self.commands.append((command, notice)),
+            now=lambda: self.now,
+            say=lambda type, message: self.said.append(message),
+            cry=self.cries.append,
+        )
+
+    async def see(self) -> Seen:
+        self.looks += 1
+        return self.seen
+
+    def try_catalogue(self) -> None:
+        return None
+
+    def read(self, question: Callable[[Any], Any]) -> Awaitable[Any]:
+        async def answer() -> Any:
+            return question(self)
+
+        return answer()
+
+    def is_owed(self, item: AlertsLooked, now: float) -> tuple[bool, float | None]:
+        return self.owed
+
+    async def record(self, item: Any) -> Any:
+        self.recorded.append(item)
+        self.owed = (False, None)
+        return AlertsTold()
+
+    async def look(self) -> float | None:
+        return await self.alerts._look()
+
+    async def keep_for(self, seconds: float, *moments: Callable[[], None]) -> None:
+        """Have it look by itself for so long, with this done in between."""
+        keeping = asyncio.create_task(self.alerts.keep())
+        for moment in (*moments, lambda: None):
+            await asyncio.sleep(seconds)
+            moment()
+        keeping.cancel()
+        self.alerts.close()
+
+
+def run(scene: Callable[[Told], Awaitable[None]], settings: Settings = ON) -> Told:
+    async def with_told() -> Told:
+        told = Told(settings)
+        await scene(told)
+        return told
+
+    return asyncio.run(with_told())
+
+
+COMMITTED = cast(Committed, type("Nothing", (), {"attempts": ()})())
+
+
+def test_an_idle_daemon_looks_once_and_is_not_woken() -> None:
+    told = run(lambda told: told.keep_for(0.1))
+    assert told.looks == 1
+
+
+def test_however_much_is_committed_it_looks_no_more_often_than_it_gathers() -> None:
+    async def scene(told: Told) -> None:
+        def commit() -> None:
+            for _ in range(1000):
+                told.alerts.on_commit(COMMITTED)
+
+        await told.keep_for(0.1, *[commit] * 3)
+
+    assert run(scene).looks == 4
+
+
+def test_where_nobody_is_told_nobody_looks() -> None:
+    async def scene(told: Told) -> None:
+        await told.keep_for(0.05, lambda: told.alerts.on_commit(COMMITTED))
+
+    told = run(scene, Settings())
+    assert (told.looks, told.recorded) == (0, [])
+
+
+def test_nothing_is_handed_to_the_writer_unless_something_is_owed() -> None:
+    async def scene(told: Told) -> None:
+        await told.look()
+        assert told.recorded == []
+        told.owed = (True, None)
+        await told.look()
+
+    told = run(scene)
+    assert len(told.recorded) == 1
+    assert told.recorded[0].rules["paused"] == ("journal", "script")
+
+
+def test_what_cannot_be_stored_is_told_once_by_the_daemon_itself_and_its_end_too() -> None:
+    async def scene(told: Told) -> None:
+        told.seen = AWAY
+        await told.look()
+        await told.look()
+        assert [(command, notice["kind"], notice["cleared"]) for command, notice in told.commands] == [
+            (("/bin/page", "ops"), "storage", False)
+        ]
+        assert len(told.cries) == 1
+        told.seen = WELL
+        await told.look()
+        told.seen = AWAY
+        await told.look()  # the same again, too soon
+
+    told = run(scene)
+    assert [notice["cleared"] for _, notice in told.commands] == [False, True]
+    assert [cry.startswith("over: ") for cry in told.cries] == [False, True]
+
+
+def test_a_look_that_fails_is_said_once_and_followed_by_another() -> None:
+    async def scene(told: Told) -> None:
+        async def refuse(item: Any) -> Any:
+            raise StorageUnavailableError(reason="disk full", may_be_stored=False)
+
+        told.alerts._record, told.owed = refuse, (True, None)
+        await told.keep_for(0.05, told.alerts.wake, told.alerts.wake)
+
+    told = run(scene)
+    assert len([line for line in told.said if "not looked at just now" in line]) == 1
+    assert told.looks > 1
+
+
+def test_a_notice_that_fails_raises_none() -> None:
+    async def scene(told: Told) -> None:
+        told.seen = Seen("web1", errors=(MetError(1, "OSError", NOTICE, NOW, None, 1, 1),))
+        told.owed = (True, None)
+        await told.look()
+
+    assert run(scene).recorded[0].found == ()

@@ -1,0 +1,107 @@
+"""Alerts of a real daemon: a burst is told once, and what a kill interrupts is told again with the same id."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob import Client, NotApprovedError
+from bgjob.words import Status
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+FAILING = """
+class Mail:
+    def send(self, number: int) -> None:
+        raise OSError(f"no route for {number}")
+"""
+SCRIPT = """#!/bin/sh
+cat >> "$0.told"
+echo >> "$0.told"
+if [ ! -e "$0.go" ]; then sleep 600; fi
+"""
+SETTINGS = """
+"failing.Mail" = {{ max_retries = 0 }}
+[alerts]
+tell = ["script"]
+gather = "1s"
+[alerts.targets]
+script = {{ command = ["{script}"] }}
+[alerts.rules]
+no_code = {{ tell = [] }}
+unavailable = {{ tell = [] }}
+daemon = {{ tell = [] }}
+"""
+
+
+def notices(running: RunningDaemon) -> list[dict[str, Any]]:
+    told = running.directory / "page.told"
+    return [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+
+
+def tellers(client: Client) -> list[dict[str, Any]]:
+    return client.list(class_name="bgjob.alerts.Notice").items
+
+
+@pytest.mark.long
+def test_a_burst_is_told_once_and_again_with_the_same_id_where_a_kill_has_interrupted_that(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "page"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    with daemon(tmp_path, SETTINGS.format(script=script), modules={"failing": FAILING}) as running:
+        with running.client() as client:
+            with pytest.raises(NotApprovedError):
+                client.run_background_job(
+                    "bgjob.alerts.Notice", "command", {"argv": ["/bin/true"], "notice": {}}
+                )
+            jobs = [
+                client.run_background_job("failing.Mail", "send", {"number": number}) for number in range(50)
+            ]
+            jobs[-1].wait(60)
+        running.stop(signal.SIGKILL)  # before anybody has told it
+        running.start()
+        eventually(lambda: len(notices(running)) == 1)
+        with running.client() as client:
+            (job,) = tellers(client)
+            assert (job["status"], job["queue"]) == (Status.RUNNING, "~alerts")
+            pid = client.running()[0]["pid"]
+        running.stop(signal.SIGKILL)
+        (tmp_path / "page.go").touch()
+        os.killpg(pid, signal.SIGKILL)
+        running.start()
+        with running.client() as client:
+            eventually(lambda: [one["status"] for one in tellers(client)] == [Status.COMPLETED])
+            first, again = notices(running)
+            assert (first["kind"], first["message"][:8], first["id"]) == (
+                "new_error",
+                "OSError ",
+                again["id"],
+            )
+            assert [one["told_count"] for one in client.alerts(is_open=True).items if one["told_at"]] == [1]
+
+
+def test_a_burst_is_told_once_and_the_notice_is_a_job_that_nobody_can_submit(tmp_path: Path) -> None:
+    script = tmp_path / "page"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    (tmp_path / "page.go").touch()
+    with (
+        daemon(tmp_path, SETTINGS.format(script=script), modules={"failing": FAILING}) as running,
+        running.client() as client,
+    ):
+        with pytest.raises(NotApprovedError):
+            client.run_background_job("bgjob.alerts.Notice", "command", {"argv": ["/bin/true"], "notice": {}})
+        jobs = [client.run_background_job("failing.Mail", "send", {"number": number}) for number in range(50)]
+        jobs[-1].wait(60)
+        eventually(lambda: [one["status"] for one in tellers(client)] == [Status.COMPLETED])
+        (notice,) = notices(running)
+        (alert,) = client.alerts(is_open=True).items
+    assert (notice["id"], notice["kind"], notice["cleared"]) == (alert["id"], "new_error", False)
+    assert (alert["told_count"], alert["kind"], alert["subject"]) == (1, "new_error", "1")

@@ -1,0 +1,70 @@
+"""What a check says of alerts: who is told, which target cannot be, and which no rule tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjobd.commands.check_alerts import findings
+from bgjobd.config import loading
+from bgjobd.config.sections import Alerts
+
+PAGE = {"command": ["/bin/true"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, []),
+        ({"targets": {"page": PAGE}}, ["nobody is told"]),
+        ({"tell": ["journal"]}, ["journal is told", "to the journal alone"]),
+        ({"tell": ["page"], "targets": {"page": PAGE}}, ["page is told"]),
+        (
+            {"tell": ["page"], "targets": {"page": PAGE, "other": PAGE}},
+            ["page is told", "no rule tells target other"],
+        ),
+        (
+            {"tell": ["page"], "targets": {"page": {"command": ["/nowhere/page"]}}},
+            ["page is told", "target page cannot be told: /nowhere/page is no program"],
+        ),
+    ],
+)
+def test_each_thing_that_keeps_somebody_from_being_told_is_found(
+    tmp_path: Path, settings: dict[str, Any], told: list[str]
+) -> None:
+    config = loading.load(None, {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, is_root=False)
+    found = list(findings(config.model_copy(update={"alerts": Alerts(**settings)}), None))
+    assert [words in one.told for one, words in zip(found, told, strict=True)] == [True] * len(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"targets": {"a": {}}}, "one of job, command and smtp"),
+        ({"targets": {"a": PAGE | {"job": "a.B::page"}}}, "one of job, command and smtp"),
+        ({"targets": {"a": {"smtp": "127.0.0.1:25"}}}, "to beside smtp"),
+        ({"targets": {"a": {"smtp": "127.0.0.1", "to": ["x"]}}}, "smtp with a port"),
+        ({"targets": {"a": {"command": ["page"]}}}, "absolute path"),
+        ({"tell": ["page"]}, "tell must name targets"),
+        ({"rules": {"slow": {"tell": ["page"]}}}, "rules.slow.tell must name targets"),
+        ({"rules": {"own": {}}}, "rules.own must have when"),
+        ({"rules": {"slow": {"when": "review"}}}, "is the kind of this name"),
+    ],
+)
+def test_what_means_nothing_is_refused(settings: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        Alerts(**settings)
+
+
+def test_a_rule_by_the_name_of_a_kind_has_other_numbers_and_one_of_its_own_is_beside_it() -> None:
+    own = {"when": "schedule_fails", "schedule": "nightly", "last": 1, "tell": ["journal"]}
+    watches = {one.name: one for one in Alerts(rules={"slow": {"times": 5}, "own": own}).watches}
+    assert (watches["slow"].rule.times, watches["slow"].rule.least, watches["slow"].tell) == (5, 20, ())
+    assert (watches["own"].rule.schedule, watches["own"].rule.last, watches["own"].tell) == (
+        "nightly",
+        1,
+        ("journal",),
+    )
+    assert (watches["schedule_fails"].rule.last, "failed" in watches) == (3, False)
