@@ -95,7 +95,7 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
 _OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float]]]] = {
     "alive": (
         "Whether the host works from the database: it has not left, nor counts as lost.",
-        lambda host: float(host["state"] == "alive"),
+        lambda host: float(host["state"] in ("alive", "draining")),
     ),
     "unseen_seconds": (
         "For how long the host has not said that it lives.",

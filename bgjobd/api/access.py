@@ -45,6 +45,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,
     "Reload": Right.MANAGE,
+    "Drain": Right.MANAGE,
     "RunSchedule": Right.MANAGE,
     "PauseSchedule": Right.MANAGE,
     "ResumeSchedule": Right.MANAGE,

@@ -347,6 +347,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Running": (schemas.Running, running),
     "Keys": (schemas.Keys, keys),
     "Hosts": (Nothing, hosts.hosts),
+    "Drain": (schemas.Drain, hosts.drain),
     "HostLost": (schemas.HostName, hosts.host_lost),
     "HostAccept": (Nothing, hosts.host_accept),
     "Steps": (schemas.Steps, steps.steps),

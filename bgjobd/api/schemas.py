@@ -242,6 +242,10 @@ class HostName(Input):
     name: str
 
 
+class Drain(Input):
+    host: str | None = None
+
+
 class Keys(QueueName):
     search: str | None = None
     after: Key | None = None

@@ -36,6 +36,7 @@ class Lanes:
     known: frozenset[str] | None = None
     queues_everywhere: Mapping[str, int] = field(default_factory=dict)
     classes_everywhere: Mapping[str, int] = field(default_factory=dict)
+    hookless: frozenset[str] = frozenset()
 
     @property
     def has_shared(self) -> bool:

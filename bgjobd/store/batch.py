@@ -200,8 +200,8 @@ class Batch(Gathered):
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
-    ours. `host` is whose transaction it is, None of SQLite's one. `received` are in the inbox, and in nobody else's
-    hands.
+    ours. `host` is whose transaction it is, None of SQLite's one; no class of `hookless` has a hook. `received` are in
+    the inbox, and in nobody else's hands.
     """
 
     now: float
@@ -235,6 +235,7 @@ class Batch(Gathered):
     locks: Locks = ALONE
     own_queues: Collection[str] | None = None
     host: Term | None = None
+    hookless: Collection[str] = ()
 
     @property
     def host_id(self) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
-from bgjobd.store import deletions, errors, pauses, rates, schedules, statements, uniques, waits
+from bgjobd.store import deletions, errors, hosts, pauses, rates, schedules, statements, uniques, waits
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
@@ -15,12 +15,15 @@ from bgjobd.store.items import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
+    HostTrimming,
     Item,
     KeyTrimming,
     OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
     RateTrimming,
+    RetentionDone,
+    RetentionTaken,
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
@@ -35,6 +38,7 @@ SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
     *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
     *(ScheduleDeleted, OccurrenceTrimming, GroupTrimming, KeyTrimming, RateTrimming, ErrorTrimming),
+    *(HostTrimming, RetentionTaken, RetentionDone),
 )
 
 
@@ -70,6 +74,12 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return rates.trim(execute, after, batch.now)
         case ErrorTrimming():
             return errors.trim(execute, item)
+        case HostTrimming(before):
+            return hosts.trim(execute, before, batch.host_id)
+        case RetentionTaken():
+            return hosts.take_retention(execute, batch.host)
+        case RetentionDone():
+            hosts.give_retention(execute, batch.host)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now, batch.host_id)
         case SchedulesSetBack():

@@ -76,7 +76,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Host": (
         "name: string, id: ?int, term: ?int, is_own: bool, state: string, seen_at: moment, unseen_for: float, "
         "lost_after: ?float, slots: int, queues: []string, classes: []string, running: int, version: string, "
-        "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment"
+        "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment, "
+        "drained_at: ?moment"
     ),
     "Step": (
         "kind: string, name: string, turn: int, number: ?int, attempt: int, tries: int, began_at: moment, "

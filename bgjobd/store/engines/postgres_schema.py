@@ -114,6 +114,12 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         ),
         "CREATE UNIQUE INDEX alerts_open ON alerts (rule, subject) WHERE cleared_at IS NULL",
         _table("alert_mutes (rule {text} PRIMARY KEY, until {text} NOT NULL, uid bigint)"),
+        f"ALTER TABLE hosts ADD COLUMN drained_at {_TEXT}",
+        f"ALTER TABLE hosts ADD COLUMN drained_by {_TEXT}",
+        "ALTER TABLE job_attempts ADD COLUMN hook_host bigint",
+        f"ALTER TABLE job_attempts ADD COLUMN hook_called_at {_TEXT}",
+        "CREATE INDEX hooks_owed ON job_attempts (hook_host, job_id, number) "
+        "WHERE hook_host IS NOT NULL AND hook_called_at IS NULL",
     ),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
