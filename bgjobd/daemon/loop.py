@@ -126,8 +126,8 @@ class Daemon:
         self.reload = _reload(self, load_config)
         self.on_sent: Callable[[], None] = lambda: None
         """Hears that an application has sent something by its own transaction."""
-        self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
-        """Makes a job of what is known by this id and is none yet; whether there was something."""
+        self.take_in: Callable[[int | None], Awaitable[bool]] = _nothing_came_in
+        """Makes a job of what is known by this id and is none yet, None: of all that is none; whether there was any."""
         self.hosts = _hosts(self, joined)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
         self.hosts.on_accept, self.hosts.on_drained = self.accept_database, self._on_change
@@ -406,7 +406,7 @@ def _failed_attempt(key: AttemptKey, reader: Reader) -> tuple[Call, Ending, floa
     return reader.failed_attempt(*key)
 
 
-async def _nothing_came_in(_: int) -> bool:
+async def _nothing_came_in(_: int | None) -> bool:
     return False
 
 
