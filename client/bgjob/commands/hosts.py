@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob import text
-from bgjob.amounts import span_text
+from bgjob.amounts import about_text, span_text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
@@ -65,7 +65,7 @@ def drain(client: Client, given: argparse.Namespace) -> int:
         f"host {text.one_line(told['host'])} starts nothing new, {left}; a restart of its daemon undoes it"
     )
     if told["unseen_for"] > _LATE:
-        screen.say(f"it was not seen for {span_text(told['unseen_for'])}, and hears of it once it is back")
+        screen.say(f"it was not seen for {about_text(told['unseen_for'])}, and hears of it once it is back")
     return OK
 
 
