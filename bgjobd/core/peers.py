@@ -84,7 +84,7 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, Callable[[Peer], bool]]]:
         yield f"is {wanted.host}, which it asks for", lambda peer: peer.name == wanted.host
     yield f"has queue {wanted.queue}", lambda peer: wanted.queue in peer.queues
     yield "has its class approved", lambda peer: wanted.class_name in peer.classes
-    yield "starts it, for those that could drain", lambda peer: not peer.is_draining
+    yield "takes it, as those that could are draining", lambda peer: not peer.is_draining
 
 
 def silence(peer: Peer, now: float) -> float | None:
