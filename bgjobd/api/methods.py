@@ -282,6 +282,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "clock_difference": daemon.clock_difference.seconds,
+        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
         "database_bytes": size,
         "jobs": tally.jobs,
         "blocked": tally.blocked,
