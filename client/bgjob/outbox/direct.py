@@ -66,8 +66,9 @@ class Looks:
     def note(self, place: Hashable, rows: Sequence[Sequence[Any]]) -> Found:
         """What LOOK has found."""
         ((is_direct, has_table),) = rows
-        found = Found(bool(is_direct), bool(has_table))
-        self._found[place] = self._clock(), found
+        found, now = Found(bool(is_direct), bool(has_table)), self._clock()
+        fresh = {place: one for place, one in self._found.items() if now - one[0] < KNOWN_FOR}
+        self._found = {**fresh, place: (now, found)}  # of engines that come and go
         return found
 
 
@@ -85,8 +86,7 @@ def takes(found: Found, row: Row, is_attempt: bool) -> bool:
     if not found.is_direct or (is_attempt and found.has_table):
         return False
     asked = json.loads(row.request)
-    is_fit = not asked.get("retry_count") and _OF_UNIQUES.isdisjoint(_given(asked["options"]))
-    return is_fit and "\\u0000" not in row.request
+    return not asked.get("retry_count") and _OF_UNIQUES.isdisjoint(_given(asked["options"]))
 
 
 def _given(options: dict[str, Any]) -> set[str]:
