@@ -92,10 +92,18 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     yield _gauge("groups_open", "Groups of jobs that have not ended.", groups)
 
 
-_OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float]]]] = {
+_OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float | None]]]] = {
     "alive": (
         "Whether the host works from the database: it has not left, nor counts as lost.",
-        lambda host: float(host["state"] == "alive"),
+        lambda host: float(host["state"] in ("alive", "draining")),
+    ),
+    "draining": (
+        "Whether the host starts nothing new, as somebody has asked for.",
+        lambda host: float(host["state"] == "draining"),
+    ),
+    "lost": (
+        "Whether the host counts as lost: what it ran runs elsewhere.",
+        lambda host: float(host["state"] == "lost"),
     ),
     "unseen_seconds": (
         "For how long the host has not said that it lives.",
@@ -107,16 +115,34 @@ _OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float]]]] = {
         "Whether the host says that it has trouble.",
         lambda host: float(host["trouble"] is not None),
     ),
+    "clock_difference_seconds": (
+        "By how much the host's clock is ahead of the database's, where that is known.",
+        lambda host: host["clock_difference"],
+    ),
 }
 
 
 def _about_hosts(hosts: Sequence[_Stats]) -> Iterator[Metric]:
     """Of each that works from the database, whichever is asked; nothing where that is a file."""
-    for name, (told, value) in _OF_HOSTS.items() if hosts else ():
+    latest = _latest(hosts)
+    for name, (told, value) in _OF_HOSTS.items() if latest else ():
         family = GaugeMetricFamily(f"bgjobd_host_{name}", told, labels=["host"])
-        for host in hosts:
-            family.add_metric([host["name"]], value(host))
+        for host in latest:
+            found = value(host)
+            if found is not None:
+                family.add_metric([host["name"]], found)
         yield family
+    if latest:
+        info = InfoMetricFamily("bgjobd_host", "The versions of the host's daemon and code.", labels=["host"])
+        for host in latest:
+            versions = {name: host[name] or "" for name in ("version", "code_version")}
+            info.add_metric([host["name"]], versions)
+        yield info
+
+
+def _latest(hosts: Sequence[_Stats]) -> list[_Stats]:
+    """Of hosts with the same name, which followed each other, the last: of a label there may be one."""
+    return list({host["name"]: host for host in sorted(hosts, key=lambda host: host["id"] or 0)}.values())
 
 
 _OF_QUEUES: Final = {

@@ -47,6 +47,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "HoldClass": Right.MANAGE,
     "ResumeClass": Right.MANAGE,
     "Reload": Right.MANAGE,
+    "Drain": Right.MANAGE,
     "RunSchedule": Right.MANAGE,
     "PauseSchedule": Right.MANAGE,
     "ResumeSchedule": Right.MANAGE,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import __version__
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import HostGoneError, HostNotFoundError, InvalidParameterError
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.who_asked import say_who
@@ -18,16 +18,34 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = (
     *("name", "id", "term", "seen_at", "unseen_for", "lost_after", "slots", "queues", "classes", "running"),
-    *("version", "code_version", "clock_difference", "trouble", "left_at", "lost_at"),
+    *("version", "code_version", "clock_difference", "trouble", "left_at", "lost_at", "drained_at"),
 )
 
 
 async def hosts(daemon: Daemon, given: schemas.Nothing, caller: Caller) -> JsonObject:
-    own = daemon.hosts.host_id
-    if own is None:
-        return {"hosts": [_told(_alone(daemon), own)]}
     async with caller.turn:
-        return {"hosts": [_told(row, own) for row in await daemon.readers.read(Reader.hosts)]}
+        return {"hosts": await _hosts(daemon)}
+
+
+async def _hosts(daemon: Daemon) -> list[JsonObject]:
+    own = daemon.hosts.host_id
+    rows = [_alone(daemon)] if own is None else await daemon.readers.read(Reader.hosts)
+    return [_told(row, own) for row in rows]
+
+
+async def drain(daemon: Daemon, given: schemas.Drain, caller: Caller) -> JsonObject:
+    name = daemon.hosts.name if given.host is None else given.host
+    is_there = await daemon.hosts.drain(name, f"uid {caller.uid} at host {daemon.hosts.name}")
+    async with caller.turn:
+        told = await _hosts(daemon)
+    found = [one for one in told if one["name"] == name]
+    if not found:
+        raise HostNotFoundError(name=name)
+    one = found[-1]  # the others of that name came before it
+    if not is_there:
+        raise HostGoneError(name=name, state=one["state"], seen_at=one["seen_at"])
+    say_who(daemon, f"that host {name} drains was", caller)
+    return {"host": name, "running": one["running"], "unseen_for": one["unseen_for"]}
 
 
 async def host_lost(daemon: Daemon, given: schemas.HostName, caller: Caller) -> JsonObject:
@@ -53,7 +71,9 @@ def _told(row: dict[str, Any], own: int | None) -> JsonObject:
 def _state(row: dict[str, Any]) -> str:
     if row["lost_at"] is not None:
         return "lost"
-    return "alive" if row["left_at"] is None else "left"
+    if row["left_at"] is not None:
+        return "left"
+    return "alive" if row["drained_at"] is None else "draining"
 
 
 def _alone(daemon: Daemon) -> dict[str, Any]:
@@ -70,4 +90,5 @@ def _alone(daemon: Daemon) -> dict[str, Any]:
         "version": __version__,
         "code_version": profile.code_version,
         "trouble": profile.trouble,
+        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
     }

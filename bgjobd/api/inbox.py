@@ -13,11 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bgjob.errors import (
+    DuplicateError,
+    IdempotencyConflictError,
     QueueFullError,
     RequestError,
     ShuttingDownError,
     StorageUnavailableError,
 )
+from bgjob.words import KEY_LENGTHS
 from bgjobd.api.access import Grants
 from bgjobd.api.submissions import received, submitter
 from bgjobd.core.facts import Submitted
@@ -61,17 +64,20 @@ class Inbox:
                 async with asyncio.timeout(self._daemon.config.hosts.beat):
                     await self._wanted.wait()
 
-    async def look(self) -> None:
-        """Make jobs of all that is there. Raises StorageUnavailableError, ShuttingDownError."""
+    async def look(self) -> bool:
+        """Make jobs of all that is there; whether anything was. Raises StorageUnavailableError, ShuttingDownError."""
         after = 0
         while some := await self._behind(after):
             for sent in some:
                 with suppress(QueueFullError):
                     await self._take_up(sent)
             after = some[-1].id
+        return after > 0
 
-    async def take_in(self, job_id: int) -> bool:
-        """Make a job of this one now, for somebody asks for it; whether it was there."""
+    async def take_in(self, job_id: int | None) -> bool:
+        """Make a job of this one now, for somebody asks for it, None: by a key, of all; whether it was there."""
+        if job_id is None:
+            return await self.look()
         some = await self._behind(job_id - 1)
         if not some or some[0].id != job_id:
             return False
@@ -89,7 +95,15 @@ class Inbox:
         except _LATER:
             raise
         except RequestError as error:
-            await self._daemon.record(Received(_bare(sent, self._queue()), _NOBODY, str(error)))
+            await self._refuse(sent, str(error))
+
+    async def _refuse(self, sent: Sent, why: str) -> None:
+        """Store it as one that has failed, by its key, unless that is another job's."""
+        bare = _bare(sent, self._queue())
+        try:
+            await self._daemon.record(Received(replace(bare, idempotency_key=_key(sent)), _NOBODY, why))
+        except (IdempotencyConflictError, DuplicateError):
+            await self._daemon.record(Received(bare, _NOBODY, why))
 
     async def _as_asked(self, sent: Sent) -> Received:
         caller = self._grants.caller_of(sent.role)
@@ -101,6 +115,13 @@ class Inbox:
 
     def _queue(self) -> str:
         return next(iter(self._daemon.config.queues))
+
+
+def _key(sent: Sent) -> str | None:
+    """By which whoever has sent it may ask for it; None where there is none, or what could be none."""
+    options = None if isinstance(sent.asked, RequestError) else sent.asked.get("options")
+    key = options.get("idempotency_key") if isinstance(options, dict) else None
+    return key if isinstance(key, str) and len(key) in KEY_LENGTHS else None
 
 
 def _bare(sent: Sent, queue: str) -> Submitted:

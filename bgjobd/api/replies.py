@@ -48,6 +48,8 @@ async def _id_of_key(daemon: Daemon, key: str, caller: Caller) -> int:
     if job_id is None:
         async with caller.turn:
             job_id = await daemon.readers.read(lambda reader: reader.id_of(key))
+            if job_id is None and await daemon.take_in(None):
+                job_id = await daemon.readers.read(lambda reader: reader.id_of(key))
     if job_id is None:
         raise JobNotFoundError(id=0, key=key)
     return job_id

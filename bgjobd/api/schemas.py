@@ -254,6 +254,10 @@ class HostName(Input):
     name: str
 
 
+class Drain(Input):
+    host: str | None = None
+
+
 class Keys(QueueName):
     search: str | None = None
     after: Key | None = None

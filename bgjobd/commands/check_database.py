@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
-from bgjobd.config.policy import policy_of
 from bgjobd.config.sections import Config
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines.places import place_of
@@ -26,10 +25,6 @@ _CLOCKS_APART: Final = 5.0
 _OLD_SNAPSHOT: Final = 60.0
 _TOO_OLD_SNAPSHOT: Final = 3600.0
 """Seconds: of a round trip, between two clocks, and that a transaction has been open for."""
-
-_FOR_KILLING: Final = 0.1
-_LONGEST_FOR_KILLING: Final = 10.0
-"""What is left between the end of a grace and the time from which others repeat: of `lost_after`, and seconds."""
 
 _REFUSED_BY_POOLER: Final = "unsupported startup parameter"
 
@@ -61,7 +56,6 @@ def judge(seen: ServerLook, config: Config, version: str) -> list[Finding]:
         lambda: _connections(seen, config),
         lambda: _snapshot(seen),
         lambda: _hosts(seen, config, version),
-        lambda: _graces(config),
     )
     return [finding for one in looks for finding in one()]
 
@@ -197,21 +191,6 @@ def _of_host(host: KnownHost, config: Config, version: str) -> Iterator[Finding]
         yield remark(f"{message}; bring all to the same")
     else:
         yield ok(f"hosts: {host.name} lives, with bgjobd {host.version}")
-
-
-def _graces(config: Config) -> Iterator[Finding]:
-    """A host that is cut off has to have ended what others may repeat before they do."""
-    lost_after = config.hosts.lost_after
-    if lost_after is None:
-        return
-    longest = lost_after / 2 - min(lost_after * _FOR_KILLING, _LONGEST_FOR_KILLING)
-    for name in sorted(config.approved):
-        policy = policy_of(config, name)
-        if policy.retry_lost and policy.stop_grace > longest:
-            message = (
-                f"hosts: stop_grace of {name} is {policy.stop_grace:g} s, and may be {longest:g} s at most"
-            )
-            yield broken(f"{message}, or others would repeat what still runs; set [hosts] lost_after to more")
 
 
 def _queues(host: KnownHost) -> frozenset[str]:

@@ -216,6 +216,11 @@ def _remarks(seen: Gathered, needed: Sequence[Need]) -> Iterator[str]:
         failure = seen.stats.get("reload_failure")
         if failure is not None:
             yield f"the last reload failed and changed nothing: {failure}; mend it, and reload"
+        drained_at = seen.stats.get("drained_at")
+        if drained_at is not None:
+            since = text.moment(drained_at, seen.now)
+            told = f"it drains since {since}, as was asked for, and starts nothing new"
+            yield f"{told}; a restart has it start jobs again"
         difference = seen.stats.get("clock_difference")
         if difference is not None:
             which = "ahead of" if difference > 0 else "behind"

@@ -21,6 +21,13 @@ class Term(NamedTuple):
     name: str
 
 
+class Drained(NamedTuple):
+    """That a host starts nothing new: since when, as it is stored, and who has asked for it, in words."""
+
+    at: str
+    by: str
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What a host says of itself, for others to see; `clock_difference` in seconds before the database's clock."""

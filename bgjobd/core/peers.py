@@ -20,7 +20,8 @@ _LIVES_FOR: Final = 600.0
 class Peer:
     """A host; `seen_at` is when it last said that it lives, after `lost_after` seconds it counts as lost, if ever.
 
-    `has_left`: its daemon was stopped. `queues` are those that it gives slots, `classes` those that it can start.
+    `has_left`: its daemon was stopped; `is_draining`: it starts nothing new. `queues` are those that it gives slots,
+    `classes` those that it can start.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Peer:
     classes: frozenset[str] = frozenset()
     has_left: bool = False
     is_lost: bool = False
+    is_draining: bool = False
 
     def is_known(self, now: float) -> bool:
         """Whether it was seen within a day."""
@@ -82,6 +84,7 @@ def _conditions(wanted: Wanted) -> Iterator[tuple[str, Callable[[Peer], bool]]]:
         yield f"is {wanted.host}, which it asks for", lambda peer: peer.name == wanted.host
     yield f"has queue {wanted.queue}", lambda peer: wanted.queue in peer.queues
     yield "has its class approved", lambda peer: wanted.class_name in peer.classes
+    yield "takes it, as those that could are draining", lambda peer: not peer.is_draining
 
 
 def silence(peer: Peer, now: float) -> float | None:

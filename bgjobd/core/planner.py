@@ -43,6 +43,7 @@ class Lanes:
     queues_everywhere: Mapping[str, int] = field(default_factory=dict)
     classes_everywhere: Mapping[str, int] = field(default_factory=dict)
     code_version: str | None = None
+    hookless: frozenset[str] = frozenset()
 
     @property
     def has_shared(self) -> bool:

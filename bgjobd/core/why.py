@@ -28,6 +28,7 @@ class Closing(StrEnum):
     """Why the daemon starts nothing new, in words."""
 
     DRAINING = "the daemon drains and starts nothing new; the next daemon starts it"
+    ASKED = "the daemon drains, as was asked for, and starts nothing new until it is restarted"
     STOPPING = "the daemon is stopping; the next daemon starts it"
 
 

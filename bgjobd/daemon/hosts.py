@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from bgjob.errors import RequestError
@@ -16,12 +16,13 @@ from bgjobd.config import sections
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
 from bgjobd.core.facts import AttemptEnded
-from bgjobd.core.hosts import Profile, Seen, Term, Vigil, acknowledged, lost
-from bgjobd.core.job import Ending
+from bgjobd.core.hosts import Drained, Profile, Seen, Term, Vigil, acknowledged, lost
+from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.verdict import verdict
+from bgjobd.host.clock import to_text
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.hosts import Beaten, Joined
-from bgjobd.store.items import AttemptsLost, Beat, HostLost, JobFact
+from bgjobd.store.items import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost, JobFact
 from bgjobd.store.writer import Delivery
 
 _AT_ONCE: Final = 100
@@ -41,7 +42,8 @@ class Hosts:
 
     Who wants to hear of it sets `on_acknowledged`: a beat that was sent at this instant of CLOCK_BOOTTIME is stored;
     `on_lost`: this host has counted as lost, and others may run again what it runs; `on_ousted`: somebody else is this
-    host by now. `on_accept` takes the database as it is, and tells whether it had gone back.
+    host by now; `on_drained`: it is to start nothing new from now on; `on_hooks`: it is to call those that another one
+    owes after these attempts. `on_accept` takes the database as it is, and tells whether it had gone back.
     """
 
     def __init__(
@@ -69,6 +71,9 @@ class Hosts:
         self._vigil = Vigil()
         self._told: Profile | None = None
         self._is_closed = False
+        self.drained: Drained | None = None
+        self.on_drained: Callable[[], None] = lambda: None
+        self.on_hooks: Callable[[Sequence[AttemptKey]], Awaitable[None]] = _no_hooks
         self.on_acknowledged: Callable[[float], None] = lambda sent_at: None
         self.on_lost: Callable[[], None] = lambda: None
         self.on_ousted: Callable[[TermTakenError], None] = lambda error: None
@@ -131,6 +136,8 @@ class Hosts:
 
     async def _see(self, beaten: Beaten) -> None:
         self._vigil = acknowledged(self._vigil, self._loop.time(), self._settings.beat, beaten.others)
+        if beaten.drained is not None:
+            self._drain(beaten.drained)
         names = {one.host: one.name for one in beaten.others}
         owing = [host for host in beaten.owing if host in names]
         try:
@@ -159,6 +166,11 @@ class Hosts:
             settled = await self._record(AttemptsLost(host, tuple(ends)))
             count += len(settled)
             has_more = len(rows) == _AT_ONCE and len(settled) > 0
+        has_more = True
+        while has_more:
+            hooks = await self._record(HooksTakenOver(host, classes, _AT_ONCE))
+            await self.on_hooks(hooks)
+            has_more = len(hooks) == _AT_ONCE
         if count:
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
             self._say(EntryType.INFO, f"of host {name}, which counts as lost, {attempts} lost; {_RETRIED}")
@@ -168,6 +180,23 @@ class Hosts:
         allowed = policy.retry_lost, policy.retry_on, policy.unknown is Unknown.REVIEW
         ending = verdict(Ending.lost(f"host {name}, where it ran, counts as lost"), None, None, *allowed)
         return JobFact(job_id, AttemptEnded(number, ending, self._now()))
+
+    async def drain(self, name: str, by: str) -> bool:
+        """Have the host of this name, which may be this one, start nothing new until its next daemon; False where it is
+        not there. Raises RequestError.
+        """
+        if self.term is not None and not await self._record(HostDrained(name, by)):
+            return False
+        if name == self.name:
+            self._drain(Drained(to_text(self._now()), by))
+        return self.term is not None or name == self.name
+
+    def _drain(self, drained: Drained) -> None:
+        if self.drained is None:
+            self.drained = drained
+            told = "it starts nothing new until its daemon is started again"
+            self._say(EntryType.INFO, f"host {self.name} drains, as asked for by {drained.by}: {told}")
+            self.on_drained()
 
     async def declare(self, name: str) -> bool:
         """Have another host count as lost, for somebody says so, and see to what it ran; False where there is none.
@@ -181,6 +210,10 @@ class Hosts:
             return False
         await self._settle(one.host, name)
         return True
+
+
+async def _no_hooks(keys: Sequence[AttemptKey]) -> None:
+    pass
 
 
 async def _nothing_to_accept() -> bool:

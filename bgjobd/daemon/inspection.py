@@ -76,6 +76,8 @@ class Inspection:
             parts.append(
                 f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new"
             )
+        elif closing is Closing.ASKED:
+            parts.append("drains, starts nothing new until it is started again")
         elif self._supervisor.fork_servers.current is None:
             parts.append("starts nothing until its fork server is up")
         if self.storage_trouble is not None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bgjob.codec import JsonObject
@@ -17,6 +18,7 @@ from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableErro
 from bgjob.words import EntryType
 from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core.hosts import Profile
+from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.needs import MOST
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
@@ -52,7 +54,8 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
 from bgjobd.store.hosts import Joined
-from bgjobd.store.items import DaemonStarted, HostLeft, Item, Look, OccurrencesDue
+from bgjobd.store.items import DaemonStarted, HookBegun, HostLeft, Item, Look, OccurrencesDue
+from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
@@ -127,13 +130,14 @@ class Daemon:
         self.reload = _reload(self, load_config)
         self.on_sent: Callable[[], None] = lambda: None
         """Hears that an application has sent something by its own transaction."""
-        self.take_in: Callable[[int], Awaitable[bool]] = _nothing_came_in
-        """Makes a job of what is known by this id and is none yet; whether there was something."""
+        self.take_in: Callable[[int | None], Awaitable[bool]] = _nothing_came_in
+        """Makes a job of what is known by this id and is none yet, None: of all that is none; whether there was any."""
         self.hosts = _hosts(self, joined)
         self.needs = _needs(self)
         self.alerts = _alerts(self)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
-        self.hosts.on_accept = self.accept_database
+        self.hosts.on_accept, self.hosts.on_drained = self.accept_database, self._on_change
+        self.hosts.on_hooks = self._call_hooks
 
     # How the parts are wired
 
@@ -161,6 +165,7 @@ class Daemon:
             ask=self.readers.ask,
             now=self.clock.now,
             say=self.say,
+            begin_hook=None if config.host is None else self._begin_hook,
             on_server=self._on_change_of_server,
             on_change=self._on_change,
         )
@@ -292,9 +297,29 @@ class Daemon:
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
-        is_open = self.supervisor.can_start and self._closing is None
+        is_open = self.supervisor.can_start and self.closing is None
         kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
-        self._writer.lanes = self.lanes.without(kept_back) if is_open else self.lanes.closed()
+        lanes = replace(self.lanes, hookless=self._hookless())
+        self._writer.lanes = lanes.without(kept_back) if is_open else lanes.closed()
+
+    def _hookless(self) -> frozenset[str]:
+        """The classes of which no failed job is owed a hook."""
+        server = self.fork_server
+        if server is None or server.has_on_failure:
+            return frozenset()
+        wants = self.current_catalogue.try_has_failed_hook
+        return frozenset(name for name in self.config.approved if wants(name) is False)
+
+    async def _begin_hook(self, key: AttemptKey) -> bool:
+        is_ours: bool = await self.record(HookBegun(key))
+        return is_ours
+
+    async def _call_hooks(self, keys: Sequence[AttemptKey]) -> None:
+        """Those that another host has owed; of a job that runs again by now there is none."""
+        for key in keys:
+            found = await self.readers.read(partial(_failed_attempt, key))
+            if found is not None:
+                self.supervisor.hooks.offer(key, *found)
 
     # What the api needs
 
@@ -310,6 +335,13 @@ class Daemon:
         if catalogue is None:
             return self._current.lanes.of_classes(())
         return self._current.lanes.of_classes([*catalogue.classes, NOTICE]).of_code(catalogue.code_version)
+
+    @property
+    def closing(self) -> Closing | None:
+        """Why nothing new starts; None where somebody has asked for neither."""
+        if self._closing is None and self.hosts.drained is not None:
+            return Closing.ASKED
+        return self._closing
 
     @property
     def enforcement(self) -> Enforcement:
@@ -385,7 +417,11 @@ class Daemon:
         self._notifier.status(self.inspection.status)
 
 
-async def _nothing_came_in(_: int) -> bool:
+def _failed_attempt(key: AttemptKey, reader: Reader) -> tuple[Call, Ending, float | None] | None:
+    return reader.failed_attempt(*key)
+
+
+async def _nothing_came_in(_: int | None) -> bool:
     return False
 
 
@@ -404,6 +440,7 @@ def _retention(daemon: Daemon) -> Retention:
         in_background=daemon.background.start,
         now=daemon.clock.now,
         say=daemon.say,
+        is_shared=daemon.config.host is not None,
     )
 
 
@@ -502,7 +539,7 @@ def _inspection(daemon: Daemon) -> Inspection:
         health=daemon.health,
         peers=daemon.peers,
         lanes=lambda: daemon.lanes,
-        closing=lambda: daemon._closing,
+        closing=lambda: daemon.closing,
         reload_failure=lambda: daemon.reload.failure,
         schedules_trouble=lambda: daemon.schedules.trouble,
         now=daemon.clock.now,

@@ -28,10 +28,13 @@ from bgjobd.store.items import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
+    HostTrimming,
     Item,
     KeyTrimming,
     OccurrenceTrimming,
     RateTrimming,
+    RetentionDone,
+    RetentionTaken,
     TimeLeapt,
     Trimming,
     UsageTrimming,
@@ -53,6 +56,9 @@ _FIRST_LOOK: Final = 60.0
 _LEAST_PAUSE: Final = 300.0
 _LONGEST_PAUSE: Final = 86_400.0
 
+_TIDY_AGAIN: Final = 3600.0
+"""Seconds until files are looked at again whose jobs another host may have deleted."""
+
 _REST: Final = 4
 """How many times as long as a portion took its pause is: so few of those that submit meet one."""
 
@@ -69,7 +75,8 @@ class Retention:
     """Looks when something comes of age. `kept` tells `[retention]`, `in_use` the jobs that something is still owed,
     `classes` those that may run, None as long as nobody knows.
 
-    `now` counts seconds since the epoch, `say` writes a line about the daemon itself.
+    `now` counts seconds since the epoch, `say` writes a line about the daemon itself. `is_shared`: other hosts delete
+    from the same database; the files of a job are those of the hosts that ran it.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Retention:
         in_background: Callable[[Coroutine[Any, Any, None]], None],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
+        is_shared: bool,
     ) -> None:
         self._kept = kept
         self._outputs = outputs
@@ -93,12 +101,13 @@ class Retention:
         self._in_background = in_background
         self._now = now
         self._say = say
+        self._is_shared = is_shared
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
         self._is_at_work = False
         self._is_closed = False
-        self._is_tidy = False
+        self._tidied_at: float | None = None
         self._doubts_until = 0.0
         self._leap: float | None = None
 
@@ -193,13 +202,13 @@ class Retention:
         """Delete what is due, and look again when more is; after trouble in a while."""
         pause = _LEAST_PAUSE
         try:
-            if not self._is_tidy:
+            if self._is_untidy():
                 await self._tidy()
             pause = await self._due_in()
             if pause <= 0 and self._is_in_doubt():
                 pause = self._doubts_until - self._loop.time()
-            elif pause <= 0:
-                has_deleted = await self._delete_old()
+            elif pause <= 0 and await self._record(RetentionTaken()):
+                has_deleted = await self._delete_in_turn()
                 pause = await self._due_in()
                 if pause <= 0 and not has_deleted:
                     pause = _LONGEST_PAUSE  # what is due has to stay for now
@@ -228,6 +237,14 @@ class Retention:
         due = await self._read(partial(_first_due, kept, self._classes(), self._now()))
         return float("inf") if due is None else due - self._now()
 
+    async def _delete_in_turn(self) -> bool:
+        """Whether anything was old that could go; from then on another host may look."""
+        try:
+            return await self._delete_old()
+        finally:
+            with suppress(RequestError):  # this daemon ends, by which its turn does
+                await self._record(RetentionDone())
+
     async def _delete_old(self) -> bool:
         """Whether anything was old that could go."""
         kept, now = self._kept(), self._now()
@@ -250,6 +267,8 @@ class Retention:
             keys = await self._trim_keys() + await self._trim_rates()
             keys += await self._trim_errors(now - KEPT_FOR)
             keys += await self._trim_usage(kept, now)
+            if kept.failed is not None:
+                keys += await self._trim_hosts(now - kept.failed)
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
@@ -308,6 +327,17 @@ class Retention:
             forgotten: int = await self._record(UsageTrimming(now - kept.failed, frozenset(known)))
         return forgotten
 
+    async def _trim_hosts(self, before: float) -> int:
+        """Forget the hosts that are gone since before that time; how many."""
+        async with self._a_portion():
+            names: tuple[str, ...] = await self._record(HostTrimming(before))
+        for name in names:
+            self._say(
+                EntryType.INFO,
+                f"host {name} is forgotten: it is gone for longer than jobs that failed are kept",
+            )
+        return len(names)
+
     async def _trim_occurrences(self, before: float) -> int:
         """Delete the rows of occurrences from before that time; how many."""
         rows, after = 0, ""
@@ -319,13 +349,21 @@ class Retention:
                 return rows
             after = trimmed.next
 
+    def _is_untidy(self) -> bool:
+        """Whether there may be files of jobs that are gone."""
+        if self._tidied_at is None:
+            return True
+        return self._is_shared and self._loop.time() - self._tidied_at >= _TIDY_AGAIN
+
     async def _tidy(self) -> None:
-        """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files."""
+        """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files, or was
+        another host.
+        """
         async for keys in self._outputs.all_keys():
             async with self._a_portion():
                 known = await self._read(partial(_known, {job_id for job_id, _ in keys}))
                 await self._outputs.remove([key for key in keys if key[0] not in known])
-        self._is_tidy = True
+        self._tidied_at = self._loop.time()
 
 
 def old(status: Status, before: float, after: Place, reader: Reader) -> tuple[int, Sequence[Place]]:
@@ -345,8 +383,8 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
 def _first_due(
     kept: sections.Retention, classes: Collection[str] | None, now: float, reader: Reader
 ) -> float | None:
-    """When the first job, log entry, group without members, occurrence, passed unique key, full bucket, error or class
-    that is gone is old.
+    """When the first job, log entry, group without members, occurrence, passed unique key, full bucket, error, class or
+    host that is gone is old.
     """
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
@@ -365,6 +403,8 @@ def _first_due(
     if kept.failed is not None and classes is not None:
         completed_at = reader.old.oldest_usage(classes)
         due += [] if completed_at is None else [completed_at + kept.failed]
+    if kept.failed is not None and (gone_at := reader.old.oldest_gone()) is not None:
+        due.append(gone_at + kept.failed)
     return min(due, default=None)
 
 

@@ -40,7 +40,7 @@ from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
-from bgjobd.store import noting, uniques
+from bgjobd.store import hooks, noting, uniques
 from bgjobd.store.batch import Batch, Met, Overlay, Ran
 from bgjobd.store.committed import EndedAttempt
 from bgjobd.store.items import JobsChanged, Submitter
@@ -100,11 +100,13 @@ _ASKED_FOR: Final = (CancelRequested, RetryRequested, Changed)
 
 
 def _meet_error(before: Job, fact: AttemptEnded, after: Job, overlay: Overlay) -> None:
-    """Note which error has ended the attempt, if it was one."""
+    """Note which error has ended the attempt, if it was one, and who calls the hook of a job that has failed by it."""
     has_failed = after.status is Status.FAILED
     error = try_error(fact.ending, before.call, has_failed)
+    is_over = has_failed and not after.is_for_review
+    if is_over:
+        hooks.owe(after, overlay)
     if error is not None:
-        is_over = has_failed and not after.is_for_review
         overlay.errors.append(Met(error, before.class_name, before.id, fact.number, is_over))
 
 

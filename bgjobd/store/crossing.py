@@ -94,7 +94,7 @@ def _host(crossing: Crossing, row: dict[str, Any]) -> dict[str, Any] | None:
 
 def _attempt(crossing: Crossing, row: dict[str, Any]) -> dict[str, Any]:
     if crossing.loses_hosts:
-        return row | {"host": None}
+        return row | {"host": None, "hook_host": None}
     if crossing.host is not None and row["outcome"] is None:
         return row | {"host": crossing.host}
     return row

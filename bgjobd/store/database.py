@@ -187,6 +187,7 @@ class SqliteFile(SqliteDatabase):
 
     distance: Final = 1.0
     locks: Final = ALONE
+    is_drained: Final = False
 
     def connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection = super().connection()  # type: ignore[no-untyped-call]  # its stubs lack it

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from bgjobd.core.hosts import Profile, Seen, Term
+from bgjobd.core.hosts import Drained, Profile, Seen, Term
 from bgjobd.core.job import AttemptKey
+from bgjobd.host.clock import to_text
 from bgjobd.store.engines import Database, Engine
-from bgjobd.store.items import Beat, HostLeft, HostLost
+from bgjobd.store.items import Beat, HostDrained, HostLeft, HostLost
+from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute
 
 LIVES_FOR: Final = 600.0
@@ -35,7 +37,8 @@ _INSERT: Final = f"""
 """
 _TAKE_TERM: Final = f"""
     UPDATE hosts SET ({_COLUMNS}) = (:name, :boot_id, :lost_after, :version, :schema, :slots, :queues, :classes),
-    term = term + 1, beats = 0, seen_at = clock_now(), left_at = NULL, lost_at = NULL, trouble = NULL
+    term = term + 1, beats = 0, seen_at = clock_now(), left_at = NULL, lost_at = NULL, trouble = NULL,
+    drained_at = NULL, drained_by = NULL
     WHERE id = :id RETURNING id, term
 """
 _TAKE_ANOTHER: Final = """
@@ -44,7 +47,9 @@ _TAKE_ANOTHER: Final = """
 """
 _TAKE_BACK: Final = "DELETE FROM consequences WHERE \"of\" = 'host' AND id = :id"
 
-_BEAT: Final = "UPDATE hosts SET beats = beats + 1, seen_at = clock_now() WHERE id = :id RETURNING beats"
+_BEAT: Final = """
+    UPDATE hosts SET beats = beats + 1, seen_at = clock_now() WHERE id = :id RETURNING beats, drained_at, drained_by
+"""
 _SELECT_BEATS: Final = "SELECT beats FROM hosts WHERE id = :id AND term = :term"
 _TELL: Final = """
     UPDATE hosts SET slots = :slots, queues = :queues, classes = :classes, code_version = :code_version,
@@ -57,6 +62,10 @@ _SELECT_OTHERS: Final = """
     FROM hosts AS h WHERE h.id <> :id ORDER BY h.id
 """
 _SELECT_OWING: Final = "SELECT id FROM consequences WHERE \"of\" = 'host' ORDER BY id"
+_DRAIN: Final = """
+    UPDATE hosts SET drained_at = coalesce(drained_at, clock_now()), drained_by = coalesce(drained_by, :by)
+    WHERE name = :name AND left_at IS NULL AND lost_at IS NULL RETURNING id
+"""
 _LEAVE: Final = "UPDATE hosts SET left_at = clock_now() WHERE id = :id"
 
 _LOSE: Final = """
@@ -78,7 +87,7 @@ SELECT_LOST: Final = """
 """
 SELECT_HOSTS: Final = """
     SELECT id, uuid, name, boot_id, term, version, schema, code_version, slots, queues, classes, seen_at,
-        clock_since(seen_at) AS unseen_for, lost_after, clock_difference, trouble, left_at, lost_at,
+        clock_since(seen_at) AS unseen_for, lost_after, clock_difference, trouble, left_at, lost_at, drained_at,
         (SELECT count(*) FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL) AS running
     FROM hosts AS h ORDER BY name, id
 """
@@ -189,14 +198,19 @@ def come_back(database: Database, term: Term) -> Term | None:
 
 
 class Beaten(NamedTuple):
-    """A stored beat: how many there are of this term, the other hosts, and the lost ones that are not settled yet."""
+    """A stored beat: how many there are of this term, the other hosts, and the lost ones that are not settled yet; who
+    has this one drain.
+    """
 
     beats: int
     others: tuple[Seen, ...]
     owing: tuple[int, ...]
+    drained: Drained | None = None
 
 
-def carry_out(execute: Execute, item: Beat | HostLost | HostLeft, own: Term | None) -> Beaten | bool | None:
+def carry_out(
+    execute: Execute, item: Beat | HostLost | HostDrained | HostLeft, own: Term | None
+) -> Beaten | bool | None:
     """The item's answer. Raises ValueError where there is no host, for the database is one daemon's alone."""
     if own is None:
         raise ValueError(f"{item} is nothing for a database of one daemon's own")
@@ -205,18 +219,21 @@ def carry_out(execute: Execute, item: Beat | HostLost | HostLeft, own: Term | No
             return _beat(execute, own.host, profile)
         case HostLost(host, term, beats):
             return _lose(execute, host, term, beats)
+        case HostDrained(name, by):
+            return execute(_DRAIN, {"name": name, "by": by}).fetchone() is not None
         case HostLeft():
             execute(_LEAVE, {"id": own.host})
     return None
 
 
 def _beat(execute: Execute, host: int, profile: Profile | None) -> Beaten:
-    (beats,) = execute(_BEAT, {"id": host}).fetchone()
+    beats, drained_at, drained_by = execute(_BEAT, {"id": host}).fetchone()
     if profile is not None:
         execute(_TELL, _told(profile) | {"id": host})
     others = execute(_SELECT_OTHERS, {"id": host}).fetchall()
     owing = [id for (id,) in execute(_SELECT_OWING).fetchall()]
-    return Beaten(beats, tuple([_seen(row) for row in others]), tuple(owing))
+    drained = None if drained_at is None else Drained(drained_at, drained_by)
+    return Beaten(beats, tuple([_seen(row) for row in others]), tuple(owing), drained)
 
 
 def _seen(row: Sequence[Any]) -> Seen:
@@ -229,6 +246,55 @@ def _lose(execute: Execute, host: int, term: int, beats: int | None) -> bool:
     if is_lost:
         execute(_OWE, {"id": host})
     return is_lost
+
+
+# What is old
+
+
+OLDEST_GONE: Final = "SELECT min(coalesce(lost_at, left_at)) FROM hosts"
+TRIM: Final = """
+    DELETE FROM hosts WHERE coalesce(lost_at, left_at) < :before AND id IS NOT :own
+    AND NOT EXISTS (SELECT 1 FROM job_attempts AS a WHERE a.host = hosts.id AND a.host IS NOT NULL
+        AND a.outcome IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM job_attempts AS a WHERE a.hook_host = hosts.id AND a.hook_host IS NOT NULL
+        AND a.hook_called_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM consequences AS c WHERE c."of" = 'host' AND c.id = hosts.id)
+    AND NOT EXISTS (SELECT 1 FROM schedules AS s WHERE s.set_by = hosts.id AND s.removed_at IS NULL)
+    RETURNING name
+"""
+_RETENTION: Final = "retention"
+TAKE_RETENTION: Final = """
+    INSERT INTO properties (name, value) VALUES (:name, :mine)
+    ON CONFLICT (name) DO UPDATE SET value = :mine WHERE properties.value = :mine OR NOT EXISTS (
+        SELECT 1 FROM hosts AS h WHERE h.id || '.' || h.term = properties.value AND left_at IS NULL AND lost_at IS NULL
+        AND seen_at > clock_before(coalesce(lost_after, :lives_for)))
+    RETURNING name
+"""
+"""By a row that names the host and its term: one that ends, or is not seen any more, has it no longer."""
+_GIVE_RETENTION: Final = "DELETE FROM properties WHERE name = :name AND value = :mine"
+
+
+def trim(execute: Execute, before: float, own: int | None) -> tuple[str, ...]:
+    """The names of the hosts that are forgotten; one that is back then is a new one."""
+    given = {"before": to_text(held(before)), "own": own}
+    return tuple([name for (name,) in execute(TRIM, given).fetchall()])
+
+
+def take_retention(execute: Execute, own: Term | None) -> bool:
+    """Whether it is this host's to delete what is old, from now on; where there is no other it always is."""
+    if own is None:
+        return True
+    given = {"name": _RETENTION, "mine": _mine(own), "lives_for": LIVES_FOR}
+    return execute(TAKE_RETENTION, given).fetchone() is not None
+
+
+def give_retention(execute: Execute, own: Term | None) -> None:
+    if own is not None:
+        execute(_GIVE_RETENTION, {"name": _RETENTION, "mine": _mine(own)})
+
+
+def _mine(own: Term) -> str:
+    return f"{own.host}.{own.number}"
 
 
 def take_owed(execute: Execute, host: int) -> set[AttemptKey] | None:

@@ -18,7 +18,7 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.hosts import Profile
-from bgjobd.core.job import Job
+from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
 from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 
@@ -326,6 +326,35 @@ class AttemptsLost:
 
 
 @dataclass(frozen=True, slots=True)
+class HooksTakenOver:
+    """Some hooks that a lost host has not begun to call, of these classes, are this host's from now on. Answered by the
+    keys of their attempts; by none where another host sees to the same one at that moment.
+    """
+
+    host: int
+    classes: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookBegun:
+    """This host is about to call the hook that is owed after this attempt. Answered by whether it may."""
+
+    key: AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class HostDrained:
+    """The host of this name is to start nothing new until its next daemon, for somebody, `by`, has asked for it.
+
+    Answered by whether it is there.
+    """
+
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostLeft:
     """This host's daemon ends; what runs may go on. Answered by None."""
 
@@ -418,6 +447,23 @@ class UsageTrimming:
 
     before: float
     known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HostTrimming:
+    """Forget the hosts that have left, or were lost, before that time and hold nothing. Answered by their names."""
+
+    before: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionTaken:
+    """This host is about to delete what is old: one does at a time. Answered by whether it may, until it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionDone:
+    """Another host may. Answered by None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,6 +624,9 @@ Item = (
     | RateTrimming
     | ErrorTrimming
     | UsageTrimming
+    | HostTrimming
+    | RetentionTaken
+    | RetentionDone
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -596,5 +645,8 @@ Item = (
     | Beat
     | HostLost
     | AttemptsLost
+    | HooksTakenOver
+    | HookBegun
+    | HostDrained
     | HostLeft
 )

@@ -23,7 +23,7 @@ from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.hosts import Term
-from bgjobd.core.job import Call, Job
+from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import to_text
@@ -37,6 +37,7 @@ from bgjobd.store import (
     decisions,
     dependencies,
     errors,
+    hooks,
     hosts,
     ids,
     inbox,
@@ -66,6 +67,9 @@ from bgjobd.store.items import (
     Beat,
     BulkSubmission,
     Flow,
+    HookBegun,
+    HooksTakenOver,
+    HostDrained,
     HostLeft,
     HostLost,
     Item,
@@ -103,6 +107,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.STARTED_ATTEMPT: statements.UPDATE_ATTEMPT_STARTED,
         Kind.ENDED_ATTEMPT: statements.UPDATE_ATTEMPT_ENDED,
         Kind.NOTED_ATTEMPT: statements.UPDATE_ATTEMPT_NOTED,
+        Kind.OWED_HOOK: hooks.OWE,
         Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
         Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
         Kind.HELD_SCOPE: rates.HOLD,
@@ -132,7 +137,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 _APART: Final = (
     *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
-    *(Beat, HostLost, AttemptsLost, HostLeft),
+    *(Beat, HostLost, AttemptsLost, HooksTakenOver, HookBegun, HostDrained, HostLeft),
     *(AlertsLooked, AlertsTested, AlertAcknowledged, AlertsMuted),
 )
 """The items before which all that came earlier is written."""
@@ -191,6 +196,7 @@ class Ledger:
         """
         try:
             self._database.begin_writing()
+            lanes = lanes.closed() if self._database.is_drained else lanes
             with as_peewees_own:
                 locking.lock(items, self._execute, self._database.locks)
                 known = self._know(lanes, now)
@@ -262,6 +268,7 @@ class Ledger:
             counts_ends=bool(known.class_holds),
             distance=self._database.distance,
             host=self._host,
+            hookless=lanes.hookless,
             locks=self._database.locks,
         )
 
@@ -331,10 +338,14 @@ class Ledger:
                 return schedules.ask(self._execute, item, batch)
             case SchedulePut():
                 return schedules.put(self._execute, item, batch.now)
-            case Beat() | HostLost() | HostLeft():
+            case Beat() | HostLost() | HostDrained() | HostLeft():
                 return hosts.carry_out(self._execute, item, batch.host)
             case AttemptsLost():
                 return self._lose(item, batch)
+            case HooksTakenOver():
+                return self._take_hooks(item, batch)
+            case HookBegun(key):
+                return hooks.begin(self._execute, key, batch)
             case Backfill():
                 return backfills.backfill(self._execute, item, batch)
             case AlertsLooked() | AlertsTested() | AlertAcknowledged() | AlertsMuted():
@@ -350,10 +361,19 @@ class Ledger:
         ends = [end for end in item.ends if (end.job_id, end.fact.number) in left]
         self._load(ends, batch)
         jobs = [job for end in ends if isinstance(job := decisions.settle(end, batch), Job)]
-        if len(ends) == len(left):
+        if len(ends) == len(left) and not hooks.are_owed(self._execute, item.host):
             hosts.settle_owed(self._execute, item.host)
         batch.settled += [job for job in jobs if job.status is Status.FAILED and job.is_over]
         return tuple(jobs)
+
+    def _take_hooks(self, item: HooksTakenOver, batch: Batch) -> tuple[AttemptKey, ...]:
+        left = hosts.take_owed(self._execute, item.host)
+        if left is None:
+            return ()
+        taken = hooks.take_over(self._execute, item.host, item.classes, item.count, batch.host_id)
+        if not left and not hooks.are_owed(self._execute, item.host):
+            hosts.settle_owed(self._execute, item.host)
+        return taken
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""

@@ -426,7 +426,7 @@ def _add_method_usage(database: SqliteDatabase) -> None:
 
 
 def _add_alerts(database: SqliteDatabase) -> None:
-    """What needed somebody and was told, and which rules are mute."""
+    """What needed somebody and was told, and which rules are mute; which host drains, and which owes which hook."""
     database.execute_sql(
         'CREATE TABLE "alerts" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "rule" VARCHAR(255) NOT NULL, '
         '"subject" VARCHAR(255) NOT NULL, "raised_at" VARCHAR(255) NOT NULL, "last_at" VARCHAR(255) NOT NULL, '
@@ -446,6 +446,18 @@ def _add_alerts(database: SqliteDatabase) -> None:
         'CREATE TABLE "alert_mutes" ("rule" VARCHAR(255) NOT NULL PRIMARY KEY, "until" VARCHAR(255) NOT NULL, '
         '"uid" INTEGER) WITHOUT ROWID'
     )
+    for statement in _MORE_OF_HOSTS:
+        database.execute_sql(statement)
+
+
+_MORE_OF_HOSTS: Final = (
+    'ALTER TABLE "hosts" ADD COLUMN "drained_at" VARCHAR(255)',
+    'ALTER TABLE "hosts" ADD COLUMN "drained_by" TEXT',
+    'ALTER TABLE "job_attempts" ADD COLUMN "hook_host" INTEGER',
+    'ALTER TABLE "job_attempts" ADD COLUMN "hook_called_at" VARCHAR(255)',
+    "CREATE INDEX hooks_owed ON job_attempts (hook_host, job_id, number) "
+    "WHERE hook_host IS NOT NULL AND hook_called_at IS NULL",
+)
 
 
 def _add_traceparent(database: SqliteDatabase) -> None:

@@ -101,7 +101,8 @@ class JobAttempt(Model):
     `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
     `fraction`, `message` and `at`. `spends_retry` is 0 where it ended by no doing of the job's.
     `error_class` is an exception's type with its module. So many values that it has emitted were kept, `valued`.
-    `host` is where it runs, one of `hosts`; `error_group` the error that has ended it.
+    `host` is where it runs, one of `hosts`; `error_group` the error that has ended it. Of several hosts
+    `hook_host` calls the hook that its end is owed, and nobody else once it was about to, `hook_called_at`.
     """
 
     job_id = IntegerField()
@@ -129,6 +130,8 @@ class JobAttempt(Model):
     valued = IntegerField(constraints=[SQL("DEFAULT 0")])
     host = IntegerField(null=True)
     error_group = IntegerField(null=True)
+    hook_host = IntegerField(null=True)
+    hook_called_at = CharField(null=True)
 
     class Meta:
         table_name = "job_attempts"
@@ -385,7 +388,8 @@ class Host(Model):
     """A host that works from the database. Its daemon has the `term` that it took last, and may write while nobody else
     has taken one; so many `beats` of this term were committed, the last `seen_at` by the database's clock. `lost_after`
     seconds without one others may say that it was lost: `lost_at`. `queues` and `classes` are JSON lists of names,
-    `trouble` is what its status says; its clock goes `clock_difference` seconds before the database's.
+    `trouble` is what its status says; its clock goes `clock_difference` seconds before the database's. It starts
+    nothing new since `drained_at`, for somebody, `drained_by`, has asked for it.
     """
 
     id = AutoField()
@@ -406,6 +410,8 @@ class Host(Model):
     trouble = TextField(null=True)
     left_at = CharField(null=True)
     lost_at = CharField(null=True)
+    drained_at = CharField(null=True)
+    drained_by = TextField(null=True)
 
     class Meta:
         table_name = "hosts"

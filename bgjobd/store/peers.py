@@ -10,7 +10,9 @@ from bgjobd.host.clock import from_text
 from bgjobd.store.statements import Execute
 
 _SELECT: Final = """
-    SELECT name, seen_at, lost_after, queues, classes, left_at IS NOT NULL, lost_at IS NOT NULL FROM hosts
+    SELECT name, seen_at, lost_after, queues, classes, left_at IS NOT NULL, lost_at IS NOT NULL,
+        drained_at IS NOT NULL
+    FROM hosts
     ORDER BY name, seen_at
 """
 SELECT_NAME: Final = "SELECT name FROM hosts WHERE id = :id"
@@ -19,7 +21,7 @@ SELECT_NAME: Final = "SELECT name FROM hosts WHERE id = :id"
 def peers(execute: Execute) -> tuple[Peer, ...]:
     """All of them; of those with the same name, which followed each other, the last."""
     found = {}
-    for name, seen_at, lost_after, queues, classes, has_left, is_lost in execute(_SELECT).fetchall():
+    for name, seen_at, lost_after, queues, classes, *states in execute(_SELECT).fetchall():
         has = (frozenset(json.loads(queues)), frozenset(json.loads(classes)))
-        found[name] = Peer(name, from_text(seen_at), lost_after, *has, bool(has_left), bool(is_lost))
+        found[name] = Peer(name, from_text(seen_at), lost_after, *has, *map(bool, states))
     return tuple(found.values())

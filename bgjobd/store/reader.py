@@ -29,6 +29,7 @@ from bgjobd.store import (
     error_pages,
     expected,
     graphs,
+    hooks,
     hosts,
     inbox,
     kept_outputs,
@@ -507,6 +508,13 @@ class Reader:
         """Whether this attempt has ended so that nobody saw it."""
         rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job_id, "number": number})
         return bool(rows) and rows[0]["outcome"] == Outcome.LOST
+
+    def owed_hooks(self, host: int) -> Sequence[tuple[int, int]]:
+        """The attempts after which this host is to call a hook, and has not begun to: job and number."""
+        found: Sequence[tuple[int, int]] = self._database.execute_sql(
+            hooks.SELECT_OWED, {"host": host}
+        ).fetchall()
+        return found
 
     def lost_attempts(self, host: int, classes: Sequence[str], limit: int) -> Sequence[tuple[int, int, str]]:
         """Attempts of a host that have no end, of these classes: job, number and class."""

@@ -11,6 +11,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
 from bgjobd.store.engines import Database
 from bgjobd.store.errors import OLDEST as OLDEST_ERROR
+from bgjobd.store.hosts import OLDEST_GONE
 from bgjobd.store.method_usage import OLDEST as OLDEST_USAGE
 from bgjobd.store.rates import FIRST_FULL
 from bgjobd.store.rows import instant
@@ -122,6 +123,10 @@ class OldRows:
         """When the first of the classes that are not known completed last; None where there is none."""
         given = {"known": to_json(sorted(known))}
         return instant(self._database.execute_sql(OLDEST_USAGE, given).fetchone()[0])
+
+    def oldest_gone(self) -> float | None:
+        """When the host left, or was lost, that did so first; None where none has."""
+        return instant(self._database.execute_sql(OLDEST_GONE).fetchone()[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

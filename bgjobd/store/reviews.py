@@ -8,7 +8,7 @@ from bgjob.errors import InvalidParameterError, NotForReviewError, TooLargeError
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS
 from bgjobd.core.facts import SettledAsFailed, StepSettled
 from bgjobd.core.job import Carried, Job
-from bgjobd.store import uniques
+from bgjobd.store import hooks, uniques
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, StoredStep
 from bgjobd.store.items import JobSettled
@@ -30,6 +30,7 @@ def settle(item: JobSettled, overlay: Overlay) -> Job:
         uniques.take_again(after, overlay)
     if isinstance(fact, SettledAsFailed):
         overlay.settled.append(after)
+        hooks.owe(after, overlay)
         overlay.write(Kind.FAILED_BY_ERROR, {"job_id": job.id, "number": job.attempt})
     return after
 

@@ -70,7 +70,7 @@ def receive(item: Received, overlay: Overlay) -> Stored | None:
         (stored,) = submit_flow(Flow((fact,), by), overlay).jobs
     if stored.id != fact.id:
         raise DuplicateError(id=stored.id)
-    if item.refused is not None:
+    if item.refused is not None and stored.created:  # else it was taken up twice at the same moment
         apply_fact(fact.id, Refused(item.refused), overlay)
     return stored
 

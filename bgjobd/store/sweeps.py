@@ -10,6 +10,7 @@ from bgjobd.store import (
     class_holds,
     deletions,
     errors,
+    hosts,
     method_usage,
     pauses,
     rates,
@@ -28,12 +29,15 @@ from bgjobd.store.items import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
+    HostTrimming,
     Item,
     KeyTrimming,
     OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
     RateTrimming,
+    RetentionDone,
+    RetentionTaken,
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
@@ -67,6 +71,7 @@ SWEEPS: Final = (
         ErrorTrimming,
         UsageTrimming,
     ),
+    *(HostTrimming, RetentionTaken, RetentionDone),
 )
 
 
@@ -108,6 +113,12 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return errors.trim(execute, item)
         case UsageTrimming():
             return method_usage.trim(execute, item)
+        case HostTrimming(before):
+            return hosts.trim(execute, before, batch.host_id)
+        case RetentionTaken():
+            return hosts.take_retention(execute, batch.host)
+        case RetentionDone():
+            hosts.give_retention(execute, batch.host)
         case SchedulesDefined():
             return schedules.define(execute, item, batch.now, batch.host_id)
         case SchedulesSetBack():

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     STARTED_ATTEMPT = auto()
     ENDED_ATTEMPT = auto()
     NOTED_ATTEMPT = auto()
+    OWED_HOOK = auto()
     OCCURRENCES = auto()
     DEALT_SCHEDULE = auto()
     HELD_SCOPE = auto()

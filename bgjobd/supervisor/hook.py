@@ -42,7 +42,8 @@ _PATIENCE: Final = 10.0
 @dataclass(frozen=True, slots=True)
 class OwedHook:
     """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server. `kind` is
-    that of its journal: HOOK for the class's own, ON_FAILURE for that of all classes.
+    that of its journal: HOOK for the class's own, ON_FAILURE for that of all classes. `is_ours`: no other host calls
+    it.
     """
 
     key: AttemptKey
@@ -52,6 +53,7 @@ class OwedHook:
     is_sealed: bool
     crashes: int = 0
     kind: str = HOOK
+    is_ours: bool = False
 
     @property
     def next_one(self) -> OwedHook | None:

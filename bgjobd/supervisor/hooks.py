@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from bgjob.errors import RequestError
 from bgjobd.core.job import MOST_CRASHES, AttemptKey, Call, Ending
 from bgjobd.forkserver.journal import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
@@ -28,7 +29,8 @@ class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once.
 
     `wants` tells whether a class has one, None where nobody knows, for it cannot be loaded just now: what it is
-    owed waits. `on_end` hears that one is over.
+    owed waits. `on_end` hears that one is over. `begin` tells whether this host may call that of an attempt, so that no
+    other does from then on; None where there is no other.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class Hooks:
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
         on_end: Callable[[], None],
+        begin: Callable[[AttemptKey], Awaitable[bool]] | None,
+        in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._around, self._spool, self._loop = around, around.spool, around.loop
         self._slots, self._wants, self._on_end = slots, wants, on_end
+        self._begin, self._in_background = begin, in_background
         self._server: ForkServer | None = None
         self._waiting: deque[OwedHook] = deque()
         self._in_line: dict[AttemptKey, OwedHook] = {}  # for the fork server
@@ -81,6 +86,10 @@ class Hooks:
     def jobs(self) -> set[int]:
         """The jobs whose hooks wait or run."""
         return {job_id for job_id, _ in self._keys()}
+
+    def has(self, key: AttemptKey) -> bool:
+        """Whether that of this attempt waits or runs."""
+        return key in self._keys()
 
     def directories(self) -> set[str]:
         """The names of the directories that hooks work in."""
@@ -152,13 +161,36 @@ class Hooks:
         return None
 
     def _put_in_line(self, owed: OwedHook) -> None:
+        self._in_line[owed.key] = owed
+        if self._begin is None or owed.is_ours:
+            self._line_up(owed)
+        else:
+            self._in_background(self._line_up_ours(owed, self._begin))
+
+    async def _line_up_ours(self, owed: OwedHook, begin: Callable[[AttemptKey], Awaitable[bool]]) -> None:
+        """Once it is stored that this host calls it; not where another one has, for this one has counted as lost."""
+        try:
+            is_ours = await begin(owed.key)
+        except RequestError:  # the database is away, or this daemon ends
+            del self._in_line[owed.key]
+            self._waiting.append(owed)
+            self._loop.call_later(PAUSE, self._call_next)
+            return
+        if is_ours:
+            self._line_up(replace(owed, is_ours=True))
+            return
+        del self._in_line[owed.key]
+        remove_hooks(self._spool, owed.key, owed.is_sealed)
+        self._on_end()
+        self._call_next()
+
+    def _line_up(self, owed: OwedHook) -> None:
         def send(server: ForkServer) -> bool:
             del self._in_line[owed.key]
             is_sent = not self._is_ending and self._call(owed, server, start)
             self._note_idleness()
             return is_sent
 
-        self._in_line[owed.key] = owed
         start = Start(owed.crashes, send, partial(self._has_begun, owed))
         self._around.starts.put(start)
 

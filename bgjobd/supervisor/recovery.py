@@ -49,6 +49,10 @@ def recover(
             going_on.add(lost.try_directory(key) or "")
         else:
             _see_to_journal(key, spool, reader, hooks)
+    if host is not None:
+        for key in _each(reader.owed_hooks(host), more_time):
+            if key not in called and not hooks.has(key):
+                _is_owed_a_hook(key, reader, hooks)  # of which the spool does not tell, as after a boot
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:

@@ -60,8 +60,9 @@ class DaemonSide:
     """What the supervisor needs of the daemon around it.
 
     `config` and `slots` tell what holds, `ask` has a thread answer what is read for callers, `now` counts seconds since
-    the epoch, `say` writes a line about the daemon. `on_server` hears of the fork server that starts attempts from now
-    on, None where none does; `on_change` that something else has changed of what may start.
+    the epoch, `say` writes a line about the daemon. `begin_hook` tells of an attempt whether this host may call its
+    hook, None where there is no other. `on_server` hears of the fork server that starts attempts from now on, None
+    where none does; `on_change` that something else has changed of what may start.
     """
 
     dirs: AttemptDirs
@@ -74,6 +75,7 @@ class DaemonSide:
     ask: Callable[..., Awaitable[Any]]
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
+    begin_hook: Callable[[AttemptKey], Awaitable[bool]] | None
     on_server: Callable[[ForkServer | None], None]
     on_change: Callable[[], None]
 
@@ -161,6 +163,8 @@ class Supervisor:
             slots=self._around.slots,
             wants=self._around.classes.try_has_failed_hook,
             on_end=lambda: self.remnants.on_end(),
+            begin=self._around.begin_hook,
+            in_background=self._around.background.start,
         )
 
     def _make_remnants(self) -> Remnants:

@@ -443,6 +443,12 @@ def maybe_int(reply: JsonObject, name: str) -> int | None:
     return None if reply.get(name) is None else field(reply, name, int)
 
 
+def draining(reply: JsonObject) -> JsonObject:
+    """Which host starts nothing new, how many attempts go on there, and for how many seconds it was not seen."""
+    kinds = {"host": "string", "running": "int", "unseen_for": "float"}
+    return {name: shaped(reply, name, kind) for name, kind in kinds.items()}
+
+
 def resumes_at(reply: JsonObject) -> str | None:
     """What daemons that know no such time say nothing of."""
     return None if reply.get("resumes_at") is None else shaped(reply, "resumes_at", "moment")

@@ -238,9 +238,9 @@ class ManagingClient(CallingClient):
         return await self._call(calls.keys(queue, search, after, limit, busiest))
 
     async def hosts(self) -> list[JsonObject]:
-        """The hosts that work from the daemon's database: name, state ("alive", "left" or "lost"), is_own, seen_at,
-        unseen_for, lost_after, slots, queues, classes, running, version, code_version, clock_difference, trouble, id,
-        term, left_at, lost_at. Where the database is a file, this one.
+        """The hosts that work from the daemon's database: name, state ("alive", "draining", "left" or "lost"),
+        is_own, seen_at, unseen_for, lost_after, slots, queues, classes, running, version, code_version,
+        clock_difference, trouble, id, term, left_at, lost_at, drained_at. Where the database is a file, this one.
         """
         return await self._call(calls.hosts())
 
@@ -271,6 +271,14 @@ class ManagingClient(CallingClient):
     async def test_alerts(self, rule: str | None = None) -> list[int]:
         """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do."""
         return await self._call(calls.test_alerts(rule))
+
+    async def drain(self, host: str | None = None) -> JsonObject:
+        """Have a host, by its name, or the one that is asked, start nothing new until its daemon is started again; what
+        runs there goes on. Keys: host; running, how many attempts do; unseen_for, seconds since it was seen.
+
+        Raises HostNotFoundError, HostGoneError where it has left or counts as lost.
+        """
+        return await self._call(calls.drain(host))
 
     async def host_lost(self, name: str) -> None:
         """Have another host count as lost, so that what it ran runs elsewhere: twice, if it lives after all. For root

@@ -591,6 +591,11 @@ def host_lost(name: str) -> Call[None]:
     return _call("HostLost", answers.nothing, False, name=name)
 
 
+def drain(host: str | None) -> Call[JsonObject]:
+    """Repeated, it changes nothing."""
+    return _call("Drain", answers.draining, host=host)
+
+
 def host_accept() -> Call[bool]:
     """Not repeated: the second answer would not tell that the first has accepted something."""
     return _call("HostAccept", lambda reply: answers.field(reply, "accepted", bool), False)

@@ -338,6 +338,20 @@ class InvalidStateError(RequestError):
     template = "job {id} is {status}"
 
 
+class HostNotFoundError(RequestError, LookupError):
+    """No host of this name works, or has worked, from the database."""
+
+    error_name = f"{INTERFACE}.HostNotFound"
+    template = "there is no host {name}"
+
+
+class HostGoneError(RequestError):
+    """The host has left, or counts as lost, so that it hears nothing; `state` says which, `seen_at` when it lived."""
+
+    error_name = f"{INTERFACE}.HostGone"
+    template = "host {name} is not there: its state is {state}, and it was last seen at {seen_at}"
+
+
 class ElsewhereError(RequestError):
     """What is asked for is known on another host alone, as to the process of an attempt that runs there."""
 

@@ -79,7 +79,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Host": (
         "name: string, id: ?int, term: ?int, is_own: bool, state: string, seen_at: moment, unseen_for: float, "
         "lost_after: ?float, slots: int, queues: []string, classes: []string, running: int, version: string, "
-        "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment"
+        "code_version: ?string, clock_difference: ?float, trouble: ?string, left_at: ?moment, lost_at: ?moment, "
+        "drained_at: ?moment"
     ),
     "Need": "kind: string, subject: string, since: moment, sentence: string, hint: ?string",
     "Alert": (
@@ -131,7 +132,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
         "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, hosts: ?int, "
-        "refused_schedules: ?[string]string, clock_difference: ?float"
+        "refused_schedules: ?[string]string, clock_difference: ?float, drained_at: ?moment"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

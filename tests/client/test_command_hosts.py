@@ -13,7 +13,7 @@ from tests.client.scripted import WHEN
 
 
 def host(name: str, **more: Any) -> JsonObject:
-    unset = ("code_version", "clock_difference", "trouble", "left_at", "lost_at")
+    unset = ("code_version", "clock_difference", "trouble", "left_at", "lost_at", "drained_at")
     return {
         **dict.fromkeys(unset),
         "name": name,
@@ -40,12 +40,18 @@ class Hosts:
         self._told = list(told)
         self._has_gone_back = has_gone_back
         self.lost: list[str] = []
+        self.drained: JsonObject = {}
+        self.asked: list[str | None] = []
 
     def hosts(self) -> list[JsonObject]:
         return self._told
 
     def host_lost(self, name: str) -> None:
         self.lost.append(name)
+
+    def drain(self, host: str | None) -> JsonObject:
+        self.asked.append(host)
+        return self.drained
 
     def host_accept(self) -> bool:
         return self._has_gone_back
@@ -96,6 +102,22 @@ def test_a_host_that_is_said_to_be_lost_is_named(capsys: pytest.CaptureFixture[s
     _, said = run(client, capsys, "lost", "web2", "--its-jobs-may-run-twice")
     assert client.lost == ["web2"]
     assert said.startswith("bgjob: host web2 counts as lost")
+
+
+def test_a_drain_tells_what_goes_on_there_and_how_it_is_undone(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str, **told: Any) -> str:
+        client = Hosts()
+        client.drained = {"host": "web2", "running": 3, "unseen_for": 2.0, **told}
+        given = arguments.parse(["drain", *words])
+        assert given.run(cast(Any, client), given) == 0
+        assert client.asked == [given.host]
+        return capsys.readouterr().err
+
+    undone = "a restart of its daemon undoes it"
+    assert said("--host", "web2") == f"bgjob: host web2 starts nothing new, 3 attempts go on; {undone}\n"
+    assert said(running=0) == f"bgjob: host web2 starts nothing new, nothing runs; {undone}\n"
+    assert "1 attempt goes on" in said(running=1)
+    assert "it was not seen for 3 min, and hears of it once it is back" in said(unseen_for=180.0)
 
 
 def test_a_database_is_accepted_only_where_it_has_gone_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,13 @@ def test_a_job_is_for_the_hosts_that_have_all_it_wants_and_the_first_thing_that_
     assert why_nobody(ALL, wanted, NOW) == why
 
 
+def test_a_host_that_drains_takes_no_job_though_it_lives() -> None:
+    draining = (replace(WEB1, is_draining=True), WEB2)
+    assert [peer.name for peer in takers(draining, Wanted("default", "shop.Report"), NOW)] == ["web2"]
+    told = "no host that lives takes it, as those that could are draining"
+    assert why_nobody(draining, Wanted("default", "shop.Mail"), NOW) == told
+
+
 def test_a_host_is_silent_once_its_word_is_late() -> None:
     assert silence(WEB1, NOW) is None
     assert silence(replace(WEB1, seen_at=NOW - 180), NOW) == 180

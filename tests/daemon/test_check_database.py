@@ -151,15 +151,6 @@ def test_roles_that_may_submit_and_cannot_are_told_with_the_statements(tmp_path:
     assert "GRANT EXECUTE ON FUNCTION bgjobd.submit TO bgjobd_submitter" in found.told
 
 
-def test_a_grace_that_outlasts_the_time_to_end_what_others_may_repeat_is_told(tmp_path: Path) -> None:
-    more = "lost_after = '60s'\n[approved]\n'shop.Slow' = {{ stop_grace = '{}' }}\n'shop.Once' = {{ {} }}"
-    once = "stop_grace = '1h', retry_lost = false"
-    (found,) = told(tmp_path, WELL, more.format("25s", once))
-    assert found.severity is Severity.BROKEN
-    assert "stop_grace of shop.Slow is 25 s, and may be 24 s at most" in found.told
-    assert told(tmp_path, WELL, more.format("24s", once)) == []
-
-
 # A real server
 
 

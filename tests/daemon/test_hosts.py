@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import HostGoneError, HostNotFoundError, InvalidParameterError
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -49,10 +49,12 @@ class Site:
         """A daemon of its own directories, as the host of this name."""
         directory = self._directory / (place or name)
         directory.mkdir(exist_ok=True)
-        approved = '"stubborn.Stubborn" = {}\n"stubborn.Once" = { retry_lost = false }\n'
+        approved = (
+            '"stubborn.Stubborn" = {}\n"stubborn.Once" = { retry_lost = false }\n"hooked.Hooked" = {}\n'
+        )
         settings = f'{approved}[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
         environ = {"BGJOBD_DAEMON__DATABASE": self._address}
-        modules = {"stubborn": STUBBORN}
+        modules = {"stubborn": STUBBORN, "hooked": HOOKED}
         with daemon(directory, settings=settings, environ=environ, modules=modules) as running:
             yield running
 
@@ -213,6 +215,70 @@ def test_a_living_host_that_is_said_to_be_lost_is_back_in_its_next_term_and_its_
         with web2.client() as client:
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
         assert any("host web2 is back, in term 2" in line for line in web2.lines())
+
+
+def test_a_host_that_is_drained_leaves_the_jobs_to_others_until_its_daemon_is_started_again(
+    site: Site,
+) -> None:
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        go, ledger = web2.directory / "go", web2.directory / "ledger"
+        with web2.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+        eventually(ledger.exists)
+        with web1.client() as client:
+            assert client.drain("web2")["running"] == 1
+            assert [one["state"] for one in client.hosts()] == ["alive", "draining"]
+            with pytest.raises(HostNotFoundError):
+                client.drain("web3")
+        with web2.client() as client:
+            waiting = client.run_background_job(PROBE, "echo", {"value": 1}, queue="web2")
+            eventually(lambda: "drains" in client.why(waiting.id))
+            go.touch()
+            assert client.wait(job, 30)["status"] == "completed"
+            assert "drains" in client.why(waiting.id)
+        assert web2.stop() == 0
+        with web1.client() as client, pytest.raises(HostGoneError, match="its state is left"):
+            client.drain("web2")
+        assert any("host web2 drains, as asked for by uid" in line for line in web2.lines())
+        web2.start()
+        with web2.client() as client:
+            assert client.wait(waiting.id, 30)["status"] == "completed"
+
+
+HOOKED = """
+from pathlib import Path
+
+
+class Hooked:
+    MAX_RETRIES = 0
+
+    def run(self):
+        raise ValueError("no")
+
+    def failed(self, error):
+        with open(Path(__file__).parents[1] / "called", "a") as called:
+            called.write(Path(__file__).parent.name + "\\n")
+"""
+
+
+def test_a_hook_that_a_lost_host_had_not_called_is_called_by_another_one_once(
+    site: Site, tmp_path: Path
+) -> None:
+    called = tmp_path / "called"
+    with site.host("web1", QUICK) as web1, site.host("web2", QUICK) as web2:
+        with web2.client() as client:
+            job = client.run_background_job("hooked.Hooked", "run")
+            client.wait(job.id, 30)
+        eventually(called.exists)
+        assert called.read_text() == "web2\n"
+        kill(web2)
+        site.change(f"UPDATE job_attempts SET hook_called_at = NULL WHERE job_id = {job.id}")  # it had not
+        eventually(lambda: called.read_text() == "web2\nweb1\n")
+        assert web1.stop() == 0
+        web2.start()
+        with web2.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert called.read_text() == "web2\nweb1\n"
 
 
 ALIVE = [("web1", "alive"), ("web2", "alive")]

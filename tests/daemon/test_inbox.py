@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pwd
@@ -14,9 +15,12 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
 
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
+from bgjob.outbox import AsyncOutbox, Flushed, Outbox, direct
 from tests.daemon.running import RunningDaemon, daemon
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -47,8 +51,6 @@ class Shop:
                         connection.execute(f"CREATE ROLE {role} LOGIN")
                     if grants:
                         connection.execute(f"GRANT bgjobd_submitter TO {role}")
-            global DBG
-            DBG = running
             yield running
 
     def connect(self, role: str = "cashier") -> psycopg.Connection[Any]:
@@ -220,6 +222,85 @@ def test_names_of_the_callers_own_schema_change_nothing(running: RunningDaemon, 
         job_id = submit(connection, "echo", {"value": 3})
         connection.commit()
         assert job_of(client, job_id)["id"] == job_id
+
+
+# By bgjob.outbox
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Nothing is known of any database."""
+    direct.LOOKS.__init__()  # type: ignore[misc]
+    yield
+    direct.LOOKS.__init__()  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_outbox_needs_neither_table_nor_flush_in_the_daemons_database(
+    running: RunningDaemon, shop: Shop
+) -> None:
+    outbox = Outbox()
+    with running.client() as client, shop.connect() as connection:
+        gone = outbox.submit(connection, PROBE, "echo", {"value": 1})
+        connection.rollback()
+        key = outbox.submit(connection, PROBE, "echo", {"value": [2, "é"]}, priority=3, delay=0.01)
+        connection.commit()
+        job = client.get(key=key)
+        assert job.result(20) == [2, "é"]
+        assert (job.snapshot["priority"], job.snapshot["submitted_uid"]) == (3, os.geteuid())
+        assert outbox.flush(connection) == Flushed()
+        with pytest.raises(JobNotFoundError):
+            client.get(key=gone)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_is_refused_is_found_by_the_key_that_the_outbox_told(running: RunningDaemon, shop: Shop) -> None:
+    with running.client() as client, shop.connect() as connection:
+        key = Outbox().submit(connection, PROBE, "missing")
+        connection.commit()
+        assert "has no approved method missing" in client.get(key=key).snapshot["error"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_an_async_outbox_and_one_over_sqlalchemy_need_none_either(running: RunningDaemon, shop: Shop) -> None:
+    dsn = shop.dsn.replace(f"user={USER}", "user=cashier")
+
+    async def submit_and_flush() -> str:
+        outbox = AsyncOutbox()
+        async with await psycopg.AsyncConnection.connect(dsn) as connection:
+            key = await outbox.submit(connection, PROBE, "echo", {"value": 1})
+            await connection.commit()
+            assert await outbox.flush(connection) == Flushed()
+        return key
+
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with Session(engine) as session:
+        outbox = Outbox()
+        assert outbox.flush(session) == Flushed()  # the first that anybody asks of this database
+        keys = [outbox.submit(session, PROBE, "echo", {"value": 1}), asyncio.run(submit_and_flush())]
+        session.commit()
+        assert outbox.flush(session) == Flushed()
+    engine.dispose()
+    with running.client() as client:
+        assert [client.get(key=key).result(20) for key in keys] == [1, 1]
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("role", "address", "given"),
+    [
+        ("guest", None, {}),
+        (USER, None, {}),  # whom nobody has granted it: a superuser may all
+        ("cashier", "/run/bgjobd/bgjobd.sock", {}),
+        ("cashier", None, {"unique_key": "a"}),
+        ("cashier", None, {"retry_count": 1}),
+    ],
+)
+def test_a_job_that_the_daemons_function_cannot_take_so_wants_a_row(
+    running: RunningDaemon, shop: Shop, role: str, address: str | None, given: dict[str, Any]
+) -> None:
+    with shop.connect(role) as connection, pytest.raises(psycopg.errors.UndefinedTable):
+        Outbox(address).submit(connection, PROBE, "echo", {"value": 1}, **given)
 
 
 def test_a_role_that_no_configuration_names_is_refused_and_named(

@@ -175,6 +175,11 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             "the last reload failed and changed nothing: a.B is unavailable; mend it, and reload",
         ),
         (
+            replace(SEEN, stats=STATS | {"drained_at": "2025-11-25T15:58:00.000000Z"}),
+            "it drains since 2025-11-25 15:58:00 UTC (2 min ago), as was asked for, and starts nothing new; "
+            "a restart has it start jobs again",
+        ),
+        (
             replace(SEEN, stats=STATS | {"clock_difference": -7.25}),
             "the machine's clock is 7.2 s behind the database's, by which jobs are due",
         ),

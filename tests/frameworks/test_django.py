@@ -10,14 +10,18 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from pwd import getpwuid
 from typing import NamedTuple
+from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from tests.daemon.running import RunningDaemon, daemon
 from tests.frameworks.environments import environment
-from tests.postgresql import PostgreSQL
+from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
 
 _HERE = Path(__file__).parent
@@ -56,7 +60,13 @@ class Project(NamedTuple):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    directory = tmp_path_factory.mktemp("shop")
+    with beside_daemon(tmp_path_factory.mktemp("shop")) as project:
+        yield project
+
+
+@contextmanager
+def beside_daemon(directory: Path, settings: str = _APPROVED, **of_daemon: str) -> Iterator[Project]:
+    """A project in this directory, beside a daemon with these variables."""
     made = environment("django-6.0")
     environ = {"DJANGO_SETTINGS_MODULE": "shop_settings", "SHOP_STATE": str(directory)}
     app = f"""
@@ -67,7 +77,7 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
     for one in _PROJECT.iterdir():
         (directory / one.name).symlink_to(one)
     path = f"{_HERE.parents[1] / 'client'}:{_PROJECT}:{_HERE}"
-    with daemon(directory, _APPROVED, app, has_pydantic=True) as running:
+    with daemon(directory, settings, app, of_daemon, has_pydantic=True) as running:
         yield Project(
             running, made.python, {**environ, "PYTHONPATH": path, "BGJOBD_SOCKET": str(running.socket)}
         )
@@ -89,6 +99,21 @@ def test_a_project_runs_its_tasks_in_the_background(project: Project) -> None:
 
 def test_a_project_submits_by_its_outbox(project: Project, database: Mapping[str, str]) -> None:
     assert "Ran 36 tests" in project.run("-m", "unittest", "outbox_tests", **database)
+
+
+def test_a_project_hands_its_jobs_over_in_the_database_from_which_the_daemon_works(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    name, own_user = postgresql.database(), getpwuid(os.geteuid()).pw_name
+    address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
+    roles = f'{_APPROVED}\n[access.roles]\nclerk = "{own_user}"\n'
+    with beside_daemon(tmp_path, roles, BGJOBD_DAEMON__DATABASE=address) as project:
+        with psycopg.connect(postgresql.dsn(name), autocommit=True) as connection:
+            connection.execute("CREATE ROLE clerk LOGIN IN ROLE bgjobd_submitter")
+            connection.execute("GRANT ALL ON SCHEMA public TO clerk")
+        place = {f"SHOP_{one}": name for one in ("DEFAULT", "OTHER")}
+        environ = {"SHOP_POSTGRESQL": str(postgresql.directory), "SHOP_USER": "clerk", **place}
+        assert "Ran 3 tests" in project.run("-m", "unittest", "direct_tests", **environ)
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(300, marks=pytest.mark.long)])

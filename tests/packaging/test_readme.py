@@ -44,6 +44,8 @@ NOT_RUN = {
     "HOST    STATE  SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "takes two machines; "
     "tests/daemon/test_hosts.py has two daemons",
     "bgjob hosts lost web2 --its-jobs-may-run-twice": "the same",
+    "bgjob drain --host web2": "the same",
+    "HOST    STATE     SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",

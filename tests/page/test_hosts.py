@@ -63,5 +63,19 @@ def test_metrics_have_each_host_where_there_are_several() -> None:
     assert told.value("host_unseen_seconds", host="<web2>") == 700.0
     assert told.value("host_trouble", host="web3") == 1.0
     assert (told.value("host_running", host="web1"), told.value("host_slots", host="web1")) == (2.0, 4.0)
+    assert told.value("host_lost", host="<web2>") == 1.0
+    assert told.labels("host_info")[0]["code_version"] == WEB1["code_version"]
     body, _ = exposition(SAMPLES["stats"], "application/openmetrics-text;version=1.0.0", SAMPLE_AT)
     assert b"bgjobd_host_" not in body
+
+
+def test_of_hosts_that_had_the_same_name_metrics_have_the_last() -> None:
+    before = WEB1 | {"state": "left", "slots": 2}
+    now = WEB1 | {"id": 9, "state": "draining", "clock_difference": -7.0}
+    body, _ = exposition(
+        SAMPLES["stats"], "application/openmetrics-text;version=1.0.0", SAMPLE_AT, [now, before]
+    )
+    told = Told(body.decode())
+    assert body.count(b'bgjobd_host_slots{host="web1"}') == 1
+    assert (told.value("host_alive", host="web1"), told.value("host_draining", host="web1")) == (1.0, 1.0)
+    assert told.value("host_clock_difference_seconds", host="web1") == -7.0

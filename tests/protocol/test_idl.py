@@ -277,6 +277,7 @@ def test_every_backoff_has_its_word() -> None:
         ("TestAlerts", {"rule": 1}, "rule"),
         ("HostLost", {}, "name"),
         ("HostLost", {"name": 1}, "name"),
+        ("Drain", {"host": 1}, "host"),
         ("HostAccept", {"name": "web1"}, "name"),
         ("Keys", {}, "queue"),
         ("Keys", {"queue": "default", "after": ""}, "after"),

@@ -299,6 +299,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "MuteAlerts": [{"rule": "paused", "seconds": 0}],
         "TestAlerts": [{}],
         "HostLost": [{"name": "web2"}],
+        "Drain": [{"host": "web2"}],
         "HostAccept": [{}],
         "Keys": [{"queue": "default"}],
         "Stack": [{"id": number} for number in range(1, job_id + len(WAYS))],

@@ -143,6 +143,7 @@ TOLD: Final[Mapping[str, Any]] = {
             "trouble": "the disk is full",
             "left_at": None,
             "lost_at": None,
+            "drained_at": None,
         }
     ],
     "keys": [{"key": "customer:7", "running": 1, "ready": 1, "behind": 2, "next_at": WHEN}],

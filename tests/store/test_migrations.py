@@ -38,7 +38,7 @@ COLUMNS = {
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
         traceback max_rss cpu_user cpu_system output_bytes code_version progress spends_retry
-        error_class host error_group
+        error_class host error_group hook_host hook_called_at
     """,
     "job_logs": "id job_id attempt type message context created_at",
     "schedules": "name definition since cursor paused_at removed_at uid made_by set_by",
@@ -61,7 +61,7 @@ COLUMNS = {
     "queue_turns": "queue priority turn",
     "hosts": """
         id uuid name boot_id term beats seen_at lost_after version schema code_version slots queues classes
-        clock_difference trouble left_at lost_at
+        clock_difference trouble left_at lost_at drained_at drained_by
     """,
     "job_outputs": "job_id number head tail left_out",
     "error_groups": """
@@ -296,6 +296,8 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "valued": 0,
             "host": None,
             "error_group": None,
+            "hook_host": None,
+            "hook_called_at": None,
         },
         "job_logs": {"folded": None, "attempts_allowed": None},
         "queues": {"resumes_at": None},

@@ -23,7 +23,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import deletions, inbox, migrations, news, sql_functions, statements
+from bgjobd.store import deletions, hooks, inbox, migrations, news, sql_functions, statements
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.committed import Stored
@@ -575,6 +575,7 @@ PLANS = [
     (statements.SELECT_LAST_LOG_ID, {}, "job_logs_pkey"),
     (statements.SELECT_RUNNING_ATTEMPTS, {}, "attempts_open"),
     (statements.SELECT_RUNNING_HERE, {"host": 1}, "attempts_of_host"),
+    (hooks.SELECT_OWED, {"host": 1}, "hooks_owed"),
     (statements.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
     (news.SELECT_NEW_ENTRIES, {"after": 100, "count": 500}, "job_logs_pkey"),
     (news.SELECT_UNFINISHED, {"ids": "[7]"}, "background_jobs_pkey"),

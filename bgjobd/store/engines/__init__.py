@@ -83,6 +83,10 @@ class Database(Protocol):
     def locks(self) -> Locks:
         """What keeps other writers away."""
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the host whose transaction has begun is to start nothing new."""
+
     def connection(self) -> Any:
         """A Connection; of SQLite the driver's own."""
 

@@ -173,16 +173,16 @@ class PostgresConnection:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
 
-    def begin(self, guard: str) -> tuple[str, bool]:
-        """Begin a transaction that writes, in one message; by which id the server knows it, and whether this query has
-        found a row.
+    def begin(self, guard: str) -> tuple[str, tuple[Any, ...] | None]:
+        """Begin a transaction that writes, in one message; by which id the server knows it, and the row that this query
+        has found.
         """
         with as_peewees_own:
             cursor = self._open().execute(f"{_BEGIN}; {guard}; {_ITS_ID}", prepare=False)
             cursor.nextset()
-            is_held = cursor.fetchone() is not None
+            found = cursor.fetchone()
             cursor.nextset()
-            return str(cursor.fetchone()[0]), is_held
+            return str(cursor.fetchone()[0]), found
 
     def pipeline(self) -> AbstractContextManager[Any]:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
@@ -278,6 +278,7 @@ class PostgresDatabase:
     """A connection with its transactions."""
 
     distance: Final = 20.0
+    is_drained = False
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._connection = PostgresConnection(address, for_reading)
@@ -320,10 +321,11 @@ class PostgresDatabase:
 
     def begin_writing(self) -> None:
         """Begin a transaction; that its host may still write is asked in the same message."""
-        guard = "SELECT 1" if self._term is None else _GUARD.format(*self._term)
-        self._transaction, may_write = self._connection.begin(guard)
+        guard = "SELECT 0" if self._term is None else _GUARD.format(*self._term)
+        self._transaction, standing = self._connection.begin(guard)
         self._written, self._has_log = (None, 0), False
-        if self._term is not None and not may_write:
+        self.is_drained = standing is not None and bool(standing[0])
+        if self._term is not None and standing is None:
             found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
             is_taken = found is None or found[0] != self._term.number
             raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
@@ -550,8 +552,12 @@ class Postgres:
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _ITS_ID: Final = "SELECT pg_current_xact_id()::text"
-_GUARD: Final = "SELECT 1 FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE"
-"""Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after."""
+_GUARD: Final = """
+    SELECT drained_at IS NOT NULL FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE
+"""
+"""Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after. So does
+who has it drain: it starts nothing after that.
+"""
 
 _SELECT_TERM: Final = "SELECT term FROM hosts WHERE id = %s"
 _LOCK_LOG: Final = f"SELECT pg_advisory_xact_lock({_LOG_LOCK})"

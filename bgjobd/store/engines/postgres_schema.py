@@ -118,6 +118,12 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "CREATE INDEX alerts_told ON alerts (told_at) WHERE told_at IS NOT NULL",
         "CREATE INDEX alerts_end_told ON alerts (end_told_at) WHERE end_told_at IS NOT NULL",
         _table("alert_mutes (rule {text} PRIMARY KEY, until {text} NOT NULL, uid bigint)"),
+        f"ALTER TABLE hosts ADD COLUMN drained_at {_TEXT}",
+        f"ALTER TABLE hosts ADD COLUMN drained_by {_TEXT}",
+        "ALTER TABLE job_attempts ADD COLUMN hook_host bigint",
+        f"ALTER TABLE job_attempts ADD COLUMN hook_called_at {_TEXT}",
+        "CREATE INDEX hooks_owed ON job_attempts (hook_host, job_id, number) "
+        "WHERE hook_host IS NOT NULL AND hook_called_at IS NULL",
     ),
     22: (f"ALTER TABLE background_jobs ADD COLUMN traceparent {_TEXT}",),
 }

@@ -199,6 +199,22 @@ def _add_hosts(commands: Commands) -> None:
     )
 
 
+def _add_drain(commands: Commands) -> None:
+    command = added(
+        commands,
+        "drain",
+        hosts.drain,
+        "bgjob drain",
+        "bgjob drain --host web2",
+        hint="`bgjob hosts` lists them",
+        more="What runs goes on, and what waits is for other hosts, or for the next start of that daemon. "
+        "`bgjob hosts` tells when nothing runs there any more.",
+    )
+    command.add_argument(
+        "--host", metavar="NAME", help="of several hosts; else that of the daemon that is asked"
+    )
+
+
 def _add_outbox(commands: Commands) -> None:
     command = added(
         commands,
@@ -252,6 +268,7 @@ COMMANDS: Final = (
     _add_pause,
     _add_resume,
     _add_hosts,
+    _add_drain,
     _add_outbox,
 )
 

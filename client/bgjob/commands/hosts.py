@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from bgjob import text
-from bgjob.amounts import span_text
+from bgjob.amounts import about_text, span_text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
+
+_LATE: Final = 30.0
+"""Seconds without a word after which it is doubtful that a host hears anything."""
 
 
 def hosts(client: Client, given: argparse.Namespace) -> int:
@@ -47,6 +50,22 @@ def _lost(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json({"name": given.name})
     else:
         screen.say(f"host {name} counts as lost; what it ran runs again as its classes have it")
+    return OK
+
+
+def drain(client: Client, given: argparse.Namespace) -> int:
+    """Have the daemon, or that of another host, start nothing new; what runs goes on. A restart of it undoes that."""
+    told = client.drain(given.host)
+    if given.json:
+        screen.tell_json(told)
+        return OK
+    count = told["running"]
+    left = f"{count} {'attempt goes' if count == 1 else 'attempts go'} on" if count else "nothing runs"
+    screen.say(
+        f"host {text.one_line(told['host'])} starts nothing new, {left}; a restart of its daemon undoes it"
+    )
+    if told["unseen_for"] > _LATE:
+        screen.say(f"it was not seen for {about_text(told['unseen_for'])}, and hears of it once it is back")
     return OK
 
 

@@ -178,6 +178,11 @@ class Sender:
         self._client = _task_clients.hurried_client(daemon, daemon[1] if patience is None else patience)
 
     @property
+    def address(self) -> str | None:
+        """That of a daemon that was named; None for the one of this machine."""
+        return None if self._backend is None else self._backend.daemon[0]
+
+    @property
     def has_just_failed(self) -> bool:
         """Whether the daemon took nothing a moment ago: whoever has much to submit waits for it once."""
         has_just_failed = time.monotonic() < _not_asked_until.get(self._client._path, 0.0)

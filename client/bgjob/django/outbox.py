@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, connections, router
+from django.db import Error, connections, router, transaction
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
@@ -22,11 +22,12 @@ from bgjob.django import flushing
 from bgjob.django.flushing import OnStored, Sender
 from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
-from bgjob.outbox import rows
-from bgjob.outbox.databases import is_missing_table
+from bgjob.outbox import direct, rows
+from bgjob.outbox.databases import is_missing_table, marked
 from bgjob.outbox.flushing import Flushed
-from bgjob.outbox.outboxes import logged
+from bgjob.outbox.outboxes import is_attempt, logged
 from bgjob.outbox.rows import Fate, Row, fate, submission
+from bgjob.outbox.statements import Statement
 from bgjob.words import Status
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def new_row(job: Mapping[str, Any]) -> Row:
 
 
 def submit(row: Row, backend: str, on_stored: OnStored, using: str | None = None) -> None:
-    """Write the row in the transaction that is open, whose commit submits it; where none is, submit it now. `on_stored`
-    hears of the job where it is this process that has done so.
+    """Write the row in the transaction that is open, whose commit submits it, or hand the job over there where a daemon
+    works from this database; where none is open, submit it now. `on_stored` hears of the job where it is this process
+    that has done so.
 
     Raises the RequestError of what is refused for good, where no transaction is open.
     """
@@ -75,6 +77,10 @@ def submit(row: Row, backend: str, on_stored: OnStored, using: str | None = None
         _submit_now(row, sender, on_stored, using)
         return
     _hear_of_missing_stand_in(row)
+    job_id = _try_hand_over(row, sender, using)
+    if job_id is not None:
+        transaction.on_commit(lambda: on_stored(sender.job(job_id)), using=using, robust=True)
+        return
     _write(row, backend, using)
     if connections[using].in_atomic_block:
         flushing.at_commit(row.key, sender, on_stored, using)
@@ -106,6 +112,23 @@ def _hear_of_missing_stand_in(row: Row) -> None:
         call = submission(row)
         with suppress(errors.RequestError):  # that is the row's to meet
             substitute.answer(call._replace(parameters={**call.parameters, "check_only": True}).request)
+
+
+def _try_hand_over(row: Row, sender: Sender, using: str) -> int | None:
+    """The id of the job, where a daemon works from this very database and takes it in the transaction; else None."""
+    connection = connections[using]
+    if connection.vendor != "postgresql" or not direct.may_be(sender.address):
+        return None
+    place = tuple([connection.settings_dict.get(name) for name in ("HOST", "PORT", "NAME", "USER")])
+    found = direct.LOOKS.try_known(place) or direct.LOOKS.note(place, [_asked(direct.LOOK, using)])
+    return _asked(direct.submission(row), using)[0] if direct.takes(found, row, is_attempt()) else None
+
+
+def _asked(statement: Statement, using: str) -> Any:
+    """The row that a statement gives."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(marked(statement.sql, "format"), statement.values)
+        return cursor.fetchone()
 
 
 def _write(row: Row, backend: str, using: str) -> None:

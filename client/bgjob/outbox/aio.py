@@ -10,9 +10,17 @@ from bgjob.aio import AsyncClient
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
+from bgjob.outbox import direct
 from bgjob.outbox.databases import AsyncDatabase, async_database_of
 from bgjob.outbox.flushing import Flushed, Steps
-from bgjob.outbox.outboxes import BaseOutbox, is_daemon_away, logged, not_flushed, whose_table
+from bgjob.outbox.outboxes import (
+    BaseOutbox,
+    is_attempt,
+    is_daemon_away,
+    logged,
+    not_flushed,
+    whose_table,
+)
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
@@ -39,9 +47,25 @@ class AsyncOutbox(BaseOutbox):
         now = datetime.now(UTC)
         database = async_database_of(connection)
         row = self._row(class_name, method_name, parameters, retry_count, options, now)
+        if direct.takes(await self._found(database), row, is_attempt()):
+            await database.run(direct.submission(row))
+            return row.key
+        self._keep(row)
         with whose_table():
             await database.run(database.dialect.insert(row, now))
         return row.key
+
+    async def _found(self, database: AsyncDatabase) -> direct.Found:
+        found = self._try_found(database)
+        return found or direct.LOOKS.note(database.place, await database.run(direct.LOOK))
+
+    async def _has_table(self, database: AsyncDatabase) -> bool:
+        """See `Outbox`."""
+        found = self._try_found(database)
+        if found is None:
+            found = await self._found(database)
+            await database.run(Turn.COMMIT)
+        return found.has_table or not found.is_direct
 
     async def flush(self, connection: Any) -> Flushed:
         """See `Outbox.flush`."""
@@ -49,6 +73,8 @@ class AsyncOutbox(BaseOutbox):
         steps = self._steps(database)
         client = self._client = self._client or AsyncClient(self._address, timeout=self._timeout)
         try:
+            if not await self._has_table(database):
+                return Flushed()
             flushed = await _carried_out(steps, database, client)
         except Exception as error:
             flushed = not_flushed(error)

@@ -4,7 +4,7 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,10 @@ class Database(Protocol):
     dialect: Dialect
 
     @property
+    def place(self) -> Hashable:
+        """Which database it is, and as whom: the same for all connections of a pool."""
+
+    @property
     def is_in_transaction(self) -> bool:
         """Whether something is still to be committed or rolled back."""
 
@@ -32,6 +36,9 @@ class AsyncDatabase(Protocol):
     """The same of an async connection."""
 
     dialect: Dialect
+
+    @property
+    def place(self) -> Hashable: ...
 
     @property
     def is_in_transaction(self) -> bool: ...
@@ -104,6 +111,7 @@ def is_of_other_table(error: BaseException) -> bool:
 
 class _Sqlite:
     dialect = SQLITE
+    place = None
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -140,6 +148,11 @@ class _BasePsycopg:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    @property
+    def place(self) -> Hashable:
+        info = self._connection.info
+        return info.host, info.port, info.dbname, info.user
 
     @property
     def is_in_transaction(self) -> bool:
@@ -190,6 +203,10 @@ class _BaseSqlAlchemy:
         if name not in DIALECTS:
             raise TypeError(f"an outbox is kept in {' or '.join(DIALECTS)}, not in {name}")
         self.dialect = DIALECTS[name]
+
+    @property
+    def place(self) -> Hashable:
+        return self._bind.engine.url, id(self._bind.engine)
 
     @property
     def is_in_transaction(self) -> bool:

@@ -24,10 +24,11 @@ from bgjob.errors import (
     ShuttingDownError,
     TableOfDjangoError,
 )
-from bgjob.outbox import flushing
+from bgjob.outbox import direct, flushing
 from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_of_other_table, is_trouble
 from bgjob.outbox.flushing import Bookmark, Flush, Flushed, Step, Steps
 from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
+from bgjob.outbox.statements import POSTGRESQL
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
@@ -61,13 +62,22 @@ class BaseOutbox:
         options: Options,
         now: datetime,
     ) -> Row:
-        """A new one, of which this process keeps the key."""
-        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        row = new_row(job, None, None, now)
+        """A new one."""
+        return new_row(
+            calls.job_of(class_name, method_name, parameters, retry_count, options), None, None, now
+        )
+
+    def _keep(self, row: Row) -> None:
+        """That this process has written it."""
         if len(self._own) >= MOST_OWN:
             self._own.pop(next(iter(self._own)), None)
         self._own[row.key] = time.monotonic()
-        return row
+
+    def _try_found(self, database: Database | AsyncDatabase) -> direct.Found | None:
+        """What is known of the database; None where somebody has to look."""
+        if database.dialect is not POSTGRESQL or not direct.may_be(self._address):
+            return direct.NOTHING
+        return direct.LOOKS.try_known(database.place)
 
     def _steps(self, database: Database | AsyncDatabase) -> Steps:
         """Those of a flush. Raises OpenTransactionError."""
@@ -105,8 +115,8 @@ class Outbox(BaseOutbox):
         retry_count: int = 0,
         **options: Unpack[Options],
     ) -> str:
-        """Write a job into the table, in the connection's transaction; its idempotency key, by which the daemon knows
-        it once it was submitted.
+        """Write a job into the table, in the connection's transaction, or, where a daemon works from this database,
+        hand it over there; its idempotency key, by which the daemon knows it once it was submitted.
 
         Options are those of `bgjob.run_background_job`, but for that key; a delay begins now. Nothing is asked of the
         daemon. Raises TypeError, and InvalidParametersError or TooLargeError for what no daemon takes;
@@ -115,21 +125,39 @@ class Outbox(BaseOutbox):
         now = datetime.now(UTC)
         database = database_of(connection)
         row = self._row(class_name, method_name, parameters, retry_count, options, now)
+        if direct.takes(self._found(database), row, is_attempt()):
+            database.run(direct.submission(row))
+            return row.key
+        self._keep(row)
         with whose_table():
             database.run(database.dialect.insert(row, now))
         return row.key
+
+    def _found(self, database: Database) -> direct.Found:
+        found = self._try_found(database)
+        return found or direct.LOOKS.note(database.place, database.run(direct.LOOK))
+
+    def _has_table(self, database: Database) -> bool:
+        """Whether there may be anything to flush; no transaction is open."""
+        found = self._try_found(database)
+        if found is None:
+            found = self._found(database)
+            database.run(Turn.COMMIT)
+        return found.has_table or not found.is_direct
 
     def flush(self, connection: Any) -> Flushed:
         """Submit what this process has written, once it is committed, and up to 100 rows that others have left.
 
         A row stays, which costs a line of the log and no error, where the daemon takes it not now, where it refuses it
         for good, with the reason, and where the database is away: the commit has succeeded. Raises OpenTransactionError
-        before the commit.
+        before the commit. Where a daemon works from the database itself, and it has no table, there is nothing to do.
         """
         database = database_of(connection)
         steps = self._steps(database)
         client = self._client = self._client or Client(self._address, timeout=self._timeout)
         try:
+            if not self._has_table(database):
+                return Flushed()
             flushed = carried_out(steps, run_by(database), partial(answer, client))
         except Exception as error:
             flushed = not_flushed(error)

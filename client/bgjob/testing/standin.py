@@ -373,6 +373,7 @@ class Recorder:
             "trouble",
             "left_at",
             "lost_at",
+            "drained_at",
         )
         return dict.fromkeys(unset) | {
             "name": socket.gethostname() or "localhost",

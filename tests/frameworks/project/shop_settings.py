@@ -20,7 +20,7 @@ if "SHOP_POSTGRESQL" in os.environ:
     server = {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": os.environ["SHOP_POSTGRESQL"],
-        "USER": "shop",
+        "USER": os.environ.get("SHOP_USER", "shop"),
     }
     DATABASES = {name: {**server, "NAME": os.environ[f"SHOP_{name.upper()}"]} for name in DATABASES}
 TASKS = {
