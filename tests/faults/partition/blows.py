@@ -121,7 +121,7 @@ def _stop_both(round: Round) -> None:
     since = time.monotonic()
     round.host.signal(signal.SIGSTOP, with_servers=True)
     try:
-        round.until_lost(longest=6.0)
+        round.until_lost(longest=12.0)
     finally:
         round.host.signal(signal.SIGCONT, with_servers=True)
         round.standstills.append(Standstill(round.host.name, since, time.monotonic() + _ENDING))
@@ -131,7 +131,7 @@ def _kill_both(round: Round) -> None:
     since = time.monotonic()
     round.host.signal(signal.SIGSTOP, signal.SIGKILL, with_servers=True)
     try:
-        round.until_lost(longest=6.0)
+        round.until_lost(longest=12.0)
     finally:
         round.host.start()
         eventually(round.host.running.answers, _PATIENCE)

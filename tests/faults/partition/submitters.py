@@ -23,6 +23,7 @@ KINDS: Final[tuple[tuple[int, str, str, Mapping[str, Any]], ...]] = (
     (4, OFTEN, "pulse", {"seconds": 4.0, "manner": "leave"}),
     (3, OFTEN, "pulse", {"seconds": 9.0, "manner": "stay"}),
     (2, OFTEN, "pulse", {"seconds": 6.0, "manner": "finish"}),
+    (2, OFTEN, "pulse", {"seconds": 20.0, "manner": "leave"}),
     (2, ONCE, "quick", {}),
     (3, ONCE, "pulse", {"seconds": 3.0, "manner": "leave"}),
 )
