@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 import psycopg
+import pytest
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.config import loading
@@ -61,6 +62,7 @@ def address(servers: tuple[PostgreSQL, ...], name: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_once(tmp_path: Path) -> None:
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     with server(ACKNOWLEDGED) as primary, standby(primary) as heir:
@@ -70,7 +72,9 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
         with daemon(tmp_path, settings, books.marked(tmp_path), environ, books.MODULES) as running:
             with running.client() as client:
                 given = {"ledger": str(ledger), "path": str(go)}
-                waiting = client.run_background_job(books.LEDGERED, "wait_for", given).id
+                waiting = client.run_background_job(
+                    books.LEDGERED, "wait_for", given, idempotency_key="waiting"
+                ).id
             with Submitter(running, ledger) as submitter:
                 eventually(lambda: len(submitter.acknowledged) > 20)
                 primary.stop(signal.SIGQUIT)
@@ -79,14 +83,15 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
                 eventually(lambda: len(submitter.acknowledged) > len(before) + 20)
             go.touch()
             found = loading.load(running.config, environ, is_root=False)
-            ids = {waiting, *submitter.acknowledged.values()}
+            acknowledged = {"waiting": waiting, **submitter.acknowledged}
+            ids = set(acknowledged.values())
             eventually(lambda: books.is_settled(found, ids))
             assert running.process is not None
             eventually(
                 lambda: not books.complaints(found, ids, None, running.process and running.process.pid)
             )
             assert started(ledger) == sorted(ids)
-            assert keys(heir, name) == submitter.acknowledged
+            assert keys(heir, name) == acknowledged
             with running.client() as client:
                 assert client.stats()["storage_trouble"] is None
                 assert client.host_accept() is False

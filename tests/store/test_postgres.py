@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from peewee import DataError, IntegrityError, OperationalError
+from peewee import DataError, IntegrityError, InternalError, OperationalError
 
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
@@ -496,6 +496,16 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
             assert reader.answer(lambda reader: reader.job(1)) is not None
     store.close()
     store.open()
+
+
+def test_a_reader_takes_an_address_that_wants_a_server_which_can_be_written_and_writes_nothing(
+    store: Store,
+) -> None:
+    place = Postgres(f"{store.state_dir.address} target_session_attrs=read-write")
+    with closing(place.open_for_reading()) as database:
+        assert database.execute_sql("SELECT count(*) FROM background_jobs").fetchone() == (0,)
+        with pytest.raises(InternalError, match="read-only transaction"):
+            database.execute_sql("DELETE FROM background_jobs")
 
 
 def test_very_many_rows_come_a_part_at_a_time_beside_other_questions(store: Store) -> None:

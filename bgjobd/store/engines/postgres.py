@@ -55,7 +55,12 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
 }
-_OF_READERS: Final = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
+_OF_READERS: Final = {"statement_timeout": "60s"}
+_READ_ONLY_FROM_HERE: Final = "SET default_transaction_read_only = on"
+"""Not among the settings of a connection that is made: with these no server would be one that can be written, should
+the address ask for that (`target_session_attrs`).
+"""
+
 _KEEPALIVES: Final = {
     "keepalives_idle": 10,
     "keepalives_interval": 10,
@@ -251,6 +256,8 @@ class PostgresConnection:
                 options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
                 **_KEEPALIVES,
             )
+            if self._for_reading:
+                connection.execute(_READ_ONLY_FROM_HERE)
         except psycopg.Error as error:
             raise OperationalError(error, " ".join(str(error).split())) from error  # of several lines
         adapters = connection.adapters

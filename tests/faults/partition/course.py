@@ -67,7 +67,7 @@ class Outcome:
             yield f"  {len(struck):5}  {blow}; {sum(one.was_lost for one in struck)} times lost"
         yield f"acknowledged: {self.acknowledged:,} jobs; of all that are stored {_told(self.jobs)}"
         yield f"attempts: {self.attempts.total():,}; {_told(self.attempts)}"
-        yield f"twice at once, by case 4(a) alone: {self.twice} jobs"
+        yield f"twice at once, for daemon and fork server stood still: {self.twice} jobs"
         yield f"from the last that a lost attempt did to the next one's start elsewhere: {_spread(self.margins)}"
         after = "not within the limit" if self.settled_after is None else f"after {self.settled_after:.1f} s"
         yield f"settled: {after}"
