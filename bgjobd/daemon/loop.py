@@ -171,6 +171,7 @@ class Daemon:
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
+        self.fence.on_change = self._on_change_of_fence
         self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
         self.retention.start(newest_entry, leapt_at)
         self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
@@ -279,9 +280,14 @@ class Daemon:
         self._open_lanes()
         self._notifier.status(self.inspection.status)
 
+    def _on_change_of_fence(self) -> None:
+        """This host is cut off, so that nothing may start, or is so no more."""
+        self._on_change()
+        self._outbox.send(Look())
+
     def _open_lanes(self) -> None:
-        """Let the writer grant slots if there is a fork server and nobody wants an end."""
-        is_open = self.supervisor.can_start and self._closing is None
+        """Let the writer grant slots if there is a fork server, nobody wants an end, and the host is not cut off."""
+        is_open = self.supervisor.can_start and self._closing is None and not self.fence.is_over
         kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
         self._writer.lanes = self.lanes.without(kept_back) if is_open else self.lanes.closed()
 

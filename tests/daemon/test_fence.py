@@ -147,6 +147,16 @@ def test_a_host_that_is_cut_off_ends_what_others_may_repeat_and_nothing_else(tmp
         )
 
 
+def test_nothing_is_claimed_while_the_host_is_cut_off(tmp_path: Path) -> None:
+    with shared(tmp_path) as running, running.client() as client:
+        cut(running)
+        eventually(lambda: any("cut off from the database" in line for line in running.lines()))
+        job = client.run_background_job(PROBE, "echo", {"value": 1})
+        assert client.get(job.id).snapshot["attempts"] == []
+        mend(running)
+        assert [attempt["outcome"] for attempt in job.wait(20)["attempts"]] == ["completed"]
+
+
 def test_who_does_not_leave_is_killed_after_the_classes_grace(tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     with shared(tmp_path) as running, running.client() as client:
