@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -76,10 +77,14 @@ class Outcome:
         yield from (f"  {finding}" for finding in self.findings)
 
 
-def partition(directory: Path, blows: Sequence[Blow], seed: int, hosts: int = 2) -> Outcome:
-    """Strike these blows, a round each, at so many hosts in this directory, whatever of which is left is ended."""
+def partition(
+    directory: Path, blows: Sequence[Blow], seed: int, hosts: int = 2, longest: float = math.inf
+) -> Outcome:
+    """Strike these blows, a round each, at so many hosts in this directory, while they have jobs of at most `longest`
+    seconds. Whatever of it is left is ended.
+    """
     with site(directory, hosts) as made:
-        submitters = Submitters(made, seed, SUBMITTERS)
+        submitters = Submitters(made, seed, SUBMITTERS, longest)
         course = _Course(made, random.Random(f"{seed}.rounds"))
         submitters.start()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -32,10 +33,11 @@ KINDS: Final[tuple[tuple[int, str, str, Mapping[str, Any]], ...]] = (
 
 class Submitters:
     """What all of them have done; `acknowledged` maps each idempotency key to the id that was answered, `cancelled` has
-    the jobs whose end somebody has asked for.
+    the jobs whose end somebody has asked for. None of their jobs takes longer than `longest` seconds.
     """
 
-    def __init__(self, site: Site, seed: int, count: int) -> None:
+    def __init__(self, site: Site, seed: int, count: int, longest: float = math.inf) -> None:
+        self._kinds = [kind for kind in KINDS if kind[3].get("seconds", 0.0) <= longest]
         self.acknowledged: dict[str, int] = {}
         self.cancelled: set[int] = set()
         self.troubles: Counter[str] = Counter()
@@ -66,7 +68,7 @@ class Submitters:
         turn = 0
         while not self._is_over.wait(chance.expovariate(2.0)):
             turn += 1
-            _, class_name, method, given = chance.choices(KINDS, [kind[0] for kind in KINDS])[0]
+            _, class_name, method, given = chance.choices(self._kinds, [kind[0] for kind in self._kinds])[0]
             call = class_name, method, {"ledger": str(self._site.ledger), **given}
             self._insist(chance, f"{own}.{turn}", call)
             if chance.random() < 0.05:
