@@ -220,14 +220,15 @@ def server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Postg
 
 
 @contextmanager
-def standby(primary: PostgreSQL) -> Iterator[PostgreSQL]:
-    """One that follows this server, which from now on acknowledges nothing that the other has not, where its
-    `synchronous_commit` is so.
+def standby(primary: PostgreSQL, is_awaited: bool = True) -> Iterator[PostgreSQL]:
+    """One that follows this server. Where it `is_awaited` that acknowledges nothing from now on that the other has not,
+    if its `synchronous_commit` is so.
     """
     with _placed() as made:
         made.copy(primary)
         made.start()
-        primary.wait_for_standby()
+        if is_awaited:
+            primary.wait_for_standby()
         yield made
 
 

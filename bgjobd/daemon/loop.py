@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
@@ -360,6 +360,15 @@ class Daemon:
     def _on_silence(self, seconds: float) -> None:
         self.health.note_silence(seconds)
         self._notifier.status(self.inspection.status)
+        if self.hosts.term is not None:
+            self.background.start(self._end_standing())
+
+    async def _end_standing(self) -> None:
+        """Where another host is cut off, or stands still, amid a transaction, all others wait for its locks."""
+        with suppress(RequestError):
+            ended = await self.readers.read(lambda reader: reader.end_standing())
+            if ended:
+                self.say(EntryType.FAILURE, _STOOD_STILL)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""
@@ -374,6 +383,11 @@ class Daemon:
             self.schedules.on_commit()
         self._note_time()
         self._notifier.status(self.inspection.status)
+
+
+_STOOD_STILL: Final = (
+    "the database was held up by a daemon that is cut off, or stands still, amid a transaction: its session is ended"
+)
 
 
 async def _nothing_came_in(_: int) -> bool:

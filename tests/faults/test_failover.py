@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from bgjob import Client
 from bgjob.errors import StorageUnavailableError
 from bgjobd.config import loading
 from tests.daemon.running import RunningDaemon, daemon
@@ -20,6 +22,8 @@ from tests.support import eventually
 
 ACKNOWLEDGED: Final = {"synchronous_commit": "remote_apply"}
 """What is acknowledged is to be found at the standby."""
+
+OFTEN: Final = '[hosts]\nbeat = "250ms"'
 
 
 class Submitter:
@@ -68,8 +72,9 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
     with server(ACKNOWLEDGED) as primary, standby(primary) as heir:
         name = primary.database()
         environ = address((primary, heir), name)
-        settings = f'{books.SETTINGS}[hosts]\nbeat = "250ms"'
-        with daemon(tmp_path, settings, books.marked(tmp_path), environ, books.MODULES) as running:
+        with daemon(
+            tmp_path, f"{books.SETTINGS}{OFTEN}", books.marked(tmp_path), environ, books.MODULES
+        ) as running:
             with running.client() as client:
                 given = {"ledger": str(ledger), "path": str(go)}
                 waiting = client.run_background_job(
@@ -95,6 +100,46 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
             with running.client() as client:
                 assert client.stats()["storage_trouble"] is None
                 assert client.host_accept() is False
+
+
+@pytest.mark.long
+def test_after_a_failover_that_has_lost_something_nothing_starts_until_somebody_accepts_it(
+    tmp_path: Path,
+) -> None:
+    ledger = {"ledger": str(tmp_path / "ledger")}
+    with server() as primary, standby(primary, is_awaited=False) as heir:
+        name = primary.database()
+        environ = address((primary, heir), name)
+        with (
+            daemon(tmp_path, f"{books.SETTINGS}{OFTEN}", environ=environ, modules=books.MODULES) as running,
+            running.client() as client,
+        ):
+            kept = client.run_background_job(books.LEDGERED, "quick", ledger, idempotency_key="kept")
+            eventually(lambda: try_keys(heir, name) == {"kept": kept.id})
+            heir.stop()
+            client.run_background_job(books.LEDGERED, "quick", ledger, idempotency_key="lost").result(20)
+            primary.stop(signal.SIGQUIT)
+            heir.start()
+            heir.promote()
+            eventually(lambda: "has gone back" in (try_trouble(client) or ""))
+            again = client.run_background_job(books.LEDGERED, "quick", ledger, idempotency_key="lost")
+            assert again.refresh()["status"] == "pending"
+            assert client.host_accept() is True
+            assert again.wait(20)["status"] == "completed"
+
+
+def try_keys(heir: PostgreSQL, name: str) -> dict[str, int]:
+    """None as long as the standby has not got that far."""
+    with suppress(psycopg.Error):
+        return keys(heir, name)
+    return {}
+
+
+def try_trouble(client: Client) -> str | None:
+    """What the daemon says of its database; None where it cannot even be read."""
+    with suppress(StorageUnavailableError):
+        return str(client.stats()["storage_trouble"])
+    return None
 
 
 def started(ledger: Path) -> list[int]:

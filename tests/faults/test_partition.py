@@ -81,7 +81,7 @@ def test_each_blow_is_drawn_as_often_as_each_other_and_a_seed_draws_the_same() -
     assert blows != drawn(2 * len(Blow), seed=4)
 
 
-SHORT = (Blow.PAUSE_LOST, Blow.COMMITS)
+SHORT = (Blow.PAUSE_AMID_LOST, Blow.COMMITS)
 
 
 @pytest.mark.timeout(400)

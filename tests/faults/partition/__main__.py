@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.faults.partition.blows import Blow
 from tests.faults.partition.course import drawn, partition
 
 
@@ -35,7 +36,9 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run partition", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="how many; 15 where not given: each blow once")
+    parser.add_argument(
+        "--rounds", type=int, default=len(Blow), help="how many; each blow once where not given"
+    )
     parser.add_argument("--hosts", type=int, default=2, help="at one database; 2 where not given")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of blows and moments")
     return parser

@@ -28,6 +28,7 @@ class Blow(StrEnum):
     CUT_LOST = "cut off, lost"
     PAUSE = "its messages held up, for a moment"
     PAUSE_LOST = "its messages held up, lost"
+    PAUSE_AMID_LOST = "its messages held up from a COMMIT on, lost"
     DELAY = "each message late"
     STOP_DAEMON = "the daemon stopped, for a moment"
     STOP_DAEMON_LOST = "the daemon stopped, lost"
@@ -91,6 +92,22 @@ def _pause(round: Round, wait: Callable[[], None]) -> None:
         wait()
     finally:
         round.host.proxy.resume()
+
+
+def _pause_amid(round: Round) -> None:
+    """It holds locks that the others wait for: its entries are in the log, and the COMMIT behind them is not there."""
+    proxy = round.host.proxy
+
+    def pause() -> None:
+        proxy.loses = lambda: None
+        proxy.pause()
+
+    proxy.loses = pause
+    try:
+        round.until_lost()
+    finally:
+        proxy.loses = lambda: None
+        proxy.resume()
 
 
 def _delay(round: Round) -> None:
@@ -172,6 +189,7 @@ _BLOWS: Final[dict[Blow, Callable[[Round], None]]] = {
     Blow.CUT_LOST: lambda round: _cut(round, round.until_lost),
     Blow.PAUSE: lambda round: _pause(round, round.short),
     Blow.PAUSE_LOST: lambda round: _pause(round, round.until_lost),
+    Blow.PAUSE_AMID_LOST: _pause_amid,
     Blow.DELAY: _delay,
     Blow.STOP_DAEMON: lambda round: _stop_daemon(round, round.short),
     Blow.STOP_DAEMON_LOST: lambda round: _stop_daemon(round, round.until_lost),

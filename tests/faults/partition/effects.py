@@ -94,12 +94,16 @@ class Evidence:
         )
 
     def margins(self) -> list[float]:
-        """Seconds from the last that a lost attempt did to the first that the next one did, where hosts differ."""
-        spans = self.spans()
+        """Seconds from the last that a lost attempt did to the first that the next one did, where hosts differ, and
+        nothing has to be explained.
+        """
+        spans, explained = self.spans(), {one.job for one in self.overlaps() if self.is_explained(one)}
         return [
             spans[job, b].first - spans[job, a].last
             for job, a, b in _consecutive(spans)
-            if self._host(job, a) != self._host(job, b) and self.attempts[job, a].outcome == "lost"
+            if self._host(job, a) != self._host(job, b)
+            and self.attempts[job, a].outcome == "lost"
+            and job not in explained
         ]
 
     def findings(self) -> Iterator[str]:
