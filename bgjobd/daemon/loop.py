@@ -386,7 +386,8 @@ class Daemon:
 
 
 _STOOD_STILL: Final = (
-    "the database was held up by a daemon that is cut off, or stands still, amid a transaction: its session is ended"
+    "the database was held up by a daemon that is cut off, or stands still, amid a transaction: "
+    "its session was ended"
 )
 
 
