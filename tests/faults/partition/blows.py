@@ -15,7 +15,7 @@ from tests.faults.partition.site import GRACE, LOST_AFTER, Host, Site
 from tests.proxy import Lost
 from tests.support import eventually
 
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 120.0
 _LONGEST_SHORT: Final = LOST_AFTER / 2 - 0.5
 _ENDING: Final = GRACE + 4.0
 """Seconds that a host which goes on may take to end what it ran; on a busy machine."""

@@ -24,7 +24,7 @@ from tests.faults.partition.submitters import Submitters
 from tests.support import eventually
 
 SUBMITTERS: Final = 4
-_PATIENCE: Final = 90.0
+_PATIENCE: Final = 120.0
 _SETTLING: Final = 180.0
 _DONE: Final = "Background job completed processing"
 

@@ -36,7 +36,7 @@ _SETTINGS: Final = f"""
 [limits]
 stop_grace = "{GRACE:g}s"
 [hosts]
-beat = "500ms"
+beat = "1s"
 lost_after = "{LOST_AFTER:g}s"
 """
 _PATIENCE: Final = 5.0
