@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import shutil
 import signal
@@ -20,7 +21,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-partition-"))
     try:
-        outcome = partition(directory, drawn(given.rounds, given.seed), given.seed, given.hosts)
+        blows = drawn(given.rounds, given.seed)
+        outcome = partition(directory, blows, given.seed, given.hosts, seconds=given.seconds)
     except KeyboardInterrupt:
         shutil.rmtree(directory)
         return 130
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, default=len(Blow), help="how many; each blow once where not given"
     )
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no round begins")
     parser.add_argument("--hosts", type=int, default=2, help="at one database; 2 where not given")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of blows and moments")
     return parser

@@ -78,11 +78,17 @@ class Outcome:
 
 
 def partition(
-    directory: Path, blows: Sequence[Blow], seed: int, hosts: int = 2, longest: float = math.inf
+    directory: Path,
+    blows: Sequence[Blow],
+    seed: int,
+    hosts: int = 2,
+    longest: float = math.inf,
+    seconds: float = math.inf,
 ) -> Outcome:
     """Strike these blows, a round each, at so many hosts in this directory, while they have jobs of at most `longest`
-    seconds. Whatever of it is left is ended.
+    seconds; after so many `seconds` no more. Whatever of it is left is ended.
     """
+    end = time.monotonic() + seconds
     with site(directory, hosts) as made:
         submitters = Submitters(made, seed, SUBMITTERS, longest)
         course = _Course(made, random.Random(f"{seed}.rounds"))
@@ -90,7 +96,7 @@ def partition(
         try:
             for blow in blows:
                 course.strike(blow)
-                if course.findings:
+                if course.findings or time.monotonic() >= end:
                     break
         finally:
             submitters.stop()
