@@ -67,6 +67,7 @@ def address(servers: tuple[PostgreSQL, ...], name: str) -> dict[str, str]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_once(tmp_path: Path) -> None:
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     with server(ACKNOWLEDGED) as primary, standby(primary) as heir:
@@ -103,6 +104,7 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_after_a_failover_that_has_lost_something_nothing_starts_until_somebody_accepts_it(
     tmp_path: Path,
 ) -> None:
