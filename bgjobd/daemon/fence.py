@@ -48,6 +48,7 @@ class Fence:
     def serve(self, stop: Callable[[], None], say: Callable[[EntryType, str], None]) -> None:
         """From now on `stop` ends what others may repeat, for all of it is known."""
         self._stop, self._say = stop, say
+        self._is_unwritable = False  # of which nobody was told yet
         self._mind()
 
     def move(self, sent_at: float) -> None:

@@ -370,6 +370,32 @@ def test_a_fence_that_cannot_be_written_is_told_once_and_held_here_all_the_same(
     asyncio.run(check())
 
 
+def test_a_fence_that_could_not_be_written_before_anybody_was_told_is_told(tmp_path: Path) -> None:
+    async def check() -> None:
+        fence, told = Fence(tmp_path / "gone" / "fence", 600.0), Told()
+        fence.start(told.end)
+        fence.move(own_time())
+        fence.serve(told.end, told.say)
+        fence.move(own_time())
+        assert len(told.said) == 1
+        fence.close()
+
+    asyncio.run(check())
+
+
+def test_a_fence_that_is_over_says_so_and_is_no_more_once_it_is_moved(tmp_path: Path) -> None:
+    async def check() -> None:
+        with minded(tmp_path / "fence", 600.0) as (fence, told):
+            changes: list[bool] = []
+            fence.on_change = lambda: changes.append(fence.is_over)
+            fence.move(own_time() - 400.0)
+            fence.move(own_time())
+            fence.move(own_time())
+            assert (changes, told.ended) == ([True, False], 1)
+
+    asyncio.run(check())
+
+
 def test_without_other_hosts_a_fence_does_nothing() -> None:
     async def check() -> None:
         fence, told = Fence(None, None), Told()
