@@ -104,7 +104,10 @@ async def running(
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             is_restored = await start.prepare(engine)
             with errors_named(engine):
+                sent_at = time.clock_gettime(time.CLOCK_BOOTTIME)
                 joined = _join(engine, config)
+                if joined is not None:  # from now on others count
+                    fence.move(sent_at)
                 if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
                     left.end()
                     await left.wait(notifier.more_time)

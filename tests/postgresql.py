@@ -12,8 +12,10 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pwd import getpwnam
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
@@ -63,9 +65,12 @@ _SETTINGS: Final = {
 class PostgreSQL:
     """`directory` is where its socket is, the `host` of a connection; each database that is asked for is a new one."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(
+        self, directory: Path, programs: Path, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.directory = directory
         self._programs = programs
+        self._settings = {**_SETTINGS, **settings}
         self._process: subprocess.Popen[bytes] | None = None
         self.numbers = itertools.count(1)
         self._has_template = False
@@ -78,7 +83,7 @@ class PostgreSQL:
             if not data.exists():
                 words = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={USER}")
                 self._run("initdb", *words, f"--pgdata={data}", stdout=log, stderr=log).wait()
-            words = (f"-c{name}={value}" for name, value in _SETTINGS.items())
+            words = (f"-c{name}={value}" for name, value in self._settings.items())
             self._process = self._run(
                 "postgres", f"-D{data}", f"-k{self.directory}", *words, stdout=log, stderr=log
             )
@@ -97,11 +102,36 @@ class PostgreSQL:
         return True
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it at once, whoever is connected; by SIGQUIT without a last checkpoint, too."""
+        """End it at once, whoever is connected; by SIGQUIT as if it had crashed, so without a last checkpoint."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(20)
             self._process = None
+
+    def copy(self, primary: PostgreSQL) -> None:
+        """Have what this one has, and follow it once it is started."""
+        words = (
+            f"--dbname={primary.dsn('postgres')}",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
+        with (self.directory / "log").open("ab") as log:
+            code = self._run(
+                "pg_basebackup", *words, f"--pgdata={self.directory / 'data'}", stdout=log, stderr=log
+            ).wait()
+        if code != 0:
+            raise RuntimeError((self.directory / "log").read_text())
+
+    def wait_for_standby(self) -> None:
+        """From now on a commit is one once whoever follows has it."""
+        self._order("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._order("SELECT pg_reload_conf()")
+        eventually(lambda: self._ask("SELECT sync_state = 'sync' FROM pg_stat_replication") == (True,))
+
+    def promote(self) -> None:
+        """Follow nobody any more, and take what is to be written."""
+        self._order("SELECT pg_promote()")
 
     def dsn(self, name: str) -> str:
         """What leads to a database of it."""
@@ -145,6 +175,12 @@ class PostgreSQL:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 
+    def _ask(self, statement: str) -> tuple[Any, ...] | None:
+        import psycopg
+
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            return connection.execute(statement).fetchone()
+
     def _run(self, program: str, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [self._programs / program, *arguments], cwd=self.directory, **streams, **self._as
@@ -181,21 +217,46 @@ class Places:
         return name
 
 
+@contextmanager
+def server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[PostgreSQL]:
+    """One that runs meanwhile, with these settings beside those of all."""
+    with _placed(settings) as made:
+        made.start()
+        yield made
+
+
+@contextmanager
+def standby(primary: PostgreSQL, is_awaited: bool = True) -> Iterator[PostgreSQL]:
+    """One that follows this server. Where it `is_awaited` that acknowledges nothing from now on that the other has not,
+    if its `synchronous_commit` is so.
+    """
+    with _placed() as made:
+        made.copy(primary)
+        made.start()
+        if is_awaited:
+            primary.wait_for_standby()
+        yield made
+
+
+@contextmanager
+def _placed(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[PostgreSQL]:
+    directory = Path(tempfile.mkdtemp(prefix="bgjobd-postgresql-"))
+    made = PostgreSQL(directory, _programs(), settings)
+    if os.getuid() == 0:
+        os.chown(directory, made._as["user"], made._as["group"])
+    directory.chmod(0o755)
+    try:
+        yield made
+    finally:
+        made.stop(signal.SIGQUIT)
+        shutil.rmtree(directory)
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """One for all tests of the process."""
-    programs = _programs()
-    directory = Path(tempfile.mkdtemp(prefix="bgjobd-postgresql-"))
-    server = PostgreSQL(directory, programs)
-    if os.getuid() == 0:
-        os.chown(directory, server._as["user"], server._as["group"])
-    directory.chmod(0o755)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop(signal.SIGQUIT)
-        shutil.rmtree(directory)
+    with server() as made:
+        yield made
 
 
 def _programs() -> Path:

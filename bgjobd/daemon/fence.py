@@ -21,12 +21,16 @@ _UNFINISHED = ".new"
 class Fence:
     """The daemon's side. `lost_after` in seconds, None where others never take over by themselves; without a `path`
     there are no others, and all of this does nothing.
+
+    While it `is_over` nothing may start; who wants to hear of that, and of its end, sets `on_change`.
     """
 
     def __init__(self, path: Path | None, lost_after: float | None) -> None:
         self._path, self._lost_after = path, lost_after
         self._alarm = None if path is None else host_fence.Alarm()
         self._until = self._wakes_at = math.inf
+        self.is_over = False
+        self.on_change: Callable[[], None] = lambda: None
         self._is_unwritable = False
         self._stop: Callable[[], None] = lambda: None
         self._say: Callable[[EntryType, str], None] = lambda type, text: None
@@ -44,6 +48,7 @@ class Fence:
     def serve(self, stop: Callable[[], None], say: Callable[[EntryType, str], None]) -> None:
         """From now on `stop` ends what others may repeat, for all of it is known."""
         self._stop, self._say = stop, say
+        self._is_unwritable = False  # of which nobody was told yet
         self._mind()
 
     def move(self, sent_at: float) -> None:
@@ -55,7 +60,7 @@ class Fence:
             return
         self._until = rules.until(self._alarm.machine_time(sent_at), self._lost_after)
         self._write(self._path)
-        if self._until < self._wakes_at:
+        if self._until < self._wakes_at or self.is_over:
             self._mind()
 
     def stop_all(self) -> None:
@@ -74,6 +79,7 @@ class Fence:
         self._until = math.inf
         if path.exists():
             self._write(path)
+        self._mind()
 
     def _write(self, path: Path) -> None:
         """Put it whole. Where that fails fork servers know an earlier time, and end attempts too early."""
@@ -99,7 +105,10 @@ class Fence:
         """End what is to end; else look again when the time is over, as far as it is known by now."""
         if self._alarm is None:
             return
-        if self._alarm.now() < self._until:
+        was_over, self.is_over = self.is_over, self._until <= self._alarm.now()
+        if was_over is not self.is_over:
+            self.on_change()
+        if not self.is_over:
             self._wakes_at = self._until
             self._alarm.set(self._until)
             return

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
@@ -182,6 +182,7 @@ class Daemon:
         self._due_timer.start()
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
+        self.fence.on_change = self._on_change_of_fence
         self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
         self.retention.start(newest_entry, leapt_at)
         self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
@@ -295,9 +296,14 @@ class Daemon:
         self.alerts.wake()
         self._notifier.status(self.inspection.status)
 
+    def _on_change_of_fence(self) -> None:
+        """This host is cut off, so that nothing may start, or is so no more."""
+        self._on_change()
+        self._outbox.send(Look())
+
     def _open_lanes(self) -> None:
-        """Let the writer grant slots if there is a fork server and nobody wants an end."""
-        is_open = self.supervisor.can_start and self.closing is None
+        """Let the writer grant slots if there is a fork server, nobody wants an end, and the host is not cut off."""
+        is_open = self.supervisor.can_start and self.closing is None and not self.fence.is_over
         kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
         lanes = replace(self.lanes, hookless=self._hookless())
         self._writer.lanes = lanes.without(kept_back) if is_open else lanes.closed()
@@ -400,6 +406,15 @@ class Daemon:
         self.health.note_silence(seconds)
         self.alerts.wake()
         self._notifier.status(self.inspection.status)
+        if self.hosts.term is not None:
+            self.background.start(self._end_standing())
+
+    async def _end_standing(self) -> None:
+        """Where another host is cut off, or stands still, amid a transaction, all others wait for its locks."""
+        with suppress(RequestError):
+            ended = await self.readers.read(lambda reader: reader.end_standing())
+            if ended:
+                self.say(EntryType.FAILURE, _STOOD_STILL)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""
@@ -415,6 +430,12 @@ class Daemon:
         self.alerts.on_commit(delivery.committed)
         self._note_time()
         self._notifier.status(self.inspection.status)
+
+
+_STOOD_STILL: Final = (
+    "the database was held up by a daemon that is cut off, or stands still, amid a transaction: "
+    "its session was ended"
+)
 
 
 def _failed_attempt(key: AttemptKey, reader: Reader) -> tuple[Call, Ending, float | None] | None:

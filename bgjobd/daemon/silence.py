@@ -21,7 +21,7 @@ class Clockwork(Protocol):
 class Silence:
     """`busy_since` says since when the database is at work, on the loop's clock; None where it rests.
 
-    `on_silence` hears that it has been for so many seconds, too many, and again while more is handed over.
+    `on_silence` hears that it has been for so many seconds, too many, and again for as long as that lasts.
     """
 
     def __init__(
@@ -56,5 +56,6 @@ class Silence:
         silent = 0.0 if since is None else self._loop.time() - since
         if silent >= PATIENCE:
             self._on_silence(silent)
+            self._look_in(PATIENCE)
         elif since is not None or self._has_more:  # what came last may not have reached the writer
             self._look_in(PATIENCE - silent)

@@ -22,6 +22,7 @@ FENCED = "fenced"
 """Why an attempt is told to stop then: the word of its stop file, and of its exit record."""
 
 _LONGEST = 64
+_MOVES = 4096
 
 
 def try_read(path: str) -> float | None:
@@ -96,13 +97,21 @@ class HostFence:
     def __init__(self, path: str | None) -> None:
         self._path = path
         self._alarm = None if path is None else Alarm()
+        self._watch: int | None = None
         self._until = math.inf
         self._kill_at: dict[int, float] = {}
 
     @property
     def filenos(self) -> tuple[int, ...]:
         """What is readable once some are to be ended, if there is a fence."""
-        return () if self._alarm is None else (self._alarm.fileno(),)
+        alarm = () if self._alarm is None else (self._alarm.fileno(),)
+        return alarm if self._watch is None else (*alarm, self._watch)
+
+    def watch(self) -> None:
+        """See at once from now on that the file is moved: that of the next daemon may tell a time that comes sooner."""
+        if self._path is not None:
+            with suppress(OSError):  # nothing to watch by is left: what is known holds until it is over
+                self._watch = libc.inotify_of_moves(os.path.dirname(self._path))
 
     def may_start(self) -> bool:
         """Whether an attempt may: not while the host is cut off."""
@@ -126,6 +135,7 @@ class HostFence:
         if self._alarm is None:
             return []
         self._alarm.take()
+        self._take_moves()
         now = self._alarm.now()
         self._read_on(now)
         minded = [
@@ -138,9 +148,15 @@ class HostFence:
         self._set(self._alarm, now, is_minded=bool(minded))
         return [*((pid, signal.SIGTERM) for pid in ended), *((pid, signal.SIGKILL) for pid in killed)]
 
+    def _take_moves(self) -> None:
+        if self._watch is not None:
+            with suppress(BlockingIOError):
+                os.read(self._watch, _MOVES)
+
     def _read_on(self, now: float) -> None:
-        """Read the file where it may have been moved: the time that is known of is over, or none is."""
-        if self._path is not None and (self._until <= now or self._until == math.inf):
+        """Read the file where it may have been moved: the time that is known of is over, or none is, or it was seen."""
+        is_seen = self._watch is not None
+        if self._path is not None and (is_seen or self._until <= now or self._until == math.inf):
             until = try_read(self._path)
             self._until = self._until if until is None else until
 

@@ -12,6 +12,7 @@ _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", _libc.fallocate)  # where the two differ, this takes large offsets
 _TIMER_ABSTIME = 1
+_IN_MOVED_TO = 0x80
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
@@ -56,6 +57,20 @@ def timerfd_settime(timer: int, at: float) -> None:
     seconds, nanoseconds = divmod(round(at * 1e9), 10**9)
     once = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)
     _checked(_libc.timerfd_settime(timer, _TIMER_ABSTIME, once, None))
+
+
+def inotify_of_moves(directory: str) -> int:
+    """A descriptor that is readable once something is moved to this directory, never blocks, and is not inherited.
+
+    Raises OSError.
+    """
+    descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+    try:
+        _checked(_libc.inotify_add_watch(descriptor, os.fsencode(directory), _IN_MOVED_TO))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def syscall(number: int, *arguments: Any) -> int:

@@ -106,6 +106,7 @@ class _Server:
                     self._mind_fence()
                 elif not self._receive():
                     self._poll.unregister(self._link)
+                    self._watch_fence()
             while self._inbox:
                 self._obey(self._inbox.popleft())
             self._reap()
@@ -198,6 +199,13 @@ class _Server:
         self._fence = host_fence.HostFence(path)
         for alarm in self._fence.filenos:
             self._poll.register(alarm, select.POLLIN)
+
+    def _watch_fence(self) -> None:
+        """Without a daemon: mind that of the next one as well."""
+        self._fence.watch()
+        for descriptor in self._fence.filenos:
+            self._poll.register(descriptor, select.POLLIN)
+        self._mind_fence()
 
     def _load(self, message: wire.Message) -> loading.Loaded:
         """Import what is approved; where that cannot be, tell the daemon, and end."""

@@ -231,6 +231,10 @@ class SqliteFile(SqliteDatabase):
     def first_entry_of(self, transaction: Any) -> int:
         raise LookupError(transaction)
 
+    def end_standing(self, seconds: float) -> int:
+        """Nobody else writes."""
+        return 0
+
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where it was too late to say for sure, else peewee's errors."""
         try:

@@ -84,6 +84,9 @@ _QUEUES: Final = tuple(
 )
 """The queues of jobs that have not ended, by the conditions of the partial indexes."""
 
+_STANDS_STILL: Final = 5.0
+"""Seconds; as long as a session may be idle amid a transaction."""
+
 _MOST_WAITING: Final = 100
 _MOST_PRIORITIES: Final = 10
 
@@ -458,6 +461,10 @@ class Reader:
     ) -> Missed:
         """What has become of jobs and groups that have not ended, as far as is known, and of attempts."""
         return news.missed(self._database.connection(), jobs, groups, attempts)
+
+    def end_standing(self) -> int:
+        """Have sessions ended that hold up this daemon, for theirs stand still; how many."""
+        return self._database.end_standing(_STANDS_STILL)
 
     def last_log_id(self) -> int:
         """The id of the newest log entry; 0 where there is none."""

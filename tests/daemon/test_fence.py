@@ -147,6 +147,16 @@ def test_a_host_that_is_cut_off_ends_what_others_may_repeat_and_nothing_else(tmp
         )
 
 
+def test_nothing_is_claimed_while_the_host_is_cut_off(tmp_path: Path) -> None:
+    with shared(tmp_path) as running, running.client() as client:
+        cut(running)
+        eventually(lambda: any("cut off from the database" in line for line in running.lines()))
+        job = client.run_background_job(PROBE, "echo", {"value": 1})
+        assert client.get(job.id).snapshot["attempts"] == []
+        mend(running)
+        assert [attempt["outcome"] for attempt in job.wait(20)["attempts"]] == ["completed"]
+
+
 def test_who_does_not_leave_is_killed_after_the_classes_grace(tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     with shared(tmp_path) as running, running.client() as client:
@@ -356,6 +366,32 @@ def test_a_fence_that_cannot_be_written_is_told_once_and_held_here_all_the_same(
                 f"{tmp_path}/gone/fence cannot be written"
             ]
             assert told.ended == 0
+
+    asyncio.run(check())
+
+
+def test_a_fence_that_could_not_be_written_before_anybody_was_told_is_told(tmp_path: Path) -> None:
+    async def check() -> None:
+        fence, told = Fence(tmp_path / "gone" / "fence", 600.0), Told()
+        fence.start(told.end)
+        fence.move(own_time())
+        fence.serve(told.end, told.say)
+        fence.move(own_time())
+        assert len(told.said) == 1
+        fence.close()
+
+    asyncio.run(check())
+
+
+def test_a_fence_that_is_over_says_so_and_is_no_more_once_it_is_moved(tmp_path: Path) -> None:
+    async def check() -> None:
+        with minded(tmp_path / "fence", 600.0) as (fence, told):
+            changes: list[bool] = []
+            fence.on_change = lambda: changes.append(fence.is_over)
+            fence.move(own_time() - 400.0)
+            fence.move(own_time())
+            fence.move(own_time())
+            assert (changes, told.ended) == ([True, False], 1)
 
     asyncio.run(check())
 

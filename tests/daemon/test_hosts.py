@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from bgjob.errors import HostGoneError, HostNotFoundError, InvalidParameterError
+from bgjobd.forkserver import host_fence
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -45,7 +47,9 @@ class Site:
         self._address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
 
     @contextmanager
-    def host(self, name: str, hosts: str = "", place: str | None = None) -> Iterator[RunningDaemon]:
+    def host(
+        self, name: str, hosts: str = "", place: str | None = None, changes: str = ""
+    ) -> Iterator[RunningDaemon]:
         """A daemon of its own directories, as the host of this name."""
         directory = self._directory / (place or name)
         directory.mkdir(exist_ok=True)
@@ -55,7 +59,7 @@ class Site:
         settings = f'{approved}[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
         environ = {"BGJOBD_DAEMON__DATABASE": self._address}
         modules = {"stubborn": STUBBORN, "hooked": HOOKED}
-        with daemon(directory, settings=settings, environ=environ, modules=modules) as running:
+        with daemon(directory, settings, environ=environ, modules=modules, changes=changes) as running:
             yield running
 
     def rows(self, sql: str) -> list[Any]:
@@ -98,6 +102,26 @@ def test_a_host_whose_name_another_one_has_does_not_start(site: Site) -> None:
             pass
         assert "the daemon ended with 75" in str(ended.value)
         assert "another host that is called web1 works from this database" in str(ended.value)
+
+
+def test_the_fence_of_a_daemon_stands_from_its_term_on_though_no_beat_was_stored_yet(site: Site) -> None:
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    with site.host("web1", QUICK, changes=NO_BEAT) as running:
+        until = host_fence.try_read(str(running.directory / "run" / "fence"))
+        assert until is not None
+        assert began < until < time.clock_gettime(time.CLOCK_BOOTTIME) + 1.25
+
+
+NO_BEAT = """
+from bgjobd.daemon.hosts import Hosts
+
+
+async def keep(hosts):
+    pass
+
+
+Hosts.keep = keep
+"""
 
 
 def test_a_daemon_whose_term_somebody_else_has_taken_ends_and_does_not_take_it_back(site: Site) -> None:

@@ -64,6 +64,7 @@ def pulses(ledger: Path) -> dict[int, list[float]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["pause", "cut"])
 def test_what_a_host_ran_that_is_cut_off_is_dead_before_another_one_repeats_it(
     postgresql: PostgreSQL, tmp_path: Path, way: str

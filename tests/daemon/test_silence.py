@@ -62,15 +62,17 @@ def test_a_commit_that_takes_too_long_is_told_when_it_has_been_too_long(
     assert clock.heard == []
     clock.go_on(0.1)
     assert clock.heard == [PATIENCE]
-    assert clock.timers == []
 
 
-def test_more_that_is_handed_over_meanwhile_has_it_told_again(clock: Clock, silence: Silence) -> None:
+def test_it_is_told_again_for_as_long_as_it_lasts(clock: Clock, silence: Silence) -> None:
     clock.busy_since = clock.now
-    for _ in range(2):
-        silence.listen()
-        clock.go_on(PATIENCE)
+    silence.listen()
+    clock.go_on(2 * PATIENCE)
+    silence.listen()
     assert clock.heard == [PATIENCE, 2 * PATIENCE]
+    clock.busy_since = None
+    clock.go_on(2 * PATIENCE)
+    assert (clock.heard, clock.timers) == ([PATIENCE, 2 * PATIENCE], [])
 
 
 def test_a_database_at_rest_is_looked_at_once_and_not_again(clock: Clock, silence: Silence) -> None:

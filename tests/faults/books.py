@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.words import FINAL
@@ -21,6 +21,8 @@ from bgjobd.commands import check_books
 from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
+from bgjobd.store.engines.places import place_of
+from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon, children_of, spares_of
 from tests.faults import ledgered
@@ -265,5 +267,8 @@ def _left_open(pid: int, at_rest: Counter[str]) -> Iterator[str]:
         yield f"the daemon has {count} more of {target} open than at rest"
 
 
-def _database(settings: Config) -> sqlite3.Connection:
-    return sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)
+def _database(settings: Config) -> Any:
+    """A connection to the file, or to the server, which takes the same statements."""
+    if settings.daemon.database is None:
+        return sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)
+    return engine_at(place_of(settings.daemon)).open_for_reading().connection()

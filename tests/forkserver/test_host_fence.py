@@ -149,6 +149,26 @@ def test_a_fork_server_without_its_daemon_ends_what_others_may_repeat(tmp_path: 
         assert server.process.wait(20) == 0
 
 
+def test_a_fork_server_without_its_daemon_minds_that_the_next_one_ends_sooner(
+    tmp_path: Path, fence: Path
+) -> None:
+    with fork_server(tmp_path, fence=fence) as server:
+        move(fence, FAR)
+        server.send(repeatable(1, "wait_for", path=str(tmp_path / "never")))
+        server.wait_for_start(1)
+        server.link.close()
+        eventually(lambda: watches(server))
+        move(fence, SOON)
+        exit_record = eventually(lambda: _exit_of(server.journal(1)))
+        assert (exit_record["signal"], exit_record["stopped"]) == (15, "fenced")
+
+
+def watches(server: DrivenServer) -> list[str]:
+    """What the fork server watches by."""
+    open_files = [os.readlink(one) for one in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+    return [target for target in open_files if target == "anon_inode:inotify"]
+
+
 def _exit_of(journal: Told | None) -> dict[str, Any] | None:
     return None if journal is None else journal.exit
 

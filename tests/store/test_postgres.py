@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from peewee import DataError, IntegrityError, OperationalError
+from peewee import DataError, IntegrityError, InternalError, OperationalError
 
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
@@ -379,6 +379,28 @@ def write(store: Store, rows: list[dict[str, Any]]) -> None:
         store.database.roll_back()
 
 
+def test_who_is_cut_off_amid_what_it_sends_is_ended_by_those_that_it_holds_up(store: Store) -> None:
+    row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
+    with (
+        closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as cut_off,
+        closing(store.state_dir.open_for_reading()) as other,
+    ):
+        cut_off.begin_writing()
+        cut_off.write_log([row])  # and nothing comes behind it, not even an end of what is sent
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (store.submit(asked()), done.set()))
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        eventually(lambda: other.execute_sql(waiting).fetchone()[0])
+        assert other.end_standing(60.0) == 0
+        assert not done.is_set()
+        assert eventually(lambda: other.end_standing(0.0)) == 1
+        thread.join(PATIENCE)
+        assert done.is_set()
+        with pytest.raises(UncertainCommitError):
+            cut_off.commit_writing()
+
+
 def test_what_is_wrong_with_an_entry_is_raised_as_such_and_leaves_no_doubt(store: Store) -> None:
     store.submit(asked())
     row = log_row((NOW, EntryType.INFO, "a line", 1, None, "C", "m", None, None, False))
@@ -496,6 +518,16 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
             assert reader.answer(lambda reader: reader.job(1)) is not None
     store.close()
     store.open()
+
+
+def test_a_reader_takes_an_address_that_wants_a_server_which_can_be_written_and_writes_nothing(
+    store: Store,
+) -> None:
+    place = Postgres(f"{store.state_dir.address} target_session_attrs=read-write")
+    with closing(place.open_for_reading()) as database:
+        assert database.execute_sql("SELECT count(*) FROM background_jobs").fetchone() == (0,)
+        with pytest.raises(InternalError, match="read-only transaction"):
+            database.execute_sql("DELETE FROM background_jobs")
 
 
 def test_very_many_rows_come_a_part_at_a_time_beside_other_questions(store: Store) -> None:

@@ -141,6 +141,11 @@ class Database(Protocol):
     def roll_back(self) -> None:
         """Nothing is left of the transaction, nor an error told."""
 
+    def end_standing(self, seconds: float) -> int:
+        """Have the server end sessions of daemons that hold up others, and have sent nothing for so long amid a
+        transaction, as those of a host that was cut off then; how many.
+        """
+
 
 class Looked(NamedTuple):
     """What somebody who listens finds from time to time: the newest log entry, and whether others listen as well.

@@ -55,7 +55,12 @@ _SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
 }
-_OF_READERS: Final = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
+_OF_READERS: Final = {"statement_timeout": "60s"}
+_READ_ONLY_FROM_HERE: Final = "SET default_transaction_read_only = on"
+"""Not among the settings of a connection that is made: with these no server would be one that can be written, should
+the address ask for that (`target_session_attrs`).
+"""
+
 _KEEPALIVES: Final = {
     "keepalives_idle": 10,
     "keepalives_interval": 10,
@@ -251,6 +256,8 @@ class PostgresConnection:
                 options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
                 **_KEEPALIVES,
             )
+            if self._for_reading:
+                connection.execute(_READ_ONLY_FROM_HERE)
         except psycopg.Error as error:
             raise OperationalError(error, " ".join(str(error).split())) from error  # of several lines
         adapters = connection.adapters
@@ -373,6 +380,10 @@ class PostgresDatabase:
             self._together.close()
         with suppress(DatabaseError):
             self._connection.run("ROLLBACK")
+
+    def end_standing(self, seconds: float) -> int:
+        """Amid statements that are sent one behind the other no timeout of the server's counts, before version 17."""
+        return int(self._connection.run(_END_STANDING, (seconds,)).rowcount)
 
     def fate_of(self, transaction: _Transaction) -> CommitFate:
         """Raises OperationalError as long as the server is still at it."""
@@ -565,6 +576,15 @@ _ORIGIN: Final = """
     SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
 """
 """The timeline is that of what is written now: pg_control_checkpoint() tells it only some time after a failover."""
+
+_END_STANDING: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'bgjobd' AND datname = current_database() AND wait_event = 'ClientRead'
+    AND state_change < clock_timestamp() - make_interval(secs => %s) AND pid IN (
+        SELECT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
+        WHERE application_name = 'bgjobd' AND datname = current_database() AND wait_event_type = 'Lock'
+    )
+"""
 
 _TIME: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"

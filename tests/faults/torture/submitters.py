@@ -27,7 +27,7 @@ from tests.faults.torture.station import CLASSES, Station
 T = TypeVar("T")
 Call = Mapping[str, Any]
 
-_TRANSIENT: Final = (
+TRANSIENT: Final = (
     DaemonUnavailableError,
     ProtocolError,
     ShuttingDownError,
@@ -150,7 +150,7 @@ class Submitters:
         while True:
             try:
                 return act()
-            except _TRANSIENT as error:
+            except TRANSIENT as error:
                 self.troubles[type(error).__name__] += 1
                 self._is_over.wait(_AGAIN)
                 if self._has_waited_enough():
@@ -172,7 +172,7 @@ class Submitters:
             JobNotFoundError,
         ):  # it has ended, or was pruned; whether it may be gone is told later
             return None
-        except _TRANSIENT as error:
+        except TRANSIENT as error:
             self.troubles[type(error).__name__] += 1
         except BgjobError as error:
             self.refusals.append(f"{type(error).__name__}: {error}")
