@@ -1,5 +1,6 @@
 """A PostgreSQL server of the test run's own, as the database of an application, or of a daemon: on a socket in a
-temporary directory, without durability, for it does not outlive the run. No rule of the product is here.
+temporary directory, without durability, for it does not outlive the run. One that is killed, and is to have forgotten
+nothing, is started with `KILLABLE`. No rule of the product is here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pwd import getpwnam
 from typing import Any, Final
@@ -52,14 +54,23 @@ _SETTINGS: Final = {
     "max_connections": "40",
     "shared_buffers": "16MB",
 }
+KILLABLE: Final = _SETTINGS | {
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "autovacuum": "on",
+    "max_connections": "80",
+    "shared_buffers": "128MB",
+}
+"""What is committed is with the kernel, which outlives the server, and a server that is long at work cleans up."""
 
 
 class PostgreSQL:
     """`directory` is where its socket is, the `host` of a connection; each database that is asked for is a new one."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(self, directory: Path, programs: Path, settings: Mapping[str, str] = _SETTINGS) -> None:
         self.directory = directory
         self._programs = programs
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.numbers = itertools.count(1)
         self._has_template = False
@@ -72,7 +83,7 @@ class PostgreSQL:
             if not data.exists():
                 words = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={USER}")
                 self._run("initdb", *words, f"--pgdata={data}", stdout=log, stderr=log).wait()
-            words = (f"-c{name}={value}" for name, value in _SETTINGS.items())
+            words = (f"-c{name}={value}" for name, value in self._settings.items())
             self._process = self._run(
                 "postgres", f"-D{data}", f"-k{self.directory}", *words, stdout=log, stderr=log
             )
@@ -92,8 +103,15 @@ class PostgreSQL:
 
     def stop(self) -> None:
         """End it at once, whoever is connected."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """End it at once as a crash does, after which a start recovers: `pg_ctl stop -m immediate`."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, number: int) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
             self._process.wait(20)
             self._process = None
 
@@ -178,9 +196,16 @@ class Places:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """One for all tests of the process."""
+    with serving() as server:
+        yield server
+
+
+@contextmanager
+def serving(settings: Mapping[str, str] = _SETTINGS) -> Iterator[PostgreSQL]:
+    """A server that has been started, and is ended."""
     programs = _programs()
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-postgresql-"))
-    server = PostgreSQL(directory, programs)
+    server = PostgreSQL(directory, programs, settings)
     if os.getuid() == 0:
         os.chown(directory, server._as["user"], server._as["group"])
     directory.chmod(0o755)

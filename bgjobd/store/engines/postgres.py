@@ -64,6 +64,9 @@ _KEEPALIVES: Final = {
 }
 
 _LONGEST_TRANSACTION: Final = "60s"
+_CHANGES_WAIT_FOR: Final = "5s"
+"""How long a change of the tables waits for who reads them: all others wait behind it."""
+
 _FIRST_WITH_LIMIT: Final = 170000
 
 _READ_ONLY: Final = "25006"
@@ -74,6 +77,9 @@ _TOO_LONG: Final = ("25P03", "25P04")
 
 _GONE: Final = ("08", "57P", *_TOO_LONG)
 """How the codes begin of what ends a connection."""
+
+_IN_USE: Final = ("55P03", "40P01")
+"""A lock that was not to be had in time, or by waiting for it."""
 
 _TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01", "23505")
@@ -452,6 +458,9 @@ class Postgres:
                 self._check(database.connection())
                 self._migrate(database)
         except DatabaseError as error:
+            if _code(error) in _IN_USE:
+                told = f"its tables are to be changed, and are read by somebody for long: {error}"
+                raise AwayServerError(Path(self.name), told) from error
             raise self.unusable(error) from error
         return False
 
@@ -482,6 +491,8 @@ class Postgres:
                 create(run)
                 version = VERSION
             if version < len(STEPS):
+                if version > VERSION:
+                    _hold_others(run)
                 take_steps(run, version)
             run("COMMIT")
         except BaseException:
@@ -579,6 +590,12 @@ def _version(run: Callable[[str], Any]) -> int:
     if run(f"SELECT to_regclass('{SCHEMA}.schema_version')").fetchone()[0] is None:
         return 0
     return int(run("SELECT version FROM schema_version").fetchone()[0])
+
+
+def _hold_others(run: Callable[[str], Any]) -> None:
+    """Have other hosts wait, each before its next transaction: amid one they may have locked what is to be changed."""
+    run(f"SET LOCAL lock_timeout = '{_CHANGES_WAIT_FOR}'")
+    run("LOCK TABLE hosts IN ACCESS EXCLUSIVE MODE")
 
 
 def _code(error: Exception) -> str | None:
