@@ -201,7 +201,7 @@ SELECT_STANDING: Final = """
     )
     WHERE s.removed_at IS NULL
 """
-_SELECT_UNFINISHED: Final = """
+SELECT_UNFINISHED: Final = """
     SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at, t.queue
     FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t ON t.id IN (
         SELECT * FROM (SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
@@ -239,7 +239,7 @@ def _unfinished(execute: Execute, schedules: Sequence[ScheduleDue]) -> dict[str,
         }
         given = {"names": to_json(list(queues)), "most": most}
         for name, id, status, ready, cancelled_at, queue in (
-            execute(_SELECT_UNFINISHED, given) if queues else ()
+            execute(SELECT_UNFINISHED, given) if queues else ()
         ):
             is_running = status == Status.RUNNING
             is_stopping = is_running and cancelled_at is not None

@@ -48,6 +48,16 @@ def _of_free(update: str) -> str:
 
 _FOUND_BY_IDS: Final = re.compile(r"(?<=id[ \"])\s*IN \(\s*(SELECT \S*id\b.*?LIMIT :\w+)\)", re.DOTALL)
 
+
+def _laterally(select: str) -> str:
+    """The same with the ids found first that this looks for by a query of its own for each: else that would be asked
+    of each row that there is.
+    """
+    found, _, rest = select.partition("CROSS JOIN background_jobs AS t ON t.id IN (")
+    ids, _, order = rest.rpartition(")\n")
+    return f"{found}CROSS JOIN LATERAL ({ids}) AS found JOIN background_jobs AS t ON t.id = found.id\n{order}"
+
+
 _IS_PINNED: Final = """
     SELECT EXISTS (SELECT 1 FROM background_jobs WHERE status = 'pending' AND ready = 1
         AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
@@ -67,6 +77,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         },
         # two hosts that deal with the same one: the second finds the cursor of the first
         schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
+        schedules.SELECT_UNFINISHED: _laterally(schedules.SELECT_UNFINISHED),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{
