@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from bgjob import Client
+from bgjob import Client, group, job
 from bgjob.client import Job
 from bgjob.errors import ScheduleNotFoundError
 from bgjobd.store.engines.postgres_listening import LISTENING
@@ -183,7 +183,14 @@ def test_a_wait_here_ends_when_the_job_has_ended_there(pair: Pair) -> None:
     assert took < AT_ONCE
 
 
-def test_a_wait_for_a_group_here_ends_when_its_last_job_has_ended_there(pair: Pair) -> None: ...
+def test_a_wait_for_a_group_here_ends_when_its_last_job_has_ended_there(pair: Pair) -> None:
+    given = {"path": str(pair.path("group")), "ledger": str(pair.path("ledger-of-group"))}
+    members = group(job(PROBE, "wait_for", given), job(PROBE, "echo", {"value": 1}))
+    (both,) = pair.here.submit_flow(members).groups
+    waited = meanwhile(lambda: both.wait(20))
+    eventually(pair.path("ledger-of-group").exists)
+    pair.path("group").touch()
+    assert waited()["completed"] == 2
 
 
 def test_who_follows_the_log_has_each_entry_once_in_the_order_of_ids(pair: Pair) -> None:

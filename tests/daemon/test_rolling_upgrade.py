@@ -131,6 +131,8 @@ def at_each(hosts: list[RunningDaemon], count: int) -> list[int]:
     return ids
 
 
+@pytest.mark.long
+@pytest.mark.timeout(240)  # it starts three daemons, one of them of code that nothing has compiled
 def test_a_newer_daemon_brings_the_database_up_to_date_beside_an_older_one_which_goes_on(
     postgresql: PostgreSQL, tmp_path: Path, older: dict[str, str]
 ) -> None:

@@ -85,8 +85,10 @@ def test_hosts_at_work_go_on_while_another_one_changes_the_tables(
     def change() -> None:
         for _ in stores:
             assert are_at_work.acquire(timeout=40)
-        newer(place)
-        is_over.set()
+        try:
+            newer(place)
+        finally:
+            is_over.set()
 
     try:
         at_once(change, *[lambda store=store: work(store) for store in stores])

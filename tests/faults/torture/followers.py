@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -11,6 +11,7 @@ from bgjob.errors import BgjobError
 from tests.faults.torture.site import Host
 
 _AGAIN: Final = 0.05
+_PATIENCE: Final = 20.0
 
 
 class Followers:
@@ -28,11 +29,12 @@ class Followers:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Once no daemon answers any more."""
+    def stop(self, wake: Callable[[], object]) -> None:
+        """Have each end behind the next entry, for which `wake` sees."""
         self._is_over.set()
+        wake()
         for thread in self._threads:
-            thread.join()
+            thread.join(_PATIENCE)
 
     def have_all(self, newest: int) -> bool:
         """Whether each was told of the newest entry."""
@@ -47,6 +49,8 @@ class Followers:
                     with client.follow_logs(after=after) as entries:
                         for entry in entries:
                             told.append((entry["id"], entry["job_id"]))
+                            if self._is_over.is_set():
+                                return
             except BgjobError:
                 self._is_over.wait(_AGAIN)
 

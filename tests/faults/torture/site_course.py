@@ -22,6 +22,7 @@ from tests.faults.torture.killer import OF_HOSTS, Killer, Plan
 from tests.faults.torture.losses import Loss
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.site import Host, Outages, site
+from tests.faults.torture.station import CLASSES
 from tests.faults.torture.submitters import Submitters
 from tests.support import eventually
 
@@ -102,13 +103,7 @@ def torture_hosts(
             host.start()
         eventually(lambda: all(host.is_answering() for host in hosts), within=_SETTLING)
         course = Course(server, hosts, seed, pause)
-        try:
-            lasted = course.run(seconds, is_enough)
-            return _settle(course, lasted)
-        finally:
-            for host in hosts:
-                host.stop()
-            course.followers.stop()
+        return _settle(course, course.run(seconds, is_enough))
 
 
 def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
@@ -120,6 +115,7 @@ def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
         looks.tidy(host)
     ids |= looks.of_schedules(one)
     one.wait_for(lambda: course.followers.have_all(looks.newest_entry(one)))
+    course.followers.stop(partial(_run_another, one, ids))
     archived = course.pruner.archived()
     lost = _losses(one, archived)
     findings = [
@@ -157,6 +153,13 @@ def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
         fenced=sum(losses.FENCED in loss.why for loss in lost),
         lost=tuple(str(loss) for loss in lost if loss.is_given_up),
     )
+
+
+def _run_another(one: Host, ids: set[int]) -> None:
+    with one.client() as client:
+        job = client.run_background_job(CLASSES[0], "quick", {"ledger": str(one.ledger)})
+        ids.add(job.id)
+        job.wait(_SETTLING)
 
 
 def _settled_after(hosts: Sequence[Host], ids: set[int]) -> float | None:
