@@ -92,7 +92,7 @@ class Pair:
                     yield self
                 finally:
                     for number in range(1, self._held + 1):
-                        self._path(number).touch()
+                        self.path(number).touch()
 
     @contextmanager
     def _daemon(self, name: str, slots: int, beat: str) -> Iterator[RunningDaemon]:
@@ -113,7 +113,7 @@ class Pair:
         """A job that runs until it may go on."""
         self._held += 1
         ledger = self._directory / f"ledger-{self._held}"
-        given = {"path": str(self._path(self._held)), "ledger": str(ledger)}
+        given = {"path": str(self.path(self._held)), "ledger": str(ledger)}
         job = self.here.run_background_job(PROBE, "wait_for", given)
         eventually(ledger.exists)
         return job
@@ -122,8 +122,8 @@ class Pair:
         """Let it go on."""
         Path(job.snapshot["parameters"]["path"]).touch()
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"go-{number}"
+    def path(self, name: int | str) -> Path:
+        return self._directory / f"go-{name}"
 
     def listeners(self) -> list[int]:
         """The server's processes that serve who listens."""
