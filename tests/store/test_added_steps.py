@@ -17,7 +17,7 @@ from bgjobd.store.engines.places import AwayServerError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.hosts import Newcomer, join
 from bgjobd.store.items import Item, Look
-from bgjobd.store.migrations import STEPS
+from bgjobd.store.migrations import STEPS, OlderHostsError
 from tests.postgresql import PostgreSQL
 from tests.store.samples import BOOT, COMPLETED, Store, asked, ends, submission
 from tests.store.test_several_writers import at_once, commit
@@ -113,3 +113,16 @@ def test_who_reads_for_long_has_a_start_wait_and_holds_up_nobody_else(
         newer(place)
         store.submit(asked())
         assert store.rows("SELECT added FROM background_jobs") == [{"added": 0}] * 2
+
+
+def test_what_does_not_only_add_is_not_done_beside_an_older_host_that_lives(
+    place: Postgres, newer: Callable[[Postgres], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "NOT_ADDING", frozenset({len(STEPS)}))
+    host(place, "web1")
+    with pytest.raises(OlderHostsError, match=r"\(web1\): stop their daemons"):
+        newer(place)
+    with closing(Store.on(place)) as store:
+        store.rows("UPDATE hosts SET left_at = seen_at RETURNING id")
+        newer(place)
+        store.rows("SELECT added FROM background_jobs")

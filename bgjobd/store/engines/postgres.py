@@ -37,9 +37,10 @@ from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_listening import TELL, PostgresListening
 from bgjobd.store.engines.postgres_locks import PostgresLocks
 from bgjobd.store.engines.postgres_refusals import is_lasting
-from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
+from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
-from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.hosts import LIVES_FOR
+from bgjobd.store.migrations import STEPS, OlderHostsError, SchemaTooNewError
 
 OLDEST: Final = 140000
 SCHEMA: Final = "bgjobd"
@@ -452,7 +453,10 @@ class Postgres:
         return True
 
     def prepare(self, on_progress: Callable[[], None]) -> bool:
-        """Have the schema there, and of this version. Raises UnusableDatabaseError, SchemaTooNewError."""
+        """Have the schema there, and of this version.
+
+        Raises UnusableDatabaseError, SchemaTooNewError, OlderHostsError.
+        """
         try:
             with closing(PostgresDatabase(self.address, for_reading=False)) as database:
                 self._check(database.connection())
@@ -493,11 +497,22 @@ class Postgres:
             if version < len(STEPS):
                 if version > VERSION:
                     _hold_others(run)
+                    self._check_others(run, range(version, len(STEPS)))
                 take_steps(run, version)
             run("COMMIT")
         except BaseException:
             database.roll_back()
             raise
+
+    def _check_others(self, run: Callable[[str], Any], steps: range) -> None:
+        """Raises OlderHostsError where one that lives could not go on with what the steps leave it."""
+        if NOT_ADDING.isdisjoint(steps):
+            return
+        older = [
+            name for (name,) in run(_OLDER_HOSTS.format(version=len(STEPS), lives_for=LIVES_FOR)).fetchall()
+        ]
+        if older:
+            raise OlderHostsError(self.name, older)
 
     def open_for_writing(self) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=False)
@@ -577,6 +592,11 @@ _IN_THE_FUTURE: Final = "22023"
 _FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTED}
 _SAME_ENTRY: Final = """
     SELECT max(id) FROM job_logs WHERE job_id = :job_id AND created_at = :created_at AND message = :message
+"""
+_OLDER_HOSTS: Final = """
+    SELECT name FROM hosts WHERE schema < {version} AND left_at IS NULL AND lost_at IS NULL
+    AND clock_timestamp() - seen_at::timestamptz < make_interval(secs => coalesce(lost_after, {lives_for}))
+    ORDER BY name
 """
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""
