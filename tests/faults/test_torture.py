@@ -29,7 +29,7 @@ def test_of_three_hosts_at_a_server_that_is_killed_too_none_loses_a_job_or_runs_
     tmp_path: Path,
 ) -> None:
     outcome = torture_hosts(
-        tmp_path, seconds=5.0, seed=5, count=3, pause=2.0, lost_after=8.0, is_enough=is_enough_of_hosts
+        tmp_path, seconds=5.0, seed=5, count=3, pause=1.5, lost_after=10.0, is_enough=is_enough_of_hosts
     )
     assert outcome.findings == ()
 

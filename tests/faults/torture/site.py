@@ -38,6 +38,7 @@ class Host(Station):
             daemon=f'database = "{self._database}"',
             hosts=f'name = "{self.name}"\nbeat = "{self.lost_after / _BEATS}s"\nlost_after = "{self.lost_after}s"',
             retention='logs = "1d"',
+            every="4s",
         )
 
     def poisonings(self) -> list[Done]:

@@ -80,6 +80,8 @@ class Course:
                     started.callback(one.stop)
             threading.Event().wait(seconds)
             eventually(lambda: is_enough(self), within=_SETTLING)
+        for host in self.hosts:
+            host.keep_down(0.0)
         return time.monotonic() - began
 
     def done(self, name: str) -> list[Any]:

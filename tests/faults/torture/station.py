@@ -36,7 +36,7 @@ SCHEDULES: Final = {
     "row": 'late = "1s"\noverlap = "wait"\nmissed = "run_all"',
     "newest": 'late = "1s"\noverlap = "cancel"',
 }
-"""What their occurrences, of which there is one a second, become."""
+"""What their occurrences, of which there is one a second, or every few, become."""
 
 _LOOK: Final = 0.01
 _PATIENCE: Final = 30.0
@@ -44,11 +44,12 @@ _FILLER: Final = "filler"
 
 
 class Sections(NamedTuple):
-    """Lines of sections of the configuration."""
+    """Lines of sections of the configuration, and how often each schedule makes a job."""
 
     daemon: str = ""
     hosts: str = ""
     retention: str = ""
+    every: str = "1s"
 
 
 class Station:
@@ -239,7 +240,7 @@ class Station:
 def _settings(directory: Path, socket: Path, ledger: Path, own: Sections) -> str:
     job = f'job = "{CLASSES[0]}::quick"\nparameters = {{ ledger = "{ledger}" }}'
     schedules = "\n".join(
-        [f'[schedules.{name}]\n{job}\nevery = "1s"\n{how}' for name, how in SCHEDULES.items()]
+        [f'[schedules.{name}]\n{job}\nevery = "{own.every}"\n{how}' for name, how in SCHEDULES.items()]
     )
     return f"""
 [daemon]
