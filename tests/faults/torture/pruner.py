@@ -19,7 +19,7 @@ AGE: Final = "2s"
 
 _LONGEST_PAUSE: Final = 3.0
 _LONGEST_LIFE: Final = 1.5
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 180.0
 _LARGE: Final = frozenset({"logs", "result"})
 _ENDS: Final = frozenset({-9, 0, 1, 69, 75})
 """Killed, well, or told that the daemon, or the file, is not to be had now."""

@@ -26,7 +26,7 @@ from tests.faults.torture.station import CLASSES
 from tests.faults.torture.submitters import Submitters
 from tests.support import eventually
 
-_SETTLING: Final = 300.0
+_SETTLING: Final = 600.0
 _LOOK: Final = 0.5
 _OUTAGES: Final = 3.0
 """So many times as much is between two crashes of the server as between two deeds at a host."""

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from bgjob import Client, flow
 from bgjob.errors import (
+    BehindFailedError,
     BgjobError,
     ClassUnavailableError,
     DaemonUnavailableError,
@@ -190,6 +191,7 @@ class Submitters:
             return act()
         except (
             InvalidStateError,
+            BehindFailedError,
             JobNotFoundError,
         ):  # it has ended, or was pruned; whether it may be gone is told later
             return None
