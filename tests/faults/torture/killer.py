@@ -99,10 +99,14 @@ class Done(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Which deeds, how often beside each other, and how many seconds are between two, on average."""
+    """Which deeds, how often beside each other, and how many seconds are between two, on average.
+
+    `mercy`: how often one is left out where the daemon does not answer yet, for what is never there does nothing.
+    """
 
     weights: Mapping[Deed, int]
     pause: float
+    mercy: float = 0.0
 
     @classmethod
     def of(cls, station: Station) -> Plan:
@@ -141,9 +145,11 @@ class Killer:
         return sum(one.deed in ENDS_DAEMON for one in self.done)
 
     def _kill(self) -> None:
-        weights, pause = self._plan
+        weights, pause, mercy = self._plan
         while not self._is_over.wait(self._chance.uniform(0.0, 2 * pause)):
             self._mend(time.monotonic())
+            if mercy and self._chance.random() < mercy and not self._station.is_answering():
+                continue
             (deed,) = self._chance.choices(list(weights), list(weights.values()))
             if deed not in self._mending and _ACTS[deed](self):
                 self.done.append(Done(deed, time.time()))

@@ -58,7 +58,7 @@ class Course:
 
     def __init__(self, server: Any, hosts: Sequence[Host], seed: int, pause: float) -> None:
         self.hosts, self.seed = hosts, seed
-        plan = Plan(OF_HOSTS, pause)
+        plan = Plan(OF_HOSTS, pause, mercy=0.9)
         self.killers = {host.name: Killer(host, f"{seed}.{host.name}", plan) for host in hosts}
         self.outages = Outages(server, seed, pause * _OUTAGES)
         self.submitters = Submitters(hosts, seed, SUBMITTERS)
