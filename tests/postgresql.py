@@ -1,5 +1,6 @@
 """A PostgreSQL server of the test run's own, as the database of an application, or of a daemon: on a socket in a
-temporary directory, without durability, for it does not outlive the run. No rule of the product is here.
+temporary directory, without durability, for it does not outlive the run. One that is killed, and is to have forgotten
+nothing, is started with `KILLABLE`. No rule of the product is here.
 """
 
 from __future__ import annotations
@@ -60,6 +61,14 @@ _SETTINGS: Final = {
     "max_connections": "40",
     "shared_buffers": "16MB",
 }
+KILLABLE: Final = _SETTINGS | {
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "autovacuum": "on",
+    "max_connections": "80",
+    "shared_buffers": "128MB",
+}
+"""What is committed is with the kernel, which outlives the server, and a server that is long at work cleans up."""
 
 
 class PostgreSQL:
@@ -101,10 +110,17 @@ class PostgreSQL:
             return False
         return True
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it at once, whoever is connected; by SIGQUIT as if it had crashed, so without a last checkpoint."""
+    def stop(self) -> None:
+        """End it at once, whoever is connected."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """End it at once as a crash does, after which a start recovers: `pg_ctl stop -m immediate`."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, number: int) -> None:
         if self._process is not None:
-            self._process.send_signal(how)
+            self._process.send_signal(number)
             self._process.wait(20)
             self._process = None
 
@@ -248,7 +264,7 @@ def _placed(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Post
     try:
         yield made
     finally:
-        made.stop(signal.SIGQUIT)
+        made.crash()
         shutil.rmtree(directory)
 
 

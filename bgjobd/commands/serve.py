@@ -29,7 +29,7 @@ from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.engines.places import UnusableServerError
 from bgjobd.store.hosts import NameTakenError
-from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
+from bgjobd.store.migrations import MigrationFailedError, OlderHostsError, SchemaTooNewError
 from bgjobd.supervisor import limits
 from bgjobd.supervisor.spool_files import SpoolInUseError
 
@@ -61,7 +61,7 @@ def serve(given: argparse.Namespace) -> int:
         return OK
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError, NameTakenError, TermTakenError) as error:
         return complain(str(error), BUSY)
-    except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
+    except (DamagedDatabaseError, MigrationFailedError, OlderHostsError, SchemaTooNewError) as error:
         return complain(str(error), UNREPAIRED)
     except UnusableServerError as error:
         return complain(str(error), UNAVAILABLE)

@@ -34,7 +34,7 @@ class WaitingStart:
     async def prepare(self, engine: Engine) -> bool:
         """Have the database there, however long that takes; whether it is a backup that was put in its place.
 
-        Raises UnusableDatabaseError, SchemaTooNewError, EndedEarlyError.
+        Raises UnusableDatabaseError, SchemaTooNewError, OlderHostsError, EndedEarlyError.
         """
         began, pause = time.monotonic(), _FIRST_PAUSE
         while True:

@@ -60,7 +60,6 @@ def end_of_older(execute: Execute, name: str, since: float) -> float | None:
 
 def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
     """Make the jobs, and the rows that tell of them. Raises the refusals, with nothing written of it."""
-    batch.locks.schedules([item.name])
     check_there(execute, item.name)
     if not _is_as_it_was(execute, item):
         return None

@@ -8,7 +8,7 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjobd.core.edges import Of
 from bgjobd.core.unique import UniqueKey
-from bgjobd.store import decisions, statements
+from bgjobd.store import decisions, schedules, statements
 from bgjobd.store.batch import Needs
 from bgjobd.store.dependencies import named_in
 from bgjobd.store.engines.locks import Locks
@@ -25,14 +25,15 @@ _SELECT_JOBS_OF_KEYS: Final = """
 
 
 def lock(items: Sequence[Item], execute: Execute, locks: Locks) -> None:
-    """Have the unique keys and the jobs of all of them, which may be some stretches, be ours at once."""
+    """Have the unique keys, schedules and jobs of all of them, which may be some stretches, be ours at once."""
     if not locks.are_needed:
         return
     needs = decisions.needs_of([one for item in items for one in _about(item)])
     ids = {*needs.jobs, *_predecessors(needs), *_signalled(execute, needs)}
     keys = [*needs.unique, *_keys_of(execute, needs)]
     locks.unique_keys(keys)
-    locks.jobs(sorted(ids | set(_holders(execute, keys))))
+    locks.schedules({name for item in items for name in schedules.names_in(item)})
+    locks.jobs(sorted(ids.union(_holders(execute, keys), schedules.jobs_beside(execute, items))))
 
 
 def _about(item: Item) -> Sequence[Item]:

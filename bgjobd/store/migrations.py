@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -67,6 +67,16 @@ class SchemaTooNewError(Exception):
         super().__init__(
             f"{path} has schema version {found}, this bgjobd knows up to {known}; "
             f"install the newer bgjobd, or restore a file from {path.parent / 'backups'}"
+        )
+
+
+class OlderHostsError(Exception):
+    """The schema cannot be changed under hosts of an older version, which would not understand what they find."""
+
+    def __init__(self, name: str, hosts: Sequence[str]) -> None:
+        super().__init__(
+            f"the database {name} is to be changed so that older versions cannot go on with it, and hosts of such work "
+            f"from it ({', '.join(hosts)}): stop their daemons, then start this one"
         )
 
 

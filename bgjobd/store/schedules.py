@@ -5,7 +5,7 @@ Within a transaction that is the ledger's. What becomes of an occurrence is a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,13 +35,17 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import applying, decisions, ids, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
-from bgjobd.store.engines.locks import Locks
 from bgjobd.store.items import (
+    Backfill,
+    Item,
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
+    ScheduleDeleted,
     ScheduleDue,
+    SchedulePaused,
     SchedulePut,
+    ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
     Submitter,
@@ -71,14 +75,35 @@ class _Stands:
     latest: _Latest | None
 
 
+# What is locked before any of it is read
+
+
+def names_in(item: Item) -> Collection[str]:
+    """The schedules that it is about."""
+    match item:
+        case OccurrencesDue() | SchedulesDefined():
+            return [one.name for one in item.schedules]
+        case SchedulePut():
+            return [item.schedule.name]
+        case OccurrenceAsked() | Backfill() | ScheduleDeleted() | SchedulePaused() | ScheduleResumed():
+            return [item.name]
+    return ()
+
+
+def jobs_beside(execute: Execute, items: Iterable[Item]) -> Iterator[int]:
+    """Those that the next ones may come after, or that are cancelled for them."""
+    due = [one for item in items if isinstance(item, OccurrencesDue) for one in item.schedules]
+    beside = [one for one in due if one.rules.overlap in (Overlap.WAIT, Overlap.CANCEL)]
+    for jobs in _unfinished(execute, beside).values():
+        yield from (job.id for job in jobs)
+
+
 # What is due
 
 
 def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, ...]:
     """Each occurrence becomes a job, or a skip, together with the cursor that has passed it."""
     names = [one.name for one in item.schedules]
-    batch.locks.schedules(names)
-    _lock_jobs(execute, item.schedules, batch.locks)
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
@@ -90,14 +115,6 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
             for one in item.schedules
         ]
     )
-
-
-def _lock_jobs(execute: Execute, schedules: Sequence[ScheduleDue], locks: Locks) -> None:
-    """Those that the next ones may come after, or that are cancelled."""
-    if locks.are_needed:
-        beside = [one for one in schedules if one.rules.overlap in (Overlap.WAIT, Overlap.CANCEL)]
-        found = _unfinished(execute, beside)
-        locks.jobs(sorted({job.id for jobs in found.values() for job in jobs}))
 
 
 def _deal_alone(
@@ -201,7 +218,7 @@ SELECT_STANDING: Final = """
     )
     WHERE s.removed_at IS NULL
 """
-_SELECT_UNFINISHED: Final = """
+SELECT_UNFINISHED: Final = """
     SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at, t.queue
     FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t ON t.id IN (
         SELECT * FROM (SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
@@ -239,7 +256,7 @@ def _unfinished(execute: Execute, schedules: Sequence[ScheduleDue]) -> dict[str,
         }
         given = {"names": to_json(list(queues)), "most": most}
         for name, id, status, ready, cancelled_at, queue in (
-            execute(_SELECT_UNFINISHED, given) if queues else ()
+            execute(SELECT_UNFINISHED, given) if queues else ()
         ):
             is_running = status == Status.RUNNING
             is_stopping = is_running and cancelled_at is not None
@@ -268,7 +285,6 @@ def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
-    batch.locks.schedules([item.name])
     check_there(execute, item.name)
     ids.take(execute, batch, 1)
     uniques.load(execute, [item.job], batch)

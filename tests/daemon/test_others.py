@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from bgjob import Client
+from bgjob import Client, group, job
 from bgjob.client import Job
 from bgjob.errors import ScheduleNotFoundError
 from bgjobd.store.engines.postgres_listening import LISTENING
@@ -92,7 +92,7 @@ class Pair:
                     yield self
                 finally:
                     for number in range(1, self._held + 1):
-                        self._path(number).touch()
+                        self.path(number).touch()
 
     @contextmanager
     def _daemon(self, name: str, slots: int, beat: str) -> Iterator[RunningDaemon]:
@@ -113,7 +113,7 @@ class Pair:
         """A job that runs until it may go on."""
         self._held += 1
         ledger = self._directory / f"ledger-{self._held}"
-        given = {"path": str(self._path(self._held)), "ledger": str(ledger)}
+        given = {"path": str(self.path(self._held)), "ledger": str(ledger)}
         job = self.here.run_background_job(PROBE, "wait_for", given)
         eventually(ledger.exists)
         return job
@@ -122,8 +122,8 @@ class Pair:
         """Let it go on."""
         Path(job.snapshot["parameters"]["path"]).touch()
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"go-{number}"
+    def path(self, name: int | str) -> Path:
+        return self._directory / f"go-{name}"
 
     def listeners(self) -> list[int]:
         """The server's processes that serve who listens."""
@@ -183,7 +183,14 @@ def test_a_wait_here_ends_when_the_job_has_ended_there(pair: Pair) -> None:
     assert took < AT_ONCE
 
 
-def test_a_wait_for_a_group_here_ends_when_its_last_job_has_ended_there(pair: Pair) -> None: ...
+def test_a_wait_for_a_group_here_ends_when_its_last_job_has_ended_there(pair: Pair) -> None:
+    given = {"path": str(pair.path("group")), "ledger": str(pair.path("ledger-of-group"))}
+    members = group(job(PROBE, "wait_for", given), job(PROBE, "echo", {"value": 1}))
+    (both,) = pair.here.submit_flow(members).groups
+    waited = meanwhile(lambda: both.wait(20))
+    eventually(pair.path("ledger-of-group").exists)
+    pair.path("group").touch()
+    assert waited()["completed"] == 2
 
 
 def test_who_follows_the_log_has_each_entry_once_in_the_order_of_ids(pair: Pair) -> None:

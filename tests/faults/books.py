@@ -6,6 +6,7 @@ had open at rest, and that nothing was to run any more.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -27,6 +28,9 @@ from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon, children_of, spares_of
 from tests.faults import ledgered
 from tests.support import eventually
+
+Key = tuple[int, int]
+"""A job's id and an attempt's number."""
 
 LEDGERED: Final = "ledgered.Ledgered"
 MODULES: Final = {"ledgered": Path(ledgered.__file__).read_text()}
@@ -77,8 +81,7 @@ def settings_of(file: Path) -> Config:
 
 def is_settled(settings: Config, acknowledged: Collection[int]) -> bool:
     """Whether every acknowledged job that is stored has ended, and no other runs or lies in the spool."""
-    with closing(_database(settings)) as database:
-        statuses = dict(database.execute("SELECT id, status FROM background_jobs"))
+    statuses = dict(rows_of(settings, "SELECT id, status FROM background_jobs"))
     is_idle = all(statuses.get(job, "lost") in {*FINAL, "lost"} for job in acknowledged)
     return is_idle and "running" not in statuses.values() and not list(_unneeded(settings))
 
@@ -90,16 +93,18 @@ def complaints(
     pid: int | None,
     at_rest: Counter[str] | None = None,
     archived: Sequence[JsonObject] = (),
+    left_alone: Collection[Key] = (),
 ) -> list[str]:
     """All that is wrong once everything has ended; `pid` is the daemon's, if one runs.
 
-    `archived` are jobs that may have been deleted, as an archive of `bgjobd prune` has them.
+    `archived` are jobs that may have been deleted, as an archive of `bgjobd prune` has them. `left_alone` are attempts
+    of lost hosts that nobody could end: those after them may have started while they went on.
     """
     found = check_books.audit(settings)
     return [
         *(str(finding) for finding in found.findings),
         *_unkept(settings, acknowledged, {job["id"] for job in archived if job["status"] in FINAL}),
-        *(_miskept(settings, ledger, archived) if ledger is not None else ()),
+        *(_miskept(settings, ledger, archived, left_alone) if ledger is not None else ()),
         *_left_behind(settings, found, pid),
         *(_left_open(pid, at_rest) if pid is not None and at_rest is not None else ()),
     ]
@@ -109,8 +114,7 @@ def complaints(
 
 
 def _unkept(settings: Config, acknowledged: Collection[int], pruned: Collection[int]) -> Iterator[str]:
-    with closing(_database(settings)) as database:
-        statuses = dict(database.execute("SELECT id, status FROM background_jobs"))
+    statuses = dict(rows_of(settings, "SELECT id, status FROM background_jobs"))
     for job in sorted(acknowledged):
         if job not in statuses and job in pruned:
             continue
@@ -147,20 +151,22 @@ def lines_of(ledger: Path) -> list[Line]:
     return [Line(int(job), int(attempt), what, int(pid)) for job, attempt, what, pid, _ in rows]
 
 
-def _miskept(settings: Config, ledger: Path, archived: Sequence[JsonObject]) -> list[str]:
-    with closing(_database(settings)) as database:
-        rows = database.execute(
-            "SELECT a.job_id, a.number, a.outcome, a.pid FROM job_attempts AS a "
-            "JOIN background_jobs AS j ON j.id = a.job_id WHERE json_extract(j.parameters, '$.ledger') = ?",
-            (str(ledger),),
-        ).fetchall()
+def _miskept(
+    settings: Config, ledger: Path, archived: Sequence[JsonObject], left_alone: Collection[Key]
+) -> list[str]:
+    rows = rows_of(
+        settings,
+        "SELECT a.job_id, a.number, a.outcome, a.pid, j.parameters FROM job_attempts AS a "
+        "JOIN background_jobs AS j ON j.id = a.job_id",
+    )
+    of_ledger = [row[:4] for row in rows if json.loads(row[4]).get("ledger") == str(ledger)]
     attempts = [attempt for job in archived for attempt in job["attempts"]]
     known = {(one["job_id"], one["number"]): Row(one["outcome"], one["pid"]) for one in attempts}
-    known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in rows}  # as it is now
-    return compare(lines_of(ledger), known)
+    known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in of_ledger}  # as it is now
+    return compare(lines_of(ledger), known, left_alone)
 
 
-def compare(lines: list[Line], rows: dict[tuple[int, int], Row]) -> list[str]:
+def compare(lines: list[Line], rows: dict[Key, Row], left_alone: Collection[Key] = ()) -> list[str]:
     """Where the ledger and the books tell different stories, or two processes of a job ran at once."""
     starts = Counter((line.job, line.attempt) for line in lines if line.what == "start")
     hooks = Counter((line.job, line.attempt) for line in lines if line.what == "hook")
@@ -186,11 +192,11 @@ def compare(lines: list[Line], rows: dict[tuple[int, int], Row]) -> list[str]:
             for (job, n), count in hooks.items()
             if count > 1
         ),
-        *_overlaps(lines),
+        *_overlaps(lines, left_alone),
     ]
 
 
-def _impostors(lines: list[Line], rows: dict[tuple[int, int], Row]) -> Iterator[str]:
+def _impostors(lines: list[Line], rows: dict[Key, Row]) -> Iterator[str]:
     for line in lines:
         row = rows.get((line.job, line.attempt))
         if line.what != "start" or row is None:
@@ -201,13 +207,17 @@ def _impostors(lines: list[Line], rows: dict[tuple[int, int], Row]) -> Iterator[
             yield f"job {line.job}, attempt {line.attempt}: process {line.pid} ran it, the books say {row.pid}"
 
 
-def _overlaps(lines: list[Line]) -> Iterator[str]:
+def _overlaps(lines: list[Line], left_alone: Collection[Key]) -> Iterator[str]:
     begun: dict[int, int] = {}
+    attempts = {(line.job, line.pid): line.attempt for line in lines if line.what == "start"}
     for line in lines:
-        if line.what == "overlap":
-            yield f"job {line.job}: attempt {line.attempt} started while process {line.pid} of an earlier one lived"
-        elif line.what == "start":
+        earlier = attempts.get((line.job, line.pid))
+        if line.what == "start":
             begun[line.job] = line.attempt
+        elif (line.job, earlier) in left_alone:
+            continue
+        elif line.what == "overlap":
+            yield f"job {line.job}: attempt {line.attempt} started while process {line.pid} of an earlier one lived"
         elif line.what == "end" and begun.get(line.job, line.attempt) != line.attempt:
             yield f"job {line.job}: attempt {line.attempt} ended after attempt {begun[line.job]} had started"
 
@@ -267,8 +277,11 @@ def _left_open(pid: int, at_rest: Counter[str]) -> Iterator[str]:
         yield f"the daemon has {count} more of {target} open than at rest"
 
 
-def _database(settings: Config) -> Any:
-    """A connection to the file, or to the server, which takes the same statements."""
+def rows_of(settings: Config, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What a statement of SQLite's finds in the database, whichever that is."""
     if settings.daemon.database is None:
-        return sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)
-    return engine_at(place_of(settings.daemon)).open_for_reading().connection()
+        with closing(sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)) as file:
+            return file.execute(sql, values).fetchall()
+    with closing(engine_at(place_of(settings.daemon)).open_for_reading()) as database:
+        found: list[tuple[Any, ...]] = database.execute_sql(sql, values).fetchall()
+    return found

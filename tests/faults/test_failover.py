@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -83,7 +82,7 @@ def test_after_a_failover_to_a_standby_each_acknowledged_job_is_there_and_runs_o
                 ).id
             with Submitter(running, ledger) as submitter:
                 eventually(lambda: len(submitter.acknowledged) > 20)
-                primary.stop(signal.SIGQUIT)
+                primary.crash()
                 before = set(submitter.acknowledged.values())
                 heir.promote()
                 eventually(lambda: len(submitter.acknowledged) > len(before) + 20)
@@ -120,7 +119,7 @@ def test_after_a_failover_that_has_lost_something_nothing_starts_until_somebody_
             eventually(lambda: try_keys(heir, name) == {"kept": kept.id})
             heir.stop()
             client.run_background_job(books.LEDGERED, "quick", ledger, idempotency_key="lost").result(20)
-            primary.stop(signal.SIGQUIT)
+            primary.crash()
             heir.start()
             heir.promote()
             eventually(lambda: "has gone back" in (try_trouble(client) or ""))

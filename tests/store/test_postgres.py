@@ -23,7 +23,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import deletions, hooks, inbox, migrations, news, sql_functions, statements
+from bgjobd.store import deletions, hooks, inbox, migrations, news, schedules, sql_functions, statements
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.committed import Stored
@@ -31,6 +31,7 @@ from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import NoDriverError, place_of
 from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
+from bgjobd.store.engines.postgres_translation import translated
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import Deletion, Look, Received
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
@@ -663,6 +664,15 @@ def test_a_hot_statement_finds_its_rows_by_an_index(
     assert "Seq Scan on background_jobs" not in plan
     assert "Seq Scan on job_logs" not in plan
     assert "Sort" not in plan or statement == statements.COUNT_RUNNING
+
+
+def test_the_unfinished_jobs_of_a_schedule_are_not_looked_for_in_all_jobs(filled: Store) -> None:
+    statement = translated(schedules.SELECT_UNFINISHED)
+    given = statement.given({"names": '["nightly"]', "most": 500})
+    found = filled.database.connection().run(f"EXPLAIN {statement.text}", given)
+    plan = "\n".join(line for (line,) in found)
+    assert "SubPlan" not in plan
+    assert "Seq Scan on background_jobs" not in plan
 
 
 def test_pages_of_many_jobs_are_as_those_of_few(filled: Store) -> None:

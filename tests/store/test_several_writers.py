@@ -23,6 +23,7 @@ from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
+from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.core.unique import Unique
 from bgjobd.host.clock import Clock
@@ -688,6 +689,50 @@ def test_an_occurrence_that_two_deal_with_becomes_one_job(stores: list[Store]) -
     assert (len(one[0].verdicts), len(other[0].verdicts)) == (1, 0)
     assert other[0].cursor == FIRST
     assert first.count("background_jobs") == first.count("schedule_occurrences") == 1
+
+
+def test_who_ends_a_job_of_a_schedule_and_deals_with_it_waits_in_no_circle_with_who_deals(
+    stores: list[Store],
+) -> None:
+    first, second, _ = stores
+    define(first, NIGHTLY, is_new=True)
+    first.now = second.now = FIRST
+    first.answer(what_is_due(first, IN_A_ROW))
+    (claim,) = first.claim(Lanes(1))
+    first.now = second.now = FIRST + 60
+    item, end = what_is_due(first, IN_A_ROW), ends(claim.job.id, COMPLETED)
+    with held_up_once_it_locks(first) as held:
+
+        def deal() -> Any:
+            assert held.is_there.wait(PATIENCE)
+            return second.answer(item)
+
+        def let_go() -> None:
+            wait_for_locks(first.state_dir)
+            held.go.set()
+
+        committed, dealt, _ = at_once(lambda: first.commit(end, item), deal, let_go)
+    assert (len(committed.answers[1][0].verdicts), len(dealt[0].verdicts)) == (1, 0)
+
+
+IN_A_ROW = Rules(Missed.RUN_ALL, Overlap.WAIT)
+
+
+@contextmanager
+def held_up_once_it_locks(store: Store) -> Iterator[HeldUp]:
+    """The store's next transaction, behind the first jobs or schedules that it has locked."""
+    held, locks = HeldUp(), store.database.locks
+
+    def behind(lock: Callable[[Any], None], given: Any) -> None:
+        lock(given)
+        if given and not held.is_there.is_set():
+            held.is_there.set()
+            assert held.go.wait(PATIENCE)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("jobs", "schedules"):
+            patch.setattr(locks, name, partial(behind, getattr(locks, name)))
+        yield held
 
 
 def test_a_job_expires_once_though_two_see_to_it(stores: list[Store]) -> None:

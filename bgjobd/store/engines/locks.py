@@ -1,7 +1,7 @@
 """What keeps several writers of one database out of each other's way; who writes alone needs none of it.
 
-Who waits for locks takes them in this order, so that nobody waits in a circle: the unique keys; jobs, by their ids;
-schedules, by name; groups, the inner ones first; the places of keys; buckets of starts, by scope; the log. Whatever
+Who waits for locks takes them in this order, so that nobody waits in a circle: the unique keys; schedules, by name;
+jobs, by their ids; groups, the inner ones first; the places of keys; buckets of starts, by scope; the log. Whatever
 turns up later is locked where nobody else has it, or is left for later. All locks are those of the transaction.
 """
 

@@ -37,9 +37,10 @@ from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_listening import TELL, PostgresListening
 from bgjobd.store.engines.postgres_locks import PostgresLocks
 from bgjobd.store.engines.postgres_refusals import is_lasting
-from bgjobd.store.engines.postgres_schema import VERSION, create, take_steps
+from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, take_steps
 from bgjobd.store.engines.postgres_translation import NO_NUL, translated
-from bgjobd.store.migrations import STEPS, SchemaTooNewError
+from bgjobd.store.hosts import LIVES_FOR
+from bgjobd.store.migrations import STEPS, OlderHostsError, SchemaTooNewError
 
 OLDEST: Final = 140000
 SCHEMA: Final = "bgjobd"
@@ -69,6 +70,9 @@ _KEEPALIVES: Final = {
 }
 
 _LONGEST_TRANSACTION: Final = "60s"
+_CHANGES_WAIT_FOR: Final = "5s"
+"""How long a change of the tables waits for who reads them: all others wait behind it."""
+
 _FIRST_WITH_LIMIT: Final = 170000
 
 _READ_ONLY: Final = "25006"
@@ -79,6 +83,9 @@ _TOO_LONG: Final = ("25P03", "25P04")
 
 _GONE: Final = ("08", "57P", *_TOO_LONG)
 """How the codes begin of what ends a connection."""
+
+_IN_USE: Final = ("55P03", "40P01")
+"""A lock that was not to be had in time, or by waiting for it."""
 
 _TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01", "23505")
@@ -459,12 +466,18 @@ class Postgres:
         return True
 
     def prepare(self, on_progress: Callable[[], None]) -> bool:
-        """Have the schema there, and of this version. Raises UnusableDatabaseError, SchemaTooNewError."""
+        """Have the schema there, and of this version.
+
+        Raises UnusableDatabaseError, SchemaTooNewError, OlderHostsError.
+        """
         try:
             with closing(PostgresDatabase(self.address, for_reading=False)) as database:
                 self._check(database.connection())
                 self._migrate(database)
         except DatabaseError as error:
+            if _code(error) in _IN_USE:
+                told = f"its tables are to be changed, and are read by somebody for long: {error}"
+                raise AwayServerError(Path(self.name), told) from error
             raise self.unusable(error) from error
         return False
 
@@ -495,11 +508,24 @@ class Postgres:
                 create(run)
                 version = VERSION
             if version < len(STEPS):
+                if version > VERSION:
+                    _hold_others(run)
+                    self._check_others(run, range(version, len(STEPS)))
                 take_steps(run, version)
             run("COMMIT")
         except BaseException:
             database.roll_back()
             raise
+
+    def _check_others(self, run: Callable[[str], Any], steps: range) -> None:
+        """Raises OlderHostsError where one that lives could not go on with what the steps leave it."""
+        if NOT_ADDING.isdisjoint(steps):
+            return
+        older = [
+            name for (name,) in run(_OLDER_HOSTS.format(version=len(STEPS), lives_for=LIVES_FOR)).fetchall()
+        ]
+        if older:
+            raise OlderHostsError(self.name, older)
 
     def open_for_writing(self) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=False)
@@ -593,6 +619,11 @@ _FATES: Final = {"committed": CommitFate.COMMITTED, "aborted": CommitFate.ABORTE
 _SAME_ENTRY: Final = """
     SELECT max(id) FROM job_logs WHERE job_id = :job_id AND created_at = :created_at AND message = :message
 """
+_OLDER_HOSTS: Final = """
+    SELECT name FROM hosts WHERE schema < {version} AND left_at IS NULL AND lost_at IS NULL
+    AND clock_timestamp() - seen_at::timestamptz < make_interval(secs => coalesce(lost_after, {lives_for}))
+    ORDER BY name
+"""
 _SECRET: Final = ("password", "sslpassword")
 _SIZE: Final = f"""
     SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c
@@ -605,6 +636,12 @@ def _version(run: Callable[[str], Any]) -> int:
     if run(f"SELECT to_regclass('{SCHEMA}.schema_version')").fetchone()[0] is None:
         return 0
     return int(run("SELECT version FROM schema_version").fetchone()[0])
+
+
+def _hold_others(run: Callable[[str], Any]) -> None:
+    """Have other hosts wait, each before its next transaction: amid one they may have locked what is to be changed."""
+    run(f"SET LOCAL lock_timeout = '{_CHANGES_WAIT_FOR}'")
+    run("LOCK TABLE hosts IN ACCESS EXCLUSIVE MODE")
 
 
 def _code(error: Exception) -> str | None:

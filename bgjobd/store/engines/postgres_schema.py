@@ -129,6 +129,9 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 
+NOT_ADDING: Final[frozenset[int]] = frozenset()
+"""The steps behind VERSION + 1 that do not only add: an older daemon could not go on beside them."""
+
 _TABLES: Final = (
     """
     background_jobs (id bigint PRIMARY KEY DEFAULT nextval('job_ids'),

@@ -50,6 +50,16 @@ def _of_free(update: str) -> str:
 
 _FOUND_BY_IDS: Final = re.compile(r"(?<=id[ \"])\s*IN \(\s*(SELECT \S*id\b.*?LIMIT :\w+)\)", re.DOTALL)
 
+
+def _laterally(select: str) -> str:
+    """The same with the ids found first that this looks for by a query of its own for each: else that would be asked
+    of each row that there is.
+    """
+    found, _, rest = select.partition("CROSS JOIN background_jobs AS t ON t.id IN (")
+    ids, _, order = rest.rpartition(")\n")
+    return f"{found}CROSS JOIN LATERAL ({ids}) AS found JOIN background_jobs AS t ON t.id = found.id\n{order}"
+
+
 _IS_PINNED: Final = """
     SELECT EXISTS (SELECT 1 FROM background_jobs WHERE status = 'pending' AND ready = 1
         AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
@@ -74,6 +84,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         class_holds.TRY: class_holds.TRY.replace(":due)", ":due FOR NO KEY UPDATE SKIP LOCKED)"),
         # two hosts that count runs of the same method: the second adds to what the first has
         method_usage.SELECT_TO_MERGE: f"{method_usage.SELECT_TO_MERGE} FOR NO KEY UPDATE OF u",
+        schedules.SELECT_UNFINISHED: _laterally(schedules.SELECT_UNFINISHED),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{

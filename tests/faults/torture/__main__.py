@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults.torture.course import torture
+from tests.faults.torture.course import Outcome, torture
+from tests.faults.torture.site_course import torture_hosts
 
 
 def main() -> int:
@@ -19,18 +20,25 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-torture-"))
     try:
-        outcome = torture(directory, given.seconds, given.seed, given.container)
+        outcome = _torture(directory, given)
     except KeyboardInterrupt:
         shutil.rmtree(directory)
         return 130
     print(outcome)
     if outcome.findings:
-        print(
-            f"kept: {directory}; the same again, as far as it can be: --seconds {given.seconds:g} --seed {given.seed}"
+        again = (
+            f"--seconds {given.seconds:g} --seed {given.seed} --hosts {given.hosts} --pause {given.pause:g}"
         )
+        print(f"kept: {directory}; the same again, as far as it can be: {again}")
         return 1
     shutil.rmtree(directory)
     return 0
+
+
+def _torture(directory: Path, given: argparse.Namespace) -> Outcome:
+    if given.hosts > 1:
+        return torture_hosts(directory, given.seconds, given.seed, given.hosts, given.pause, given.lost_after)
+    return torture(directory, given.seconds, given.seed, given.container)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long; 60 where not given")
     parser.add_argument(
         "--container", action="store_true", help="the daemon is pid 1 of one (bubblewrap, root)"
+    )
+    parser.add_argument(
+        "--hosts", type=int, default=1, help="so many daemons at a server of PostgreSQL, which is killed too"
+    )
+    parser.add_argument("--pause", type=float, default=2.0, help="of hosts: seconds between two deeds at one")
+    parser.add_argument(
+        "--lost-after", type=float, default=20.0, help="of hosts: seconds until one is given up"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the random moments")
     return parser

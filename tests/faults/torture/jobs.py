@@ -17,6 +17,8 @@ def _before_fork() -> None:
     """In the fork server, as a library may have it: there is a kind of job whose start ends it."""
     order = sys._getframe(1).f_locals.get("order")
     if getattr(order, "method_name", None) == "poison" and not getattr(order, "is_hook", False):
+        with open(f"{os.environ['TORTURE_BROKEN']}.poisoned", "a") as noted:
+            noted.write(f"{time.time()}\n")
         os.kill(os.getpid(), signal.SIGSEGV)
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -41,6 +41,8 @@ class Deed(StrEnum):
     FILL_SPOOL = "fill the spool, for a while"
     FILL_STATE = "fill the disk of the database, for a while"
     KILL_CONTAINER = "kill -9 the container"
+    LEAVE = "kill -9 the daemon, and have it away until others take over"
+    LEAVE_ALL = "the same with its fork servers, so that nobody ends what they left"
 
 
 WEIGHTS: Final = {
@@ -67,8 +69,26 @@ IN_CONTAINERS: Final = {
 }
 """The same where the daemon is in a container, whose other processes are not told apart from outside."""
 
-ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON, Deed.KILL_CONTAINER})
-ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER})
+OF_HOSTS: Final = {
+    Deed.KILL_DAEMON: 40,
+    Deed.KILL_SERVER: 14,
+    Deed.KILL_CHILD: 14,
+    Deed.KILL_BOTH: 6,
+    Deed.STOP_DAEMON: 7,
+    Deed.RELOAD: 5,
+    Deed.FREEZE: 5,
+    Deed.BREAK_CODE: 4,
+    Deed.BREAK_IMPORT: 3,
+    Deed.LEAVE: 5,
+    Deed.LEAVE_ALL: 5,
+}
+"""Where several daemons work from one database."""
+
+KEEPS_AWAY: Final = frozenset({Deed.LEAVE, Deed.LEAVE_ALL})
+ENDS_DAEMON: Final = KEEPS_AWAY | {Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON, Deed.KILL_CONTAINER}
+ENDS_SERVER: Final = frozenset(
+    {Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER, Deed.LEAVE_ALL}
+)
 
 
 class Done(NamedTuple):
@@ -78,12 +98,31 @@ class Done(NamedTuple):
     at: float
 
 
+class Plan(NamedTuple):
+    """Which deeds, how often beside each other, and how many seconds are between two, on average.
+
+    `mercy`: how often one is left out where the daemon does not answer yet, for what is never there does nothing.
+    """
+
+    weights: Mapping[Deed, int]
+    pause: float
+    mercy: float = 0.0
+
+    @classmethod
+    def of(cls, station: Station) -> Plan:
+        """For a daemon by itself."""
+        if station.is_contained:
+            return cls(IN_CONTAINERS, _MEAN_PAUSE_IN_CONTAINERS)
+        return cls(WEIGHTS, _MEAN_PAUSE)
+
+
 class Killer:
     """Kills until it is told to stop; `done` is all that it did."""
 
-    def __init__(self, station: Station, seed: int) -> None:
+    def __init__(self, station: Station, seed: int | str, plan: Plan | None = None) -> None:
         self.done: list[Done] = []
         self._station = station
+        self._plan = plan or Plan.of(station)
         self._chance = random.Random(f"{seed}.killer")
         self._is_over = threading.Event()
         self._mending: dict[Deed, tuple[float, Callable[[], object]]] = {}
@@ -106,11 +145,11 @@ class Killer:
         return sum(one.deed in ENDS_DAEMON for one in self.done)
 
     def _kill(self) -> None:
-        is_contained = self._station.is_contained
-        weights = IN_CONTAINERS if is_contained else WEIGHTS
-        pause = _MEAN_PAUSE_IN_CONTAINERS if is_contained else _MEAN_PAUSE
+        weights, pause, mercy = self._plan
         while not self._is_over.wait(self._chance.uniform(0.0, 2 * pause)):
             self._mend(time.monotonic())
+            if mercy and self._chance.random() < mercy and not self._station.is_answering():
+                continue
             (deed,) = self._chance.choices(list(weights), list(weights.values()))
             if deed not in self._mending and _ACTS[deed](self):
                 self.done.append(Done(deed, time.time()))
@@ -148,6 +187,17 @@ class Killer:
 
     def _kill_daemon(self) -> bool:
         return self._station.kill_daemon()
+
+    def _leave(self) -> bool:
+        """It comes back once it counts as lost, a moment earlier, or later."""
+        self._station.keep_down(self._station.lost_after * self._chance.uniform(0.8, 1.8))
+        self._kill_daemon()
+        return True  # also where it had just died
+
+    def _leave_all(self) -> bool:
+        self._station.keep_down(self._station.lost_after * self._chance.uniform(1.2, 1.8))
+        self._kill_both()
+        return True
 
     def _kill_container(self) -> bool:
         return self._station.signal(signal.SIGKILL)
@@ -236,4 +286,6 @@ _ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
     Deed.FILL_SPOOL: Killer._fill_spool,
     Deed.FILL_STATE: Killer._fill_state,
     Deed.KILL_CONTAINER: Killer._kill_container,
+    Deed.LEAVE: Killer._leave,
+    Deed.LEAVE_ALL: Killer._leave_all,
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ AGE: Final = "2s"
 
 _LONGEST_PAUSE: Final = 3.0
 _LONGEST_LIFE: Final = 1.5
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 180.0
+_LARGE: Final = frozenset({"logs", "result"})
 _ENDS: Final = frozenset({-9, 0, 1, 69, 75})
 """Killed, well, or told that the daemon, or the file, is not to be had now."""
 
@@ -26,10 +28,10 @@ _ENDS: Final = frozenset({-9, 0, 1, 69, 75})
 class Pruner:
     """Prunes until it is told to stop; `ends` counts the exit codes, `findings` are what none may end with."""
 
-    def __init__(self, station: Station, seed: int) -> None:
+    def __init__(self, stations: Sequence[Station], seed: int) -> None:
         self.ends: Counter[int] = Counter()
         self.findings: list[str] = []
-        self._station = station
+        self._stations = stations
         self._chance = random.Random(f"{seed}.pruner")
         self._archives: list[Path] = []
         self._is_over = threading.Event()
@@ -43,20 +45,25 @@ class Pruner:
         self._thread.join()
 
     def archived(self) -> list[dict[str, Any]]:
-        """All jobs that may have been deleted, as they were then; one that stayed may be there several times."""
-        return [job for path in self._archives if path.exists() for job in archived(path)]
+        """All jobs that may have been deleted, as they were then; one that stayed may be there several times.
+
+        Without what is large, and nobody asks for.
+        """
+        found = (job for path in self._archives if path.exists() for job in archived(path))
+        return [{name: value for name, value in job.items() if name not in _LARGE} for job in found]
 
     def _prune(self) -> None:
         while not self._is_over.wait(self._chance.uniform(0.0, _LONGEST_PAUSE)):
-            path = self._station.directory / f"archive-{len(self._archives)}.gz"
+            station = self._chance.choice(self._stations)
+            path = station.directory / f"archive-{len(self._archives)}.gz"
             self._archives.append(path)
             life = self._chance.uniform(0.0, _LONGEST_LIFE) if self._chance.random() < 0.5 else _PATIENCE
-            self._prune_into(path, life)
+            self._prune_into(station, path, life)
 
-    def _prune_into(self, path: Path, life: float) -> None:
+    def _prune_into(self, station: Station, path: Path, life: float) -> None:
         ages = ("--completed", AGE, "--failed", AGE, "--archive", str(path))
         process = subprocess.Popen(
-            [sys.executable, "-m", "bgjobd", "prune", "--config", str(self._station.config), *ages],
+            [sys.executable, "-m", "bgjobd", "prune", "--config", str(station.config), *ages],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

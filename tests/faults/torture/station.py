@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgjob import Client
 from bgjob.codec import JsonObject
@@ -36,11 +36,20 @@ SCHEDULES: Final = {
     "row": 'late = "1s"\noverlap = "wait"\nmissed = "run_all"',
     "newest": 'late = "1s"\noverlap = "cancel"',
 }
-"""What their occurrences, of which there is one a second, become."""
+"""What their occurrences, of which there is one a second, or every few, become."""
 
 _LOOK: Final = 0.01
 _PATIENCE: Final = 30.0
 _FILLER: Final = "filler"
+
+
+class Sections(NamedTuple):
+    """Lines of sections of the configuration, and how often each schedule makes a job."""
+
+    daemon: str = ""
+    hosts: str = ""
+    retention: str = ""
+    every: str = "1s"
 
 
 class Station:
@@ -50,11 +59,13 @@ class Station:
     """
 
     is_contained = False
+    lost_after = 0.0
+    """Seconds after which others take over what it runs, where there are others."""
     _disks_of_their_own: tuple[str, ...] = tuple(DISKS)
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ledger: Path | None = None) -> None:
         self.directory = directory
-        self.ledger = directory / "ledger"
+        self.ledger = ledger or directory / "ledger"
         self.socket = directory / "s.sock"
         self.starts: list[float] = []
         self.ends: list[int] = []
@@ -66,13 +77,18 @@ class Station:
         self._look = threading.Event()
         self._broken = directory / "broken"
         self._disks = ExitStack()
+        self._down_until = 0.0
         self.deploy()
         fragile = Path(__file__).with_name("fragile.py").read_text()
         (directory / "fragile.py").write_text(fragile)
         for name, source in books.MODULES.items():
             (directory / f"{name}.py").write_text(source)
         self.config = directory / "bgjobd.toml"
-        self.config.write_text(_settings(directory, self.socket, self.ledger))
+        self.config.write_text(_settings(directory, self.socket, self.ledger, self._of_its_own()))
+
+    def _of_its_own(self) -> Sections:
+        """What a station of this kind has in sections of the configuration."""
+        return Sections(retention='logs = "4s"')
 
     @property
     def settings(self) -> Config:
@@ -158,8 +174,14 @@ class Station:
         while not question() and time.monotonic() < deadline:
             self._look.wait(_LOOK)
 
+    def keep_down(self, seconds: float) -> None:
+        """Start no daemon for so long."""
+        self._down_until = time.monotonic() + seconds
+
     def _supervise(self) -> None:
         while self.is_wanted:
+            while self.is_wanted and time.monotonic() < self._down_until:
+                self._look.wait(_LOOK)
             began = time.monotonic()
             with self._guard:
                 process = self._process = self._spawn()
@@ -215,10 +237,10 @@ class Station:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _settings(directory: Path, socket: Path, ledger: Path) -> str:
+def _settings(directory: Path, socket: Path, ledger: Path, own: Sections) -> str:
     job = f'job = "{CLASSES[0]}::quick"\nparameters = {{ ledger = "{ledger}" }}'
     schedules = "\n".join(
-        [f'[schedules.{name}]\n{job}\nevery = "1s"\n{how}' for name, how in SCHEDULES.items()]
+        [f'[schedules.{name}]\n{job}\nevery = "{own.every}"\n{how}' for name, how in SCHEDULES.items()]
     )
     return f"""
 [daemon]
@@ -228,6 +250,9 @@ runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
 slots = {SLOTS}
 spares = {SPARES}
+{own.daemon}
+[hosts]
+{own.hosts}
 [app]
 path = ["{directory}"]
 {books.marked(directory)[:-1]}, TORTURE_LEDGER = "{ledger}", TORTURE_BROKEN = "{directory}/broken" }}
@@ -242,7 +267,7 @@ retry_delay = 0.05
 [limits]
 stop_grace = 1
 [retention]
-logs = "4s"
+{own.retention}
 [queues]
 default = {{ slots_per_key = 2, share = "key" }}
 rated = {{ slots_per_key = 1, rate_per_key = "10/1s" }}

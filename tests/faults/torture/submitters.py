@@ -7,11 +7,12 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from bgjob import Client
+from bgjob import Client, flow
 from bgjob.errors import (
+    BehindFailedError,
     BgjobError,
     ClassUnavailableError,
     DaemonUnavailableError,
@@ -38,6 +39,9 @@ TRANSIENT: Final = (
 _AGAIN: Final = 0.05
 _LAST_WAIT: Final = 20.0
 _MOST_WAITING: Final = 200
+_FLOWS: Final = 0.05
+"""The part of the submits that are flows, of five jobs each."""
+
 _POISON: Final = (0, "poison", {})
 _POISONOUS: Final = 0.004
 """The part of the jobs whose start ends their fork server: each does so three times."""
@@ -70,11 +74,12 @@ KINDS: Final[tuple[tuple[int, str, Call], ...]] = (
 class Submitters:
     """What all of them have done; `acknowledged` maps each idempotency key to the id that was answered."""
 
-    def __init__(self, station: Station, seed: int, count: int) -> None:
+    def __init__(self, stations: Sequence[Station], seed: int, count: int) -> None:
         self.acknowledged: dict[str, int] = {}
         self.troubles: Counter[str] = Counter()
         self.refusals: list[str] = []
-        self._station = station
+        self._stations = stations
+        self._ledger = str(stations[0].ledger)
         self._over_at: float | None = None
         self._is_over = threading.Event()
         self._threads = [
@@ -97,10 +102,11 @@ class Submitters:
 
     def _submit(self, chance: random.Random, own: int) -> None:
         turn = 0
-        with self._station.client() as client:
+        with self._stations[own % len(self._stations)].client() as client:
             while not self._is_over.wait(chance.expovariate(15.0)):
                 turn += 1
-                ids = self._submit_some(client, chance, f"{own}.{turn}")
+                submit = self._submit_flow if chance.random() < _FLOWS else self._submit_some
+                ids = submit(client, chance, f"{own}.{turn}")
                 self._do_something_with(client, chance, ids)
                 if turn % 20 == 0:
                     self._let_it_catch_up(client)
@@ -108,7 +114,7 @@ class Submitters:
     def _submit_some(self, client: Client, chance: random.Random, key: str) -> list[int]:
         """One job, or five together; asked for until it is answered."""
         many = 5 if chance.random() < 0.1 else 1
-        calls = [_call(self._station, chance, f"{key}.{one}") for one in range(many)]
+        calls = [_call(self._ledger, chance, f"{key}.{one}") for one in range(many)]
         jobs = self._insist(lambda: client.submit_many(calls)) if many > 1 or chance.random() < 0.2 else None
         ids = [job.id for job in jobs] if jobs is not None else []
         if not ids and many == 1:
@@ -119,6 +125,22 @@ class Submitters:
                 )
             )
             ids = [job.id] if job is not None else []
+        for call, job_id in zip(calls, ids, strict=False):
+            self.acknowledged[call["options"]["idempotency_key"]] = job_id
+        return ids
+
+    def _submit_flow(self, client: Client, chance: random.Random, key: str) -> list[int]:
+        """Three side by side, then one that comes after them, then one after that."""
+        calls = [_call(self._ledger, chance, f"{key}.{one}") for one in range(5)]
+        for call in calls[3:]:
+            call["options"].pop("delay", None)  # what comes after others has none
+        drafts = [
+            flow.job(call["class_name"], call["method_name"], call["parameters"], **call["options"])
+            for call in calls
+        ]
+        whole = flow.chain(flow.group(*drafts[:3], idempotency_key=f"{key}.group"), *drafts[3:])
+        submitted = self._insist(lambda: client.submit_flow(whole))
+        ids = [job.id for job in submitted.jobs] if submitted is not None else []
         for call, job_id in zip(calls, ids, strict=False):
             self.acknowledged[call["options"]["idempotency_key"]] = job_id
         return ids
@@ -152,7 +174,7 @@ class Submitters:
                 return act()
             except TRANSIENT as error:
                 self.troubles[type(error).__name__] += 1
-                self._is_over.wait(_AGAIN)
+                time.sleep(_AGAIN)
                 if self._has_waited_enough():
                     return None
             except BgjobError as error:
@@ -169,6 +191,7 @@ class Submitters:
             return act()
         except (
             InvalidStateError,
+            BehindFailedError,
             JobNotFoundError,
         ):  # it has ended, or was pruned; whether it may be gone is told later
             return None
@@ -179,7 +202,7 @@ class Submitters:
         return None
 
 
-def _call(station: Station, chance: random.Random, key: str) -> dict[str, Any]:
+def _call(ledger: str, chance: random.Random, key: str) -> dict[str, Any]:
     (kind,) = chance.choices(KINDS, [weight for weight, _, _ in KINDS])
     _, method, parameters = _POISON if chance.random() < _POISONOUS else kind
     options: dict[str, Any] = {"idempotency_key": key}
@@ -192,6 +215,6 @@ def _call(station: Station, chance: random.Random, key: str) -> dict[str, Any]:
     return {
         "class_name": chance.choice(CLASSES),
         "method_name": method,
-        "parameters": {"ledger": str(station.ledger), **parameters},
+        "parameters": {"ledger": ledger, **parameters},
         "options": options,
     }
