@@ -211,12 +211,12 @@ def carry_out(execute: Execute, item: Beat | HostLost | HostLeft, own: Term | No
 
 
 def _beat(execute: Execute, host: int, profile: Profile | None) -> Beaten:
-    (beats,) = execute(_BEAT, {"id": host}).fetchone()
+    beat = execute(_BEAT, {"id": host})
     if profile is not None:
         execute(_TELL, _told(profile) | {"id": host})
-    others = execute(_SELECT_OTHERS, {"id": host}).fetchall()
-    owing = [id for (id,) in execute(_SELECT_OWING).fetchall()]
-    return Beaten(beats, tuple([_seen(row) for row in others]), tuple(owing))
+    others, owing = execute(_SELECT_OTHERS, {"id": host}), execute(_SELECT_OWING)
+    (beats,) = beat.fetchone()
+    return Beaten(beats, tuple([_seen(row) for row in others]), tuple([id for (id,) in owing]))
 
 
 def _seen(row: Sequence[Any]) -> Seen:

@@ -361,6 +361,7 @@ def test_the_log_is_locked_by_what_is_sent_whole_so_that_who_is_cut_off_then_hol
     with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
         other.begin_writing()
         other.lock_log()
+        other.execute_sql("SELECT 1").fetchone()  # it has it
         store.database.begin_writing()
         first = store.database.write_log([row, dict(row)])  # which waits for no answer, nor for the lock
         other.commit_writing()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from peewee import DatabaseError, OperationalError
@@ -75,6 +75,9 @@ _TOO_LONG: Final = ("25P03", "25P04")
 _GONE: Final = ("08", "57P", *_TOO_LONG)
 """How the codes begin of what ends a connection."""
 
+_DIVISION_BY_ZERO: Final = "22012"
+"""What a guarded update fails by that changes nothing."""
+
 _TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01", "23505")
 """How the codes begin of errors that the server is to blame for, and those of transactions in each other's way: they
@@ -122,8 +125,27 @@ class _NumericLoader(adapt.Loader):
         return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
+class _Cursor(psycopg.Cursor[Any]):
+    """Whose `rowcount` waits for the answer, as its rows do, where the statement was sent without."""
+
+    @property
+    def rowcount(self) -> int:
+        self._fetch_pipeline()
+        count: int = super().rowcount
+        return count
+
+
+class _Sent(NamedTuple):
+    """Rows that were sent; a statement that has to change each of them fails on the server where it does not."""
+
+    rowcount: int
+
+
 class PostgresConnection:
-    """Takes SQLite's statements; `for_reading` it opens itself anew where the last one broke."""
+    """Takes SQLite's statements; `for_reading` it opens itself anew where the last one broke.
+
+    Within `pipeline` no statement is waited for: a cursor waits once its rows are taken, for all that was sent before.
+    """
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._address = address
@@ -149,9 +171,8 @@ class PostgresConnection:
             for _ in given:
                 self._told(sql)
         with as_peewees_own:
-            cursor = self._open().cursor()
-            cursor.executemany(statement.text, given)
-        return cursor
+            self._open().cursor().executemany(statement.text, given)
+        return _Sent(len(given))
 
     def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
         """The rows that the server keeps for us, and gives a thousand at a time."""
@@ -172,17 +193,6 @@ class PostgresConnection:
     def told_backend(self) -> int:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
-
-    def begin(self, guard: str) -> tuple[str, bool]:
-        """Begin a transaction that writes, in one message; by which id the server knows it, and whether this query has
-        found a row.
-        """
-        with as_peewees_own:
-            cursor = self._open().execute(f"{_BEGIN}; {guard}; {_ITS_ID}", prepare=False)
-            cursor.nextset()
-            is_held = cursor.fetchone() is not None
-            cursor.nextset()
-            return str(cursor.fetchone()[0]), is_held
 
     def pipeline(self) -> AbstractContextManager[Any]:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
@@ -253,6 +263,7 @@ class PostgresConnection:
             )
         except psycopg.Error as error:
             raise OperationalError(error, " ".join(str(error).split())) from error  # of several lines
+        connection.cursor_factory = _Cursor
         adapters = connection.adapters
         adapters.register_dumper(int, Int8Dumper)
         adapters.register_dumper(bool, _BoolDumper)
@@ -275,7 +286,7 @@ class _Transaction:
 
 
 class PostgresDatabase:
-    """A connection with its transactions."""
+    """A connection with its transactions, each of which is one pipeline: it waits for answers that it goes by alone."""
 
     distance: Final = 20.0
 
@@ -284,7 +295,8 @@ class PostgresDatabase:
         self._term: Term | None = None
         self._has_log = False
         self.locks: Final = PostgresLocks(self._connection.execute)
-        self._together = ExitStack()  # what is left of a transaction is sent, and then its answers are heard
+        self._together = ExitStack()  # at whose end all that is left of a transaction is answered
+        self._begun: Any = None  # what tells of a transaction that it has begun, as long as nobody has asked
         self._origin = None if for_reading else self._connection.origin()
         self._transaction = ""
         self._written: tuple[Mapping[str, Any] | None, int] = (None, 0)
@@ -319,14 +331,27 @@ class PostgresDatabase:
         return Reading.taken(at, asked, time.monotonic())
 
     def begin_writing(self) -> None:
-        """Begin a transaction; that its host may still write is asked in the same message."""
-        guard = "SELECT 1" if self._term is None else _GUARD.format(*self._term)
-        self._transaction, may_write = self._connection.begin(guard)
-        self._written, self._has_log = (None, 0), False
-        if self._term is not None and not may_write:
-            found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
-            is_taken = found is None or found[0] != self._term.number
-            raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
+        """Begin a transaction; whether its host may still write is asked with whatever it asks first."""
+        self._written, self._has_log, self._transaction = (None, 0), False, ""
+        with as_peewees_own:
+            self._together.enter_context(self._connection.pipeline())
+        self._connection.run(_BEGIN)
+        guard = "1" if self._term is None else _GUARD.format(*self._term)
+        self._begun = self._connection.run(f"SELECT {_ITS_ID}, ({guard})")
+
+    def check_term(self) -> None:
+        if self._begun is None:
+            return
+        with as_peewees_own:
+            self._transaction, may_write = self._begun.fetchone()
+            self._begun = None
+            if not may_write and self._term is not None:
+                found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
+                is_taken = found is None or found[0] != self._term.number
+                raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
+
+    def is_lost_update(self, error: BaseException) -> bool:
+        return isinstance(error, DatabaseError) and _code(error) == _DIVISION_BY_ZERO
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
@@ -341,7 +366,7 @@ class PostgresDatabase:
 
     def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
         """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
-        self._together.enter_context(self._connection.pipeline())
+        self.check_term()
         self.lock_log()
         newest = self.connection().execute(statements.SELECT_LAST_LOG_ID)
         self.connection().executemany(statements.INSERT_LOG, rows)
@@ -350,6 +375,7 @@ class PostgresDatabase:
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where the answer was lost: fate_of() on the next connection is to tell."""
+        self.check_term()
         try:
             with as_peewees_own:
                 self._commit()
@@ -367,6 +393,7 @@ class PostgresDatabase:
             raise error.__context__ or error  # noqa: B904  # it is the other one that broke it, and comes of it
 
     def roll_back(self) -> None:
+        self._begun = None
         with suppress(DatabaseError, psycopg.Error):
             self._together.close()
         with suppress(DatabaseError):
@@ -549,7 +576,7 @@ class Postgres:
 
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_ITS_ID: Final = "SELECT pg_current_xact_id()::text"
+_ITS_ID: Final = "pg_current_xact_id()::text"
 _GUARD: Final = "SELECT 1 FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE"
 """Who says that a host is lost changes this row: whatever it has committed before counts, and nothing after."""
 

@@ -53,9 +53,16 @@ _IS_PINNED: Final = """
         AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
 """
 
+
+def _guarded(update: str) -> str:
+    """One that fails where it changes nothing, so that nobody has to wait for how many rows it has changed."""
+    return f"WITH changed AS ({update} RETURNING 1) SELECT 1 / count(*) FROM changed"
+
+
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         statements.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
+        statements.UPDATE_JOB: _guarded(statements.UPDATE_JOB),
         statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
