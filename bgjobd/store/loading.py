@@ -42,11 +42,14 @@ def load(execute: Execute, items: Sequence[Item], batch: Batch) -> None:
     if new_ids is not None:
         ids.take_asked(new_ids, batch, needs.new_jobs)
     batch.submitters = dict(submitters)
-    batch.holdings = uniques.held(held) | uniques.held(held_by_retried)
+    has_keys = needs.unique or needs.retried
+    batch.holdings = uniques.held(held) | uniques.held(held_by_retried) if has_keys else {}
     batch.cuts = {(job_id, name): (count, size) for job_id, name, count, size in cuts}
-    batch.failed_edges = dependencies.failed_edges(failed_edges)
-    batch.valued = {(job_id, number): count for job_id, number, count in valued}
-    batch.no_results = {text for text, is_json in results if not is_json()}
+    batch.failed_edges = dependencies.failed_edges(failed_edges) if needs.retried else {}
+    if needs.valued:
+        batch.valued = {(job_id, number): count for job_id, number, count in valued}
+    if results:
+        batch.no_results = {text for text, is_json in results if not is_json()}
     _load_further(execute, needs, batch)
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from pwd import getpwnam
 from typing import Any, Final
+from urllib.parse import quote
 
 import psycopg
 
@@ -36,7 +37,7 @@ class Server:
         self._count = 0
 
     def address(self, name: str = "postgres") -> str:
-        return f"host={self._directory} user={_USER} dbname={name}"
+        return f"postgresql://{_USER}@/{name}?host={quote(str(self._directory), safe='')}"
 
     def database(self) -> str:
         """The address of a new database."""

@@ -566,7 +566,7 @@ def index_of(store: Store, statement: str, given: dict[str, Any]) -> str:
 
 
 PLANS = [
-    (statements.SELECT_READY, {"queue": "q7", "count": 4}, "jobs_ready"),
+    (statements.SELECT_READY_OF_QUEUES, {"places": '[["q7", 4], ["q9", 2]]'}, "jobs_ready"),
     (statements.SELECT_READY_OF_CLASS, {"queue": "q7", "class_name": "C", "count": 4}, "jobs_of_class"),
     (statements.SELECT_NEXT_DUE, {}, "jobs_scheduled"),
     (statements.COUNT_RUNNING, {}, "jobs_running"),
@@ -631,6 +631,13 @@ def test_a_hot_statement_finds_its_rows_by_an_index(
     assert "Seq Scan on background_jobs" not in plan
     assert "Seq Scan on job_logs" not in plan
     assert "Sort" not in plan or statement == statements.COUNT_RUNNING
+
+
+def test_a_writers_statement_keeps_to_indexes_however_few_jobs_there_are(store: Store) -> None:
+    store.submit(asked())
+    assert store.database.execute_sql("SHOW jit").fetchone() == ("off",)
+    for statement, given in ((statements.SELECT_JOBS, {"ids": "[1]"}), PLANS[0][:2]):
+        assert "Seq Scan on background_jobs" not in index_of(store, statement, given)
 
 
 def test_pages_of_many_jobs_are_as_those_of_few(filled: Store) -> None:

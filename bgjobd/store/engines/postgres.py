@@ -54,7 +54,14 @@ _SETTINGS: Final = {
     "search_path": SCHEMA,
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
+    "jit": "off",  # each question is small; one of a list is thought to be long, and compiled for a second
 }
+_OF_WRITERS: Final = """
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off
+"""
+"""Each statement of a writer finds few rows by an index that is made for it: planned once, whatever the tables hold."""
+
 _OF_READERS: Final = {"default_transaction_read_only": "on", "statement_timeout": "60s"}
 _KEEPALIVES: Final = {
     "keepalives_idle": 10,
@@ -198,6 +205,10 @@ class PostgresConnection:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
         pipeline: AbstractContextManager[Any] = self._open().pipeline()
         return pipeline
+
+    def keep_to_indexes(self) -> None:
+        """Have what is sent from here on be done by indexes, with no look at how large the tables are."""
+        self.run(_OF_WRITERS)
 
     def limit_transactions(self) -> None:
         """Let none of them hold its locks for long, where the server can see to that."""
@@ -518,6 +529,7 @@ class Postgres:
     def open_for_writing(self) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=False)
         database.connection().limit_transactions()
+        database.connection().keep_to_indexes()
         return database
 
     def open_for_reading(self, is_patient: bool = False) -> PostgresDatabase:

@@ -75,7 +75,6 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         # two hosts that deal with the same one: the second finds the cursor of the first
         schedules.SELECT_STANDING: f"{schedules.SELECT_STANDING} ORDER BY s.name FOR NO KEY UPDATE OF s",
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
-        statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{
             select: _free(select)
             for select in (
@@ -104,7 +103,6 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_READY_IN_QUEUE: Final = '("t1"."ready" = 1)) AND ("t1"."queue" = :queue)'
 _TEXT_OF_CLOCK: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 _BEFORE: Final = "clock_before(coalesce(lost_after, :lives_for))"
 
@@ -121,8 +119,6 @@ FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
             e.value ->> 2 AS share, jsonb_array_length(e.value) > 3 AS is_being_settled
         FROM properties AS p JOIN jsonb_each(p.value::jsonb) AS e ON true WHERE p.name = '{PROPERTY}')
 """,
-        # of SELECT_READY: what asks for a host is in an index of its own
-        _READY_IN_QUEUE: _READY_IN_QUEUE.replace("= 1)", '= 1 AND "t1"."host_wanted" IS NULL)'),
     }
 )
 """Parts of statements, in the same way."""
