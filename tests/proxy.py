@@ -20,6 +20,9 @@ NAME: Final = ".s.PGSQL.5432"
 
 _AT_ONCE: Final = 64 * 1024
 
+_ASKING: Final = (b"Q", b"S", b"H")
+"""A query of the simple protocol, a Sync or a Flush: what has the server answer, and a client wait for that."""
+
 
 class Lost(Enum):
     """What gets lost of a COMMIT, and the connection with it: the wish, or the answer once the server has done it."""
@@ -31,13 +34,15 @@ class Lost(Enum):
 class Proxy:
     """Its socket is in `directory`, the `host` of a connection; that of the server in `server`.
 
-    `loses` is asked at each COMMIT what gets lost of it; `commits` counts them. `delay` is of each message, in seconds.
+    `loses` is asked at each COMMIT what gets lost of it; `commits` counts them, and `trips` how often a client has
+    asked for the answers to what it had sent. `delay` is of each message, in seconds.
     """
 
     def __init__(self, directory: Path, server: Path) -> None:
         self.directory = directory
         self.delay = 0.0
         self.commits = 0
+        self.trips = 0
         self.loses: Callable[[], Lost | None] = lambda: None
         self._server = server
         self._flows, self._is_closed = threading.Event(), threading.Event()
@@ -134,6 +139,7 @@ class _Pair:
         self._server = server
         self._of_commit: set[bytes] = set()
         self._loses_answer = False
+        self._is_asked = False
 
     def start(self) -> None:
         for pump in (self._from_client, self._from_server):
@@ -152,6 +158,7 @@ class _Pair:
 
     def _from_client(self) -> None:
         for message in _messages(self._client, has_first=True):
+            self._note_trip(is_asking=message[:1] in _ASKING)
             if self._is_commit(message):
                 lost = self._proxy.lost_of_commit()
                 if lost is Lost.WISH:
@@ -166,6 +173,11 @@ class _Pair:
                 return
             self._proxy.wait_to_pass()
             self._client.sendall(message)
+
+    def _note_trip(self, is_asking: bool) -> None:
+        """Two that ask, with nothing between, ask for the same."""
+        self._proxy.trips += is_asking and not self._is_asked
+        self._is_asked = is_asking
 
     def _is_commit(self, message: bytes) -> bool:
         """Of the simple protocol, or the binding of a statement that was parsed as one."""

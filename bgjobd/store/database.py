@@ -207,6 +207,13 @@ class SqliteFile(SqliteDatabase):
         with as_peewees_own:
             self.connection().execute("BEGIN IMMEDIATE")
 
+    def check_term(self) -> None:
+        """The file has one host, whose term is never over."""
+
+    def is_lost_update(self, error: BaseException) -> bool:
+        """What was changed is counted at once."""
+        return False
+
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         """AUTOINCREMENT has counted those that were used."""
 

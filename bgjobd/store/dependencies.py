@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.words import Status
@@ -29,7 +29,7 @@ _SELECT_GROUPS: Final = f"""
 _SELECT_GROUP_KEYS: Final = """
     SELECT idempotency_key, id FROM job_groups WHERE idempotency_key IN (SELECT value FROM json_each(:keys))
 """
-_SELECT_FAILED_EDGES: Final = """
+SELECT_FAILED_EDGES: Final = """
     SELECT d.job_id, d."of", d.after_id
     FROM json_each(:ids) AS wanted CROSS JOIN job_dependencies AS d ON d.job_id = wanted.value
     WHERE d.standing = 2 ORDER BY d.job_id, d."of" DESC, d.after_id
@@ -75,9 +75,9 @@ def groups_by_id(execute: Execute, ids: Iterable[int]) -> dict[int, Group]:
     return {row[0]: group_from_row(row) for row in found}
 
 
-def failed_edges(execute: Execute, ids: Sequence[int]) -> dict[int, list[Node]]:
-    """What of that which these jobs come after has ended badly for them."""
+def failed_edges(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Node]]:
+    """What of that which jobs come after has ended badly for them, as SELECT_FAILED_EDGES has found it."""
     failed: dict[int, list[Node]] = {}
-    for job_id, of, after_id in execute(_SELECT_FAILED_EDGES, {"ids": to_json(sorted({*ids}))}).fetchall():
+    for job_id, of, after_id in rows:
         failed.setdefault(job_id, []).append(Node(Of(of), after_id))
     return failed

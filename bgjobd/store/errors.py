@@ -73,16 +73,18 @@ OLDEST: Final = "SELECT min(last_at) FROM error_groups"
 
 def record(execute: Execute, executemany: Execute, batch: Batch) -> None:
     """Write which errors have ended attempts in this transaction: a row each, however often it was met."""
-    known = _known(execute, {met.error.fingerprint for met in batch.errors})
-    met_by = _within_bounds(execute, batch.errors, known)
+    asked = _ask_known(execute, {met.error.fingerprint for met in batch.errors})
     codes = codes_of(execute, [(one.job_id, one.number) for one in batch.errors])
+    known = dict(asked.fetchall())
+    met_by = _within_bounds(execute, batch.errors, known)
     is_new = met_by.keys() - known.keys()
     for statement, wanted in ((MEET_AGAIN, met_by.keys() - is_new), (MEET_FIRST, is_new)):
         # In one order, whoever else writes: rows are locked as they are met.
         executemany(statement, [_row(met_by[one], codes, batch.now) for one in sorted(wanted)])
     if is_new:
-        _forget_oldest(execute)
-        known |= _known(execute, is_new)
+        asked = _ask_known(execute, is_new)
+        _forget_oldest(execute)  # which these are not
+        known |= dict(asked.fetchall())
     rows = [
         {"error_group": known[fingerprint], "job_id": met.job_id, "number": met.number}
         for fingerprint, each in met_by.items()
@@ -94,9 +96,9 @@ def record(execute: Execute, executemany: Execute, batch: Batch) -> None:
     batch.errors.clear()
 
 
-def _known(execute: Execute, fingerprints: Iterable[str]) -> dict[str, int]:
-    given = {"fingerprints": json.dumps(sorted(fingerprints))}
-    return dict(execute(SELECT_KNOWN, given).fetchall())
+def _ask_known(execute: Execute, fingerprints: Iterable[str]) -> Any:
+    """The ids of those of them that are stored."""
+    return execute(SELECT_KNOWN, {"fingerprints": json.dumps(sorted(fingerprints))})
 
 
 def codes_of(execute: Execute, attempts: Sequence[AttemptKey]) -> dict[AttemptKey, str | None]:

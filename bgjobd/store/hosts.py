@@ -227,13 +227,13 @@ def carry_out(
 
 
 def _beat(execute: Execute, host: int, profile: Profile | None) -> Beaten:
-    beats, drained_at, drained_by = execute(_BEAT, {"id": host}).fetchone()
+    beat = execute(_BEAT, {"id": host})
     if profile is not None:
         execute(_TELL, _told(profile) | {"id": host})
-    others = execute(_SELECT_OTHERS, {"id": host}).fetchall()
-    owing = [id for (id,) in execute(_SELECT_OWING).fetchall()]
+    others, owing = execute(_SELECT_OTHERS, {"id": host}), execute(_SELECT_OWING)
+    beats, drained_at, drained_by = beat.fetchone()
     drained = None if drained_at is None else Drained(drained_at, drained_by)
-    return Beaten(beats, tuple([_seen(row) for row in others]), tuple(owing), drained)
+    return Beaten(beats, tuple([_seen(row) for row in others]), tuple([id for (id,) in owing]), drained)
 
 
 def _seen(row: Sequence[Any]) -> Seen:

@@ -5,6 +5,8 @@ What is taken is newer than all that others took before. Where several hosts tak
 
 from __future__ import annotations
 
+from typing import Any
+
 from bgjobd.store import statements
 from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Database
@@ -13,13 +15,23 @@ from bgjobd.store.statements import Execute
 
 def take(execute: Execute, batch: Batch, count: int) -> None:
     """Have so many for new jobs. What these come after is locked by then."""
-    batch.last_id = statements.last_id(execute, count)
+    take_asked(ask(execute, count), batch, count)
+
+
+def ask(execute: Execute, count: int) -> Any:
+    """The same in two steps: what they are asked for by, and is to be taken."""
+    return execute(statements.SELECT_LAST_ID, {"count": count})
+
+
+def take_asked(asked: Any, batch: Batch, count: int) -> None:
+    """Have those that were asked for."""
+    batch.last_id = statements.last_id(asked)
     batch.ids_until = batch.last_id + count
 
 
 def take_for_groups(execute: Execute, batch: Batch, count: int) -> None:
     """The same of groups."""
-    batch.last_group_id = statements.last_group_id(execute, count)
+    batch.last_group_id = statements.last_id(execute(statements.SELECT_LAST_GROUP_ID, {"count": count}))
     batch.group_ids_until = batch.last_group_id + count
 
 

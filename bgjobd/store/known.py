@@ -79,6 +79,7 @@ def read_anew(
     """The same before each transaction of one of several, whose own these queues are."""
     seen = Seen() if before is None else before.seen
     found = execute(_SELECT_STANDING, {"id": seen.id}).fetchone()
+    database.check_term()
     has_consequences, expires_at, resumes_at, rules, rows, of_classes = found
     known = tallies.after(rows or (), None if before is None else before.tally, seen, now)
     if known.tally is None:

@@ -8,10 +8,9 @@ Nothing here is remembered between transactions but what is derived from the fil
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
@@ -23,9 +22,8 @@ from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.hosts import Term
-from bgjobd.core.job import AttemptKey, Call, Job
+from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.planner import Lanes
-from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
@@ -42,6 +40,7 @@ from bgjobd.store import (
     ids,
     inbox,
     kept_outputs,
+    loading,
     locking,
     pauses,
     rates,
@@ -50,13 +49,12 @@ from bgjobd.store import (
     statements,
     steps,
     tallies,
-    uniques,
     values,
     waits,
 )
 from bgjobd.store.adoption import Adopted
 from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
-from bgjobd.store.batch import Batch, Keyed, Needs
+from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
@@ -80,11 +78,11 @@ from bgjobd.store.items import (
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of
-from bgjobd.store.rows import job_from_row, log_row
+from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import NOTHING, Tally, counted
-from bgjobd.store.written import Kind, Row
+from bgjobd.store.written import Kind, Row, Written
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
@@ -154,6 +152,15 @@ def _made(
     return batch.committed(answers, lines, next_due, tally)
 
 
+def _rows_of(written: Sequence[Written], kind: Kind) -> Iterator[Row]:
+    return (row for each in written for row in each.get(kind, ()))
+
+
+def _expected(rows: Iterable[Row]) -> list[tuple[int, Status]]:
+    """Which status these rows of jobs were to meet."""
+    return [(row["id"], row["expected"]) for row in rows]
+
+
 def _no_entry() -> int:
     """The id of the first, where there is none."""
     return 0
@@ -187,6 +194,7 @@ class Ledger:
         self._boot_id = boot_id
         self._jitter = jitter
         self._known: Known | None = None
+        self._written: Sequence[Written] = ()  # by the transaction that is open, or was the last
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -196,10 +204,10 @@ class Ledger:
         """
         try:
             self._database.begin_writing()
-            lanes = lanes.closed() if self._database.is_drained else lanes
             with as_peewees_own:
                 locking.lock(items, self._execute, self._database.locks)
                 known = self._know(lanes, now)
+                lanes = lanes.closed() if self._database.is_drained else lanes
                 batch = self._begin(known, lanes, now)
                 limits = self._take_up(lanes, known, batch)
                 next_expiry = self._expire(batch, known.next_expiry)
@@ -230,8 +238,10 @@ class Ledger:
             due = now if after.has_more else min(next_expiry, next_due)
             made = partial(_made, batch, answers, None if due == math.inf else due, tally)
             self._commit(made)
-        except BaseException:
+        except BaseException as error:
             self._database.roll_back()
+            if self._database.is_lost_update(error):
+                raise LostUpdateError(*_expected(_rows_of(self._written, Kind.CHANGED_JOB))) from error
             raise
         batch.holds.keep(now)
         self._gathering.take(batch.ran, now, told)
@@ -253,7 +263,7 @@ class Ledger:
 
     def _begin(self, known: Known, lanes: Lanes, now: float) -> Batch:
         known.holds.drop()  # what is left of one that came to nothing
-        return Batch(
+        batch = Batch(
             now=now,
             jitter=self._jitter,
             tally=known.tally,
@@ -271,6 +281,8 @@ class Ledger:
             hookless=lanes.hookless,
             locks=self._database.locks,
         )
+        self._written = batch.written
+        return batch
 
     def _take_up(self, lanes: Lanes, known: Known, batch: Batch) -> tuple[Any, ...] | None:
         """The limits as they are by now; where they are others, no bucket is emptier than one can be."""
@@ -312,7 +324,7 @@ class Ledger:
                     ids.give_back(self._database, batch)
                 continue
             together = list(stretch)
-            self._load(together, batch)
+            loading.load(self._execute, together, batch)
             answers += [decisions.settle(item, batch) for item in together]
             self._store(batch)
             ids.give_back(self._database, batch)
@@ -359,7 +371,7 @@ class Ledger:
         if left is None:
             return ()
         ends = [end for end in item.ends if (end.job_id, end.fact.number) in left]
-        self._load(ends, batch)
+        loading.load(self._execute, ends, batch)
         jobs = [job for end in ends if isinstance(job := decisions.settle(end, batch), Job)]
         if len(ends) == len(left) and not hooks.are_owed(self._execute, item.host):
             hosts.settle_owed(self._execute, item.host)
@@ -377,7 +389,7 @@ class Ledger:
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
-        batch.keyed = self._keyed(bulks.keys_of(bulk))
+        batch.keyed = loading.keyed_by(self._execute, bulks.keys_of(bulk))
         ids.take(self._execute, batch, len(bulk.rows))
         stored, new = bulks.decide(bulk, batch)
         if new and bulk.common.ties is not None:
@@ -390,96 +402,6 @@ class Ledger:
         batch.last_id += len(new)
         return stored
 
-    # Load
-
-    def _load(self, items: Sequence[Item], batch: Batch) -> None:
-        """Read what the items are decided by: in one statement the jobs, in one the keys, and so on."""
-        needs = decisions.needs_of(items)
-        batch.jobs = {
-            row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", needs.jobs)
-        }
-        batch.last_begun = dict(self._of(statements.SELECT_LAST_BEGUN, "ids", needs.last_begun))
-        batch.noted = {
-            (job_id, number): noted
-            for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
-        }
-        batch.keyed = self._keyed([*needs.keyed, *needs.signalled_keys])
-        if needs.new_jobs:
-            ids.take(self._execute, batch, needs.new_jobs)
-        batch.submitters = dict(self._of(statements.SELECT_SUBMITTERS, "ids", needs.changed))
-        batch.holdings = self._holdings(needs)
-        batch.cuts = {
-            (job_id, name): (count, size)
-            for job_id, name, count, size in self._of(steps.SELECT_CUTS, "cuts", needs.cuts)
-        }
-        if needs.flows:
-            known = [keyed.id for keyed in batch.keyed.values()]
-            known += [one.job_id for one in batch.holdings.values() if one is not None]
-            dependencies.load(self._execute, needs.flows, known, batch)
-        if needs.retried:
-            batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
-        holders = [one.job_id for one in batch.holdings.values() if one is not None]
-        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", holders)}
-        stepped = {
-            *needs.stepped,
-            *(id for id in needs.ended if id in batch.jobs and batch.jobs[id].is_to_carry),
-        }
-        signalled = {  # each once, however many were sent at the same moment
-            *needs.signalled,
-            *(batch.keyed[key].id for key in needs.signalled_keys if key in batch.keyed),
-        }
-        if needs.received:
-            batch.received = inbox.locked(self._execute, needs.received)
-        if needs.valued:
-            batch.valued = {
-                (job_id, number): valued
-                for job_id, number, valued in self._of(values.SELECT_VALUED, "attempts", needs.valued)
-            }
-            batch.kept_values = values.kept_of(self._execute, {job_id for job_id, _ in needs.valued})
-        if signalled:
-            self._load_signals(sorted(signalled), batch)
-        if stepped:
-            batch.steps = steps.of_jobs(self._execute, sorted(stepped))
-            batch.codes = steps.codes_of(self._execute, needs.unused)
-        if needs.results:
-            batch.no_results = {text for text in needs.results if not steps.is_json(self._execute, text)}
-
-    def _load_signals(self, job_ids: Sequence[int], batch: Batch) -> None:
-        """Have these jobs at hand, whose they are, and what they were sent."""
-        found = self._of(statements.SELECT_JOBS, "ids", job_ids)
-        batch.jobs |= {row[0]: job_from_row(row) for row in found}
-        batch.submitters |= dict(self._of(statements.SELECT_SUBMITTERS, "ids", job_ids))
-        batch.signals = waits.signals_of(self._execute, job_ids)
-
-    def _holdings(self, needs: Needs) -> dict[UniqueKey, Holding | None]:
-        """Who holds the unique keys that are asked for, and those of jobs that are to run again."""
-        found: dict[UniqueKey, Holding | None] = {}
-        if needs.unique:
-            asked = {"keys": json.dumps(needs.unique)}
-            found |= uniques.holdings(self._execute, statements.SELECT_HOLDINGS, asked)
-        if needs.retried:
-            asked = {"ids": json.dumps(needs.retried)}
-            found |= uniques.holdings(self._execute, statements.SELECT_HOLDINGS_OF_JOBS, asked)
-        return found
-
-    def _keyed(self, keys: Sequence[str]) -> dict[str, Keyed]:
-        """The jobs that have these idempotency keys."""
-        return {
-            key: Keyed(id, digest, uid, Call(*call))
-            for key, id, digest, uid, *call in self._of(statements.SELECT_JOBS_BY_KEY, "keys", keys)
-        }
-
-    def _of(self, statement: str, name: str, wanted: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The rows of what is wanted. In JSON nothing is too large, and no text such that it could not be asked for."""
-        if not wanted:
-            return []
-        rows: list[tuple[Any, ...]] = self._execute(statement, {name: json.dumps(wanted)}).fetchall()
-        return rows
-
-    def _last_entry(self) -> int:
-        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
-        return int(newest)
-
     # Store
 
     def _store(self, batch: Batch) -> None:
@@ -490,7 +412,7 @@ class Ledger:
         for kind, rows in by_kind.items():
             written = self._write(_WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
-                raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
+                raise LostUpdateError(*_expected(rows))
 
     def _store_entries(self, batch: Batch) -> Callable[[], int]:
         """Write the log entries, whose ids follow that of the newest; what tells the id of the first of those that are
@@ -506,6 +428,10 @@ class Ledger:
         if not batch.entries:
             return _no_entry
         return self._database.write_log([log_row(entry) for entry in batch.entries])
+
+    def _last_entry(self) -> int:
+        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
+        return int(newest)
 
     def _tell(self, notice: Notice | None) -> None:
         if notice is not None:
@@ -524,7 +450,7 @@ class Ledger:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
         expired = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
-        batch.jobs |= {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", expired)}
+        batch.jobs |= loading.jobs_of(self._execute, expired)
         applying.expire(expired, batch)
         self._store(batch)
         return read_next_expiry(self._execute)

@@ -37,6 +37,26 @@ class _Ways(NamedTuple):
 _OF_ANY_HOST: Final = _Ways(statements.SELECT_NEXT_READY_CLASS, statements.SELECT_READY_OF_CLASS)
 _OF_THIS_HOST: Final = _Ways(statements.SELECT_NEXT_PINNED_CLASS, statements.SELECT_PINNED_OF_CLASS)
 
+_SELECT_STANDING: Final = f"""
+    SELECT (SELECT json_agg(json_build_array(queue, count)) FROM ({statements.COUNT_RUNNING_HERE}) AS of_queues),
+        (SELECT json_agg(name) FROM queues), ({statements.SELECT_NEXT_DUE}), ({statements.SELECT_NEXT_TIMEOUT}),
+        EXISTS ({statements.IS_ANY_PINNED.replace(":host", ":name")})
+"""
+
+
+class _Standing(NamedTuple):
+    """What one host of several asks of all this at once, for each question takes its time: how many attempts it runs
+    in each queue, which are paused, when the next scheduled job is due, and the next that waits, and whether jobs are
+    due that ask for this host.
+    """
+
+    running: Sequence[tuple[str, int]] | None
+    paused: Sequence[str] | None
+    due: str | None
+    timeout: str | None
+    is_any_pinned: bool
+
+
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 READY_AT_ONCE: Final = 500
@@ -54,15 +74,19 @@ class Slots:
         self._places: dict[str, int] | None = None
         self._due: str | None = None
         self._timeout: str | None = None
+        self._standing: _Standing | None = None
         self._has_passed_over = False
 
     def granted(self) -> list[Job]:
         """The jobs to start now."""
-        running = dict(self._running(statements.COUNT_RUNNING, statements.COUNT_RUNNING_HERE))
+        standing = self._standing = self._try_standing()
+        running = dict(
+            self._execute(statements.COUNT_RUNNING).fetchall() if standing is None else standing.running or ()
+        )
         free, beside = planner.free_slots(self._lanes, running), planner.free_beside(self._lanes, running)
         if free == 0 and beside <= 0:
             return []
-        paused = [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
+        paused = self._paused() if standing is None else standing.paused or ()
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
         is_open = beside > 0 and planner.BESIDE not in paused
@@ -79,12 +103,16 @@ class Slots:
             chosen = self._chosen(free, everywhere.places(self._places or {}), everywhere.classes)
         return chosen
 
-    def _running(self, of_all: str, of_host: str) -> list[tuple[Any, ...]]:
-        """What takes slots: this host's own attempts, where it is one of several."""
+    def _try_standing(self) -> _Standing | None:
+        """None for who works alone, who asks for each when it is needed."""
         host = self._batch.host
-        asked = self._execute(of_all) if host is None else self._execute(of_host, {"host": host.host})
-        found: list[tuple[Any, ...]] = asked.fetchall()
-        return found
+        if host is None:
+            return None
+        asked = {"host": host.host, "name": self._lanes.host}
+        return _Standing(*self._execute(_SELECT_STANDING, asked).fetchone())
+
+    def _paused(self) -> list[str]:
+        return [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
 
     def look_again(self, is_due: bool) -> None:
         """Look again in a moment, if that is due: another writer has what was to start."""
@@ -111,7 +139,7 @@ class Slots:
         """Have those wait for slots alone whose time has come; answers when the next one's comes."""
         now = to_text(self._batch.now)
         self._end_waits(now)
-        due = self._next_due()
+        due = self._next_due() if self._standing is None else self._standing.due
         if due is None or due > now:
             return due
         if self._batch.rules or self._batch.holds:
@@ -124,10 +152,10 @@ class Slots:
         """The same of those that have slept, or waited for a signal, for so long as they would. Most look nowhere."""
         if not self._batch.may_wait:
             return
-        (due,) = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()
+        due = self._next_timeout() if self._standing is None else self._standing.timeout
         if due is not None and due <= now:
             self._take_in(now, statements.MAKE_READY_AFTER_WAIT, is_waiting=True)
-            (due,) = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()
+            due = self._next_timeout()
         self._timeout = due
 
     def _take_in(
@@ -155,6 +183,10 @@ class Slots:
                 batch.touched.add((queue, key))
         self._gate.settle()
 
+    def _next_timeout(self) -> str | None:
+        due: str | None = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()[0]
+        return due
+
     def _next_due(self) -> str | None:
         due: str | None = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
         return due
@@ -163,19 +195,29 @@ class Slots:
         """`shared` are the classes of which no more may start than so many, by what runs on all hosts."""
         tokens = rates.of_classes(self._execute, self._batch)
         if not (self._lanes.classes or tokens or shared or self._is_any_pinned()):
-            waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
+            waiting = self._ready(places)
             known = self._lanes.known
             if known is None or all(job.class_name in known for job in waiting):
                 return planner.choose(free, places, waiting)
-        found = self._running(statements.SELECT_RUNNING, statements.SELECT_RUNNING_HERE)
-        running = Counter(class_name for _, _, class_name in found)
+        running = Counter(class_name for _, _, class_name in self._running())
         of_classes = planner.free_by_class(self._lanes, running, tokens)
         of_classes |= {name: min(number, of_classes.get(name, number)) for name, number in shared.items()}
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
 
+    def _running(self) -> list[tuple[Any, ...]]:
+        """What takes slots: this host's own attempts, where it is one of several."""
+        host = self._batch.host
+        if host is None:
+            rows: list[tuple[Any, ...]] = self._execute(statements.SELECT_RUNNING).fetchall()
+        else:
+            rows = self._execute(statements.SELECT_RUNNING_HERE, {"host": host.host}).fetchall()
+        return rows
+
     def _is_any_pinned(self) -> bool:
         """Whether jobs are due that ask for this host."""
+        if self._standing is not None:
+            return self._standing.is_any_pinned
         host = self._lanes.host
         return host is not None and bool(self._execute(statements.IS_ANY_PINNED, {"host": host}).fetchall())
 
@@ -199,21 +241,36 @@ class Slots:
             if most > 0:
                 found = self._execute(ways.of_class, wanted | {"count": most}).fetchall()
                 if len(found) < most and ways is _OF_ANY_HOST:
-                    self._see_who_has_others(statements.COUNT_READY_OF_CLASS, wanted, found)
+                    self._see_who_has_others(wanted, found)
                 yield from (Candidate(id, wanted["queue"], name, *order) for id, *order in found)
 
-    def _ready(self, queue: str, count: int) -> list[Job]:
-        rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
-        if len(rows) < count:
-            self._see_who_has_others(statements.COUNT_READY, {"queue": queue}, rows)
-        return [job_from_row(row) for row in rows]
+    def _ready(self, places: Mapping[str, int]) -> list[Job]:
+        """Of each queue those that are due, as many as could start."""
+        if self._batch.locks.are_needed:
+            return list(self._ready_of_all(places))
+        return [
+            job_from_row(row)
+            for queue, count in places.items()
+            for row in self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+        ]
 
-    def _see_who_has_others(
-        self, statement: str, wanted: Mapping[str, Any], found: Sequence[tuple[Any, ...]]
-    ) -> None:
+    def _ready_of_all(self, places: Mapping[str, int]) -> Iterator[Job]:
+        """The same by one question; what another writer has locked is passed over."""
+        asked = {"places": to_json(list(places.items()))}
+        found = Counter[str]()
+        there = {}
+        for queue, count, *row in self._execute(statements.SELECT_READY_OF_QUEUES, asked).fetchall():
+            there[queue] = count
+            if row[0] is not None:
+                found[queue] += 1
+                yield job_from_row(row)
+        self._has_passed_over |= any(count > found[queue] for queue, count in there.items())
+
+    def _see_who_has_others(self, wanted: Mapping[str, Any], found: Sequence[tuple[Any, ...]]) -> None:
         """Note that more are ready than were found, though there are slots for them: another writer has locked them."""
         if self._batch.locks.are_needed:
-            (count,) = self._execute(statement, {**wanted, "most": len(found) + 1}).fetchone()
+            asked = {**wanted, "most": len(found) + 1}
+            (count,) = self._execute(statements.COUNT_READY_OF_CLASS, asked).fetchone()
             self._has_passed_over |= count > len(found)
 
     def _jobs(self, ids: list[int]) -> list[Job]:

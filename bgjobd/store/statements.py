@@ -222,19 +222,32 @@ SELECT_READY: Final = _compiled(
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.turn, BackgroundJob.id)
     .limit(_p("count"))
 )
+SELECT_READY_OF_QUEUES: Final = """
+    SELECT w.queue, r.count, t.*
+    FROM (SELECT value ->> 0 AS queue, (value ->> 1)::bigint AS most FROM jsonb_array_elements(:places::jsonb)) AS w
+    CROSS JOIN LATERAL (
+        SELECT count(*) FROM (
+            SELECT 1 FROM background_jobs
+            WHERE status = 'pending' AND ready = 1 AND host_wanted IS NULL AND queue = w.queue LIMIT w.most) AS those
+    ) AS r LEFT JOIN LATERAL ({ready} FOR NO KEY UPDATE OF t1 SKIP LOCKED) AS t ON true
+""".format(
+    ready=SELECT_READY.replace('("t1"."ready" = 1)', '("t1"."ready" = 1 AND "t1"."host_wanted" IS NULL)')
+    .replace(":queue", "w.queue")
+    .replace(":count", "w.most")
+)
+"""The same of several queues, by their places, for one of several writers; with how many of so many there are."""
+
 # By name, for jobs_ready would serve as well, and have each commit read all that waits of a class without a slot.
 SELECT_READY_OF_CLASS: Final = """
     SELECT id, priority, turn FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name
     ORDER BY priority DESC, turn, id LIMIT :count
 """
-_COUNT_READY: Final = """
+COUNT_READY_OF_CLASS: Final = """
     SELECT count(*) FROM (
-        SELECT 1 FROM background_jobs INDEXED BY {index}
-        WHERE status = 'pending' AND ready = 1 AND queue = :queue{more} LIMIT :most)
+        SELECT 1 FROM background_jobs INDEXED BY jobs_of_class
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name LIMIT :most)
 """
-COUNT_READY: Final = _COUNT_READY.format(index="jobs_ready", more="")
-COUNT_READY_OF_CLASS: Final = _COUNT_READY.format(index="jobs_of_class", more=" AND class_name = :class_name")
 SELECT_NEXT_READY_CLASS: Final = """
     SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
     WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name
@@ -618,20 +631,11 @@ def _copying(model: type[Model]) -> Copying:
 COPYINGS: Final = tuple(_copying(model) for model in MODELS)
 
 
-def last_id(execute: Execute, count: int) -> int:
-    """The id behind which this transaction has those of so many new jobs to itself.
+def last_id(asked: Any) -> int:
+    """The id behind which this transaction has those of so many new jobs, or groups, to itself that it has asked for.
 
     By AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned. PostgreSQL has them taken
     from a sequence; those that come to nothing are gaps.
     """
-    return _counter(execute, SELECT_LAST_ID, count)
-
-
-def last_group_id(execute: Execute, count: int) -> int:
-    """The same of groups."""
-    return _counter(execute, SELECT_LAST_GROUP_ID, count)
-
-
-def _counter(execute: Execute, statement: str, count: int) -> int:
-    row = execute(statement, {"count": count}).fetchone()
+    row = asked.fetchone()
     return row[0] if row else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bgjob.codec import to_json
@@ -131,9 +131,12 @@ def carried(execute: Execute, job_id: int, state: str | None) -> str:
     )
 
 
-def is_json(execute: Execute, text: str) -> bool:
-    """Whether the text is JSON: a job may have written it by itself. Without a value made of it, however long.
+def ask_is_json(execute: Execute, text: str) -> Callable[[], bool]:
+    """What tells whether the text is JSON, however long, without a value made of it: a job may have written it.
 
     SQLite looks no further than to a NUL.
     """
-    return "\0" not in text and bool(execute("SELECT json_valid(?)", (text,)).fetchone()[0])
+    if "\0" in text:
+        return lambda: False
+    asked = execute("SELECT json_valid(?)", (text,))
+    return lambda: bool(asked.fetchone()[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.errors import DuplicateError
@@ -23,9 +23,14 @@ from bgjobd.store.written import Kind
 
 def holdings(execute: Execute, statement: str, values: Mapping[str, str]) -> dict[UniqueKey, Holding | None]:
     """Who is stored to hold the keys that one of the statements of holdings asks for."""
+    return held(execute(statement, values))
+
+
+def held(rows: Iterable[tuple[Any, ...]]) -> dict[UniqueKey, Holding | None]:
+    """The same of what such a statement has found."""
     return {
         UniqueKey(*row[:3]): Holding(job_id, instant(held_until), uid)
-        for *row, job_id, held_until, uid in execute(statement, values).fetchall()
+        for *row, job_id, held_until, uid in rows
     }
 
 

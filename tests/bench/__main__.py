@@ -1,7 +1,8 @@
 """The benchmark, `./run bench`: measures a real daemon beside what this machine can do at best, and asserts nothing.
 
 It is the summary, which fits on a screen; with `--all` also everything else, for which two daemons are measured in
-turn, one with an empty file and one with many finished jobs in it, so that both meet the machine in the same mood.
+turn, one with an empty file and one with many finished jobs in it, so that both meet the machine in the same mood. With
+`--hosts` it is several daemons with one PostgreSQL alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import graph
+import hosts
 import measures
 import pouring
 import pruning
@@ -88,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"the load average is {about['load']:.1f} before anything is measured", file=sys.stderr)
     lines, measured = [], {}
     try:
+        if given.hosts:
+            return _measure_hosts(sizes, given)
         if given.all:
             found = _measure(sizes, given.state_dir)
             lines, measured = report.figures(found), asdict(found)
@@ -104,6 +108,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.json.write_text(json.dumps(report.to_json([*lines, *screen], measured, about), indent=2) + "\n")
     if given.svg is not None:
         given.svg.write_text(graph.to_svg(screen, about))
+    return 0
+
+
+def _measure_hosts(sizes: Sizes, given: argparse.Namespace) -> int:
+    found = _step(
+        "daemons with one PostgreSQL", lambda: hosts.measure(given.state_dir, sizes.jobs, sizes.samples)
+    )
+    lines = hosts.figures(found)
+    print(report.to_table(lines, None))
+    measured = {"hosts": asdict(found)}
+    given.json.write_text(json.dumps(report.to_json(lines, measured, _about(sizes)), indent=2) + "\n")
     return 0
 
 
@@ -248,6 +263,7 @@ def _sizes(given: argparse.Namespace) -> Sizes:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description="Measure a real daemon beside its limits.")
     parser.add_argument("--all", action="store_true", help="not the summary alone")
+    parser.add_argument("--hosts", action="store_true", help="daemons with one PostgreSQL, and nothing else")
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="the --json of another run, to show beside this one"
     )

@@ -85,6 +85,7 @@ class Station:
         web: bool,
         dates: bool,
         spares: int,
+        database: str = "",
     ) -> None:
         self._program = program
         self.state = state
@@ -101,7 +102,7 @@ class Station:
         approved = [NOOP, DATED] if dates else [NOOP]
         self.config = state / "bgjobd.toml"
         self.config.write_text(
-            _settings(state, runtime, self.socket, slots, self._page_socket, approved, spares)
+            _settings(state, runtime, self.socket, slots, self._page_socket, approved, spares, database)
         )
         self._pipe = runtime / "hold"
         os.mkfifo(self._pipe)
@@ -250,14 +251,18 @@ def running(
     web: bool = False,
     dates: bool = False,
     spares: int = SLOTS,
+    database: str = "",
 ) -> Iterator[Station]:
-    """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
+    """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one.
+
+    It works from its own file, or from the `database` of a server, where it may be one of several.
+    """
     shm = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime), slots, program, web, dates, spares)
+        station = Station(Path(state), Path(runtime), slots, program, web, dates, spares, database)
         try:
             station.start()
             yield station
@@ -299,7 +304,9 @@ def _settings(
     page: Path | None,
     approved: Sequence[str],
     spares: int,
+    database: str,
 ) -> str:
+    of_server = f'database = "{database}"\n[hosts]\nname = "{state.name}"' if database else ""
     web = "enabled = false" if page is None else f'bind = "unix:{page}"'
     return f"""
 [daemon]
@@ -309,6 +316,7 @@ runtime_dir = "{runtime}"
 log_dir = "{state}/log"
 slots = {slots}
 spares = {spares}
+{of_server}
 [app]
 path = ["{state}"]
 [log]

@@ -46,6 +46,15 @@ def test_a_tiny_run_of_everything_writes_every_figure_and_leaves_nothing_behind(
     assert "longest submit beside 5 schedules of each second" in figures
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_a_tiny_run_of_several_daemons_with_a_server_writes_its_figures_and_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    figures, _ = measured(tmp_path, "--hosts")
+    assert {"PostgreSQL: submit, one by one, p50", "PostgreSQL: drain, 4 x 4 slots"} < figures
+
+
 def measured(directory: Path, *options: str) -> tuple[set[str], str]:
     """The names of the figures that a tiny run has written, and what it has printed, which has all of them."""
     state = directory / "state"

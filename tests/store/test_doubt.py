@@ -243,6 +243,7 @@ def test_an_id_that_the_server_has_not_given_yet_says_nothing(store: Store) -> N
 def test_a_transaction_that_is_under_way_is_waited_for(store: Store, office: Office) -> None:
     database = office.place.open_for_writing()
     database.begin_writing()
+    database.check_term()
     transaction = postgres_transaction(store, database._transaction)
     with pytest.raises(OperationalError, match="still at the transaction") as error:
         store.database.fate_of(transaction)

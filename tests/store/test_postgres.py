@@ -362,6 +362,7 @@ def test_the_log_is_locked_by_what_is_sent_whole_so_that_who_is_cut_off_then_hol
     with closing(PostgresDatabase(store.state_dir.address, for_reading=False)) as other:
         other.begin_writing()
         other.lock_log()
+        other.execute_sql("SELECT 1").fetchone()  # it has it
         store.database.begin_writing()
         first = store.database.write_log([row, dict(row)])  # which waits for no answer, nor for the lock
         other.commit_writing()
@@ -598,7 +599,7 @@ def index_of(store: Store, statement: str, given: dict[str, Any]) -> str:
 
 
 PLANS = [
-    (statements.SELECT_READY, {"queue": "q7", "count": 4}, "jobs_ready"),
+    (statements.SELECT_READY_OF_QUEUES, {"places": '[["q7", 4], ["q9", 2]]'}, "jobs_ready"),
     (statements.SELECT_READY_OF_CLASS, {"queue": "q7", "class_name": "C", "count": 4}, "jobs_of_class"),
     (statements.SELECT_NEXT_DUE, {}, "jobs_scheduled"),
     (statements.COUNT_RUNNING, {}, "jobs_running"),
@@ -673,6 +674,13 @@ def test_the_unfinished_jobs_of_a_schedule_are_not_looked_for_in_all_jobs(filled
     plan = "\n".join(line for (line,) in found)
     assert "SubPlan" not in plan
     assert "Seq Scan on background_jobs" not in plan
+
+
+def test_a_writers_statement_keeps_to_indexes_however_few_jobs_there_are(store: Store) -> None:
+    store.submit(asked())
+    assert store.database.execute_sql("SHOW jit").fetchone() == ("off",)
+    for statement, given in ((statements.SELECT_JOBS, {"ids": "[1]"}), PLANS[0][:2]):
+        assert "Seq Scan on background_jobs" not in index_of(store, statement, given)
 
 
 def test_pages_of_many_jobs_are_as_those_of_few(filled: Store) -> None:

@@ -131,7 +131,7 @@ def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> N
     run = shared.database.execute_sql
     run("ANALYZE background_jobs")
     for statement, given in (
-        (statements.SELECT_READY, {"queue": "default", "count": 5}),
+        (statements.SELECT_READY_OF_QUEUES, {"places": '[["default", 5], ["mail", 5]]'}),
         (
             statements.SELECT_READY_OF_CLASS,
             {"queue": "default", "class_name": "myapp.jobs.ExampleJob", "count": 5},

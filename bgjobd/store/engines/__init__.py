@@ -108,7 +108,13 @@ class Database(Protocol):
         """Transactions are this host's from now on, for as long as its term counts; None: nobody's."""
 
     def begin_writing(self) -> None:
-        """Begin the transaction of a batch. Raises TermOverError where its host's term counts no more."""
+        """Begin the transaction of a batch."""
+
+    def check_term(self) -> None:
+        """Raises TermOverError where the host that has begun the transaction may write no more; each commit asks."""
+
+    def is_lost_update(self, error: BaseException) -> bool:
+        """Whether that says of a guarded update, which was not waited for, that it met another status."""
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         """Those behind the last up to `until` came to nothing."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from peewee import DatabaseError, OperationalError
@@ -55,13 +55,18 @@ _SETTINGS: Final = {
     "search_path": SCHEMA,
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
+    "jit": "off",  # each question is small; one of a list is thought to be long, and compiled for a second
 }
 _OF_READERS: Final = {"statement_timeout": "60s"}
 _READ_ONLY_FROM_HERE: Final = "SET default_transaction_read_only = on"
 """Not among the settings of a connection that is made: with these no server would be one that can be written, should
 the address ask for that (`target_session_attrs`).
 """
-
+_OF_WRITERS: Final = """
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off
+"""
+"""Each statement of a writer finds few rows by an index that is made for it: planned once, whatever the tables hold."""
 _KEEPALIVES: Final = {
     "keepalives_idle": 10,
     "keepalives_interval": 10,
@@ -86,6 +91,8 @@ _GONE: Final = ("08", "57P", *_TOO_LONG)
 
 _IN_USE: Final = ("55P03", "40P01")
 """A lock that was not to be had in time, or by waiting for it."""
+_DIVISION_BY_ZERO: Final = "22012"
+"""What a guarded update fails by that changes nothing."""
 
 _TROUBLE: Final = ("08", "53", "57P", "58", _READ_ONLY, *_TOO_LONG)
 _PASSING: Final = ("40001", "40P01", "23505")
@@ -134,8 +141,27 @@ class _NumericLoader(adapt.Loader):
         return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
+class _Cursor(psycopg.Cursor[Any]):
+    """Whose `rowcount` waits for the answer, as its rows do, where the statement was sent without."""
+
+    @property
+    def rowcount(self) -> int:
+        self._fetch_pipeline()
+        count: int = super().rowcount
+        return count
+
+
+class _Sent(NamedTuple):
+    """Rows that were sent; a statement that has to change each of them fails on the server where it does not."""
+
+    rowcount: int
+
+
 class PostgresConnection:
-    """Takes SQLite's statements; `for_reading` it opens itself anew where the last one broke."""
+    """Takes SQLite's statements; `for_reading` it opens itself anew where the last one broke.
+
+    Within `pipeline` no statement is waited for: a cursor waits once its rows are taken, for all that was sent before.
+    """
 
     def __init__(self, address: str, for_reading: bool) -> None:
         self._address = address
@@ -161,9 +187,8 @@ class PostgresConnection:
             for _ in given:
                 self._told(sql)
         with as_peewees_own:
-            cursor = self._open().cursor()
-            cursor.executemany(statement.text, given)
-        return cursor
+            self._open().cursor().executemany(statement.text, given)
+        return _Sent(len(given))
 
     def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
         """The rows that the server keeps for us, and gives a thousand at a time."""
@@ -185,21 +210,14 @@ class PostgresConnection:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
 
-    def begin(self, guard: str) -> tuple[str, tuple[Any, ...] | None]:
-        """Begin a transaction that writes, in one message; by which id the server knows it, and the row that this query
-        has found.
-        """
-        with as_peewees_own:
-            cursor = self._open().execute(f"{_BEGIN}; {guard}; {_ITS_ID}", prepare=False)
-            cursor.nextset()
-            found = cursor.fetchone()
-            cursor.nextset()
-            return str(cursor.fetchone()[0]), found
-
     def pipeline(self) -> AbstractContextManager[Any]:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
         pipeline: AbstractContextManager[Any] = self._open().pipeline()
         return pipeline
+
+    def keep_to_indexes(self) -> None:
+        """Have what is sent from here on be done by indexes, with no look at how large the tables are."""
+        self.run(_OF_WRITERS)
 
     def limit_transactions(self) -> None:
         """Let none of them hold its locks for long, where the server can see to that."""
@@ -267,6 +285,7 @@ class PostgresConnection:
                 connection.execute(_READ_ONLY_FROM_HERE)
         except psycopg.Error as error:
             raise OperationalError(error, " ".join(str(error).split())) from error  # of several lines
+        connection.cursor_factory = _Cursor
         adapters = connection.adapters
         adapters.register_dumper(int, Int8Dumper)
         adapters.register_dumper(bool, _BoolDumper)
@@ -289,7 +308,7 @@ class _Transaction:
 
 
 class PostgresDatabase:
-    """A connection with its transactions."""
+    """A connection with its transactions, each of which is one pipeline: it waits for answers that it goes by alone."""
 
     distance: Final = 20.0
     is_drained = False
@@ -299,7 +318,8 @@ class PostgresDatabase:
         self._term: Term | None = None
         self._has_log = False
         self.locks: Final = PostgresLocks(self._connection.execute)
-        self._together = ExitStack()  # what is left of a transaction is sent, and then its answers are heard
+        self._together = ExitStack()  # at whose end all that is left of a transaction is answered
+        self._begun: Any = None  # what tells of a transaction that it has begun, as long as nobody has asked
         self._origin = None if for_reading else self._connection.origin()
         self._transaction = ""
         self._written: tuple[Mapping[str, Any] | None, int] = (None, 0)
@@ -334,15 +354,29 @@ class PostgresDatabase:
         return Reading.taken(at, asked, time.monotonic())
 
     def begin_writing(self) -> None:
-        """Begin a transaction; that its host may still write is asked in the same message."""
-        guard = "SELECT 0" if self._term is None else _GUARD.format(*self._term)
-        self._transaction, standing = self._connection.begin(guard)
-        self._written, self._has_log = (None, 0), False
-        self.is_drained = standing is not None and bool(standing[0])
-        if self._term is not None and standing is None:
-            found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
-            is_taken = found is None or found[0] != self._term.number
-            raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
+        """Begin a transaction; whether its host may still write is asked with whatever it asks first."""
+        self._written, self._has_log, self._transaction = (None, 0), False, ""
+        self.is_drained = False
+        with as_peewees_own:
+            self._together.enter_context(self._connection.pipeline())
+        self._connection.run(_BEGIN)
+        guard = "false" if self._term is None else _GUARD.format(*self._term)
+        self._begun = self._connection.run(f"SELECT {_ITS_ID}, ({guard})")
+
+    def check_term(self) -> None:
+        if self._begun is None:
+            return
+        with as_peewees_own:
+            self._transaction, standing = self._begun.fetchone()
+            self._begun = None
+            self.is_drained = bool(standing)
+            if standing is None and self._term is not None:
+                found = self._connection.run(_SELECT_TERM, (self._term.host,)).fetchone()
+                is_taken = found is None or found[0] != self._term.number
+                raise TermTakenError(self._term.name) if is_taken else CountsAsLostError()
+
+    def is_lost_update(self, error: BaseException) -> bool:
+        return isinstance(error, DatabaseError) and _code(error) == _DIVISION_BY_ZERO
 
     def give_back_ids(self, counter: str, last: int, until: int) -> None:
         self._connection.run("SELECT give_back_ids(%s, %s, %s)", (counter, last, until))
@@ -357,7 +391,7 @@ class PostgresDatabase:
 
     def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
         """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
-        self._together.enter_context(self._connection.pipeline())
+        self.check_term()
         self.lock_log()
         newest = self.connection().execute(statements.SELECT_LAST_LOG_ID)
         self.connection().executemany(statements.INSERT_LOG, rows)
@@ -366,6 +400,7 @@ class PostgresDatabase:
 
     def commit_writing(self) -> None:
         """Raises UncertainCommitError where the answer was lost: fate_of() on the next connection is to tell."""
+        self.check_term()
         try:
             with as_peewees_own:
                 self._commit()
@@ -383,6 +418,7 @@ class PostgresDatabase:
             raise error.__context__ or error  # noqa: B904  # it is the other one that broke it, and comes of it
 
     def roll_back(self) -> None:
+        self._begun = None
         with suppress(DatabaseError, psycopg.Error):
             self._together.close()
         with suppress(DatabaseError):
@@ -530,6 +566,7 @@ class Postgres:
     def open_for_writing(self) -> PostgresDatabase:
         database = PostgresDatabase(self.address, for_reading=False)
         database.connection().limit_transactions()
+        database.connection().keep_to_indexes()
         return database
 
     def open_for_reading(self, is_patient: bool = False) -> PostgresDatabase:
@@ -588,7 +625,7 @@ class Postgres:
 
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_ITS_ID: Final = "SELECT pg_current_xact_id()::text"
+_ITS_ID: Final = "pg_current_xact_id()::text"
 _GUARD: Final = """
     SELECT drained_at IS NOT NULL FROM hosts WHERE id = {0} AND term = {1} AND lost_at IS NULL FOR SHARE
 """

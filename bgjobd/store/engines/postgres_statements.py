@@ -65,9 +65,16 @@ _IS_PINNED: Final = """
         AND host_wanted IN (SELECT name FROM hosts) AND queue = :queue AND class_name = :class_name)
 """
 
+
+def _guarded(update: str) -> str:
+    """One that fails where it changes nothing, so that nobody has to wait for how many rows it has changed."""
+    return f"WITH changed AS ({update} RETURNING 1) SELECT 1 / count(*) FROM changed"
+
+
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
         statements.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
+        statements.UPDATE_JOB: _guarded(statements.UPDATE_JOB),
         statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
         statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
         statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
@@ -86,7 +93,6 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         method_usage.SELECT_TO_MERGE: f"{method_usage.SELECT_TO_MERGE} FOR NO KEY UPDATE OF u",
         schedules.SELECT_UNFINISHED: _laterally(schedules.SELECT_UNFINISHED),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
-        statements.SELECT_READY: f"{statements.SELECT_READY} FOR NO KEY UPDATE OF t1 SKIP LOCKED",
         **{
             select: _free(select)
             for select in (
@@ -115,7 +121,6 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_READY_IN_QUEUE: Final = '("t1"."ready" = 1)) AND ("t1"."queue" = :queue)'
 _TEXT_OF_CLOCK: Final = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 _BEFORE: Final = "clock_before(coalesce(lost_after, :lives_for))"
 
@@ -132,8 +137,6 @@ FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
             e.value ->> 2 AS share, jsonb_array_length(e.value) > 3 AS is_being_settled
         FROM properties AS p JOIN jsonb_each(p.value::jsonb) AS e ON true WHERE p.name = '{PROPERTY}')
 """,
-        # of SELECT_READY: what asks for a host is in an index of its own
-        _READY_IN_QUEUE: _READY_IN_QUEUE.replace("= 1)", '= 1 AND "t1"."host_wanted" IS NULL)'),
     }
 )
 """Parts of statements, in the same way."""
