@@ -30,8 +30,8 @@ ID: Final = "[1-9][0-9]{0,17}"
 NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
 """A queue's, or that of a schedule of the configuration."""
 
-CLASS: Final = r"(?:[A-Za-z0-9_.]|%[0-9A-F]{2}){1,1024}"
-"""A class's name, quoted: Python's identifiers have letters of all the world."""
+CLASS: Final = r"[^\W\d][\w.]{0,1023}"
+"""A class's name: Python's identifiers have letters of all the world."""
 
 SCHEDULE: Final = rf"{NAME}(?:%2F[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
 """A schedule's, as it stands in a path; one that was put has a slash in it."""

@@ -327,11 +327,11 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def hold_class(self, request: Request, name: str) -> Response:
-        self._client.hold_class(unquote(name))
+        self._client.hold_class(name)
         return self._done(request, "/system", f"hold of class {name}")
 
     def resume_class(self, request: Request, name: str) -> Response:
-        self._client.resume_class(unquote(name))
+        self._client.resume_class(name)
         return self._done(request, "/system", f"resume of class {name}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
@@ -428,7 +428,8 @@ def _form_of(request: Request) -> str | None:
     """The view whose form sent the request; None where no form did."""
     if request.method != "POST":
         return None
-    return "/system" if request.path.startswith("/queues/") else request.path.rpartition("/")[0]
+    is_on_system = request.path.startswith(("/queues/", "/classes/"))
+    return "/system" if is_on_system else request.path.rpartition("/")[0]
 
 
 def _in_the_way(error: BgjobError) -> _Values:
