@@ -233,6 +233,8 @@ REFUSED = [
             {"delay": -1},
             {"delay": 1e12},
             {"delay": "1"},
+            {"traceparent": "00-1-2-01"},
+            {"traceparent": 5},
             {"at": "soon"},
             {"at": "2024-12-04T14:31:53"},
             {"at": 5},
@@ -456,6 +458,7 @@ def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
 
         first = submit({"a": 1, "b": 2})
         assert submit({"b": 2, "a": 1}).id == first.id
+        assert submit({"a": 1, "b": 2}, traceparent=f"00-{'a' * 32}-{'b' * 16}-01").id == first.id
         assert client.get(key="one").id == client.wait(key="one", timeout=20)["id"] == first.id
         return [
             *(refusal(lambda ask=ask: ask(key="none")) for ask in (client.get, client.wait)),

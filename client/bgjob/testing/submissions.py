@@ -80,7 +80,7 @@ class Submission(NamedTuple):
         """What tells it from another one with the same key."""
         if self.asked is not None:
             return self.asked
-        options = {n: value for n, value in self.options.items() if n != "idempotency_key"}
+        options = {n: value for n, value in self.options.items() if n not in _NOT_ASKED}
         text = json.dumps(self.parameters, sort_keys=True)
         names = (self.given["class_name"], self.given["method_name"])
         return (*names, text, self.given.get("retry_count") or 0, options)
@@ -128,6 +128,9 @@ class Submission(NamedTuple):
             "attempts": [],
         }
 
+
+_NOT_ASKED: Final = frozenset({"idempotency_key", "traceparent"})
+"""What a repeat of the request may have otherwise."""
 
 _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
