@@ -8,6 +8,7 @@ import pytest
 
 from bgjobd.store import (
     adoption,
+    alerts,
     audit_of_steps,
     audit_of_ties,
     deletions,
@@ -317,6 +318,17 @@ def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) 
         needs.SKIPPED: "SEARCH o USING PRIMARY KEY (name=? AND at=?)",
         needs.FAILING: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
         needs.LAST_JOBS: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
+    }
+    for statement, step in found.items():
+        assert step in plan(store, statement), (statement, plan(store, statement))
+
+
+def test_alerts_are_found_on_indexes(store: Store) -> None:
+    found = {
+        alerts.UNTOLD: "SCAN alerts USING INDEX alerts_untold",
+        alerts.LATELY: "SEARCH alerts USING INDEX alerts_told (told_at>?)",
+        alerts.PAGE: "SEARCH alerts USING INTEGER PRIMARY KEY (rowid<?)",
+        alerts.OPEN_PAGE: "SEARCH alerts USING INDEX alerts_untold (id<?)",
     }
     for statement, step in found.items():
         assert step in plan(store, statement), (statement, plan(store, statement))
