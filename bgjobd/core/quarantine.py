@@ -211,9 +211,15 @@ def told_of(hold: ClassHold, now: float) -> str:
     since = f"held since {clock(hold.since or now, now)}"
     resume = f"`bgjob class resume {as_word(hold.class_name)}` lets it go on"
     if hold.reason is Reason.ASKED:
-        by = "somebody" if hold.by_uid is None else f"uid {hold.by_uid}"
-        return f"{since}, as {by} has asked; {resume}"
-    return f"{since}: {hold.message}; {_next_trial(hold, now)}"
+        return f"{since}, {why(hold)}; {resume}"
+    return f"{since}: {why(hold)}; {_next_trial(hold, now)}"
+
+
+def why(hold: ClassHold) -> str:
+    """For what reason alone."""
+    if hold.reason is Reason.ASKED:
+        return f"as {'somebody' if hold.by_uid is None else f'uid {hold.by_uid}'} has asked"
+    return hold.message or "its attempts crash"
 
 
 def _next_trial(hold: ClassHold, now: float) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgjobd.core.alerts import Watch
-from bgjobd.core.needs import FORK_SERVERS, Kind, MetError, Need, Queue, Rule, Seen, needs
+from bgjobd.core.needs import FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
+from bgjobd.core.quarantine import ClassHold, why
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.inspection import Inspection
@@ -112,6 +114,9 @@ class Needs:
             unavailable=missing,
             hints={name: self._inspection.hint_of_class(name) for name in missing},
             held_back=self._inspection.held,
+            crashed=found.stored.crashed,
+            held=tuple(_held(found.stored.held, self._current_catalogue.try_catalogue())),
+            runs=found.stored.runs,
             review=found.stored.review,
             errors=found.stored.errors,
             queues=tuple(self._queue(name, found) for name in sorted(queues)),
@@ -133,6 +138,14 @@ class Needs:
             oldest_due=instant(found.oldest.get(name)),
             usual_wait=self._counters.usual_wait(name),
         )
+
+
+def _held(holds: Iterable[ClassHold], catalogue: Catalogue | None) -> Iterator[HeldClass]:
+    """Those that hold the code of this daemon."""
+    code = None if catalogue is None else catalogue.code_version
+    for hold in holds:
+        if hold.since is not None and hold.holds(code):
+            yield HeldClass(hold.class_name, hold.since, why(hold), hold.next_try_at)
 
 
 def _full(directories: Mapping[str, Path]) -> dict[str, str]:

@@ -1,26 +1,36 @@
-"""Reads what of the file may need somebody: jobs for review, new errors, what schedules have come to.
+"""Reads what of the file may need somebody: what crashes, what runs for long, jobs for review, new errors, and what
+schedules have come to.
 
 Each is read by an index, and no more of it than is told of at most.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import takewhile
 from typing import Final, NamedTuple
 
 from bgjob import errors_told
-from bgjob.words import Status
+from bgjob.words import QUARANTINED, Status
 from bgjobd.core.fingerprint import NEW_FOR
-from bgjobd.core.needs import DAY, MOST, FailedInRow, ForReview, MetError, SkippedLast
+from bgjobd.core.needs import DAY, MOST, Crashed, FailedInRow, ForReview, MetError, Run, SkippedLast
+from bgjobd.core.quarantine import ClassHold
 from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import class_holds, statements
 from bgjobd.store.engines import Connection
+from bgjobd.store.method_usage import usual_of
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
 
 _MOST_FOR_REVIEW: Final = 1000
+_MOST_CRASHED: Final = 1000
 _IN_ROW: Final = 100
 """How many of a schedule's newest jobs are looked at."""
 
+CRASHED: Final = """
+    SELECT class_name, finished_at, error FROM background_jobs INDEXED BY jobs_crashed
+    WHERE status = 'failed' AND crashes > 0 AND finished_at >= :since ORDER BY finished_at DESC LIMIT :count
+"""
 REVIEW: Final = """
     SELECT class_name, count(*), min(review_since) FROM (
         SELECT class_name, review_since FROM background_jobs INDEXED BY jobs_for_review
@@ -60,6 +70,9 @@ LAST_JOBS: Final = """
 class Stored(NamedTuple):
     """What was read."""
 
+    crashed: tuple[Crashed, ...]
+    held: tuple[ClassHold, ...]
+    runs: tuple[Run, ...]
     review: tuple[ForReview, ...]
     errors: tuple[MetError, ...]
     skipped: tuple[SkippedLast, ...]
@@ -74,11 +87,38 @@ def failures(connection: Connection, now: float) -> tuple[MetError, ...]:
 def read(connection: Connection, now: float) -> Stored:
     """All of it, but for what only a rule may ask for."""
     return Stored(
+        _crashed(connection, now),
+        tuple(class_holds.stored(connection.execute).values()),
+        _runs(connection),
         _review(connection),
         _errors(connection, NEW_ERRORS, now),
         _skipped(connection, now),
         _failing(connection),
     )
+
+
+def _crashed(connection: Connection, now: float) -> tuple[Crashed, ...]:
+    """Of the newest that have failed within a day while they crashed, those that were given up for that, by class."""
+    given = {"since": to_text(held(now - DAY)), "count": _MOST_CRASHED}
+    found: dict[str, Crashed] = {}
+    for name, at, error in connection.execute(CRASHED, given).fetchall():
+        if (error or "").startswith(QUARANTINED):
+            newest = found.get(name) or Crashed(name, 0, 0.0, error)
+            found[name] = replace(newest, jobs=newest.jobs + 1, since=from_text(at))
+    return tuple(found.values())
+
+
+def _runs(connection: Connection) -> tuple[Run, ...]:
+    """What runs of methods that enough is known of."""
+    rows = connection.execute(statements.SELECT_RUNNING_ATTEMPTS, {}).fetchall()
+    usual = usual_of(connection.execute, {(row[5], row[6]) for row in rows}) if rows else {}
+    found = []
+    for job_id, _, _, started_at, _, class_name, method_name, *_ in rows:
+        known = usual.get((class_name, method_name))
+        p95 = None if known is None else known.seconds.quantile(0.95)
+        if known is not None and p95 is not None and started_at is not None:
+            found.append(Run(job_id, class_name, method_name, from_text(started_at), p95, known.runs))
+    return tuple(found)
 
 
 def _review(connection: Connection) -> tuple[ForReview, ...]:

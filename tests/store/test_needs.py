@@ -7,15 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from bgjob.fingerprints import Whence
+from bgjobd.core.digest import SECONDS, Digest
 from bgjobd.core.fingerprint import BACK_AFTER, NEW_FOR
 from bgjobd.core.job import Ending, RetryPolicy
-from bgjobd.core.needs import DAY, FailedInRow, ForReview, MetError, SkippedLast
+from bgjobd.core.needs import DAY, Crashed, FailedInRow, ForReview, MetError, SkippedLast
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import ScheduleDefined, SchedulePaused, SchedulesDefined
 from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
-from tests.store.samples import COMPLETED, NOW, Store, asked, ends, text
+from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, text
 
+GIVEN_UP = "quarantined: 3 attempts in a row were ended by signal 11"
 ONCE = RetryPolicy(max_retries=0)
 WHENCE = Whence("0123456789abcdef", "myapp.mail:send", "mail.py:88", None)
 NO_ROUTE = Ending.failed("OSError", "no route", "Traceback …", error_class="builtins.OSError", whence=WHENCE)
@@ -51,7 +53,7 @@ def skip(
 
 def test_of_a_file_where_all_is_well_nothing_is_told(store: Store, reader: Reader) -> None:
     run(store, COMPLETED)
-    assert reader.needing(store.now) == Stored((), (), (), ())
+    assert reader.needing(store.now) == Stored(*((),) * len(Stored._fields))
 
 
 def test_an_error_is_told_for_a_day_and_again_when_it_is_back(store: Store, reader: Reader) -> None:
@@ -65,6 +67,38 @@ def test_an_error_is_told_for_a_day_and_again_when_it_is_back(store: Store, read
     run(store, NO_ROUTE)
     (met,) = reader.needing(store.now).errors
     assert (met.back_at, met.attempts, met.failed) == (store.now, 2, 2)
+
+
+def test_jobs_that_were_given_up_for_their_crashes_are_told_for_a_day_by_their_class(
+    store: Store, reader: Reader
+) -> None:
+    for number, name in enumerate(("a.B", "a.B", "a.C")):
+        store.now = NOW + number
+        (job_id,) = store.submit(asked(class_name=name))
+        store.database.execute_sql(
+            "UPDATE background_jobs SET status = 'failed', crashes = 3, error = ?, finished_at = ? WHERE id = ?",
+            (GIVEN_UP if name == "a.B" else "signal 11", text(store.now), job_id),
+        )
+    assert reader.needing(store.now).crashed == (Crashed("a.B", 2, NOW, GIVEN_UP),)
+    assert reader.needing(NOW + DAY + 3).crashed == ()
+
+
+def test_what_runs_is_told_beside_what_its_method_takes(store: Store, reader: Reader) -> None:
+    (job_id,) = store.submit(asked())
+    store.claim()
+    store.commit(starts(job_id))
+    assert reader.needing(store.now).runs == ()
+    seconds = Digest(SECONDS)
+    for _ in range(40):
+        seconds.note(2.0)
+    store.database.execute_sql(
+        "INSERT INTO method_usage (class_name, method_name, seconds, memory, runs, completed_at) "
+        "VALUES (?, ?, ?, ?, 40, ?)",
+        ("myapp.jobs.ExampleJob", "run", seconds.to_bytes(), b"", text(NOW)),
+    )
+    (run_now,) = reader.needing(store.now).runs
+    assert (run_now.job_id, run_now.method_name, run_now.runs) == (job_id, "run", 40)
+    assert run_now.p95 == pytest.approx(2.0, rel=0.2)
 
 
 def test_jobs_for_review_are_told_by_their_class_and_since_the_first(store: Store, reader: Reader) -> None:

@@ -313,6 +313,7 @@ def test_jobs_for_review_are_found_on_an_index_of_theirs(store: Store, changed: 
 def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) -> None:
     attempted_once(store, changed)
     found = {
+        needs.CRASHED: "SEARCH background_jobs USING INDEX jobs_crashed (finished_at>?)",
         needs.REVIEW: "SCAN background_jobs USING INDEX jobs_for_review",
         needs.NEW_ERRORS: "SEARCH error_groups USING INDEX errors_by_time (last_at>?)",
         needs.SKIPPED: "SEARCH o USING PRIMARY KEY (name=? AND at=?)",
@@ -554,7 +555,7 @@ OF_TIES = {
     "what new jobs come after": (dependencies._SELECT_STANDS, "INTEGER PRIMARY KEY"),
     "groups and those around them": (dependencies._SELECT_GROUPS, "INTEGER PRIMARY KEY"),
     "groups by their keys": (dependencies._SELECT_GROUP_KEYS, "groups_key (idempotency_key=?)"),
-    "failed edges of those to retry": (dependencies._SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
+    "failed edges of those to retry": (dependencies.SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
     "a move": (statements.MOVE_EDGE, "PRIMARY KEY (job_id=? AND of=? AND after_id=?)"),
     "what is forgiven": (statements.FORGIVE_EDGES, "PRIMARY KEY (job_id=?)"),
     "ties": (statements.UPDATE_TIES, "INTEGER PRIMARY KEY"),
