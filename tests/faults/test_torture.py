@@ -24,6 +24,7 @@ def is_enough(killer: Killer, submitters: Submitters) -> bool:
     return killer.ends >= 3 and len(submitters.acknowledged) > 20
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_of_three_hosts_at_a_server_that_is_killed_too_none_loses_a_job_or_runs_one_twice(
     tmp_path: Path,

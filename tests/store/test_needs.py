@@ -85,7 +85,7 @@ def test_jobs_that_were_given_up_for_their_crashes_are_told_for_a_day_by_their_c
 
 def test_what_runs_is_told_beside_what_its_method_takes(store: Store, reader: Reader) -> None:
     (job_id,) = store.submit(asked())
-    store.claim()
+    store.claim(Lanes(100, {"default": None}))
     store.commit(starts(job_id))
     assert reader.needing(store.now).runs == ()
     seconds = Digest(SECONDS)
