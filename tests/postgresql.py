@@ -12,9 +12,11 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pwd import getpwnam
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -101,6 +103,10 @@ class PostgreSQL:
         """What leads to a database of it."""
         return f"host={self.directory} user={USER} dbname={name}"
 
+    def address(self, name: str) -> str:
+        """The same, as `[daemon] database` takes it."""
+        return f"postgresql://{USER}@/{name}?host={quote(str(self.directory), safe='')}"
+
     def database(self) -> str:
         """The name of a new, empty database."""
         name = f"shop{next(self.numbers)}"
@@ -121,6 +127,10 @@ class PostgreSQL:
                 "UPDATE bgjobd.properties SET value = %s WHERE name = 'database_id'", (str(uuid.uuid4()),)
             )
         return self.dsn(name)
+
+    def copy(self, name: str, other: str) -> None:
+        """Make another database like this one, which nobody is connected to."""
+        self._create(other, f"TEMPLATE {name}")
 
     def empty(self, name: str) -> None:
         """Have a database of a daemon's be as a new one, whoever is connected: sooner done than another one made."""
@@ -157,7 +167,12 @@ class Places:
         """The directory's database; a new one where it has none."""
         if directory not in self._names:
             self._names[directory] = self._free.pop() if self._free else self._new()
-        return Postgres(self._server.dsn(self._names[directory]))
+        return Postgres(self._server.address(self._names[directory]))
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Have the target's be as the source's is, to which nobody is connected."""
+        self._names[target] = name = f"place{next(self._server.numbers)}"
+        self._server.copy(self._names[source], name)
 
     def known(self) -> set[Path]:
         return set(self._names)
@@ -178,6 +193,13 @@ class Places:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """One for all tests of the process."""
+    with started() as server:
+        yield server
+
+
+@contextmanager
+def started() -> Iterator[PostgreSQL]:
+    """A server that runs meanwhile."""
     programs = _programs()
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-postgresql-"))
     server = PostgreSQL(directory, programs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from bgjobd.host.disk_space import Room
 from bgjobd.store.pending import PendingJob
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
+from tests.engines import copy_state
 from tests.support import directory_for_all, is_untouched, socket_of_systemds
 
 GIB = 1024**3
@@ -494,7 +494,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def written(tmp_path: Path, stopped: Path) -> RunningDaemon:
     """A daemon that has yet to start, with a database of one job."""
-    shutil.copytree(stopped / "state", tmp_path / "state")
+    copy_state(stopped / "state", tmp_path / "state")
     return RunningDaemon(tmp_path)
 
 
@@ -514,12 +514,8 @@ def test_a_database_of_a_newer_bgjobd_is_told(written: RunningDaemon) -> None:
 
 
 def _write(running: RunningDaemon, statement: str) -> None:
-    import sqlite3
-
-    connection = sqlite3.connect(running.database)
-    with connection:
+    with running.changing() as connection:
         connection.execute(statement)
-    connection.close()
 
 
 # JSON

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -316,11 +315,10 @@ def test_a_lost_attempt_is_retried_unless_its_class_says_no(
             job.wait(20)
             # As after a reboot: the attempt belongs to another boot.
         running.stop()
-        with sqlite3.connect(running.database) as database:
+        with running.changing() as database:
             database.execute("UPDATE background_jobs SET status='running', finished_at=NULL, retry_count=0")
             database.execute("DELETE FROM job_attempts WHERE number > 1")
             database.execute("UPDATE job_attempts SET outcome=NULL, finished_at=NULL, boot_id='another'")
-        database.close()
         running.start()
         with running.client() as client:
             ended = client.wait(job.id, 20)

@@ -6,12 +6,12 @@ had open at rest, and that nothing was to run any more.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,8 +21,10 @@ from bgjobd.commands import check_books
 from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
+from bgjobd.store.engines.places import place_of
 from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon, children_of, spares_of
+from tests.engines import rows
 from tests.faults import ledgered
 from tests.support import eventually
 
@@ -75,8 +77,7 @@ def settings_of(file: Path) -> Config:
 
 def is_settled(settings: Config, acknowledged: Collection[int]) -> bool:
     """Whether every acknowledged job that is stored has ended, and no other runs or lies in the spool."""
-    with closing(_database(settings)) as database:
-        statuses = dict(database.execute("SELECT id, status FROM background_jobs"))
+    statuses = _statuses(settings)
     is_idle = all(statuses.get(job, "lost") in {*FINAL, "lost"} for job in acknowledged)
     return is_idle and "running" not in statuses.values() and not list(_unneeded(settings))
 
@@ -107,8 +108,7 @@ def complaints(
 
 
 def _unkept(settings: Config, acknowledged: Collection[int], pruned: Collection[int]) -> Iterator[str]:
-    with closing(_database(settings)) as database:
-        statuses = dict(database.execute("SELECT id, status FROM background_jobs"))
+    statuses = _statuses(settings)
     for job in sorted(acknowledged):
         if job not in statuses and job in pruned:
             continue
@@ -146,15 +146,15 @@ def lines_of(ledger: Path) -> list[Line]:
 
 
 def _miskept(settings: Config, ledger: Path, archived: Sequence[JsonObject]) -> list[str]:
-    with closing(_database(settings)) as database:
-        rows = database.execute(
-            "SELECT a.job_id, a.number, a.outcome, a.pid FROM job_attempts AS a "
-            "JOIN background_jobs AS j ON j.id = a.job_id WHERE json_extract(j.parameters, '$.ledger') = ?",
-            (str(ledger),),
-        ).fetchall()
+    told = rows(
+        place_of(settings.daemon),
+        "SELECT a.job_id, a.number, a.outcome, a.pid FROM job_attempts AS a "
+        "JOIN background_jobs AS j ON j.id = a.job_id WHERE instr(j.parameters, ?) > 0",
+        (f'"ledger":{json.dumps(str(ledger))}',),
+    )
     attempts = [attempt for job in archived for attempt in job["attempts"]]
     known = {(one["job_id"], one["number"]): Row(one["outcome"], one["pid"]) for one in attempts}
-    known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in rows}  # as it is now
+    known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in told}  # as it is now
     return compare(lines_of(ledger), known)
 
 
@@ -265,5 +265,5 @@ def _left_open(pid: int, at_rest: Counter[str]) -> Iterator[str]:
         yield f"the daemon has {count} more of {target} open than at rest"
 
 
-def _database(settings: Config) -> sqlite3.Connection:
-    return sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)
+def _statuses(settings: Config) -> dict[int, str]:
+    return dict(rows(place_of(settings.daemon), "SELECT id, status FROM background_jobs"))

@@ -21,7 +21,9 @@ from bgjobd.commands.books import Books
 from bgjobd.config.sections import Config
 from bgjobd.host import life
 from bgjobd.store.audit import Counts
+from bgjobd.store.engines.places import place_of
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.engines import changing, copy_state
 from tests.faults.books import (
     LEDGERED,
     MODULES,
@@ -63,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(finished: Path, tmp_path: Path) -> Config:
     """A copy of it, to be broken."""
-    shutil.copytree(finished / "state", tmp_path / "state")
+    copy_state(finished / "state", tmp_path / "state")
     shutil.copytree(finished / "run", tmp_path / "run")
     return settings_of(RunningDaemon(tmp_path).config)
 
@@ -78,8 +80,8 @@ def found(settings: Config) -> list[str]:
 
 
 def change(settings: Config, sql: str) -> None:
-    with closing(sqlite3.connect(settings.daemon.state_dir / "bgjobd.db")) as database, database:
-        database.execute(sql)
+    with changing(place_of(settings.daemon)) as connection:
+        connection.execute(sql)
 
 
 def test_the_books_of_a_daemon_that_was_stopped_balance(place: Config) -> None:

@@ -38,6 +38,7 @@ from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
 from bgjobd.store.rows import log_row
 from bgjobd.store.writer import Delivery, Entrusted, Writer
+from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import proxied
 from tests.store.samples import (
@@ -46,7 +47,6 @@ from tests.store.samples import (
     NO_SLOTS,
     NOW,
     SUBMITTER,
-    Engines,
     Store,
     asked,
     cancels,

@@ -8,9 +8,12 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.engines import on_postgresql
 from tests.faults.torture.course import torture
+from tests.postgresql import Places, started
 
 
 def main() -> int:
@@ -19,7 +22,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-torture-"))
     try:
-        outcome = torture(directory, given.seconds, given.seed, given.container)
+        with ExitStack() as stack:
+            if given.engine == "postgresql":
+                stack.enter_context(on_postgresql(Places(stack.enter_context(started()))))
+            outcome = torture(directory, given.seconds, given.seed, given.container)
     except KeyboardInterrupt:
         shutil.rmtree(directory)
         return 130
@@ -39,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--container", action="store_true", help="the daemon is pid 1 of one (bubblewrap, root)"
     )
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), help="sqlite where not given")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the random moments")
     return parser
 

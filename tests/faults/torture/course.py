@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,8 @@ from typing import Any, Final
 from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjobd.host.clock import from_text
+from bgjobd.store.engines.places import place_of
+from tests.engines import rows
 from tests.faults import books
 from tests.faults.torture.contained import Contained
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
@@ -322,8 +322,7 @@ def _counts(station: Station, sql: str) -> Counter[str]:
 
 
 def _rows(station: Station, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(station.directory / "state" / "bgjobd.db", timeout=10.0)) as database:
-        return database.execute(sql).fetchall()
+    return rows(place_of(station.settings.daemon), sql)
 
 
 def _told(counts: Counter[str]) -> str:
