@@ -27,11 +27,63 @@ TESTS: Final = Path(__file__).resolve().parent
 WITH_DATABASES: Final = ("client", "daemon", "faults", "page", "protocol", "security", "store", "systemd")
 """The folders whose tests have stores or daemons."""
 
-ON_BOTH: Final = (
-    *("store/test_submissions.py", "store/test_claims.py", "store/test_facts.py", "store/test_reader.py"),
-    *("store/test_news.py", "store/test_notices.py", "store/test_where.py"),
-)
-"""The files, and tests, that run on both engines always."""
+ON_BOTH: Final[dict[str, tuple[str, ...]]] = {
+    "client/test_steps_told.py": ("test_what_a_job_has_done_waits_for_and_was_told",),
+    "client/test_with_daemon.py": (
+        "test_following_a_job_ends_with_it_and_tells_all",
+        "test_jobs_come_in_the_order_of_their_ends",
+        "test_lists_are_filtered_and_go_on_page_by_page",
+        "test_waiting_and_following_survive_a_daemon_that_is_ended",
+    ),
+    "daemon/test_one_job.py": (
+        "test_a_failed_attempt_is_retried_after_its_delay_and_counts",
+        "test_a_key_that_was_used_gives_the_same_job",
+        "test_a_paused_queue_starts_nothing_and_a_waiting_job_can_be_cancelled",
+        "test_many_jobs_are_stored_all_or_none",
+        "test_the_log_tells_who_cancelled_retried_paused_and_resumed",
+    ),
+    "daemon/test_restart.py": (
+        "test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_and_has_its_outcome",
+        "test_an_attempt_that_ends_while_no_daemon_runs_is_collected",
+        "test_the_next_daemon_waits_for_attempts_that_still_run",
+    ),
+    "daemon/test_retries.py": (
+        "test_a_failed_job_that_a_person_retries_has_all_its_retries_again",
+        "test_a_hook_that_was_owed_when_the_daemon_was_killed_is_called_by_the_next",
+        "test_a_snooze_starts_another_attempt_later_and_spends_nothing",
+    ),
+    "daemon/test_reviews.py": ("test_a_daemon_that_dies_once_it_is_stored_has_the_next_call_the_hook_once",),
+    "daemon/test_schedules.py": (
+        "test_a_job_that_waits_for_another_of_its_schedule_says_so_until_that_has_ended",
+        "test_a_schedule_is_run_by_hand_paused_or_not",
+    ),
+    "daemon/test_stops.py": (
+        "test_a_cancel_is_carried_out_though_the_daemon_died_before_its_signal",
+        "test_a_running_job_that_is_cancelled_is_ended_by_term",
+    ),
+    "daemon/test_unique.py": (
+        "test_a_kill_loses_no_key_and_leaves_none",
+        "test_what_comes_after_a_job_whose_key_is_held_comes_after_the_holder",
+    ),
+    "daemon/test_workflows.py": (
+        "test_a_cancelled_group_stops_what_runs_and_cancels_what_waits",
+        "test_a_group_that_is_retried_runs_what_failed_and_then_its_callback",
+        "test_a_retry_revives_at_third_hand_and_what_a_person_cancelled_stays",
+    ),
+    "faults/test_kills.py": (
+        "test_daemon_and_fork_server_are_killed_together_while_attempts_run",
+        "test_the_daemon_is_killed_while_four_attempts_run_and_each_completes_once_with_its_whole_output",
+    ),
+    "faults/test_step_kills.py": ("test_with_a_lost_spool_what_was_stored_stays",),
+    "store/test_claims.py": (),
+    "store/test_facts.py": (),
+    "store/test_news.py": (),
+    "store/test_notices.py": (),
+    "store/test_reader.py": (),
+    "store/test_submissions.py": (),
+    "store/test_where.py": (),
+}
+"""The tests that run on both engines always, by files; all of a file that names none. They depend most on the store."""
 
 
 class Engines:
@@ -115,12 +167,11 @@ def on_postgresql(places: Places) -> Iterator[None]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """In a file that has tests for both all of them are told their engine, so that a daemon may be for several."""
-    file = _place(metafunc.definition.path)
-    named = {one for one in ON_BOTH if one.partition("::")[0] == file}
-    if metafunc.config.getoption("--engine") or not named:
+    tests = ON_BOTH.get(_place(metafunc.definition.path))
+    if metafunc.config.getoption("--engine") or tests is None:
         return
     engines = [pytest.param("sqlite", id=pytest.HIDDEN_PARAM)]
-    if named & {file, f"{file}::{metafunc.function.__name__}"}:
+    if not tests or metafunc.function.__name__ in tests:
         engines.append(pytest.param("postgresql"))
     metafunc.parametrize("engine", engines, indirect=True)
 
@@ -130,10 +181,15 @@ def skip_what_is_of_sqlite(config: pytest.Config, items: list[pytest.Item]) -> N
     for item in items:
         told = getattr(item, "callspec", None)
         engine = (told and told.params.get("engine")) or config.getoption("--engine")
-        found = OF_SQLITE.get(_place(item.path))
-        reason = found.get(getattr(item, "originalname", "")) if isinstance(found, dict) else found
-        if engine == "postgresql" and reason is not None:
+        if engine == "postgresql" and (reason := _why_of_sqlite(item)) is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_of_sqlite(item: pytest.Item) -> str | None:
+    found = OF_SQLITE.get(_place(item.path))
+    if not isinstance(found, dict):
+        return found
+    return found.get(item.name) or found.get(getattr(item, "originalname", ""))
 
 
 def _place(path: Path) -> str:

@@ -9,8 +9,77 @@ _PLANS: Final = "it is about the plans of SQLite"
 _STEPS: Final = "it counts the steps of SQLite's machine"
 _BREAKS: Final = "it breaks the file, or SQLite's connection"
 _LISTENS: Final = "it listens to a function of SQLite's"
+_PRUNES: Final = "of a server only its daemon deletes: without one that is refused"
+_BACKUP: Final = "the backup of a server is pg_dump's"
+_DIES: Final = "it dies amid what SQLite asks of the kernel: a server has committed, or has not"
+_APPROVED: Final = "where there may be other hosts a job waits for one that has its class approved"
+_CLOCK: Final = "the time is the server's, whatever a host's own clock does"
 
 OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
+    "daemon/test_check.py": {
+        "test_before_the_first_start_all_is_well": _FILE,
+        "test_a_database_of_a_newer_bgjobd_is_told": _FILE,
+    },
+    "daemon/test_debug.py": {
+        "test_nothing_is_written_and_nothing_left": _FILE,
+    },
+    "daemon/test_hosts.py": {
+        "test_where_the_database_is_a_file_the_one_host_is_told": _FILE,
+    },
+    "daemon/test_migrate.py": _FILE,
+    "daemon/test_restart.py": {
+        "test_a_file_that_is_no_database_is_refused_with_its_path_and_left_alone": _FILE,
+    },
+    "daemon/test_retention.py": {
+        "test_prune_deletes_by_the_ages_that_are_given[without one]": _PRUNES,
+        "test_prune_deletes_old_entries_of_jobs_that_stay[without one]": _PRUNES,
+        "test_an_archive_has_each_deleted_job_with_attempts_and_log[without one]": _PRUNES,
+        "test_an_archive_has_nothing_that_became_a_secret_after_it_was_submitted": _PRUNES,
+        "test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive[without one]": _PRUNES,
+        "test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing": _PRUNES,
+        "test_a_backup_is_whole_though_the_daemon_writes_meanwhile": _BACKUP,
+        "test_a_backup_without_a_name_goes_to_the_others_and_needs_no_daemon": _BACKUP,
+        "test_a_backup_takes_the_place_of_no_file_unless_told_to": _BACKUP,
+        "test_a_damaged_database_gives_no_backup": _BACKUP,
+        "test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there": _BACKUP,
+        "test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk": _BACKUP,
+        "test_a_restored_backup_starts_nothing_that_may_have_run_since": _BACKUP,
+        "test_after_a_restore_no_id_is_given_again_and_whoever_follows_the_log_misses_nothing": _BACKUP,
+    },
+    "daemon/test_why.py": {
+        "test_a_job_whose_class_is_approved_no_more_fails_as_it_was_told": _APPROVED,
+        "test_jobs_while_the_database_cannot_be_written": _FILE,
+    },
+    "faults/test_again_kills.py": _DIES,
+    "faults/test_books.py": {
+        "test_a_damaged_file_is_found": _FILE,
+        "test_books_that_are_not_there_are_told_by_path": _FILE,
+    },
+    "faults/test_clocks.py": {
+        "test_a_set_clock_neither_hurries_nor_holds_up_retries_and_timeouts": _CLOCK,
+    },
+    "faults/test_frozen_disk.py": _FILE,
+    "faults/test_moved_files.py": _FILE,
+    "faults/test_places.py": _DIES,
+    "faults/test_rates.py": {
+        "test_no_stretch_has_more_starts_than_promised_through_a_restart_and_set_clocks": _CLOCK,
+    },
+    "faults/test_schedules.py": {
+        "test_who_deals_is_killed_at_each_system_call_and_each_occurrence_becomes_one_job": _DIES,
+        "test_what_is_due_while_the_disk_is_full_is_missed_and_told_of_once_it_is_not": _FILE,
+        "test_a_clock_that_is_set_has_nothing_run_twice_and_one_that_was_in_2040_costs_nothing": _CLOCK,
+    },
+    "faults/test_storage.py": _FILE,
+    "faults/test_workflows.py": {
+        "test_who_settles_is_killed_at_each_system_call_and_each_callback_runs_once": _DIES,
+    },
+    "security/test_permissions.py": {
+        "test_a_database_read_between_its_creation_and_its_chmod": _FILE,
+    },
+    "security/test_places.py": {
+        "test_a_start_refuses_what_was_planted_and_says_what_to_do_as_does_a_check": _FILE,
+        "test_what_is_no_file_in_the_place_of_the_database_ends_the_start_and_stays": _FILE,
+    },
     "store/test_claims.py": {
         "test_the_jobs_that_wait_of_a_full_class_cost_a_commit_no_more_steps_than_a_few": _STEPS,
     },
@@ -46,6 +115,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_a_reader_finds_the_file_in_a_directory_of_any_name": _FILE,
         "test_the_size_is_that_of_the_file_and_of_its_log": _FILE,
     },
+    "store/test_set_clocks.py": _CLOCK,
     "store/test_tally.py": {
         "test_only_the_first_commit_counts": "where others write as well each commit reads what they have moved",
     },
@@ -60,5 +130,8 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_no_other_database_is_made_where_the_daemons_own_was": _FILE,
         "test_the_log_of_a_file_that_was_moved_is_emptied_as_soon_as_nobody_reads_what_is_in_it": _FILE,
         "test_what_was_committed_into_a_file_that_was_moved_meanwhile_is_told_once_it_is_back": _FILE,
+    },
+    "systemd/test_notify.py": {
+        "test_a_database_that_cannot_be_written_is_no_reason_for_a_restart": _FILE,
     },
 }

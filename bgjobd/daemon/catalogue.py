@@ -27,6 +27,8 @@ class Catalogue:
     def __init__(self, config: Config, described: Mapping[str, Mapping[str, Any]], code_version: str) -> None:
         self.classes = dict(described)
         self.code_version = code_version
+        self.has_others = config.host is not None
+        """Whether other hosts may have approved what is not approved here."""
         self.missing: dict[str, str] = {}
         self.renew(described)
         self.policies: dict[str, Policy] = {}

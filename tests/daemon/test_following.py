@@ -744,7 +744,7 @@ class Desk:
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
         self.peers = SimpleNamespace(own=None)
-        self._reader = Reader(directory)
+        self._reader = Reader(self.store.state_dir)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
         self.reads += 1

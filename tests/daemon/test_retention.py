@@ -413,8 +413,10 @@ def multiply(running: RunningDaemon, job_id: int, count: int) -> None:
     columns = running.tables()
     with running.changing() as connection:
         for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
-            names = [name for name in columns[table] if key == "id" or name != "id"]
             anew = {key: f"{key} + 1000 + n.i", "idempotency_key": "NULL", "finished_at": f"'{LONG_AGO}'"}
+            if table == "job_logs":
+                anew["id"] = "id + 1000000 * n.i"
+            names = [name for name in columns[table] if table != "job_attempts" or name != "id"]
             chosen = ", ".join(anew.get(name, name) for name in names)
             connection.execute(
                 f"WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "

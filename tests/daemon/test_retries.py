@@ -124,7 +124,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory, book: Path) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("retries")
     with daemon(directory, SETTINGS, f'env = {{ BOOK = "{book}" }}', modules={"asking": MODULE}) as running:
         yield running
