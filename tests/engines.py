@@ -218,11 +218,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def databases_of_the_test(request: pytest.FixtureRequest, engine: str) -> Iterator[None]:
-    """What was made for this test alone is for the next."""
-    if engine == "sqlite":
+    """Those of the test's own directory are for the next; others may be of a daemon that stays for its module."""
+    if engine == "sqlite" or "tmp_path" not in request.fixturenames:
         yield
         return
     places: Places = request.getfixturevalue("places")
-    known = places.known()
+    own: Path = request.getfixturevalue("tmp_path")
     yield
-    places.take_back(known)
+    places.take_back_below(own)

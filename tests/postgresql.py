@@ -196,7 +196,14 @@ class Places:
 
     def take_back(self, known: set[Path]) -> None:
         """Those that there are beside these are for others again."""
-        for directory in self.known() - known:
+        self._take_back(self.known() - known)
+
+    def take_back_below(self, directory: Path) -> None:
+        """Those of directories in this one are for others again."""
+        self._take_back({one for one in self._names if one.is_relative_to(directory)})
+
+    def _take_back(self, directories: set[Path]) -> None:
+        for directory in directories:
             name = self._names.pop(directory)
             self._server.empty(name)
             self._free.append(name)

@@ -296,7 +296,9 @@ class Daemon:
     def lanes(self) -> Lanes:
         """The slots of queues and classes, as they are configured now."""
         catalogue = self.current_catalogue.try_catalogue()
-        return self._current.lanes.of_classes(() if catalogue is None else catalogue.classes)
+        return self._current.lanes.of_classes(
+            self.config.approved if catalogue is None else catalogue.classes
+        )
 
     @property
     def enforcement(self) -> Enforcement:

@@ -438,8 +438,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
             f" 'default', 0, {at}, {at}, {at}, 1 FROM n"
         )
         connection.execute(
-            "INSERT INTO job_logs (job_id, type, message, created_at)"
-            f" {count} SELECT i, 'success', CASE i WHEN 1 THEN 'needle' ELSE 'hay' END, {at} FROM n"
+            "INSERT INTO job_logs (id, job_id, type, message, created_at)"
+            f" {count} SELECT i, i, 'success', CASE i WHEN 1 THEN 'needle' ELSE 'hay' END, {at} FROM n"
         )
     with daemon(directory, SETTINGS, modules={"talker": MODULE}) as running:
         yield running

@@ -388,7 +388,9 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
         path = tmp_path / f"{kill}.gz"
         process = warm.Process(["prune", "--config", str(running.config), "--archive", str(path)])
         many = len(ids(running))  # of which the daemon may still delete what the one before has asked for
-        eventually(lambda path=path: path.exists() and path.stat().st_size > 0)
+        eventually(
+            lambda path=path, p=process: (path.exists() and path.stat().st_size > 0) or p.poll() is not None
+        )
         eventually(lambda many=many, p=process: len(ids(running)) < many or p.poll() is not None)
         process.kill()
         codes.add(process.wait())
@@ -415,7 +417,7 @@ def multiply(running: RunningDaemon, job_id: int, count: int) -> None:
         for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
             anew = {key: f"{key} + 1000 + n.i", "idempotency_key": "NULL", "finished_at": f"'{LONG_AGO}'"}
             if table == "job_logs":
-                anew["id"] = "id + 1000000 * n.i"
+                anew["id"] = "id + 10000 * n.i"
             names = [name for name in columns[table] if table != "job_attempts" or name != "id"]
             chosen = ", ".join(anew.get(name, name) for name in names)
             connection.execute(

@@ -150,8 +150,8 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             (at, at, at, texts[0]),
         )
         connection.executemany(
-            "INSERT INTO job_logs (job_id, type, message, folded, created_at) VALUES (1, 'info', ?, ?, ?)",
-            rows * 4,
+            "INSERT INTO job_logs (id, job_id, type, message, folded, created_at) VALUES (?, 1, 'info', ?, ?, ?)",
+            [(number, *row) for number, row in enumerate(rows * 4, 1)],
         )
     with daemon(directory) as running, running.client() as client:
         yield client
