@@ -65,10 +65,7 @@ ON_BOTH: Final[dict[str, tuple[str, ...]]] = {
         "test_a_kill_loses_no_key_and_leaves_none",
         "test_what_comes_after_a_job_whose_key_is_held_comes_after_the_holder",
     ),
-    "daemon/test_why.py": (
-        "test_a_job_in_a_queue_that_a_reload_has_dropped",
-        "test_a_job_while_there_is_no_fork_server",
-    ),
+    "daemon/test_why.py": ("test_a_job_while_there_is_no_fork_server",),
     "daemon/test_workflows.py": (
         "test_a_cancelled_group_stops_what_runs_and_cancels_what_waits",
         "test_a_group_that_is_retried_runs_what_failed_and_then_its_callback",

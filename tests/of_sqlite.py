@@ -13,6 +13,7 @@ _PRUNES: Final = "of a server only its daemon deletes: without one that is refus
 _BACKUP: Final = "the backup of a server is pg_dump's"
 _DIES: Final = "it dies amid what SQLite asks of the kernel: a server has committed, or has not"
 _APPROVED: Final = "where there may be other hosts a job waits for one that has its class approved"
+_QUEUES: Final = "where there may be other hosts each has the queues of its configuration alone"
 _CLOCK: Final = "the time is the server's, whatever a host's own clock does"
 
 OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
@@ -47,6 +48,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_after_a_restore_no_id_is_given_again_and_whoever_follows_the_log_misses_nothing": _BACKUP,
     },
     "daemon/test_why.py": {
+        "test_a_job_in_a_queue_that_a_reload_has_dropped": _QUEUES,
         "test_a_job_whose_class_is_approved_no_more_fails_as_it_was_told": _APPROVED,
         "test_jobs_while_the_database_cannot_be_written": _FILE,
     },

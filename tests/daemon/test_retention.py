@@ -417,7 +417,7 @@ def multiply(running: RunningDaemon, job_id: int, count: int) -> None:
         for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
             anew = {key: f"{key} + 1000 + n.i", "idempotency_key": "NULL", "finished_at": f"'{LONG_AGO}'"}
             if table == "job_logs":
-                anew["id"] = "id + 10000 * n.i"
+                anew["id"] = "(SELECT max(id) FROM job_logs) + row_number() OVER (ORDER BY n.i, id)"
             names = [name for name in columns[table] if table != "job_attempts" or name != "id"]
             chosen = ", ".join(anew.get(name, name) for name in names)
             connection.execute(

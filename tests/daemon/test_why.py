@@ -219,11 +219,7 @@ def test_a_job_in_a_queue_that_a_reload_has_dropped(client: Client, running: Run
     running.config.write_text(running.config.read_text().replace("mail = { slots = 1 }", ""))
     client.reload()
     job.retry()
-    assert why(job) == (
-        "waits: queue mail gets no slots, for it is not configured; `bgjob reload` takes it up"
-        if isinstance(running.place, Path)
-        else "waits: no host that lives has queue mail"
-    )
+    assert why(job) == "waits: queue mail gets no slots, for it is not configured; `bgjob reload` takes it up"
     client.reload()
     assert job.wait(20)["attempts"][1]["outcome"] == "failed"
 
