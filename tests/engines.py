@@ -133,7 +133,8 @@ def tables(place: Place) -> dict[str, list[str]]:
     else:
         sql = (
             "SELECT table_name, column_name FROM information_schema.columns "
-            "WHERE table_schema = 'bgjobd' ORDER BY table_name, ordinal_position"
+            "JOIN information_schema.tables USING (table_schema, table_name) "
+            "WHERE table_schema = 'bgjobd' AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position"
         )
     found: dict[str, list[str]] = {}
     for table, column in rows(place, sql):

@@ -123,6 +123,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
     },
     "store/test_whereabouts.py": _FILE,
     "store/test_writer.py": {
+        "test_a_clock_that_was_set_is_followed_when_the_ledger_is_told": _CLOCK,
         "test_a_database_locked_by_another_program_refuses_submissions_until_it_lets_go": _FILE,
         "test_a_disk_with_room_for_little_is_still_full": _FILE,
         "test_a_file_beside_the_database_that_is_not_its_own_any_more_is_trouble": _FILE,
