@@ -44,7 +44,6 @@ ON_BOTH: Final[dict[str, tuple[str, ...]]] = {
     ),
     "daemon/test_restart.py": (
         "test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_and_has_its_outcome",
-        "test_an_attempt_that_ends_while_no_daemon_runs_is_collected",
         "test_the_next_daemon_waits_for_attempts_that_still_run",
     ),
     "daemon/test_retries.py": (
