@@ -20,10 +20,18 @@ from typing import Final, Protocol, TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.engines import (
+    WITH_DATABASES,
+    databases_of_the_test,
+    engine,
+    places,
+    pytest_generate_tests,
+    skip_what_is_of_sqlite,
+)
 from tests.postgresql import postgresql
 from tests.support import needed
 
-__all__ = ["postgresql"]
+__all__ = ["databases_of_the_test", "engine", "places", "postgresql", "pytest_generate_tests"]
 
 TESTS: Final = Path(__file__).resolve().parent
 
@@ -79,7 +87,9 @@ T = TypeVar("T", bound=InFile)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", metavar="SEED", help="files, and the tests of each, in an order by chance")
     parser.addoption(
-        "--engine", choices=("sqlite", "postgresql"), help="tests/store on this one alone, and all of it"
+        "--engine",
+        choices=("sqlite", "postgresql"),
+        help="what has stores or daemons on this one alone, and all of it",
     )
     parser.addoption("--long", action="store_true", help="also what is marked long, and more examples")
 
@@ -120,6 +130,14 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Who asks for an engine, and for no files, is asked for what has nothing to do with it by nobody."""
+    has_chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    if has_chosen or config.getoption("--engine") is None or collection_path.parent != TESTS:
+        return None
+    return (collection_path.is_dir() and collection_path.name not in WITH_DATABASES) or None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest puts those together that share a fixture's parameter
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seed = config.getoption("--shuffle")
@@ -128,6 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=long)
+    skip_what_is_of_sqlite(config, items)
 
 
 def share_of(number: int, of: int) -> list[str]:

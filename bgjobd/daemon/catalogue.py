@@ -33,6 +33,8 @@ class Catalogue:
         self.has_notice = own is not None and own["unavailable"] is None
         self.classes = dict(described)
         self.code_version = code_version
+        self.has_others = config.host is not None
+        """Whether other hosts may have approved what is not approved here."""
         self.missing: dict[str, str] = {}
         self.renew(described)
         self.policies: dict[str, Policy] = {}

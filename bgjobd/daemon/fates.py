@@ -1,7 +1,8 @@
 """What becomes of jobs that wait already, once the classes are as they are now: which would fail, and why; pure.
 
 A fork server runs an attempt whatever the daemon's catalogue says: what is no longer allowed, or has parameters that
-do not fit, is found out in the child, which fails without another try. Jobs of a class that cannot be loaded wait.
+do not fit, is found out in the child, which fails without another try. Jobs of a class that cannot be loaded wait, and
+where there may be other hosts those of a class that is not approved.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _UNFIT: Final = "its attempts end with InvalidParameters"
 
 _FAIL: Final = "would fail, not to be retried"
 _WAIT: Final = "would wait until it can be"
+_ELSEWHERE: Final = "would wait for a host that has it approved"
 _RUN: Final = "would run with what they were given"
 
 
@@ -80,6 +82,8 @@ def look(
 def try_fate(catalogue: Catalogue, usable: Mapping[str, Mapping[str, Any]], job: PendingJob) -> Fate | None:
     """What is wrong with this job; None where its attempt runs, whatever the method then does."""
     described = usable.get(job.class_name)
+    if described is None and catalogue.has_others:
+        return Fate("the class is not approved here", _ELSEWHERE)
     if described is None:
         return Fate(f"the class is not approved, and {_GONE}")
     if described["unavailable"] is not None:

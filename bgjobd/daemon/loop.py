@@ -339,7 +339,7 @@ class Daemon:
         """The slots of queues and classes, as they are configured now."""
         catalogue = self.current_catalogue.try_catalogue()
         if catalogue is None:
-            return self._current.lanes.of_classes(())
+            return self._current.lanes.of_classes([*self.config.approved, NOTICE])
         return self._current.lanes.of_classes([*catalogue.classes, NOTICE]).of_code(catalogue.code_version)
 
     @property

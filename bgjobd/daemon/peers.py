@@ -5,6 +5,7 @@ their queues. Where the database is a file there is this one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from bgjobd.config.sections import Config
@@ -42,10 +43,16 @@ class Peers:
         return self.known
 
     async def look(self) -> tuple[Peer, ...]:
-        """All of them as they are now."""
+        """All of them as they are now; this one as it is configured, of which the others hear with its next beat."""
         if self.own is not None:
-            self._seen = await self._read(Reader.peers)
+            self._seen = tuple(map(self._as_configured, await self._read(Reader.peers)))
         return self._seen
+
+    def _as_configured(self, peer: Peer) -> Peer:
+        if peer.name != self.own:
+            return peer
+        config = self._config()
+        return replace(peer, queues=frozenset(config.queues), classes=frozenset(config.approved))
 
     async def has_queue(self, name: str | None) -> bool:
         """Whether a job may be submitted to the queue; None is the class's own, which is known."""

@@ -71,7 +71,7 @@ SETTINGS = '"shop.Order" = {}\n"shop.Secret" = { sensitive = ["order"] }\n'
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(tmp_path_factory.mktemp("steps"), SETTINGS, modules={"shop": MODULE}) as running:
         yield running
 

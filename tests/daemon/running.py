@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
 from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon import warm
+from tests.engines import Engines, changing, rows, setting_of, tables
 from tests.support import eventually
 
 JOBS = '''
@@ -150,6 +150,8 @@ class RunningDaemon:
         self.socket = directory / "s.sock"
         self.spool = directory / "run" / "spool"
         self.database = directory / "state" / "bgjobd.db"
+        """SQLite's file, where the daemon has one."""
+        self.place: Final = Engines.at(directory / "state")
         self.log_file = directory / "log" / "background_jobs_errors.log"
         self.process: subprocess.Popen[bytes] | warm.Process | None = None
         self.changes = ""
@@ -167,7 +169,7 @@ class RunningDaemon:
 [daemon]
 socket = "{self.socket}"
 state_dir = "{directory}/state"
-runtime_dir = "{directory}/run"
+{setting_of(self.place)}runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
 at_stop = "leave"
 slots = 4
@@ -244,11 +246,16 @@ retry_delay = 0.05
         return sorted(name for name in names if name != "database-id" and try_mark(name) is None)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.database)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+        """What this statement finds in the database."""
+        return rows(self.place, sql)
+
+    def tables(self) -> dict[str, list[str]]:
+        """The columns of each table, in their order."""
+        return tables(self.place)
+
+    def changing(self) -> AbstractContextManager[Any]:
+        """A connection for statements that change the database behind the daemon's back, in one transaction."""
+        return changing(self.place)
 
     def lines(self) -> list[str]:
         return self.log_file.read_text().splitlines() if self.log_file.exists() else []

@@ -26,7 +26,7 @@ class File:
 
     def __init__(self, state_dir: Path) -> None:
         self.store = Store(state_dir)
-        self.reader = Reader(state_dir)
+        self.reader = Reader(self.store.state_dir)
         self.before: Callable[[], None] = lambda: None
 
     async def read(self, question: Callable[[Reader], Any]) -> Any:

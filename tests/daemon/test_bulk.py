@@ -48,8 +48,7 @@ def peer(running: RunningDaemon) -> Iterator[Peer]:
 
 def row(running: RunningDaemon, job_id: int) -> dict[str, Any]:
     found = running.query(f"SELECT * FROM background_jobs WHERE id = {job_id}")
-    names = [name for (name,) in running.query("SELECT name FROM pragma_table_info('background_jobs')")]
-    return dict(zip(names, found[0], strict=True))
+    return dict(zip(running.tables()["background_jobs"], found[0], strict=True))
 
 
 def ids_of(peer: Peer, **given: Any) -> list[int]:

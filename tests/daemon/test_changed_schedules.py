@@ -32,7 +32,7 @@ class Looks:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.store = Store(directory)
-        self.reader = Reader(directory)
+        self.reader = Reader(self.store.state_dir)
         self.said: list[str] = []
         self.counters = Counters()
         self.configured = 0

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
@@ -36,13 +35,13 @@ from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import followers
 from bgjobd.daemon.followers import Followers
-from bgjobd.store import database
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import Item, Noted
 from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.outputs import Outputs
 from tests.daemon.running import RunningDaemon, daemon
+from tests.engines import changing, prepared
 from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
 from tests.support import eventually
 
@@ -428,12 +427,10 @@ MANY: Final = 200_000
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """A daemon with more jobs and entries than one search can look through; the oldest entry says `needle`."""
     directory = tmp_path_factory.mktemp("crowded")
-    (directory / "state").mkdir()
-    database.prepare(directory / "state")
-    connection = sqlite3.connect(directory / "state" / database.FILE_NAME)
+    place = prepared(directory / "state")
     count = f"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})"
     at = "'2024-12-04T14:31:53.000000Z'"
-    with connection:
+    with changing(place) as connection:
         connection.execute(
             "INSERT INTO background_jobs (class_name, method_name, parameters, status, retry_count, max_retries,"
             " retry_delay, backoff, max_retry_delay, queue, priority, finished_at, created_at, updated_at, ready)"
@@ -441,10 +438,9 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
             f" 'default', 0, {at}, {at}, {at}, 1 FROM n"
         )
         connection.execute(
-            "INSERT INTO job_logs (job_id, type, message, created_at)"
-            f" {count} SELECT i, 'success', iif(i = 1, 'needle', 'hay'), {at} FROM n"
+            "INSERT INTO job_logs (id, job_id, type, message, created_at)"
+            f" {count} SELECT i, i, 'success', CASE i WHEN 1 THEN 'needle' ELSE 'hay' END, {at} FROM n"
         )
-    connection.close()
     with daemon(directory, SETTINGS, modules={"talker": MODULE}) as running:
         yield running
 
@@ -748,7 +744,7 @@ class Desk:
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
         self.peers = SimpleNamespace(own=None)
-        self._reader = Reader(directory)
+        self._reader = Reader(self.store.state_dir)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
         self.reads += 1

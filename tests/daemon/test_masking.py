@@ -348,12 +348,12 @@ def reply(running: RunningDaemon, method: str, **parameters: Any) -> str:
 
 def stored(running: RunningDaemon) -> str:
     """All that the database holds, of whatever table, but what is the job's own: its parameters, and its result."""
-    tables = [name for (name,) in running.query("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    assert {"background_jobs", "job_logs", "job_attempts"} <= set(tables)
+    tables = running.tables()
+    assert {"background_jobs", "job_logs", "job_attempts"} <= tables.keys()
     return "\n".join(
         str(value)
-        for table in tables
-        for row in running.query(f"SELECT {_shown_columns(running, table)} FROM {table}")
+        for table, columns in tables.items()
+        for row in running.query(f"SELECT {_shown_columns(table, columns)} FROM {table}")
         for value in row
     )
 
@@ -362,8 +362,7 @@ OF_THE_JOB = {("background_jobs", "parameters"), ("background_jobs", "result")}
 """The only columns that may hold a secret."""
 
 
-def _shown_columns(running: RunningDaemon, table: str) -> str:
-    columns = [name for _, name, *_ in running.query(f"PRAGMA table_info({table})")]
+def _shown_columns(table: str, columns: list[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns if (table, name) not in OF_THE_JOB)
 
 

@@ -33,7 +33,7 @@ PROBE = "probes.Probe"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(tmp_path_factory.mktemp("one-job")) as running:
         yield running
 

@@ -1144,10 +1144,9 @@ class Kept:
 
     @classmethod
     def by(cls, running: RunningDaemon) -> Kept:
-        names = [name for (name,) in running.query("SELECT name FROM sqlite_master WHERE type = 'table'")]
         folders = (running.spool, running.directory / "state" / "output")
         return cls(
-            {name: running.query(f"SELECT * FROM {name}") for name in names},
+            {name: running.query(f"SELECT * FROM {name}") for name in running.tables()},
             sorted((path.name, path.stat().st_size) for folder in folders for path in folder.iterdir()),
         )
 

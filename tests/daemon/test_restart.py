@@ -224,7 +224,8 @@ def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: P
         _change(running, f"UPDATE background_jobs SET status = 'running' WHERE id = {job.id}")
         _change(
             running,
-            f"INSERT INTO job_attempts (job_id, number, token, boot_id) VALUES ({job.id}, 1, 'aa', '{boot}')",
+            "INSERT INTO job_attempts (job_id, number, token, boot_id, host) "
+            f"VALUES ({job.id}, 1, 'aa', '{boot}', (SELECT max(id) FROM hosts))",
         )
         running.start()
         with running.client() as client:
@@ -350,12 +351,8 @@ def test_a_daemon_that_dies_while_it_takes_a_spool_leaves_word_of_whose_journals
 
 
 def _change(running: RunningDaemon, sql: str) -> None:
-    import sqlite3
-
-    connection = sqlite3.connect(running.database)
-    connection.execute(sql)
-    connection.commit()
-    connection.close()
+    with running.changing() as connection:
+        connection.execute(sql)
 
 
 def test_a_file_that_is_no_database_is_refused_with_its_path_and_left_alone(tmp_path: Path) -> None:

@@ -94,20 +94,18 @@ def run(client: Client, method: str, jobs: int = 1, **parameters: Any) -> list[i
 
 def make_old(running: RunningDaemon, *ids: int, at: str = LONG_AGO) -> None:
     """Have these jobs submitted, ended, and logged, long ago; nobody else writes meanwhile."""
-    connection = sqlite3.connect(running.database, timeout=10)
     chosen = ", ".join(map(str, ids))
-    with connection:
+    with running.changing() as connection:
         connection.execute(f"UPDATE background_jobs SET created_at = '{at}' WHERE id IN ({chosen})")
         connection.execute(
             f"UPDATE background_jobs SET finished_at = '{at}' WHERE id IN ({chosen}) AND finished_at IS NOT NULL"
         )
         connection.execute(f"UPDATE job_logs SET created_at = '{at}' WHERE job_id IN ({chosen})")
-    connection.close()
 
 
 def make_old_occurrences(running: RunningDaemon) -> None:
     """Two of a schedule that was removed."""
-    with sqlite3.connect(running.database) as connection:
+    with running.changing() as connection:
         connection.execute(
             "INSERT INTO schedules (name, definition, since, cursor, removed_at) VALUES ('a', '{}', ?, ?, ?)",
             [LONG_AGO] * 3,
@@ -116,19 +114,17 @@ def make_old_occurrences(running: RunningDaemon) -> None:
             "INSERT INTO schedule_occurrences VALUES ('a', ?, ?, 1, 'skipped', 'missed', NULL, '')",
             [[LONG_AGO] * 2, ["2020-01-02T00:00:00.000000Z"] * 2],
         )
-    connection.close()
 
 
 def make_old_group(running: RunningDaemon) -> None:
     """One that has ended without members."""
     counts = "total, unfinished, completed, failed, cancelled"
-    with sqlite3.connect(running.database) as connection:
+    with running.changing() as connection:
         connection.execute(
             f"INSERT INTO job_groups (since_id, {counts}, sealed_at, ended_at, created_at) "
             "VALUES (0, 0, 0, 0, 0, 0, ?, ?, ?)",
             [LONG_AGO] * 3,
         )
-    connection.close()
 
 
 def ids(running: RunningDaemon) -> list[int]:
@@ -183,10 +179,9 @@ def test_a_daemon_looks_a_while_after_its_start_and_removes_files_of_jobs_that_a
         old, young = run(client, "say", 3, text="x"), run(client, "say", text="x")
     running.stop()
     make_old(running, *old)
-    with sqlite3.connect(running.database) as connection:  # as if killed between the commit and the files
+    with running.changing() as connection:  # as if killed between the commit and the files
         for table, column in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
             connection.execute(f"DELETE FROM {table} WHERE {column} = {old[0]}")
-    connection.close()
     assert f"{old[0]}.1.out" in outputs(running)
     start_soon(running)
     eventually(lambda: ids(running) == young)
@@ -224,12 +219,11 @@ def test_attempts_that_were_lost_with_the_boot_do_not_hide_that_the_clock_has_le
     running.stop()
     multiply(running, old[0], 1000)  # so many that some ends are stored while others are still gone through
     make_old(running, *ids(running))
-    with sqlite3.connect(running.database) as connection:
+    with running.changing() as connection:
         connection.execute(
             "UPDATE background_jobs SET status = 'running', finished_at = NULL WHERE id > 1000"
         )
         connection.execute("UPDATE job_attempts SET outcome = NULL, boot_id = 'another' WHERE job_id > 1000")
-    connection.close()
     start_soon(running)
     eventually(lambda: [line for line in running.lines() if "leapt ahead" in line])
     assert set(old) <= set(ids(running))
@@ -394,7 +388,9 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
         path = tmp_path / f"{kill}.gz"
         process = warm.Process(["prune", "--config", str(running.config), "--archive", str(path)])
         many = len(ids(running))  # of which the daemon may still delete what the one before has asked for
-        eventually(lambda path=path: path.exists() and path.stat().st_size > 0)
+        eventually(
+            lambda path=path, p=process: (path.exists() and path.stat().st_size > 0) or p.poll() is not None
+        )
         eventually(lambda many=many, p=process: len(ids(running)) < many or p.poll() is not None)
         process.kill()
         codes.add(process.wait())
@@ -416,19 +412,19 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
 
 def multiply(running: RunningDaemon, job_id: int, count: int) -> None:
     """Many jobs like this one, of long ago, with their attempts and entries."""
-    connection = sqlite3.connect(running.database)
-    with connection:
+    columns = running.tables()
+    with running.changing() as connection:
         for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
-            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            names = [name for name in names if key == "id" or name != "id"]
             anew = {key: f"{key} + 1000 + n.i", "idempotency_key": "NULL", "finished_at": f"'{LONG_AGO}'"}
+            if table == "job_logs":
+                anew["id"] = "(SELECT max(id) FROM job_logs) + row_number() OVER (ORDER BY n.i, id)"
+            names = [name for name in columns[table] if table != "job_attempts" or name != "id"]
             chosen = ", ".join(anew.get(name, name) for name in names)
             connection.execute(
                 f"WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
                 f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM n, {table} WHERE {key} = {job_id}"
             )
         connection.execute(f"UPDATE background_jobs SET finished_at = '{LONG_AGO}' WHERE id = {job_id}")
-    connection.close()
 
 
 def test_an_interrupted_prune_says_what_it_has_deleted_and_leaves_a_whole_state(

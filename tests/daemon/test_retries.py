@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -125,7 +124,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, book: Path) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory, book: Path) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("retries")
     with daemon(directory, SETTINGS, f'env = {{ BOOK = "{book}" }}', modules={"asking": MODULE}) as running:
         yield running
@@ -317,11 +316,10 @@ def test_a_lost_attempt_is_retried_unless_its_class_says_no(
             job.wait(20)
             # As after a reboot: the attempt belongs to another boot.
         running.stop()
-        with sqlite3.connect(running.database) as database:
+        with running.changing() as database:
             database.execute("UPDATE background_jobs SET status='running', finished_at=NULL, retry_count=0")
             database.execute("DELETE FROM job_attempts WHERE number > 1")
             database.execute("UPDATE job_attempts SET outcome=NULL, finished_at=NULL, boot_id='another'")
-        database.close()
         running.start()
         with running.client() as client:
             ended = client.wait(job.id, 20)

@@ -95,7 +95,7 @@ Supervisor.on_settled, Daemon.record = settled, recorded
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("reviews")
     app = f'env = {{ HOOKS = "{directory}/hooks" }}'
     changes = DYING.format(directory=str(directory))

@@ -71,7 +71,7 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("schedules")
     with daemon(
         directory, SCHEDULES.format(directory=directory), modules={"secretive": SECRETIVE}

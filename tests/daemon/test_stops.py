@@ -64,7 +64,7 @@ SETTINGS = '"stopped.Stopped" = { max_retries = 0, stop_grace = 0.3 }'
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("stops")
     with daemon(directory, SETTINGS, modules={"stopped": STOPPED}) as running:
         yield running

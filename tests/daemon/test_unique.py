@@ -69,7 +69,7 @@ overlap = "allow"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("unique")
     environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo")}
     with daemon(directory, CONFIG, environ=environ, modules={"keyed": KEYED}, has_pydantic=True) as running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -79,8 +80,10 @@ def asking(shared: RunningDaemon, tmp_path: Path) -> Iterator[Client]:
 
 
 def why(job: Job) -> str:
-    """The sentence without its subject, with a star for how far away an instant is, and no date near midnight."""
-    sentence = job.why()
+    """The sentence without its subject, with a star for how far away an instant is, and no date near midnight; nor
+    with the host for which it holds, where there may be several.
+    """
+    sentence = job.why().removesuffix(f", as host {socket.gethostname()} sees it")
     subject = f"job {job.id} "
     assert sentence.startswith(subject)
     undated = re.sub(r"\d{4}-\d\d-\d\d (?=[\d:]{8} UTC)", "", sentence.removeprefix(subject))

@@ -46,7 +46,7 @@ max_pending = 2
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("workflows")
     with daemon(directory, CONFIG, modules={"takers": TAKER}, has_pydantic=True) as running:
         yield running

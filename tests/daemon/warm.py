@@ -195,6 +195,7 @@ def _main() -> NoReturn:
     from bgjob.commands import follow, look, manage, screen, submit, tables, waiting_board  # noqa: F401  for later
     from bgjobd import main
     from bgjobd.commands import backup, check, check_books, prune, serve, settings, status  # noqa: F401  for later
+    from bgjobd.store.engines import postgres  # noqa: F401  for later
 
     gc.freeze()  # who looked through all that, as an interpreter does at its end, would have a copy made of it
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))

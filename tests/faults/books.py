@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +22,9 @@ from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.store.engines.places import place_of
-from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon, children_of, spares_of
+from tests.engines import rows
 from tests.faults import ledgered
 from tests.support import eventually
 
@@ -81,7 +80,7 @@ def settings_of(file: Path) -> Config:
 
 def is_settled(settings: Config, acknowledged: Collection[int]) -> bool:
     """Whether every acknowledged job that is stored has ended, and no other runs or lies in the spool."""
-    statuses = dict(rows_of(settings, "SELECT id, status FROM background_jobs"))
+    statuses = _statuses(settings)
     is_idle = all(statuses.get(job, "lost") in {*FINAL, "lost"} for job in acknowledged)
     return is_idle and "running" not in statuses.values() and not list(_unneeded(settings))
 
@@ -114,7 +113,7 @@ def complaints(
 
 
 def _unkept(settings: Config, acknowledged: Collection[int], pruned: Collection[int]) -> Iterator[str]:
-    statuses = dict(rows_of(settings, "SELECT id, status FROM background_jobs"))
+    statuses = _statuses(settings)
     for job in sorted(acknowledged):
         if job not in statuses and job in pruned:
             continue
@@ -154,12 +153,12 @@ def lines_of(ledger: Path) -> list[Line]:
 def _miskept(
     settings: Config, ledger: Path, archived: Sequence[JsonObject], left_alone: Collection[Key]
 ) -> list[str]:
-    rows = rows_of(
+    found = rows_of(
         settings,
         "SELECT a.job_id, a.number, a.outcome, a.pid, j.parameters FROM job_attempts AS a "
         "JOIN background_jobs AS j ON j.id = a.job_id",
     )
-    of_ledger = [row[:4] for row in rows if json.loads(row[4]).get("ledger") == str(ledger)]
+    of_ledger = [row[:4] for row in found if json.loads(row[4]).get("ledger") == str(ledger)]
     attempts = [attempt for job in archived for attempt in job["attempts"]]
     known = {(one["job_id"], one["number"]): Row(one["outcome"], one["pid"]) for one in attempts}
     known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in of_ledger}  # as it is now
@@ -279,9 +278,8 @@ def _left_open(pid: int, at_rest: Counter[str]) -> Iterator[str]:
 
 def rows_of(settings: Config, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """What a statement of SQLite's finds in the database, whichever that is."""
-    if settings.daemon.database is None:
-        with closing(sqlite3.connect(settings.daemon.state_dir / "bgjobd.db", timeout=10.0)) as file:
-            return file.execute(sql, values).fetchall()
-    with closing(engine_at(place_of(settings.daemon)).open_for_reading()) as database:
-        found: list[tuple[Any, ...]] = database.execute_sql(sql, values).fetchall()
-    return found
+    return rows(place_of(settings.daemon), sql, values)
+
+
+def _statuses(settings: Config) -> dict[int, str]:
+    return dict(rows_of(settings, "SELECT id, status FROM background_jobs"))

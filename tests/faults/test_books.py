@@ -21,7 +21,9 @@ from bgjobd.commands.books import Books
 from bgjobd.config.sections import Config
 from bgjobd.host import life
 from bgjobd.store.audit import Counts
+from bgjobd.store.engines.places import place_of
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.engines import changing, copy_state
 from tests.faults.books import (
     LEDGERED,
     MODULES,
@@ -63,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(finished: Path, tmp_path: Path) -> Config:
     """A copy of it, to be broken."""
-    shutil.copytree(finished / "state", tmp_path / "state")
+    copy_state(finished / "state", tmp_path / "state")
     shutil.copytree(finished / "run", tmp_path / "run")
     return settings_of(RunningDaemon(tmp_path).config)
 
@@ -78,8 +80,16 @@ def found(settings: Config) -> list[str]:
 
 
 def change(settings: Config, sql: str) -> None:
-    with closing(sqlite3.connect(settings.daemon.state_dir / "bgjobd.db")) as database, database:
-        database.execute(sql)
+    place = place_of(settings.daemon)
+    with changing(place) as connection:
+        connection.execute(sql if isinstance(place, Path) else COUNTERS.get(sql, sql))
+
+
+COUNTERS = {
+    "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'background_jobs'": "SELECT setval('job_ids', 3)",
+    "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'job_groups'": "SELECT setval('group_ids', 3)",
+}
+"""A counter of ids that is set back, as PostgreSQL has it."""
 
 
 def test_the_books_of_a_daemon_that_was_stopped_balance(place: Config) -> None:
@@ -180,7 +190,7 @@ CONTRADICTIONS = [
         "job 99: the log has entries of it (1), and there is no such job",
     ),
     (
-        "UPDATE sqlite_sequence SET seq = 3",
+        "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'background_jobs'",
         "job 4: the counter of ids is behind it: its id could be given again",
     ),
     (
@@ -214,8 +224,8 @@ KEYED = """
     UPDATE background_jobs SET status = 'pending', finished_at = NULL, cancel_requested_at = NULL, key = 'a', ready = 1
         WHERE id = 4;
     UPDATE background_jobs SET key = 'a' WHERE id < 4;
-    INSERT OR REPLACE INTO properties
-        VALUES ('key_rules', '{"default": [1, null, "key"], "mail": [null, null, "key"]}');
+    INSERT INTO properties VALUES ('key_rules', '{"default": [1, null, "key"], "mail": [null, null, "key"]}')
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value;
     INSERT INTO queue_turns VALUES ('mail', 0, 7);
 """
 RULES = "UPDATE properties SET value = '{}' WHERE name = 'key_rules'"

@@ -108,8 +108,9 @@ def _starts(running: RunningDaemon, book: Path) -> list[Start]:
 
     Bodies overtake each other, and so it is not known which claim is whose: the first is the first's, and so on.
     """
-    sql = "SELECT started_at FROM background_jobs WHERE started_at NOT NULL AND json_extract(parameters, '$.book') = "
-    stored = [from_text(at) for (at,) in running.query(f"{sql}'{book}'")]
+    its = f"""instr(parameters, '"book":"{book}"') > 0"""
+    sql = f"SELECT started_at FROM background_jobs WHERE started_at IS NOT NULL AND {its}"
+    stored = [from_text(at) for (at,) in running.query(sql)]
     told = _told(book)
     ahead = told[0][1] - told[0][0]
     latest = told[-1][0] + 1.0

@@ -275,7 +275,7 @@ def test_a_daemon_without_memory_fails_requests_and_loses_no_job(
     stored = {job_id for (job_id,) in running.query("SELECT id FROM background_jobs")}
     for answer in filter(None, answers):
         assert set(json.loads(answer[:-1])["parameters"].get("ids", ())) <= stored
-    assert running.query("PRAGMA integrity_check") == [("ok",)]
+    assert not isinstance(running.place, Path) or running.query("PRAGMA integrity_check") == [("ok",)]
 
 
 MANY = (

@@ -40,7 +40,10 @@ def assert_balance(running: RunningDaemon, ledger: Path) -> None:
     """Of a daemon that was stopped."""
     settings = books.settings_of(running.config)
     assert books.complaints(settings, (), ledger, None) == []
-    twice = "SELECT schedule, occurrence FROM background_jobs WHERE schedule NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
+    twice = (
+        "SELECT schedule, occurrence FROM background_jobs WHERE schedule IS NOT NULL "
+        "GROUP BY 1, 2 HAVING count(*) > 1"
+    )
     assert running.query(twice) == []
     jobless = "SELECT count(*) FROM schedule_occurrences WHERE verdict = 'submitted' AND job_id NOT IN"
     assert running.query(f"{jobless} (SELECT id FROM background_jobs)") == [(0,)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +67,7 @@ def test_what_was_saved_is_there_whoever_is_killed(running: RunningDaemon, tmp_p
     if way.startswith("all"):
         running.stop(signal.SIGKILL)
         if way == "all by a boot":  # after which the spool is there still, as on a disk
-            with closing(sqlite3.connect(running.database)) as database, database:
+            with running.changing() as database:
                 database.execute("UPDATE job_attempts SET boot_id = 'another' WHERE outcome IS NULL")
         running.start()
     else:

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +90,7 @@ def test_steps_that_the_daemon_has_not_read_when_their_attempt_ends_are_stored_b
     if way.startswith("all"):
         running.stop(signal.SIGKILL)
         if way == "all by a boot":  # after which the spool is there still, as on a disk
-            with closing(sqlite3.connect(running.database)) as database, database:
+            with running.changing() as database:
                 database.execute("UPDATE job_attempts SET boot_id = 'another' WHERE outcome IS NULL")
         running.start()
     else:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LONG, TESTS, ordered, share_of, shuffled
+from tests.engines import ON_BOTH
+from tests.of_sqlite import OF_SQLITE
 
 TREE = TESTS.parent
 
@@ -39,6 +41,23 @@ def test_files_that_take_long_come_first_and_their_tests_in_their_order() -> Non
 
 def test_every_file_that_is_said_to_take_long_is_there() -> None:
     assert [name for name in LONG if not (TESTS / name).exists()] == []
+
+
+@pytest.mark.parametrize("places", [ON_BOTH, OF_SQLITE], ids=["on both", "of SQLite"])
+def test_every_test_that_is_named_for_its_engine_is_there(
+    places: dict[str, tuple[str, ...] | str | dict[str, str]],
+) -> None:
+    named = [
+        (file, test)
+        for file, tests in places.items()
+        for test in (tests if tests and not isinstance(tests, str) else [""])
+    ]
+    assert [f"{file}::{test}" for file, test in named if not is_there(file, test)] == []
+
+
+def is_there(file: str, test: str) -> bool:
+    """`test` may have the name of one of its cases, in brackets."""
+    return (TESTS / file).exists() and f"def {test.partition('[')[0]}" in (TESTS / file).read_text()
 
 
 def test_an_order_by_chance_has_all_tests_each_file_together_and_comes_again_with_its_seed() -> None:

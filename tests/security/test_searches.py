@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,8 +13,8 @@ import pytest
 from bgjob import Client
 from bgjob.command import main
 from bgjob.errors import InvalidParametersError
-from bgjobd.store import database
 from tests.daemon.running import daemon
+from tests.engines import changing, prepared
 from tests.security.paged import Target, target
 
 MODULE = """
@@ -141,11 +139,8 @@ BOMBS = {
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A daemon with entries of a megabyte each, which is more than a job may say, of what the patterns are made of."""
     directory = tmp_path_factory.mktemp("heavy")
-    (directory / "state").mkdir()
-    database.prepare(directory / "state")
     at = "2024-12-04T14:31:53.000000Z"
-    connection = sqlite3.connect(directory / "state" / database.FILE_NAME)
-    with closing(connection), connection:
+    with changing(prepared(directory / "state")) as connection:
         texts = ["a" * 1_000_000, "%_" * 500_000, "\u0390" * 300_000, "\\%" * 500_000]
         rows = [(text, None if text.isascii() else text.casefold(), at) for text in texts]
         connection.execute(
@@ -155,8 +150,8 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             (at, at, at, texts[0]),
         )
         connection.executemany(
-            "INSERT INTO job_logs (job_id, type, message, folded, created_at) VALUES (1, 'info', ?, ?, ?)",
-            rows * 4,
+            "INSERT INTO job_logs (id, job_id, type, message, folded, created_at) VALUES (?, 1, 'info', ?, ?, ?)",
+            [(number, *row) for number, row in enumerate(rows * 4, 1)],
         )
     with daemon(directory) as running, running.client() as client:
         yield client

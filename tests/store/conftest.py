@@ -1,108 +1,14 @@
-"""Real databases, one a test: SQLite's files, and with `--engine postgresql` those of a server.
-
-Without it a few files run on both; what is about the file of SQLite's alone is named here, with why.
-"""
+"""Real databases, one a test: SQLite's files, and of a server where `tests/engines.py` says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from bgjobd.store import deletions, release
-from tests.postgresql import Places
-from tests.store.samples import Engines, Store
-
-ON_BOTH: Final = (
-    *("test_submissions.py", "test_claims.py", "test_facts.py", "test_reader.py"),
-    *("test_news.py", "test_notices.py", "test_where.py"),
-)
-"""The files that run on both engines always."""
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    wanted = metafunc.config.getoption("--engine")
-    engines = [wanted] if wanted else ["sqlite"]
-    if not wanted and Path(metafunc.definition.path).name in ON_BOTH:
-        engines.append("postgresql")
-    if engines != ["sqlite"]:
-        metafunc.parametrize("engine", engines, indirect=True)
-
-
-_FILE: Final = "it is about the file of SQLite's"
-_PLANS: Final = "it is about the plans of SQLite"
-_STEPS: Final = "it counts the steps of SQLite's machine"
-_BREAKS: Final = "it breaks the file, or SQLite's connection"
-
-OF_SQLITE: Final = {
-    "test_database.py": _FILE,
-    "test_migrations.py": _FILE,
-    "test_query_plans.py": _PLANS,
-    "test_whereabouts.py": _FILE,
-    "test_a_first_transaction_that_fails_leaves_known_what_expires": _BREAKS,
-    "test_a_backup_that_is_put_in_place_goes_on_within_its_limits": _FILE,
-    "test_a_list_walks_an_index_and_sorts_nothing": _PLANS,
-    "test_a_database_locked_by_another_program_refuses_submissions_until_it_lets_go": _FILE,
-    "test_a_class_of_which_no_attempt_crashes_costs_no_statement": "each reads what others know of classes",
-    "test_a_commit_does_not_wait_for_a_search": "it listens to a function of SQLite's",
-    "test_a_disk_with_room_for_little_is_still_full": _FILE,
-    "test_a_file_beside_the_database_that_is_not_its_own_any_more_is_trouble": _FILE,
-    "test_a_full_disk_is_told_as_what_it_is": _FILE,
-    "test_a_full_disk_refuses_submissions_until_there_is_room": _FILE,
-    "test_a_page_does_not_read_the_attempts_before_it": _PLANS,
-    "test_a_reader_finds_the_file_in_a_directory_of_any_name": _FILE,
-    "test_a_refusal_says_whether_what_was_asked_for_may_be_stored_all_the_same": _BREAKS,
-    "test_a_search_looks_at_few_parameters_before_it_looks_at_the_clock": _STEPS,
-    "test_a_statement_that_is_interrupted_keeps_what_it_found_and_skips_nothing": _STEPS,
-    "test_a_total_is_counted_on_indexes": _PLANS,
-    "test_a_total_that_takes_a_search_is_not_known_where_the_time_was_up": _STEPS,
-    "test_a_transaction_that_failed_leaves_no_trace_and_can_be_repeated": _BREAKS,
-    "test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_keys_wait": _STEPS,
-    "test_entries_are_walked_by_an_index_and_nothing_is_sorted": _PLANS,
-    "test_no_other_database_is_made_where_the_daemons_own_was": _FILE,
-    "test_nothing_is_scanned_but_the_schedules": _PLANS,
-    "test_the_jobs_that_wait_of_a_full_class_cost_a_commit_no_more_steps_than_a_few": _STEPS,
-    "test_the_log_of_a_file_that_was_moved_is_emptied_as_soon_as_nobody_reads_what_is_in_it": _FILE,
-    "test_only_the_first_commit_counts": "each reads what others have moved, and what there is to do",
-    "test_the_size_is_that_of_the_file_and_of_its_log": _FILE,
-    "test_what_a_search_does_with_a_secret_does_not_depend_on_what_it_is": "it listens to a function of ours in SQLite",
-    "test_what_was_committed_into_a_file_that_was_moved_meanwhile_is_told_once_it_is_back": _FILE,
-    "test_whatever_the_file_refuses_is_raised_as_peewees_error": _BREAKS,
-}
-"""Files, and tests by name, that PostgreSQL has nothing to do with, and why."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")
-        reason = OF_SQLITE.get(item.path.name) or OF_SQLITE.get(getattr(item, "originalname", ""))
-        if engine == "postgresql" and reason is not None:
-            item.add_marker(pytest.mark.skip(reason=reason))
-
-
-@pytest.fixture(scope="session")
-def places(request: pytest.FixtureRequest) -> Places:
-    """Databases of PostgreSQL by directories."""
-    return Places(request.getfixturevalue("postgresql"))
-
-
-@pytest.fixture(autouse=True)
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Which one the test's stores are on."""
-    name = getattr(request, "param", "sqlite")
-    if name == "sqlite":
-        yield name
-        return
-    places: Places = request.getfixturevalue("places")
-    known = places.known()
-    monkeypatch.setattr(Engines, "at", places.at)
-    monkeypatch.setattr(
-        deletions, "_DELETING_FOR", 1000.0
-    )  # the way to a server takes longer than the file does
-    yield name
-    places.take_back(known)
+from tests.store.samples import Store
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +17,15 @@ def time_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "_SETTLING_FOR", 1000.0)
 
 
+@pytest.fixture(autouse=True)
+def time_to_delete(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to a server takes longer than the file does."""
+    if engine == "postgresql":
+        monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
+
+
 @pytest.fixture
-def store(engine: str, tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path)
     yield store
     store.close()

@@ -222,7 +222,8 @@ class World:
     def delete(self, *ids: int) -> None:
         """Whoever has the newest entry would stay."""
         self.store.database.execute_sql(
-            "INSERT INTO job_logs (job_id, type, message, created_at) VALUES (0, '', '', '')"
+            "INSERT INTO job_logs (id, job_id, type, message, created_at) "
+            "SELECT coalesce(max(id), 0) + 1, 0, '', '', '' FROM job_logs"
         )
         self.commit(Deletion(ids, 10**9))
 

@@ -32,6 +32,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.migrations import migrate
+from tests.engines import Engines
 
 NOW: Final = 1_733_322_713.0
 """2024-12-04 14:31:53 UTC."""
@@ -148,12 +149,6 @@ def overhear(database: SqliteDatabase, before: Callable[[str], None]) -> None:
     """Have the database's connection tell its statements; peewee's own are not told."""
     connection = Overheard(database.connection(), before)
     cast(Any, database).connection = lambda: connection
-
-
-class Engines:
-    """Which place stands for a state directory in the test that runs: itself, or a database of PostgreSQL."""
-
-    at: Callable[[Path], Place] = staticmethod(lambda directory: directory)
 
 
 def new_database(place: Place) -> Any:

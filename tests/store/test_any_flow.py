@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bgjobd.store import release
 from bgjobd.store.items import Flow
 from bgjobd.store.ledger import Ledger
-from bgjobd.store.models import MODELS
 from tests.core.samples import seeded
+from tests.engines import tables
 from tests.store.flows import STEPS, World, flows
 from tests.store.samples import BOOT, NOW, Store
 
@@ -31,9 +31,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def emptied(store: Store) -> Store:
-    for model in MODELS:
-        store.database.execute_sql(f"DELETE FROM {model._meta.table_name}")
-    store.database.execute_sql("DELETE FROM sqlite_sequence")
+    for table in tables(store.state_dir).keys() - {"properties", "schema_version"}:
+        store.database.execute_sql(f"DELETE FROM {table}")
     store.ledger, store.now = Ledger(store.database, BOOT, jitter=lambda: 1.0), NOW
     return store
 

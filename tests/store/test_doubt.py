@@ -24,9 +24,10 @@ from bgjobd.store.engines.postgres import Postgres, PostgresDatabase, _Transacti
 from bgjobd.store.history import History
 from bgjobd.store.items import Look
 from bgjobd.store.writer import Delivery, Entrusted, Writer
+from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import Lost, Proxy, proxied
-from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, Engines, Store, asked, ends, starts, submission
+from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, Store, asked, ends, starts, submission
 from tests.support import eventually
 
 PATIENCE = 20.0

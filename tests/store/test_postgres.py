@@ -39,6 +39,7 @@ from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
 from bgjobd.store.rows import log_row
 from bgjobd.store.writer import Delivery, Entrusted, Writer
+from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import proxied
 from tests.store.samples import (
@@ -47,7 +48,6 @@ from tests.store.samples import (
     NO_SLOTS,
     NOW,
     SUBMITTER,
-    Engines,
     Store,
     asked,
     cancels,

@@ -8,10 +8,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests import postgresql
+from tests.engines import on_postgresql
 from tests.faults.torture.course import Outcome, torture
 from tests.faults.torture.site_course import torture_hosts
+from tests.postgresql import Places
 
 
 def main() -> int:
@@ -38,7 +42,10 @@ def main() -> int:
 def _torture(directory: Path, given: argparse.Namespace) -> Outcome:
     if given.hosts > 1:
         return torture_hosts(directory, given.seconds, given.seed, given.hosts, given.pause, given.lost_after)
-    return torture(directory, given.seconds, given.seed, given.container)
+    with ExitStack() as stack:
+        if given.engine == "postgresql":
+            stack.enter_context(on_postgresql(Places(stack.enter_context(postgresql.server()))))
+        return torture(directory, given.seconds, given.seed, given.container)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lost-after", type=float, default=20.0, help="of hosts: seconds until one is given up"
     )
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), help="sqlite where not given")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the random moments")
     return parser
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bgjob.codec import JsonObject
+from bgjobd.store.engines.places import place_of
+from tests.engines import rows
 from tests.faults.torture.station import Station
 
 _HARMLESS: Final = frozenset({"quick", "sleep", "spin", "leave_strays", "tell"})
@@ -64,14 +65,13 @@ class Contained(Station):
         names = ("id", "method_name", "retry_count", "status", "error", "timeout")
         unseen = (
             "(SELECT count(*) FROM job_attempts AS a "
-            "WHERE a.job_id = j.id AND a.outcome = 'lost' AND a.spends_retry)"
+            "WHERE a.job_id = j.id AND a.outcome = 'lost' AND a.spends_retry <> 0)"
         )
-        with closing(sqlite3.connect(self.directory / "state" / "bgjobd.db", timeout=10.0)) as database:
-            rows: list[tuple[Any, ...]] = database.execute(
-                f"SELECT {', '.join(names)}, {unseen} FROM background_jobs AS j"
-            ).fetchall()
-        rows += [(*(job[name] for name in names), _unseen(job["attempts"])) for job in archived]
-        for job_id, method, retries, status, error, timeout, lost in rows:
+        told = rows(
+            place_of(self.settings.daemon), f"SELECT {', '.join(names)}, {unseen} FROM background_jobs AS j"
+        )
+        told += [(*(job[name] for name in names), _unseen(job["attempts"])) for job in archived]
+        for job_id, method, retries, status, error, timeout, lost in told:
             if method in _HARMLESS and timeout is None and retries > lost:
                 yield f"job {job_id}: {method} is {status} after {retries} retries ({error}), and is harmless"
 

@@ -21,6 +21,7 @@ from bgjobd.commands import process_table
 from bgjobd.commands.process_table import Process
 from bgjobd.config.sections import Config
 from tests.daemon.running import children_of, spares_of
+from tests.engines import Engines, setting_of
 from tests.faults import books
 from tests.faults.injecting import fill, may_mount, small_disk
 
@@ -246,7 +247,7 @@ def _settings(directory: Path, socket: Path, ledger: Path, own: Sections) -> str
 [daemon]
 socket = "{socket}"
 state_dir = "{directory}/state"
-runtime_dir = "{directory}/run"
+{setting_of(Engines.at(directory / "state"))}runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
 slots = {SLOTS}
 spares = {SPARES}
