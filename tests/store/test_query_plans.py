@@ -527,7 +527,7 @@ OF_TIES = {
     "what new jobs come after": (dependencies._SELECT_STANDS, "INTEGER PRIMARY KEY"),
     "groups and those around them": (dependencies._SELECT_GROUPS, "INTEGER PRIMARY KEY"),
     "groups by their keys": (dependencies._SELECT_GROUP_KEYS, "groups_key (idempotency_key=?)"),
-    "failed edges of those to retry": (dependencies._SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
+    "failed edges of those to retry": (dependencies.SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
     "a move": (statements.MOVE_EDGE, "PRIMARY KEY (job_id=? AND of=? AND after_id=?)"),
     "what is forgiven": (statements.FORGIVE_EDGES, "PRIMARY KEY (job_id=?)"),
     "ties": (statements.UPDATE_TIES, "INTEGER PRIMARY KEY"),
