@@ -23,7 +23,8 @@ _USER: Final = "bench"
 _START: Final = 60.0
 _LOOK: Final = 0.02
 _WAITING: Final = """
-    SELECT CASE WHEN state <> 'active' THEN 'the daemon' ELSE coalesce(wait_event_type || ' ' || wait_event, 'CPU') END
+    SELECT CASE WHEN state <> 'active' OR wait_event = 'ClientRead' THEN 'the daemon'
+        ELSE coalesce(wait_event_type || ' ' || wait_event, 'CPU') END
     FROM pg_stat_activity WHERE application_name = 'bgjobd' AND backend_xid IS NOT NULL
 """
 """What a transaction that writes is at: the server's processors, a wait, or the daemon, whose next word it awaits."""

@@ -331,6 +331,9 @@ class PostgresDatabase:
         return self.connection().execute(sql, () if params is None else params)
 
     def walk(self, sql: str, given: Given) -> Generator[tuple[Any, ...]]:
+        """A transaction that does so is no pipeline from here on: in one no server keeps rows for anybody."""
+        with as_peewees_own:
+            self._together.close()
         yield from self._connection.walk(sql, given)
 
     @contextmanager
