@@ -68,7 +68,8 @@ def standing(job: Mapping[str, Any], now: float) -> str:
     if job["status"] == Status.PENDING and job.get("waiting_on") is not None:
         return WAITING
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
-        return HELD if job.get("is_held") else str(job["status"])
+        is_held = job["status"] == Status.PENDING and job.get("is_held")
+        return HELD if is_held else str(job["status"])
     number, outcome = _latest_attempt(job)
     if outcome == Outcome.SNOOZED:
         return SNOOZED

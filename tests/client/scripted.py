@@ -179,7 +179,7 @@ def attempt(number: int, **others: Any) -> JsonObject:
 def running_attempt(job_id: int) -> JsonObject:
     """An attempt whose process has not proved its start."""
     times = {"pid": None, "started_at": None, "cpu": None, "memory": None, "progress": None, "host": None}
-    return {"job_id": job_id, "number": 1, **_TARGET, "queue": "default", **times}
+    return {"job_id": job_id, "number": 1, **_TARGET, "queue": "default", **times, "expected": None}
 
 
 STANDING: Final[JsonObject] = {

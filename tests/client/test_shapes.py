@@ -75,6 +75,16 @@ _SCHEDULE: Final = {
     "refused": "no",
 }  # fmt: skip
 
+_NEEDED: Final = {
+    "needs": [{"kind": "paused", "subject": "mail", "since": _WHEN, "sentence": "it is", "hint": "do"}],
+    "more": 1,
+}
+_ALERT: Final = {
+    "id": 1, "rule": "failed", "kind": "failed", "subject": "3", "host": "web1", "message": "no", "hint": "do",
+    "since": _WHEN, "count": 2, "raised_at": _WHEN, "last_at": _WHEN, "cleared_at": _WHEN, "told_at": _WHEN,
+    "end_told_at": _WHEN, "told_count": 1, "acknowledged_at": _WHEN, "acknowledged_uid": 7,
+}  # fmt: skip
+
 TOLD: Final[Mapping[str, Any]] = {
     **STANDING,
     "code_version": "c0de",
@@ -132,7 +142,9 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         {"number": 1, "left_out": 2, "offset": 2, "data": "YWJj", "next": 5, "is_end": True},
         ("output -f 1",),
     ),
-    "stats": (TOLD, ("stats",)),
+    "stats": ({"Stats": TOLD, "Needs": _NEEDED}, ("stats",)),
+    "needs": (_NEEDED, ("needs",)),
+    "alerts": ({"alerts": [_ALERT], "next": 3}, ("alerts",)),
     "look": (
         {
             "Stats": TOLD,

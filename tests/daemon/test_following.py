@@ -763,7 +763,7 @@ class Desk:
 
     def policy(self, class_name: str) -> Policy:
         return Policy(
-            RetryPolicy(), "default", 0, None, None, None, None, None, 10.0, True, None, self.secrets
+            RetryPolicy(), "default", 0, None, None, None, None, None, 10.0, True, None, None, self.secrets
         )
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:

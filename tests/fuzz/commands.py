@@ -40,6 +40,8 @@ WORDS: Final = (
     "show 1",
     "show 1 --logs",
     "why 1",
+    "needs",
+    "alerts",
     "tail",
     "tail -f",
     "follow 1",

@@ -42,7 +42,8 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
     found = needs.try_found(client)
     for one in found.needs if found is not None else ():
-        screen.tell(screen.painted(text.one_line(one["sentence"]), "red"))
+        sentence, room = text.one_line(one["sentence"]), screen.columns()
+        screen.tell(screen.painted(sentence if room is None else text.shortened(sentence, room), "red"))
     screen.tell(f"jobs: {job_counts(standing, screen.painted)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, now)}")
