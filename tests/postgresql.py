@@ -36,14 +36,13 @@ _EMPTYING: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()",
     """
-    DO $$ DECLARE every regclass; BEGIN
-        FOR every IN SELECT format('bgjobd.%I', tablename) FROM pg_tables
-            WHERE schemaname = 'bgjobd' AND tablename NOT IN ('properties', 'schema_version')
-        LOOP
-            IF pg_relation_size(every) > 65536 THEN EXECUTE 'TRUNCATE ' || every;
-            ELSE EXECUTE 'DELETE FROM ' || every;
-            END IF;
-        END LOOP;
+    DO $$ DECLARE every text; are_large boolean; one text; BEGIN
+        SELECT string_agg(format('bgjobd.%I', tablename), ', '),
+            max(pg_relation_size(format('bgjobd.%I', tablename)::regclass)) > 65536 INTO every, are_large
+            FROM pg_tables WHERE schemaname = 'bgjobd' AND tablename NOT IN ('properties', 'schema_version');
+        IF are_large THEN EXECUTE 'TRUNCATE ' || every;
+        ELSE FOREACH one IN ARRAY string_to_array(every, ', ') LOOP EXECUTE 'DELETE FROM ' || one; END LOOP;
+        END IF;
     END $$
     """,
     "DELETE FROM bgjobd.properties WHERE name <> 'database_id'",

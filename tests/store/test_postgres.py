@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -509,7 +510,8 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
 ) -> None:
     store.submit(asked())
     with proxied(postgresql.directory) as proxy:
-        place = Postgres(store.state_dir.address.replace(str(postgresql.directory), str(proxy.directory)))
+        there, proxied_there = (quote(str(one), safe="") for one in (postgresql.directory, proxy.directory))
+        place = Postgres(store.state_dir.address.replace(there, proxied_there))
         with closing(Reader(place)) as reader:
             end_others(store.state_dir)
             assert reader.answer(lambda reader: reader.job(1)) is not None
@@ -525,7 +527,7 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
 def test_a_reader_takes_an_address_that_wants_a_server_which_can_be_written_and_writes_nothing(
     store: Store,
 ) -> None:
-    place = Postgres(f"{store.state_dir.address} target_session_attrs=read-write")
+    place = Postgres(f"{store.state_dir.address}&target_session_attrs=read-write")
     with closing(place.open_for_reading()) as database:
         assert database.execute_sql("SELECT count(*) FROM background_jobs").fetchone() == (0,)
         with pytest.raises(InternalError, match="read-only transaction"):
