@@ -524,6 +524,22 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
     store.open()
 
 
+def test_what_was_prepared_behind_a_statement_that_failed_is_prepared_again(store: Store) -> None:
+    database = store.state_dir.open_for_writing()
+    with closing(database):
+        for _ in range(
+            12
+        ):  # so that at one time or other it is what comes behind the failure that is prepared
+            database.begin_writing()
+            database.connection().execute("SELECT 1 / 0")
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                database.connection().execute("SELECT 7").fetchone()
+            database.roll_back()
+            database.begin_writing()
+            assert database.connection().execute("SELECT 7").fetchone() == (7,)
+            database.commit_writing()
+
+
 def test_a_reader_takes_an_address_that_wants_a_server_which_can_be_written_and_writes_nothing(
     store: Store,
 ) -> None:

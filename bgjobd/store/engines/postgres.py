@@ -210,6 +210,11 @@ class PostgresConnection:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
 
+    def roll_back(self) -> None:
+        """End the transaction. What was to be prepared behind the statement that failed was not: all is forgotten."""
+        with as_peewees_own:
+            self._open().rollback()
+
     def pipeline(self) -> AbstractContextManager[Any]:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
         pipeline: AbstractContextManager[Any] = self._open().pipeline()
@@ -425,7 +430,7 @@ class PostgresDatabase:
         with suppress(DatabaseError, psycopg.Error):
             self._together.close()
         with suppress(DatabaseError):
-            self._connection.run("ROLLBACK")
+            self._connection.roll_back()
 
     def end_standing(self, seconds: float) -> int:
         """Amid statements that are sent one behind the other no timeout of the server's counts, before version 17."""
