@@ -130,6 +130,7 @@ class HeldClass:
     since: float
     message: str
     next_try_at: float | None = None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +306,8 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     held = {one.class_name for one in seen.held}
     for one in seen.held:
         if rule.is_of(one.class_name):
-            sentence = f"{one.class_name} is held: {short(one.message)}{_next_trial(one, now)}"
+            why = f"{', ' if one.is_asked else ': '}{short(one.message)}"
+            sentence = f"{one.class_name} is held{why}{_next_trial(one, now)}"
             yield _Found(
                 one.class_name, sentence, f"`bgjob class resume {one.class_name}` lets it go on", one.since
             )
