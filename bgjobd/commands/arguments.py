@@ -20,7 +20,7 @@ def parser(configured: Iterable[Command], others: Iterable[Command]) -> Parser:
     """The parser of all commands; `run` in what it makes is the one. Those `configured` read the configuration."""
     parser = Parser(
         prog="bgjobd",
-        description="Background jobs for applications on one machine.",
+        description="Background jobs for applications.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
         "is degraded, 2 usage or configuration, 3 the status is not running, 4 no such schedule, 65 the database is "
         "damaged, too new or could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or "

@@ -130,6 +130,7 @@ class HeldClass:
     since: float
     message: str
     next_try_at: float | None = None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +306,8 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     held = {one.class_name for one in seen.held}
     for one in seen.held:
         if rule.is_of(one.class_name):
-            again = "" if one.next_try_at is None else f"; next trial at {moment(one.next_try_at, now)}"
-            sentence = f"{one.class_name} is held: {short(one.message)}{again}"
+            why = f"{', ' if one.is_asked else ': '}{short(one.message)}"
+            sentence = f"{one.class_name} is held{why}{_next_trial(one, now)}"
             yield _Found(
                 one.class_name, sentence, f"`bgjob class resume {one.class_name}` lets it go on", one.since
             )
@@ -315,6 +316,14 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             many = "1 job was" if crashed.jobs == 1 else f"{crashed.jobs:,} jobs were"
             sentence = f"{many} given up of {crashed.class_name}: {short(crashed.message)}"
             yield _Found(crashed.class_name, sentence, "mend it, then `bgjob retry`", crashed.since)
+
+
+def _next_trial(held: HeldClass, now: float) -> str:
+    if held.next_try_at is None:
+        return ""
+    if held.next_try_at <= now:
+        return "; its next job is a trial"
+    return f"; next trial at {moment(held.next_try_at, now)}"
 
 
 def _review(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bgjobd.core.alerts import Watch
 from bgjobd.core.needs import FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
-from bgjobd.core.quarantine import ClassHold, why
+from bgjobd.core.quarantine import ClassHold, Reason, why
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -145,7 +145,8 @@ def _held(holds: Iterable[ClassHold], catalogue: Catalogue | None) -> Iterator[H
     code = None if catalogue is None else catalogue.code_version
     for hold in holds:
         if hold.since is not None and hold.holds(code):
-            yield HeldClass(hold.class_name, hold.since, why(hold), hold.next_try_at)
+            is_asked = hold.reason is Reason.ASKED
+            yield HeldClass(hold.class_name, hold.since, why(hold), hold.next_try_at, is_asked)
 
 
 def _full(directories: Mapping[str, Path]) -> dict[str, str]:

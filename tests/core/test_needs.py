@@ -132,6 +132,19 @@ def test_of_a_class_that_is_held_its_crashed_jobs_are_not_told_as_well() -> None
     assert need.sentence == "3 jobs were given up of a.B: signal 11"
 
 
+def test_of_a_held_class_a_trial_is_not_told_as_to_come_once_its_time_has_gone() -> None:
+    (held,) = EACH[Kind.QUARANTINED].held
+    assert "; next trial at " in told(*needs(replace(WELL, held=(held,)), NOW))
+    late = replace(held, next_try_at=NOW)
+    assert "signal 11; its next job is a trial; " in told(*needs(replace(WELL, held=(late,)), NOW))
+
+
+def test_of_a_class_that_somebody_holds_it_is_told_who_has_asked() -> None:
+    held = HeldClass("a.B", NOW - 9, "as uid 7 has asked", is_asked=True)
+    (need,) = needs(replace(WELL, held=(held,)), NOW)
+    assert need.sentence == "a.B is held, as uid 7 has asked"
+
+
 def test_of_a_method_all_slow_jobs_are_one_need_and_the_longest_is_named() -> None:
     other = replace(RUN, job_id=9, started_at=NOW - 200)
     (need,) = needs(replace(WELL, runs=(RUN, other)), NOW)

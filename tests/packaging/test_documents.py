@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd.core.needs import ASKED, REASONS, Kind
 from tests.packaging.test_layout import LAYERS, TREE, sources
 
 DOCUMENTS = [
@@ -82,6 +83,13 @@ def test_what_a_process_for_each_attempt_costs_is_told_as_it_was_measured() -> N
     )
     told = re.findall(r"about (\d+)\s+jobs a second", prose(TREE / "docs/alternatives.md"))
     assert float(told[0]) == pytest.approx(float(measured[0]), rel=0.1)
+
+
+def test_the_table_of_needs_has_each_kind_that_is_looked_for_unasked_and_marks_those_that_degrade() -> None:
+    told = prose(TREE / "docs/operating.md").partition("\n## What needs somebody\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`( !)? +\|", told, re.MULTILINE)
+    assert [kind for kind, _ in rows] == [kind for kind in Kind if kind not in ASKED]
+    assert {kind for kind, mark in rows if mark} == REASONS
 
 
 # The rooms and their files

@@ -113,7 +113,7 @@ def hold_or_resume(client: Client, given: argparse.Namespace) -> int:
     name = text.one_line(given.name)
     waits = f"its jobs wait; `bgjob class resume {name}` lets them start again"
     screen.say(
-        f"class {name} is held, and {waits}" if given.action == "hold" else f"class {name} is not held"
+        f"class {name} is held, and {waits}" if given.action == "hold" else f"class {name} is held no more"
     )
     return OK
 
