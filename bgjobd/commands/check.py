@@ -1,7 +1,8 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
 What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
-`check_places`, `check_database`, `check_fence`, `check_schedules`, `check_keys` and `check_jobs`.
+`check_places`, `check_database`, `check_fence`, `check_schedules`, `check_keys`, `check_alerts`, `check_rules` and
+`check_jobs`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bgjobd.commands import (
     check_jobs,
     check_keys,
     check_places,
+    check_rules,
     check_schedules,
     findings,
     process_table,
@@ -163,7 +165,7 @@ def check(config: Config) -> Checked:
     of_database = check_database.findings(config, __version__)
     found += of_database
     if findings.is_fit(of_database):
-        found += _stored(config, catalogue, ready)
+        found += _stored(config, catalogue, ready, is_running=daemon is not None)
     return Checked(
         file=config.file,
         ready=ready,
@@ -266,7 +268,7 @@ def _strays(machine: limits.Machine) -> Finding:
 
 
 def _stored(
-    config: Config, catalogue: Catalogue | None, ready: Mapping[str, Any] | None
+    config: Config, catalogue: Catalogue | None, ready: Mapping[str, Any] | None, *, is_running: bool
 ) -> Iterator[Finding]:
     state_dir = config.daemon.state_dir
     try:
@@ -278,6 +280,8 @@ def _stored(
             return  # whose the directory is has been told, and reading may leave files beside the database
         with closing(Waiting(place)) as waiting:
             yield from _of_waiting(waiting, catalogue, ready)
+            if not (waiting.is_empty or waiting.is_old):
+                yield from check_rules.findings(config, catalogue, place, is_running)
     except (UnusableDatabaseError, SchemaTooNewError, OSError) as error:
         yield broken(f"database: {error}")
 

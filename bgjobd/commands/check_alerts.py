@@ -1,4 +1,4 @@
-"""What a check says of alerts: rules that tell nobody, and targets that cannot be told."""
+"""What a check says of alerts: rules that tell nobody, or wait for what cannot run, and targets that cannot be told."""
 
 from __future__ import annotations
 
@@ -27,8 +27,23 @@ def findings(config: Config, catalogue: Catalogue | None) -> Iterator[Finding]:
         wrong = _wrong(target, catalogue)
         if wrong is not None:
             yield doubtful(f"alerts: target {name} cannot be told: {wrong}")
+    if catalogue is not None:
+        yield from _in_vain(config, catalogue)
     if named == {JOURNAL}:
         yield remark("alerts: they are told to the journal alone")
+
+
+def _in_vain(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
+    """The rules that wait for a success of what nothing may run."""
+    for watch in config.alerts.awaiting:
+        class_name, _, method_name = str(watch.rule.job).partition("::")
+        described = catalogue.classes.get(class_name)
+        if described is None and not catalogue.has_others:
+            yield doubtful(f"alerts: rule {watch.name} waits for {class_name}, which is not approved")
+        elif described is None or described["unavailable"] is not None:
+            continue  # which has been told
+        elif method_name and method_name not in described["methods"]:
+            yield doubtful(f"alerts: rule {watch.name} waits for {method_name}, which {class_name} has not")
 
 
 def _wrong(target: AlertTarget, catalogue: Catalogue | None) -> str | None:

@@ -599,8 +599,21 @@ class AlertRule(Section):
     """Of how long the last attempts count; at most an hour."""
     above: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Which share has to be bad."""
+    within: values.Duration | None = None
+    """Of `no_success`: how long it may take until one completes."""
     tell: tuple[values.Text, ...] | None = None
     """Whom; none: it is only shown; else `alerts.tell`."""
+
+    def try_wrong(self, name: str) -> str | None:
+        """What makes it mean nothing as the rule of this name; None where it does mean something."""
+        is_kind = name in list(Kind)
+        if self.when is None and not is_kind:
+            return "must have when: the kind of what it looks for"
+        if is_kind and self.when not in (None, name):
+            return f"is the kind of this name, and cannot have when = {shown(self.when)}"
+        if Kind.NO_SUCCESS in (self.when, name) and None in (self.job, self.within):
+            return "must have job and within: of which jobs one is to complete, and within what time"
+        return None
 
 
 class Alerts(Section):
@@ -623,13 +636,9 @@ class Alerts(Section):
     def _agrees(self) -> Self:
         known = {JOURNAL, *self.targets}
         for name, rule in self.rules.items():
-            is_kind = name in list(Kind)
-            if rule.when is None and not is_kind:
-                raise ValueError(f"rules.{name} must have when: the kind of what it looks for")
-            if is_kind and rule.when not in (None, name):
-                raise ValueError(
-                    f"rules.{name} is the kind of this name, and cannot have when = {shown(rule.when)}"
-                )
+            wrong = rule.try_wrong(name)
+            if wrong is not None:
+                raise ValueError(f"rules.{name} {wrong}")
         for place, told in [
             ("tell", self.tell),
             *((f"rules.{n}.tell", r.tell or ()) for n, r in self.rules.items()),
@@ -657,6 +666,12 @@ class Alerts(Section):
         own = [kind for kind in Kind if kind not in ASKED or kind.value in self.rules]
         names = [*own, *(name for name in self.rules if name not in own)]
         return tuple(self._watch(str(name)) for name in names)
+
+    @property
+    def awaiting(self) -> tuple[Watch, ...]:
+        """Those that wait for a success; none where nobody is told anything, and so nothing is stored of them."""
+        waiting = (one for one in self.watches if one.rule.kind is Kind.NO_SUCCESS)
+        return tuple(waiting) if self.is_on else ()
 
     def _watch(self, name: str) -> Watch:
         asked = self.rules.get(name, AlertRule())

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from bgjobd.core.needs import BEYOND, DAY, Kind, Need, Rule, Seen, found
+from bgjobd.core.needs import BEYOND, BY_ERROR, DAY, Kind, Need, Rule, Seen, awaits_since, found
 
 JOURNAL: Final = "journal"
 """The target that is always there."""
@@ -37,8 +37,6 @@ OF_HOST: Final = frozenset(
 _MOMENT: Final = 0.1
 """Seconds that an instant is looked at later than it comes, so that it has come."""
 
-_BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
-
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -47,6 +45,11 @@ class Watch:
     name: str
     rule: Rule
     tell: tuple[str, ...] = ()
+
+    @property
+    def of_load(self) -> str:
+        """By what it is known when it was first loaded: of other jobs it waits anew."""
+        return f"{self.name} {self.rule.job}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,13 @@ class Alert:
         return self.cleared_at is None
 
 
+class Load(NamedTuple):
+    """When a rule that waits for a success was first loaded, and by which host."""
+
+    at: float
+    host: str
+
+
 class Changes(NamedTuple):
     """What is to be stored: new ones, those that are about more jobs by now, those that are over, and those of rules
     that are no more, of which nobody hears.
@@ -113,15 +123,29 @@ class Plan(NamedTuple):
     next_at: float | None
 
 
+def loads(
+    wanted: Iterable[str], stored: Mapping[str, Load], others: Collection[str], host: str, now: float
+) -> dict[str, Load]:
+    """What is to be known of when rules were loaded, each by its `of_load`: of the `wanted` ones, and of those that
+    hosts which live beside this one have. Where the clock was set back a rule waits anew.
+    """
+    kept = {name: load for name, load in stored.items() if load.host in others}
+    for name in wanted:
+        known = stored.get(name)
+        at = now if known is None or known.at > now + _MOMENT else known.at
+        kept[name] = Load(at, known.host if known is not None and known.host in others else host)
+    return kept
+
+
 def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
     """What the rules find; of one error one of them alone, the first, which is the narrowest."""
     errors: set[str] = set()
     answer = []
     for watch in watches:
         for need in found(seen, now, watch.rule):
-            if watch.rule.kind in _BY_ERROR and need.subject in errors:
+            if watch.rule.kind in BY_ERROR and need.subject in errors:
                 continue
-            if watch.rule.kind in _BY_ERROR:
+            if watch.rule.kind in BY_ERROR:
                 errors.add(need.subject)
             answer.append(Raised(watch.name, need))
     return answer
@@ -218,10 +242,10 @@ def told_count_at_end(alert: Alert) -> int:
 
 def next_change(watches: Iterable[Watch], seen: Seen, now: float) -> float | None:
     """When time alone may have a rule find something else; None where only what happens may."""
-    return _earliest(at for watch in watches for at in _changes(watch.rule, seen) if at > now)
+    return _earliest(at for watch in watches for at in _changes(watch.rule, seen, now) if at > now)
 
 
-def _changes(rule: Rule, seen: Seen) -> Iterator[float]:
+def _changes(rule: Rule, seen: Seen, now: float) -> Iterator[float]:
     match rule.kind:
         case Kind.OLDEST_PENDING:
             for queue in seen.queues:
@@ -238,6 +262,8 @@ def _changes(rule: Rule, seen: Seen) -> Iterator[float]:
             yield from ((one.back_at or one.first_at) + DAY + _MOMENT for one in seen.errors)
         case Kind.FAILED:
             yield from (one.last_at + DAY + _MOMENT for one in seen.failures)
+        case Kind.NO_SUCCESS:
+            yield awaits_since(seen, rule, now) + rule.within + _MOMENT
         case Kind.MISSED:
             yield from (one.at + DAY + _MOMENT for one in seen.skipped)
         case Kind.DAEMON:

@@ -6,7 +6,7 @@ a `Rule`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from bgjob.amounts import about_text, span_text
 from bgjobd.core.peers import Peer
-from bgjobd.core.sentences import moment, short
+from bgjobd.core.sentences import clock, moment, short
 from bgjobd.core.trials import UNTRIED
 
 MOST: Final = 100
@@ -53,14 +53,18 @@ class Kind(StrEnum):
     HOST = "host"
     FAILED = "failed"
     FAILURE_RATE = "failure_rate"
+    NO_SUCCESS = "no_success"
 
 
 REASONS: Final = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.REFUSED, Kind.DISK})
 """Those by which a daemon does not do well; by the others it does."""
 
 
-ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE})
+ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE, Kind.NO_SUCCESS})
 """Those that are looked for only where a rule asks for them."""
+
+BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
+"""Those that are about an error, of which one is found at a time."""
 
 
 class Need(NamedTuple):
@@ -90,6 +94,7 @@ class Rule:
     last: int = 0
     over: float = 0.0
     above: float = 0.0
+    within: float = 0.0
 
     def is_of(self, class_name: str, method_name: str | None = None) -> bool:
         """Whether it asks for jobs of this class, or this method."""
@@ -205,6 +210,7 @@ class Seen:
     `disks` file systems that are nearly full, by their path, each with why. `ended_early`: when it was found that the
     daemon before this one had ended without a word; `fork_server_ends` when fork servers ended by themselves.
     `failures` are errors by which jobs have failed within a day, `attempts` how those of each class have ended of late.
+    `successes` has when the last of a rule's jobs completed, by its `job`, `loaded` since when the rule is there.
     """
 
     host: str
@@ -224,6 +230,8 @@ class Seen:
     refused: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[MetError, ...] = ()
     attempts: Mapping[str, tuple[Minute, ...]] = field(default_factory=dict)
+    successes: Mapping[str, float] = field(default_factory=dict)
+    loaded: Mapping[Rule, float] = field(default_factory=dict)
     skipped: tuple[SkippedLast, ...] = ()
     failed_in_row: tuple[FailedInRow, ...] = ()
     disks: Mapping[str, str] = field(default_factory=dict)
@@ -241,10 +249,20 @@ class _Found(NamedTuple):
     jobs: int = 1
 
 
-def needs(seen: Seen, now: float, rules: Mapping[Kind, Rule] | None = None) -> list[Need]:
-    """All that needs somebody, in the order of the kinds; by other `rules` than the usual ones if given."""
+def needs(
+    seen: Seen, now: float, rules: Mapping[Kind, Rule] | None = None, asked: Iterable[Rule] = ()
+) -> list[Need]:
+    """All that needs somebody, in the order of the kinds; by other `rules` than the usual ones if given, and by those
+    that are `asked` for what is looked for by them alone.
+    """
     usual = USUAL if rules is None else {**USUAL, **rules}
-    return [need for kind in Kind if kind not in ASKED for need in found(seen, now, usual[kind])]
+    wanted = [usual[kind] for kind in Kind if kind not in ASKED]
+    wanted += sorted(asked, key=lambda rule: list(Kind).index(rule.kind))
+    answer: dict[tuple[str, str], Need] = {}
+    for rule in wanted:
+        for need in found(seen, now, rule):
+            answer.setdefault(("error" if need.kind in BY_ERROR else need.kind, need.subject), need)
+    return list(answer.values())
 
 
 def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:
@@ -253,6 +271,14 @@ def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:
     for one in _FINDERS[kind](seen, rule, now):
         since = seen.known_since.get((kind, one.subject), now) if one.since is None else one.since
         yield Need(kind, one.subject, since, one.sentence, one.hint, one.jobs)
+
+
+def awaits_since(seen: Seen, rule: Rule, now: float) -> float:
+    """Since when a rule waits for a success: the last one, or its own beginning. A time that is farther ahead than it
+    waits for is one of a clock that was wrong, and says nothing.
+    """
+    times = seen.loaded.get(rule), None if rule.job is None else seen.successes.get(rule.job)
+    return max((at for at in times if at is not None and at <= now + rule.within), default=now)
 
 
 def told(need: Need) -> str:
@@ -446,6 +472,17 @@ def _failure_rate(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             yield _Found(name, sentence, "`bgjob errors` tells by what", None, bad)
 
 
+def _no_success(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
+    since = awaits_since(seen, rule, now)
+    if rule.job is None or now - since < rule.within:
+        return
+    last = seen.successes.get(rule.job)
+    before = "none has so far" if last is None else f"the last did at {clock(last, now)}"
+    sentence = f"no job of {rule.job} has completed within {span_text(rule.within)}: {before}"
+    hint = f"`bgjob list --class {rule.job.partition('::')[0]}` has what became of its jobs"
+    yield _Found(rule.job, sentence, hint, since + rule.within)
+
+
 def _host(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for peer in seen.peers:
         silent = now - peer.seen_at
@@ -474,6 +511,7 @@ _FINDERS: Final[Mapping[Kind, Callable[[Seen, Rule, float], Iterator[_Found]]]] 
         Kind.HOST: _host,
         Kind.FAILED: _failed,
         Kind.FAILURE_RATE: _failure_rate,
+        Kind.NO_SUCCESS: _no_success,
     }
 )
 

@@ -28,7 +28,8 @@ class Lanes:
     `rates` are those of classes. Where several hosts work from the database `host` is the name of this one, and nothing
     starts but what is of its `known` classes, and asks for no other host; None where there is but one. On all hosts
     together so many may run of the queues in `queues_everywhere`, and of the classes in `classes_everywhere`. What
-    starts is of this `code_version`, None where that is not known.
+    starts is of this `code_version`, None where that is not known. Somebody waits for jobs of `awaited`, classes or
+    methods, to complete.
     """
 
     slots: int
@@ -44,6 +45,7 @@ class Lanes:
     classes_everywhere: Mapping[str, int] = field(default_factory=dict)
     code_version: str | None = None
     hookless: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
 
     @property
     def has_shared(self) -> bool:

@@ -158,6 +158,7 @@ class Alerts:
             uid=os.geteuid(),
             others=frozenset(living - {config.hosts.name}),
             before=None if kept is None else now - kept,
+            awaiting=frozenset(watch.of_load for watch in own.awaiting),
         )
 
     def _tellers(self, config: Config) -> dict[str, Teller]:

@@ -69,6 +69,7 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
         {name: rules for name, queue in queues.items() if (rules := queue.key_rules) != KeyRules()},
         {name: policy.rate for name, policy in config.approved.items() if policy.rate is not None},
         config.host,
+        awaited=frozenset(str(watch.rule.job) for watch in config.alerts.awaiting),
     )
     if config.host is None:
         return lanes

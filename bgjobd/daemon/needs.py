@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bgjobd.core.alerts import Watch
-from bgjobd.core.needs import FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
+from bgjobd.core.alerts import Load, Watch
+from bgjobd.core.needs import ASKED, FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold, Reason, why
 from bgjobd.daemon.catalogue import Catalogue
@@ -26,14 +26,60 @@ _UNTIMED = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What the file has; `paused`: when such queues go on, `oldest`: since when the first of a queue's jobs waits."""
+class Read:
+    """What the file has; `paused`: when such queues go on, `oldest`: since when the first of a queue's jobs waits.
+    `successes` are of the jobs that rules wait for, `loads` when these rules were first loaded.
+    """
 
     stored: Stored
     paused: Mapping[str, str | None]
     oldest: Mapping[str, str]
     peers: tuple[Peer, ...]
     failures: tuple[MetError, ...]
+    successes: Mapping[str, float]
+    loads: Mapping[str, Load]
+
+
+def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], now: float) -> Read:
+    """All that these rules may ask of it."""
+    awaited = {watch.rule.job for watch in watches if watch.rule.kind is Kind.NO_SUCCESS}
+    jobs = [job for job in awaited if job is not None]
+    return Read(
+        reader.needing(now),
+        reader.paused(),
+        reader.oldest_pending_by_queue(queues, now),
+        reader.peers(),
+        reader.failures(now) if any(watch.rule.kind is Kind.FAILED for watch in watches) else (),
+        reader.last_successes_of(jobs) if jobs else {},
+        reader.first_loads() if jobs else {},
+    )
+
+
+def seen_in(
+    found: Read,
+    host: str,
+    queues: Iterable[str],
+    watches: Iterable[Watch],
+    now: float,
+    catalogue: Catalogue | None = None,
+    usual_wait: Callable[[str], float | None] = lambda queue: None,
+) -> Seen:
+    """What the file tells by itself, to a daemon with this catalogue."""
+    return Seen(
+        host=host,
+        crashed=found.stored.crashed,
+        held=tuple(_held(found.stored.held, catalogue)),
+        runs=found.stored.runs,
+        review=found.stored.review,
+        errors=found.stored.errors,
+        queues=tuple(_queue(name, found, usual_wait(name)) for name in sorted(queues)),
+        failures=found.failures,
+        successes=found.successes,
+        loaded=_loaded(watches, found.loads, now),
+        skipped=found.stored.skipped,
+        failed_in_row=found.stored.failed_in_row,
+        peers=found.peers,
+    )
 
 
 class Needs:
@@ -72,9 +118,6 @@ class Needs:
         """Of the kinds, with the numbers of the configuration."""
         return {watch.rule.kind: watch.rule for watch in self._watches() if watch.name == watch.rule.kind}
 
-    def _asks_for(self, kind: Kind) -> bool:
-        return any(watch.rule.kind is kind for watch in self._watches())
-
     def note_end_of_fork_server(self) -> None:
         """The one in charge has ended by itself."""
         self._fork_server_ends.append(self._now())
@@ -82,31 +125,21 @@ class Needs:
     async def look(self) -> list[Need]:
         """All that needs somebody now."""
         seen, now = await self.see(), self._now()
-        answer = needs(seen, now, self._rules())
+        asked = [watch.rule for watch in self._watches() if watch.rule.kind in ASKED]
+        answer = needs(seen, now, self._rules(), asked)
         self._known_since = {(one.kind, one.subject): one.since for one in answer if one.kind in _UNTIMED}
         return answer
 
     async def see(self) -> Seen:
         """All that this daemon knows of it now."""
-        now, queues = self._now(), self._queues()
-
-        def read(reader: Reader) -> _Read:
-            return _Read(
-                reader.needing(now),
-                reader.paused(),
-                reader.oldest_pending_by_queue(queues, now),
-                reader.peers(),
-                reader.failures(now) if self._asks_for(Kind.FAILED) else (),
-            )
-
-        found = await self._readers.read(read)
-        disks = await self._readers.ask(_full, dict(self._directories()))
-        return self._seen(found, disks, queues)
-
-    def _seen(self, found: _Read, disks: Mapping[str, str], queues: Mapping[str, int | None]) -> Seen:
+        now, queues, watches = self._now(), self._queues(), tuple(self._watches())
+        found = await self._readers.read(lambda reader: read(reader, queues, watches, now))
+        disks = await self._readers.ask(full, dict(self._directories()))
+        catalogue = self._current_catalogue.try_catalogue()
+        stored = seen_in(found, self._host, queues, watches, now, catalogue, self._counters.usual_wait)
         missing = self._current_catalogue.missing()
-        return Seen(
-            host=self._host,
+        return replace(
+            stored,
             storage_trouble=self._inspection.storage_trouble,
             has_code=self._inspection.has_code,
             ended_early=self.ended_early,
@@ -114,30 +147,36 @@ class Needs:
             unavailable=missing,
             hints={name: self._inspection.hint_of_class(name) for name in missing},
             held_back=self._inspection.held,
-            crashed=found.stored.crashed,
-            held=tuple(_held(found.stored.held, self._current_catalogue.try_catalogue())),
-            runs=found.stored.runs,
-            review=found.stored.review,
-            errors=found.stored.errors,
-            queues=tuple(self._queue(name, found) for name in sorted(queues)),
             refused=self._refused(),
-            failures=found.failures,
             attempts=self.attempts.told(self._now()),
-            skipped=found.stored.skipped,
-            failed_in_row=found.stored.failed_in_row,
             disks=disks,
-            peers=found.peers,
             known_since=self._known_since,
         )
 
-    def _queue(self, name: str, found: _Read) -> Queue:
-        return Queue(
-            name,
-            is_paused=name in found.paused,
-            resumes_at=instant(found.paused.get(name)),
-            oldest_due=instant(found.oldest.get(name)),
-            usual_wait=self._counters.usual_wait(name),
-        )
+
+def full(directories: Mapping[str, Path]) -> dict[str, str]:
+    """The file systems that are nearly full, each with the words for that."""
+    return {str(one.path): one.trouble for one in rooms(directories) if one.trouble is not None}
+
+
+def _queue(name: str, found: Read, usual_wait: float | None) -> Queue:
+    return Queue(
+        name,
+        is_paused=name in found.paused,
+        resumes_at=instant(found.paused.get(name)),
+        oldest_due=instant(found.oldest.get(name)),
+        usual_wait=usual_wait,
+    )
+
+
+def _loaded(watches: Iterable[Watch], loads: Mapping[str, Load], now: float) -> dict[Rule, float]:
+    """When each rule that waits for a success was, of equal ones the first; just now, where that is not stored yet."""
+    loaded: dict[Rule, float] = {}
+    for watch in watches:
+        if watch.rule.kind is Kind.NO_SUCCESS:
+            load = loads.get(watch.of_load)
+            loaded[watch.rule] = min(now if load is None else load.at, loaded.get(watch.rule, now))
+    return loaded
 
 
 def _held(holds: Iterable[ClassHold], catalogue: Catalogue | None) -> Iterator[HeldClass]:
@@ -147,8 +186,3 @@ def _held(holds: Iterable[ClassHold], catalogue: Catalogue | None) -> Iterator[H
         if hold.since is not None and hold.holds(code):
             is_asked = hold.reason is Reason.ASKED
             yield HeldClass(hold.class_name, hold.since, why(hold), hold.next_try_at, is_asked)
-
-
-def _full(directories: Mapping[str, Path]) -> dict[str, str]:
-    """The file systems that are nearly full, each with the words for that."""
-    return {str(one.path): one.trouble for one in rooms(directories) if one.trouble is not None}

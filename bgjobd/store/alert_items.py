@@ -22,7 +22,7 @@ class Teller:
 class AlertsLooked:
     """What rules have found; `rules` are all that there are, each with the targets that hear of it, and `tellers` how
     these are told; the journal has none. `others` are hosts that live beside this one. `before` is since when what is
-    over is kept, None for ever.
+    over is kept, None for ever. `awaiting` are the rules that wait for a success, each by its `of_load`.
 
     Answered by AlertsTold.
     """
@@ -35,6 +35,7 @@ class AlertsLooked:
     uid: int
     others: frozenset[str] = frozenset()
     before: float | None = None
+    awaiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bgjobd.core import alerts
 from bgjobd.core.alerts import DONE, HOUR, JOURNAL, Alert, Changes, Plan
 from bgjobd.core.needs import Need
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import ids, submitting
+from bgjobd.store import first_loads, ids, submitting
 from bgjobd.store.alert_items import (
     AlertAcknowledged,
     AlertItem,
@@ -107,11 +107,13 @@ def is_owed(execute: Execute, item: AlertsLooked, now: float) -> tuple[bool, flo
         alerts.compare(item.found, stored, item.rules, item.others),
         _plan(execute, stored, item, now),
     )
-    return any(changes) or bool(plan.tell), plan.next_at
+    is_owed = any(changes) or bool(plan.tell) or first_loads.are_owed(execute, item, now)
+    return is_owed, plan.next_at
 
 
 def _look(execute: Execute, executemany: ExecuteMany, item: AlertsLooked, batch: Batch) -> AlertsTold:
     now = to_text(batch.now)
+    first_loads.store(execute, item, batch.now)
     changes = alerts.compare(item.found, _stored(execute, UNTOLD), item.rules, item.others)
     _store(executemany, changes, item.host, now)
     stored = _stored(execute, UNTOLD)  # the new ones have their ids by now

@@ -222,7 +222,7 @@ class Ledger:
                 gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
-                told = self._gathering.write(self._execute, self._executemany, batch.ran, now)
+                told = self._gathering.write(self._execute, self._executemany, batch.ran, now, lanes.awaited)
                 first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
 from bgjobd.core.digest import BYTES, SECONDS, Digest
 from bgjobd.core.expectation import MOST_METHODS, OTHER, Usual
-from bgjobd.host.clock import to_text
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.batch import Ran
 from bgjobd.store.items import UsageTrimming
 from bgjobd.store.sql_functions import held
@@ -46,6 +46,10 @@ MERGE: Final = """
     UPDATE method_usage SET seconds = :seconds, memory = :memory, runs = runs + :runs, completed_at = :completed_at,
         code_version = (SELECT code_version FROM job_attempts WHERE job_id = :job_id AND number = :number)
     WHERE class_name = :class_name AND method_name = :method_name
+"""
+COMPLETED: Final = """
+    SELECT class_name, method_name, completed_at FROM method_usage
+    WHERE class_name IN (SELECT value FROM json_each(:classes))
 """
 OLDEST: Final = """
     SELECT min(seen_at) FROM (
@@ -102,12 +106,26 @@ class Gathering:
         """Have the next transaction write all of it."""
         self._next, self._at_once = 0.0, MOST_METHODS + 1
 
-    def write(self, execute: Execute, executemany: Execute, ran: Sequence[Ran], now: float) -> list[Method]:
-        """Merge what is due, with what this transaction has come to; of which methods. Mostly nothing is due."""
-        if not (self._methods or ran) or self._monotonic() < self._next:
+    def write(
+        self,
+        execute: Execute,
+        executemany: Execute,
+        ran: Sequence[Ran],
+        now: float,
+        awaited: Collection[str] = (),
+    ) -> list[Method]:
+        """Merge what is due, with what this transaction has come to; of which methods. Mostly nothing is due, but what
+        has completed of the `awaited` classes and methods is at once.
+        """
+        if not (self._methods or ran):
             return []
+        at_once = _awaited(ran, awaited) if awaited else set()
+        is_time = self._monotonic() >= self._next
+        if not (at_once or is_time):
+            return []
+        others = {*self._methods, *(one[:2] for one in ran)} - at_once if is_time else ()
         due: dict[Method, _Gathered] = {}
-        for method in islice({*self._methods, *(one[:2] for one in ran)}, self._at_once):
+        for method in (*at_once, *islice(others, self._at_once)):
             due[method] = _Gathered()
             if method in self._methods:
                 due[method].take(self._methods[method])
@@ -115,7 +133,7 @@ class Gathering:
             if one[:2] in due:
                 due[one[:2]].note(one, now)
         written = list(due)
-        _merge(execute, executemany, due, now)
+        _merge(execute, executemany, due, at_once, now)
         return written
 
     def take(self, ran: Iterable[Ran], now: float, written: Sequence[Method]) -> None:
@@ -130,12 +148,32 @@ class Gathering:
         if written:
             for method in written:
                 methods.pop(method, None)
-            self._next = 0.0 if methods else self._monotonic() + REST
+            if self._monotonic() >= self._next:
+                self._next = 0.0 if methods else self._monotonic() + REST
 
 
 def usual_of(execute: Execute, methods: Iterable[Method]) -> dict[Method, Usual]:
     """What is known of each of these methods of which anything has completed."""
     return _rows(execute, SELECT_USUAL, methods)
+
+
+def last_successes(execute: Execute, jobs: Collection[str]) -> dict[str, float]:
+    """When the last attempt of each of these completed, a class or `Class::method`, of which any has."""
+    classes = sorted({job.partition("::")[0] for job in jobs})
+    found: dict[str, float] = {}
+    for class_name, method_name, at in execute(COMPLETED, {"classes": json.dumps(classes)}).fetchall():
+        for job in (class_name, f"{class_name}::{method_name}"):
+            if job in jobs:
+                found[job] = max(from_text(at), found.get(job, 0.0))
+    return found
+
+
+def _awaited(ran: Iterable[Ran], awaited: Collection[str]) -> set[Method]:
+    return {
+        method
+        for method in {one[:2] for one in ran}
+        if method[0] in awaited or f"{method[0]}::{method[1]}" in awaited
+    }
 
 
 def _rows(execute: Execute, statement: str, methods: Iterable[Method]) -> dict[Method, Usual]:
@@ -146,22 +184,30 @@ def _rows(execute: Execute, statement: str, methods: Iterable[Method]) -> dict[M
     }
 
 
-def _merge(execute: Execute, executemany: Execute, due: dict[Method, _Gathered], now: float) -> None:
+def _merge(
+    execute: Execute,
+    executemany: Execute,
+    due: dict[Method, _Gathered],
+    awaited: Collection[Method],
+    now: float,
+) -> None:
     """Rows that others write, too, are locked as they are read."""
     known = _rows(execute, SELECT_TO_MERGE, due)
     new = due.keys() - known.keys()
     if new:
-        new = _within_bounds(execute, due, new)
+        new = _within_bounds(execute, due, new, awaited)
         begun = {"empty": b"", "now": to_text(now)}
         executemany(BEGIN, [{"class_name": one[0], "method_name": one[1], **begun} for one in sorted(new)])
         known |= _rows(execute, SELECT_TO_MERGE, new)
     executemany(MERGE, [_row(method, due[method], known[method]) for method in sorted(due)])
 
 
-def _within_bounds(execute: Execute, due: dict[Method, _Gathered], new: set[Method]) -> set[Method]:
-    """Those that get a row; what is beyond is counted together."""
+def _within_bounds(
+    execute: Execute, due: dict[Method, _Gathered], new: set[Method], awaited: Collection[Method]
+) -> set[Method]:
+    """Those that get a row, the `awaited` ones always; what is beyond is counted together."""
     room = max(0, MOST_METHODS - execute(COUNT).fetchone()[0])
-    beyond = sorted(new - {OF_OTHERS})[room:]
+    beyond = sorted(new - {OF_OTHERS} - {*awaited})[room:]
     if not beyond:
         return new
     others = due.setdefault(OF_OTHERS, _Gathered())

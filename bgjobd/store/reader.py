@@ -14,6 +14,7 @@ from peewee import DatabaseError
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import Outcome, Status
+from bgjobd.core.alerts import Load
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
 from bgjobd.core.needs import MetError
@@ -28,12 +29,14 @@ from bgjobd.store import (
     class_holds,
     error_pages,
     expected,
+    first_loads,
     graphs,
     hooks,
     hosts,
     inbox,
     kept_outputs,
     keys,
+    method_usage,
     needs,
     news,
     occurrences,
@@ -407,6 +410,14 @@ class Reader:
     def failures(self, now: float) -> tuple[MetError, ...]:
         """The errors by which jobs have failed within a day."""
         return needs.failures(self._database.connection(), now)
+
+    def last_successes_of(self, jobs: Collection[str]) -> Mapping[str, float]:
+        """When the last attempt of each of these classes, or `Class::method`, completed, of which any has."""
+        return method_usage.last_successes(self._database.connection().execute, jobs)
+
+    def first_loads(self) -> Mapping[str, Load]:
+        """When the rules that wait for a success were first loaded."""
+        return first_loads.stored(self._database.connection().execute)
 
     def alerts(self, is_open: bool, before: int, limit: int) -> Sequence[JsonObject]:
         """Alerts, newest first, those with smaller ids than `before`."""

@@ -15,11 +15,13 @@ from bgjobd.core.alerts import (
     HOUR,
     MOST_IN_NOTICE,
     Alert,
+    Load,
     Plan,
     Raised,
     Settings,
     Watch,
     compare,
+    loads,
     next_change,
     noted,
     plan,
@@ -155,6 +157,35 @@ def test_time_alone_is_waited_for_where_it_changes_something(
 ) -> None:
     found = next_change([Watch(kind, USUAL[kind])], seen, NOW)
     assert found == (None if at is None else pytest.approx(at, abs=1))
+
+
+def test_a_success_that_does_not_come_is_looked_for_when_it_is_due() -> None:
+    rule = Rule(Kind.NO_SUCCESS, job="a.B", within=HOUR)
+    seen = Seen("a", loaded={rule: NOW - 60}, successes={"a.B": NOW - 10})
+    assert next_change([Watch("nightly", rule)], seen, NOW) == pytest.approx(NOW - 10 + HOUR, abs=1)
+    assert next_change([Watch("nightly", rule)], seen, NOW + HOUR) is None
+
+
+# Since when a rule is there
+
+
+def test_a_rule_is_there_since_its_first_load_and_one_that_is_gone_is_forgotten() -> None:
+    known = loads(["nightly a.B"], {}, [], "web1", NOW)
+    assert known == {"nightly a.B": Load(NOW, "web1")}
+    assert loads(["nightly a.B"], known, [], "web1", NOW + HOUR) == known
+    assert loads(["nightly a.C"], known, [], "web1", NOW + HOUR) == {"nightly a.C": Load(NOW + HOUR, "web1")}
+    assert loads([], known, [], "web1", NOW + HOUR) == {}
+
+
+def test_a_rule_that_another_host_has_is_kept_while_that_lives_and_taken_over_with_its_age() -> None:
+    known = {"nightly a.B": Load(NOW, "web1")}
+    assert loads([], known, ["web1"], "web2", NOW + HOUR) == known
+    assert loads(["nightly a.B"], known, ["web1"], "web2", NOW + HOUR) == known
+    assert loads(["nightly a.B"], known, [], "web2", NOW + HOUR) == {"nightly a.B": Load(NOW, "web2")}
+
+
+def test_where_the_clock_was_set_back_a_rule_begins_anew() -> None:
+    assert loads(["r"], {"r": Load(NOW + HOUR, "web1")}, [], "web1", NOW) == {"r": Load(NOW, "web1")}
 
 
 # What a notice has

@@ -35,6 +35,7 @@ WAITS = Queue("mail", oldest_due=NOW - HOUR)
 RUN = Run(7, "a.B", "run", NOW - 100, p95=20.0, runs=20)
 ERROR = MetError(14, "ValueError at a.py:3 in run", "a.B", NOW - HOUR, None, 5, 2, NOW - MINUTE)
 SILENT = Peer("web2", NOW - 2 * MINUTE)
+DAILY = Rule(Kind.NO_SUCCESS, job="a.B::build", within=25 * HOUR)
 
 EACH = {
     Kind.STORAGE: replace(WELL, storage_trouble="the database cannot be written: disk full"),
@@ -181,6 +182,14 @@ def test_what_only_a_rule_asks_for_is_not_found_by_itself() -> None:
     assert rate.sentence == "99% of 100 attempts of a.B ended badly within 15 min 0 s"
 
 
+def test_what_a_rule_asks_for_is_in_the_list_and_of_an_error_once() -> None:
+    seen = replace(WELL, failures=(ERROR,), loaded={DAILY: NOW - 9 * DAY})
+    asked = [DAILY, Rule(Kind.FAILED)]
+    assert [one.kind for one in needs(seen, NOW, asked=asked)] == [Kind.FAILED, Kind.NO_SUCCESS]
+    both = needs(replace(seen, errors=(ERROR,)), NOW, asked=asked)
+    assert [one.kind for one in both] == [Kind.NEW_ERROR, Kind.NO_SUCCESS]
+
+
 @pytest.mark.parametrize(
     ("minutes", "is_found"),
     [
@@ -196,6 +205,42 @@ def test_a_rate_of_failures_counts_the_last_minutes_of_a_class_that_has_run_ofte
 ) -> None:
     seen = replace(WELL, attempts={"a.B": tuple(minutes)})
     assert kinds(seen, USUAL[Kind.FAILURE_RATE]) == [Kind.FAILURE_RATE] * is_found
+
+
+@pytest.mark.parametrize(
+    ("loaded", "last", "since"),
+    [
+        (NOW - 25 * HOUR, None, NOW),
+        (NOW - 24 * HOUR, None, None),
+        (NOW - 9 * DAY, NOW - 26 * HOUR, NOW - HOUR),
+        (NOW - 9 * DAY, NOW - 24 * HOUR, None),
+        (NOW - 24 * HOUR, NOW - 9 * DAY, None),
+        (NOW - 9 * DAY, NOW + 24 * HOUR, None),
+        (NOW - 26 * HOUR, NOW + 9 * DAY, NOW - HOUR),
+        (NOW + 9 * DAY, None, None),
+        (None, None, None),
+    ],
+)
+def test_a_success_is_waited_for_from_the_last_one_or_the_rules_beginning_and_not_from_a_wrong_clock(
+    loaded: float | None, last: float | None, since: float | None
+) -> None:
+    seen = replace(
+        WELL,
+        loaded={} if loaded is None else {DAILY: loaded},
+        successes={} if last is None else {"a.B::build": last},
+    )
+    assert [one.since for one in found(seen, NOW, DAILY)] == ([] if since is None else [since])
+
+
+def test_a_success_that_does_not_come_is_told_with_the_last_one() -> None:
+    seen = replace(WELL, loaded={DAILY: NOW - 9 * DAY})
+    (never,) = found(seen, NOW, DAILY)
+    assert never.sentence == "no job of a.B::build has completed within 1 d 1 h: none has so far"
+    (need,) = found(replace(seen, successes={"a.B::build": NOW - 2 * DAY}), NOW, DAILY)
+    assert (need.subject, need.sentence[-39:]) == (
+        "a.B::build", "the last did at 1970-01-10 13:46:40 UTC"
+    )  # fmt: skip
+    assert need.hint == "`bgjob list --class a.B` has what became of its jobs"
 
 
 @pytest.mark.parametrize(

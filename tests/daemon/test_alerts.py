@@ -105,3 +105,30 @@ def test_a_burst_is_told_once_and_the_notice_is_a_job_that_nobody_can_submit(tmp
         (alert,) = client.alerts(is_open=True).items
     assert (notice["id"], notice["kind"], notice["cleared"]) == (alert["id"], "new_error", False)
     assert (alert["told_count"], alert["kind"], alert["subject"]) == (1, "new_error", "1")
+
+
+AWAITING = """
+[alerts]
+tell = ["journal"]
+gather = "50ms"
+[alerts.rules]
+nightly = { when = "no_success", job = "probes.Probe::echo", within = "1s" }
+"""
+
+
+def test_a_success_that_does_not_come_is_told_by_an_idle_daemon_and_a_kill_loses_none(tmp_path: Path) -> None:
+    with daemon(tmp_path, AWAITING) as running:
+        with running.client() as client:
+
+            def nightly() -> list[dict[str, Any]]:
+                return [one for one in client.alerts().items if one["rule"] == "nightly"]
+
+            eventually(lambda: [one for one in nightly() if one["told_at"]])
+            assert [one["kind"] for one in client.needs().needs if one["kind"] == "no_success"]
+            for value in range(2):
+                client.run_background_job("probes.Probe", "echo", {"value": value}).wait(20)
+        running.stop(signal.SIGKILL)
+        assert running.query("SELECT runs FROM method_usage") == [(2,)]
+        running.start()
+        with running.client() as client:
+            eventually(lambda: nightly()[-1]["cleared_at"])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bgjobd.commands.check_alerts import findings
 from bgjobd.config import loading
 from bgjobd.config.sections import Alerts
+from bgjobd.daemon.catalogue import Catalogue
 
 PAGE = {"command": ["/bin/true"]}
 
@@ -40,6 +42,29 @@ def test_each_thing_that_keeps_somebody_from_being_told_is_found(
 
 
 @pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("a.Other::run", "rule nightly waits for a.Other, which is not approved"),
+        ("a.B::stop", "rule nightly waits for stop, which a.B has not"),
+        ("a.B::run", None),
+        ("a.B", None),
+        ("a.Broken::run", None),
+    ],
+)
+def test_a_rule_that_waits_in_vain_is_found(tmp_path: Path, job: str, told: str | None) -> None:
+    config = loading.load(None, {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, is_root=False)
+    own = Alerts(tell=("journal",), rules={"nightly": {"when": "no_success", "job": job, "within": "25h"}})
+    methods = {"run": {"schema": {}, "names": None}}
+    described = {
+        "a.B": {"unavailable": None, "methods": methods},
+        "a.Broken": {"unavailable": "ImportError: no", "methods": {}},
+    }
+    catalogue = cast(Catalogue, SimpleNamespace(classes=described, has_others=False))
+    found = [one.told for one in findings(config.model_copy(update={"alerts": own}), catalogue)]
+    assert [one for one in found if "nightly" in one] == ([] if told is None else [f"alerts: {told}"])
+
+
+@pytest.mark.parametrize(
     ("settings", "wrong"),
     [
         ({"targets": {"a": {}}}, "one of job, command and smtp"),
@@ -51,6 +76,8 @@ def test_each_thing_that_keeps_somebody_from_being_told_is_found(
         ({"rules": {"slow": {"tell": ["page"]}}}, "rules.slow.tell must name targets"),
         ({"rules": {"own": {}}}, "rules.own must have when"),
         ({"rules": {"slow": {"when": "review"}}}, "is the kind of this name"),
+        ({"rules": {"nightly": {"when": "no_success", "job": "a.B"}}}, "nightly must have job and within"),
+        ({"rules": {"no_success": {"within": "1h"}}}, "no_success must have job and within"),
     ],
 )
 def test_what_means_nothing_is_refused(settings: dict[str, Any], wrong: str) -> None:

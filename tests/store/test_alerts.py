@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bgjob.fingerprints import Whence
-from bgjobd.core.alerts import Alert, Raised, Settings, Watch, raised
+from bgjobd.core.alerts import Alert, Load, Raised, Settings, Watch, raised
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
-from bgjobd.core.needs import USUAL, Kind, Need, Seen
+from bgjobd.core.needs import USUAL, Kind, Need, Rule, Seen
 from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.store.alert_items import (
     AlertAcknowledged,
@@ -24,7 +24,7 @@ from bgjobd.store.alert_items import (
     Teller,
 )
 from bgjobd.store.reader import Reader
-from tests.store.samples import NOW, Row, Store, asked, ends, text
+from tests.store.samples import COMPLETED, NOW, Row, Store, asked, ends, text
 
 GATHER, HOUR = 10.0, 3600.0
 JOB = Submitted(
@@ -184,6 +184,48 @@ def test_alerts_are_forgotten_once_they_were_over_for_long(store: Store) -> None
     store.now += HOUR
     look(store, "other", before=NOW + 2)
     assert [row["subject"] for row in rows(store)] == ["other"]
+
+
+def test_since_when_a_rule_waits_outlives_restarts_and_is_forgotten_with_it(
+    store: Store, reader: Reader
+) -> None:
+    waiting = frozenset({"nightly a.B::build"})
+    assert reader.is_owed(looked(awaiting=waiting), NOW) == (True, None)
+    assert look(store, awaiting=waiting) == AlertsTold()
+    store.now += HOUR
+    assert reader.is_owed(looked(awaiting=waiting), store.now) == (False, None)
+    look(store, "mail", awaiting=waiting)
+    assert reader.first_loads() == {"nightly a.B::build": Load(NOW, "web1")}
+    assert reader.is_owed(looked("mail"), store.now)[0]
+    look(store, "mail")
+    assert reader.first_loads() == {}
+
+
+def test_a_success_that_does_not_come_is_told_and_so_is_the_next_one(store: Store, reader: Reader) -> None:
+    rule = Rule(Kind.NO_SUCCESS, job="myapp.jobs.ExampleJob::run", within=25 * HOUR)
+    watch = Watch("nightly", rule, ("script",))
+
+    def find() -> AlertsTold:
+        loads = reader.first_loads()
+        seen = Seen(
+            "web1",
+            successes=reader.last_successes_of([str(rule.job)]),
+            loaded={rule: loads[watch.of_load].at if loads else store.now},
+        )
+        found = tuple(raised([watch], seen, store.now))
+        return look(store, found=found, rules={"nightly": ("script",)}, awaiting=frozenset([watch.of_load]))
+
+    lanes = Lanes(1, {"default": None}, awaited=frozenset([str(rule.job)]))
+    for hours, count in ((0, 0), (24, 0), (25, 0), (26, 1)):
+        store.now = NOW + hours * HOUR
+        assert len(find().told) == count, hours
+    store.submit(asked())
+    (job_id,) = [claim.job.id for claim in store.claim(lanes)]
+    store.commit(ends(job_id, COMPLETED, at=store.now, seconds=1.0), lanes=lanes)
+    find()
+    store.now += GATHER
+    (over,) = find().told
+    assert (over.rule, over.is_open) == ("nightly", False)
 
 
 def test_they_are_read_newest_first_and_those_that_are_open_by_themselves(

@@ -18,7 +18,20 @@ from bgjobd.store.items import Look, Note, UsageTrimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import REST, Gathering
 from bgjobd.store.reader import Reader
-from tests.store.samples import BOOT, COMPLETED, FAILED, NOW, USAGE, Row, Store, asked, does, ends, starts
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NOW,
+    USAGE,
+    Row,
+    Store,
+    asked,
+    does,
+    ends,
+    starts,
+    text,
+)
 
 LANES = Lanes(100_000, {"default": None})
 REPORT = "myapp.reports.Report"
@@ -196,6 +209,47 @@ def test_of_very_many_in_ten_seconds_all_are_counted_and_the_latest_say_how_long
     (row,) = rows(store)
     assert row["runs"] == 1001
     assert median(row) == pytest.approx(64.0, rel=0.3)
+
+
+def test_what_somebody_waits_for_is_written_with_its_end_and_hurries_nothing_else(
+    store: Store, clock: Clock
+) -> None:
+    complete(store, 1.0)
+    for awaited in (f"{REPORT}::send", REPORT, f"{REPORT}::other"):
+        ids = run(store, method="send") + run(store, method="build")
+        clock.now += 1
+        store.now += 60
+        store.commit(
+            *(ends(job_id, COMPLETED, seconds=1.0) for job_id in ids),
+            lanes=Lanes(0, awaited=frozenset([awaited])),
+        )
+    build, send = rows(store)
+    assert (build["runs"], send["runs"]) == (3, 2)
+    assert send["completed_at"] == text(NOW + 120)
+    clock.now += REST
+    store.commit(Look())
+    assert [row["runs"] for row in rows(store)] == [4, 3]
+
+
+def test_what_somebody_waits_for_has_a_row_however_many_methods_there_are(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method_usage, "MOST_METHODS", 1)
+    complete(store, 1.0, method="build")
+    ids = run(store, method="send")
+    store.commit(ends(ids[0], COMPLETED, seconds=1.0), lanes=Lanes(0, awaited=frozenset([f"{REPORT}::send"])))
+    assert [row["method_name"] for row in rows(store)] == ["build", "send"]
+
+
+def test_the_last_success_of_a_method_and_of_all_of_a_class_is_read(
+    store: Store, clock: Clock, reader: Reader
+) -> None:
+    complete(store, 1.0)
+    clock.now += REST
+    store.now += 60
+    complete(store, 1.0, method="send")
+    jobs = [REPORT, f"{REPORT}::build", f"{REPORT}::other", "myapp.Other"]
+    assert reader.last_successes_of(jobs) == {REPORT: NOW + 60, f"{REPORT}::build": NOW}
 
 
 # What bounds it

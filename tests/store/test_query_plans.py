@@ -18,6 +18,7 @@ from bgjobd.store import (
     gate,
     graphs,
     keys,
+    method_usage,
     needs,
     pages,
     rates,
@@ -319,6 +320,7 @@ def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) 
         needs.SKIPPED: "SEARCH o USING PRIMARY KEY (name=? AND at=?)",
         needs.FAILING: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
         needs.LAST_JOBS: "SEARCH background_jobs USING INDEX jobs_by_schedule (schedule=?)",
+        method_usage.COMPLETED: "SEARCH method_usage USING PRIMARY KEY (class_name=?)",
     }
     for statement, step in found.items():
         assert step in plan(store, statement), (statement, plan(store, statement))
