@@ -32,7 +32,7 @@ from bgjobd.core.alerts import JOURNAL, Watch
 from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import MOST_CRASHES
-from bgjobd.core.needs import ASKED, USUAL, Kind
+from bgjobd.core.needs import ASKED, COUNTED_FOR, KEYS, USUAL, Kind
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 from bgjobd.host import container
@@ -603,6 +603,24 @@ class AlertRule(Section):
     """Whom; none: it is only shown; else `alerts.tell`."""
 
 
+def _check_rule(name: str, rule: AlertRule) -> None:
+    """Raises ValueError where it means nothing, or less than was meant."""
+    is_kind = name in list(Kind)
+    if rule.when is None and not is_kind:
+        raise ValueError(f"rules.{name} must have when: the kind of what it looks for")
+    if is_kind and rule.when not in (None, name):
+        raise ValueError(f"rules.{name} is the kind of this name, and cannot have when = {shown(rule.when)}")
+    kind = Kind(name) if rule.when is None else rule.when
+    odd = sorted(rule.model_fields_set - {"when", "tell"} - KEYS[kind])
+    if odd:
+        has = ", ".join(sorted(KEYS[kind])) or "no key"
+        raise ValueError(f"rules.{name} cannot have {odd[0]}: {kind} takes {has}, beside tell")
+    if rule.job is not None and "::" in rule.job and kind is not Kind.SLOW:
+        raise ValueError(f"rules.{name}.job must be a class, for {kind} knows no methods")
+    if rule.over is not None and rule.over > COUNTED_FOR:
+        raise ValueError(f"rules.{name}.over must be an hour at most: for so long it is counted")
+
+
 class Alerts(Section):
     """`[alerts]`: who is told of what needs somebody; nobody, unless there is a target."""
 
@@ -623,13 +641,7 @@ class Alerts(Section):
     def _agrees(self) -> Self:
         known = {JOURNAL, *self.targets}
         for name, rule in self.rules.items():
-            is_kind = name in list(Kind)
-            if rule.when is None and not is_kind:
-                raise ValueError(f"rules.{name} must have when: the kind of what it looks for")
-            if is_kind and rule.when not in (None, name):
-                raise ValueError(
-                    f"rules.{name} is the kind of this name, and cannot have when = {shown(rule.when)}"
-                )
+            _check_rule(name, rule)
         for place, told in [
             ("tell", self.tell),
             *((f"rules.{n}.tell", r.tell or ()) for n, r in self.rules.items()),
@@ -648,8 +660,8 @@ class Alerts(Section):
 
     @property
     def needs_notice(self) -> bool:
-        """Whether some target is told by a job of ours."""
-        return self.is_on and any(target.job is None for target in self.targets.values())
+        """Whether some target is told by a job of ours, be it a test alone."""
+        return any(target.job is None for target in self.targets.values())
 
     @property
     def watches(self) -> tuple[Watch, ...]:

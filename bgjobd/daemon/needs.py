@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Watch
 from bgjobd.core.needs import FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
@@ -81,13 +82,35 @@ class Needs:
 
     async def look(self) -> list[Need]:
         """All that needs somebody now."""
-        seen, now = await self.see(), self._now()
-        answer = needs(seen, now, self._rules())
+        try:
+            seen = await self.see()
+        except StorageUnavailableError:
+            seen = self.known()
+            if seen.storage_trouble is None:
+                raise
+        answer = needs(seen, self._now(), self._rules())
         self._known_since = {(one.kind, one.subject): one.since for one in answer if one.kind in _UNTIMED}
         return answer
 
+    def known(self) -> Seen:
+        """What this daemon knows of it without asking the database, which may be away."""
+        missing = self._current_catalogue.missing()
+        return Seen(
+            host=self._host,
+            storage_trouble=self._inspection.storage_trouble,
+            has_code=self._inspection.has_code,
+            ended_early=self.ended_early,
+            fork_server_ends=tuple(self._fork_server_ends),
+            unavailable=missing,
+            hints={name: self._inspection.hint_of_class(name) for name in missing},
+            held_back=self._inspection.held,
+            refused=self._refused(),
+            attempts=self.attempts.told(self._now()),
+            known_since=self._known_since,
+        )
+
     async def see(self) -> Seen:
-        """All that this daemon knows of it now."""
+        """All that this daemon knows of it now. Raises StorageUnavailableError."""
         now, queues = self._now(), self._queues()
 
         def read(reader: Reader) -> _Read:
@@ -104,30 +127,19 @@ class Needs:
         return self._seen(found, disks, queues)
 
     def _seen(self, found: _Read, disks: Mapping[str, str], queues: Mapping[str, int | None]) -> Seen:
-        missing = self._current_catalogue.missing()
-        return Seen(
-            host=self._host,
-            storage_trouble=self._inspection.storage_trouble,
-            has_code=self._inspection.has_code,
-            ended_early=self.ended_early,
-            fork_server_ends=tuple(self._fork_server_ends),
-            unavailable=missing,
-            hints={name: self._inspection.hint_of_class(name) for name in missing},
-            held_back=self._inspection.held,
+        return replace(
+            self.known(),
             crashed=found.stored.crashed,
             held=tuple(_held(found.stored.held, self._current_catalogue.try_catalogue())),
             runs=found.stored.runs,
             review=found.stored.review,
             errors=found.stored.errors,
             queues=tuple(self._queue(name, found) for name in sorted(queues)),
-            refused=self._refused(),
             failures=found.failures,
-            attempts=self.attempts.told(self._now()),
             skipped=found.stored.skipped,
             failed_in_row=found.stored.failed_in_row,
             disks=disks,
             peers=found.peers,
-            known_since=self._known_since,
         )
 
     def _queue(self, name: str, found: _Read) -> Queue:

@@ -51,6 +51,13 @@ def test_each_thing_that_keeps_somebody_from_being_told_is_found(
         ({"rules": {"slow": {"tell": ["page"]}}}, "rules.slow.tell must name targets"),
         ({"rules": {"own": {}}}, "rules.own must have when"),
         ({"rules": {"slow": {"when": "review"}}}, "is the kind of this name"),
+        (
+            {"rules": {"slow": {"schedule": "nightly"}}},
+            "slow cannot have schedule: slow takes job, least, times",
+        ),
+        ({"rules": {"disk": {"longer": "1h"}}}, "disk cannot have longer: disk takes no key"),
+        ({"rules": {"own": {"when": "review", "job": "a.B::page"}}}, "job must be a class"),
+        ({"rules": {"failure_rate": {"over": "2h"}}}, "over must be an hour at most"),
     ],
 )
 def test_what_means_nothing_is_refused(settings: dict[str, Any], wrong: str) -> None:
