@@ -133,7 +133,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """Jobs of a class that were given up for their crashes within a day, `since` then and up to `last_at`, with this."""
+    """Jobs of a class that were given up for their crashes within a day, `since` then until `last_at`; its words."""
 
     class_name: str
     jobs: int
