@@ -485,6 +485,8 @@ _WANTED = {
     "options.unique_key": f"a text of {_LENGTHS} characters is wanted",
     "options.key": f"a text of {_LENGTHS} characters is wanted",
     "options.host": "the name of a host is wanted that works from the daemon's database, and was seen within a day",
+    "options.traceparent": "the W3C's is wanted, of version, trace, span and flags in small hex digits, such as "
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "options.unique_while": "unfinished or pending is wanted, beside a unique key",
     "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
     "options.if_held": "return, refuse or replace is wanted, beside a unique key",
