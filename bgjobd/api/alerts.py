@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import AlertNotFoundError, InvalidParameterError
 from bgjob.words import INT_MAX
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
@@ -27,7 +27,7 @@ async def alerts(daemon: Daemon, given: schemas.Alerts, caller: Caller) -> JsonO
 
 async def acknowledge(daemon: Daemon, given: schemas.AlertId, caller: Caller) -> JsonObject:
     if not await daemon.record(AlertAcknowledged(given.id, caller.uid)):
-        raise InvalidParameterError(parameter="id")
+        raise AlertNotFoundError(id=given.id)
     say_who(daemon, f"that alert {given.id} is taken up was", caller)
     return {}
 
@@ -37,7 +37,8 @@ async def mute(daemon: Daemon, given: schemas.MuteAlerts, caller: Caller) -> Jso
         raise InvalidParameterError(parameter="rule")
     until = daemon.clock.now() + given.seconds
     await daemon.record(AlertsMuted(given.rule, until, caller.uid))
-    say_who(daemon, f"that alerts of {given.rule} are mute for {given.seconds:g} s was", caller)
+    are = f"mute for {given.seconds:g} s" if given.seconds else "told again"
+    say_who(daemon, f"that alerts of {given.rule} are {are} was", caller)
     daemon.alerts.wake()
     return {}
 

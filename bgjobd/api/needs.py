@@ -21,4 +21,10 @@ async def needs(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 def _told(need: Need) -> JsonObject:
-    return need._asdict() | {"since": to_text(need.since)}
+    return {
+        "kind": need.kind,
+        "subject": need.subject,
+        "since": to_text(need.since),
+        "sentence": need.sentence,
+        "hint": need.hint,
+    }

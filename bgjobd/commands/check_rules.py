@@ -67,7 +67,7 @@ def _seen(config: Config, catalogue: Catalogue | None, place: Place) -> Seen:
     with closing(Reader(place, is_patient=True)) as reader:
         queues = {*config.queues, *reader.queues()} - {BESIDE}
         read = needs.read(reader, queues, watches, now)
-    stored = needs.seen_in(read, config.hosts.name, queues, watches, now, catalogue)
+    stored = needs.seen_in(Seen(config.hosts.name), read, queues, watches, now, catalogue)
     disks = needs.full(dict(config.daemon.directories))
     if catalogue is None:
         return replace(stored, disks=disks)

@@ -32,7 +32,7 @@ from bgjobd.core.alerts import JOURNAL, Watch
 from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import MOST_CRASHES
-from bgjobd.core.needs import ASKED, USUAL, Kind
+from bgjobd.core.needs import ASKED, COUNTED_FOR, KEYS, OF_METHODS, USUAL, Kind
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 from bgjobd.host import container
@@ -604,16 +604,25 @@ class AlertRule(Section):
     tell: tuple[values.Text, ...] | None = None
     """Whom; none: it is only shown; else `alerts.tell`."""
 
-    def try_wrong(self, name: str) -> str | None:
-        """What makes it mean nothing as the rule of this name; None where it does mean something."""
-        is_kind = name in list(Kind)
-        if self.when is None and not is_kind:
-            return "must have when: the kind of what it looks for"
-        if is_kind and self.when not in (None, name):
-            return f"is the kind of this name, and cannot have when = {shown(self.when)}"
-        if Kind.NO_SUCCESS in (self.when, name) and None in (self.job, self.within):
-            return "must have job and within: of which jobs one is to complete, and within what time"
-        return None
+
+def _check_rule(name: str, rule: AlertRule) -> None:
+    """Raises ValueError where it means nothing, or less than was meant."""
+    is_kind = name in list(Kind)
+    if rule.when is None and not is_kind:
+        raise ValueError(f"rules.{name} must have when: the kind of what it looks for")
+    if is_kind and rule.when not in (None, name):
+        raise ValueError(f"rules.{name} is the kind of this name, and cannot have when = {shown(rule.when)}")
+    kind = Kind(name) if rule.when is None else rule.when
+    odd = sorted(rule.model_fields_set - {"when", "tell"} - KEYS[kind])
+    if odd:
+        has = ", ".join(sorted(KEYS[kind])) or "no key"
+        raise ValueError(f"rules.{name} cannot have {odd[0]}: {kind} takes {has}, beside tell")
+    if kind is Kind.NO_SUCCESS and None in (rule.job, rule.within):
+        raise ValueError(f"rules.{name} must have job and within: what is to complete, and within what time")
+    if rule.job is not None and "::" in rule.job and kind not in OF_METHODS:
+        raise ValueError(f"rules.{name}.job must be a class, for {kind} knows no methods")
+    if rule.over is not None and rule.over > COUNTED_FOR:
+        raise ValueError(f"rules.{name}.over must be an hour at most: for so long it is counted")
 
 
 class Alerts(Section):
@@ -636,9 +645,7 @@ class Alerts(Section):
     def _agrees(self) -> Self:
         known = {JOURNAL, *self.targets}
         for name, rule in self.rules.items():
-            wrong = rule.try_wrong(name)
-            if wrong is not None:
-                raise ValueError(f"rules.{name} {wrong}")
+            _check_rule(name, rule)
         for place, told in [
             ("tell", self.tell),
             *((f"rules.{n}.tell", r.tell or ()) for n, r in self.rules.items()),
@@ -657,8 +664,8 @@ class Alerts(Section):
 
     @property
     def needs_notice(self) -> bool:
-        """Whether some target is told by a job of ours."""
-        return self.is_on and any(target.job is None for target in self.targets.values())
+        """Whether some target is told by a job of ours, be it a test alone."""
+        return any(target.job is None for target in self.targets.values())
 
     @property
     def watches(self) -> tuple[Watch, ...]:

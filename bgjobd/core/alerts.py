@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from bgjobd.core.needs import BEYOND, BY_ERROR, DAY, Kind, Need, Rule, Seen, awaits_since, found
+from bgjobd.core.expectation import slow_after
+from bgjobd.core.needs import BY_ERROR, DAY, Kind, Need, Rule, Seen, awaits_since, found
 
 JOURNAL: Final = "journal"
 """The target that is always there."""
@@ -28,11 +29,11 @@ DIRECT: Final = frozenset({Kind.STORAGE, Kind.DAEMON})
 
 OF_HOST: Final = frozenset(
     {
-        *(Kind.STORAGE, Kind.NO_CODE, Kind.DAEMON, Kind.UNAVAILABLE, Kind.PAUSED, Kind.OLDEST_PENDING),
-        *(Kind.REFUSED, Kind.DISK, Kind.FAILURE_RATE),
+        *(Kind.STORAGE, Kind.NO_CODE, Kind.DAEMON, Kind.UNAVAILABLE, Kind.QUARANTINED, Kind.PAUSED),
+        *(Kind.OLDEST_PENDING, Kind.REFUSED, Kind.DISK, Kind.FAILURE_RATE),
     }
 )
-"""What a host sees of itself, its configuration, or its own attempts."""
+"""What a host sees of itself, its code, its configuration, or its own attempts."""
 
 _MOMENT: Final = 0.1
 """Seconds that an instant is looked at later than it comes, so that it has come."""
@@ -138,10 +139,12 @@ def loads(
 
 
 def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
-    """What the rules find; of one error one of them alone, the first, which is the narrowest."""
+    """What the rules find; of one error one of them alone: a new one goes before one that fails jobs, and who asks for
+    a class before who asks for all.
+    """
     errors: set[str] = set()
     answer = []
-    for watch in watches:
+    for watch in sorted(watches, key=_breadth):
         for need in found(seen, now, watch.rule):
             if watch.rule.kind in BY_ERROR and need.subject in errors:
                 continue
@@ -149,6 +152,13 @@ def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
                 errors.add(need.subject)
             answer.append(Raised(watch.name, need))
     return answer
+
+
+def _breadth(watch: Watch) -> tuple[int, bool]:
+    return _ORDER[watch.rule.kind], watch.rule.job is None
+
+
+_ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 
 def compare(
@@ -254,7 +264,7 @@ def _changes(rule: Rule, seen: Seen, now: float) -> Iterator[float]:
                         queue.oldest_due + max(rule.longer, rule.times * (queue.usual_wait or 0.0)) + _MOMENT
                     )
         case Kind.SLOW:
-            yield from (run.started_at + rule.times * run.p95 + BEYOND + _MOMENT for run in seen.runs)
+            yield from (run.started_at + slow_after(run.p95, rule.times) + _MOMENT for run in seen.runs)
         case Kind.HOST:
             living = (peer for peer in seen.peers if not (peer.has_left or peer.is_lost))
             yield from (peer.seen_at + rule.longer + _MOMENT for peer in living)
@@ -264,6 +274,11 @@ def _changes(rule: Rule, seen: Seen, now: float) -> Iterator[float]:
             yield from (one.last_at + DAY + _MOMENT for one in seen.failures)
         case Kind.NO_SUCCESS:
             yield awaits_since(seen, rule, now) + rule.within + _MOMENT
+        case Kind.QUARANTINED:
+            yield from (one.last_at + DAY + _MOMENT for one in seen.crashed)
+        case Kind.FAILURE_RATE:
+            ended = (minute for minutes in seen.attempts.values() for minute in minutes)
+            yield from (minute.at + rule.over + _MOMENT for minute in ended)
         case Kind.MISSED:
             yield from (one.at + DAY + _MOMENT for one in seen.skipped)
         case Kind.DAEMON:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
+from struct import Struct
 from typing import Final
 
 COUNTS: Final = 64
@@ -14,8 +15,8 @@ _ONE: Final = 256
 """What a value counts at first: so often can it be halved before it is forgotten."""
 
 _FULL: Final = 128 * _ONE
-_SIZE: Final = 2
-"""Bytes of a count as it is stored."""
+_STORED: Final = Struct(f"<{COUNTS}H")
+"""Counts as they are stored: numbers of two bytes, the least significant first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,15 @@ class Digest:
     # Stored
 
     def to_bytes(self) -> bytes:
-        """All but `halvings`, as 64 numbers of two bytes, the least significant first."""
-        return b"".join([count.to_bytes(_SIZE, "little") for count in self._counts])
+        """All but `halvings`, in 128 bytes."""
+        return _STORED.pack(*self._counts)
 
     @classmethod
     def of(cls, stored: bytes, scale: Scale) -> Digest:
         """What to_bytes() has made; an empty one of anything else."""
         made = cls(scale)
-        if len(stored) == _SIZE * COUNTS:
-            each = range(0, len(stored), _SIZE)
-            counts = [int.from_bytes(stored[place : place + _SIZE], "little") for place in each]
+        if len(stored) == _STORED.size:
+            counts = list(_STORED.unpack(stored))
             if sum(counts) < 2 * _FULL:  # what two full ones come to
                 made._counts, made._total = counts, sum(counts)
         return made

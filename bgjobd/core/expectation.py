@@ -17,8 +17,8 @@ OTHER: Final = "(other)"
 """What no class or method can be called."""
 
 SLOW_TIMES: Final = 3.0
-SLOW_AND: Final = 10.0
-"""So many times the p95, and so many seconds more, is no longer as usual."""
+_SLOW_AND: Final = 10.0
+"""So many times the p95, and so many seconds more, is no longer as usual: of 20 ms three times as much is nothing."""
 
 _LEAST_PROGRESS: Final = 0.05
 _LEAST_TOLD: Final = 2
@@ -78,7 +78,12 @@ def try_expected(
 
 def is_slow(elapsed: float, p95: float, times: float = SLOW_TIMES) -> bool:
     """Whether that is longer than so many times what 95 of 100 take, by more than a moment."""
-    return elapsed > times * p95 + SLOW_AND
+    return elapsed > slow_after(p95, times)
+
+
+def slow_after(p95: float, times: float = SLOW_TIMES) -> float:
+    """After how many seconds an attempt is slow."""
+    return times * p95 + _SLOW_AND
 
 
 def _by_others(elapsed: float, seconds: Digest) -> float | None:

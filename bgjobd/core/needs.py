@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bgjob.amounts import about_text, span_text
+from bgjobd.core.expectation import SLOW_TIMES, is_slow, slow_after
 from bgjobd.core.peers import Peer
-from bgjobd.core.sentences import clock, moment, short
+from bgjobd.core.sentences import clock, counted, moment, short
 from bgjobd.core.trials import UNTRIED
 
 MOST: Final = 100
@@ -26,8 +27,6 @@ _IN: Final = 600.0
 
 _AFTER_END: Final = 3600.0
 DAY: Final = 86_400.0
-BEYOND: Final = 10.0
-"""Seconds that a job has to run longer than its method's usual times: of 20 ms three times as much is nothing."""
 
 _TOLD_ONE_BY_ONE: Final = 5
 """Schedules that are refused: there may be many, for one reason."""
@@ -65,6 +64,29 @@ ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE, Kind.NO_SUCCESS})
 
 BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
 """Those that are about an error, of which one is found at a time."""
+KEYS: Final[Mapping[Kind, frozenset[str]]] = MappingProxyType(
+    {kind: frozenset[str]() for kind in Kind}
+    | dict.fromkeys(
+        (Kind.UNAVAILABLE, Kind.QUARANTINED, Kind.REVIEW, Kind.NEW_ERROR, Kind.FAILED), frozenset({"job"})
+    )
+    | dict.fromkeys((Kind.REFUSED, Kind.MISSED), frozenset({"schedule"}))
+    | {
+        Kind.PAUSED: frozenset({"queue"}),
+        Kind.OLDEST_PENDING: frozenset({"queue", "longer", "times"}),
+        Kind.SLOW: frozenset({"job", "times", "least"}),
+        Kind.SCHEDULE_FAILS: frozenset({"schedule", "last"}),
+        Kind.HOST: frozenset({"longer"}),
+        Kind.FAILURE_RATE: frozenset({"job", "over", "above", "least"}),
+        Kind.NO_SUCCESS: frozenset({"job", "within"}),
+    }
+)
+"""What of a rule means something to each kind."""
+
+OF_METHODS: Final = frozenset({Kind.SLOW, Kind.NO_SUCCESS})
+"""The kinds to which a method of the `job` means something."""
+
+COUNTED_FOR: Final = 3600.0
+"""Seconds for which it is counted how attempts end: the longest `over` of a rule."""
 
 
 class Need(NamedTuple):
@@ -119,11 +141,12 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """Jobs of a class that were given up for their crashes within a day, the last one's words."""
+    """Jobs of a class that were given up for their crashes within a day, `since` then until `last_at`; its words."""
 
     class_name: str
     jobs: int
     since: float
+    last_at: float
     message: str
 
 
@@ -339,8 +362,9 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             )
     for crashed in seen.crashed:
         if rule.is_of(crashed.class_name) and crashed.class_name not in held:
-            many = "1 job was" if crashed.jobs == 1 else f"{crashed.jobs:,} jobs were"
-            sentence = f"{many} given up of {crashed.class_name}: {short(crashed.message)}"
+            were = "was" if crashed.jobs == 1 else "were"
+            jobs = f"{counted(crashed.jobs, 'job')} {were} given up"
+            sentence = f"{jobs} of {crashed.class_name}: {short(crashed.message)}"
             yield _Found(crashed.class_name, sentence, "mend it, then `bgjob retry`", crashed.since)
 
 
@@ -355,9 +379,9 @@ def _next_trial(held: HeldClass, now: float) -> str:
 def _review(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for one in seen.review:
         if rule.is_of(one.class_name):
-            jobs, they = ("1 job", "it") if one.jobs == 1 else (f"{one.jobs:,} jobs", "they")
-            is_are, more = "is" if one.jobs == 1 else "are", " or more" if one.is_more else ""
-            sentence = f"{jobs}{more} of {one.class_name} {is_are} for review: nobody knows what {they} did"
+            is_are, they = ("is", "it") if one.jobs == 1 else ("are", "they")
+            jobs = f"{counted(one.jobs, 'job')}{' or more' if one.is_more else ''}"
+            sentence = f"{jobs} of {one.class_name} {is_are} for review: nobody knows what {they} did"
             yield _Found(one.class_name, sentence, "`bgjob list --status review`", one.since, one.jobs)
 
 
@@ -366,8 +390,8 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         if not rule.is_of(one.class_name):
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"
-        failed = "no job" if one.failed == 0 else "1 job" if one.failed == 1 else f"{one.failed:,} jobs"
-        attempts = "1 attempt" if one.attempts == 1 else f"{one.attempts:,} attempts"
+        failed = counted(one.failed, "job") if one.failed else "no job"
+        attempts = counted(one.attempts, "attempt")
         sentence = f"{short(one.title)} {age}: {failed} failed by it, {attempts} ended"
         hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
@@ -401,8 +425,9 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     slowest: dict[tuple[str, str], list[Run]] = {}
     for run in seen.runs:
         is_known = run.runs >= rule.least and run.p95 > 0
-        is_slow = is_known and now - run.started_at > rule.times * run.p95 + BEYOND
-        if is_slow and rule.is_of(run.class_name, run.method_name):
+        if not (is_known and is_slow(now - run.started_at, run.p95, rule.times)):
+            continue
+        if rule.is_of(run.class_name, run.method_name):
             slowest.setdefault((run.class_name, run.method_name), []).append(run)
     for (class_name, method_name), runs in slowest.items():
         first = min(runs, key=lambda run: run.started_at)
@@ -410,7 +435,7 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         sentence = f"job {first.job_id} of {class_name}::{method_name} has run for {about_text(took)}"
         sentence += f", {took / first.p95:.0f} times as long as 95 of 100"
         sentence += f", and {others:,} more" if others else ""
-        since = first.started_at + rule.times * first.p95 + BEYOND
+        since = first.started_at + slow_after(first.p95, rule.times)
         yield _Found(
             f"{class_name}::{method_name}", sentence, f"`bgjob stack {first.job_id}` says where it is", since
         )
@@ -455,8 +480,7 @@ def _disk(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
 def _failed(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for one in seen.failures:
         if rule.is_of(one.class_name) and one.failed and now - one.last_at <= DAY:
-            jobs = "1 job" if one.failed == 1 else f"{one.failed:,} jobs"
-            sentence = f"{jobs} failed by {short(one.title)}"
+            sentence = f"{counted(one.failed, 'job')} failed by {short(one.title)}"
             hint = f"`bgjob errors {one.id}` has all of it"
             yield _Found(str(one.id), sentence, hint, one.last_at, one.failed)
 
@@ -519,7 +543,7 @@ USUAL: Final[Mapping[Kind, Rule]] = MappingProxyType(
     {kind: Rule(kind) for kind in Kind}
     | {
         Kind.OLDEST_PENDING: Rule(Kind.OLDEST_PENDING, longer=600.0, times=3.0),
-        Kind.SLOW: Rule(Kind.SLOW, times=3.0, least=20),
+        Kind.SLOW: Rule(Kind.SLOW, times=SLOW_TIMES, least=20),
         Kind.SCHEDULE_FAILS: Rule(Kind.SCHEDULE_FAILS, last=3),
         Kind.HOST: Rule(Kind.HOST, longer=60.0),
         Kind.FAILURE_RATE: Rule(Kind.FAILURE_RATE, over=900.0, above=0.2, least=20),

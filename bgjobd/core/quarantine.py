@@ -17,7 +17,7 @@ from typing import Final
 from bgjob.amounts import relative_text
 from bgjob.words import QUARANTINED, Outcome
 from bgjobd.core.job import Ending
-from bgjobd.core.sentences import as_word, clock
+from bgjobd.core.sentences import as_word, clock, counted
 from bgjobd.core.trials import pause_before_trial
 
 MOST_OF_CLASS: Final = 10
@@ -183,8 +183,7 @@ def _words(before: ClassHold, end: ClassEnd) -> str:
 
 
 def _message(hold: ClassHold, words: str) -> str:
-    attempts = "1 attempt" if hold.crashes == 1 else f"{hold.crashes} attempts"
-    jobs = "1 job" if len(hold.jobs) == 1 else f"{len(hold.jobs)} jobs"
+    attempts, jobs = counted(hold.crashes, "attempt"), counted(len(hold.jobs), "job")
     return f"{attempts} of {jobs}{_IN_A_ROW} {words}{_WITH_CODE} {hold.code_version or 'that is not known'}"
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -64,9 +65,10 @@ class Alerts:
         self._woken = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._looked_at = -HOUR
-        self._is_awaited = False
-        self._refused: dict[str, str] = {}
+        self._is_awaited = self._was_on = False
+        self._refused: dict[str, RequestError] = {}
         self._direct: dict[tuple[str, str], Alert] = {}
+        self._mutes: Mapping[str, float] = {}
         self._trouble: str | None = None
 
     @property
@@ -103,7 +105,7 @@ class Alerts:
 
     def wake(self) -> None:
         """Something may need somebody: looked at now, or as soon as so much time has gone since the last look."""
-        if not self._is_awaited and self.is_on:
+        if not self._is_awaited and (self.is_on or self._was_on):
             self._is_awaited = True
             gather = self._config().alerts.gather
             self._arm(max(0.0, self._looked_at + gather - self._loop.time()))
@@ -130,13 +132,15 @@ class Alerts:
     async def _look(self) -> float | None:
         """Store and tell what there is to; when to look again."""
         config = self._config()
-        if not config.alerts.is_on:
+        self._was_on = config.alerts.is_on
+        if not self._was_on:
+            await self._close_all(config)
             return None
+        await self._tell_directly(config)
         seen = _without_ours(await self._needs.see())
         now, watches = self._now(), _telling(config)
-        found = alerts.raised(watches, seen, now)
-        self._tell_directly([one for one in found if one.need.kind in DIRECT], now)
-        item = self._item(config, [one for one in found if one.need.kind not in DIRECT], seen, now)
+        found = alerts.raised([one for one in watches if one.rule.kind not in DIRECT], seen, now)
+        item = self._item(config, found, seen, now)
         is_owed, next_at = await self._read(lambda reader: reader.is_owed(item, now))
         if is_owed:
             told: AlertsTold = await self._record(item)
@@ -146,13 +150,22 @@ class Alerts:
         times = [at for at in (next_at, alerts.next_change(watches, seen, now)) if at is not None]
         return min(times, default=None)
 
+    async def _close_all(self, config: Config) -> None:
+        """Where nobody is told any more nothing stays open, but what another host that lives looks after."""
+        now = self._now()
+        peers = await self._read(lambda reader: reader.peers())
+        item = self._item(config, [], Seen(config.hosts.name, peers=peers), now)
+        is_owed, _ = await self._read(lambda reader: reader.is_owed(item, now))
+        if is_owed:
+            await self._record(item)
+
     def _item(self, config: Config, found: Sequence[Raised], seen: Seen, now: float) -> AlertsLooked:
         own, kept = config.alerts, config.retention.failed
         living = {peer.name for peer in seen.peers if peer.lives(now)}
         return AlertsLooked(
             found=tuple(found),
             rules={watch.name: watch.tell for watch in _telling(config)},
-            tellers=self._tellers(config),
+            tellers=self._tellers(config) if own.is_on else {},
             settings=Settings(own.quiet, own.gather, own.most),
             host=config.hosts.name,
             uid=os.geteuid(),
@@ -165,7 +178,7 @@ class Alerts:
         """Say where the job of one is refused, and was not."""
         found, refused = tellers(config, self._current_catalogue.try_catalogue())
         for name, why in refused.items():
-            if self._refused.get(name) != why:
+            if str(self._refused.get(name)) != str(why):
                 self._say(
                     EntryType.FAILURE, f"alerts cannot be told to {name}, for its job is refused: {why}"
                 )
@@ -195,21 +208,30 @@ class Alerts:
 
     # What no job can tell
 
-    def _tell_directly(self, found: Sequence[Raised], now: float) -> None:
-        """Tell by itself what is new, and what is over."""
-        own = self._config().alerts
-        by_rule = {watch.name: watch.tell for watch in own.watches}
+    async def _tell_directly(self, config: Config) -> None:
+        """Tell by itself what is new, and what is over, though the database may be away."""
+        now = self._now()
+        with suppress(Exception):  # however the file cannot be read, what was known of it holds
+            self._mutes = await self._read(lambda reader: reader.mutes(now))
+        watches = [one for one in _telling(config) if one.rule.kind in DIRECT]
+        by_rule = {watch.name: watch.tell for watch in watches}
+        found = alerts.raised(watches, self._needs.known(), now)
         wanted = {(one.rule, one.need.subject): one for one in found}
         for key, one in wanted.items():
             before = self._direct.get(key)
-            is_quiet = before is not None and (before.is_open or now - (before.told_at or 0.0) < own.quiet)
-            if not is_quiet:
+            is_quiet = before is not None and (
+                before.is_open or now - (before.told_at or 0.0) < config.alerts.quiet
+            )
+            if not (is_quiet or self._is_mute(one.rule, now)):
                 self._direct[key] = _made(one, now)
                 self._tell_now(self._direct[key], by_rule[one.rule])
         for key, alert in list(self._direct.items()):
-            if alert.is_open and key not in wanted:
+            if alert.is_open and key not in wanted and not self._is_mute(alert.rule, now):
                 self._direct[key] = replace(alert, cleared_at=now)
                 self._tell_now(self._direct[key], by_rule.get(alert.rule, ()))
+
+    def _is_mute(self, rule: str, now: float) -> bool:
+        return self._mutes.get(rule, now) > now
 
     def _tell_now(self, alert: Alert, targets: Collection[str]) -> None:
         config = self._config()
@@ -224,13 +246,19 @@ class Alerts:
     # What is asked
 
     async def test(self, rule: str | None) -> tuple[int, ...] | None:
-        """Have a marked notice told by all targets of a rule, or all there are; the jobs' ids, None of no rule."""
+        """Have a marked notice told by all targets of a rule, or all there are; the jobs' ids, None of no rule.
+
+        Raises why the job of one is refused, before any is told.
+        """
         config = self._config()
         by_rule = {watch.name: watch.tell for watch in config.alerts.watches}
         if rule is not None and rule not in by_rule:
             return None
         names = config.alerts.targets if rule is None else by_rule[rule]
         found = self._tellers(config)
+        for name in names:
+            if name in self._refused:
+                raise self._refused[name]
         wanted = {name: found[name] for name in names if name in found}
         now = self._now()
         alert = Alert(

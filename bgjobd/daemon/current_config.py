@@ -54,7 +54,7 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
     stored_queues = set(stored_queues)
     left = () if config.host is not None else stored_queues
     queues = {name: Queue() for name in left if name != BESIDE} | config.queues
-    if config.alerts.is_on or BESIDE in stored_queues:
+    if config.alerts.is_on or config.alerts.targets or BESIDE in stored_queues:
         queues |= {BESIDE: Queue(slots=1)}
     everywhere = _everywhere(queues), _everywhere(config.approved)
     of_queues, of_classes = everywhere if config.host is None else ({}, {})  # which one host has all of

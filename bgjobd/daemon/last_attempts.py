@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bgjob.words import Outcome
-from bgjobd.core.needs import Minute
+from bgjobd.core.needs import COUNTED_FOR, Minute
 from bgjobd.store.committed import EndedAttempt
 
-_MINUTES: Final = 60
+_MINUTES: Final = int(COUNTED_FOR // 60)
 _MOST_CLASSES: Final = 500
 _GOOD: Final = frozenset({Outcome.COMPLETED, Outcome.SNOOZED, Outcome.SUSPENDED, Outcome.CANCELLED})
 
@@ -38,5 +38,7 @@ class LastAttempts:
     def told(self, now: float) -> Mapping[str, tuple[Minute, ...]]:
         """By class, the oldest minute first."""
         return {
-            name: tuple(minutes) for name, minutes in self._by_class.items() if minutes[-1].at > now - 3600.0
+            name: tuple(minutes)
+            for name, minutes in self._by_class.items()
+            if minutes[-1].at > now - COUNTED_FOR
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Load, Watch
 from bgjobd.core.needs import ASKED, FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
@@ -56,17 +57,17 @@ def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], no
 
 
 def seen_in(
+    known: Seen,
     found: Read,
-    host: str,
     queues: Iterable[str],
     watches: Iterable[Watch],
     now: float,
     catalogue: Catalogue | None = None,
     usual_wait: Callable[[str], float | None] = lambda queue: None,
 ) -> Seen:
-    """What the file tells by itself, to a daemon with this catalogue."""
-    return Seen(
-        host=host,
+    """What is known without the file, and what that tells by itself, to a daemon with this catalogue."""
+    return replace(
+        known,
         crashed=found.stored.crashed,
         held=tuple(_held(found.stored.held, catalogue)),
         runs=found.stored.runs,
@@ -124,22 +125,22 @@ class Needs:
 
     async def look(self) -> list[Need]:
         """All that needs somebody now."""
-        seen, now = await self.see(), self._now()
+        try:
+            seen = await self.see()
+        except StorageUnavailableError:
+            seen = self.known()
+            if seen.storage_trouble is None:
+                raise
         asked = [watch.rule for watch in self._watches() if watch.rule.kind in ASKED]
-        answer = needs(seen, now, self._rules(), asked)
+        answer = needs(seen, self._now(), self._rules(), asked)
         self._known_since = {(one.kind, one.subject): one.since for one in answer if one.kind in _UNTIMED}
         return answer
 
-    async def see(self) -> Seen:
-        """All that this daemon knows of it now."""
-        now, queues, watches = self._now(), self._queues(), tuple(self._watches())
-        found = await self._readers.read(lambda reader: read(reader, queues, watches, now))
-        disks = await self._readers.ask(full, dict(self._directories()))
-        catalogue = self._current_catalogue.try_catalogue()
-        stored = seen_in(found, self._host, queues, watches, now, catalogue, self._counters.usual_wait)
+    def known(self) -> Seen:
+        """What this daemon knows of it without asking the database, which may be away."""
         missing = self._current_catalogue.missing()
-        return replace(
-            stored,
+        return Seen(
+            host=self._host,
             storage_trouble=self._inspection.storage_trouble,
             has_code=self._inspection.has_code,
             ended_early=self.ended_early,
@@ -149,9 +150,16 @@ class Needs:
             held_back=self._inspection.held,
             refused=self._refused(),
             attempts=self.attempts.told(self._now()),
-            disks=disks,
             known_since=self._known_since,
         )
+
+    async def see(self) -> Seen:
+        """All that this daemon knows of it now. Raises StorageUnavailableError."""
+        now, queues, watches = self._now(), self._queues(), tuple(self._watches())
+        found = await self._readers.read(lambda reader: read(reader, queues, watches, now))
+        known = replace(self.known(), disks=await self._readers.ask(full, dict(self._directories())))
+        catalogue = self._current_catalogue.try_catalogue()
+        return seen_in(known, found, queues, watches, now, catalogue, self._counters.usual_wait)
 
 
 def full(directories: Mapping[str, Path]) -> dict[str, str]:

@@ -17,14 +17,15 @@ _TIMEOUT: Final = 60.0
 """Seconds for an attempt of ours; a job of the configuration has its class's."""
 
 
-def tellers(config: Config, catalogue: Catalogue | None) -> tuple[dict[str, Teller], dict[str, str]]:
+def tellers(config: Config, catalogue: Catalogue | None) -> tuple[dict[str, Teller], dict[str, RequestError]]:
     """By target; and why the jobs of some are refused."""
-    found, refused = {}, {}
+    found: dict[str, Teller] = {}
+    refused: dict[str, RequestError] = {}
     for name, target in config.alerts.targets.items():
         try:
             found[name] = _teller(target, catalogue)
         except RequestError as refusal:
-            found[name], refused[name] = Teller({}), str(refusal)
+            found[name], refused[name] = Teller({}), refusal
     return found, refused
 
 

@@ -41,8 +41,8 @@ from bgjobd.core.retry import delay_before_start
 from bgjobd.core.taking import mentions, taken
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import hooks, noting, uniques
-from bgjobd.store.batch import Batch, Met, Overlay, Ran
-from bgjobd.store.committed import EndedAttempt
+from bgjobd.store.batch import Batch, Met, Overlay
+from bgjobd.store.committed import EndedAttempt, Ran
 from bgjobd.store.items import JobsChanged, Submitter
 from bgjobd.store.rows import (
     carried_row,
@@ -74,11 +74,9 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
         if fact.ending.crash is not None or overlay.batch.counts_ends:
-            overlay.class_ends.append(_of_class(before, fact))
+            overlay.class_ends += (_of_class(before, fact),)
         if fact.ending.outcome is not Outcome.COMPLETED:
             _meet_error(before, fact, after, overlay)
-        elif fact.seconds is not None:
-            overlay.ran.append(_ran(before, fact, fact.seconds))
         if fact.ending.wait is not None and after.status is Status.PENDING:
             after = _open_wait(after, fact, fact.ending.wait, overlay)
         if fact.ending.throttles is not None and after.status is Status.PENDING:
@@ -114,12 +112,6 @@ def _of_class(job: Job, fact: AttemptEnded) -> ClassEnd:
     ending = fact.ending
     told = says(ending, job.crashes)
     return ClassEnd(job.class_name, job.id, fact.number, ending.outcome, told, crash=ending.crash or "")
-
-
-def _ran(job: Job, fact: AttemptEnded, seconds: float) -> Ran:
-    """Memory that the kernel has counted another way, as where it killed for that, is not known."""
-    memory = None if fact.usage is None or fact.oom_kills else fact.usage.max_rss
-    return Ran(job.call.class_name, job.call.method_name, job.id, fact.number, seconds, memory)
 
 
 def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Job:
@@ -275,7 +267,16 @@ def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAtte
         fact.ending.outcome,
         max(0.0, ended_at - started_at),  # the clock may have been set back
         is_retried=after.status is Status.PENDING and fact.ending.spends_retry,
+        ran=_ran(before, fact, fact.seconds),
     )
+
+
+def _ran(job: Job, fact: AttemptEnded, seconds: float | None) -> Ran | None:
+    """Memory that the kernel has counted another way, as where it killed for that, is not known."""
+    if seconds is None or fact.ending.outcome is not Outcome.COMPLETED:
+        return None
+    memory = None if fact.usage is None or fact.oom_kills else fact.usage.max_rss
+    return Ran(job.call.class_name, job.call.method_name, job.id, fact.number, seconds, memory)
 
 
 # Changes

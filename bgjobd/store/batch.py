@@ -87,19 +87,6 @@ class Met(NamedTuple):
     has_failed: bool
 
 
-class Ran(NamedTuple):
-    """An attempt that completed: how many seconds it took by a clock that nobody sets, and bytes of memory, where that
-    is known.
-    """
-
-    class_name: str
-    method_name: str
-    job_id: int
-    number: int
-    seconds: float
-    memory: int | None
-
-
 Cut = tuple[int, str]
 """A job, and the step of this name before which what it has finished ends."""
 
@@ -147,7 +134,7 @@ class Gathered:
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
     `settled` are jobs that a person says have failed; `errors` what has ended attempts, not written yet; `class_ends`
-    what else bears on whether their classes are held; `ran` are those that completed.
+    what else bears on whether their classes are held, which mostly is nothing.
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
@@ -182,8 +169,7 @@ class Gathered:
     valued: dict[AttemptKey, int] = field(default_factory=dict)
     kept_values: dict[int, Kept] = field(default_factory=dict)
     errors: list[Met] = field(default_factory=list)
-    class_ends: list[ClassEnd] = field(default_factory=list)
-    ran: list[Ran] = field(default_factory=list)
+    class_ends: tuple[ClassEnd, ...] = ()
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -346,8 +332,6 @@ class Batch(Gathered):
         if overlay.class_ends:
             self.class_ends += overlay.class_ends
             self.counts_ends = True
-        if overlay.ran:
-            self.ran += overlay.ran
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 

@@ -5,7 +5,7 @@ transaction has it. Of an attempt that ends well nothing is asked, as long as no
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -70,7 +70,7 @@ def from_rows(rows: Sequence[Sequence[Any]]) -> dict[str, ClassHold]:
 
 def settle(execute: Execute, batch: Batch, code_version: str | None) -> None:
     """Count the ends of this transaction, by the code in force; what crashed with other code is forgotten."""
-    ends, batch.class_ends = batch.class_ends, []
+    ends, batch.class_ends = batch.class_ends, ()
     names = {end.class_name for end in ends if end.says is Says.CRASHES} | batch.class_holds.keys()
     wanted = [end for end in ends if end.class_name in names and end.says is not Says.NOTHING]
     if wanted:
@@ -196,7 +196,7 @@ def bound(execute: Execute, batch: Batch) -> None:
     _move_trials(execute, batch, lambda at: min(at, batch.now + LONGEST_PAUSE))
 
 
-def _move_trials(execute: Execute, batch: Batch, moved: Any) -> None:
+def _move_trials(execute: Execute, batch: Batch, moved: Callable[[float], float]) -> None:
     for name, hold in sorted(batch.class_holds.items()):
         if hold.next_try_at is not None:
             after = replace(hold, next_try_at=moved(hold.next_try_at))

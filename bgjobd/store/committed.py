@@ -149,13 +149,30 @@ class Late(NamedTuple):
     """What an attempt has told came when others had settled it: nothing follows from that."""
 
 
+class Ran(NamedTuple):
+    """An attempt that completed: how many seconds it took by a clock that nobody sets, and bytes of memory, where that
+    is known.
+    """
+
+    class_name: str
+    method_name: str
+    job_id: int
+    number: int
+    seconds: float
+    memory: int | None
+
+
 class EndedAttempt(NamedTuple):
-    """An attempt that is over, `seconds` after it got its slot; `is_retried`: its job has spent a retry on another."""
+    """An attempt that is over, `seconds` after it got its slot; `is_retried`: its job has spent a retry on another.
+
+    It `ran` where it completed, and its process told for how long.
+    """
 
     class_name: str
     outcome: Outcome
     seconds: float
     is_retried: bool
+    ran: Ran | None = None
 
 
 class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make

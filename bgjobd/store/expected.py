@@ -56,10 +56,10 @@ def _told(row: JsonObject, usual: dict[tuple[str, str], Usual], now: float) -> J
 def as_json(expected: Expectation) -> JsonObject:
     """The same as the socket has it: to the millisecond, as times are."""
     told: JsonObject = asdict(expected)
-    return told | {name: None if told[name] is None else round(told[name], 3) for name in _SECONDS}
+    return told | {name: None if told[name] is None else round(told[name], 3) for name in _ROUNDED}
 
 
-_SECONDS: Final = ("p50", "p95", "left", "times")
+_ROUNDED: Final = ("p50", "p95", "left", "times")
 
 
 def _expected(

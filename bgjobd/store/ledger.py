@@ -222,7 +222,8 @@ class Ledger:
                 gate.settle()
                 adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
-                told = self._gathering.write(self._execute, self._executemany, batch.ran, now, lanes.awaited)
+                ran = [end.ran for end in batch.attempts if end.ran is not None]
+                told = self._gathering.write(self._execute, self._executemany, ran, now, lanes.awaited)
                 first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:
@@ -244,7 +245,7 @@ class Ledger:
                 raise LostUpdateError(*_expected(_rows_of(self._written, Kind.CHANGED_JOB))) from error
             raise
         batch.holds.keep(now)
-        self._gathering.take(batch.ran, now, told)
+        self._gathering.take(ran, now, told)
         self._known = after
         return made(first_entry())
 

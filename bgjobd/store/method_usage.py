@@ -12,7 +12,7 @@ from typing import Final
 from bgjobd.core.digest import BYTES, SECONDS, Digest
 from bgjobd.core.expectation import MOST_METHODS, OTHER, Usual
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.batch import Ran
+from bgjobd.store.committed import Ran
 from bgjobd.store.items import UsageTrimming
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute

@@ -103,8 +103,9 @@ def _crashed(connection: Connection, now: float) -> tuple[Crashed, ...]:
     found: dict[str, Crashed] = {}
     for name, at, error in connection.execute(CRASHED, given).fetchall():
         if (error or "").startswith(QUARANTINED):
-            newest = found.get(name) or Crashed(name, 0, 0.0, error)
-            found[name] = replace(newest, jobs=newest.jobs + 1, since=from_text(at))
+            since = from_text(at)
+            newest = found.get(name) or Crashed(name, 0, since, since, error)
+            found[name] = replace(newest, jobs=newest.jobs + 1, since=since)
     return tuple(found.values())
 
 

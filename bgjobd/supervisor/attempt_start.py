@@ -77,7 +77,7 @@ class AttemptStart:
 
 
 def order(
-    claim: Claim, sensitive: frozenset[str], database_id: str, now: float = 0.0, near: float = 0.0
+    claim: Claim, sensitive: frozenset[str], database_id: str, now: float, near: float
 ) -> dict[str, Any]:
     """What the fork server is asked; `sensitive` are the names that are secrets by now, the job knows those of when it
     was submitted. What starts no more than `near` seconds after that goes on with its trace.

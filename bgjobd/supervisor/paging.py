@@ -33,19 +33,23 @@ async def run(
         )
         return
     pids.add(process.pid)
+    is_late = False
     try:
         async with asyncio.timeout(_PATIENCE):
             await end_of(process)
     except TimeoutError:
+        is_late = True
         process.kill()
         await end_of(process)
     finally:
         pids.discard(process.pid)
     if process.returncode != 0:
-        ended = (
-            f"ended with {process.returncode}" if process.returncode >= 0 else f"took over {_PATIENCE:g} s"
-        )
+        ended = f"was killed, for it took over {_PATIENCE:g} s" if is_late else _ended(process.returncode)
         say(EntryType.FAILURE, f"{command[0]}, which is to tell of an alert, {ended}")
+
+
+def _ended(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def _started(command: Sequence[str], notice: Mapping[str, Any]) -> subprocess.Popen[bytes]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from email.message import EmailMessage
 from typing import Any
 
+from bgjob.text import one_line
+
 _PATIENCE = 30.0
 """Seconds that a program, or a mail server, may take."""
 
@@ -34,7 +36,7 @@ def letter(sender: str | None, to: Sequence[str], notice: Mapping[str, Any]) -> 
     message["From"] = sender or f"bgjobd@{socket.gethostname() or 'localhost'}"
     message["To"] = ", ".join(to)
     what = "over: " if notice["cleared"] else ""
-    message["Subject"] = f"bgjobd on {_plain(notice['host'])}: {what}{_plain(notice['rule'])}"
+    message["Subject"] = f"bgjobd on {one_line(notice['host'])}: {what}{one_line(notice['rule'])}"
     message.set_content("".join(f"{line}\n" for line in lines(notice)))
     return message
 
@@ -44,14 +46,9 @@ def lines(notice: Mapping[str, Any]) -> Iterator[str]:
     if notice["note"]:
         yield f"({notice['note']})"
     for one in (notice, *notice["others"]):
-        yield f"{'OVER: ' if one['cleared'] else ''}{_plain(one['message'])}"
+        yield f"{'OVER: ' if one['cleared'] else ''}{one_line(one['message'])}"
         if one["hint"] and not one["cleared"]:
-            yield f"  {_plain(one['hint'])}"
-        yield f"  {_plain(one['rule'])}, since {one['since']}, on {_plain(one['host'])}; alert {one['id']}"
+            yield f"  {one_line(one['hint'])}"
+        yield f"  {one_line(one['rule'])}, since {one['since']}, on {one_line(one['host'])}; alert {one['id']}"
     if notice["more"]:
         yield f"and {notice['more']:,} more: `bgjob alerts` has them"
-
-
-def _plain(text: str) -> str:
-    """On one line, without anything that is not to be seen."""
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)

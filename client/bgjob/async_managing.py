@@ -259,8 +259,8 @@ class ManagingClient(CallingClient):
         return await self._call(calls.alerts(is_open, before, limit))
 
     async def acknowledge_alert(self, alert_id: int) -> None:
-        """Take an open alert up: nobody is told of it any more, but of its end. Raises InvalidParameterError for an
-        alert that there is not, or that is over.
+        """Take an open alert up: nobody is told of it any more, but of its end. Raises AlertNotFoundError where there
+        is none, or it is over.
         """
         await self._call(calls.acknowledge_alert(alert_id))
 
@@ -269,7 +269,10 @@ class ManagingClient(CallingClient):
         await self._call(calls.mute_alerts(rule, seconds))
 
     async def test_alerts(self, rule: str | None = None) -> list[int]:
-        """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do."""
+        """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do.
+
+        Raises InvalidParameterError for an unknown rule, and what a submit of a target's job would raise.
+        """
         return await self._call(calls.test_alerts(rule))
 
     async def drain(self, host: str | None = None) -> JsonObject:

@@ -338,6 +338,13 @@ class InvalidStateError(RequestError):
     template = "job {id} is {status}"
 
 
+class AlertNotFoundError(RequestError, LookupError):
+    """There is no alert with this id, or it is over."""
+
+    error_name = f"{INTERFACE}.AlertNotFound"
+    template = "there is no open alert {id}"
+
+
 class HostNotFoundError(RequestError, LookupError):
     """No host of this name works, or has worked, from the database."""
 
@@ -478,6 +485,8 @@ _WANTED = {
     "options.unique_key": f"a text of {_LENGTHS} characters is wanted",
     "options.key": f"a text of {_LENGTHS} characters is wanted",
     "options.host": "the name of a host is wanted that works from the daemon's database, and was seen within a day",
+    "options.traceparent": "the W3C's is wanted, of version, trace, span and flags in small hex digits, such as "
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "options.unique_while": "unfinished or pending is wanted, beside a unique key",
     "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
     "options.if_held": "return, refuse or replace is wanted, beside a unique key",
@@ -492,6 +501,7 @@ _WANTED = {
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
+    "rule": "the name of a rule is wanted that the daemon has: a kind of need, or one of [alerts.rules]",
     "name": f"a text of {_LENGTHS} characters is wanted",
     "signal_key": f"a text of {_LENGTHS} characters is wanted, another for each signal",
     "from_step": f"the name of a finished step is wanted, of {_LENGTHS} characters",

@@ -258,8 +258,8 @@ class ManagingClient(CallingClient):
         return self._call(calls.alerts(is_open, before, limit))
 
     def acknowledge_alert(self, alert_id: int) -> None:
-        """Take an open alert up: nobody is told of it any more, but of its end. Raises InvalidParameterError for an
-        alert that there is not, or that is over.
+        """Take an open alert up: nobody is told of it any more, but of its end. Raises AlertNotFoundError where there
+        is none, or it is over.
         """
         self._call(calls.acknowledge_alert(alert_id))
 
@@ -268,7 +268,10 @@ class ManagingClient(CallingClient):
         self._call(calls.mute_alerts(rule, seconds))
 
     def test_alerts(self, rule: str | None = None) -> list[int]:
-        """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do."""
+        """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do.
+
+        Raises InvalidParameterError for an unknown rule, and what a submit of a target's job would raise.
+        """
         return self._call(calls.test_alerts(rule))
 
     def drain(self, host: str | None = None) -> JsonObject:

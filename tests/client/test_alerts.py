@@ -43,9 +43,9 @@ def test_a_program_that_fails_fails_the_job() -> None:
 
 def test_words_of_jobs_are_in_the_body_alone_and_each_on_one_line() -> None:
     written = letter(None, ["ops@example.com"], NOTICE)
-    assert written["Subject"] == "bgjobd on web1\\x0aX: y: new_error"
+    assert written["Subject"] == "bgjobd on web1\\nX: y: new_error"
     assert written["Bcc"] is None
-    assert written.get_content().splitlines()[0] == "OSError is new\\x0aBcc: all@example.com"
+    assert written.get_content().splitlines()[0] == "OSError is new\\nBcc: all@example.com"
 
 
 def test_a_letter_has_what_came_beside_and_what_is_over() -> None:

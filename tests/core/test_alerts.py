@@ -28,7 +28,7 @@ from bgjobd.core.alerts import (
     raised,
     told_count_at_end,
 )
-from bgjobd.core.needs import USUAL, Kind, MetError, Need, Queue, Rule, Seen
+from bgjobd.core.needs import USUAL, Crashed, Kind, MetError, Minute, Need, Queue, Rule, Run, Seen
 
 NOW = 1_000_000.0
 USUALLY = Settings(quiet=HOUR, gather=10.0, most=20)
@@ -77,6 +77,20 @@ def test_of_one_error_one_rule_finds_something() -> None:
     watches = [Watch("new_error", USUAL[Kind.NEW_ERROR]), Watch("bad", Rule(Kind.FAILED))]
     assert [one.rule for one in raised(watches, seen, NOW)] == ["new_error"]
     assert [one.rule for one in raised(watches, replace(seen, errors=()), NOW)] == ["bad"]
+
+
+def test_of_one_error_who_asks_for_its_class_is_told_and_not_who_asks_for_all() -> None:
+    error = MetError(14, "OSError", "a.B", NOW, None, 3, 2, NOW)
+    other = replace(error, id=15, class_name="a.C")
+    watches = [Watch("new_error", USUAL[Kind.NEW_ERROR]), Watch("shop", Rule(Kind.NEW_ERROR, job="a.B"))]
+    found = raised(watches, Seen("web1", errors=(error, other)), NOW)
+    assert [(one.rule, one.need.subject) for one in found] == [("shop", "14"), ("new_error", "15")]
+
+
+def test_a_class_that_is_held_for_the_code_of_one_host_is_not_for_another_to_let_go() -> None:
+    held = replace(OPEN, rule="quarantined", kind="quarantined", subject="a.B", host="web1")
+    assert not any(compare([], [held], ["quarantined"], others=["web1"]))
+    assert compare([], [held], ["quarantined"]).over == (held,)
 
 
 # When it is told
@@ -150,6 +164,9 @@ def test_a_clock_that_was_set_back_makes_nothing_wait() -> None:
         (Kind.NEW_ERROR, Seen("a", errors=(MetError(1, "E", "a.B", NOW, None, 1, 1),)), NOW + 86_400),
         (Kind.DAEMON, Seen("a", ended_early=NOW - 60), NOW + HOUR - 60),
         (Kind.PAUSED, Seen("a", queues=(Queue("mail", True, None, NOW - 60),)), None),
+        (Kind.QUARANTINED, Seen("a", crashed=(Crashed("a.B", 2, NOW - 9, NOW - 5, "no"),)), NOW + 86_395),
+        (Kind.FAILURE_RATE, Seen("a", attempts={"a.B": (Minute(NOW - 60, 20, 20),)}), NOW + 840),
+        (Kind.SLOW, Seen("a", runs=(Run(7, "a.B", "run", NOW - 10, 20.0, 20),)), NOW + 60),
     ],
 )
 def test_time_alone_is_waited_for_where_it_changes_something(

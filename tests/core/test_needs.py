@@ -8,6 +8,7 @@ import pytest
 
 from bgjobd.core.needs import (
     ASKED,
+    KEYS,
     REASONS,
     USUAL,
     Crashed,
@@ -126,7 +127,7 @@ def test_three_fork_servers_in_ten_minutes_need_somebody_for_an_hour() -> None:
 
 
 def test_of_a_class_that_is_held_its_crashed_jobs_are_not_told_as_well() -> None:
-    crashed = Crashed("a.B", 3, NOW - 9, "signal 11")
+    crashed = Crashed("a.B", 3, NOW - 9, NOW - 5, "signal 11")
     (need,) = needs(replace(EACH[Kind.QUARANTINED], crashed=(crashed,)), NOW)
     assert need.sentence.startswith("a.B is held")
     (need,) = needs(replace(WELL, crashed=(crashed,)), NOW)
@@ -205,6 +206,14 @@ def test_a_rate_of_failures_counts_the_last_minutes_of_a_class_that_has_run_ofte
 ) -> None:
     seen = replace(WELL, attempts={"a.B": tuple(minutes)})
     assert kinds(seen, USUAL[Kind.FAILURE_RATE]) == [Kind.FAILURE_RATE] * is_found
+
+
+def test_whatever_has_a_usual_number_is_a_key_of_its_kind() -> None:
+    for kind, rule in USUAL.items():
+        numbers = {
+            name for name in Rule.__dataclass_fields__ if getattr(rule, name) != getattr(Rule(kind), name)
+        }
+        assert numbers <= KEYS[kind] <= Rule.__dataclass_fields__.keys()
 
 
 @pytest.mark.parametrize(

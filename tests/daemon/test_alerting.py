@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from bgjob.codec import JsonObject
-from bgjob.errors import StorageUnavailableError
+from bgjob.errors import NotApprovedError, StorageUnavailableError
 from bgjobd.config.sections import NOTICE, AlertTarget, Config
 from bgjobd.config.sections import Alerts as Settings
-from bgjobd.core.needs import MetError, Seen
+from bgjobd.core.needs import Kind, MetError, Seen
 from bgjobd.daemon.alerts import Alerts
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.last_attempts import LastAttempts
 from bgjobd.daemon.needs import Needs
 from bgjobd.store.alert_items import AlertsLooked, AlertsTold
 from bgjobd.store.committed import Committed
+from bgjobd.store.readers import Readers
 
 NOW = 1_000_000.0
 WELL = Seen("web1")
 AWAY = Seen("web1", storage_trouble="the database cannot be written: disk full")
+PAGE = AlertTarget(command=("/bin/page", "ops"))
 ON = Settings(
     tell=("journal", "script"),
     gather=0.01,
-    targets={"script": AlertTarget(command=("/bin/page", "ops"))},
+    targets={"script": PAGE},
 )
 
 
@@ -40,6 +48,9 @@ class Told:
         self.cries: list[str] = []
         self.said: list[str] = []
         self.owed: tuple[bool, float | None] = (False, None)
+        self.catalogue: Catalogue | None = None
+        self.is_away = False
+        self.muted: Mapping[str, float] = {}
         self.config = Config.model_construct(
             alerts=settings,
             hosts=Config.model_fields["hosts"].get_default(call_default_factory=True),
@@ -57,12 +68,25 @@ class Told:
             cry=self.cries.append,
         )
 
-    async def see(self) -> Seen:
-        self.looks += 1
+    def known(self) -> Seen:
         return self.seen
 
-    def try_catalogue(self) -> None:
-        return None
+    async def see(self) -> Seen:
+        self.looks += 1
+        if self.is_away:
+            raise StorageUnavailableError(reason="no route to host", may_be_stored=False)
+        return self.seen
+
+    def peers(self) -> tuple[()]:
+        return ()
+
+    def mutes(self, now: float) -> Mapping[str, float]:
+        if self.is_away:
+            raise StorageUnavailableError(reason="no route to host", may_be_stored=False)
+        return self.muted
+
+    def try_catalogue(self) -> Catalogue | None:
+        return self.catalogue
 
     def read(self, question: Callable[[Any], Any]) -> Awaitable[Any]:
         async def answer() -> Any:
@@ -127,6 +151,19 @@ def test_where_nobody_is_told_nobody_looks() -> None:
     assert (told.looks, told.recorded) == (0, [])
 
 
+def test_where_nobody_is_told_any_more_what_is_open_is_closed() -> None:
+    async def scene(told: Told) -> None:
+        def put_off() -> None:
+            told.config = told.config.model_copy(update={"alerts": Settings(gather=0.01)})
+            told.owed = (True, None)
+            told.alerts.wake()
+
+        await told.keep_for(0.05, put_off)
+
+    (item,) = run(scene).recorded
+    assert (item.rules, item.found) == ({}, ())
+
+
 def test_nothing_is_handed_to_the_writer_unless_something_is_owed() -> None:
     async def scene(told: Told) -> None:
         await told.look()
@@ -156,6 +193,68 @@ def test_what_cannot_be_stored_is_told_once_by_the_daemon_itself_and_its_end_too
     told = run(scene)
     assert [notice["cleared"] for _, notice in told.commands] == [False, True]
     assert [cry.startswith("over: ") for cry in told.cries] == [False, True]
+
+
+def test_that_the_database_is_away_is_told_though_nothing_of_it_can_be_read() -> None:
+    async def scene(told: Told) -> None:
+        told.seen, told.is_away = AWAY, True
+        with pytest.raises(StorageUnavailableError):
+            await told.look()
+
+    assert [notice["kind"] for _, notice in run(scene).commands] == ["storage"]
+
+
+def test_a_rule_that_is_mute_is_not_told_by_the_daemon_itself_until_then() -> None:
+    async def scene(told: Told) -> None:
+        told.seen, told.muted = AWAY, {"storage": NOW + 60}
+        await told.look()
+        assert told.commands == []
+        told.now = NOW + 61
+        await told.look()
+
+    assert len(run(scene).commands) == 1
+
+
+def test_a_test_tells_nobody_where_the_job_of_a_target_is_refused() -> None:
+    async def scene(told: Told) -> None:
+        told.catalogue = cast(Catalogue, Refusing())
+        with pytest.raises(NotApprovedError):
+            await told.alerts.test(None)
+
+    pager = Settings(targets={"pager": AlertTarget(job="ops.Pager::page"), "script": PAGE})
+    told = run(scene, pager)
+    assert (told.recorded, told.cries) == ([], [])
+
+
+class Refusing:
+    """A catalogue that has no class."""
+
+    def check(self, class_name: str, method_name: str, parameters: JsonObject) -> None:
+        raise NotApprovedError(class_name=class_name)
+
+
+def test_what_is_known_without_the_database_is_needed_while_that_is_away() -> None:
+    inspection = SimpleNamespace(storage_trouble=None, has_code=False, held={})
+    needs = Needs(
+        readers=cast(Readers, SimpleNamespace(read=refuse)),
+        inspection=cast(Inspection, inspection),
+        counters=Counters(),
+        current_catalogue=cast(CurrentCatalogue, SimpleNamespace(missing=dict)),
+        refused=dict,
+        queues=dict,
+        directories=dict,
+        host="web1",
+        watches=tuple,
+        now=lambda: NOW,
+    )
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(needs.look())
+    inspection.storage_trouble = "the database is away"
+    assert [need.kind for need in asyncio.run(needs.look())] == [Kind.STORAGE, Kind.NO_CODE]
+
+
+async def refuse(question: Any) -> Any:
+    raise StorageUnavailableError(reason="no route to host", may_be_stored=False)
 
 
 def test_a_look_that_fails_is_said_once_and_followed_by_another() -> None:

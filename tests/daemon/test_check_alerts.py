@@ -78,6 +78,13 @@ def test_a_rule_that_waits_in_vain_is_found(tmp_path: Path, job: str, told: str 
         ({"rules": {"slow": {"when": "review"}}}, "is the kind of this name"),
         ({"rules": {"nightly": {"when": "no_success", "job": "a.B"}}}, "nightly must have job and within"),
         ({"rules": {"no_success": {"within": "1h"}}}, "no_success must have job and within"),
+        (
+            {"rules": {"slow": {"schedule": "nightly"}}},
+            "slow cannot have schedule: slow takes job, least, times",
+        ),
+        ({"rules": {"disk": {"longer": "1h"}}}, "disk cannot have longer: disk takes no key"),
+        ({"rules": {"own": {"when": "review", "job": "a.B::page"}}}, "job must be a class"),
+        ({"rules": {"failure_rate": {"over": "2h"}}}, "over must be an hour at most"),
     ],
 )
 def test_what_means_nothing_is_refused(settings: dict[str, Any], wrong: str) -> None:

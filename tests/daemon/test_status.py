@@ -162,12 +162,8 @@ def test_of_many_schedules_that_are_refused_some_are_told() -> None:
             "jobs of other classes were told to come later, too; `bgjob classes` says which",
         ),
         (
-            replace(SEEN, held={"a.B": "held since 16:00:00 UTC: 10 attempts of 7 jobs crashed"}),
-            "class a.B is held since 16:00:00 UTC: 10 attempts of 7 jobs crashed",
-        ),
-        (
-            replace(SEEN, held={f"a.B{n}": "held" for n in range(6)}),
-            "other classes are held, too; `bgjob classes` says which",
+            replace(SEEN, needs=(Need(Kind.QUARANTINED, "a.B", 0.0, "a.B is held: it crashes"),)),
+            "a.B is held: it crashes",
         ),
         (replace(SEEN, is_synchronised=False), "nobody keeps the clock right"),
         (

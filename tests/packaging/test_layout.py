@@ -26,7 +26,7 @@ PACKAGES = {
 PURE = [
     *("__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime"),
     *("decimal", "enum", "fractions", "functools", "graphlib", "hashlib", "heapq", "itertools", "json"),
-    *("math", "operator", "re", "string", "types", "typing"),
+    *("math", "operator", "re", "string", "struct", "types", "typing"),
     "cronsim",  # text, and days and times without a zone
 ]
 CLOCKS = [

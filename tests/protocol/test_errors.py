@@ -177,6 +177,8 @@ BUILTIN_BASES = {
     "GroupNotFound": LookupError,
     "ErrorGroupNotFound": LookupError,
     "StepNotFound": LookupError,
+    "HostNotFound": LookupError,
+    "AlertNotFound": LookupError,
     "TooManyConnections": ConnectionError,
 }
 BUILTINS = (OSError, ValueError, LookupError)

@@ -79,7 +79,7 @@ def test_jobs_that_were_given_up_for_their_crashes_are_told_for_a_day_by_their_c
             "UPDATE background_jobs SET status = 'failed', crashes = 3, error = ?, finished_at = ? WHERE id = ?",
             (GIVEN_UP if name == "a.B" else "signal 11", text(store.now), job_id),
         )
-    assert reader.needing(store.now).crashed == (Crashed("a.B", 2, NOW, GIVEN_UP),)
+    assert reader.needing(store.now).crashed == (Crashed("a.B", 2, NOW, NOW + 1, GIVEN_UP),)
     assert reader.needing(NOW + DAY + 3).crashed == ()
 
 

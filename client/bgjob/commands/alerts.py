@@ -41,7 +41,8 @@ def alert(client: Client, given: argparse.Namespace) -> int:
         told = f"alert {given.of} is taken up: nobody is told of it any more, but of its end"
     elif given.action == "mute":
         client.mute_alerts(given.of, given.seconds)
-        told = f"rule {text.one_line(given.of)} tells nobody for {text.span(given.seconds)}"
+        tells = f"tells nobody for {text.span(given.seconds)}" if given.seconds else "tells again"
+        told = f"rule {text.one_line(given.of)} {tells}"
     else:
         return _test(client, given)
     if given.json:

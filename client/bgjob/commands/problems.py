@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgjob.errors import (
+    AlertNotFoundError,
     BehindFailedError,
     BgjobError,
     BrokenError,
@@ -59,6 +60,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobCancelledError: CANCELLED,
     JobNotFoundError: NOT_FOUND,
     GroupNotFoundError: NOT_FOUND,
+    AlertNotFoundError: NOT_FOUND,
     ErrorGroupNotFoundError: NOT_FOUND,
     ScheduleNotFoundError: NOT_FOUND,
     HostNotFoundError: NOT_FOUND,
@@ -84,6 +86,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     JobNotFoundError: "`bgjob list` has those there are",
     StepNotFoundError: "`bgjob show {id} --steps` has those it has",
     ScheduleNotFoundError: "`bgjob schedules` has those there are",
+    AlertNotFoundError: "`bgjob alerts --open` has those there are",
     HostNotFoundError: "`bgjob hosts` has those there are",
     GroupSealedError: "`bgjob group {id}` has more",
     BehindFailedError: "{cure}, or `bgjob retry {id} --anyway`",

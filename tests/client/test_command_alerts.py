@@ -1,0 +1,33 @@
+"""What `bgjob alert` says of what it has done."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from bgjob.commands import arguments
+
+
+class Alerts:
+    """A client of a daemon that does what it is asked."""
+
+    def __init__(self) -> None:
+        self.muted: list[tuple[str, float]] = []
+
+    def mute_alerts(self, rule: str, seconds: float) -> None:
+        self.muted.append((rule, seconds))
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds", "told"),
+    [("2h", 7200.0, "rule slow tells nobody for 2 h 0 min"), ("0", 0.0, "rule slow tells again")],
+)
+def test_a_rule_is_mute_for_some_time_and_after_none_it_tells_again(
+    capsys: pytest.CaptureFixture[str], time: str, seconds: float, told: str
+) -> None:
+    client = Alerts()
+    given = arguments.parse(["alert", "mute", "slow", "--for", time])
+    assert given.run(cast(Any, client), given) == 0
+    assert client.muted == [("slow", seconds)]
+    assert capsys.readouterr().err == f"bgjob: {told}\n"
