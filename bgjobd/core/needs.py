@@ -29,7 +29,7 @@ DAY: Final = 86_400.0
 BEYOND: Final = 10.0
 """Seconds that a job has to run longer than its method's usual times: of 20 ms three times as much is nothing."""
 
-_TOLD_ONE_BY_ONE: Final = 5
+TOLD_ONE_BY_ONE: Final = 5
 """Schedules that are refused: there may be many, for one reason."""
 
 
@@ -204,6 +204,7 @@ class Seen:
     `disks` file systems that are nearly full, by their path, each with why. `ended_early`: when it was found that the
     daemon before this one had ended without a word; `fork_server_ends` when fork servers ended by themselves.
     `failures` are errors by which jobs have failed within a day, `attempts` how those of each class have ended of late.
+    Unless it `is_read` the database could not be asked, and nothing of what that has is here.
     """
 
     host: str
@@ -228,6 +229,7 @@ class Seen:
     disks: Mapping[str, str] = field(default_factory=dict)
     peers: tuple[Peer, ...] = ()
     known_since: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    is_read: bool = True
 
 
 class _Found(NamedTuple):
@@ -383,11 +385,11 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
 
 def _refused(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     wanted = {name: why for name, why in seen.refused.items() if rule.schedule in (None, name)}
-    for name, why in list(wanted.items())[:_TOLD_ONE_BY_ONE]:
+    for name, why in list(wanted.items())[:TOLD_ONE_BY_ONE]:
         # One that was put has a slash in its name.
         anew = "put it anew, or delete it" if "/" in name else "mend it, or what is approved, and reload"
         yield _Found(name, f"schedule {name} makes no jobs: {why}", anew)
-    if len(wanted) > _TOLD_ONE_BY_ONE:
+    if len(wanted) > TOLD_ONE_BY_ONE:
         yield _Found(
             "(other)", "other schedules make no jobs either", "`bgjob schedules` marks them as refused"
         )

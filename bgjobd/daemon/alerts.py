@@ -132,11 +132,15 @@ class Alerts:
         config = self._config()
         if not config.alerts.is_on:
             return None
-        seen = _without_ours(await self._needs.see())
+        all_seen = await self._needs.see()
+        seen = _without_ours(all_seen)
         now, watches = self._now(), _telling(config)
         found = alerts.raised(watches, seen, now)
         self._tell_directly([one for one in found if one.need.kind in DIRECT], now)
-        item = self._item(config, [one for one in found if one.need.kind not in DIRECT], seen, now)
+        if not seen.is_read:
+            return now + _PAUSE
+        others = [one for one in found if one.need.kind not in DIRECT]
+        item = self._item(config, others, seen, alerts.partly_seen(all_seen, now), now)
         is_owed, next_at = await self._read(lambda reader: reader.is_owed(item, now))
         if is_owed:
             told: AlertsTold = await self._record(item)
@@ -146,7 +150,9 @@ class Alerts:
         times = [at for at in (next_at, alerts.next_change(watches, seen, now)) if at is not None]
         return min(times, default=None)
 
-    def _item(self, config: Config, found: Sequence[Raised], seen: Seen, now: float) -> AlertsLooked:
+    def _item(
+        self, config: Config, found: Sequence[Raised], seen: Seen, partly: dict[str, float], now: float
+    ) -> AlertsLooked:
         own, kept = config.alerts, config.retention.failed
         living = {peer.name for peer in seen.peers if peer.lives(now)}
         return AlertsLooked(
@@ -158,6 +164,7 @@ class Alerts:
             uid=os.geteuid(),
             others=frozenset(living - {config.hosts.name}),
             before=None if kept is None else now - kept,
+            partly=partly,
         )
 
     def _tellers(self, config: Config) -> dict[str, Teller]:
@@ -204,7 +211,7 @@ class Alerts:
             is_quiet = before is not None and (before.is_open or now - (before.told_at or 0.0) < own.quiet)
             if not is_quiet:
                 self._direct[key] = _made(one, now)
-                self._tell_now(self._direct[key], by_rule[one.rule])
+                self._tell_now(self._direct[key], by_rule.get(one.rule, ()))
         for key, alert in list(self._direct.items()):
             if alert.is_open and key not in wanted:
                 self._direct[key] = replace(alert, cleared_at=now)
@@ -228,6 +235,8 @@ class Alerts:
         by_rule = {watch.name: watch.tell for watch in config.alerts.watches}
         if rule is not None and rule not in by_rule:
             return None
+        if not config.alerts.is_on:
+            return ()  # what would tell it is not loaded, nor has it a slot
         names = config.alerts.targets if rule is None else by_rule[rule]
         found = self._tellers(config)
         wanted = {name: found[name] for name in names if name in found}
@@ -251,6 +260,8 @@ def _without_ours(seen: Seen) -> Seen:
     """What is seen without what tells of it: a notice that fails raises none."""
     return replace(
         seen,
+        crashed=tuple(one for one in seen.crashed if one.class_name != NOTICE),
+        held=tuple(one for one in seen.held if one.class_name != NOTICE),
         errors=tuple(error for error in seen.errors if error.class_name != NOTICE),
         failures=tuple(error for error in seen.failures if error.class_name != NOTICE),
         attempts={name: minutes for name, minutes in seen.attempts.items() if name != NOTICE},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Watch
 from bgjobd.core.needs import FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
 from bgjobd.core.peers import Peer
@@ -34,6 +35,9 @@ class _Read:
     oldest: Mapping[str, str]
     peers: tuple[Peer, ...]
     failures: tuple[MetError, ...]
+
+
+_NOTHING = _Read(Stored((), (), (), (), (), (), ()), {}, {}, (), ())
 
 
 class Needs:
@@ -87,7 +91,7 @@ class Needs:
         return answer
 
     async def see(self) -> Seen:
-        """All that this daemon knows of it now."""
+        """All that this daemon knows of it now. Raises StorageUnavailableError where that is not known to be so."""
         now, queues = self._now(), self._queues()
 
         def read(reader: Reader) -> _Read:
@@ -99,9 +103,14 @@ class Needs:
                 reader.failures(now) if self._asks_for(Kind.FAILED) else (),
             )
 
-        found = await self._readers.read(read)
+        try:
+            found: _Read | None = await self._readers.read(read)
+        except StorageUnavailableError:
+            if self._inspection.storage_trouble is None:
+                raise
+            found = None
         disks = await self._readers.ask(_full, dict(self._directories()))
-        return self._seen(found, disks, queues)
+        return replace(self._seen(found or _NOTHING, disks, queues), is_read=found is not None)
 
     def _seen(self, found: _Read, disks: Mapping[str, str], queues: Mapping[str, int | None]) -> Seen:
         missing = self._current_catalogue.missing()

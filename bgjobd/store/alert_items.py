@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgjob.codec import JsonObject
 from bgjobd.core.alerts import Alert, Raised, Settings
@@ -22,7 +22,7 @@ class Teller:
 class AlertsLooked:
     """What rules have found; `rules` are all that there are, each with the targets that hear of it, and `tellers` how
     these are told; the journal has none. `others` are hosts that live beside this one. `before` is since when what is
-    over is kept, None for ever.
+    over is kept, None for ever. `partly` seen kinds are as core's partly_seen() tells them.
 
     Answered by AlertsTold.
     """
@@ -35,6 +35,7 @@ class AlertsLooked:
     uid: int
     others: frozenset[str] = frozenset()
     before: float | None = None
+    partly: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, cast
+
+import pytest
 
 from bgjob.codec import JsonObject
 from bgjob.errors import StorageUnavailableError
 from bgjobd.config.sections import NOTICE, AlertTarget, Config
 from bgjobd.config.sections import Alerts as Settings
-from bgjobd.core.needs import MetError, Seen
+from bgjobd.core.needs import HeldClass, Kind, MetError, Seen
 from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.last_attempts import LastAttempts
@@ -178,3 +182,75 @@ def test_a_notice_that_fails_raises_none() -> None:
         await told.look()
 
     assert run(scene).recorded[0].found == ()
+
+
+def test_the_class_of_notices_raises_none_while_it_is_held() -> None:
+    async def scene(told: Told) -> None:
+        told.seen = Seen("web1", held=(HeldClass(NOTICE, NOW, "10 attempts were ended by signal 9"),))
+        told.owed = (True, None)
+        await told.look()
+
+    assert run(scene).recorded[0].found == ()
+
+
+def test_what_keeps_the_database_from_being_read_is_told_and_nothing_is_over_for_that() -> None:
+    async def scene(told: Told) -> None:
+        told.seen, told.owed = replace(AWAY, is_read=False), (True, None)
+        assert await told.look() == NOW + 10
+
+    told = run(scene)
+    assert ([notice["kind"] for _, notice in told.commands], told.recorded) == (["storage"], [])
+
+
+class Away:
+    """What needs are asked of, while the database cannot be read."""
+
+    has_code, held = True, MappingProxyType[str, str]({})
+
+    def __init__(self, trouble: str | None) -> None:
+        self.storage_trouble = trouble
+
+    async def read(self, question: Any) -> Any:
+        raise StorageUnavailableError(reason="connection refused", may_be_stored=False)
+
+    async def ask(self, question: Any, *given: Any) -> dict[str, str]:
+        return {}
+
+    def missing(self) -> dict[str, str]:
+        return {}
+
+    def try_catalogue(self) -> None:
+        return None
+
+    def usual_wait(self, queue: str) -> None:
+        return None
+
+    def needs(self) -> Needs:
+        own: Any = self
+        return Needs(
+            readers=own,
+            inspection=own,
+            counters=own,
+            current_catalogue=own,
+            refused=dict,
+            queues=lambda: {"default": None},
+            directories=dict,
+            host="web1",
+            watches=tuple,
+            now=lambda: NOW,
+        )
+
+
+def test_a_database_that_cannot_be_read_is_what_needs_somebody() -> None:
+    (need,) = asyncio.run(Away("no answer for 30 s").needs().look())
+    assert (need.kind, need.sentence) == (Kind.STORAGE, "no answer for 30 s")
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(Away(None).needs().look())
+
+
+def test_where_nobody_is_told_a_test_tells_nobody() -> None:
+    async def scene(told: Told) -> None:
+        assert await told.alerts.test(None) == ()
+
+    told = run(scene, Settings(targets=ON.targets))
+    assert (told.recorded, told.cries) == ([], [])
