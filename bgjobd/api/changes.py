@@ -13,6 +13,7 @@ from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import submitter, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who
 from bgjobd.core.facts import Changed
+from bgjobd.core.planner import BESIDE
 from bgjobd.store.items import JobsChanged
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 async def change(grants: Grants, daemon: Daemon, given: schemas.Change, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
-    if given.queue not in daemon.lanes.queues and not await daemon.peers.has_queue(given.queue):
+    is_own = given.queue in daemon.lanes.queues and given.queue != BESIDE
+    if not is_own and not await daemon.peers.has_queue(given.queue):
         raise InvalidParameterError(parameter="queue")
     fact = _fact_of(daemon, given, caller)
     changed: tuple[int, ...] = await daemon.record(JobsChanged(tuple(ids), fact, submitter(caller, grants)))

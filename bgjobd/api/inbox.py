@@ -20,7 +20,7 @@ from bgjob.errors import (
     ShuttingDownError,
     StorageUnavailableError,
 )
-from bgjob.words import KEY_LENGTHS
+from bgjob.words import KEY_LENGTHS, EntryType
 from bgjobd.api.access import Grants
 from bgjobd.api.submissions import received, submitter
 from bgjobd.core.facts import Submitted
@@ -45,6 +45,7 @@ class Inbox:
         self._daemon = daemon
         self._grants = grants
         self._wanted = asyncio.Event()
+        self._trouble: str | None = None
 
     def wake(self) -> None:
         """Something may have come in."""
@@ -60,9 +61,19 @@ class Inbox:
                 return
             except StorageUnavailableError:
                 pass  # the log has that already
+            except Exception as error:  # whatever it meets: there is another look
+                self._note_trouble(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._daemon.config.hosts.beat):
                     await self._wanted.wait()
+
+    def _note_trouble(self, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}"
+        if told != self._trouble:
+            self._trouble = told
+            self._daemon.say(
+                EntryType.FAILURE, f"bug: what transactions have submitted is not taken just now: {told}"
+            )
 
     async def look(self) -> bool:
         """Make jobs of all that is there; whether anything was. Raises StorageUnavailableError, ShuttingDownError."""

@@ -7,12 +7,25 @@ is there, and that it is over.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bgjobd.core.expectation import slow_after
-from bgjobd.core.needs import BY_ERROR, DAY, Kind, Need, Rule, Seen, awaits_since, found
+from bgjobd.core.needs import (
+    BY_ERROR,
+    DAY,
+    MOST,
+    TOLD_ONE_BY_ONE,
+    Kind,
+    Need,
+    Rule,
+    Seen,
+    awaits_since,
+    found,
+)
 
 JOURNAL: Final = "journal"
 """The target that is always there."""
@@ -161,11 +174,32 @@ def _breadth(watch: Watch) -> tuple[int, bool]:
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 
+def partly_seen(seen: Seen, now: float) -> dict[str, float]:
+    """The kinds of which there is more than was looked at, each with an instant: what was raised before that, and is
+    not found, is over all the same.
+    """
+    lists = {
+        Kind.NEW_ERROR: seen.errors,
+        Kind.FAILED: seen.failures,
+        Kind.MISSED: seen.skipped,
+        Kind.SCHEDULE_FAILS: seen.failed_in_row,
+    }
+    found = {kind for kind, those in lists.items() if len(those) > MOST}
+    found |= {Kind.REVIEW} if any(one.is_more for one in seen.review) else set()
+    found |= {Kind.REFUSED} if len(seen.refused) > TOLD_ONE_BY_ONE else set()
+    return dict.fromkeys(map(str, found), now - DAY)
+
+
 def compare(
-    those: Iterable[Raised], stored: Iterable[Alert], rules: Collection[str], others: Collection[str] = ()
+    those: Iterable[Raised],
+    stored: Iterable[Alert],
+    rules: Collection[str],
+    others: Collection[str] = (),
+    partly: Mapping[str, float] = MappingProxyType({}),
 ) -> Changes:
     """What becomes of what is open, by what was found; `rules` are those that there are. `others` are hosts that live:
-    what they alone can see, or have a rule for, is for them to end.
+    what they alone can see, or have a rule for, is for them to end. Of the kinds that were `partly` seen, by
+    partly_seen(), what was raised since is not over, for it may be there, and no more than so many are open.
     """
     wanted = {(one.rule, one.need.subject): one.need for one in those}
     still_open = {alert.key: alert for alert in stored if alert.is_open}
@@ -173,15 +207,32 @@ def compare(
         alert for key, alert in still_open.items() if key not in wanted and not _is_of(alert, rules, others)
     ]
     return Changes(
-        tuple(Raised(key[0], need) for key, need in wanted.items() if key not in still_open),
+        tuple(_new(wanted, still_open, partly)),
         tuple(
             (alert, wanted[key])
             for key, alert in still_open.items()
             if key in wanted and alert.count != wanted[key].jobs
         ),
-        tuple(alert for alert in over if alert.rule in rules),
+        tuple(
+            alert
+            for alert in over
+            if alert.rule in rules and alert.raised_at < partly.get(alert.kind, math.inf)
+        ),
         tuple(alert for alert in over if alert.rule not in rules),
     )
+
+
+def _new(
+    wanted: Mapping[tuple[str, str], Need],
+    still_open: Mapping[tuple[str, str], Alert],
+    partly: Collection[str],
+) -> Iterator[Raised]:
+    count = Counter(rule for rule, _ in still_open)
+    for (rule, subject), need in wanted.items():
+        is_beyond = need.kind in partly and count[rule] >= MOST
+        if (rule, subject) not in still_open and not is_beyond:
+            count[rule] += 1
+            yield Raised(rule, need)
 
 
 def _is_of(alert: Alert, rules: Collection[str], others: Collection[str]) -> bool:

@@ -28,7 +28,7 @@ _IN: Final = 600.0
 _AFTER_END: Final = 3600.0
 DAY: Final = 86_400.0
 
-_TOLD_ONE_BY_ONE: Final = 5
+TOLD_ONE_BY_ONE: Final = 5
 """Schedules that are refused: there may be many, for one reason."""
 
 
@@ -443,11 +443,11 @@ def _slow(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
 
 def _refused(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     wanted = {name: why for name, why in seen.refused.items() if rule.schedule in (None, name)}
-    for name, why in list(wanted.items())[:_TOLD_ONE_BY_ONE]:
+    for name, why in list(wanted.items())[:TOLD_ONE_BY_ONE]:
         # One that was put has a slash in its name.
         anew = "put it anew, or delete it" if "/" in name else "mend it, or what is approved, and reload"
         yield _Found(name, f"schedule {name} makes no jobs: {why}", anew)
-    if len(wanted) > _TOLD_ONE_BY_ONE:
+    if len(wanted) > TOLD_ONE_BY_ONE:
         yield _Found(
             "(other)", "other schedules make no jobs either", "`bgjob schedules` marks them as refused"
         )

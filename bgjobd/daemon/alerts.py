@@ -137,10 +137,11 @@ class Alerts:
             await self._close_all(config)
             return None
         await self._tell_directly(config)
-        seen = _without_ours(await self._needs.see())
+        all_seen = await self._needs.see()
+        seen = _without_ours(all_seen)
         now, watches = self._now(), _telling(config)
         found = alerts.raised([one for one in watches if one.rule.kind not in DIRECT], seen, now)
-        item = self._item(config, found, seen, now)
+        item = self._item(config, found, seen, alerts.partly_seen(all_seen, now), now)
         is_owed, next_at = await self._read(lambda reader: reader.is_owed(item, now))
         if is_owed:
             told: AlertsTold = await self._record(item)
@@ -154,12 +155,14 @@ class Alerts:
         """Where nobody is told any more nothing stays open, but what another host that lives looks after."""
         now = self._now()
         peers = await self._read(lambda reader: reader.peers())
-        item = self._item(config, [], Seen(config.hosts.name, peers=peers), now)
+        item = self._item(config, [], Seen(config.hosts.name, peers=peers), {}, now)
         is_owed, _ = await self._read(lambda reader: reader.is_owed(item, now))
         if is_owed:
             await self._record(item)
 
-    def _item(self, config: Config, found: Sequence[Raised], seen: Seen, now: float) -> AlertsLooked:
+    def _item(
+        self, config: Config, found: Sequence[Raised], seen: Seen, partly: dict[str, float], now: float
+    ) -> AlertsLooked:
         own, kept = config.alerts, config.retention.failed
         living = {peer.name for peer in seen.peers if peer.lives(now)}
         return AlertsLooked(
@@ -172,6 +175,7 @@ class Alerts:
             others=frozenset(living - {config.hosts.name}),
             before=None if kept is None else now - kept,
             awaiting=frozenset(watch.of_load for watch in own.awaiting),
+            partly=partly,
         )
 
     def _tellers(self, config: Config) -> dict[str, Teller]:
@@ -224,7 +228,7 @@ class Alerts:
             )
             if not (is_quiet or self._is_mute(one.rule, now)):
                 self._direct[key] = _made(one, now)
-                self._tell_now(self._direct[key], by_rule[one.rule])
+                self._tell_now(self._direct[key], by_rule.get(one.rule, ()))
         for key, alert in list(self._direct.items()):
             if alert.is_open and key not in wanted and not self._is_mute(alert.rule, now):
                 self._direct[key] = replace(alert, cleared_at=now)
@@ -259,6 +263,8 @@ class Alerts:
         for name in names:
             if name in self._refused:
                 raise self._refused[name]
+        if not config.alerts.is_on:
+            return ()  # what would tell it is not loaded, nor has it a slot
         wanted = {name: found[name] for name in names if name in found}
         now = self._now()
         alert = Alert(
@@ -280,6 +286,8 @@ def _without_ours(seen: Seen) -> Seen:
     """What is seen without what tells of it: a notice that fails raises none."""
     return replace(
         seen,
+        crashed=tuple(one for one in seen.crashed if one.class_name != NOTICE),
+        held=tuple(one for one in seen.held if one.class_name != NOTICE),
         errors=tuple(error for error in seen.errors if error.class_name != NOTICE),
         failures=tuple(error for error in seen.failures if error.class_name != NOTICE),
         attempts={name: minutes for name, minutes in seen.attempts.items() if name != NOTICE},

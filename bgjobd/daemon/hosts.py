@@ -70,6 +70,7 @@ class Hosts:
         self._loop = asyncio.get_running_loop()
         self._vigil = Vigil()
         self._told: Profile | None = None
+        self._trouble: str | None = None
         self._is_closed = False
         self.drained: Drained | None = None
         self.on_drained: Callable[[], None] = lambda: None
@@ -104,9 +105,13 @@ class Hosts:
             )
         while not self._is_closed:
             sent_at = self._loop.time()
-            beaten = await self._beat()
-            if beaten is not None:
-                await self._see(beaten)
+            try:
+                beaten = await self._beat()
+                if beaten is not None:
+                    await self._see(beaten)
+                self._trouble = None
+            except Exception as error:  # whatever it meets: who beats no more counts as lost
+                self._note_trouble(error)
             await asyncio.sleep(max(0.0, sent_at + self._settings.beat - self._loop.time()))
 
     def note(self, delivery: Delivery) -> None:
@@ -122,13 +127,19 @@ class Hosts:
         elif delivery.term_over is not None:
             self.on_lost()
 
+    def _note_trouble(self, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}"
+        if told != self._trouble:
+            self._trouble = told
+            self._say(EntryType.FAILURE, f"bug: a beat of host {self.name} met {told}; it goes on beating")
+
     async def _beat(self) -> Beaten | None:
         """What a beat has found; None where the database did not take it."""
         sent_at, profile = time.clock_gettime(time.CLOCK_BOOTTIME), self.profile()
+        is_told, self._told = profile == self._told, None  # until it is known to be stored
         try:
-            beaten: Beaten = await self._record(Beat(None if profile == self._told else profile))
+            beaten: Beaten = await self._record(Beat(None if is_told else profile))
         except RequestError:
-            self._told = None  # which may be stored, or not
             return None
         self._told = profile
         self.on_acknowledged(sent_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgjob.codec import JsonObject
 from bgjobd.core.alerts import Alert, Raised, Settings
@@ -22,7 +22,8 @@ class Teller:
 class AlertsLooked:
     """What rules have found; `rules` are all that there are, each with the targets that hear of it, and `tellers` how
     these are told; the journal has none. `others` are hosts that live beside this one. `before` is since when what is
-    over is kept, None for ever. `awaiting` are the rules that wait for a success, each by its `of_load`.
+    over is kept, None for ever. `awaiting` are the rules that wait for a success, each by its `of_load`; `partly` seen
+    kinds are as the `partly_seen` of core tells them.
 
     Answered by AlertsTold.
     """
@@ -36,6 +37,7 @@ class AlertsLooked:
     others: frozenset[str] = frozenset()
     before: float | None = None
     awaiting: frozenset[str] = frozenset()
+    partly: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,10 +103,7 @@ def carry_out(execute: Execute, executemany: ExecuteMany, item: AlertItem, batch
 def is_owed(execute: Execute, item: AlertsLooked, now: float) -> tuple[bool, float | None]:
     """Whether the item would do anything, and else when it will."""
     stored = _stored(execute, UNTOLD)
-    changes, plan = (
-        alerts.compare(item.found, stored, item.rules, item.others),
-        _plan(execute, stored, item, now),
-    )
+    changes, plan = _changes(item, stored), _plan(execute, stored, item, now)
     is_owed = any(changes) or bool(plan.tell) or first_loads.are_owed(execute, item, now)
     return is_owed, plan.next_at
 
@@ -114,7 +111,7 @@ def is_owed(execute: Execute, item: AlertsLooked, now: float) -> tuple[bool, flo
 def _look(execute: Execute, executemany: ExecuteMany, item: AlertsLooked, batch: Batch) -> AlertsTold:
     now = to_text(batch.now)
     first_loads.store(execute, item, batch.now)
-    changes = alerts.compare(item.found, _stored(execute, UNTOLD), item.rules, item.others)
+    changes = _changes(item, _stored(execute, UNTOLD))
     _store(executemany, changes, item.host, now)
     stored = _stored(execute, UNTOLD)  # the new ones have their ids by now
     plan = _plan(execute, stored, item, batch.now)
@@ -133,6 +130,10 @@ def _look(execute: Execute, executemany: ExecuteMany, item: AlertsLooked, batch:
         execute(FORGET, {"before": to_text(held(item.before))})
     untold = tuple(name for name in by_target if name != JOURNAL and item.tellers[name].job is None)
     return AlertsTold(tuple(told), untold, plan.is_full, plan.next_at)
+
+
+def _changes(item: AlertsLooked, stored: Sequence[Alert]) -> Changes:
+    return alerts.compare(item.found, stored, item.rules, item.others, item.partly)
 
 
 def _store(executemany: ExecuteMany, changes: Changes, host: str, now: str) -> None:

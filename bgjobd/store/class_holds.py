@@ -35,7 +35,10 @@ WRITE: Final = f"""
     ON CONFLICT (class_name) DO UPDATE SET reason = excluded.reason, code_version = excluded.code_version,
         since = excluded.since, message = excluded.message, jobs = excluded.jobs, crashes = excluded.crashes,
         tries = excluded.tries, next_try_at = excluded.next_try_at, by_uid = excluded.by_uid
+    WHERE class_holds.reason <> 'asked' OR excluded.reason = 'asked'
 """
+"""What somebody has asked for stays, though another host has counted its first crash at that moment."""
+
 DROP: Final = "DELETE FROM class_holds WHERE class_name = :class_name"
 DROP_OF_OTHER_CODE: Final = """
     DELETE FROM class_holds WHERE class_name = :class_name AND reason = 'crashes' AND code_version IS :code_version

@@ -189,7 +189,8 @@ def come_back(database: Database, term: Term) -> Term | None:
     database.begin_writing()
     execute = database.connection().execute
     row = execute(_TAKE_ANOTHER, {"id": term.host, "term": term.number}).fetchone()
-    execute(_TAKE_BACK, {"id": term.host})
+    if row is not None:
+        execute(_TAKE_BACK, {"id": term.host})
     database.commit_writing()
     return None if row is None else term._replace(number=row[0])
 

@@ -72,6 +72,7 @@ class Slots:
         self._batch = batch
         self._gate = gate
         self._places: dict[str, int] | None = None
+        self._beside: tuple[str, ...] = ()
         self._due: str | None = None
         self._timeout: str | None = None
         self._standing: _Standing | None = None
@@ -89,8 +90,8 @@ class Slots:
         paused = self._paused() if standing is None else standing.paused or ()
         self._places = planner.free_by_queue(self._lanes, running, paused)
         self._due = self._make_ready()
-        is_open = beside > 0 and planner.BESIDE not in paused
-        found = self._chosen(beside, {planner.BESIDE: beside}) if is_open else []
+        self._beside = (planner.BESIDE,) if beside > 0 and planner.BESIDE not in paused else ()
+        found = self._chosen(beside, {planner.BESIDE: beside}) if self._beside else []
         if free == 0:
             return found
         chosen = self._chosen(free, self._places)
@@ -122,15 +123,16 @@ class Slots:
         """When to look again, once the claims are stored; never where an end or a submit comes first anyhow."""
         if self._places is None:
             return math.inf
+        queues = (*self._places, *self._beside)
         times = [from_text(due) for due in (self._due, self._timeout) if due is not None]
         if self._batch.may_be_behind:
             at = self._gate.next_due()
             times += [] if at is None else [at]
         if self._batch.rates or self._batch.holds:
-            at = rates.next_of_classes(self._execute, self._places, self._batch)
+            at = rates.next_of_classes(self._execute, queues, self._batch)
             times += [] if at is None else [at]
         if self._batch.class_holds:
-            at = class_holds.next_trial(self._execute, self._lanes, self._batch, self._places)
+            at = class_holds.next_trial(self._execute, self._lanes, self._batch, queues)
             times += [] if at is None else [at]
         times += [self._batch.now + _LOOK_AGAIN_AFTER] if self._has_passed_over else []
         return min(times, default=math.inf)

@@ -24,11 +24,26 @@ from bgjobd.core.alerts import (
     loads,
     next_change,
     noted,
+    partly_seen,
     plan,
     raised,
     told_count_at_end,
 )
-from bgjobd.core.needs import USUAL, Crashed, Kind, MetError, Minute, Need, Queue, Rule, Run, Seen
+from bgjobd.core.needs import (
+    DAY,
+    MOST,
+    USUAL,
+    Crashed,
+    ForReview,
+    Kind,
+    MetError,
+    Minute,
+    Need,
+    Queue,
+    Rule,
+    Run,
+    Seen,
+)
 
 NOW = 1_000_000.0
 USUALLY = Settings(quiet=HOUR, gather=10.0, most=20)
@@ -299,3 +314,29 @@ def test_a_flood_is_one_notice_and_what_is_needed_for_long_is_told_in_the_end() 
     world.now = NOW + 10
     assert world.look(needed, USUALLY) is None
     assert [(at, len(those)) for at, those, _ in world.notices] == [(NOW + 10, 1000)]
+
+
+def test_of_what_was_partly_seen_nothing_is_over_until_a_day_has_gone() -> None:
+    partly = {Kind.PAUSED: NOW - DAY}
+    assert not any(compare([], [OPEN], ["paused"], partly=partly))
+    assert compare([], [OPEN], ["paused"], partly={Kind.PAUSED: NOW + 1}).over == (OPEN,)
+    assert compare([], [OPEN], ["paused"], partly={Kind.HOST: NOW - DAY}).over == (OPEN,)
+    assert compare([], [OPEN], [], partly=partly).dropped == (OPEN,)
+
+
+def test_of_what_was_partly_seen_no_more_than_so_many_are_open() -> None:
+    those = [Raised("paused", NEED._replace(subject=str(number))) for number in range(MOST + 9)]
+    assert len(compare(those, [OPEN], ["paused"], partly={Kind.PAUSED: NOW - DAY}).new) == MOST - 1
+    assert len(compare(those, [OPEN], ["paused"]).new) == MOST + 9
+
+
+def test_what_was_seen_in_part_is_what_was_asked_for_no_more_of() -> None:
+    error = MetError(14, "OSError", "a.B", NOW, None, 3, 2, NOW)
+    assert partly_seen(Seen("web1", errors=(error,) * MOST), NOW) == {}
+    much = Seen(
+        "web1",
+        errors=(error,) * (MOST + 1),
+        refused={str(number): "no such queue" for number in range(6)},
+        review=(ForReview("a.B", 7, NOW, is_more=True),),
+    )
+    assert partly_seen(much, NOW) == dict.fromkeys(("new_error", "refused", "review"), NOW - DAY)

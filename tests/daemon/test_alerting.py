@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import NotApprovedError, StorageUnavailableError
 from bgjobd.config.sections import NOTICE, AlertTarget, Config
 from bgjobd.config.sections import Alerts as Settings
-from bgjobd.core.needs import Kind, MetError, Seen
+from bgjobd.core.needs import HeldClass, Kind, MetError, Seen
 from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
@@ -277,3 +277,66 @@ def test_a_notice_that_fails_raises_none() -> None:
         await told.look()
 
     assert run(scene).recorded[0].found == ()
+
+
+def test_the_class_of_notices_raises_none_while_it_is_held() -> None:
+    async def scene(told: Told) -> None:
+        told.seen = Seen("web1", held=(HeldClass(NOTICE, NOW, "10 attempts were ended by signal 9"),))
+        told.owed = (True, None)
+        await told.look()
+
+    assert run(scene).recorded[0].found == ()
+
+
+class Away:
+    """What needs are asked of, while the database cannot be read."""
+
+    has_code, held = True, MappingProxyType[str, str]({})
+
+    def __init__(self, trouble: str | None) -> None:
+        self.storage_trouble = trouble
+
+    async def read(self, question: Any) -> Any:
+        raise StorageUnavailableError(reason="connection refused", may_be_stored=False)
+
+    async def ask(self, question: Any, *given: Any) -> dict[str, str]:
+        return {}
+
+    def missing(self) -> dict[str, str]:
+        return {}
+
+    def try_catalogue(self) -> None:
+        return None
+
+    def usual_wait(self, queue: str) -> None:
+        return None
+
+    def needs(self) -> Needs:
+        own: Any = self
+        return Needs(
+            readers=own,
+            inspection=own,
+            counters=own,
+            current_catalogue=own,
+            refused=dict,
+            queues=lambda: {"default": None},
+            directories=dict,
+            host="web1",
+            watches=tuple,
+            now=lambda: NOW,
+        )
+
+
+def test_a_database_that_cannot_be_read_is_what_needs_somebody() -> None:
+    (need,) = asyncio.run(Away("no answer for 30 s").needs().look())
+    assert (need.kind, need.sentence) == (Kind.STORAGE, "no answer for 30 s")
+    with pytest.raises(StorageUnavailableError):
+        asyncio.run(Away(None).needs().look())
+
+
+def test_where_nobody_is_told_a_test_tells_nobody() -> None:
+    async def scene(told: Told) -> None:
+        assert await told.alerts.test(None) == ()
+
+    told = run(scene, Settings(targets=ON.targets))
+    assert (told.recorded, told.cries) == ([], [])

@@ -65,6 +65,8 @@ mail = {{ slots = 1 }}
 submit = ["{NOBODY}"]
 manage = []
 read = []
+[alerts]
+tell = ["journal"]
 """
 KEY = "a-key-that-was-used"
 TERMS = ("priority", "queue", "at", "expires_at", "timeout", "max_retries")
@@ -261,6 +263,7 @@ INVALID = [
         for given, place in (
             ({"priority": "5"}, "priority"),
             ({"queue": "nowhere"}, "queue"),
+            ({"queue": "~alerts"}, "queue"),
             ({"at": "2034-12-04T14:31:53"}, "at"),
             ({"expires_at": ""}, "expires_at"),
             ({"timeout": 0}, "timeout"),

@@ -13,7 +13,7 @@ from bgjob.fingerprints import Whence
 from bgjobd.core.alerts import Alert, Load, Raised, Settings, Watch, raised
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
-from bgjobd.core.needs import USUAL, Kind, Need, Rule, Seen
+from bgjobd.core.needs import DAY, MOST, USUAL, Kind, Need, Rule, Seen
 from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.store.alert_items import (
     AlertAcknowledged,
@@ -23,6 +23,7 @@ from bgjobd.store.alert_items import (
     AlertsTold,
     Teller,
 )
+from bgjobd.store.items import Look
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Row, Store, asked, ends, text
 
@@ -290,3 +291,31 @@ def test_of_thousands_of_failures_between_two_looks_one_notice_tells(store: Stor
     assert len(find().told) == 1
     (parameters,) = notices(store)
     assert (parameters["notice"]["count"], parameters["notice"]["others"]) == (2000, [])
+
+
+def test_a_notice_whose_class_is_held_is_looked_at_when_its_trial_is_due(store: Store) -> None:
+    lanes = Lanes(30, {"default": None, BESIDE: 1})
+    crashing = asked(class_name="bgjob.alerts.Notice", policy=RetryPolicy(max_retries=0))
+    jobs = store.submit(*[crashing] * 10)
+    store.claim(lanes)
+    store.commit(*(ends(job, Ending.signalled(9)) for job in jobs))
+    store.now += GATHER / 2
+    look(store, "mail", settings=Settings(HOUR, 0.0, 20))
+    assert store.commit(Look(), lanes=lanes).next_due == NOW + 10
+
+
+def test_of_more_than_is_looked_at_none_is_over_for_it_and_no_more_than_so_many_are_open(
+    store: Store,
+) -> None:
+    def find(first: int) -> None:
+        queues = [str(number) for number in range(first, first + MOST + 1)]
+        look(store, *queues, partly={Kind.PAUSED: store.now - DAY})
+        store.now += GATHER
+
+    for first in range(0, 1000, 100):
+        find(first)
+    assert (len(rows(store)), len(notices(store))) == (MOST, 1)
+    store.now += DAY
+    find(1000)
+    find(1000)
+    assert next(row["subject"] for row in rows(store) if row["cleared_at"] is None) == "1000"

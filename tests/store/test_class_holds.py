@@ -11,7 +11,9 @@ from bgjob.words import EntryType, Outcome
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
+from bgjobd.store import class_holds
 from bgjobd.store.items import ClassHeld, ClassResumed, DaemonStarted, Item, JobFact, Look
+from tests.engines import changing
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -319,3 +321,14 @@ def test_the_row_says_what_its_columns_are_to_say(store: Store) -> None:
         "by_uid": None,
     }
     assert store.attempts(jobs[0])[0]["outcome"] == Outcome.SIGNALLED
+
+
+def test_a_crash_that_another_host_counts_at_that_moment_does_not_let_go_what_was_asked_for(
+    store: Store,
+) -> None:
+    store.commit(ClassHeld(FRAGILE, 1000))
+    (row,) = store.rows("SELECT * FROM class_holds")
+    counted = row | {"reason": "crashes", "since": None, "crashes": 1, "by_uid": None}
+    with changing(store.state_dir) as connection:
+        connection.execute(class_holds.WRITE, counted)
+    assert holds(store) == [(FRAGILE, "asked", 0, 0, text(NOW))]

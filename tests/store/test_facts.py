@@ -78,6 +78,8 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "valued": 0,
         "host": None,
         "error_group": None,
+        "hook_host": None,
+        "hook_called_at": None,
         "spends_retry": 1,
         "progress": None,
     }

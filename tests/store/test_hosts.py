@@ -312,3 +312,14 @@ def test_jobs_of_a_lost_host_that_others_run_again_are_not_touched_by_its_late_w
     assert web1.job(job_id)["status"] == "running"
     assert web1.commit(ends(job_id, COMPLETED, number=2), submission(asked()), lanes=NO_SLOTS)
     assert web1.job(job_id)["status"] == "completed"
+
+
+def test_what_a_host_owes_is_not_forgotten_by_a_daemon_whose_term_another_has_taken(
+    pair: tuple[Host, Host], place: Postgres
+) -> None:
+    web1, web2 = pair
+    before, taken = web2.term, joined(place, "web2").term
+    web2.take(taken)
+    assert lose(web1, web2)
+    assert hosts.come_back(web2.database, before) is None
+    assert web1.beat().owing == (taken.host,)

@@ -716,3 +716,20 @@ def test_claims_go_on_while_the_table_grows(store: Store) -> None:
         claims = store.claim(Lanes(5, {"default": None}))
         store.commit(*[ends(claim.job.id, COMPLETED) for claim in claims])
     assert store.ledger.commit([Look()], NO_SLOTS, store.now).tally.jobs == {"completed": 100, "pending": 100}
+
+
+def test_what_a_pipeline_that_broke_was_to_prepare_is_prepared_the_next_time(place: Postgres) -> None:
+    statement = "SELECT count(*) FROM queues"
+
+    def transaction(end: Callable[[], None], *statements: str) -> None:
+        database.begin_writing()
+        for one in statements:
+            database.execute_sql(one)
+        end()
+
+    with closing(PostgresDatabase(place.address, for_reading=False)) as database:
+        transaction(database.roll_back)  # one with which nothing is forgotten
+        for _ in range(5):  # behind so many psycopg has the server prepare it
+            transaction(database.commit_writing, statement)
+        transaction(database.roll_back, "SELECT 1 / 0", statement)
+        transaction(database.commit_writing, statement)

@@ -210,15 +210,17 @@ class PostgresConnection:
         """The pid of what serves this session, as the server said it, or what speaks for the server."""
         return int(self._real.info.backend_pid)
 
-    def roll_back(self) -> None:
-        """End the transaction. What was to be prepared behind the statement that failed was not: all is forgotten."""
-        with as_peewees_own:
-            self._open().rollback()
-
     def pipeline(self) -> AbstractContextManager[Any]:
         """Statements are sent meanwhile without an answer between; their errors are raised at its end, or before."""
         pipeline: AbstractContextManager[Any] = self._open().pipeline()
         return pipeline
+
+    def roll_back(self) -> None:
+        """End the transaction, if one is open, and forget what was prepared: of a pipeline that broke the server has
+        not seen all that psycopg remembers to have sent.
+        """
+        with as_peewees_own:
+            self._real.rollback()
 
     def keep_to_indexes(self) -> None:
         """Have what is sent from here on be done by indexes, with no look at how large the tables are."""
@@ -348,7 +350,8 @@ class PostgresDatabase:
         try:
             yield
         finally:
-            self.roll_back()
+            with suppress(DatabaseError):
+                self._connection.run("ROLLBACK")
 
     def close(self) -> None:
         self._connection.close()
@@ -651,6 +654,7 @@ _ORIGIN: Final = """
 _END_STANDING: Final = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'bgjobd' AND datname = current_database() AND wait_event = 'ClientRead'
+    AND pg_has_role(usesysid, 'USAGE')
     AND state_change < clock_timestamp() - make_interval(secs => %s) AND pid IN (
         SELECT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity
         WHERE application_name = 'bgjobd' AND datname = current_database() AND wait_event_type = 'Lock'
