@@ -20,7 +20,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.store.items import Look
 from bgjobd.store.recent import RecentJobs
-from tests.store.samples import COMPLETED, Store, asked, ends, starts, submission
+from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, submission
 
 _CALLER: Final = Caller(pid=1, uid=0, gid=0)
 
@@ -54,12 +54,13 @@ class Scene:
                 waiters=self.waiters,
                 recent=self.recent,
                 current_catalogue=secrets,
+                clock=SimpleNamespace(now=lambda: NOW),
                 take_in=_nothing_came_in,
             ),
         )
 
-    def commit(self, *items: Any) -> None:
-        committed = self.store.commit(*items, lanes=Lanes(1))
+    def commit(self, *items: Any, slots: int = 1) -> None:
+        committed = self.store.commit(*items, lanes=Lanes(slots))
         self.recent.take(committed)
         for job in committed.ended:
             self.waiters.announce(job.id)
@@ -73,13 +74,16 @@ def told(reply: Encoded) -> Any:
     return json.loads(reply.parameters)["job"]
 
 
-def test_a_known_job_is_told_and_waited_for_without_a_question_to_the_file(store: Store) -> None:
+def test_a_known_job_that_does_not_run_is_told_and_waited_for_without_a_question_to_the_file(
+    store: Store,
+) -> None:
     async def play() -> None:
         scene = Scene(store)
         parameters = {"to": "a", "token": "s3cret"}
-        scene.commit(submission(asked(parameters=parameters, idempotency_key="door")), Look())
+        scene.commit(submission(asked(parameters=parameters, idempotency_key="door")), slots=0)
         job = told(await methods.get(scene.daemon, Get(id=1), _CALLER))
-        assert (job["status"], job["parameters"]) == ("running", {"to": "a", "token": "***"})
+        assert (job["status"], job["parameters"]) == ("pending", {"to": "a", "token": "***"})
+        scene.commit(Look())
         waiting = asyncio.ensure_future(methods.wait(scene.daemon, Wait(id=1, timeout=10), _CALLER))
         await asyncio.sleep(0)
         scene.commit(starts(1), ends(1, COMPLETED))

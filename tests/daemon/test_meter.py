@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +109,7 @@ def test_nobody_waits_until_very_many_attempts_are_measured(
         readers = Readers(tmp_path)
         one: Any = SimpleNamespace(
             _readers=readers,
+            _now=time.time,
             _supervisor=SimpleNamespace(attempts=SimpleNamespace(journals=dict, try_open=unopened)),
         )
         running = Inspection.running(one)
