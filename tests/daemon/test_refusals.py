@@ -1140,7 +1140,9 @@ BROKEN_LINES = [
 
 @dataclass(frozen=True)
 class Kept:
-    """All that the daemon keeps: the rows, every column of them, and the files with their sizes."""
+    """All that the daemon keeps: the rows, every column of them, and the files with their sizes; but for alerts, as that
+    no code was loaded at its start, which is over in a while.
+    """
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     files: list[tuple[str, int]] = field(default_factory=list)
@@ -1149,7 +1151,7 @@ class Kept:
     def by(cls, running: RunningDaemon) -> Kept:
         folders = (running.spool, running.directory / "state" / "output")
         return cls(
-            {name: running.query(f"SELECT * FROM {name}") for name in running.tables()},
+            {name: running.query(f"SELECT * FROM {name}") for name in running.tables() if name != "alerts"},
             sorted((path.name, path.stat().st_size) for folder in folders for path in folder.iterdir()),
         )
 

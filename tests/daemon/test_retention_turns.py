@@ -42,6 +42,7 @@ class Site:
             kept=lambda: LOGS_ALONE,
             outputs=cast(Any, self.files),
             in_use=lambda: (),
+            classes=lambda: None,
             read=self._read,
             record=self._record,
             in_background=self._begin,

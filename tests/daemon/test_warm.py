@@ -19,6 +19,7 @@ from bgjob import command
 from bgjob.commands import follow, look, manage, screen, submit, tables, waiting_board
 from bgjobd import main
 from bgjobd.commands import backup, check, check_books, prune, serve, settings, status
+from bgjobd.store.engines import postgres
 print(json.dumps({
     "modules": sorted({*sys.modules} - {"__main__"}),
     "handlers": [str(signal.getsignal(number)) for number in range(1, signal.NSIG)],
