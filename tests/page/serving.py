@@ -229,7 +229,7 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Graph":
             line.reply(**samples["graph"])
         case "Alerts":
-            line.reply(alerts=[], next=None)
+            line.reply(alerts=[samples["alert"]], next=None)
         case "Needs":
             line.reply(needs=[], more=0)
         case "Hosts":
@@ -350,6 +350,9 @@ SAMPLES: dict[str, Any] = {
               "first_job": 1, "first_version": "c0de", "last_at": WHEN, "last_job": 1, "last_attempt": 1,
               "last_version": "c0de", "attempts": 58, "failed": 17, "back_at": WHEN, "is_new": True,
               "is_back": True},
+    "alert": {"id": 14, "rule": "nightly", "kind": "paused", "subject": "mail", "host": "web1", "message": "paused",
+              "hint": "resume it", "since": WHEN, "count": 1, "raised_at": WHEN, "last_at": WHEN, "cleared_at": WHEN,
+              "told_at": WHEN, "end_told_at": WHEN, "told_count": 1, "acknowledged_at": WHEN, "acknowledged_uid": 1000},
     "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
     "steps": [
         {"kind": "step", "name": "charge", "turn": 1, "number": 1, "attempt": 1, "tries": 2, "began_at": WHEN,

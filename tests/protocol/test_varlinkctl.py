@@ -261,6 +261,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Stack": service.call("Stack", id=still, children=True),
         "Values": service.call("Values", id=waiting),
         "Why": service.call("Why", id=first),
+        "HoldClass": service.call("HoldClass", name="shop_jobs.EmailNotification"),
+        "ResumeClass": service.call("ResumeClass", name="shop_jobs.EmailNotification"),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "RunSchedule": service.call("RunSchedule", name="hourly"),
