@@ -278,6 +278,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "PruneLogs": [{"before": "2001-01-01T00:00:00Z"}],
         "Reload": [{}],
         "Pause": [{"queue": "default"}],
+        **{name: [{"name": TARGET}] for name in ("HoldClass", "ResumeClass")},
         "Resume": [{"queue": "default"}],
         "Schedules": [{}],
         "Occurrences": [{"name": "nightly"}],
