@@ -122,6 +122,7 @@ TOLD: Final[Mapping[str, Any]] = {
             "cleared_at": None,
         }
     ],
+    "drained": {"host": "web1", "running": 2, "unseen_for": 0.5},
     "needs": [{"kind": "storage", "subject": "web1", "since": WHEN, "sentence": "full", "hint": "make room"}],
     "hosts": [
         {
@@ -180,6 +181,8 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "needs": ((), ("needs",)),
     "alerts": ((), ("alerts",)),
     "alert": (("ack", "1"), ()),
+    "class": (("hold", "shop.jobs.Email"), ()),
+    "drain": ((), ("drained",)),
     "keys": ((), ("keys",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
@@ -234,7 +237,9 @@ class Liar:
                 line.reply(ids=[1])
             case "Alerts":
                 line.reply(alerts=told["alerts"], next=None)
-            case "AcknowledgeAlert" | "MuteAlerts":
+            case "Drain":
+                line.reply(**told["drained"])
+            case "AcknowledgeAlert" | "MuteAlerts" | "HoldClass" | "ResumeClass":
                 line.reply()
             case "TestAlerts":
                 line.reply(ids=[])

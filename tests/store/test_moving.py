@@ -85,7 +85,7 @@ def test_a_file_goes_to_a_server_and_back_with_every_table_column_and_value(
     one_of_each(store.database)
     store.database.execute_sql("UPDATE job_outputs SET job_id = (SELECT max(id) FROM background_jobs)")
     store.database.execute_sql("DELETE FROM hosts")
-    store.database.execute_sql("UPDATE job_attempts SET host = NULL")
+    store.database.execute_sql("UPDATE job_attempts SET host = NULL, hook_host = NULL")
     store.database.execute_sql("UPDATE schedules SET set_by = NULL")
     source, back = Sqlite(store.state_dir), Sqlite(tmp_path)
     heard: list[tuple[int, int]] = []

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -524,22 +524,6 @@ def test_a_reader_whose_connection_was_ended_connects_again_without_a_word(
     store.open()
 
 
-def test_what_was_prepared_behind_a_statement_that_failed_is_prepared_again(store: Store) -> None:
-    database = store.state_dir.open_for_writing()
-    with closing(database):
-        for _ in range(
-            12
-        ):  # so that at one time or other it is what comes behind the failure that is prepared
-            database.begin_writing()
-            database.connection().execute("SELECT 1 / 0")
-            with pytest.raises(psycopg.errors.DivisionByZero):
-                database.connection().execute("SELECT 7").fetchone()
-            database.roll_back()
-            database.begin_writing()
-            assert database.connection().execute("SELECT 7").fetchone() == (7,)
-            database.commit_writing()
-
-
 def test_a_reader_takes_an_address_that_wants_a_server_which_can_be_written_and_writes_nothing(
     store: Store,
 ) -> None:
@@ -723,8 +707,9 @@ def test_what_a_pipeline_that_broke_was_to_prepare_is_prepared_the_next_time(pla
 
     def transaction(end: Callable[[], None], *statements: str) -> None:
         database.begin_writing()
-        for one in statements:
-            database.execute_sql(one)
+        with suppress(DataError):  # which is told with the next statement, or with the end
+            for one in statements:
+                database.execute_sql(one)
         end()
 
     with closing(PostgresDatabase(place.address, for_reading=False)) as database:
