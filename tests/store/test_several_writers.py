@@ -726,6 +726,7 @@ def held_up_once_it_locks(store: Store) -> Iterator[HeldUp]:
     def behind(lock: Callable[[Any], None], given: Any) -> None:
         lock(given)
         if given and not held.is_there.is_set():
+            store.database.connection().execute("SELECT 1").fetchone()  # what was sent has come about by then
             held.is_there.set()
             assert held.go.wait(PATIENCE)
 
