@@ -1138,7 +1138,7 @@ BROKEN_LINES = [
 ]
 
 
-_LATER: Final = {"alerts", "method_usage"}
+_LATER: Final = {"alerts", "method_usage", "properties", "sqlite_sequence"}
 
 
 @dataclass(frozen=True)
