@@ -1,4 +1,5 @@
-"""The latest jobs as the file has them, in memory: whoever asks for one of them needs no query.
+"""The latest jobs as the file has them, in memory: whoever asks for one of them needs no query,
+unless it runs: how long that may take is in the file.
 
 It is fed with the rows that were committed, so what it does not know for sure it does not have. No SQL is here.
 """
