@@ -153,6 +153,7 @@ def check_flush_by_schedule(followed: Guide) -> None:
     """What was committed while no daemon answered is submitted by a job of the schedule."""
     (followed.directory / "left.py").write_text(_LEFT_BEHIND)
     settings = {"DJANGO_SETTINGS_MODULE": "shop.settings"}
+    followed.run("bgjob schedule pause outbox")  # a minute that begins now would take what is looked at
     followed.run("venv/bin/python left.py", BGJOBD_SOCKET="/nowhere", **settings)
     waiting = followed.run("venv/bin/python manage.py bgjob_outbox --list")
     assert "shop.tasks::welcome  waits" in waiting, waiting
