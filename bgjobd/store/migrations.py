@@ -475,6 +475,51 @@ def _add_traceparent(database: SqliteDatabase) -> None:
     database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "traceparent" VARCHAR(255)')
 
 
+def _add_tallies(database: SqliteDatabase) -> None:
+    """What ended by spans of time, of classes and of errors, and how queues stood; what was changed, by whom."""
+    for statement in _TALLIES:
+        database.execute_sql(statement)
+
+
+_TALLIES: Final = (
+    """
+    CREATE TABLE "class_tallies" ("span" INTEGER NOT NULL, "at" VARCHAR(255) NOT NULL,
+        "class_name" VARCHAR(255) NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        "retried" INTEGER NOT NULL, "bad" TEXT NOT NULL, "seconds" BLOB NOT NULL, "waited" BLOB NOT NULL,
+        "cpu" REAL NOT NULL, "memory" INTEGER NOT NULL, PRIMARY KEY ("span", "at", "class_name")) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "queue_tallies" ("span" INTEGER NOT NULL, "at" VARCHAR(255) NOT NULL, "queue" VARCHAR(255) NOT NULL,
+        "pending" INTEGER NOT NULL, "running" INTEGER NOT NULL, "waited" REAL NOT NULL,
+        PRIMARY KEY ("span", "at", "queue")) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "error_tallies" ("error_group" INTEGER NOT NULL, "span" INTEGER NOT NULL,
+        "at" VARCHAR(255) NOT NULL, "attempts" INTEGER NOT NULL, "failed" INTEGER NOT NULL,
+        PRIMARY KEY ("error_group", "span", "at")) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "changes" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "at" VARCHAR(255) NOT NULL,
+        "kind" VARCHAR(255) NOT NULL, "what" TEXT NOT NULL, "who" TEXT)
+    """,
+    'CREATE INDEX "changes_by_time" ON "changes" ("at")',
+    'ALTER TABLE "job_attempts" ADD COLUMN "waited" REAL',
+    'ALTER TABLE "background_jobs" ADD COLUMN "bulk" INTEGER',
+    # All of them, for a statement that says `id > 0`: no claim is to be tempted by it.
+    "CREATE INDEX jobs_by_class ON background_jobs (class_name) WHERE id > 0",
+    "CREATE INDEX jobs_of_bulk ON background_jobs (bulk) WHERE bulk IS NOT NULL",
+)
+
+
+def _add_labels(database: SqliteDatabase) -> None:
+    """By which labels jobs are found."""
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "labels" TEXT')
+    database.execute_sql(
+        'CREATE TABLE "job_labels" ("label" VARCHAR(255) NOT NULL, "job_id" INTEGER NOT NULL, '
+        'PRIMARY KEY ("label", "job_id")) WITHOUT ROWID'
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -499,6 +544,8 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_method_usage,
     _add_alerts,
     _add_traceparent,
+    _add_tallies,
+    _add_labels,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -31,6 +31,7 @@ class BackgroundJob(Model):
     So many values it has `emitted` outside of steps, in one attempt. It calls `again_of`, another job, once more. What
     it did nobody knows since `review_since`; by `settled_at` a person has said it, that was `settled_uid`.
     `host_wanted` is the name of the host that alone may start it. `traceparent` is the span that it was submitted in.
+    Retried or cancelled with many it was last by the change `bulk`. `labels` is a JSON list, as in `job_labels`.
     """
 
     id = AutoField()
@@ -90,6 +91,8 @@ class BackgroundJob(Model):
     settled_uid = IntegerField(null=True)
     host_wanted = CharField(null=True)
     traceparent = CharField(null=True)
+    bulk = IntegerField(null=True)
+    labels = TextField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -103,6 +106,7 @@ class JobAttempt(Model):
     `error_class` is an exception's type with its module. So many values that it has emitted were kept, `valued`.
     `host` is where it runs, one of `hosts`; `error_group` the error that has ended it. Of several hosts
     `hook_host` calls the hook that its end is owed, and nobody else once it was about to, `hook_called_at`.
+    So many seconds its job had `waited` for a slot when it got it.
     """
 
     job_id = IntegerField()
@@ -132,6 +136,7 @@ class JobAttempt(Model):
     error_group = IntegerField(null=True)
     hook_host = IntegerField(null=True)
     hook_called_at = CharField(null=True)
+    waited = FloatField(null=True)
 
     class Meta:
         table_name = "job_attempts"
@@ -535,6 +540,88 @@ class AlertMute(Model):
         without_rowid = True
 
 
+class ClassTally(Model):
+    """What of a class ended in the `span` seconds from `at` on: attempts that completed, `failed` jobs, attempts that
+    were `retried`, those that ended badly by outcome (`bad`, a JSON object); how long attempts took and had waited, 64
+    counts of four bytes each; seconds of `cpu`, and the most `memory` of one, in bytes. All classes together are "".
+    """
+
+    span = IntegerField()
+    at = CharField()
+    class_name = CharField()
+    completed = IntegerField()
+    failed = IntegerField()
+    retried = IntegerField()
+    bad = TextField()
+    seconds = BlobField()
+    waited = BlobField()
+    cpu = FloatField()
+    memory = IntegerField()
+
+    class Meta:
+        table_name = "class_tallies"
+        primary_key = CompositeKey("span", "at", "class_name")
+        without_rowid = True
+
+
+class QueueTally(Model):
+    """Of a queue in the `span` seconds from `at` on: the most jobs that were pending, and running, and the longest
+    that one had `waited`, in seconds.
+    """
+
+    span = IntegerField()
+    at = CharField()
+    queue = CharField()
+    pending = IntegerField()
+    running = IntegerField()
+    waited = FloatField()
+
+    class Meta:
+        table_name = "queue_tallies"
+        primary_key = CompositeKey("span", "at", "queue")
+        without_rowid = True
+
+
+class ErrorTally(Model):
+    """So many attempts an error ended in the `span` seconds from `at` on, and by so many of these their job failed."""
+
+    error_group = IntegerField()
+    span = IntegerField()
+    at = CharField()
+    attempts = IntegerField()
+    failed = IntegerField()
+
+    class Meta:
+        table_name = "error_tallies"
+        primary_key = CompositeKey("error_group", "span", "at")
+        without_rowid = True
+
+
+class Change(Model):
+    """What somebody has done, or what befell the daemon, that may explain what came after: of a `kind`, to `what`."""
+
+    id = AutoField()
+    at = CharField()
+    kind = CharField()
+    what = TextField()
+    who = TextField(null=True)
+
+    class Meta:
+        table_name = "changes"
+
+
+class JobLabel(Model):
+    """A label of a job, by which it is found."""
+
+    label = CharField()
+    job_id = IntegerField()
+
+    class Meta:
+        table_name = "job_labels"
+        primary_key = CompositeKey("label", "job_id")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -569,5 +656,10 @@ MODELS: Final[tuple[type[Model], ...]] = (
     MethodUsage,
     Alert,
     AlertMute,
+    ClassTally,
+    QueueTally,
+    ErrorTally,
+    Change,
+    JobLabel,
     Property,
 )

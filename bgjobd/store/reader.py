@@ -156,7 +156,7 @@ _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 _HIDDEN: Final = frozenset(
     {
         *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
-        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "bulk", "labels"),
     }
 )
 

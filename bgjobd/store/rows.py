@@ -146,7 +146,9 @@ def _keys_of(job: Job) -> Row:
     return {**keys, **own, **_NOTHING_YET}
 
 
-_NOTHING_YET: Final[Row] = dict.fromkeys(("waits_until", "review_since", "settled_at", "settled_uid"))
+_NOTHING_YET: Final[Row] = dict.fromkeys(
+    ("waits_until", "review_since", "settled_at", "settled_uid", "bulk", "labels")
+)
 
 
 def ties_of(job: Job) -> Row:

@@ -122,7 +122,7 @@ UNTIED: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("if_failed", "cancelled_after", "group_id", "takes", "expires_at")),
     **dict.fromkeys(("unique_key", "unique_while", "key", "waits_until", "waiting_on")),
     **dict.fromkeys(("again_of", "review_since", "settled_at", "settled_uid", "host_wanted")),
-    "traceparent": None,
+    **dict.fromkeys(("traceparent", "bulk", "labels")),
     **dict.fromkeys(
         ("turn", "carries", "steps", "step_bytes", "life", "retry_count_at_submit", "emitted"), 0
     ),

@@ -33,12 +33,12 @@ COLUMNS = {
         submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
         expires_at unique_key unique_while key turn waits_until carries steps step_bytes life
         retry_count_at_submit waiting_on emitted again_of review_since settled_at settled_uid
-        host_wanted traceparent
+        host_wanted traceparent bulk labels
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
         traceback max_rss cpu_user cpu_system output_bytes code_version progress spends_retry
-        error_class host error_group hook_host hook_called_at
+        error_class host error_group hook_host hook_called_at waited
     """,
     "job_logs": "id job_id attempt type message context created_at",
     "schedules": "name definition since cursor paused_at removed_at uid made_by set_by",
@@ -75,6 +75,11 @@ COLUMNS = {
         acknowledged_uid
     """,
     "alert_mutes": "rule until uid",
+    "class_tallies": "span at class_name completed failed retried bad seconds waited cpu memory",
+    "queue_tallies": "span at queue pending running waited",
+    "error_tallies": "error_group span at attempts failed",
+    "changes": "id at kind what who",
+    "job_labels": "label job_id",
 }
 """The columns that are a contract with users."""
 
@@ -286,7 +291,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             **dict.fromkeys(
                 ("waiting_on", "again_of", "review_since", "settled_at", "settled_uid", "host_wanted")
             ),
-            "traceparent": None,
+            **dict.fromkeys(("traceparent", "bulk", "labels")),
         },
         "job_attempts": {
             "noted": 0,
@@ -298,6 +303,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "error_group": None,
             "hook_host": None,
             "hook_called_at": None,
+            "waited": None,
         },
         "job_logs": {"folded": None, "attempts_allowed": None},
         "queues": {"resumes_at": None},

@@ -22,6 +22,7 @@ _SEQUENCES: Final[Mapping[str, str]] = {
     "hosts": "host_ids",
     "error_groups": "error_ids",
     "alerts": "alert_ids",
+    "changes": "change_ids",
 }
 """By the table that they count the ids of; those tables are SQLite's AUTOINCREMENT."""
 

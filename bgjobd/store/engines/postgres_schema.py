@@ -126,6 +126,43 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "WHERE hook_host IS NOT NULL AND hook_called_at IS NULL",
     ),
     22: (f"ALTER TABLE background_jobs ADD COLUMN traceparent {_TEXT}",),
+    23: (
+        _table(
+            """
+            class_tallies (span bigint, at {text}, class_name {text}, completed bigint NOT NULL, failed bigint NOT NULL,
+                retried bigint NOT NULL, bad {text} NOT NULL, seconds bytea NOT NULL, waited bytea NOT NULL,
+                cpu double precision NOT NULL, memory bigint NOT NULL, PRIMARY KEY (span, at, class_name))
+            """
+        ),
+        _table(
+            """
+            queue_tallies (span bigint, at {text}, queue {text}, pending bigint NOT NULL, running bigint NOT NULL,
+                waited double precision NOT NULL, PRIMARY KEY (span, at, queue))
+            """
+        ),
+        _table(
+            """
+            error_tallies (error_group bigint, span bigint, at {text}, attempts bigint NOT NULL,
+                failed bigint NOT NULL, PRIMARY KEY (error_group, span, at))
+            """
+        ),
+        "CREATE SEQUENCE change_ids",
+        _table(
+            """
+            changes (id bigint PRIMARY KEY DEFAULT nextval('change_ids'), at {text} NOT NULL, kind {text} NOT NULL,
+                what {text} NOT NULL, who {text})
+            """
+        ),
+        "CREATE INDEX changes_by_time ON changes (at, id)",
+        "ALTER TABLE job_attempts ADD COLUMN waited double precision",
+        "ALTER TABLE background_jobs ADD COLUMN bulk bigint",
+        "CREATE INDEX jobs_by_class ON background_jobs (class_name, id) WHERE id > 0",
+        "CREATE INDEX jobs_of_bulk ON background_jobs (bulk, id) WHERE bulk IS NOT NULL",
+    ),
+    24: (
+        f"ALTER TABLE background_jobs ADD COLUMN labels {_TEXT}",
+        _table("job_labels (label {text}, job_id bigint, PRIMARY KEY (label, job_id))"),
+    ),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 
