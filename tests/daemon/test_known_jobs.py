@@ -14,6 +14,7 @@ import pytest
 from bgjob.errors import JobNotFoundError
 from bgjobd.api import methods
 from bgjobd.api.dispatch import Encoded
+from bgjobd.api.inbox import Inbox
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Get, Wait
 from bgjobd.core.planner import Lanes
@@ -110,3 +111,24 @@ def test_a_job_that_is_not_known_and_a_page_of_attempts_are_asked_of_the_file(st
         assert scene.readers.asked == 4
 
     asyncio.run(play())
+
+
+def test_a_job_that_another_has_made_since_it_was_looked_for_is_found(store: Store) -> None:
+    async def play() -> None:
+        scene = Scene(store)
+
+        async def made_elsewhere(question: Any) -> tuple[()]:
+            scene.commit(submission(asked()), slots=0)
+            return ()
+
+        inbox = Inbox(
+            cast(Any, SimpleNamespace(config=_CONFIG, readers=SimpleNamespace(read=made_elsewhere))), _GRANTS
+        )
+        scene.daemon.take_in = inbox.take_in
+        assert told(await methods.get(scene.daemon, Get(id=1), _CALLER))["id"] == 1
+
+    asyncio.run(play())
+
+
+_CONFIG: Final = SimpleNamespace(socket=SimpleNamespace(max_depth=64))
+_GRANTS: Final = cast(Any, None)
