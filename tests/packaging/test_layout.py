@@ -77,6 +77,12 @@ OF_DJANGO = [
     "bgjob._task_clients",
 ]
 OF_PYTEST = ["bgjob.testing.pytest_plugin", "_bgjob_pytest"]
+ENGINE_OF_POSTGRESQL = [
+    "bgjobd.store.engines.postgres",
+    "bgjobd.store.engines.postgres_connection",
+    "bgjobd.store.engines.postgres_errors",
+    "bgjobd.store.engines.postgres_transactions",
+]
 OF_OUTBOX = ["bgjob.outbox.dsn", "bgjob.outbox.table"]
 CONVERTS = "bgjob.testing.arguments"
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
@@ -232,7 +238,7 @@ RULES = [
     ),
     Rule(
         "only the engine of PostgreSQL knows psycopg, and an outbox of an application",
-        outside("bgjobd.store.engines.postgres", *OF_OUTBOX),
+        outside(*ENGINE_OF_POSTGRESQL, *OF_OUTBOX),
         of("psycopg"),
     ),
     Rule(

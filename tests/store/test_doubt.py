@@ -20,7 +20,8 @@ from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import CommitFate
-from bgjobd.store.engines.postgres import Postgres, PostgresDatabase, _Transaction
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.engines.postgres_transactions import PostgresDatabase, Transaction
 from bgjobd.store.history import History
 from bgjobd.store.items import Look
 from bgjobd.store.writer import Delivery, Entrusted, Writer
@@ -255,7 +256,7 @@ def test_a_transaction_that_is_under_way_is_waited_for(store: Store, office: Off
 
 
 def postgres_transaction(store: Store, id: str) -> Any:
-    return _Transaction(store.database._origin, id)
+    return Transaction(store.database._origin, id)
 
 
 def end_of_connections(store: Store, chance: random.Random) -> None:
@@ -363,7 +364,7 @@ def test_what_is_stored_has_the_servers_time(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bgjobd.store.engines.postgres._TIME",
+        "bgjobd.store.engines.postgres_transactions._TIME",
         "SELECT extract(epoch FROM clock_timestamp())::float8 + 3600",
     )
     office = Office(store, proxy)

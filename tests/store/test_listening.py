@@ -16,7 +16,8 @@ import pytest
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
 from bgjobd.store.engines import Looked
-from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.notices import notice_from
 from bgjobd.store.writer import Delivery, Entrusted, Writer

@@ -31,7 +31,8 @@ from bgjobd.store.committed import Stored
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import NoDriverError, place_of
-from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.postgres_translation import translated
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import Deletion, Look, Received
@@ -230,9 +231,9 @@ def test_without_its_driver_a_configured_database_is_refused_with_what_to_instal
     own = {name: tmp_path / name for name in ("socket", "state_dir", "runtime_dir")}
     daemon = Daemon.model_validate({**own, "database": "postgresql://db.example/bgjobd"})
     assert isinstance(place_of(daemon), Postgres)
-    monkeypatch.delitem(sys.modules, "bgjobd.store.engines.postgres")
+    for name in [one for one in sys.modules if one.startswith(("bgjobd.store.engines.postgres", "psycopg"))]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("bgjobd.store.engines.postgres")
-    monkeypatch.delitem(sys.modules, "psycopg")
     with absent("psycopg"), pytest.raises(NoDriverError, match=r"pip install 'bgjobd\[postgres\]'"):
         place_of(daemon)
 

@@ -27,7 +27,8 @@ from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed, LostUpdateError, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
-from bgjobd.store.engines.postgres import Postgres, PostgresDatabase
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.items import (
     AttemptNotes,
     DaemonStarted,
