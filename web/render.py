@@ -32,6 +32,7 @@ from .drawings import chart, day_line, hour_lines, legend, squares, together
 from .graph import Graph, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
+from .navigation import bar_of
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, counted, parted, pretty, short, shown
 
@@ -91,7 +92,7 @@ def _environment(static: str) -> Environment:
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
         "retries_spent": retries_spent, "step_name": step_name, "step_took": step_took, "signal_of": try_signal,
         "usually": usually, "expectation": expectation, "duration_until": duration_until,
-         "key_rules": key_rules, "oldest_due": oldest_due, "static": static,
+         "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,

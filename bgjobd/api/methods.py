@@ -293,6 +293,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.inspection.storage_trouble,
         "held": daemon.inspection.held,
+        "schedules": daemon.schedule_requests.many,
         "refused_schedules": daemon.schedule_requests.refused(_MOST_REFUSED),
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,

@@ -135,6 +135,11 @@ class ScheduleRequests:
             self._schedules.kept.pop(name, None)  # one whose definition means nothing any more is not there
         self._schedules.wake()
 
+    @property
+    def many(self) -> int:
+        """How many there are."""
+        return len(self._schedules.kept)
+
     def refused(self, most: int) -> dict[str, str]:
         """The first of those whose occurrences become no jobs as things are, by name, each with why."""
         found = [

@@ -144,7 +144,7 @@ class _Served:
         page = Page(settings)
         self._server = _Server(settings, page.respond)
         # One follower for good: whether there is one must not be a matter of chance, for its descriptors are counted.
-        self._words = page._feed.try_stream()
+        self._words = page.means.feed.try_stream()
         eventually(lambda: any(asked.more for asked in self._daemon.asked))
 
     def attempt(self, data: bytes) -> None:

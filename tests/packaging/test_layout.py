@@ -371,8 +371,8 @@ PLANTED = [
     ("bgjobd/api/methods.py", "from bgjobd.main import main", "only entry points compose"),
     ("bgjobd/daemon/loop.py", "from bgjobd.demo import jobs", "only entry points compose"),
     ("bgjobd/daemon/loop.py", "import bgjobd.web.server", "only entry points know"),
-    ("web/views.py", "from bgjobd.config import Config", "the page is a client"),
-    ("web/views.py", "import pydantic", "the page imports no third party"),
+    ("web/views/page.py", "from bgjobd.config import Config", "the page is a client"),
+    ("web/views/page.py", "import pydantic", "the page imports no third party"),
 ]
 
 
@@ -402,7 +402,7 @@ ALLOWED = [
     ("bgjobd/store/writer.py", "import peewee, sqlite3, playhouse.migrate\nfrom bgjobd.core import job"),
     ("bgjobd/host/init.py", "import os\nos.waitpid(-1, 0)"),
     ("bgjobd/main.py", "import bgjobd.web.server\nfrom bgjobd import demo, daemon"),
-    ("web/views.py", "import bgjob, jinja2\nfrom . import server"),
+    ("web/views/page.py", "import bgjob, jinja2\nfrom .. import server"),
 ]
 
 

@@ -7,14 +7,15 @@ from unittest import mock
 
 import pytest
 
-from bgjobd.web import console, views
+from bgjobd.web import console
+from bgjobd.web.views import means
 from tests.page.serving import renderer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_renderer() -> Iterator[None]:
     """No page changes its own, and to compile the templates takes longer than most tests."""
-    with mock.patch.object(views, "Renderer", return_value=renderer()):
+    with mock.patch.object(means, "Renderer", return_value=renderer()):
         yield
 
 

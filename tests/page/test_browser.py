@@ -1080,7 +1080,7 @@ def test_a_daemon_that_hangs_is_told_with_since_when(
     for name, seconds in {
         "events._BETWEEN_SIGNS": 0.1,
         "events._PATIENCE": 0.5,
-        "views._PATIENCE": 0.5,
+        "views.means._PATIENCE": 0.5,
     }.items():
         monkeypatch.setattr(f"bgjobd.web.{name}", seconds)
     telling = Telling()

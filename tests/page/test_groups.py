@@ -77,7 +77,7 @@ class Grouping:
 
     def post(self, path: str, **form: str) -> Response:
         headers = {"host": "localhost", "content-type": "application/x-www-form-urlencoded"}
-        body = urlencode({"token": self._page._guard.form_token, **form}).encode()
+        body = urlencode({"token": self._page.means.guard.form_token, **form}).encode()
         return self._page.respond(Request("POST", path, {}, headers, body))
 
     def place_after(self, path: str, **form: str) -> str:

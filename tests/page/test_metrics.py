@@ -322,7 +322,7 @@ def test_known_outcomes_are_counted_and_begin_anew_with_the_daemon(
         assert after.value("job_wait_seconds_count", queue="default") == 5
 
         running.stop(signal.SIGKILL)
-        monkeypatch.setattr("bgjobd.web.views._PATIENCE", 0.1)
+        monkeypatch.setattr("bgjobd.web.views.means._PATIENCE", 0.1)
         with page_over(running, "impatient.sock") as impatient:
             told = told_by(impatient.ask("GET /metrics", f"Accept: {PROMETHEUS}"))
             assert told.value("up") == 0

@@ -14,10 +14,9 @@ from urllib.parse import urlencode
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web import schedules
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.settings import Settings
-from bgjobd.web.views import Page
+from bgjobd.web.views import Page, schedules
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, WHEN, page, tell_samples
 
@@ -44,8 +43,8 @@ class Configured:
         ]
         self.occurrences = [copy.deepcopy(SAMPLES["occurrence"])]
         self.asked = []
-        self._page.schedules._coming._remembered = {}
-        self._page.schedules._coming._asked_at = 0.0
+        self._page.views.of(schedules.ScheduleViews)._coming._remembered = {}
+        self._page.views.of(schedules.ScheduleViews)._coming._asked_at = 0.0
 
     def tell(self, line: Line, asked: Asked) -> None:
         method, given = asked.method.rpartition(".")[2], dict(asked.parameters)
@@ -76,7 +75,7 @@ class Configured:
 
     def post(self, path: str, **form: str) -> str:
         """Where a button leads."""
-        token = self._page._guard.form_token
+        token = self._page.means.guard.form_token
         headers = {"host": "localhost", "content-type": "application/x-www-form-urlencoded"}
         body = urlencode({"token": token, **form}).encode()
         answer = self._page.respond(Request("POST", path, {}, headers, body))

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web import events, views
+from bgjobd.web import events
 from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.settings import Settings
-from bgjobd.web.views import Page, routes
+from bgjobd.web.views import Page, rest, routes
 from tests.client.scripted import Line, ScriptedDaemon, entry
 from tests.page.serving import SAMPLES, Peer, Served, page, renderer, serving, tell_samples
 from tests.page.test_guard import addresses
@@ -264,7 +264,7 @@ def test_a_browser_hears_that_a_daemon_hangs_since_when_and_that_it_goes_on(
     for name, seconds in {
         "events._BETWEEN_SIGNS": 0.1,
         "events._PATIENCE": 0.5,
-        "views._PATIENCE": 0.5,
+        "views.means._PATIENCE": 0.5,
     }.items():
         monkeypatch.setattr(f"bgjobd.web.{name}", seconds)
     goes_on = threading.Event()
@@ -338,7 +338,7 @@ def test_a_browser_hears_that_the_daemon_is_away(tmp_path: Path) -> None:
 def test_a_hundred_checks_of_a_daemon_that_hangs_are_all_answered_and_the_page_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PATIENCE", 0.5)
+    monkeypatch.setattr(rest, "PATIENCE", 0.5)
 
     def hang(line: Line, asked: Asked) -> bool:
         if asked.method.endswith("GetInfo"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -12,10 +12,11 @@ from bgjob.answers import Graph, Page
 from bgjob.errors import JobNotFoundError, MethodNotFoundError
 from bgjob.words import Status
 
-from .addresses import PER_PAGE, View
-from .exchange import Request, Response, redirect
-from .graph import GROUP, JOB, Told, neighbours
-from .lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from ..addresses import PER_PAGE, View
+from ..exchange import Request, Response, redirect
+from ..graph import GROUP, JOB, Told, neighbours
+from ..lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from .means import Means
 
 STATES: Final = ("open", "sealed", "completed", "failed")
 _MOST_DRAWN: Final = 200
@@ -29,29 +30,15 @@ _REST: Final = (Status.PENDING, Status.RUNNING, Status.COMPLETED)
 
 
 class GroupViews:
-    """Of one page, which has the clients; `slow` is for what takes looking for.
+    """Of one page."""
 
-    `shown` makes a view of values, `done` leads on after what was asked for.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        slow: Client,
-        per_page: int,
-        shown: Callable[[Request, str, dict[str, Any]], Response],
-        done: Callable[[Request, str, str], Response],
-    ) -> None:
-        self._client = client
-        self._slow = slow
-        self._per_page = per_page
-        self._shown = shown
-        self._done = done
+    def __init__(self, means: Means) -> None:
+        self._means = means
 
     def overview(self, request: Request) -> Response:
         """The groups, newest first."""
-        view = View.of("/groups", request.query, STATES, self._per_page)
-        ask = partial(self._slow.groups, state=view.status or None)
+        view = View.of("/groups", request.query, STATES, self._means.settings.per_page)
+        ask = partial(self._means.slow.groups, state=view.status or None)
         if "newer_than" in request.query:
             after = id_in(request.query["newer_than"])
             return told_newer([one for one in ask(limit=MOST_NEWER).items if one["id"] > after])
@@ -67,11 +54,11 @@ class GroupViews:
             "top": newest[0]["id"] if newest else 0,
             "per_page": sorted({*PER_PAGE, view.per}),
         }
-        return self._shown(request, "groups.html", values)
+        return self._means.shown(request, "groups.html", values)
 
     def one(self, request: Request, number: int) -> Response:
         """A group with some of its members, those first that failed or were cancelled."""
-        group = self._client.group(number).snapshot
+        group = self._means.client.group(number).snapshot
         jobs = self._members(group)
         groups = self._nested(group) if group["total"] > len(jobs) else Page([], None)
         values = {
@@ -87,54 +74,41 @@ class GroupViews:
             "can_seal": group["state"] == "open",
             "is_asked": request.query.get("ask") == "cancel",
         }
-        return self._shown(request, "group.html", values)
+        return self._means.shown(request, "group.html", values)
 
     def _members(self, group: Told) -> list[Told]:
         """Each once, though it may have been retried from one question to the next."""
         found: dict[int, Told] = {}
         for status in ((Status.FAILED,), (Status.CANCELLED,), _REST):
-            room = self._per_page - len(found)
+            room = self._means.settings.per_page - len(found)
             if room and (status == _REST or group[status[0]]):
-                listed = self._slow.list(group=group["id"], status=status, limit=room)
+                listed = self._means.slow.list(group=group["id"], status=status, limit=room)
                 found |= {one["id"]: one for one in listed}
         return [*found.values()]
 
     def _nested(self, group: Told) -> Page[Told]:
         """Groups in it, the newest ones, of these those first that failed."""
-        found = self._slow.groups(group=group["id"], limit=self._per_page)
+        found = self._means.slow.groups(group=group["id"], limit=self._means.settings.per_page)
         return Page(sorted(found.items, key=lambda one: one["state"] != "failed"), found.next)
 
     def _first_of(self, groups: Page[Told]) -> list[Told]:
         """A job in the first of these; as a rule there is one."""
-        return [job for one in groups.items[:1] for job in self._slow.list(group=one["id"], limit=1)]
+        return [job for one in groups.items[:1] for job in self._means.slow.list(group=one["id"], limit=1)]
 
     # What comes after what
 
     def graph(self, request: Request, job_id: int) -> Response:
         """What a job comes after and what comes after it, and so on."""
-        found = self._client.graph(job_id, limit=_MOST_DRAWN)
+        found = self._means.client.graph(job_id, limit=_MOST_DRAWN)
         values = {"job_id": job_id, **found._asdict(), "jobs": found.jobs[:_MOST_DRAWN]}
-        return self._shown(request, "graph.html", values)
-
-    def neighbours(self, job_id: int) -> dict[str, Any]:
-        """What a job comes after itself, and what comes after that.
-
-        Nothing, where the daemon is older than this page, which an upgrade may put under it.
-        """
-        try:
-            found = self._client.graph(job_id, limit=_NEAR)
-            if _is_cut(found, job_id, _NEAR):
-                found = self._client.graph(job_id, limit=_MOST_NEAR)
-        except MethodNotFoundError:
-            found = Graph([], [], [], is_whole=True)
-        return neighbours(found, (JOB, job_id)) | {"has_more_beside": _is_cut(found, job_id, _MOST_NEAR)}
+        return self._means.shown(request, "graph.html", values)
 
     def _after_group(self, number: int, members: Sequence[Told]) -> dict[str, Any]:
         """What comes after the group, as the graph of one of its jobs tells; of one that has none that is not told."""
         found = Graph([], [], [], is_whole=True)
         if members:
             with suppress(JobNotFoundError):  # it was removed a moment ago
-                found = self._client.graph(members[0]["id"], limit=_NEAR)
+                found = self._means.client.graph(members[0]["id"], limit=_NEAR)
         told = neighbours(found, (GROUP, number))["comes_before"]
         of = members[0]["id"] if members else None
         return {"comes_before": told, "has_more_beside": not found.is_whole, "member": of}
@@ -144,25 +118,39 @@ class GroupViews:
     def retry(self, request: Request, number: int) -> Response:
         """Of those that failed; where the form says so, of those that were cancelled."""
         if "cancelled" in request.form:
-            found = self._slow.list(group=number, status=Status.CANCELLED, limit=_MOST_RETRIED)
+            found = self._means.slow.list(group=number, status=Status.CANCELLED, limit=_MOST_RETRIED)
             if found:
-                self._client.retry(*(one["id"] for one in found))
-            return self._done(
+                self._means.client.retry(*(one["id"] for one in found))
+            return self._means.done(
                 request, f"/groups/{number}", f"retry of {len(found)} cancelled members of group {number}"
             )
-        self._client.retry_group(number)
-        return self._done(request, f"/groups/{number}", f"retry of group {number}")
+        self._means.client.retry_group(number)
+        return self._means.done(request, f"/groups/{number}", f"retry of group {number}")
 
     def seal(self, request: Request, number: int) -> Response:
-        self._client.seal_group(number)
-        return self._done(request, f"/groups/{number}", f"seal of group {number}")
+        self._means.client.seal_group(number)
+        return self._means.done(request, f"/groups/{number}", f"seal of group {number}")
 
     def cancel(self, request: Request, number: int) -> Response:
         """Ends what has not ended; whoever did not say so in the form is asked first."""
         if "stops" not in request.form:
             return redirect(f"/groups/{number}?ask=cancel")
-        self._client.cancel_group(number)
-        return self._done(request, f"/groups/{number}", f"cancel of group {number}")
+        self._means.client.cancel_group(number)
+        return self._means.done(request, f"/groups/{number}", f"cancel of group {number}")
+
+
+def beside(client: Client, job_id: int) -> dict[str, Any]:
+    """What a job comes after itself, and what comes after that.
+
+    Nothing, where the daemon is older than this page, which an upgrade may put under it.
+    """
+    try:
+        found = client.graph(job_id, limit=_NEAR)
+        if _is_cut(found, job_id, _NEAR):
+            found = client.graph(job_id, limit=_MOST_NEAR)
+    except MethodNotFoundError:
+        found = Graph([], [], [], is_whole=True)
+    return neighbours(found, (JOB, job_id)) | {"has_more_beside": _is_cut(found, job_id, _MOST_NEAR)}
 
 
 def _is_cut(found: Graph, job_id: int, limit: int) -> bool:

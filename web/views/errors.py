@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from bgjob import Client
 from bgjob.errors_told import age_of, kind_of, where
 
-from .addresses import PER_PAGE, View, since_of
-from .exchange import Request, Response
-from .lists import rows_told
+from ..addresses import PER_PAGE, View, since_of
+from ..exchange import Request, Response
+from ..lists import rows_told
+from .means import Means
 
 NEW: Final = "new"
 SPANS: Final = ("1h", "24h", "7d")
@@ -21,20 +21,16 @@ Told = dict[str, Any]
 
 
 class ErrorViews:
-    """Of one page, which has the client, for what takes looking for. `shown` makes a view of values."""
+    """Of one page."""
 
-    def __init__(
-        self, client: Client, per_page: int, shown: Callable[[Request, str, Told, Told], Response]
-    ) -> None:
-        self._client = client
-        self._per_page = per_page
-        self._shown = shown
+    def __init__(self, means: Means) -> None:
+        self._means = means
 
     def overview(self, request: Request) -> Response:
         """The errors, those that were met last first."""
-        view = View.of("/errors", request.query, (NEW,), self._per_page)
-        stats = self._client.stats()
-        found = self._client.errors(
+        view = View.of("/errors", request.query, (NEW,), self._means.settings.per_page)
+        stats = self._means.slow.stats()
+        found = self._means.slow.errors(
             since=since_of(view.since, time.time()) if view.since else None,
             new=view.status == NEW,
             before=None if view.upto is None else f"{view.at} {view.upto + 1}",
@@ -52,13 +48,13 @@ class ErrorViews:
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
         }
-        return self._shown(request, "errors.html", values, stats)
+        return self._means.shown(request, "errors.html", values, stats)
 
     def one(self, request: Request, number: int) -> Response:
         """An error with its classes, its newest traceback, and the jobs that have met it."""
-        stats = self._client.stats()
-        read = self._client.error(number)
-        jobs = self._client.list(error=number, limit=_MOST_JOBS)
+        stats = self._means.slow.stats()
+        read = self._means.slow.error(number)
+        jobs = self._means.slow.list(error=number, limit=_MOST_JOBS)
         values = {
             "error": _told(read.error, stats),
             "classes": sorted(read.classes.items(), key=lambda one: -one[1]),
@@ -66,7 +62,7 @@ class ErrorViews:
             "jobs": jobs.items,
             "has_more_jobs": jobs.next is not None,
         }
-        return self._shown(request, "error.html", values, stats)
+        return self._means.shown(request, "error.html", values, stats)
 
 
 def _told(error: Told, stats: Mapping[str, Any]) -> Told:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
 from bgjob import Client
 from bgjob.text import instant
 
-from .addresses import PER_PAGE, View, moment_of, place_of, quoted
-from .exchange import Request, Response
-from .strip import Told, kind_of, meetings
+from ..addresses import PER_PAGE, View, moment_of, place_of, quoted
+from ..exchange import Request, Response
+from ..strip import Told, kind_of, meetings
+from .means import Means
 
 STATES: Final = ("failed", "refused", "paused")
 _NEXT: Final = 10
@@ -26,24 +27,16 @@ _KEPT: Final = 60.0
 
 
 class ScheduleViews:
-    """Of one page, which has the client; `shown` makes a view of values, `done` leads on after what was asked for."""
+    """Of one page."""
 
-    def __init__(
-        self,
-        client: Client,
-        per_page: int,
-        shown: Callable[[Request, str, dict[str, Any]], Response],
-        done: Callable[[Request, str, str], Response],
-    ) -> None:
-        self._client = client
-        self._per_page = per_page
-        self._shown = shown
-        self._done = done
-        self._coming = _Coming(client)
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._client = means.many
+        self._coming = _Coming(means.many)
 
     def overview(self, request: Request) -> Response:
         """The schedules by name, those of one page with what became of their latest occurrences."""
-        view = View.of("/schedules", request.query, STATES, self._per_page)
+        view = View.of("/schedules", request.query, STATES, self._means.settings.per_page)
         now = time.time()
         found = self._coming.schedules(now)
         fitting = [one for one in found if _fits(one, view)]
@@ -61,13 +54,13 @@ class ScheduleViews:
             "following": view.but(page=view.page + 1, upto=last) if last < len(fitting) else None,
             "per_page": sorted({*PER_PAGE, view.per}),
         }
-        return self._shown(request, "schedules.html", values)
+        return self._means.shown(request, "schedules.html", values)
 
     def one(self, request: Request, name: str) -> Response:
         """A schedule with its next occurrences, and what became of the others, newest first."""
         [schedule] = self._client.schedules(next=_MOST_NEXT, name=name)
         before = moment_of(request.query.get("before", ""))
-        page = self._client.occurrences(name, before=before, limit=self._per_page)
+        page = self._client.occurrences(name, before=before, limit=self._means.settings.per_page)
         values = {
             "schedule": self._with_past(schedule),
             "coming": schedule["next"][:_NEXT],
@@ -75,7 +68,7 @@ class ScheduleViews:
             "before": before,
             "older": None if page.next is None else f"/schedules/{quoted(name)}?before={page.next}",
         }
-        return self._shown(request, "schedule.html", values)
+        return self._means.shown(request, "schedule.html", values)
 
     def _with_past(self, schedule: Told) -> dict[str, Any]:
         """The schedule with its latest occurrences, and whether there are `earlier` ones."""
@@ -86,15 +79,15 @@ class ScheduleViews:
 
     def run(self, request: Request, name: str) -> Response:
         job = self._client.run_schedule(name)
-        return self._done(request, _place(request, name), f"run of schedule {name} (job {job.id})")
+        return self._means.done(request, _place(request, name), f"run of schedule {name} (job {job.id})")
 
     def pause(self, request: Request, name: str) -> Response:
         self._client.pause_schedule(name)
-        return self._done(request, _place(request, name), f"pause of schedule {name}")
+        return self._means.done(request, _place(request, name), f"pause of schedule {name}")
 
     def resume(self, request: Request, name: str) -> Response:
         self._client.resume_schedule(name)
-        return self._done(request, _place(request, name), f"resume of schedule {name}")
+        return self._means.done(request, _place(request, name), f"resume of schedule {name}")
 
 
 def _place(request: Request, name: str) -> str:
