@@ -13,7 +13,7 @@ from bgjobd.config import loading
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import AlertTarget, Config
 from bgjobd.core.alerts import Alert, noted
-from bgjobd.core.needs import Kind
+from bgjobd.core.need_kinds import Kind
 from bgjobd.host.clock import to_text
 
 _OK: Final = 0

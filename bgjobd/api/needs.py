@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bgjob.codec import JsonObject
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Nothing
-from bgjobd.core.needs import MOST, Need
+from bgjobd.core.need_kinds import MOST, Need
 from bgjobd.host.clock import to_text
 
 if TYPE_CHECKING:

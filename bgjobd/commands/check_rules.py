@@ -15,7 +15,8 @@ from bgjobd.commands.findings import Finding, ok, remark
 from bgjobd.commands.status_report import need_of
 from bgjobd.config.sections import Config
 from bgjobd.core.alerts import Watch
-from bgjobd.core.needs import Kind, Need, Seen, found, told
+from bgjobd.core.need_kinds import Kind, Need, Seen
+from bgjobd.core.needs import found, told
 from bgjobd.core.planner import BESIDE
 from bgjobd.daemon import needs
 from bgjobd.daemon.catalogue import Catalogue

@@ -14,7 +14,7 @@ from bgjob.commands import screen
 from bgjob.commands.problems import followed
 from bgjob.words import Status
 from bgjobd.core import needs
-from bgjobd.core.needs import REASONS, Kind, Need, Seen
+from bgjobd.core.need_kinds import REASONS, Kind, Need, Seen
 from bgjobd.host.disk_space import Room
 
 _TOLD_ONE_BY_ONE: Final = 5

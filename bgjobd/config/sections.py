@@ -32,7 +32,7 @@ from bgjobd.core.alerts import JOURNAL, Watch
 from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import MOST_CRASHES
-from bgjobd.core.needs import ASKED, COUNTED_FOR, KEYS, OF_METHODS, USUAL, Kind
+from bgjobd.core.need_kinds import ASKED, COUNTED_FOR, KEYS, OF_METHODS, USUAL, Kind
 from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 from bgjobd.host import container

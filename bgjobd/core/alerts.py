@@ -14,18 +14,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bgjobd.core.expectation import slow_after
-from bgjobd.core.needs import (
-    BY_ERROR,
-    DAY,
-    MOST,
-    TOLD_ONE_BY_ONE,
-    Kind,
-    Need,
-    Rule,
-    Seen,
-    awaits_since,
-    found,
-)
+from bgjobd.core.need_kinds import BY_ERROR, DAY, MOST, Kind, Need, Rule, Seen
+from bgjobd.core.needs import TOLD_ONE_BY_ONE, awaits_since, found
 
 JOURNAL: Final = "journal"
 """The target that is always there."""

@@ -19,7 +19,7 @@ from bgjob.words import EntryType
 from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core import alerts
 from bgjobd.core.alerts import DIRECT, HOUR, JOURNAL, Alert, Raised, Settings, Watch
-from bgjobd.core.needs import Seen
+from bgjobd.core.need_kinds import Seen
 from bgjobd.core.planner import BESIDE
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.needs import Needs

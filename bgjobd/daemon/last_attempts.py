@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bgjob.words import Outcome
-from bgjobd.core.needs import COUNTED_FOR, Minute
+from bgjobd.core.need_kinds import COUNTED_FOR, Minute
 from bgjobd.store.committed import EndedAttempt
 
 _MINUTES: Final = int(COUNTED_FOR // 60)

@@ -19,7 +19,7 @@ from bgjob.words import EntryType
 from bgjobd.config.sections import NOTICE, Config
 from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.needs import MOST
+from bgjobd.core.need_kinds import MOST
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Load, Watch
-from bgjobd.core.needs import ASKED, FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
+from bgjobd.core.need_kinds import ASKED, HeldClass, Kind, MetError, Need, Queue, Rule, Seen
+from bgjobd.core.needs import FORK_SERVERS, needs
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold, Reason, why
 from bgjobd.daemon.catalogue import Catalogue

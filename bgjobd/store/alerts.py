@@ -13,7 +13,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject, to_json
 from bgjobd.core import alerts
 from bgjobd.core.alerts import DONE, HOUR, JOURNAL, Alert, Changes, Plan
-from bgjobd.core.needs import Need
+from bgjobd.core.need_kinds import Need
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import first_loads, ids, submitting
 from bgjobd.store.alert_items import (

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from bgjob import errors_told
 from bgjob.words import QUARANTINED, Status
 from bgjobd.core.fingerprint import NEW_FOR
-from bgjobd.core.needs import DAY, MOST, Crashed, FailedInRow, ForReview, MetError, Run, SkippedLast
+from bgjobd.core.need_kinds import DAY, MOST, Crashed, FailedInRow, ForReview, MetError, Run, SkippedLast
 from bgjobd.core.quarantine import ClassHold
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import class_holds, statements

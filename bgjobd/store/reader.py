@@ -17,7 +17,7 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.alerts import Load
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
-from bgjobd.core.needs import MetError
+from bgjobd.core.need_kinds import MetError
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold

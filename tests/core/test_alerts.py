@@ -29,7 +29,7 @@ from bgjobd.core.alerts import (
     raised,
     told_count_at_end,
 )
-from bgjobd.core.needs import (
+from bgjobd.core.need_kinds import (
     DAY,
     MOST,
     USUAL,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgjobd.core.needs import (
+from bgjobd.core.need_kinds import (
     ASKED,
     KEYS,
     REASONS,
@@ -23,10 +23,8 @@ from bgjobd.core.needs import (
     Run,
     Seen,
     SkippedLast,
-    found,
-    needs,
-    told,
 )
+from bgjobd.core.needs import found, needs, told
 from bgjobd.core.peers import Peer
 
 NOW = 1_000_000.0

@@ -13,7 +13,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import NotApprovedError, StorageUnavailableError
 from bgjobd.config.sections import NOTICE, AlertTarget, Config
 from bgjobd.config.sections import Alerts as Settings
-from bgjobd.core.needs import HeldClass, Kind, MetError, Seen
+from bgjobd.core.need_kinds import HeldClass, Kind, MetError, Seen
 from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters

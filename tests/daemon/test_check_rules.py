@@ -11,7 +11,7 @@ from bgjobd.commands.findings import Severity
 from bgjobd.config import loading
 from bgjobd.config.sections import Alerts
 from bgjobd.core.alerts import Watch
-from bgjobd.core.needs import USUAL, Kind, Need, Queue, Rule, Seen
+from bgjobd.core.need_kinds import USUAL, Kind, Need, Queue, Rule, Seen
 from tests.store.samples import Store, asked
 
 NOW = 1_000_000.0

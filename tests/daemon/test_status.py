@@ -29,7 +29,7 @@ from bgjobd.commands.status_report import (
     need_of,
 )
 from bgjobd.config import loading
-from bgjobd.core.needs import Kind, Need
+from bgjobd.core.need_kinds import Kind, Need
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
 from tests.client.scripted import Line, Script, ScriptedDaemon

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd.core.needs import ASKED, REASONS, Kind
+from bgjobd.core.need_kinds import ASKED, REASONS, Kind
 from tests.packaging.test_layout import LAYERS, TREE, sources
 
 DOCUMENTS = [

@@ -13,7 +13,7 @@ from bgjob.fingerprints import Whence
 from bgjobd.core.alerts import Alert, Load, Raised, Settings, Watch, raised
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
-from bgjobd.core.needs import DAY, MOST, USUAL, Kind, Need, Rule, Seen
+from bgjobd.core.need_kinds import DAY, MOST, USUAL, Kind, Need, Rule, Seen
 from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.store.alert_items import (
     AlertAcknowledged,

@@ -10,7 +10,7 @@ from bgjob.fingerprints import Whence
 from bgjobd.core.digest import SECONDS, Digest
 from bgjobd.core.fingerprint import BACK_AFTER, NEW_FOR
 from bgjobd.core.job import Ending, RetryPolicy
-from bgjobd.core.needs import DAY, Crashed, FailedInRow, ForReview, MetError, SkippedLast
+from bgjobd.core.need_kinds import DAY, Crashed, FailedInRow, ForReview, MetError, SkippedLast
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import ScheduleDefined, SchedulePaused, SchedulesDefined
 from bgjobd.store.needs import Stored
