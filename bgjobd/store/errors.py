@@ -93,6 +93,12 @@ def record(execute: Execute, executemany: Execute, batch: Batch) -> None:
     ]
     executemany(TELL_ATTEMPT, rows)
     batch.written.append({Kind.ERROR_OF_ATTEMPT: rows})
+    batch.met += [
+        (known[fingerprint], (one.job_id, one.number), one.has_failed)
+        for fingerprint, each in met_by.items()
+        for one in each
+        if fingerprint in known
+    ]
     batch.errors.clear()
 
 
