@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
+from bgjob.words import INT_MAX
 from bgjobd.core import spans
 from bgjobd.core.spans import ALL, DAY, HOUR, OfClass, OfError, OfQueue, begin
 from bgjobd.host.clock import from_text, to_text
@@ -18,45 +20,43 @@ from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import SELECT_PROPERTY
 
 MOST_POINTS: Final = 10_000
-_MOST_JOBS: Final = 5000
-"""In how many of its newest jobs the attempts of a class are looked for."""
+_JOBS_AT_ONCE: Final = 500
+_PORTIONS: Final = 10
+"""In how many of its newest jobs the attempts of a class are looked for, at once, and how often."""
 
 _HOURS: Final = 24
 _DAYS_BEFORE: Final = 13
 _AGAIN: Final = 5
 
 _VALUES: Final = "completed, failed, retried, bad, seconds, waited, cpu, memory"
+# By the whole key: between two rows of a name are those of all others.
 OF_CLASS: Final = f"""
-    SELECT at, class_name, {_VALUES} FROM class_tallies
-    WHERE span = :span AND at >= :since AND class_name = :name ORDER BY at
+    SELECT t.at, t.class_name, {_VALUES} FROM json_each(:spans) AS wanted CROSS JOIN class_tallies AS t
+    ON t.span = :span AND t.at = wanted.value AND t.class_name = :name
 """
-OF_CLASS_BEFORE: Final = f"""
-    SELECT at, class_name, {_VALUES} FROM class_tallies
-    WHERE span = :span AND at >= :since AND at < :before AND class_name = :name ORDER BY at
+OF_QUEUE: Final = """
+    SELECT t.at, t.queue, t.pending, t.running, t.waited FROM json_each(:spans) AS wanted CROSS JOIN queue_tallies AS t
+    ON t.span = :span AND t.at = wanted.value AND t.queue = :name
 """
 OF_CLASSES: Final = f"""
     SELECT at, class_name, {_VALUES} FROM class_tallies
-    WHERE span = :span AND at >= :since AND at < :before AND class_name <> '' ORDER BY at
-"""
-OF_QUEUE: Final = """
-    SELECT at, queue, pending, running, waited FROM queue_tallies
-    WHERE span = :span AND at >= :since AND queue = :name ORDER BY at
+    WHERE span = :span AND at >= :first AND at <= :last AND class_name <> ''
 """
 OF_QUEUES: Final = """
-    SELECT at, queue, pending, running, waited FROM queue_tallies WHERE span = :span AND at >= :since ORDER BY at
+    SELECT at, queue, pending, running, waited FROM queue_tallies WHERE span = :span AND at >= :since
 """
 OF_ERROR: Final = """
     SELECT at, error_group, attempts, failed FROM error_tallies
-    WHERE error_group = :name AND span = :span AND at >= :since ORDER BY at
+    WHERE error_group = :name AND span = :span AND at >= :since
 """
 NEWEST: Final = """
-    SELECT a.job_id, a.number, a.finished_at, seconds_between(a.started_at, a.finished_at), a.max_rss,
+    SELECT j.id, a.number, a.finished_at, seconds_between(a.started_at, a.finished_at), a.max_rss,
         a.cpu_user + a.cpu_system, a.waited, a.outcome
     FROM (
         SELECT id FROM background_jobs INDEXED BY jobs_by_class
-        WHERE class_name = :class_name AND id > 0 ORDER BY id DESC LIMIT :jobs
-    ) AS j CROSS JOIN job_attempts AS a ON a.job_id = j.id
-    WHERE a.outcome IS NOT NULL ORDER BY a.job_id DESC, a.number DESC LIMIT :count
+        WHERE class_name = :class_name AND id > 0 AND id < :before ORDER BY id DESC LIMIT :count
+    ) AS j LEFT JOIN job_attempts AS a ON a.job_id = j.id AND a.outcome IS NOT NULL
+    ORDER BY j.id DESC, a.number DESC
 """
 _MARK: Final = ("job_id", "number", "at", "seconds", "memory", "cpu", "waited", "outcome")
 
@@ -68,12 +68,13 @@ Points = dict[tuple[int, Any], T]
 
 
 class Asked(NamedTuple):
-    """Of what: "class", "queue", "queues" or "error" with its name or id; spans of this length, from then on."""
+    """Of what: "class", "queue", "queues" or "error" with its name or id; from the first to the last span."""
 
     kind: str
     name: str | int
     span: int
     since: int
+    until: int
 
 
 def try_asked(of: str, span: int, since: float | None, now: float) -> Asked | None:
@@ -95,7 +96,7 @@ def try_asked(of: str, span: int, since: float | None, now: float) -> Asked | No
     first = spans.kept_since(now, span, kept)
     if since is not None:
         first = max(first, begin(since, span))
-    return Asked(kind, int(name) if kind == "error" else name, span, first)
+    return Asked(kind, int(name) if kind == "error" else name, span, first, begin(now, span))
 
 
 def trend(database: Database, counted: Callable[[], Counted], asked: Asked) -> list[JsonObject]:
@@ -150,7 +151,13 @@ def _of_error(database: Database, now: Counted, asked: Asked) -> Points[OfError]
 
 
 def _given(asked: Asked) -> dict[str, Any]:
-    return {"span": asked.span, "name": asked.name, "since": to_text(held(asked.since))}
+    each = _each(asked.span, asked.since, asked.until)
+    return {"span": asked.span, "name": asked.name, "since": to_text(held(asked.since)), "spans": each}
+
+
+def _each(span: int, first: int, last: int) -> str:
+    """The begins of spans of this length, as they are stored, as a list."""
+    return to_json([to_text(held(at)) for at in range(first, last + 1, span)])
 
 
 def _key(at: str, name: Any) -> tuple[int, Any]:
@@ -230,13 +237,25 @@ def of_one(
     first = begin(now, HOUR) - (_HOURS - 1) * HOUR
     found = _as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first, name))
     one = found.get(name, _Of({}, {}))
-    asked = {"class_name": name, "jobs": _MOST_JOBS, "count": limit}
-    marks = database.execute_sql(NEWEST, asked).fetchall() if limit else []
     return {
         "day": _figures(one.hours.values(), 1),
         "before": _figures(one.days.values(), _DAYS_BEFORE),
-        "attempts": [_marked(dict(zip(_MARK, row, strict=True))) for row in marks],
+        "attempts": list(islice(_marks(database, name), limit)),
     }
+
+
+def _marks(database: Database, name: str) -> Iterator[JsonObject]:
+    before = INT_MAX
+    for _ in range(_PORTIONS):
+        asked = {"class_name": name, "before": before, "count": _JOBS_AT_ONCE}
+        rows = database.execute_sql(NEWEST, asked).fetchall()
+        for row in rows:
+            mark = dict(zip(_MARK, row, strict=True))
+            if mark["number"] is not None:
+                yield _marked(mark)
+        if len({row[0] for row in rows}) < _JOBS_AT_ONCE:
+            return
+        before = rows[-1][0]
 
 
 def _marked(mark: JsonObject) -> JsonObject:
@@ -250,9 +269,9 @@ def _of_classes(
     """Hours from the `first` on, and the days that were over before that one's day."""
     by_name: dict[str, _Of] = {}
     day = begin(first, DAY)
-    for name, at, one in _rows(database, HOUR, first, None, only):
+    for name, at, one in _rows(database, HOUR, first, first + (_HOURS - 1) * HOUR, only):
         by_name.setdefault(name, _Of({}, {})).hours[at] = one
-    for name, at, one in _rows(database, DAY, day - _DAYS_BEFORE * DAY, day, only):
+    for name, at, one in _rows(database, DAY, day - _DAYS_BEFORE * DAY, day - DAY, only):
         by_name.setdefault(name, _Of({}, {})).days[at] = one
     for (at, name), one in open_ones.classes.items():
         if begin(at, HOUR) >= first and only in (None, name):
@@ -261,11 +280,16 @@ def _of_classes(
 
 
 def _rows(
-    database: Database, span: int, since: int, before: int | None, only: str | None
+    database: Database, span: int, first: int, last: int, only: str | None
 ) -> Iterator[tuple[str, int, OfClass]]:
-    given = {"span": span, "since": to_text(held(since)), "name": only}
-    given["before"] = "~" if before is None else to_text(held(before))
-    rows = database.execute_sql(OF_CLASSES if only is None else OF_CLASS_BEFORE, given).fetchall()
+    given: dict[str, Any] = {"span": span}
+    if only is None:
+        given |= {"first": to_text(held(first)), "last": to_text(held(last))}
+        rows = database.execute_sql(OF_CLASSES, given).fetchall()
+    else:
+        rows = database.execute_sql(
+            OF_CLASS, given | {"name": only, "spans": _each(span, first, last)}
+        ).fetchall()
     for at, name, *row in rows:
         yield name, int(from_text(at)), of_row(row)
 
