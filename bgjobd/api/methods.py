@@ -26,6 +26,7 @@ from bgjobd.api import (
     signals,
     steps,
     streams,
+    trends,
     values,
 )
 from bgjobd.api.access import RIGHTS, Grants, Right
@@ -361,6 +362,9 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Errors": (schemas.Errors, errors.errors),
     "Error": (schemas.ErrorId, errors.error),
     "Output": (schemas.Output, output),
+    "Trend": (schemas.Trend, trends.trend),
+    "ClassTrends": (Nothing, trends.class_trends),
+    "ClassStats": (schemas.ClassStats, trends.class_stats),
     "Classes": (Nothing, classes),
     "Stats": (schemas.Stats, stats),
     "Running": (schemas.Running, running),

@@ -15,6 +15,7 @@ from bgjobd.config.values import LONGEST_DURATION
 
 MAX_PAGE: Final = 1000
 MAX_COUNT: Final = 100_000
+MAX_MARKS: Final = 500
 MAX_PART: Final = 256 * 1024
 MAX_OCCURRENCES: Final = 100
 """That are to come, of each schedule."""
@@ -333,6 +334,17 @@ class Errors(Input):
     new: bool | None = None
     before: Annotated[str, Field(max_length=100)] | None = None
     limit: Limit | None = None
+
+
+class Trend(Input):
+    span: int
+    of: Annotated[str, Field(max_length=300)]
+    since: str | None = None
+
+
+class ClassStats(Input):
+    name: Annotated[str, Field(max_length=255)]
+    limit: Annotated[int, Field(ge=0, le=MAX_MARKS)] | None = None
 
 
 class Alerts(Input):

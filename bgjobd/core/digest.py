@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from struct import Struct
@@ -107,12 +108,7 @@ class Digest:
         return None if above <= 0 else self._at(below + above / 2)
 
     def _at(self, weight: float) -> float:
-        """The value that so much lies below; between two bounds all is spread evenly in the logarithm."""
-        weight, sums = min(weight, self._total), list(accumulate(self._counts))
-        place = min(bisect_left(sums, weight), COUNTS - 1)
-        count = self._counts[place]
-        part = 1.0 if count == 0 else (weight - (sums[place] - count)) / count
-        return float(self.scale.bounds[place] * self.scale.ratio ** (min(part, 1.0) - 1.0))
+        return value_at(self._counts, min(weight, self._total), self.scale)
 
     def _below(self, value: float) -> float:
         """How much lies below this value."""
@@ -121,3 +117,12 @@ class Digest:
         least = bounds[place] / self.scale.ratio
         part = math.log(value / least, self.scale.ratio) if value > least else 0.0
         return sum(self._counts[:place]) + min(part, 1.0) * self._counts[place]
+
+
+def value_at(counts: Sequence[int], weight: float, scale: Scale) -> float:
+    """The value that so much lies below; between two bounds all is spread evenly in the logarithm."""
+    sums = list(accumulate(counts))
+    place = min(bisect_left(sums, weight), COUNTS - 1)
+    count = counts[place]
+    part = 1.0 if count == 0 else (weight - (sums[place] - count)) / count
+    return float(scale.bounds[place] * scale.ratio ** (min(part, 1.0) - 1.0))

@@ -58,6 +58,7 @@ from bgjobd.store.items import DaemonStarted, HookBegun, HostLeft, Item, Look, O
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
+from bgjobd.store.span_counts import Counted
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
 from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs
@@ -326,6 +327,10 @@ class Daemon:
             found = await self.readers.read(partial(_failed_attempt, key))
             if found is not None:
                 self.supervisor.hooks.offer(key, *found)
+
+    def counted(self) -> Counted:
+        """What has ended that is in no row of the tallies yet."""
+        return self._writer.counted()
 
     # What the api needs
 

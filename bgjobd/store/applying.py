@@ -34,7 +34,7 @@ from bgjobd.core.facts import (
     ValuesTaken,
 )
 from bgjobd.core.fingerprint import try_error
-from bgjobd.core.job import Carried, Ending, Job
+from bgjobd.core.job import Carried, Ending, Job, Usage
 from bgjobd.core.quarantine import ClassEnd, says
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.core.retry import delay_before_start
@@ -262,13 +262,23 @@ _NO_WAIT: Final = Ending.failed(
 def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:
     ended_at = min(fact.at, now)  # a job may have written its journal by itself
     started_at = ended_at if before.started_at is None else before.started_at
+    usage = fact.usage or _NO_USAGE
     return EndedAttempt(
         before.call.class_name,
         fact.ending.outcome,
         max(0.0, ended_at - started_at),  # the clock may have been set back
-        is_retried=after.status is Status.PENDING and fact.ending.spends_retry,
-        ran=_ran(before, fact, fact.seconds),
+        after.status is Status.PENDING and fact.ending.spends_retry,
+        _ran(before, fact, fact.seconds),
+        (before.id, fact.number),
+        ended_at,
+        after.status is Status.FAILED,
+        usage.cpu_user + usage.cpu_system,
+        usage.max_rss,
+        fact.seconds,
     )
+
+
+_NO_USAGE: Final = Usage()
 
 
 def _ran(job: Job, fact: AttemptEnded, seconds: float | None) -> Ran | None:

@@ -204,7 +204,8 @@ class Batch(Gathered):
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
     how far off the database is, as an engine tells it; `locks` keep other writers away, beside whom `own_queues` are
     ours. `host` is whose transaction it is, None of SQLite's one; no class of `hookless` has a hook. `received` are in
-    the inbox, and in nobody else's hands. `class_holds` is what is known of classes whose attempts crash, so that it
+    the inbox, and in nobody else's hands. `met` is which error has ended which
+    attempt, and whether its job has failed. `class_holds` is what is known of classes whose attempts crash, so that it
     `counts_ends` that are none; `said` are lines about the daemon itself.
     """
 
@@ -242,6 +243,7 @@ class Batch(Gathered):
     class_holds: dict[str, ClassHold] = field(default_factory=dict)
     counts_ends: bool = False
     said: list[tuple[EntryType, str]] = field(default_factory=list)
+    met: list[tuple[int, AttemptKey, bool]] = field(default_factory=list)
     hookless: Collection[str] = ()
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.edges import Group
-from bgjobd.core.job import Job
+from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.schedules import Verdict
 from bgjobd.store.items import BulkRow, KeyPlace
@@ -165,7 +165,8 @@ class Ran(NamedTuple):
 class EndedAttempt(NamedTuple):
     """An attempt that is over, `seconds` after it got its slot; `is_retried`: its job has spent a retry on another.
 
-    It `ran` where it completed, and its process told for how long.
+    It `ran` where it completed, and its process told for how long. It was over at wall time `at`; `has_failed`: so had
+    its job, by it. It used so many seconds of `cpu`, and bytes of `memory`; its process `took` so long, if it told.
     """
 
     class_name: str
@@ -173,6 +174,12 @@ class EndedAttempt(NamedTuple):
     seconds: float
     is_retried: bool
     ran: Ran | None = None
+    key: AttemptKey = (0, 0)
+    at: float = 0.0
+    has_failed: bool = False
+    cpu: float = 0.0
+    memory: int = 0
+    took: float | None = None
 
 
 class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make

@@ -137,9 +137,9 @@ def claim(
     """Grant a slot to each of these jobs, whose attempt gets the token, and what those before it have finished."""
     overlay = Overlay.over(batch)
     for job, token in zip(jobs, tokens, strict=True):
-        claimed = applying.advance(job, SlotGranted(), overlay)
-        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id, batch.host_id))
-        overlay.claims.append(Claim(claimed, token, _waited(job, batch.now), carried.get(job.id)))
+        claimed, waited = applying.advance(job, SlotGranted(), overlay), _waited(job, batch.now)
+        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id, batch.host_id, waited))
+        overlay.claims.append(Claim(claimed, token, waited, carried.get(job.id)))
     batch.take_in(overlay)
 
 

@@ -59,15 +59,15 @@ COUNT_FAILED: Final = """
     WHERE id = (SELECT error_group FROM job_attempts WHERE job_id = :job_id AND number = :number)
 """
 COUNT_ALL: Final = "SELECT count(*) FROM error_groups"
-FORGET_OLDEST: Final = """
-    DELETE FROM error_groups WHERE id IN (
-        SELECT id FROM error_groups INDEXED BY errors_by_time ORDER BY last_at, id LIMIT :count)
+_OLDEST: Final = "SELECT id FROM error_groups INDEXED BY errors_by_time ORDER BY last_at, id LIMIT :count"
+_SILENT: Final = """
+    SELECT id FROM error_groups INDEXED BY errors_by_time WHERE last_at < :before ORDER BY last_at, id LIMIT :count
 """
-FORGET_SILENT: Final = """
-    DELETE FROM error_groups WHERE id IN (
-        SELECT id FROM error_groups INDEXED BY errors_by_time WHERE last_at < :before
-        ORDER BY last_at, id LIMIT :count)
-"""
+FORGET_OLDEST: Final = f"DELETE FROM error_groups WHERE id IN ({_OLDEST})"
+FORGET_SILENT: Final = f"DELETE FROM error_groups WHERE id IN ({_SILENT})"
+FORGET_COUNTS_OF_OLDEST: Final = f"DELETE FROM error_tallies WHERE error_group IN ({_OLDEST})"
+FORGET_COUNTS_OF_SILENT: Final = f"DELETE FROM error_tallies WHERE error_group IN ({_SILENT})"
+
 OLDEST: Final = "SELECT min(last_at) FROM error_groups"
 
 
@@ -93,6 +93,12 @@ def record(execute: Execute, executemany: Execute, batch: Batch) -> None:
     ]
     executemany(TELL_ATTEMPT, rows)
     batch.written.append({Kind.ERROR_OF_ATTEMPT: rows})
+    batch.met += [
+        (known[fingerprint], (one.job_id, one.number), one.has_failed)
+        for fingerprint, each in met_by.items()
+        for one in each
+        if fingerprint in known
+    ]
     batch.errors.clear()
 
 
@@ -152,11 +158,13 @@ def _forget_oldest(execute: Execute) -> None:
     """Keep no more than there may be: those that were seen last."""
     excess = execute(COUNT_ALL).fetchone()[0] - MOST_ERRORS
     if excess > 0:
+        execute(FORGET_COUNTS_OF_OLDEST, {"count": excess})
         execute(FORGET_OLDEST, {"count": excess})
 
 
 def trim(execute: Execute, trimming: ErrorTrimming) -> TrimmedErrors:
     """Forget some that nobody has met for long."""
     given = {"before": to_text(held(trimming.before)), "count": _AT_ONCE}
+    execute(FORGET_COUNTS_OF_SILENT, given)
     gone = int(execute(FORGET_SILENT, given).rowcount)
     return TrimmedErrors(gone, has_more=gone == _AT_ONCE)

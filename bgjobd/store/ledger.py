@@ -80,6 +80,7 @@ from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
+from bgjobd.store.spans import Spans
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row, Written
@@ -171,7 +172,7 @@ class Ledger:
 
     `host` is whose term it is, where several hosts work from the database. `told_as` is how this daemon calls itself to
     others that listen; None as long as nobody does. `gathering` has what attempts took, whatever the
-    connection.
+    connection; `spans` what has ended, counted again by each, None where nobody counts.
     """
 
     told_as: str | None = None
@@ -183,8 +184,10 @@ class Ledger:
         jitter: Callable[[], float],
         host: Term | None = None,
         gathering: Gathering | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self._database = database
+        self._spans = spans
         self._gathering = gathering or Gathering()
         self._host = host
         database.write_as(host)
@@ -224,6 +227,8 @@ class Ledger:
                 next_due = self._grant_slots(lanes, batch, gate, adopted)
                 ran = [end.ran for end in batch.attempts if end.ran is not None]
                 told = self._gathering.write(self._execute, self._executemany, ran, now, lanes.awaited)
+                if self._spans is not None:
+                    self._spans.write(self._execute, self._executemany, batch)
                 first_entry = self._store_entries(batch)
                 next_expiry = min(next_expiry, batch.next_expiry)
                 if self._database.locks.are_needed:
@@ -246,6 +251,8 @@ class Ledger:
             raise
         batch.holds.keep(now)
         self._gathering.take(ran, now, told)
+        if self._spans is not None:
+            self._spans.take(batch, tally)
         self._known = after
         return made(first_entry())
 
@@ -258,6 +265,8 @@ class Ledger:
 
     def _know(self, lanes: Lanes, now: float) -> Known:
         """What is known before this transaction."""
+        if self._known is None and self._spans is not None:
+            self._spans.count_again(self._execute, None if self._host is None else self._host.host, now)
         if self._database.locks.are_needed:
             return read_anew(self._database, self._execute, self._known, lanes.queues, now)
         return self._known or read_alone(self._database, self._execute, now)

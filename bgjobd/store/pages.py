@@ -631,7 +631,7 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 ATTEMPT_COLUMNS: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
-    *("code_version", "progress", "spends_retry", "error_class", "error_group", "host"),
+    *("code_version", "progress", "spends_retry", "error_class", "error_group", "waited", "host"),
 )
 _ATTEMPTS: Final = f"""
     SELECT {", ".join(ATTEMPT_COLUMNS[:-1])}, {named_host("job_attempts")} FROM job_attempts

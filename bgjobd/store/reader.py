@@ -46,6 +46,7 @@ from bgjobd.store import (
     schedules,
     statements,
     step_pages,
+    trends,
     usage,
     values,
     waiting,
@@ -66,9 +67,11 @@ from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
+from bgjobd.store.span_counts import Counted
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
+from bgjobd.store.trends import Asked
 from bgjobd.store.values import ValuesOfJob
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING
 
@@ -476,6 +479,18 @@ class Reader:
     def end_standing(self) -> int:
         """Have sessions ended that hold up this daemon, for theirs stand still; how many."""
         return self._database.end_standing(_STANDS_STILL)
+
+    def trend(self, counted: Callable[[], Counted], asked: Asked) -> Sequence[JsonObject]:
+        """What ended, or how queues stood, by spans; `counted` tells what is in no row yet."""
+        return trends.trend(self._database, counted, asked)
+
+    def class_trends(self, counted: Callable[[], Counted], now: float) -> Sequence[JsonObject]:
+        """What ended of each class within 14 days, and each hour of the last 24."""
+        return trends.of_each(self._database, counted, now)
+
+    def class_stats(self, counted: Callable[[], Counted], name: str, limit: int, now: float) -> JsonObject:
+        """The same of one class, with its newest attempts."""
+        return trends.of_one(self._database, counted, name, limit, now)
 
     def last_log_id(self) -> int:
         """The id of the newest log entry; 0 where there is none."""

@@ -282,9 +282,10 @@ def counts_row(group: Group) -> Row:
     }
 
 
-def new_attempt_row(job: Job, token: str, boot_id: str, host: int | None) -> Row:
-    """The row of the attempt that the job was just granted a slot for."""
-    return {"job_id": job.id, "number": job.attempt, "token": token, "boot_id": boot_id, "host": host}
+def new_attempt_row(job: Job, token: str, boot_id: str, host: int | None, waited: float) -> Row:
+    """The row of the attempt that the job was just granted a slot for, for which it had waited so many seconds."""
+    own = {"token": token, "boot_id": boot_id, "host": host, "waited": round(waited, 3)}
+    return {"job_id": job.id, "number": job.attempt, **own}
 
 
 def started_row(job_id: int, fact: AttemptStarted) -> Row:

@@ -183,7 +183,10 @@ FORGIVE_EDGES: Final = "UPDATE job_dependencies SET standing = 1 WHERE job_id = 
 
 INSERT_ATTEMPT: Final = _compiled(
     JobAttempt.insert(
-        {getattr(JobAttempt, name): _p(name) for name in ("job_id", "number", "token", "boot_id", "host")}
+        {
+            getattr(JobAttempt, name): _p(name)
+            for name in ("job_id", "number", "token", "boot_id", "host", "waited")
+        }
     )
 )
 INSERT_LOG: Final = _insert(JobLog)

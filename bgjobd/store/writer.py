@@ -56,6 +56,8 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import Gathering
+from bgjobd.store.span_counts import Counted
+from bgjobd.store.spans import Spans
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
@@ -166,7 +168,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._database: Database | None = None
         self._ledger: Ledger | None = None
-        self._gathering = Gathering()
+        self._gathering, self._spans = Gathering(), Spans()
         self._trouble: _Trouble | None = None
         self._ground = self._engine.ground()
         self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
@@ -177,6 +179,10 @@ class Writer:
     def busy_since(self) -> float | None:
         """Since when (monotonic) the file has been asked for something and has not answered; None where it rests."""
         return self._busy_since
+
+    def counted(self) -> Counted:
+        """What has ended that is in no row of the tallies, on any thread."""
+        return self._spans.counted()
 
     def start(self) -> None:
         self._thread.start()
@@ -198,6 +204,7 @@ class Writer:
             waiting += more
             if is_last:
                 self._gathering.hurry()
+                self._spans.hurry()
             self._refuse_in_doubt()
             if self._trouble is not None and not is_last and time.monotonic() < self._trouble.next_try:
                 waiting = self._refuse(waiting, self._trouble.reason)
@@ -346,7 +353,9 @@ class Writer:
             self._come_back(self._database, self._term)
         self._follow_time(self._database)
         self._history.compare(self._database)
-        ledger = Ledger(self._database, self._boot_id, random.random, self._term, self._gathering)
+        ledger = Ledger(
+            self._database, self._boot_id, random.random, self._term, self._gathering, self._spans
+        )
         if self._trouble is not None:
             ledger.prove_writable(self._clock.after(self._jumps))
         self._ledger = ledger

@@ -149,6 +149,16 @@ class StackRead(NamedTuple):
     note: str | None
 
 
+class ClassStats(NamedTuple):
+    """What a class came to in the last 24 hours, and in the 13 days before; its newest attempts that have ended.
+    Keys as in the interface.
+    """
+
+    day: JsonObject
+    before: JsonObject
+    attempts: list[JsonObject]
+
+
 class ErrorRead(NamedTuple):
     """An error, keys as in the interface; how many of its newest attempts are of each class; the latest traceback, None
     where there is none.
@@ -396,6 +406,21 @@ def alerts(reply: JsonObject) -> PageBy[JsonObject, int]:
 def errors(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "errors", "[]ErrorGroup"), following)
+
+
+def trend(reply: JsonObject) -> list[JsonObject]:
+    points: list[JsonObject] = shaped(reply, "points", "[]TrendPoint")
+    return points
+
+
+def class_trends(reply: JsonObject) -> list[JsonObject]:
+    classes: list[JsonObject] = shaped(reply, "classes", "[]ClassTrend")
+    return classes
+
+
+def class_stats(reply: JsonObject) -> ClassStats:
+    day, before = (shaped(reply, name, "ClassFigures") for name in ("day", "before"))
+    return ClassStats(day, before, shaped(reply, "attempts", "[]AttemptMark"))
 
 
 def error(reply: JsonObject) -> ErrorRead:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, Ty
 from bgjob import answers, codec, predecessors, traces, values
 from bgjob.answers import (
     Backfilled,
+    ClassStats,
     ErrorRead,
     Graph,
     JobRead,
@@ -619,6 +620,21 @@ def errors(
 def error(error_id: int) -> Call[ErrorRead]:
     """An error with its classes and its latest traceback."""
     return _call("Error", answers.error, id=error_id)
+
+
+def trend(of: str, span: int, since: Any) -> Call[list[JsonObject]]:
+    """What ended, or how queues stood, by spans."""
+    return _call("Trend", answers.trend, of=of, span=span, since=plain_time(since))
+
+
+def class_trends() -> Call[list[JsonObject]]:
+    """What ended of each class."""
+    return _call("ClassTrends", answers.class_trends)
+
+
+def class_stats(class_name: str | type, limit: int | None) -> Call[ClassStats]:
+    """What ended of a class, and its newest attempts."""
+    return _call("ClassStats", answers.class_stats, name=class_name_of(class_name), limit=limit)
 
 
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:

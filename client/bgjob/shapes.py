@@ -25,7 +25,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
-        "progress: ?Progress, error_class: ?string, host: ?string, error_group: ?int"
+        "progress: ?Progress, error_class: ?string, host: ?string, error_group: ?int, waited: ?float"
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
@@ -74,6 +74,19 @@ SHAPES: Final[Mapping[str, str]] = {
         "class_name: string, is_named: bool, name: ?string, first_at: moment, first_job: int, "
         "first_version: ?string, last_at: moment, last_job: int, last_attempt: int, last_version: ?string, "
         "attempts: int, failed: int, back_at: ?moment, is_new: bool, is_back: bool"
+    ),
+    "TrendPoint": (
+        "at: moment, name: string, completed: ?int, failed: ?int, retried: ?int, bad: ?[string]int, p50: ?float, "
+        "p95: ?float, waited_p95: ?float, cpu: ?float, memory: ?int, pending: ?int, running: ?int, waited: ?float, "
+        "attempts: ?int"
+    ),
+    "ClassFigures": (
+        "ended: int, completed: int, failed: int, p50: ?float, p95: ?float, waited_p95: ?float, memory: int, cpu: float"
+    ),
+    "ClassTrend": "name: string, day: ClassFigures, before: ClassFigures, hours: []int, failed: []int",
+    "AttemptMark": (
+        "job_id: int, number: int, at: moment, seconds: ?float, memory: ?int, cpu: ?float, waited: ?float, "
+        "outcome: string"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Host": (

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, ClassStats, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
@@ -314,6 +314,25 @@ class ManagingClient(CallingClient):
         ErrorGroupNotFoundError.
         """
         return self._call(calls.error(error_id))
+
+    def trend(
+        self, of: str = "", span: int = 300, *, since: str | datetime | None = None
+    ) -> list[JsonObject]:
+        """What ended, or how queues stood, by spans of 300, 3600 or 86400 seconds, oldest first, as far back as they
+        are kept: of all classes, of "class:NAME", "queue:NAME", "queues" or "error:ID". A span in which nothing ended
+        has no point; `at` is its begin, and null is whatever is not told of that kind.
+        """
+        return self._call(calls.trend(of, span, since))
+
+    def class_trends(self) -> list[JsonObject]:
+        """What ended of each class in the last 24 hours, `day`, and in the 13 days before; how many attempts ended and
+        jobs failed each hour.
+        """
+        return self._call(calls.class_trends())
+
+    def class_stats(self, class_name: str | type, *, limit: int | None = None) -> ClassStats:
+        """The same of one class, with its newest `attempts` that have ended, 500 at most."""
+        return self._call(calls.class_stats(class_name, limit))
 
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""

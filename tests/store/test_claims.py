@@ -56,7 +56,9 @@ def test_a_claim_is_the_job_as_it_stands_in_the_file(store: Store) -> None:
         "noted",
         "valued",
         "spends_retry",
+        "waited",
     }
+    assert attempt["waited"] == 2.0
     assert (attempt["job_id"], attempt["number"]) == (1, 1)
 
 

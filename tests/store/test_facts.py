@@ -78,6 +78,7 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "valued": 0,
         "host": None,
         "error_group": None,
+        "waited": 0.0,
         "hook_host": None,
         "hook_called_at": None,
         "spends_retry": 1,
@@ -482,8 +483,8 @@ def test_an_ended_attempt_is_told_with_its_commit_and_how_long_it_had_its_slot(s
     store.now += 40
     committed = store.commit(ends(first, FAILED, at=NOW + 10), ends(second, FAILED, at=NOW + 20))
     assert committed.attempts == (
-        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 10.0, is_retried=True),
-        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 20.0, is_retried=False),
+        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 10.0, True, None, (first, 1), NOW + 10),
+        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 20.0, False, None, (second, 1), NOW + 20, True),
     )
     assert store.commit(Look()).attempts == ()
 

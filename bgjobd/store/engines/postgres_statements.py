@@ -17,6 +17,7 @@ from bgjobd.store import (
     rates,
     release,
     schedules,
+    span_rows,
     statements,
     tally,
 )
@@ -91,6 +92,8 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         class_holds.TRY: class_holds.TRY.replace(":due)", ":due FOR NO KEY UPDATE SKIP LOCKED)"),
         # two hosts that count runs of the same method: the second adds to what the first has
         method_usage.SELECT_TO_MERGE: f"{method_usage.SELECT_TO_MERGE} FOR NO KEY UPDATE OF u",
+        # and of the same span
+        span_rows.CLASSES_TO_ADD_TO: f"{span_rows.CLASSES_TO_ADD_TO} FOR NO KEY UPDATE",
         schedules.SELECT_UNFINISHED: _laterally(schedules.SELECT_UNFINISHED),
         hosts.TAKE_OWED: f"{hosts.TAKE_OWED} FOR UPDATE SKIP LOCKED",
         **{
