@@ -29,7 +29,7 @@ _LARGEST: Final = 1000
 _GROWTH: Final = 4
 """Jobs of the first portion, of one at most, and by how much one may be larger than that before it."""
 
-_USUAL: Final = 0.1
+_USUAL: Final = 0.05
 """Seconds that a portion may take: where jobs are large it has fewer of them."""
 
 _REST: Final = 4
