@@ -8,7 +8,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import NotApprovedError
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import ClassName
-from bgjobd.api.who_asked import say_who
+from bgjobd.api.who_asked import say_who, who
 from bgjobd.store.items import ClassHeld, ClassResumed
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 async def hold_class(daemon: Daemon, given: ClassName, caller: Caller) -> JsonObject:
     if not await _is_known(daemon, given.name):
         raise NotApprovedError(class_name=given.name)
-    await daemon.record(ClassHeld(given.name, caller.uid))
+    await daemon.record(ClassHeld(given.name, caller.uid, who(daemon, caller)))
     say_who(daemon, f"hold of class {given.name}", caller)
     return {}
 
 
 async def resume_class(daemon: Daemon, given: ClassName, caller: Caller) -> JsonObject:
     """One that was approved when it was held may be resumed when it is no more."""
-    was_held = await daemon.record(ClassResumed(given.name))
+    was_held = await daemon.record(ClassResumed(given.name, who(daemon, caller)))
     if not was_held and not await _is_known(daemon, given.name):
         raise NotApprovedError(class_name=given.name)
     say_who(daemon, f"resume of class {given.name}", caller)

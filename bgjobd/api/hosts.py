@@ -9,7 +9,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import HostGoneError, HostNotFoundError, InvalidParameterError
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
-from bgjobd.api.who_asked import say_who
+from bgjobd.api.who_asked import say_who, who
 from bgjobd.host.clock import to_text
 from bgjobd.store.reader import Reader
 
@@ -52,7 +52,7 @@ async def host_lost(daemon: Daemon, given: schemas.HostName, caller: Caller) -> 
     if daemon.hosts.host_id is None or given.name == daemon.hosts.name:
         raise InvalidParameterError(parameter="name")
     say_who(daemon, f"that host {given.name} counts as lost was", caller)
-    if not await daemon.hosts.declare(given.name):
+    if not await daemon.hosts.declare(given.name, who(daemon, caller)):
         raise InvalidParameterError(parameter="name")
     return {}
 

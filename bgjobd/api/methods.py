@@ -14,11 +14,13 @@ from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
     alerts,
+    changed,
     class_holds,
     errors,
     groups,
     hosts,
     looking,
+    many,
     needs,
     reviews,
     schedules,
@@ -50,7 +52,7 @@ from bgjobd.api.replies import (
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
 from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
-from bgjobd.api.who_asked import first_jobs, say_who
+from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
@@ -100,6 +102,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         group=given.group,
         key=given.key,
         again_of=given.again_of,
+        bulk=given.bulk,
         host=given.host,
         error=given.error,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
@@ -179,7 +182,7 @@ async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObj
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     before = daemon.current_catalogue.try_catalogue()
-    catalogue = await daemon.reload.ask()
+    catalogue = await daemon.reload.ask(who(daemon, caller))
     is_other = before is None or before.code_version != catalogue.code_version
     async with caller.turn:
         return {
@@ -195,7 +198,7 @@ async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObj
     at = in_or_at(given.resumes_in, given.resumes_at, now, "resumes")
     if at is not None and at <= now:
         raise InvalidParameterError(parameter="resumes_at")
-    await daemon.record(QueuePaused(queue, at))
+    await daemon.record(QueuePaused(queue, at, who(daemon, caller)))
     resumes_at = None if at is None else to_text(at)
     until = "" if resumes_at is None else f" until {resumes_at}"
     say_who(daemon, f"pause of queue {queue}{until}", caller)
@@ -203,8 +206,9 @@ async def pause(daemon: Daemon, given: schemas.Pause, caller: Caller) -> JsonObj
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
-    await daemon.record(QueueResumed(await _known_queue(daemon, given.queue)))
-    say_who(daemon, f"resume of queue {given.queue}", caller)
+    queue = await _known_queue(daemon, given.queue)
+    await daemon.record(QueueResumed(queue, who(daemon, caller)))
+    say_who(daemon, f"resume of queue {queue}", caller)
     return {}
 
 
@@ -339,6 +343,10 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (schemas.Retry, retry),
+    "Matching": (schemas.Matching, many.matching),
+    "RetryMatching": (schemas.RetryMatching, many.retry_matching),
+    "CancelMatching": (schemas.CancelMatching, many.cancel_matching),
+    "Changes": (schemas.Changes, changed.changes),
     "Again": (schemas.Again, again.again),
     "Settle": (schemas.Settle, reviews.settle),
     "Signal": (schemas.Signal, signals.signal),

@@ -21,7 +21,7 @@ from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import stored_instant, submitter, try_instant
-from bgjobd.api.who_asked import say_who
+from bgjobd.api.who_asked import say_who, who
 from bgjobd.config.problems import dotted, fault_message
 from bgjobd.config.sections import Schedule
 from bgjobd.config.values import ValidationContext
@@ -123,13 +123,13 @@ async def run_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Call
 
 
 async def pause_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedule_requests.pause(given.name)
+    await daemon.schedule_requests.pause(given.name, who(daemon, caller))
     say_who(daemon, f"pause of schedule {given.name}", caller)
     return {}
 
 
 async def resume_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedule_requests.resume(given.name)
+    await daemon.schedule_requests.resume(given.name, who(daemon, caller))
     say_who(daemon, f"resume of schedule {given.name}", caller)
     return {}
 
@@ -170,13 +170,15 @@ async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Calle
     if reason is not None:
         raise PermissionDeniedError(reason=reason)
     async with caller.turn:
-        created = await daemon.schedule_requests.put(given.name, definition, caller.uid, _name_of(caller.uid))
+        created = await daemon.schedule_requests.put(
+            given.name, definition, caller.uid, _name_of(caller.uid), who(daemon, caller)
+        )
     say_who(daemon, f"schedule {given.name} ({'new' if created else 'changed'})", caller)
     return {"created": created}
 
 
 async def delete_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedule_requests.delete(given.name)
+    await daemon.schedule_requests.delete(given.name, who(daemon, caller))
     say_who(daemon, f"deletion of schedule {given.name}", caller)
     return {}
 

@@ -320,8 +320,48 @@ class List(Input):
     group: Id | None = None
     key: Key | None = None
     again_of: Id | None = None
+    bulk: Id | None = None
     host: str | None = None
     error: Id | None = None
+
+
+class Filter(Input):
+    """Jobs by what an index has, or narrows that down."""
+
+    status: Annotated[list[str], Field(max_length=100, fail_fast=True)] | None = None
+    queue: str | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    since: str | None = None
+    schedule: str | None = None
+    group: Id | None = None
+    key: Key | None = None
+    again_of: Id | None = None
+    bulk: Id | None = None
+    host: str | None = None
+    error: Id | None = None
+
+
+class Matching(Input):
+    filter: Filter
+    to: Literal["retry", "cancel"]
+    as_of: str | None = None
+
+
+class CancelMatching(Input):
+    filter: Filter
+    as_of: str
+    expected: Offset
+
+
+class RetryMatching(CancelMatching):
+    spread: Seconds | None = None
+    at_most_once: bool | None = None
+
+
+class Changes(Input):
+    before: Id | None = None
+    limit: Limit | None = None
 
 
 class Running(Input):

@@ -21,6 +21,12 @@ def say_who(daemon: Daemon, what: str, caller: Caller) -> None:
     daemon.say(EntryType.INFO, f"{what} requested by uid {caller.uid} (pid {caller.pid})")
 
 
+def who(daemon: Daemon, caller: Caller) -> str:
+    """Who has asked, as changes tell it: on which host where there are several, for users have other numbers there."""
+    host = daemon.host_name
+    return f"uid {caller.uid}" if host is None else f"uid {caller.uid} at host {host}"
+
+
 def first_jobs(ids: Sequence[int]) -> str:
     """Some of these jobs by their ids, and how many more there are."""
     named = ", ".join(map(str, ids[:_MOST_NAMED]))

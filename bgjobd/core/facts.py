@@ -202,12 +202,13 @@ class CancelRequested:
 class RetryRequested:
     """A person wants an ended job to run again; `anyway`: though it comes after what failed, `forgiven` such edges.
 
-    `from_start`: what it did is forgotten, not what it was told.
+    `from_start`: what it did is forgotten, not what it was told. It does not start before `at`, None: at once.
     """
 
     anyway: bool = False
     forgiven: int = 0
     from_start: bool = False
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

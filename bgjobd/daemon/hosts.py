@@ -209,7 +209,7 @@ class Hosts:
             self._say(EntryType.INFO, f"host {self.name} drains, as asked for by {drained.by}: {told}")
             self.on_drained()
 
-    async def declare(self, name: str) -> bool:
+    async def declare(self, name: str, who: str) -> bool:
         """Have another host count as lost, for somebody says so, and see to what it ran; False where there is none.
 
         Raises RequestError.
@@ -217,7 +217,7 @@ class Hosts:
         beaten: Beaten = await self._record(Beat())
         found = [one for one in beaten.others if one.name == name and not one.is_lost]
         one = max(found, key=lambda one: (not one.has_left, one.is_owing, one.host), default=None)
-        if one is None or not await self._record(HostLost(one.host, one.term, None)):
+        if one is None or not await self._record(HostLost(one.host, one.term, None, who)):
             return False
         await self._settle(one.host, name)
         return True

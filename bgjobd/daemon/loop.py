@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
@@ -35,6 +36,7 @@ from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.hosts import Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
+from bgjobd.daemon.many import Many
 from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.others import Others
 from bgjobd.daemon.peers import Peers
@@ -54,7 +56,16 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
 from bgjobd.store.hosts import Joined
-from bgjobd.store.items import DaemonStarted, HookBegun, HostLeft, Item, Look, OccurrencesDue
+from bgjobd.store.items import (
+    CodeLoaded,
+    DaemonStarted,
+    HookBegun,
+    HostLeft,
+    Item,
+    Look,
+    OccurrencesDue,
+    ReloadFailed,
+)
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
@@ -67,6 +78,9 @@ from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay
 from bgjobd.supervisor.supervisor import DaemonSide, Supervisor
+
+_MOST_TOLD: Final = 1000
+"""Characters of the reason why a reload failed that are kept with the change."""
 
 _LAST_MOMENT = 2.0
 """Seconds from the last SIGKILL until the ends of attempts are stored."""
@@ -135,6 +149,7 @@ class Daemon:
         """Makes a job of what is known by this id and is none yet, None: of all that is none; whether to look again."""
         self.hosts = _hosts(self, joined)
         self.needs = _needs(self)
+        self.many = Many(self.readers.search, self.record, clock.now)
         self.alerts = _alerts(self)
         self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
         self.hosts.on_accept, self.hosts.on_drained = self.accept_database, self._on_change
@@ -181,7 +196,7 @@ class Daemon:
         newest_log = reader.last_log_id()
         self._writer.start()
         self._due_timer.start()
-        self._outbox.send(DaemonStarted())
+        self._outbox.send(DaemonStarted(__version__, self.host_name))
         self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
         self.fence.on_change = self._on_change_of_fence
         self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
@@ -278,6 +293,8 @@ class Daemon:
             catalogue = Catalogue(self.config, server.ready["classes"], server.code_version)
             self.current_catalogue.take(catalogue)
             self.schedules.wake()
+            if not self.reload.is_under_way:
+                self._outbox.send(CodeLoaded(server.code_version, self.host_name))
         self._on_change()
 
     def _on_leap(self, seconds: float) -> None:
@@ -309,6 +326,14 @@ class Daemon:
         lanes = replace(self.lanes, hookless=self._hookless())
         self._writer.lanes = lanes.without(kept_back) if is_open else lanes.closed()
 
+    def _note_reload(self, failure: str | None) -> None:
+        """Have changes tell of a reload that is over, and why it has failed."""
+        host, who, server = self.host_name, self.reload.asked_by, self.fork_server
+        if failure is not None:
+            self._outbox.send(ReloadFailed(failure[:_MOST_TOLD], host, who))
+        elif server is not None:
+            self._outbox.send(CodeLoaded(server.code_version, host, is_asked=True, who=who))
+
     def _hookless(self) -> frozenset[str]:
         """The classes of which no failed job is owed a hook."""
         server = self.fork_server
@@ -338,6 +363,11 @@ class Daemon:
     def config(self) -> Config:
         """What holds now."""
         return self._current.config
+
+    @property
+    def host_name(self) -> str | None:
+        """What this host is called; None where no others work from the database."""
+        return None if self.config.host is None else self.config.hosts.name
 
     @property
     def lanes(self) -> Lanes:
@@ -623,7 +653,9 @@ def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
         daemon.supervisor.work_limits.look_at_all,
         daemon.schedules.wake,
         lambda: daemon.alerts.wake(),
+        lambda: daemon._note_reload(None),
     ]
+    reload.on_failure.append(daemon._note_reload)
     return reload
 
 

@@ -48,7 +48,8 @@ class Reload:
     """Takes up configuration and code anew. `load_config` reads the former, and raises ConfigError.
 
     `status` tells in a line how the daemon stands, `say` writes a line of the log. `failure` is why the last reload
-    failed, None where it did not; `on_success` are called after one that did not.
+    failed, None where it did not; `on_success` are called after one that did not, `on_failure` with that after another.
+    `asked_by` tells who has asked for the one that is under way, or was last, None where nobody is known.
     """
 
     def __init__(
@@ -82,6 +83,10 @@ class Reload:
         self._is_closed = False
         self.failure: str | None = None
         self.on_success: list[Callable[[], None]] = []
+        self.on_failure: list[Callable[[str], None]] = []
+        self.is_under_way = False
+        self.asked_by: str | None = None
+        self._askers: list[str] = []
 
     def close(self) -> None:
         """Begin none any more."""
@@ -97,13 +102,14 @@ class Reload:
         self._log.reopen()
         self._say(EntryType.INFO, "the log was reopened")
 
-    async def ask(self) -> Catalogue:
+    async def ask(self, who: str | None = None) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
 
         Where anything is wrong with them, all stays as it was. However many ask during a reload, one more follows it.
         """
         if self._is_closed:
             raise ShuttingDownError
+        self._askers += [] if who is None else [who]
         outcome = await self._reloads.ask()
         if isinstance(outcome, Refused):
             raise ReloadFailedError(reason=outcome.reason)
@@ -122,9 +128,11 @@ class Reload:
             raise ShuttingDownError
         self._notifier.reload_begins()
         self._supervisor.trials.pause()
+        self.is_under_way, self.asked_by, self._askers = True, next(iter(self._askers), None), []
         try:
             return await self._reload()
         finally:
+            self.is_under_way = False
             self._supervisor.trials.resume()
             self._notifier.reload_ends(self._status())
 
@@ -138,6 +146,8 @@ class Reload:
         if self.failure is not None:
             message = f"the reload failed, the old code and configuration stay: {self.failure}"
             self._say(EntryType.FAILURE, message)
+            for on_failure in self.on_failure:
+                on_failure(self.failure)
             return Refused(self.failure)
         catalogue = await self._current_catalogue.catalogue()
         self._say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")

@@ -60,15 +60,15 @@ class ScheduleRequests:
         job_id: int = await self._record(item)
         return job_id
 
-    async def pause(self, name: str) -> None:
+    async def pause(self, name: str, who: str) -> None:
         """Have its occurrences become no jobs. Raises ScheduleNotFoundError."""
         await self._in_file(name)
-        await self._record(SchedulePaused(name))
+        await self._record(SchedulePaused(name, who))
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str, who: str) -> None:
         """Have them become jobs again. Raises ScheduleNotFoundError."""
         await self._in_file(name)
-        await self._record(ScheduleResumed(name))
+        await self._record(ScheduleResumed(name, who))
 
     async def backfill(
         self,
@@ -104,7 +104,7 @@ class ScheduleRequests:
             )
         return len(wanted)
 
-    async def put(self, name: str, definition: Schedule, uid: int, made_by: str) -> bool:
+    async def put(self, name: str, definition: Schedule, uid: int, made_by: str, who: str) -> bool:
         """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
         and PermissionDeniedError where there are too many.
         """
@@ -119,18 +119,18 @@ class ScheduleRequests:
                 await self._schedules.set_back({name: before.calendar})
             was = None if before is None else Before(before.definition, before.cursor, before.known)
             defined = defined_as(name, definition, was, self._now())
-            answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
+            answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT, who))
             self._schedules.tell_changed(defined)
             self._schedules.kept[name] = kept_of(answer, definition, None)
             self._schedules.kept[name].job = job
         self._schedules.wake()
         return before is None
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, who: str) -> None:
         """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
         await self._schedules.have_taken_up()
         async with self._schedules.looking:
-            if not await self._record(ScheduleDeleted(name)):
+            if not await self._record(ScheduleDeleted(name, who)):
                 raise ScheduleNotFoundError(name=name)
             self._schedules.kept.pop(name, None)  # one whose definition means nothing any more is not there
         self._schedules.wake()

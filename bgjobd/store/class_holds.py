@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bgjob.codec import to_json
-from bgjob.words import EntryType
+from bgjob.words import ChangeKind, EntryType
 from bgjobd.core import quarantine
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.quarantine import ClassEnd, ClassHold, Reason, Says
 from bgjobd.core.trials import LONGEST_PAUSE
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import errors, rates
+from bgjobd.store import changes, errors, rates
 from bgjobd.store.batch import Batch
 from bgjobd.store.items import ClassHeld, ClassResumed
 from bgjobd.store.rows import checked
@@ -96,7 +96,13 @@ def _count(execute: Execute, batch: Batch, wanted: Sequence[ClassEnd], code_vers
 
 
 def _write(
-    execute: Execute, batch: Batch, name: str, before: ClassHold | None, after: ClassHold | None, why: str
+    execute: Execute,
+    batch: Batch,
+    name: str,
+    before: ClassHold | None,
+    after: ClassHold | None,
+    why: str,
+    who: str | None = None,
 ) -> None:
     """Have the row be so, and say where the class is held from now on, or no more."""
     if after is None:
@@ -110,9 +116,12 @@ def _write(
     was_held, is_held = (one is not None and one.since is not None for one in (before, after))
     if was_held and not is_held:
         batch.said.append((EntryType.INFO, quarantine.ended(name, why)))
+        changes.note(execute, batch, ChangeKind.CLASS_RESUMED, {"class": name, "why": why}, who)
     elif after is not None and is_held and not was_held:
         kind = EntryType.INFO if after.reason is Reason.ASKED else EntryType.FAILURE
         batch.said.append((kind, quarantine.began(after, batch.now)))
+        held = {"class": name, "why": str(after.reason)}
+        changes.note(execute, batch, ChangeKind.CLASS_HELD, held, who)
 
 
 def carry_out(execute: Execute, item: ClassHeld | ClassResumed, batch: Batch) -> bool:
@@ -122,7 +131,7 @@ def carry_out(execute: Execute, item: ClassHeld | ClassResumed, batch: Batch) ->
     if isinstance(item, ClassHeld):
         is_asked = before is not None and before.reason is Reason.ASKED
         after = before if is_asked else quarantine.asked(item.class_name, item.uid, batch.now)
-    _write(execute, batch, item.class_name, before, after, "somebody has resumed it")
+    _write(execute, batch, item.class_name, before, after, "somebody has resumed it", item.who)
     return before is not None and before.since is not None
 
 
@@ -135,7 +144,11 @@ def _forget_other_code(execute: Execute, batch: Batch, code_version: str) -> Non
         if execute(DROP_OF_OTHER_CODE, asked).fetchall():
             del batch.class_holds[name]
             if hold.since is not None:
-                batch.said.append((EntryType.INFO, quarantine.ended(name, "its code is another one")))
+                batch.said.append((EntryType.INFO, quarantine.ended(name, _OTHER_CODE)))
+                changes.note(execute, batch, ChangeKind.CLASS_RESUMED, {"class": name, "why": _OTHER_CODE})
+
+
+_OTHER_CODE: Final = "its code is another one"
 
 
 # Starts

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from bgjob.words import ChangeKind
 from bgjobd.core.hosts import Drained, Profile, Seen, Term
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import to_text
+from bgjobd.store import changes
+from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Database, Engine
 from bgjobd.store.items import Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.sql_functions import held
@@ -210,16 +213,17 @@ class Beaten(NamedTuple):
 
 
 def carry_out(
-    execute: Execute, item: Beat | HostLost | HostDrained | HostLeft, own: Term | None
+    execute: Execute, item: Beat | HostLost | HostDrained | HostLeft, batch: Batch
 ) -> Beaten | bool | None:
     """The item's answer. Raises ValueError where there is no host, for the database is one daemon's alone."""
+    own = batch.host
     if own is None:
         raise ValueError(f"{item} is nothing for a database of one daemon's own")
     match item:
         case Beat(profile):
             return _beat(execute, own.host, profile)
-        case HostLost(host, term, beats):
-            return _lose(execute, host, term, beats)
+        case HostLost():
+            return _lose(execute, item, batch)
         case HostDrained(name, by):
             return execute(_DRAIN, {"name": name, "by": by}).fetchone() is not None
         case HostLeft():
@@ -241,12 +245,14 @@ def _seen(row: Sequence[Any]) -> Seen:
     return Seen(*row[:5], *map(bool, row[5:]))
 
 
-def _lose(execute: Execute, host: int, term: int, beats: int | None) -> bool:
-    wanted = {"id": host, "term": term, "beats": beats or 0, "any_beats": int(beats is None)}
-    is_lost = execute(_LOSE, wanted).fetchone() is not None
-    if is_lost:
-        execute(_OWE, {"id": host})
-    return is_lost
+def _lose(execute: Execute, item: HostLost, batch: Batch) -> bool:
+    beats = item.beats
+    wanted = {"id": item.host, "term": item.term, "beats": beats or 0, "any_beats": int(beats is None)}
+    lost = execute(_LOSE, wanted).fetchone()
+    if lost is not None:
+        execute(_OWE, {"id": item.host})
+        changes.note(execute, batch, ChangeKind.HOST_LOST, {"host": lost[0]}, item.who)
+    return lost is not None
 
 
 # What is old

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bgjob.words import EntryType
+from bgjob.codec import JsonObject
+from bgjob.words import EntryType, Status
 from bgjobd.core.edges import NewGroup
 from bgjobd.core.facts import (
     AttemptEnded,
@@ -19,6 +20,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Job
+from bgjobd.core.many import Wish
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
 from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 
@@ -116,6 +118,28 @@ class JobRequests:
 
     job_ids: tuple[int, ...]
     fact: CancelRequested | RetryRequested
+
+
+@dataclass(frozen=True, slots=True)
+class ManyAsked:
+    """The same wish about some of many jobs, a request each, by itself: what is refused of it is left out, and so is a
+    job of none of these `statuses` any more, or that has ended, or was submitted, after `as_of`.
+
+    `what` tells of all of them in a row of changes: that of id `change`, None where there is none yet, by which
+    so many were `done` and `left_out` before these, which are the last ones or not. Answered by many.Portion.
+    """
+
+    requests: tuple[JobRequests, ...]
+    wish: Wish
+    statuses: frozenset[Status]
+    as_of: float
+    at_most_once: bool
+    what: JsonObject
+    who: str
+    change: int | None = None
+    done: int = 0
+    left_out: int = 0
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +290,7 @@ class QueuePaused:
 
     queue: str
     resumes_at: float | None = None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +298,7 @@ class QueueResumed:
     """Grant slots to a queue again. Answered by None."""
 
     queue: str
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +307,7 @@ class ClassHeld:
 
     class_name: str
     uid: int | None = None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +315,36 @@ class ClassResumed:
     """Start attempts of a class again, whatever holds it. Answered by whether it was held."""
 
     class_name: str
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonStarted:
-    """The clock may have been set while nobody ran: hold no retry longer than its own delay. Answered by None."""
+    """A daemon of this version begins, on a host where there are several. The clock may have been set while nobody
+    ran: hold no retry longer than its own delay. Answered by None.
+    """
+
+    version: str = ""
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLoaded:
+    """Attempts run this code from now on, for `who` has asked for a reload, or by itself. Answered by None."""
+
+    code_version: str
+    host: str | None = None
+    is_asked: bool = False
+    who: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """All stays as it was. Answered by None."""
+
+    reason: str
+    host: str | None = None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +364,7 @@ class HostLost:
     host: int
     term: int
     beats: int | None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,6 +616,7 @@ class SchedulePut:
     uid: int
     made_by: str
     most: int
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,6 +624,7 @@ class ScheduleDeleted:
     """A schedule that was made by a SchedulePut is wanted no more. Answered by whether there was one."""
 
     name: str
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,6 +639,7 @@ class SchedulePaused:
     """Have no occurrence of a schedule become a job until it is resumed. Answered by None."""
 
     name: str
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -591,6 +647,7 @@ class ScheduleResumed:
     """Have its occurrences become jobs again. Answered by None."""
 
     name: str
+    who: str | None = None
 
 
 Item = (
@@ -601,6 +658,7 @@ Item = (
     | GroupCancelled
     | JobFact
     | JobRequests
+    | ManyAsked
     | AgainAsked
     | Signal
     | JobSettled
@@ -615,6 +673,8 @@ Item = (
     | ClassResumed
     | ClockJumped
     | DaemonStarted
+    | CodeLoaded
+    | ReloadFailed
     | TimeLeapt
     | Deletion
     | Trimming

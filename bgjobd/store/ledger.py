@@ -42,6 +42,7 @@ from bgjobd.store import (
     kept_outputs,
     loading,
     locking,
+    many,
     pauses,
     rates,
     release,
@@ -71,6 +72,7 @@ from bgjobd.store.items import (
     HostLeft,
     HostLost,
     Item,
+    ManyAsked,
     OccurrenceAsked,
     OccurrencesDue,
     SchedulePut,
@@ -137,6 +139,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 _APART: Final = (
     *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
     *(Beat, HostLost, AttemptsLost, HooksTakenOver, HookBegun, HostDrained, HostLeft),
+    ManyAsked,
     *(AlertsLooked, AlertsTested, AlertAcknowledged, AlertsMuted),
 )
 """The items before which all that came earlier is written."""
@@ -359,9 +362,9 @@ class Ledger:
             case OccurrenceAsked():
                 return schedules.ask(self._execute, item, batch)
             case SchedulePut():
-                return schedules.put(self._execute, item, batch.now)
+                return schedules.put(self._execute, item, batch)
             case Beat() | HostLost() | HostDrained() | HostLeft():
-                return hosts.carry_out(self._execute, item, batch.host)
+                return hosts.carry_out(self._execute, item, batch)
             case AttemptsLost():
                 return self._lose(item, batch)
             case HooksTakenOver():
@@ -370,6 +373,8 @@ class Ledger:
                 return hooks.begin(self._execute, key, batch)
             case Backfill():
                 return backfills.backfill(self._execute, item, batch)
+            case ManyAsked():
+                return many.carry_out(self._execute, item, batch)
             case AlertsLooked() | AlertsTested() | AlertAcknowledged() | AlertsMuted():
                 return alerts.carry_out(self._execute, self._executemany, item, batch)
             case _:

@@ -12,7 +12,7 @@ from bgjobd.store import decisions, schedules, statements
 from bgjobd.store.batch import Needs
 from bgjobd.store.dependencies import named_in
 from bgjobd.store.engines.locks import Locks
-from bgjobd.store.items import AttemptsLost, Item
+from bgjobd.store.items import AttemptsLost, Item, ManyAsked
 from bgjobd.store.statements import Execute
 
 _SELECT_KEYS: Final = """
@@ -38,6 +38,8 @@ def lock(items: Sequence[Item], execute: Execute, locks: Locks) -> None:
 
 def _about(item: Item) -> Sequence[Item]:
     """What it is made of: the ends of what a lost host ran are decided as those of any."""
+    if isinstance(item, ManyAsked):
+        return item.requests
     return item.ends if isinstance(item, AttemptsLost) else (item,)
 
 

@@ -120,7 +120,7 @@ class _Found:
         self._size += _size(row)
 
 
-_Place = tuple[Any, ...]
+Place = tuple[Any, ...]
 """Where a row stands: what a walk's keys are there, the id as the last."""
 
 
@@ -137,7 +137,7 @@ class _Walk:
     rest: tuple[str, ...]
     parameters: Mapping[str, Any]
     is_backwards: bool
-    last: _Place
+    last: Place
     first_chunk: int = _FIRST_CHUNK
 
     def edge(self) -> str:
@@ -148,10 +148,10 @@ class _Walk:
         """What is wanted of a chunk, each row behind its place."""
         return f"{self._union('end', self.columns, rest=self.rest)} LIMIT :limit"
 
-    def place_of(self, row: tuple[Any, ...]) -> _Place:
+    def place_of(self, row: tuple[Any, ...]) -> Place:
         return row[: len(self.keys)]
 
-    def named(self, name: str, place: _Place) -> dict[str, Any]:
+    def named(self, name: str, place: Place) -> dict[str, Any]:
         """The place as parameters."""
         return {f"{name}_{number}": value for number, value in enumerate(place)}
 
@@ -171,7 +171,7 @@ class _Walk:
 def _walk(
     connection: Connection,
     walk: _Walk,
-    start: _Place,
+    start: Place,
     limit: int,
     deadline: float,
     shape: Callable[[tuple[Any, ...]], JsonObject],
@@ -203,10 +203,10 @@ def _sizes(size: int) -> Iterator[int]:
 def _look_through(
     connection: Connection,
     walk: _Walk,
-    start: _Place,
+    start: Place,
     size: int,
     found: _Found,
-) -> tuple[_Place, bool]:
+) -> tuple[Place, bool]:
     """Add what is wanted of one chunk to `found`; answers how far it was looked, and whether that was all there is."""
     given = {**walk.parameters, **walk.named("start", start), **walk.named("last", walk.last), "chunk": size}
     try:
@@ -358,6 +358,9 @@ _OF_KEY: Final = _jobs_by("INDEXED BY jobs_by_key", "j.key = :key AND j.key IS N
 _AGAIN_OF: Final = _jobs_by("INDEXED BY jobs_again", "j.again_of = :again_of AND j.again_of IS NOT NULL")
 """The same of those that run the call of a job once more."""
 
+_OF_BULK: Final = _jobs_by("INDEXED BY jobs_of_bulk", "j.bulk = :bulk AND j.bulk IS NOT NULL")
+"""The same of those that were retried or cancelled with many, by one change."""
+
 _OF_ERROR: Final = f"""
     job_attempts AS e INDEXED BY attempts_of_error CROSS JOIN background_jobs AS j ON j.id = e.job_id
     {_ITS_LATEST_ATTEMPT} WHERE e.error_group = :error AND e.error_group IS NOT NULL AND NOT EXISTS (
@@ -439,6 +442,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "group": wanted.group,
         "key": wanted.key,
         "again_of": wanted.again_of,
+        "bulk": wanted.bulk,
         "host": wanted.host,
         "error": wanted.error,
     }
@@ -447,14 +451,14 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
 
 def _behind_job(
     connection: Connection, wanted: JobFilter, before: int | None, before_at: str | None
-) -> _Place:
+) -> Place:
     """Where a walk over these jobs begins."""
     if _is_by_end(wanted):
         return _behind_end(connection, before, before_at)
     return (INT_MAX if before is None else before,)
 
 
-def _behind_end(connection: Connection, before: int | None, before_at: str | None) -> _Place:
+def _behind_end(connection: Connection, before: int | None, before_at: str | None) -> Place:
     """The place of the job `before` among those that have ended."""
     if before is None:
         return _NO_END, INT_MAX
@@ -512,6 +516,7 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
 
 
 _OWNERS: Final = {
+    "bulk": ("j.bulk = :bulk", _OF_BULK),
     "error": (_HAS_MET, _OF_ERROR),
     "again_of": ("j.again_of = :again_of", _AGAIN_OF),
     "group": ("j.group_id = :group", _OF_GROUP),
@@ -624,6 +629,73 @@ def _summary(row: tuple[Any, ...]) -> JsonObject:
 def _listed(row: tuple[Any, ...]) -> JsonObject:
     summary, told = row[: -len(_OF_LISTED)], row[-len(_OF_LISTED) :]
     return _summary(summary) | dict(zip(_OF_LISTED, told, strict=True))
+
+
+# All that match
+
+_MATCHED: Final = "j.id, j.class_name, j.status, j.max_retries, {at}"
+
+
+def oldest_first(
+    connection: Connection,
+    wanted: JobFilter,
+    until: str,
+    behind: Place | None,
+    limit: int,
+    now: float,
+    budget: float = BUDGET,
+) -> tuple[list[tuple[Any, ...]], Place | None]:
+    """At most `limit` of all these jobs that had ended, where all of `status` are ends, else were submitted, by the
+    stored instant `until`: those behind a place, and the place from which to go on, None at the end.
+
+    Each is id, class, status, max_retries and that moment. Those for review are not among them.
+    """
+    at = "j.finished_at" if _is_by_end(wanted) else "j.created_at"
+    sources, rest = _ways_to_all(wanted, at)
+    if not sources:
+        return [], None
+    usual = _walk_over_jobs(wanted, sources, rest, now)
+    by_end = sources[0] in _ENDED_SOURCES.values()
+    by_id = _BY_ID_OF_MET if sources == (_OF_ERROR,) else _BY_ID
+    first, last = ((wanted.since or "", INT_MIN), (until, INT_MAX)) if by_end else ((INT_MIN,), (INT_MAX,))
+    walk = replace(
+        usual,
+        keys=_BY_END if by_end else by_id,
+        columns=_MATCHED.format(at=at),
+        parameters={**usual.parameters, "until": until},
+        is_backwards=False,
+        last=last,
+        first_chunk=_FIRST_CHUNK,
+    )
+    deadline = time.monotonic() + budget
+    return _portion(connection, walk, first if behind is None else behind, limit, deadline)
+
+
+def _ways_to_all(wanted: JobFilter, at: str) -> tuple[tuple[str, ...], list[str]]:
+    """As _ways_to_jobs, by what has jobs of its own where such a one is named: those are few."""
+    owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
+    if not owners:
+        sources, rest = _ways_to_jobs(wanted)
+        return sources, [*rest, f"{at} <= :until", "j.review_since IS NULL"]
+    rest = [*_standing_by(wanted.status), *(_OWNERS[name][0] for name in owners[1:]), *_told_apart(wanted)]
+    rest += [f"{at} <= :until", "j.review_since IS NULL"]
+    rest += [f"{at} >= :since"] if wanted.since is not None else []
+    return (_OWNERS[owners[0]][1],), rest
+
+
+def _portion(
+    connection: Connection, walk: _Walk, start: Place, limit: int, deadline: float
+) -> tuple[list[tuple[Any, ...]], Place | None]:
+    found, is_over = _Found(limit), False
+    for size in _sizes(walk.first_chunk):
+        start, is_over = _look_through(connection, walk, start, size, found)
+        if is_over or found.is_full or time.monotonic() > deadline:
+            break
+    wanted = found.rows[:-1] if found.is_full else found.rows
+    rows = [row[len(walk.keys) :] for row in wanted]
+    if not found.is_full:
+        return rows, None if is_over else start
+    return rows, walk.place_of(wanted[-1])
 
 
 # Attempts of a job

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from bgjob.words import ChangeKind
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements
+from bgjobd.store import changes, statements
 from bgjobd.store.batch import Batch
 from bgjobd.store.items import QueuePaused, QueueResumed
 from bgjobd.store.statements import Execute
@@ -14,12 +15,14 @@ from bgjobd.store.statements import Execute
 def carry_out(execute: Execute, item: QueuePaused | QueueResumed, batch: Batch) -> None:
     """Have the queue be paused, or open again; a second pause replaces when the first ends."""
     match item:
-        case QueuePaused(queue, at):
+        case QueuePaused(queue, at, who):
             resumes_at = None if at is None else to_text(at)
             begun = {"name": queue, "now": to_text(batch.now), "resumes_at": resumes_at}
             execute(statements.PAUSE_QUEUE, begun)
-        case QueueResumed(queue):
-            execute(statements.RESUME_QUEUE, {"name": queue})
+            changes.note(execute, batch, ChangeKind.PAUSED, {"queue": queue, "until": resumes_at}, who)
+        case QueueResumed(queue, who):
+            if execute(statements.RESUME_QUEUE, {"name": queue}).rowcount:
+                changes.note(execute, batch, ChangeKind.RESUMED, {"queue": queue}, who)
     batch.next_resume = next_end(execute)
 
 
@@ -29,6 +32,8 @@ def end(execute: Execute, batch: Batch) -> None:
         return
     over = execute(statements.END_PAUSES, {"now": to_text(batch.now)}).fetchall()
     batch.resumed = sorted(name for (name,) in over)
+    for queue in batch.resumed:
+        changes.note(execute, batch, ChangeKind.RESUMED, {"queue": queue})
     batch.next_resume = next_end(execute)
 
 

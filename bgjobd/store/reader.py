@@ -26,6 +26,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import (
     alerts,
     backfills,
+    changes,
     class_holds,
     error_pages,
     expected,
@@ -36,6 +37,7 @@ from bgjobd.store import (
     inbox,
     kept_outputs,
     keys,
+    matching,
     method_usage,
     needs,
     news,
@@ -61,6 +63,7 @@ from bgjobd.store.graphs import Graph
 from bgjobd.store.inbox import Sent
 from bgjobd.store.items import SkippedRow
 from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
+from bgjobd.store.matching import Row
 from bgjobd.store.news import Missed, News
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
@@ -159,7 +162,7 @@ _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 _HIDDEN: Final = frozenset(
     {
         *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
-        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "bulk", "labels"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "labels"),
     }
 )
 
@@ -292,6 +295,10 @@ class Reader:
         }
         return dict(self._database.execute_sql(OLDEST_DUE_BY_QUEUE, values).fetchall())
 
+    def changes(self, before: int, limit: int) -> Sequence[JsonObject]:
+        """What was changed, the newest first, of the rows whose ids are smaller than `before`."""
+        return changes.page(self._database.connection(), before, limit)
+
     def size(self) -> int:
         """How many bytes the file has, with its write-ahead log."""
         return self._engine.size(self._database)
@@ -322,6 +329,12 @@ class Reader:
         Raises InvalidParameterError for an unknown word of status.
         """
         return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
+
+    def matching(
+        self, wanted: JobFilter, until: str, behind: pages.Place | None, limit: int, now: float
+    ) -> tuple[Sequence[Row], pages.Place | None]:
+        """Some of the jobs that a wish about many is about, as matching.portion() has them."""
+        return matching.portion(self._database.connection(), wanted, until, behind, limit, now)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from bgjob.codec import to_json
 from bgjob.errors import PermissionDeniedError, ScheduleNotFoundError
-from bgjob.words import IfFailed, Status
+from bgjob.words import ChangeKind, IfFailed, Status
 from bgjobd.core import edges
 from bgjobd.core.edges import Node, Of, Place
 from bgjobd.core.facts import CancelRequested
@@ -32,7 +32,7 @@ from bgjobd.core.schedules import (
     left_at,
 )
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import applying, decisions, ids, statements, submitting, uniques
+from bgjobd.store import applying, changes, decisions, ids, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
 from bgjobd.store.items import (
@@ -333,6 +333,7 @@ _REMOVE_OTHERS: Final = """
     UPDATE schedules SET removed_at = :now
     WHERE removed_at IS NULL AND uid IS NULL AND name NOT IN (SELECT value FROM json_each(:names))
         AND (set_by IS NULL OR set_by = :host)
+    RETURNING name
 """
 _SELECT_SCHEDULES: Final = """
     SELECT name, definition, since, cursor, paused_at, uid, made_by FROM schedules
@@ -355,18 +356,36 @@ PAUSE_SCHEDULE: Final = (
 RESUME_SCHEDULE: Final = "UPDATE schedules SET paused_at = NULL WHERE name = :name AND removed_at IS NULL"
 
 
-def define(
-    execute: Execute, item: SchedulesDefined, now: float, host: int | None = None
-) -> tuple[StoredSchedule, ...]:
+def define(execute: Execute, item: SchedulesDefined, batch: Batch) -> tuple[StoredSchedule, ...]:
     """Take up what is configured; what is not any more is kept, and nothing of it is due.
 
     Of several hosts it is the configuration of this one: what another has set it does not end.
     """
+    now, host = batch.now, batch.host_id
     for one in item.schedules:
         _define(execute, one, now, host)
     names = to_json([one.name for one in item.schedules])
-    execute(_REMOVE_OTHERS, {"names": names, "now": to_text(now), "host": host})
+    removed = execute(_REMOVE_OTHERS, {"names": names, "now": to_text(now), "host": host}).fetchall()
+    _note(execute, batch, "configured", [one.name for one in item.schedules if one.is_new])
+    _note(execute, batch, "removed", sorted(name for (name,) in removed))
     return stored(execute)
+
+
+def _note(execute: Execute, batch: Batch, did: str, names: Sequence[str], who: str | None = None) -> None:
+    """Have one row tell what was done to all of these, some by their names."""
+    if names:
+        what = {"did": did, "schedules": names[:_MOST_NAMED], "count": len(names)}
+        changes.note(execute, batch, ChangeKind.SCHEDULE_CHANGED, what, who)
+
+
+_MOST_NAMED: Final = 10
+
+
+def pause(execute: Execute, item: SchedulePaused | ScheduleResumed, batch: Batch) -> None:
+    """Have none of its occurrences become a job, or have them become jobs again."""
+    is_pause = isinstance(item, SchedulePaused)
+    execute(PAUSE_SCHEDULE if is_pause else RESUME_SCHEDULE, {"name": item.name, "now": to_text(batch.now)})
+    _note(execute, batch, "paused" if is_pause else "resumed", [item.name], item.who)
 
 
 def _define(execute: Execute, one: ScheduleDefined, now: float, host: int | None = None) -> None:
@@ -380,22 +399,26 @@ def _define(execute: Execute, one: ScheduleDefined, now: float, host: int | None
         execute(_BEGIN_ANEW, {"name": one.name, "since": since})
 
 
-def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:
+def put(execute: Execute, item: SchedulePut, batch: Batch) -> StoredSchedule:
     """Take it up. Raises PermissionDeniedError where there are too many."""
     name = item.schedule.name
     (others,) = execute(_COUNT_PUT, {"name": name}).fetchone()
     if others >= item.most:
         raise PermissionDeniedError(reason=f"there are {others} schedules that were put; delete some first")
-    _define(execute, item.schedule, now)
+    _define(execute, item.schedule, batch.now)
     execute(_NAME_WHO_PUT, {"name": name, "uid": item.uid, "made_by": item.made_by})
+    _note(execute, batch, "put", [name], item.who)
     (found,) = stored(execute, name)
     return found
 
 
-def delete(execute: Execute, name: str, now: float) -> bool:
+def delete(execute: Execute, item: ScheduleDeleted, batch: Batch) -> bool:
     """End one that was put, of which its past is kept, if it has any; whether there was such a one."""
-    given = {"name": name, "now": to_text(now)}
-    return any(execute(statement, given).rowcount for statement in (_FORGET_PUT, _REMOVE_PUT))
+    given = {"name": item.name, "now": to_text(batch.now)}
+    was_there = any(execute(statement, given).rowcount for statement in (_FORGET_PUT, _REMOVE_PUT))
+    if was_there:
+        _note(execute, batch, "deleted", [item.name], item.who)
+    return was_there
 
 
 def stored(execute: Execute, name: str | None = None) -> tuple[StoredSchedule, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bgjob.words import ChangeKind
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
+    changes,
     class_holds,
     deletions,
     errors,
@@ -25,6 +27,7 @@ from bgjobd.store.holds import Holds
 from bgjobd.store.items import (
     ClassHeld,
     ClassResumed,
+    CodeLoaded,
     DaemonStarted,
     Deletion,
     ErrorTrimming,
@@ -36,6 +39,7 @@ from bgjobd.store.items import (
     QueuePaused,
     QueueResumed,
     RateTrimming,
+    ReloadFailed,
     RetentionDone,
     RetentionTaken,
     ScheduleDeleted,
@@ -57,6 +61,8 @@ SWEEPS: Final = (
         ClassResumed,
         ClockJumped,
         DaemonStarted,
+        CodeLoaded,
+        ReloadFailed,
         TimeLeapt,
         Deletion,
         Trimming,
@@ -90,11 +96,17 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             rates.shift(execute, delta)
             class_holds.shift(execute, batch, delta)
             batch.holds = Holds(rates.holds(execute))
-        case DaemonStarted():
+        case DaemonStarted(version, host):
+            changes.note(execute, batch, ChangeKind.STARTED, {"version": version, "host": host})
             execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             waits.bound(execute, batch)
             class_holds.bound(execute, batch)
             rates.bound(execute, batch)
+        case CodeLoaded():
+            changes.note_code(execute, item, batch)
+        case ReloadFailed(reason, host, who):
+            what = {"reason": reason, "host": host}
+            changes.note(execute, batch, ChangeKind.RELOAD_FAILED, what, who)
         case TimeLeapt():
             execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
         case Deletion():
@@ -120,15 +132,13 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case RetentionDone():
             hosts.give_retention(execute, batch.host)
         case SchedulesDefined():
-            return schedules.define(execute, item, batch.now, batch.host_id)
+            return schedules.define(execute, item, batch)
         case SchedulesSetBack():
             return schedules.set_back(execute, item, batch.now)
-        case SchedulePaused(name):
-            execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
-        case ScheduleDeleted(name):
-            return schedules.delete(execute, name, batch.now)
-        case ScheduleResumed(name):
-            execute(schedules.RESUME_SCHEDULE, {"name": name})
+        case SchedulePaused() | ScheduleResumed():
+            schedules.pause(execute, item, batch)
+        case ScheduleDeleted():
+            return schedules.delete(execute, item, batch)
     return None
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from bgjob.errors import (
     BehindFailedError,
     BgjobError,
+    ChangedError,
     ClassUnavailableError,
     CodeLoadingError,
     DaemonUnavailableError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from bgjob.calls import Options
     from bgjob.client import Client, Following, Job, JobGroup, Submitted, as_completed, wait
     from bgjob.default_client import call, call_function, run_background_job, submit, submit_function
+    from bgjob.filters import Filter
     from bgjob.flow import Draft, Step, chain, group, job, result_of
 
 __version__ = "0.1.0"
@@ -77,6 +79,7 @@ __all__ = [
     "Backoff",
     "BehindFailedError",
     "BgjobError",
+    "ChangedError",
     "ClassUnavailableError",
     "Client",
     "CodeLoadingError",
@@ -84,6 +87,7 @@ __all__ = [
     "Draft",
     "DuplicateError",
     "Fail",
+    "Filter",
     "Following",
     "ErrorGroupNotFoundError",
     "GroupNotFoundError",
@@ -156,6 +160,7 @@ _LATER = {
     "AsyncSubmitted": "bgjob.aio",
     "Client": "bgjob.client",
     "Draft": "bgjob.flow",
+    "Filter": "bgjob.filters",
     "Following": "bgjob.client",
     "Job": "bgjob.client",
     "JobGroup": "bgjob.client",

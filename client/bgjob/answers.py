@@ -73,6 +73,30 @@ class Backfilled(NamedTuple):
     ids: list[int]
 
 
+class Matched(NamedTuple):
+    """So many jobs match a filter by the moment `as_of`, how many of them run, and may be tried but once; of which
+    classes, each with `class_name`, `count` and `at_most_once`; when the first and the last ended, or were submitted.
+    """
+
+    jobs: int
+    running: int
+    at_most_once: int
+    classes: list[JsonObject]
+    oldest: str | None
+    newest: str | None
+    as_of: str
+
+
+class DoneToMany(NamedTuple):
+    """So many jobs were retried, or cancelled, and so many left out; `change`, whose jobs they are, tells of it. It is
+    None where none was.
+    """
+
+    done: int
+    left_out: int
+    change: int | None
+
+
 class StoredMany(NamedTuple):
     """The ids of jobs, and of the groups that were made for them, in the order of the request."""
 
@@ -401,6 +425,25 @@ def needs(reply: JsonObject) -> Needed:
 def alerts(reply: JsonObject) -> PageBy[JsonObject, int]:
     following = None if reply.get("next") is None else field(reply, "next", int)
     return PageBy(shaped(reply, "alerts", "[]Alert"), following)
+
+
+def changes(reply: JsonObject) -> Page[JsonObject]:
+    return Page(shaped(reply, "changes", "[]ChangeEntry"), maybe_int(reply, "next"))
+
+
+def matched(reply: JsonObject) -> Matched:
+    jobs, running, at_most_once = (field(reply, name, int) for name in ("count", "running", "at_most_once"))
+    oldest, newest = (
+        None if reply.get(one) is None else shaped(reply, one, "moment") for one in ("oldest", "newest")
+    )
+    classes = shaped(reply, "classes", "[]MatchedClass")
+    as_of: str = shaped(reply, "as_of", "moment")
+    return Matched(jobs, running, at_most_once, classes, oldest, newest, as_of)
+
+
+def done_to_many(reply: JsonObject) -> DoneToMany:
+    done = field(reply, "retried" if "retried" in reply else "cancelled", int)
+    return DoneToMany(done, field(reply, "left_out", int), maybe_int(reply, "change"))
 
 
 def errors(reply: JsonObject) -> PageBy[JsonObject, str]:

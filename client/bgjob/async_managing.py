@@ -12,12 +12,24 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, ClassStats, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
+from bgjob.answers import (
+    Backfilled,
+    ClassStats,
+    DoneToMany,
+    ErrorRead,
+    Graph,
+    Matched,
+    Needed,
+    Page,
+    PageBy,
+    Reloaded,
+)
 from bgjob.async_connections import ConnectingClient, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.filters import Filter
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup
 
 if TYPE_CHECKING:
@@ -294,6 +306,42 @@ class ManagingClient(CallingClient):
         daemon's own user.
         """
         return await self._call(calls.host_accept())
+
+    async def matching(self, wanted: Filter, to: str, *, as_of: str | datetime | None = None) -> Matched:
+        """How many jobs a wish about all that match would be about, "retry" or "cancel", and which: those that had
+        ended, or were submitted, by `as_of`, else by now. Raises InvalidParameterError.
+        """
+        return await self._about_many(calls.matching(wanted, to, as_of))
+
+    async def retry_matching(
+        self,
+        wanted: Filter,
+        *,
+        as_of: str | datetime,
+        expected: int,
+        spread: float | timedelta | None = None,
+        at_most_once: bool = False,
+    ) -> DoneToMany:
+        """Run all jobs again that match, with all their retries, their starts `spread` over so many seconds: those
+        that `matching` has counted, whose `as_of` and number these are. Each of which a retry would be refused is left
+        out, and so are those whose `max_retries` is 0, unless `at_most_once`.
+
+        It goes on if the answer is lost. Raises ChangedError where there are more by now, and nothing is done.
+        """
+        return await self._about_many(calls.retry_matching(wanted, as_of, expected, spread, at_most_once))
+
+    async def cancel_matching(self, wanted: Filter, *, as_of: str | datetime, expected: int) -> DoneToMany:
+        """The same to cancel them; those that run are stopped."""
+        return await self._about_many(calls.cancel_matching(wanted, as_of, expected))
+
+    async def _about_many(self, call: Call[T]) -> T:
+        return await self._call_apart(call, calls.FOR_MANY, Breaks())
+
+    async def changes(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
+        """What somebody has changed, or befell the daemon, newest first, 50, or up to 1000, a page: `kind`, `what`,
+        `at`, and `who`, None where nobody has. `before`: an id, or the last page's `next`.
+        """
+        return await self._call(calls.changes(before, limit))
 
     async def errors(
         self,

@@ -15,10 +15,12 @@ from bgjob import answers, codec, predecessors, traces, values
 from bgjob.answers import (
     Backfilled,
     ClassStats,
+    DoneToMany,
     ErrorRead,
     Graph,
     JobRead,
     Key,
+    Matched,
     Needed,
     OutputRead,
     Page,
@@ -37,6 +39,7 @@ from bgjob.errors import (
     ProtocolError,
     TooLargeError,
 )
+from bgjob.filters import Filter
 from bgjob.keys import new_keys
 from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf
 from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE, Removable
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BgjobError)
+
+FOR_MANY: Final = 600.0
+"""Seconds for an answer about many jobs: a million take minutes."""
 
 ASIDE: Final = 1.0
 """Seconds that a daemon has to say why it does not answer."""
@@ -284,6 +290,7 @@ def list_jobs(
     again_of: int | None = None,
     host: str | None = None,
     error: int | None = None,
+    bulk: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -303,6 +310,7 @@ def list_jobs(
         group=None if group is None else predecessors.in_group(group)["id"],
         key=key,
         again_of=again_of,
+        bulk=bulk,
         host=host,
         error=error,
     )
@@ -363,6 +371,33 @@ def retry(ids: Sequence[int], anyway: bool = False, from_start: bool = False) ->
     """Not repeated, as a cancel."""
     how = {"anyway": anyway or None, "from_start": from_start or None}
     return _call("Retry", answers.nothing, False, ids=list(ids), **how)
+
+
+def matching(wanted: Filter, to: str, as_of: Any) -> Call[Matched]:
+    return _call("Matching", answers.matched, filter=wanted.as_json(), to=to, as_of=plain_time(as_of))
+
+
+def retry_matching(
+    wanted: Filter, as_of: Any, expected: int, spread: Any, at_most_once: bool
+) -> Call[DoneToMany]:
+    """Not repeated, as a retry."""
+    how = {"spread": plain_time(spread), "at_most_once": at_most_once or None}
+    return _to_matching("RetryMatching", wanted, as_of, expected, **how)
+
+
+def cancel_matching(wanted: Filter, as_of: Any, expected: int) -> Call[DoneToMany]:
+    """Not repeated, as a cancel."""
+    return _to_matching("CancelMatching", wanted, as_of, expected)
+
+
+def _to_matching(method: str, wanted: Filter, as_of: Any, expected: int, **how: Any) -> Call[DoneToMany]:
+    told = {"filter": wanted.as_json(), "as_of": plain_time(as_of), "expected": expected}
+    return _call(method, answers.done_to_many, False, **told, **how)
+
+
+def changes(before: int | None, limit: int | None) -> Call[Page[JsonObject]]:
+    """What was changed, newest first."""
+    return _call("Changes", answers.changes, before=before, limit=limit)
 
 
 def again(

@@ -280,6 +280,13 @@ class ErrorGroupNotFoundError(RequestError, LookupError):
     template = "there is no error {id}"
 
 
+class ChangedError(RequestError):
+    """More jobs match than were expected: `count`. Nothing is done."""
+
+    error_name = f"{INTERFACE}.Changed"
+    template = "there are {count} jobs by now that match, more than were expected; nothing is done"
+
+
 class GroupSealedError(RequestError):
     """The group takes no more members."""
 

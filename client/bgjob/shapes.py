@@ -32,7 +32,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, expires_at: ?moment, unique_key: ?string, turn: ?int, waits_until: ?moment, again_of: ?int, "
-        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, expected: ?Expectation, attempts: []Attempt"
+        "settled_at: ?moment, settled_uid: ?int, host_wanted: ?string, bulk: ?int, expected: ?Expectation, "
+        "attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, step: ?string, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": (
@@ -88,6 +89,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "job_id: int, number: int, at: moment, seconds: ?float, memory: ?int, cpu: ?float, waited: ?float, "
         "outcome: string"
     ),
+    "MatchedClass": "class_name: string, count: int, at_most_once: int",
+    "ChangeEntry": "id: int, at: moment, kind: string, what: object, who: ?string",
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Host": (
         "name: string, id: ?int, term: ?int, is_own: bool, state: string, seen_at: moment, unseen_for: float, "

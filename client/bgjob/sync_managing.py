@@ -11,11 +11,23 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bgjob import calls, errors
-from bgjob.answers import Backfilled, ClassStats, ErrorRead, Graph, Needed, Page, PageBy, Reloaded
+from bgjob.answers import (
+    Backfilled,
+    ClassStats,
+    DoneToMany,
+    ErrorRead,
+    Graph,
+    Matched,
+    Needed,
+    Page,
+    PageBy,
+    Reloaded,
+)
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.filters import Filter
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup
 from bgjob.sync_connections import ConnectingClient, connected
 
@@ -293,6 +305,42 @@ class ManagingClient(CallingClient):
         daemon's own user.
         """
         return self._call(calls.host_accept())
+
+    def matching(self, wanted: Filter, to: str, *, as_of: str | datetime | None = None) -> Matched:
+        """How many jobs a wish about all that match would be about, "retry" or "cancel", and which: those that had
+        ended, or were submitted, by `as_of`, else by now. Raises InvalidParameterError.
+        """
+        return self._about_many(calls.matching(wanted, to, as_of))
+
+    def retry_matching(
+        self,
+        wanted: Filter,
+        *,
+        as_of: str | datetime,
+        expected: int,
+        spread: float | timedelta | None = None,
+        at_most_once: bool = False,
+    ) -> DoneToMany:
+        """Run all jobs again that match, with all their retries, their starts `spread` over so many seconds: those
+        that `matching` has counted, whose `as_of` and number these are. Each of which a retry would be refused is left
+        out, and so are those whose `max_retries` is 0, unless `at_most_once`.
+
+        It goes on if the answer is lost. Raises ChangedError where there are more by now, and nothing is done.
+        """
+        return self._about_many(calls.retry_matching(wanted, as_of, expected, spread, at_most_once))
+
+    def cancel_matching(self, wanted: Filter, *, as_of: str | datetime, expected: int) -> DoneToMany:
+        """The same to cancel them; those that run are stopped."""
+        return self._about_many(calls.cancel_matching(wanted, as_of, expected))
+
+    def _about_many(self, call: Call[T]) -> T:
+        return self._call_apart(call, calls.FOR_MANY, Breaks())
+
+    def changes(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
+        """What somebody has changed, or befell the daemon, newest first, 50, or up to 1000, a page: `kind`, `what`,
+        `at`, and `who`, None where nobody has. `before`: an id, or the last page's `next`.
+        """
+        return self._call(calls.changes(before, limit))
 
     def errors(
         self,

@@ -57,6 +57,22 @@ class Status(StrEnum):
         return self in FINAL
 
 
+class ChangeKind(StrEnum):
+    """What somebody has changed, or befell the daemon, that may explain what came after."""
+
+    STARTED = "started"
+    LOADED = "loaded"
+    RELOAD_FAILED = "reload_failed"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    RETRIED_MANY = "retried_many"
+    CANCELLED_MANY = "cancelled_many"
+    SCHEDULE_CHANGED = "schedule_changed"
+    CLASS_HELD = "class_held"
+    CLASS_RESUMED = "class_resumed"
+    HOST_LOST = "host_lost"
+
+
 FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 SCHEDULED: Final = "scheduled"

@@ -69,7 +69,7 @@ def test_a_method_takes_the_parameters_that_its_description_lists(name: str) -> 
 
 SHARED = [
     *(schemas.Options, schemas.NewJob, schemas.NewGroup),
-    *(schemas.Predecessor, schemas.Source, schemas.InGroup),
+    *(schemas.Predecessor, schemas.Source, schemas.InGroup, schemas.Filter),
 ]
 """The types that several methods take."""
 

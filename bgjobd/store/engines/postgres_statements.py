@@ -10,6 +10,7 @@ from typing import Final
 from bgjobd.store import (
     adoption,
     audit_of_places,
+    changes,
     class_holds,
     gate,
     hosts,
@@ -116,6 +117,7 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
                 statements.MAKE_READY_AFTER_WAIT,
                 gate.PUT_FIRST_BEHIND,
                 adoption.TAKE_TURNS_AWAY,
+                changes.TRIM,
             )
         },
         statements.INSERT_LOG: statements.INSERT_LOG.replace(":id", f"({statements.SELECT_LAST_LOG_ID}) + 1"),

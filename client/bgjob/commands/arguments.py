@@ -18,6 +18,7 @@ from bgjob.commands import (
     hosts,
     job_arguments,
     manage,
+    many,
     schedule_arguments,
     schedules,
     submit,
@@ -55,6 +56,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     wrong = alerts.try_wrong(arguments) if arguments.run is alerts.alert else None
     if wrong is not None:
         words.error(f"alert {wrong}")
+    wrong = many.try_wrong(arguments) if arguments.run in (manage.retry, manage.cancel) else None
+    if wrong is not None:
+        words.error(f"{arguments.run.__name__} {wrong}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
         words.error(f"schedule {arguments.action} needs {missing}")

@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import about, alerts, completion, hosts, keys, manage, needs, outbox, pages, values
+from bgjob.commands import (
+    about,
+    alerts,
+    changes,
+    completion,
+    hosts,
+    keys,
+    manage,
+    needs,
+    outbox,
+    pages,
+    values,
+)
 from bgjob.commands.shared_arguments import Commands, Options, added
 from bgjob.commands.top import command as top
 
@@ -84,6 +96,18 @@ def _add_alert(commands: Commands) -> None:
         metavar="RULE",
         help="a notice that is marked as a test, to all targets, or those of a rule",
     )
+
+
+def _add_changes(commands: Commands) -> None:
+    command = added(commands, "changes", changes.changes, "bgjob changes --limit 10")
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
+    command.add_argument("--before", type=values.job_id, metavar="ID", help="those before this one")
 
 
 def _add_classes(commands: Commands) -> None:
@@ -261,6 +285,7 @@ COMMANDS: Final = (
     _add_needs,
     _add_alerts,
     _add_alert,
+    _add_changes,
     _add_classes,
     _add_class,
     _add_keys,

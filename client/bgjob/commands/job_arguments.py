@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bgjob.commands import (
@@ -13,6 +14,7 @@ from bgjob.commands import (
     follow,
     look,
     manage,
+    many,
     pages,
     stack,
     submit,
@@ -181,14 +183,18 @@ def _add_list(commands: Commands) -> None:
 
 
 def _add_filters(command: argparse.ArgumentParser) -> None:
+    _add_status(command, STATUS_WORDS, f"one or more of {', '.join(STATUS_WORDS)}")
+    _add_names(command)
     command.add_argument(
-        "--status",
-        action="extend",
-        nargs="+",
-        choices=STATUS_WORDS,
-        metavar="STATUS",
-        help=f"one or more of {', '.join(STATUS_WORDS)}",
+        "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
+
+
+def _add_status(command: Options, words: Sequence[str], told: str) -> None:
+    command.add_argument("--status", action="extend", nargs="+", choices=words, metavar="STATUS", help=told)
+
+
+def _add_names(command: Options) -> None:
     queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
     completion.asking_for(queue, "queues")
     add_target(command)
@@ -206,7 +212,10 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
         "--error", type=values.job_id, metavar="ID", help="jobs of which this error has ended an attempt"
     )
     command.add_argument(
-        "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
+        "--bulk",
+        type=values.job_id,
+        metavar="ID",
+        help="jobs that this change has retried or cancelled with others",
     )
     command.add_argument(
         "--since",
@@ -385,10 +394,13 @@ def _add_cancel(commands: Commands) -> None:
         "cancel",
         manage.cancel,
         "bgjob cancel 12 13",
-        more="If one cannot be, none of them is.",
+        "bgjob cancel --matching --class myapp.jobs.EmailNotification --status scheduled",
+        "bgjob cancel --matching --bulk 14     # what a retry of many has begun",
+        more="Of jobs that are named by their IDs none is if one cannot be.",
         hint="only jobs that have not ended can be cancelled",
     )
-    add_ids(command, "open_jobs")
+    add_ids(command, "open_jobs", nargs="*")
+    _add_matching(command, many.CANCELLED, "pending and running")
 
 
 def _add_retry(commands: Commands) -> None:
@@ -397,10 +409,18 @@ def _add_retry(commands: Commands) -> None:
         "retry",
         manage.retry,
         "bgjob retry 12 13",
-        more="If one cannot be, none of them is.",
+        "bgjob retry --matching --error 14 --since 1h --spread 10m",
+        more="Of jobs that are named by their IDs none is if one cannot be.",
         hint="only failed and cancelled jobs can run again",
     )
-    add_ids(command, "ended_jobs")
+    add_ids(command, "ended_jobs", nargs="*")
+    of_many = _add_matching(command, many.RETRIED, "failed")
+    of_many.add_argument(
+        "--spread", type=values.seconds, metavar="TIME", help="their starts over this time: 90, 1m, 2h"
+    )
+    of_many.add_argument(
+        "--at-most-once", action="store_true", help="those too that may be tried but once, by --max-retries 0"
+    )
     command.add_argument(
         "--anyway", action="store_true", help="though what they come after failed: that counts as done, then"
     )
@@ -409,6 +429,20 @@ def _add_retry(commands: Commands) -> None:
         action="store_true",
         help="without the steps that they have finished; signals are taken anew",
     )
+
+
+def _add_matching(command: argparse.ArgumentParser, status: Sequence[str], usual: str) -> Options:
+    """All that match, in place of some by their ids."""
+    of_many = command.add_argument_group("all that match")
+    of_many.add_argument(
+        "--matching", action="store_true", help="all jobs of the filter; it says how many, and asks"
+    )
+    of_many.add_argument("--yes", action="store_true", help="do not ask")
+    of_many.add_argument("--dry-run", action="store_true", help="say how many and which, and do nothing")
+    filters = command.add_argument_group("the filter")
+    _add_status(filters, status, f"one or more of {', '.join(status)} ({usual})")
+    _add_names(filters)
+    return of_many
 
 
 def _add_again(commands: Commands) -> None:

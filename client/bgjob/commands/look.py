@@ -29,7 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
-    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
+    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error, "bulk": given.bulk}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.calls import Changes
 from bgjob.client import Client
-from bgjob.commands import screen
+from bgjob.commands import many, screen
 from bgjob.commands.problems import OK
 from bgjob.errors import (
     BehindFailedError,
@@ -25,11 +25,15 @@ from bgjob.errors import (
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
     """Cancel jobs: pending ones end at once, running ones are stopped."""
+    if given.matching:
+        return many.carry_out(client, given, "cancel")
     return _ask_of_jobs(client.cancel, given, "cancelled", ", or stopped first where running")
 
 
 def retry(client: Client, given: argparse.Namespace) -> int:
     """Run failed or cancelled jobs again, with all their retries."""
+    if given.matching:
+        return many.carry_out(client, given, "retry")
     ask = partial(client.retry, anyway=given.anyway, from_start=given.from_start)
     return _ask_of_jobs(ask, given, "to run again from the start" if given.from_start else "to run again")
 

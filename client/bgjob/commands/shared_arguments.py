@@ -55,12 +55,12 @@ def add_id(command: argparse.ArgumentParser, kind: str = "jobs") -> None:
     completion.asking_for(job, kind)
 
 
-def add_ids(command: argparse.ArgumentParser, kind: str) -> None:
-    jobs = command.add_argument("ids", type=values.job_id, nargs="+", metavar="ID", help="of a job")
+def add_ids(command: argparse.ArgumentParser, kind: str, nargs: str = "+") -> None:
+    jobs = command.add_argument("ids", type=values.job_id, nargs=nargs, metavar="ID", help="of a job")
     completion.asking_for(jobs, kind)
 
 
-def add_target(command: argparse.ArgumentParser) -> None:
+def add_target(command: Options) -> None:
     target = command.add_argument(
         "--class",
         dest="target",

@@ -108,7 +108,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(
             given.get(name) in (None, row[name])
-            for name in ("queue", "class_name", "method_name", "schedule", "key", "again_of")
+            for name in ("queue", "class_name", "method_name", "schedule", "key", "again_of", "bulk")
         )
         and given.get("group") in (None, row["group_id"])
         and given.get("host") is None

@@ -30,6 +30,7 @@ from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
+from bgjob.testing.many import ManyAnswers
 from bgjob.testing.met_errors import ErrorBook
 from bgjob.testing.placing import Placing
 from bgjob.testing.put_schedules import PutSchedules
@@ -106,6 +107,7 @@ class Recorder:
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
             **groups.answers,
+            **ManyAnswers(self._rows, self._retry_jobs, self._cancel_jobs).answers,
             **self._errors.answers,
             **{
                 f"{INTERFACE}.{name}": answer
@@ -273,13 +275,16 @@ class Recorder:
         return before_at or (listing.end_of(earlier[-1])[0] if earlier else ""), before
 
     def _cancel(self, given: JsonObject) -> JsonObject:
+        return self._cancel_jobs(given["ids"])
+
+    def _cancel_jobs(self, ids: list[int]) -> JsonObject:
         with self._lock:
-            rows = self._rows_in(given["ids"], (Status.PENDING, Status.RUNNING))
+            rows = self._rows_in(ids, (Status.PENDING, Status.RUNNING))
             for row in rows:
                 cancel(row)
             freed = self._flows.tell(*[Node("job", row["id"]) for row in rows])
         self._proceed(freed)
-        return {"ids": given["ids"]}
+        return {"ids": ids}
 
     def _retry(self, given: JsonObject) -> JsonObject:
         return self._retry_jobs(given["ids"], bool(given.get("anyway")), bool(given.get("from_start")))

@@ -136,7 +136,7 @@ _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
     *("if_failed", "cancelled_after", "group_id", "takes"),
-    *("review_since", "settled_at", "settled_uid", "expected"),
+    *("review_since", "settled_at", "settled_uid", "expected", "bulk"),
 )
 
 

@@ -1,0 +1,90 @@
+"""The methods of org.bgjobd.Jobs about all jobs that match a filter: how many those are, and a wish about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import InvalidParameterError
+from bgjobd.api import schemas
+from bgjobd.api.dispatch import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.api.submissions import stored_instant, try_instant
+from bgjobd.api.who_asked import say_who, who
+from bgjobd.core.many import Wish
+from bgjobd.daemon.many import Done, Wanted
+from bgjobd.host.clock import to_text
+from bgjobd.store.filters import JobFilter
+from bgjobd.store.matching import about
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+
+async def matching(daemon: Daemon, given: schemas.Matching, caller: Caller) -> Encoded:
+    as_of = _moment(daemon, given.as_of)
+    wanted = about(_filter_of(given.filter), Wish(given.to))
+    async with caller.turn:
+        matched = await daemon.many.count(wanted, as_of)
+    return Encoded(to_json({**matched.as_json(), "as_of": to_text(as_of)}).encode())
+
+
+async def retry_matching(daemon: Daemon, given: schemas.RetryMatching, caller: Caller) -> JsonObject:
+    spread, at_most_once = given.spread or 0.0, bool(given.at_most_once)
+    done = await _ask(daemon, Wish.RETRY, given, caller, spread, at_most_once)
+    return {"retried": done.done, "left_out": done.left_out, "change": done.change}
+
+
+async def cancel_matching(daemon: Daemon, given: schemas.CancelMatching, caller: Caller) -> JsonObject:
+    done = await _ask(daemon, Wish.CANCEL, given, caller)
+    return {"cancelled": done.done, "left_out": done.left_out, "change": done.change}
+
+
+async def _ask(
+    daemon: Daemon,
+    wish: Wish,
+    given: schemas.CancelMatching,
+    caller: Caller,
+    spread: float = 0.0,
+    at_most_once: bool = False,
+) -> Done:
+    as_of, told = _moment(daemon, given.as_of), given.filter.model_dump(exclude_none=True)
+    wanted = about(_filter_of(given.filter), wish)
+    what = {"filter": told, "as_of": to_text(as_of), "expected": given.expected, "host": daemon.host_name}
+    asked = Wanted(wish, wanted, as_of, what, who(daemon, caller), spread, at_most_once)
+
+    def say(done: Done) -> None:
+        jobs = f"{done.done} job{'' if done.done == 1 else 's'}"
+        left = f", {done.left_out} left out" if done.left_out else ""
+        say_who(daemon, f"{wish} of {jobs}{left} (all that match {to_json(told)})", caller)
+
+    return await daemon.many.carry_out(asked, given.expected, say)
+
+
+def _moment(daemon: Daemon, text: str | None) -> float:
+    """The instant that a caller names, which is none to come."""
+    now = daemon.clock.now()
+    if text is None:
+        return now
+    at = try_instant(text)
+    if at is None:
+        raise InvalidParameterError(parameter="as_of")
+    return min(at, now)
+
+
+def _filter_of(given: schemas.Filter) -> JobFilter:
+    since = stored_instant(given.since, "filter.since")
+    return JobFilter(
+        status=None if given.status is None else tuple(given.status),
+        queue=given.queue,
+        class_name=given.class_name,
+        method_name=given.method_name,
+        since=since,
+        schedule=given.schedule,
+        group=given.group,
+        key=given.key,
+        again_of=given.again_of,
+        bulk=given.bulk,
+        host=given.host,
+        error=given.error,
+    )
