@@ -36,6 +36,7 @@ from .exchange import Request, Response, as_json, html, plain, redirect
 from .groups import GroupViews
 from .guard import Guard
 from .keys import busiest
+from .labels import LabelViews
 from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
@@ -94,6 +95,7 @@ class Page:
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
         self.errors = ErrorViews(self._slow, settings.per_page, self._shown)
+        self.labels = LabelViews(self._slow, settings.per_page, self._shown)
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
@@ -155,6 +157,7 @@ class Page:
             key=view.key or None,
             host=view.host or None,
             error=view.error,
+            label=view.label or None,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -172,7 +175,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error
+        narrows = view.q or view.status or view.since or view.key or view.host or view.error or view.label
         return self._slow if narrows else self._client
 
     def _listed(
@@ -478,6 +481,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/classes/({CLASS})/resume", Page.resume_class),
         ("GET", r"/errors", _of_errors(ErrorViews.overview)),
         ("GET", rf"/errors/({ID})", _of_errors(ErrorViews.one)),
+        ("GET", r"/labels", lambda page, request: page.labels.overview(request)),
         ("GET", r"/groups", _of_groups(GroupViews.overview)),
         ("GET", rf"/groups/({ID})", _of_groups(GroupViews.one)),
         ("POST", rf"/groups/({ID})/retry", _of_groups(GroupViews.retry)),

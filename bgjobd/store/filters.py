@@ -17,7 +17,7 @@ class JobFilter:
     `since` is a stored instant: of the end where all of `status` are ends, else of the submit. `schedule` is
     the name of the one that has submitted it, `group` the one that it is a member of, `key` what it shares with others,
     `again_of` the job whose call it runs once more; `host` the name of the one that its latest attempt is on;
-    `error` one that has ended an attempt of it.
+    `error` one that has ended an attempt of it; `label` one of those that it has.
     """
 
     status: tuple[str, ...] | None = None
@@ -32,6 +32,7 @@ class JobFilter:
     again_of: int | None = None
     host: str | None = None
     error: int | None = None
+    label: str | None = None
     sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
 
 

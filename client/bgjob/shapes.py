@@ -15,7 +15,7 @@ _STATED: Final = (
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
     "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool, "
-    "steps: ?int, waiting_on: ?string, review_since: ?moment"
+    "steps: ?int, waiting_on: ?string, review_since: ?moment, labels: ?[]string"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -74,6 +74,9 @@ SHAPES: Final[Mapping[str, str]] = {
         "class_name: string, is_named: bool, name: ?string, first_at: moment, first_job: int, "
         "first_version: ?string, last_at: moment, last_job: int, last_attempt: int, last_version: ?string, "
         "attempts: int, failed: int, back_at: ?moment, is_new: bool, is_back: bool"
+    ),
+    "LabelState": (
+        "label: string, jobs: int, newest: int, pending: int, running: int, completed: int, failed: int, cancelled: int"
     ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Host": (
