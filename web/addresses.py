@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from bgjob.labels import is_label
 from bgjob.words import (
     BEHIND,
     BLOCKED,
@@ -47,7 +48,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts)?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts|labels)?"
     r"(?:\?[!-\[\]-~]*)?"
 )
 
@@ -81,8 +82,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group`, `key`, `host` and `error` those whose jobs are shown. Of schedules
-    `upto` are on the pages before.
+    `since` is a span: `1h`; `schedule`, `group`, `key`, `host`, `error` and `label` those whose jobs are
+    shown. Of schedules `upto` are on the pages before.
     """
 
     path: str
@@ -99,11 +100,12 @@ class View:
     key: str = ""
     host: str = ""
     error: int | None = None
+    label: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
         """The view that the query names."""
-        at, since, schedule = (query.get(name, "") for name in ("at", "since", "schedule"))
+        at, since, schedule, label = (query.get(name, "") for name in ("at", "since", "schedule", "label"))
         upto = _number(query.get("upto", ""), 0, _LARGEST)
         page = _number(query.get("page", ""), 1, _LARGEST) or 1
         return cls(
@@ -121,13 +123,14 @@ class View:
             key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
             host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
             error=_number(query.get("error", ""), 1, _LARGEST) if path == "/jobs" else None,
+            label=label if path == "/jobs" and is_label(label) else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error")
+        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error", "label")
         names = (*shown, "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)

@@ -79,6 +79,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "TestAlerts": Right.MANAGE,
     "Hosts": Right.READ,
     "Keys": Right.READ,
+    "Labels": Right.READ,
     "Values": Right.READ,
     "Steps": Right.READ,
     "Why": Right.READ,

@@ -99,6 +99,7 @@ async def _wanted(
         unique=_unique_of(policy, source, before, parameters),
         key=_key_of(policy, source, before, parameters, call.sensitive),
         host=source.host_wanted,
+        labels=source.labels,
     )
 
 

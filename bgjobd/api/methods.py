@@ -105,6 +105,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         bulk=given.bulk,
         host=given.host,
         error=given.error,
+        label=given.label,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now, code = daemon.clock.now(), daemon.lanes.code_version
@@ -225,6 +226,15 @@ async def keys(daemon: Daemon, given: schemas.Keys, caller: Caller) -> Encoded:
 
     async with caller.turn:
         return await (daemon.readers.search(read) if given.search else daemon.readers.read(read))
+
+
+async def labels(daemon: Daemon, given: schemas.AllLabels, caller: Caller) -> JsonObject:
+    ask = partial(
+        Reader.labels, prefix=given.prefix or "", after=given.after or "", limit=given.limit or _PAGE
+    )
+    async with caller.turn:
+        found, following = await daemon.readers.search(ask)
+    return {"labels": list(found), "next": following}
 
 
 async def _known_queue(daemon: Daemon, queue: str) -> str:
@@ -382,6 +392,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "MuteAlerts": (schemas.MuteAlerts, alerts.mute),
     "TestAlerts": (schemas.TestAlerts, alerts.test),
     "Keys": (schemas.Keys, keys),
+    "Labels": (schemas.AllLabels, labels),
     "Hosts": (Nothing, hosts.hosts),
     "Drain": (schemas.Drain, hosts.drain),
     "HostLost": (schemas.HostName, hosts.host_lost),

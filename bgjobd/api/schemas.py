@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+)
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.labels import LABEL_LENGTHS, are_labels, distinct
 from bgjob.traces import is_traceparent
 from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS
 from bgjobd.config.values import LONGEST_DURATION
@@ -74,6 +83,16 @@ def _traceparent(text: str) -> str:
     return text
 
 
+def _labels(given: Any) -> Any:
+    if not are_labels(given):
+        raise ValueError("these are no labels")
+    return distinct(given)
+
+
+Labels = Annotated[list[str], BeforeValidator(_labels)]
+Label = Annotated[str, Field(min_length=LABEL_LENGTHS[0], max_length=LABEL_LENGTHS[-1])]
+
+
 class Options(Input):
     delay: Seconds | None = None
     at: str | None = None
@@ -98,6 +117,7 @@ class Options(Input):
     key: Key | None = None
     host: str | None = None
     traceparent: Annotated[str, AfterValidator(_traceparent)] | None = None
+    labels: Labels | None = None
 
 
 class UnnamedJob(Input):
@@ -323,6 +343,13 @@ class List(Input):
     bulk: Id | None = None
     host: str | None = None
     error: Id | None = None
+    label: Label | None = None
+
+
+class AllLabels(Input):
+    prefix: Label | None = None
+    after: Label | None = None
+    limit: Limit | None = None
 
 
 class Filter(Input):
@@ -426,6 +453,7 @@ class Watch(Input):
     ids: Annotated[list[Id], Field(max_length=10_000, fail_fast=True)] | None = None
     queue: str | None = None
     class_name: str | None = None
+    label: Label | None = None
 
 
 class Output(Input):

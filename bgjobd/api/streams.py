@@ -58,11 +58,17 @@ async def _watch_these(
                 if seen.get(summary["id"]) in (None, _mark(summary)):
                     continue
                 _note(seen, summary)
-                if given.queue in (None, summary["queue"]) and given.class_name in (
-                    None,
-                    summary["class_name"],
-                ):
+                if _shows(given, summary):
                     yield summary
+
+
+def _shows(given: schemas.Watch, summary: JsonObject) -> bool:
+    """As _fits(), of a summary."""
+    return (
+        given.queue in (None, summary["queue"])
+        and given.class_name in (None, summary["class_name"])
+        and (given.label is None or given.label in summary["labels"])
+    )
 
 
 def _note(seen: dict[int, int | None], summary: JsonObject) -> None:
@@ -86,7 +92,11 @@ def _changes(commit: Commit, is_wanted: Callable[[Job], bool]) -> Changes | None
 
 
 def _fits(given: schemas.Watch, job: Job) -> bool:
-    return given.queue in (None, job.queue) and given.class_name in (None, job.call.class_name)
+    return (
+        given.queue in (None, job.queue)
+        and given.class_name in (None, job.call.class_name)
+        and (given.label is None or given.label in job.labels)
+    )
 
 
 async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIterator[JsonObject]:

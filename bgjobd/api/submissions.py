@@ -251,6 +251,7 @@ def fact_of(
         key=key,
         host=None if daemon.peers.own is None else options.host,
         traceparent=options.traceparent,
+        labels=tuple(options.labels or ()),
     )
 
 

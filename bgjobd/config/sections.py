@@ -485,6 +485,8 @@ class Schedule(Section):
     """What the job shares with others of its queue; else the parameter that its class names."""
     host: values.HostName | None = None
     """Of several hosts the one that alone starts it."""
+    labels: values.Labels = ()
+    """What its jobs are found by."""
 
     _is_known = field_validator("queue")(_known_queue)
     _is_within_cap = field_validator("max_retries")(_retries_within_cap)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from bgjob.codec import to_json
+from bgjob.labels import LABEL_LENGTHS, MOST_LABELS, are_labels, distinct
 from bgjob.words import INT_MAX, INT_MIN, KEY_LENGTHS, Outcome
 from bgjobd.config.cron_expressions import fields_of
 from bgjobd.core.rates import Rate as RateOfStarts
@@ -297,6 +298,13 @@ def _key(value: str) -> str:
     return value
 
 
+def _labels(given: tuple[str, ...]) -> tuple[str, ...]:
+    if not are_labels(list(given)):
+        lengths = f"{LABEL_LENGTHS[0]} to {LABEL_LENGTHS[-1]}"
+        raise ValueError(f"must be at most {MOST_LABELS} texts of {lengths} characters, without controls")
+    return tuple(distinct(list(given)))
+
+
 def _text(value: str) -> str:
     if not value or "\0" in value:
         raise ValueError(f"must be text that is not empty and has no NUL, not {shown(value)}")
@@ -481,6 +489,7 @@ Executable = Annotated[str, AfterValidator(_executable)]
 
 Text = Annotated[str, AfterValidator(_text)]
 Key = Annotated[str, AfterValidator(_key)]
+Labels = Annotated[tuple[str, ...], AfterValidator(_labels)]
 ClassPath = Annotated[str, AfterValidator(_class_path)]
 FunctionPath = Annotated[str, AfterValidator(_function_path)]
 MethodName = Annotated[str, AfterValidator(_public_name)]

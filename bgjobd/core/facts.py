@@ -55,6 +55,7 @@ class Submitted:
     again: Again | None = None
     host: str | None = None  # that alone may start it
     traceparent: str | None = None
+    labels: tuple[str, ...] = ()
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -81,6 +82,7 @@ class Submitted:
             self.again,
             self.host,
             self.traceparent,
+            self.labels,
         )
 
 

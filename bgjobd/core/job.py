@@ -85,7 +85,7 @@ class Job:
     `carried` is what its attempts hand on, None where that is nothing; it `is_waiting` as long as what it waits for,
     time or a signal, is to come. It calls `again_of`, another job, once more. It failed, and nobody knows what it did,
     `review_since`; a person says it. `host_wanted` is the name of the host that alone may start it.
-    `traceparent` is the span that it was submitted in.
+    `traceparent` is the span that it was submitted in, `labels` are what it is found by, each once.
     """
 
     id: int
@@ -128,6 +128,7 @@ class Job:
     review_since: float | None = None
     host_wanted: str | None = None
     traceparent: str | None = None
+    labels: tuple[str, ...] = ()
     updated_at: float = field(default=0.0, compare=False)
 
     def changed(self, **values: Any) -> Job:

@@ -285,6 +285,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         again_of=None if fact.again is None else fact.again.of,
         host_wanted=fact.host,
         traceparent=fact.traceparent,
+        labels=fact.labels,
     )
 
 
@@ -465,6 +466,7 @@ def _replaced(job: Job, fact: Replaced, status: Status, now: float, jitter: floa
         key=by.key,
         host_wanted=by.host,
         traceparent=by.traceparent,
+        labels=by.labels,
         carried=_carried_at_submit(by),
     )
 

@@ -58,6 +58,7 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule, others: Oth
         expires_in=schedule.expires_in,
         key=schedule.key or key_of(policy, schedule.parameters, sensitive),
         host=None if config.host is None else schedule.host,
+        labels=schedule.labels,
     )
 
 

@@ -14,7 +14,14 @@ from typing import Any, Final
 from bgjob.words import EXPIRED, FINAL, QUARANTINED, Outcome, Status
 from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.host.clock import from_text
-from bgjobd.store import audit_of_errors, audit_of_keys, audit_of_places, audit_of_steps, audit_of_ties
+from bgjobd.store import (
+    audit_of_errors,
+    audit_of_keys,
+    audit_of_labels,
+    audit_of_places,
+    audit_of_steps,
+    audit_of_ties,
+)
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Given, Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
@@ -328,6 +335,7 @@ class Audit:
             ),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_ties.odd_edges(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_keys.odd_keys(self._ask, _MOST)),
+            *(Oddity(job_id, None, told) for job_id, told in audit_of_labels.odd_labels(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_places.odd_places(self._ask, _MOST)),
             *(Oddity(job_id, None, told) for job_id, told in audit_of_steps.odd_steps(self._ask, _MOST)),
         )

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from bgjob.words import Status
 from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements, steps, values
+from bgjobd.store import labels, statements, steps, values
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.committed import Deleted, LostUpdateError, Trimmed, TrimmedGroups, TrimmedOccurrences
 from bgjobd.store.items import Deletion, GroupTrimming, OccurrenceTrimming, Trimming
@@ -76,6 +76,7 @@ class _Deletable(NamedTuple):
     has_edges: bool
     group_id: int | None
     carries: bool
+    labels: str | None
     is_before_others: bool
 
 
@@ -88,9 +89,10 @@ def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | N
     found = execute(statements.SELECT_DELETABLE, {"id": job_id, "last_entry": last_entry}).fetchone()
     if found is None:
         return None
-    status, queue, finished_at, if_failed, group_id, carries, is_before_others = found
+    status, queue, finished_at, if_failed, group_id, carries, labelled, is_before_others = found
     stood = Countable(Status(status), queue, from_text(finished_at))
-    return _Deletable(stood, if_failed is not None, group_id, bool(carries), bool(is_before_others))
+    has_edges = if_failed is not None
+    return _Deletable(stood, has_edges, group_id, bool(carries), labelled, bool(is_before_others))
 
 
 def _delete_entries(execute: Execute, job_id: int) -> int:
@@ -114,6 +116,8 @@ def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) 
     if found.carries:
         for delete in steps.DELETE_CARRIED:
             execute(delete, {"job_id": job_id})
+    if found.labels is not None:
+        execute(labels.DELETE, {"job_id": job_id, "labels": found.labels})
     if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
     if found.is_before_others and expected is not Status.COMPLETED:

@@ -17,7 +17,8 @@ class JobFilter:
     `since` is a stored instant: of the end where all of `status` are ends, else of the submit. `schedule` is
     the name of the one that has submitted it, `group` the one that it is a member of, `key` what it shares with others,
     `again_of` the job whose call it runs once more, `bulk` the change by which it was retried or cancelled with many;
-    `host` the name of the one that its latest attempt is on; `error` one that has ended an attempt of it.
+    `host` the name of the one that its latest attempt is on; `error` one that has ended an attempt of it; `label` one
+    of those that it has.
     """
 
     status: tuple[str, ...] | None = None
@@ -33,6 +34,7 @@ class JobFilter:
     bulk: int | None = None
     host: str | None = None
     error: int | None = None
+    label: str | None = None
     sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
 
 

@@ -40,6 +40,7 @@ from bgjobd.store import (
     ids,
     inbox,
     kept_outputs,
+    labels,
     loading,
     locking,
     many,
@@ -131,6 +132,8 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
         Kind.REVIEWED_JOB: statements.REVIEW_JOB,
         Kind.ENDED_OUTPUT: kept_outputs.KEEP,
+        Kind.LOST_LABEL: labels.LOSE,
+        Kind.LABELLED_JOB: labels.LABEL,
         Kind.FAILED_BY_ERROR: errors.COUNT_FAILED,
     }
 )
@@ -413,6 +416,7 @@ class Ledger:
             bulk = bulks.placed(bulk, flow, batch)
         for one, jobs in bulks.inserts(bulk, new, batch):
             self._execute(statements.INSERT_BULK, jobs)
+            labels.label_bulk(self._execute, one)
             batch.join(one)
         batch.last_id += len(new)
         return stored

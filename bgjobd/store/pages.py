@@ -275,7 +275,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence", "group_id", "key", "steps", "review_since"),
+    *("schedule", "occurrence", "group_id", "key", "steps", "review_since", "labels"),
 )
 _UNDER_WAY: Final = """
     CASE WHEN j.status = 'running' AND j.carries <> 0 THEN (
@@ -368,6 +368,14 @@ _OF_ERROR: Final = f"""
 """
 """The same of those that have met an error, each by the first attempt that did."""
 
+_OF_LABEL: Final = f"""
+    job_labels AS l CROSS JOIN background_jobs AS j ON j.id = l.job_id
+    {_ITS_LATEST_ATTEMPT} WHERE l.label = :label
+"""
+"""The same of those with a label."""
+
+_HAS_LABEL: Final = "EXISTS (SELECT 1 FROM job_labels AS l WHERE l.label = :label AND l.job_id = j.id)"
+
 _HAS_MET: Final = "EXISTS (SELECT 1 FROM job_attempts AS e WHERE e.job_id = j.id AND e.error_group = :error)"
 
 _IS_BLOCKED: Final = f"j.ready = {written.BLOCKED}"
@@ -387,7 +395,12 @@ _WAITS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 _BY_ID: Final = ("j.id",)
-_BY_ID_OF_MET: Final = ("e.job_id",)
+_OWN_IDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    (_OF_ERROR,): ("e.job_id",),
+    (_OF_LABEL,): ("l.job_id",),
+}
+"""Of sources that have the ids of jobs in tables of their own."""
+
 _BY_END: Final = ("j.finished_at", "j.id")
 _NO_END: Final = "~"
 """Behind each stored instant, as texts are compared."""
@@ -429,7 +442,7 @@ def jobs(
 
 
 def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str], now: float) -> _Walk:
-    by_id = _BY_ID_OF_MET if sources == (_OF_ERROR,) else _BY_ID
+    by_id = _OWN_IDS.get(sources, _BY_ID)
     keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (by_id, (INT_MIN,))
     parameters = {
         "now": to_text(now),
@@ -445,6 +458,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "bulk": wanted.bulk,
         "host": wanted.host,
         "error": wanted.error,
+        "label": wanted.label,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -505,6 +519,7 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
         "key": job.key,
         "steps": 0 if job.carried is None else job.carried.steps,
         "review_since": text_of(job.review_since),
+        "labels": list(job.labels),
         "step": step,
         "waiting_on": job.carried.waiting_on if job.is_waiting and job.carried is not None else None,
         "is_blocked": job.is_blocked,
@@ -521,6 +536,7 @@ _OWNERS: Final = {
     "again_of": ("j.again_of = :again_of", _AGAIN_OF),
     "group": ("j.group_id = :group", _OF_GROUP),
     "key": ("j.key = :key", _OF_KEY),
+    "label": (_HAS_LABEL, _OF_LABEL),
     "schedule": ("j.schedule = :schedule", _OF_SCHEDULE),
 }
 """What has jobs of its own, by the name of the filter: the condition that tells whose one is, and the source of all."""
@@ -616,6 +632,7 @@ def _summary(row: tuple[Any, ...]) -> JsonObject:
     *columns, step, waiting_on, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
+        "labels": labels_of(columns[-1]),
         "step": step,
         "waiting_on": waiting_on if ready == written.WAITING else None,
         "is_blocked": ready == written.BLOCKED,
@@ -656,7 +673,7 @@ def oldest_first(
         return [], None
     usual = _walk_over_jobs(wanted, sources, rest, now)
     by_end = sources[0] in _ENDED_SOURCES.values()
-    by_id = _BY_ID_OF_MET if sources == (_OF_ERROR,) else _BY_ID
+    by_id = _OWN_IDS.get(sources, _BY_ID)
     first, last = ((wanted.since or "", INT_MIN), (until, INT_MAX)) if by_end else ((INT_MIN,), (INT_MAX,))
     walk = replace(
         usual,
@@ -813,6 +830,11 @@ def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:
 def _entry(row: tuple[Any, ...]) -> JsonObject:
     entry = dict(zip((*_ENTRY, "class_name", "method_name"), row, strict=True))
     return entry | {"context": parsed(entry["context"])}
+
+
+def labels_of(text: str | None) -> list[str]:
+    """The labels that a job's row has."""
+    return [] if text is None else json.loads(text)
 
 
 def parsed(text: str | None) -> Any:

@@ -37,6 +37,7 @@ from bgjobd.store import (
     inbox,
     kept_outputs,
     keys,
+    labels,
     matching,
     method_usage,
     needs,
@@ -162,7 +163,7 @@ _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 _HIDDEN: Final = frozenset(
     {
         *("ready", "request_digest", "sensitive", "failed_before", "unique_while"),
-        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "labels"),
+        *("carries", "step_bytes", "life", "retry_count_at_submit", "emitted"),
     }
 )
 
@@ -402,6 +403,13 @@ class Reader:
         """
         with self._database.atomic():  # so that a key is counted as it was found
             return keys.page(self._database.connection(), queue, search, after or "", limit, budget)
+
+    def labels(self, prefix: str, after: str, limit: int = PAGE) -> tuple[Sequence[JsonObject], str | None]:
+        """The labels that begin so, in their order, those behind `after`, with how their jobs stand; and where to go
+        on.
+        """
+        with self._database.atomic():
+            return labels.page(self._database.connection(), prefix, after, limit)
 
     def busiest_keys(self, queue: str, limit: int) -> Sequence[JsonObject]:
         """How the busiest keys of a queue stand, as far as they can be told in a moment."""
@@ -696,6 +704,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns["is_behind"] = row["ready"] == BEHIND
     columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
+    columns["labels"] = pages.labels_of(row["labels"])
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     sensitive = json.loads(row["sensitive"] or "[]")
     columns["sensitive"] = masked_names(row["parameters"], sensitive)

@@ -31,8 +31,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
     crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
     group_id, takes, expires_at, unique_key, unique_while, key, turn, ready = values[30:38]
-    carried, again_of, review_since, host_wanted, traceparent = values[38:44], *values[44:48]
-    attempt, progress, outcome = values[48:]
+    carried, again_of, review_since, host_wanted, traceparent, labels = values[38:44], *values[44:49]
+    attempt, progress, outcome = values[49:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -74,6 +74,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         review_since=instant(review_since),
         host_wanted=host_wanted,
         traceparent=traceparent,
+        labels=() if labels is None else _names(labels),
         updated_at=from_text(updated_at),
     )
 
@@ -142,13 +143,16 @@ def _keys_of(job: Job) -> Row:
     keys = {"unique_key": job.unique_key, "unique_while": job.unique_while, "key": job.key}
     carried = job.carried or Carried()
     own = {"again_of": job.again_of, "host_wanted": job.host_wanted, "traceparent": job.traceparent}
+    own["labels"] = _labels(job)
     own |= {"carries": int(carried.steps > 0), **carried._asdict()}
     return {**keys, **own, **_NOTHING_YET}
 
 
-_NOTHING_YET: Final[Row] = dict.fromkeys(
-    ("waits_until", "review_since", "settled_at", "settled_uid", "bulk", "labels")
-)
+_NOTHING_YET: Final[Row] = dict.fromkeys(("waits_until", "review_since", "settled_at", "settled_uid", "bulk"))
+
+
+def _labels(job: Job) -> str | None:
+    return to_json(job.labels) if job.labels else None
 
 
 def ties_of(job: Job) -> Row:
@@ -194,6 +198,7 @@ def replaced_row(job: Job) -> Row:
         "request_digest": REPLACED,
         "host_wanted": job.host_wanted,
         "traceparent": job.traceparent,
+        "labels": _labels(job),
     }
 
 

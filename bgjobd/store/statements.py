@@ -107,7 +107,7 @@ JOB_COLUMNS: Final = (
     *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes", "expires_at"),
     *("unique_key", "unique_while", "key", "turn", "ready"),
     *("steps", "step_bytes", "life", "retry_count_at_submit", "waiting_on", "emitted"),
-    *("again_of", "review_since", "host_wanted", "traceparent"),
+    *("again_of", "review_since", "host_wanted", "traceparent", "labels"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -392,6 +392,7 @@ SELECT_DELETABLE: Final = _compiled(
         BackgroundJob.if_failed,
         BackgroundJob.group_id,
         BackgroundJob.carries,
+        BackgroundJob.labels,
         _IS_BEFORE_OTHERS.alias("is_before_others"),
     ).where(
         (BackgroundJob.id == _p("id"))
@@ -464,6 +465,7 @@ UPDATE_REPLACED: Final = _compiled(
             for name in (
                 *("parameters", "sensitive", "retry_delay", "backoff", "max_retry_delay", "unique_while"),
                 *("retry_count_at_submit", "request_digest", "host_wanted", "traceparent"),
+                "labels",
             )
         }
     ).where(BackgroundJob.id == _p("id"))

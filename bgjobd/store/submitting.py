@@ -140,10 +140,19 @@ def _replace(job_id: int, fact: Submitted, by: Submitter, overlay: Overlay) -> N
     at = bounded(fact.scheduled_at, before.created_at, at_latest)
     after = apply_fact(job_id, Replaced(_shared(fact, by, overlay), at), overlay)
     overlay.write(Kind.REPLACED_JOB, replaced_row(after))
+    _relabel(before, after, overlay)
     known = None if before.idempotency_key is None else overlay.keyed_as(before.idempotency_key)
     if known is not None and before.idempotency_key is not None:
         overlay.keyed[before.idempotency_key] = known._replace(digest=REPLACED)
     uniques.take(fact, job_id, by, overlay)
+
+
+def _relabel(before: Job, after: Job, overlay: Overlay) -> None:
+    if before.labels == after.labels:
+        return
+    for label in before.labels:
+        overlay.write(Kind.LOST_LABEL, {"label": label, "job_id": after.id})
+    overlay.write(Kind.LABELLED_JOB, {"id": after.id})
 
 
 def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
@@ -156,10 +165,13 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     given = job, fact.digest, overlay.batch.now, by
     has_ties = fact.place is not None or fact.unique is not None or job.expires_at is not None
     has_ties = has_ties or fact.again is not None or fact.host is not None or fact.traceparent is not None
+    has_ties = has_ties or bool(fact.labels)
     if not has_ties and job.key is None and job.carried is None:
         overlay.write(Kind.NEW_JOB, row_of_new(*given))
     else:
         overlay.write(Kind.NEW_TIED_JOB, row_of_new_tied(*given))
+    if job.labels:
+        overlay.write(Kind.LABELLED_JOB, {"id": job.id})
     overlay.jobs[job.id] = job
     overlay.changed.append(job)
     overlay.move(None, job)

@@ -61,6 +61,8 @@ class Kind(StrEnum):
     REVIEWED_JOB = auto()
     ENDED_OUTPUT = auto()
     RECEIVED = auto()
+    LOST_LABEL = auto()
+    LABELLED_JOB = auto()  # by what its row has once all is written, so behind what is lost
     FAILED_BY_ERROR = auto()
     ERROR_OF_ATTEMPT = auto()  # which errors.record() writes, once all else is
 

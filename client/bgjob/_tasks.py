@@ -85,6 +85,7 @@ class TaskOptions:
     expires_in: float | timedelta | None = None
     key: str | None = None
     host: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 class TaskBackend:
@@ -181,6 +182,7 @@ class TaskBackend:
             "expires_in": getattr(task, "expires_in", None),
             "key": getattr(task, "key", None),
             "host": getattr(task, "host", None),
+            "labels": getattr(task, "labels", None) or None,
         }
         return _Submission(wanted, options, result)
 

@@ -418,6 +418,11 @@ def keys(reply: JsonObject) -> PageBy[JsonObject, str]:
     return PageBy(shaped(reply, "keys", "[]KeyState"), following)
 
 
+def labels(reply: JsonObject) -> PageBy[JsonObject, str]:
+    following = None if reply.get("next") is None else field(reply, "next", str)
+    return PageBy(shaped(reply, "labels", "[]LabelState"), following)
+
+
 def needs(reply: JsonObject) -> Needed:
     return Needed(shaped(reply, "needs", "[]Need"), field(reply, "more", int))
 

@@ -249,6 +249,16 @@ class ManagingClient(CallingClient):
         """
         return await self._call(calls.keys(queue, search, after, limit, busiest))
 
+    async def labels(
+        self, *, prefix: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, str]:
+        """The labels that jobs have, in their order, 50, or up to 1000, a page: label, how many jobs have it, at most
+        1000, the newest of them, and of the newest 100 how many are pending, running, completed, failed, cancelled.
+
+        `prefix`: those that begin so. `after`: a label, or the last page's `next`.
+        """
+        return await self._call(calls.labels(prefix, after, limit))
+
     async def hosts(self) -> list[JsonObject]:
         """The hosts that work from the daemon's database: name, state ("alive", "draining", "left" or "lost"),
         is_own, seen_at, unseen_for, lost_after, slots, queues, classes, running, version, code_version,

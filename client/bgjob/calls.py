@@ -111,7 +111,7 @@ class Options(TypedDict, total=False):
     with it gets that job, unless `if_held` is "refuse" or "replace" (which `at_latest` bounds). Of the jobs of a queue
     with the same `key` so many run at once, or start in some time, as its configuration says. Of the hosts that work
     from the daemon's database `host` alone, by its name, starts the job. It belongs to the trace of `traceparent`, else
-    to that of OpenTelemetry's current span, or of $TRACEPARENT.
+    to that of OpenTelemetry's current span, or of $TRACEPARENT. By its `labels`, ten at most, it is found.
     """
 
     delay: float | timedelta | None
@@ -136,6 +136,7 @@ class Options(TypedDict, total=False):
     key: str | None
     host: str | None
     traceparent: str | None
+    labels: Iterable[str] | None
 
 
 class Changes(TypedDict, total=False):
@@ -247,12 +248,17 @@ def _sources(take: Any) -> Any:
     }
 
 
+def _listed(values: Any) -> Any:
+    return values if isinstance(values, str) else list(values)  # one text a daemon refuses
+
+
 _PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
     "after": predecessors.all_named,
     "take": _sources,
     "group": predecessors.in_group,
+    "labels": _listed,
 }
-"""The options that name other jobs and groups."""
+"""The options that name other jobs and groups, and those that are lists."""
 
 
 def plain_time(value: Any) -> Any:
@@ -291,6 +297,7 @@ def list_jobs(
     host: str | None = None,
     error: int | None = None,
     bulk: int | None = None,
+    label: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -313,6 +320,7 @@ def list_jobs(
         bulk=bulk,
         host=host,
         error=error,
+        label=label,
     )
 
 
@@ -590,6 +598,11 @@ def keys(
     return _call(
         "Keys", answers.keys, queue=queue, search=search, after=after, limit=limit, busiest=busiest or None
     )
+
+
+def labels(prefix: str | None, after: str | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:
+    """The labels of jobs, in their order."""
+    return _call("Labels", answers.labels, prefix=prefix, after=after, limit=limit)
 
 
 def hosts() -> Call[list[JsonObject]]:

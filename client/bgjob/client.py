@@ -215,12 +215,13 @@ class Client(GroupingClient):
         *,
         queue: str | None = None,
         class_name: str | type | None = None,
+        label: str | None = None,
     ) -> Following[JsonObject]:
         """Summaries of jobs: of each id how it stands, then each change, until all have ended.
 
         Without ids every change from now on, without end; changes while no daemon runs are then not told.
         """
-        return self._following(*following.watched(job_ids, queue, class_name))
+        return self._following(*following.watched(job_ids, queue, class_name, label))
 
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
@@ -354,6 +355,7 @@ class Client(GroupingClient):
         host: str | None = None,
         error: int | None = None,
         bulk: int | None = None,
+        label: str | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
@@ -362,14 +364,14 @@ class Client(GroupingClient):
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
         `key` is the one that they share, not that of idempotency; `again_of`: those that run a job's call again;
         `host`: those whose latest attempt is on the host of this name; `error`: those of which it has ended an attempt;
-        `bulk`: those that were retried or cancelled with many, last by the change of this id.
+        `bulk`: those that this change has retried or cancelled with many last; `label`: those that have it.
 
         Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         names = status, queue, class_name, method_name, search, before, limit, count
-        call = calls.list_jobs(*names, since, schedule, group, key, again_of, host, error, bulk)
+        call = calls.list_jobs(*names, since, schedule, group, key, again_of, host, error, bulk, label)
         return self._call(call)
 
     def _with_all_attempts(self, read: JobRead) -> JsonObject:

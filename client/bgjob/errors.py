@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from bgjob.labels import LABEL_LENGTHS, MOST_LABELS
 from bgjob.words import INTERFACE, KEY_LENGTHS, SERVICE
 
 
@@ -494,6 +495,8 @@ _WANTED = {
     "options.host": "the name of a host is wanted that works from the daemon's database, and was seen within a day",
     "options.traceparent": "the W3C's is wanted, of version, trace, span and flags in small hex digits, such as "
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "options.labels": f"a list of at most {MOST_LABELS} texts is wanted, each of {LABEL_LENGTHS[0]} to "
+    f"{LABEL_LENGTHS[-1]} characters, without controls",
     "options.unique_while": "unfinished or pending is wanted, beside a unique key",
     "options.unique_for": "seconds above 0 are wanted, 100 years at most, beside a unique key",
     "options.if_held": "return, refuse or replace is wanted, beside a unique key",

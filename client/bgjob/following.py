@@ -167,12 +167,16 @@ class Watched(Follower[JsonObject]):
     """Summaries of these jobs, or of all, as they change. What is told again after a break and is known is left out."""
 
     def __init__(
-        self, ids: Iterable[int] | None, queue: str | None = None, class_name: str | type | None = None
+        self,
+        ids: Iterable[int] | None,
+        queue: str | None = None,
+        class_name: str | type | None = None,
+        label: str | None = None,
     ) -> None:
         self._seen: dict[int, JsonObject | None] = dict.fromkeys(ids or ())
         self._has_ids = ids is not None
         self.has_greeting = not self._has_ids
-        self._filters = given({"queue": queue, "class_name": class_or_none(class_name)})
+        self._filters = given({"queue": queue, "class_name": class_or_none(class_name), "label": label})
 
     @property
     def request(self) -> Request:
@@ -254,13 +258,16 @@ def endings_by_path(jobs: Iterable[tuple[str, int, J]]) -> list[tuple[str, Endin
 
 
 def watched(
-    job_ids: int | Iterable[int] | None, queue: str | None, class_name: str | type | None
+    job_ids: int | Iterable[int] | None,
+    queue: str | None,
+    class_name: str | type | None,
+    label: str | None,
 ) -> list[Watched]:
     """What follows the changes of these jobs, or of all: a stream, more only for very many jobs."""
     if job_ids is None:
-        return [Watched(None, queue, class_name)]
+        return [Watched(None, queue, class_name, label)]
     ids = [job_ids] if isinstance(job_ids, int) else list(dict.fromkeys(job_ids))
-    return [Watched(ids[n : n + MOST_IDS], queue, class_name) for n in range(0, len(ids), MOST_IDS)]
+    return [Watched(ids[n : n + MOST_IDS], queue, class_name, label) for n in range(0, len(ids), MOST_IDS)]
 
 
 class Conversation(Generic[T]):

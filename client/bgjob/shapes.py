@@ -15,7 +15,7 @@ _STATED: Final = (
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
     "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int, key: ?string, is_behind: ?bool, "
-    "steps: ?int, waiting_on: ?string, review_since: ?moment"
+    "steps: ?int, waiting_on: ?string, review_since: ?moment, labels: ?[]string"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -91,6 +91,9 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "MatchedClass": "class_name: string, count: int, at_most_once: int",
     "ChangeEntry": "id: int, at: moment, kind: string, what: object, who: ?string",
+    "LabelState": (
+        "label: string, jobs: int, newest: int, pending: int, running: int, completed: int, failed: int, cancelled: int"
+    ),
     "KeyState": "key: string, running: int, ready: int, behind: int, next_at: ?moment",
     "Host": (
         "name: string, id: ?int, term: ?int, is_own: bool, state: string, seen_at: moment, unseen_for: float, "

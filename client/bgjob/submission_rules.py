@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
+from bgjob.labels import are_labels
 from bgjob.traces import is_traceparent
 from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed, IfHeld, Removable, UniqueWhile
 
@@ -198,6 +199,7 @@ _OPTIONS: Final = _Shape(
         "key": is_key,
         "host": _is_text,
         "traceparent": is_traceparent,
+        "labels": are_labels,
     }
 )
 _CHANGE: Final = _Shape(

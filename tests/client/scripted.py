@@ -147,7 +147,7 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
     own = {"id": job_id, "status": status, "attempt": attempt, "outcome": None}
     own |= {"schedule": None, "occurrence": None, "is_blocked": False, "group_id": None}
     own |= {"key": None, "is_behind": False, "steps": 0, "step": None, "waiting_on": None}
-    own |= {"review_since": None}
+    own |= {"review_since": None, "labels": []}
     return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
 
 

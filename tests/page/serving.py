@@ -211,6 +211,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
         case "Keys":
             line.reply(keys=samples.get("keys", [samples["key"]]), next=None)
+        case "Labels":
+            line.reply(labels=[samples["label"]], next=None)
         case "Steps":
             of_state = {"state": samples.get("state"), "state_size": samples.get("state_size")}
             line.reply(steps=samples["steps"], signals=samples["signals"], next=None, **of_state)
@@ -323,7 +325,7 @@ _SUMMARY = {
     "id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0, "max_retries": 3,
     "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient", "progress": _PROGRESS, **_USED,
     "schedule": "nightly", "occurrence": WHEN, "is_blocked": False, "group_id": 5, "key": "customer:7",
-    "is_behind": False, "steps": 2, "step": None, "waiting_on": None, "review_since": None,
+    "is_behind": False, "steps": 2, "step": None, "waiting_on": None, "review_since": None, "labels": ["tenant:7"],
 }  # fmt: skip
 
 _GROUP = {
@@ -354,6 +356,8 @@ SAMPLES: dict[str, Any] = {
               "hint": "resume it", "since": WHEN, "count": 1, "raised_at": WHEN, "last_at": WHEN, "cleared_at": WHEN,
               "told_at": WHEN, "end_told_at": WHEN, "told_count": 1, "acknowledged_at": WHEN, "acknowledged_uid": 1000},
     "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
+    "label": {"label": "tenant:7", "jobs": 1000, "newest": 12, "pending": 1, "running": 2, "completed": 3, "failed": 4,
+              "cancelled": 5},
     "steps": [
         {"kind": "step", "name": "charge", "turn": 1, "number": 1, "attempt": 1, "tries": 2, "began_at": WHEN,
          "finished_at": WHEN, "until": None, "size": 7, "result": "pay-7", "timed_out": False, "unused_in": 2,
@@ -384,7 +388,7 @@ SAMPLES: dict[str, Any] = {
             "occurrence": "2024-12-04T14:31:00.000000Z", "is_blocked": False, "waits_for": 0, "if_failed": "cancel",
             "cancelled_after": "12", "group_id": 5, "key": "customer:7", "turn": 3,
             "is_behind": False, "waits_until": None, "steps": 2, "waiting_on": None, "again_of": None,
-            "review_since": None,
+            "review_since": None, "labels": ["tenant:7", "release:42"],
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",

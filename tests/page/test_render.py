@@ -37,7 +37,7 @@ HOSTILE = (
 )
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
-    "/errors", "/errors/1", "/hosts", "/alerts",
+    "/errors", "/errors/1", "/hosts", "/alerts", "/labels",
 )  # fmt: skip
 
 
@@ -223,9 +223,10 @@ def test_whatever_the_daemon_tells_stays_text(
 SHOWN = {
     "/": [("entry", "message"), ("entry", "class_name"), ("entry", "method_name"), ("entry", "type"),
           ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
-    "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
+    "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error"), ("summary", "labels", 0)],
+    "/labels": [("label", "label")],
     "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
-                ("job", "parameters", "to"), ("job", "key"),
+                ("job", "parameters", "to"), ("job", "key"), ("job", "labels", 0),
                 ("job", "result", "sent"), ("job", "takes", "rows", "pointer"), ("job", "takes", "rows", "problem"),
                 ("job", "attempts", 0, "error_message"),
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
@@ -466,8 +467,8 @@ def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
     assert found == {"alerts.html", "base.html", "broken.html", "error.html", "errors.html", "graph.html", "group.html",
-                     "groups.html", "hosts.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
-                     "schedule.html", "schedules.html", "system.html"}  # fmt: skip
+                     "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html", "log.html", "login.html",
+                     "parts.html", "schedule.html", "schedules.html", "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:

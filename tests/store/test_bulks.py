@@ -23,7 +23,7 @@ from tests.store.samples import (
     submission,
 )
 
-TABLES = ("background_jobs", "job_logs", "job_attempts")
+TABLES = ("background_jobs", "job_logs", "job_attempts", "job_labels")
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ BULKS = [
         scheduled_at=NOW + 30,
     ),
     bulk(*ROWS, by=Submitter(None, None, None), method="é"),
+    bulk(*ROWS, labels=("tenant:7", "release:42")),
     bulk(*ROWS, by=Submitter(1000, 1000, 17, job=1)),
 ]
 

@@ -144,6 +144,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "steps": 0,
         "step": None,
         "review_since": None,
+        "labels": [],
         "waiting_on": None,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5), "told": 1},
     }

@@ -18,6 +18,7 @@ from bgjobd.store import (
     gate,
     graphs,
     keys,
+    labels,
     method_usage,
     needs,
     pages,
@@ -298,6 +299,30 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
     steps = plan(store, walk)
     assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id<?)" in steps
     assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    store.database.execute_sql("INSERT INTO job_labels SELECT 'l' || id % 3, id FROM background_jobs")
+    if changed:
+        store.database.execute_sql("ANALYZE")
+    for statement in (labels.COUNT, labels.COUNT_STANDINGS, labels.DELETE, labels.LABEL, labels.LOSE):
+        steps = "\n".join(plan(store, statement))
+        assert not re.search(r"SCAN (l|j|job_labels|background_jobs)\b", steps), steps
+        is_of_few = statement in (labels.COUNT, labels.COUNT_STANDINGS)  # a page of labels, or a hundred jobs
+        assert is_of_few or "TEMP B-TREE" not in steps, steps
+    reader = Reader(store.state_dir)
+    with statements_run_on(reader._database) as run:
+        reader.list(JobFilter(label="l1"), now=NOW)
+    reader.close()
+    (listing,) = [sql for sql in run if "job_labels" in sql]
+    steps = "\n".join(plan(store, listing))
+    assert "SEARCH l USING PRIMARY KEY (label=? AND job_id" in steps
+    assert "SCAN" not in steps
+    assert "TEMP B-TREE" not in steps
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())

@@ -94,7 +94,7 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         **dict.fromkeys(
             ("waiting_on", "again_of", "review_since", "settled_at", "settled_uid", "host_wanted")
         ),
-        "traceparent": None,
+        **dict.fromkeys(("traceparent", "bulk", "labels")),
         "unique_while": None,
         "ready": 0,
         "crashes": 0,

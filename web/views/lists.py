@@ -53,6 +53,7 @@ class ListViews:
             key=view.key or None,
             host=view.host or None,
             error=view.error,
+            label=view.label or None,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -70,7 +71,7 @@ class ListViews:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error
+        narrows = view.q or view.status or view.since or view.key or view.host or view.error or view.label
         return self._means.slow if narrows else self._means.client
 
     def _listed(

@@ -12,13 +12,16 @@ from ..exchange import Request, Response
 from .errors import ErrorViews
 from .groups import GroupViews
 from .job import JobViews
+from .labels import LabelViews
 from .lists import ListViews
 from .means import Means
 from .rest import OtherViews
 from .schedules import ScheduleViews
 from .system import SystemViews
 
-_KINDS: Final = (ListViews, JobViews, ErrorViews, GroupViews, ScheduleViews, SystemViews, OtherViews)
+_KINDS: Final = (
+    *(ListViews, JobViews, ErrorViews, LabelViews, GroupViews, ScheduleViews, SystemViews, OtherViews),
+)
 _K = TypeVar("_K")
 
 
@@ -62,6 +65,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
         ("POST", rf"/classes/({CLASS})/resume", _of(SystemViews, SystemViews.resume_class)),
         ("GET", r"/errors", _of(ErrorViews, ErrorViews.overview)),
         ("GET", rf"/errors/({ID})", _of(ErrorViews, ErrorViews.one, int)),
+        ("GET", r"/labels", _of(LabelViews, LabelViews.overview)),
         ("GET", r"/groups", _of(GroupViews, GroupViews.overview)),
         ("GET", rf"/groups/({ID})", _of(GroupViews, GroupViews.one, int)),
         ("POST", rf"/groups/({ID})/retry", _of(GroupViews, GroupViews.retry, int)),

@@ -14,6 +14,7 @@ from bgjobd.store import (
     class_holds,
     gate,
     hosts,
+    labels,
     method_usage,
     rates,
     release,
@@ -135,6 +136,7 @@ FRAGMENTS: Final[Mapping[str, str]] = MappingProxyType(
         _BEFORE: _TEXT_OF_CLOCK.format(
             "(clock_timestamp() - make_interval(secs => coalesce(lost_after, :lives_for)))"
         ),
+        labels.ITS_LABELS: "jsonb_array_elements_text(j.labels::jsonb) AS own (value)",
         "clock_since(seen_at)": "extract(epoch FROM clock_timestamp() - seen_at::timestamptz)::float8",
         audit_of_places.RULES: f"""
     WITH rules AS (

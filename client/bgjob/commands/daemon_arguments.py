@@ -12,6 +12,7 @@ from bgjob.commands import (
     completion,
     hosts,
     keys,
+    labels,
     manage,
     needs,
     outbox,
@@ -202,6 +203,18 @@ def _add_keys(commands: Commands) -> None:
     )
 
 
+def _add_labels(commands: Commands) -> None:
+    command = added(commands, "labels", labels.labels, "bgjob labels", "bgjob labels tenant:")
+    command.add_argument("prefix", nargs="?", metavar="PREFIX", help="those that begin so")
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
+
+
 def _add_hosts(commands: Commands) -> None:
     command = added(
         commands,
@@ -289,6 +302,7 @@ COMMANDS: Final = (
     _add_classes,
     _add_class,
     _add_keys,
+    _add_labels,
     _add_reload,
     _add_pause,
     _add_resume,

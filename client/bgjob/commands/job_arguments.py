@@ -108,6 +108,13 @@ def _add_start(of_job: Options) -> None:
         metavar="TEXT",
         help="the span that it belongs to, as the W3C has it; else $TRACEPARENT",
     )
+    of_job.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        metavar="LABEL",
+        help="what it is found by, such as tenant:7; may be repeated",
+    )
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
@@ -211,6 +218,7 @@ def _add_names(command: Options) -> None:
     command.add_argument(
         "--error", type=values.job_id, metavar="ID", help="jobs of which this error has ended an attempt"
     )
+    command.add_argument("--label", metavar="LABEL", help="jobs that have this label")
     command.add_argument(
         "--bulk",
         type=values.job_id,

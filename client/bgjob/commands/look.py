@@ -29,7 +29,8 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
-    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error, "bulk": given.bulk}
+    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
+    filters |= {"bulk": given.bulk, "label": given.label}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -148,13 +149,14 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "cpu": lambda job, now: text.span(text.cpu_time(job)),
     "output": lambda job, now: text.size(job["output_bytes"]),
     "host": lambda job, now: job.get("host") or "",
+    "labels": lambda job, now: " ".join(job.get("labels") or ()),
 }
 """What a list can tell of a job, by the name of the column."""
 
 _NUMBERS: Final = frozenset({"id", "priority", "memory", "cpu", "output"})
 _CUTS: Final = {
     **dict.fromkeys(("job", "class", "method"), Cut.BEGINNING),  # of a long name the end says most
-    **dict.fromkeys(("note", "error", "progress", "key"), Cut.END),
+    **dict.fromkeys(("note", "error", "progress", "key", "labels"), Cut.END),
 }
 
 
@@ -192,6 +194,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "again of", "" if job.get("again_of") is None else f"job {job['again_of']}{_occurrence(job, now)}"
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
     yield "key", text.one_line(job.get("key") or "")
+    yield "labels", text.one_line(", ".join(job.get("labels") or ()))
     yield "host", "" if job.get("host_wanted") is None else f"{text.one_line(job['host_wanted'])} alone"
     yield "retries", _retries(job)
     yield "unique", text.one_line(job.get("unique_key") or "")

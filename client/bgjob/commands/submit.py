@@ -14,7 +14,7 @@ _OPTIONS = (
     *("delay", "at", "priority", "queue", "key", "attempt_timeout"),
     *("max_retries", "retry_delay", "backoff", "idempotency_key", "after", "if_failed"),
     *("unique_key", "unique_while", "unique_for", "if_held", "at_latest", "host"),
-    "traceparent",
+    *("traceparent", "labels"),
 )
 
 

@@ -38,6 +38,7 @@ def call_of(given: JsonObject, source: JsonObject, retry_count: int, unique_whil
 
 _TAKEN_OVER: Final = (
     *("queue", "priority", "timeout", "max_retries", "retry_delay", "backoff", "unique_key", "key"),
+    "labels",
 )
 
 

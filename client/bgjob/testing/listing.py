@@ -28,7 +28,7 @@ _SUMMARY: Final = (
         "error",
     ),
     *("schedule", "occurrence", "is_blocked", "group_id", "key", "is_behind", "steps", "waiting_on"),
-    "review_since",
+    *("review_since", "labels"),
 )
 _OF_PROCESS: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes", "host", "expected")
 
@@ -112,6 +112,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         )
         and given.get("group") in (None, row["group_id"])
         and given.get("host") is None
+        and (given.get("label") is None or given["label"] in row["labels"])
         and given.get("error") in (None, *(attempt["error_group"] for attempt in row["attempts"]))
         and _has(row, (given.get("search") or "").casefold())
         and (given["since"] or "") <= row["finished_at" if is_by_end(given) else "created_at"]

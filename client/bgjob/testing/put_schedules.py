@@ -31,7 +31,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 _SPANS: Final = ("every", "late", "jitter", "timeout", "retry_delay", "expires_in")
 _OPTIONS: Final = (
     *("queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"),
-    *("unique_key", "expires_in", "key", "host"),
+    *("unique_key", "expires_in", "key", "host", "labels"),
 )
 KEYS: Final = frozenset(
     (*("job", "parameters", "cron", "zone", "starting", "missed_limit"), *_WORDS, *_SPANS, *_OPTIONS)

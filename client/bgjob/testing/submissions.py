@@ -12,6 +12,7 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, TooLargeError
 from bgjob.keys import is_made_here
+from bgjob.labels import distinct
 from bgjob.submission_rules import check_names, check_shape, is_key, is_seconds
 from bgjob.testing.ties import Ties
 from bgjob.words import Backoff, IfHeld, Status
@@ -110,6 +111,7 @@ class Submission(NamedTuple):
             "key": options.get("key"),
             "host_wanted": options.get("host"),
             "traceparent": options.get("traceparent"),
+            "labels": distinct(options.get("labels") or []),
             "turn": 0,
             "created_at": now,
             "updated_at": now,
