@@ -42,6 +42,7 @@ class Kind(StrEnum):
     QUARANTINED = "quarantined"
     REVIEW = "review"
     NEW_ERROR = "new_error"
+    RISING_ERROR = "rising_error"
     PAUSED = "paused"
     OLDEST_PENDING = "oldest_pending"
     SLOW = "slow"
@@ -62,7 +63,7 @@ REASONS: Final = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.R
 ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE, Kind.NO_SUCCESS})
 """Those that are looked for only where a rule asks for them."""
 
-BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
+BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.RISING_ERROR, Kind.FAILED})
 """Those that are about an error, of which one is found at a time."""
 KEYS: Final[Mapping[Kind, frozenset[str]]] = MappingProxyType(
     {kind: frozenset[str]() for kind in Kind}
@@ -71,6 +72,7 @@ KEYS: Final[Mapping[Kind, frozenset[str]]] = MappingProxyType(
     )
     | dict.fromkeys((Kind.REFUSED, Kind.MISSED), frozenset({"schedule"}))
     | {
+        Kind.RISING_ERROR: frozenset({"least", "times"}),
         Kind.PAUSED: frozenset({"queue"}),
         Kind.OLDEST_PENDING: frozenset({"queue", "longer", "times"}),
         Kind.SLOW: frozenset({"job", "times", "least"}),
@@ -185,6 +187,20 @@ class MetError:
     last_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RisingError:
+    """An error by which so many jobs have `failed` in the last hour, and so many in a usual one; None: too little is
+    known of it. `since` is when the first hour began that counts.
+    """
+
+    id: int
+    title: str
+    class_name: str
+    failed: int
+    usual: float | None
+    since: float
+
+
 class Minute(NamedTuple):
     """How many attempts of a class have ended in the minute that began at `at`, and how many of these badly."""
 
@@ -248,6 +264,7 @@ class Seen:
     held: tuple[HeldClass, ...] = ()
     review: tuple[ForReview, ...] = ()
     errors: tuple[MetError, ...] = ()
+    rising: tuple[RisingError, ...] = ()
     queues: tuple[Queue, ...] = ()
     runs: tuple[Run, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -397,6 +414,26 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
 
 
+def _rising_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
+    for one in seen.rising:
+        if is_rising(one, rule):
+            usual = one.usual or 0.0
+            usually = "none" if usual < _NEARLY_NONE else f"{usual:.1f}" if usual < 1 else f"{usual:,.0f}"
+            failed = f"{counted(one.failed, 'job')} failed by {short(one.title)} in the last hour"
+            hint = f"`bgjob errors {one.id}` has all of it"
+            yield _Found(str(one.id), f"{failed}, usually {usually}", hint, one.since, one.failed)
+
+
+_NEARLY_NONE: Final = 0.05
+
+
+def is_rising(error: RisingError, rule: Rule) -> bool:
+    """Whether it fails more jobs than it usually does."""
+    if error.usual is None or error.failed < max(1, rule.least):
+        return False
+    return error.failed >= rule.times * error.usual
+
+
 def _paused(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for queue in seen.queues:
         if queue.is_paused and queue.oldest_due is not None and rule.queue in (None, queue.name):
@@ -525,6 +562,7 @@ _FINDERS: Final[Mapping[Kind, Callable[[Seen, Rule, float], Iterator[_Found]]]] 
         Kind.QUARANTINED: _quarantined,
         Kind.REVIEW: _review,
         Kind.NEW_ERROR: _new_error,
+        Kind.RISING_ERROR: _rising_error,
         Kind.PAUSED: _paused,
         Kind.OLDEST_PENDING: _oldest_pending,
         Kind.SLOW: _slow,
@@ -542,6 +580,7 @@ _FINDERS: Final[Mapping[Kind, Callable[[Seen, Rule, float], Iterator[_Found]]]] 
 USUAL: Final[Mapping[Kind, Rule]] = MappingProxyType(
     {kind: Rule(kind) for kind in Kind}
     | {
+        Kind.RISING_ERROR: Rule(Kind.RISING_ERROR, least=5, times=3.0),
         Kind.OLDEST_PENDING: Rule(Kind.OLDEST_PENDING, longer=600.0, times=3.0),
         Kind.SLOW: Rule(Kind.SLOW, times=SLOW_TIMES, least=20),
         Kind.SCHEDULE_FAILS: Rule(Kind.SCHEDULE_FAILS, last=3),

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Load, Watch
-from bgjobd.core.needs import ASKED, FORK_SERVERS, HeldClass, Kind, MetError, Need, Queue, Rule, Seen, needs
+from bgjobd.core.needs import (
+    ASKED,
+    FORK_SERVERS,
+    HeldClass,
+    Kind,
+    MetError,
+    Need,
+    Queue,
+    RisingError,
+    Rule,
+    Seen,
+    needs,
+)
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold, Reason, why
 from bgjobd.daemon.catalogue import Catalogue
@@ -22,6 +34,7 @@ from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.rows import instant
+from bgjobd.store.span_counts import Counted
 
 _UNTIMED = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.REFUSED, Kind.DISK})
 
@@ -39,10 +52,17 @@ class Read:
     failures: tuple[MetError, ...]
     successes: Mapping[str, float]
     loads: Mapping[str, Load]
+    rising: tuple[RisingError, ...] = ()
 
 
-def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], now: float) -> Read:
-    """All that these rules may ask of it."""
+def read(
+    reader: Reader,
+    queues: Collection[str],
+    watches: Collection[Watch],
+    now: float,
+    counted: Callable[[], Counted] = Counted,
+) -> Read:
+    """All that these rules may ask of it; `counted` is what has ended that is in no row yet."""
     awaited = {watch.rule.job for watch in watches if watch.rule.kind is Kind.NO_SUCCESS}
     jobs = [job for job in awaited if job is not None]
     return Read(
@@ -53,6 +73,7 @@ def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], no
         reader.failures(now) if any(watch.rule.kind is Kind.FAILED for watch in watches) else (),
         reader.last_successes_of(jobs) if jobs else {},
         reader.first_loads() if jobs else {},
+        reader.rising(counted, now),
     )
 
 
@@ -74,6 +95,7 @@ def seen_in(
         review=found.stored.review,
         errors=found.stored.errors,
         queues=tuple(_queue(name, found, usual_wait(name)) for name in sorted(queues)),
+        rising=found.rising,
         failures=found.failures,
         successes=found.successes,
         loaded=_loaded(watches, found.loads, now),
@@ -99,6 +121,7 @@ class Needs:
         host: str,
         watches: Callable[[], Iterable[Watch]],
         now: Callable[[], float],
+        counted: Callable[[], Counted],
     ) -> None:
         self._readers = readers
         self._inspection = inspection
@@ -110,6 +133,7 @@ class Needs:
         self._host = host
         self._watches = watches
         self._now = now
+        self._counted = counted
         self._fork_server_ends: deque[float] = deque(maxlen=FORK_SERVERS)
         self._known_since: Mapping[tuple[str, str], float] = {}
         self.ended_early: float | None = None
@@ -156,7 +180,7 @@ class Needs:
     async def see(self) -> Seen:
         """All that this daemon knows of it now. Raises StorageUnavailableError."""
         now, queues, watches = self._now(), self._queues(), tuple(self._watches())
-        found = await self._readers.read(lambda reader: read(reader, queues, watches, now))
+        found = await self._readers.read(lambda reader: read(reader, queues, watches, now, self._counted))
         known = replace(self.known(), disks=await self._readers.ask(full, dict(self._directories())))
         catalogue = self._current_catalogue.try_catalogue()
         return seen_in(known, found, queues, watches, now, catalogue, self._counters.usual_wait)
