@@ -53,9 +53,19 @@ class Counted:
         if key in self.errors or len(self.errors) < _MOST_ERRORS:
             self.errors.setdefault(key, OfError()).add(OfError(1, int(has_failed)))
 
-    def note_queue(self, at: int, queue: str, stands: OfQueue) -> None:
-        if (at, queue) in self.queues or len(self.queues) < _MOST_QUEUES:
-            self.queues.setdefault((at, queue), OfQueue()).add(stands)
+    def note_queue(self, at: int, queue: str, pending: int, running: int, waited: float) -> None:
+        """So many jobs wait and run in a queue, one of which had waited so long."""
+        found = self.queues.get((at, queue))
+        if found is None:
+            if len(self.queues) < _MOST_QUEUES:
+                self.queues[at, queue] = OfQueue(pending, running, waited)
+            return
+        if pending > found.pending:
+            found.pending = pending
+        if running > found.running:
+            found.running = running
+        if waited > found.waited:
+            found.waited = waited
 
     @property
     def first(self) -> float:
@@ -63,13 +73,16 @@ class Counted:
         begun = [at for at, _ in (*self.classes, *self.queues, *self.errors)]
         return min(begun, default=math.inf) + FIVE_MINUTES
 
-    def parted(self, until: float) -> tuple[Counted, Counted]:
-        """What began before that, and the others."""
-        parts = Counted(self.kept_in), Counted(self.kept_in)
-        for name in ("classes", "queues", "errors"):
-            for key, one in getattr(self, name).items():
-                getattr(parts[key[0] >= until], name)[key] = one
-        return parts
+    def parted(self, until: float, of_queues: float) -> tuple[Counted, Counted]:
+        """What began before that, and the others; of queues before another instant."""
+        before, after = Counted(), Counted(self.kept_in, self.until)
+        for at, name in self.classes:
+            (before if at < until else after).classes[at, name] = self.classes[at, name]
+        for at, group in self.errors:
+            (before if at < until else after).errors[at, group] = self.errors[at, group]
+        for at, name in self.queues:
+            (before if at < of_queues else after).queues[at, name] = self.queues[at, name]
+        return before, after
 
     def copy(self) -> Counted:
         """One that nobody moves."""

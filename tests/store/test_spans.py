@@ -16,7 +16,18 @@ from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
 from bgjobd.store.trends import try_asked
-from tests.store.samples import BOOT, COMPLETED, FAILED, NOW, Row, Store, asked, ends, starts
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NOW,
+    Row,
+    Store,
+    asked,
+    ends,
+    starts,
+    statements_run_on,
+)
 
 LANES = Lanes(100_000, {"default": None, "mail": None})
 ONCE = RetryPolicy(max_retries=0)
@@ -172,3 +183,44 @@ def test_an_attempt_is_counted_once_however_the_clock_is_set(store: Store, spans
     later(store, 3 * HOUR)
     later(store)
     assert counts(store) == (5, 0, 0)
+
+
+def test_what_comes_late_into_a_span_that_a_stop_has_written_takes_nothing_of_the_open_one_along(
+    store: Store, spans: Spans
+) -> None:
+    run(store, COMPLETED)
+    (job_id,) = store.submit(asked(class_name=MAIL))
+    store.claim(LANES)
+    spans.hurry()
+    later(store, 1)
+    counting(store)
+    later(store, 1)
+    run(store, COMPLETED)
+    store.commit(ends(job_id, COMPLETED, at=FIRST + 2))
+    assert counts(store) == (2, 0, 0)
+    counting(store)
+    later(store)
+    assert counts(store) == (3, 0, 0)
+
+
+def test_after_the_clock_was_set_back_each_transaction_writes_only_what_ended_in_it(
+    store: Store, spans: Spans
+) -> None:
+    run(store, COMPLETED)
+    later(store)
+    store.now -= HOUR
+    for count in range(2, 5):
+        run(store, COMPLETED)
+        assert counts(store) == (count, 0, 0)
+    later(store)
+    with statements_run_on(store.database) as told:
+        store.commit(Look())
+    assert not [statement for statement in told if "_tallies" in statement]
+
+
+def test_a_transaction_that_is_not_due_asks_nothing_of_the_tallies(store: Store, spans: Spans) -> None:
+    run(store, COMPLETED)
+    with statements_run_on(store.database) as told:
+        run(store, COMPLETED)
+        run(store, FAILED)
+    assert not [statement for statement in told if "tallie" in statement or "tallied" in statement]
