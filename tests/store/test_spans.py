@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Look
+from bgjobd.store.audit import Audit, OddSpan
+from bgjobd.store.items import Deletion, Look
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
@@ -224,3 +226,33 @@ def test_a_transaction_that_is_not_due_asks_nothing_of_the_tallies(store: Store,
         run(store, COMPLETED)
         run(store, FAILED)
     assert not [statement for statement in told if "tallie" in statement or "tallied" in statement]
+
+
+# The books
+
+
+def test_the_books_tell_where_less_is_counted_than_has_ended(store: Store, spans: Spans) -> None:
+    with closing(Audit(store.state_dir)) as audit:
+        run(store, COMPLETED)
+        run(store, FAILED)
+        assert audit.odd_spans() == ()
+        later(store)
+        run(store, COMPLETED)
+        assert audit.odd_spans() == ()
+        store.database.execute_sql(
+            "UPDATE class_tallies SET completed = 0 WHERE span = 300 AND class_name = ''"
+        )
+        hour, since = to_text(begin(NOW, HOUR)), to_text(begin(store.now, FIVE_MINUTES) - HOUR)
+        assert audit.odd_spans() == (
+            OddSpan(since, "1 attempts are counted from there on, and 2 have ended"),
+            OddSpan(hour, "its hour counts 2 attempts, and the spans in it 1"),
+        )
+
+
+def test_of_jobs_that_are_deleted_more_may_be_counted_than_the_books_know(store: Store, spans: Spans) -> None:
+    job_id = run(store, COMPLETED)
+    later(store)
+    store.answer(Deletion((job_id,), 10**9))
+    with closing(Audit(store.state_dir)) as audit:
+        assert audit.odd_spans() == ()
+    assert counts(store) == (1, 0, 0)
