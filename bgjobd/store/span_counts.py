@@ -22,7 +22,8 @@ _MOST_ERRORS: Final = 1000
 class Counted:
     """What is counted and in no row, each by the begin of its 5 minutes and its name, or id.
 
-    Up to when the rows have all, `until`, as it is stored, its host keeps in the property `kept_in`; None: it has not.
+    The attempt that ended last did so at `latest`. Up to when the rows have all, `until`, as it is stored, its host
+    keeps in the property `kept_in`; None: it has not.
     """
 
     kept_in: str = PROPERTY
@@ -30,9 +31,12 @@ class Counted:
     classes: dict[tuple[int, str], OfClass] = field(default_factory=dict)
     queues: dict[tuple[int, str], OfQueue] = field(default_factory=dict)
     errors: dict[tuple[int, int], OfError] = field(default_factory=dict)
+    latest: float = -math.inf
 
     def note(self, end: EndedAttempt, waited: float | None) -> None:
         at = begin(end.at, FIVE_MINUTES)
+        if end.at > self.latest:
+            self.latest = end.at
         found = self.classes.get((at, end.class_name))
         if found is None:
             name = end.class_name if len(self.classes) < _MOST_CLASSES else OTHER
@@ -75,7 +79,7 @@ class Counted:
 
     def parted(self, until: float, of_queues: float) -> tuple[Counted, Counted]:
         """What began before that, and the others; of queues before another instant."""
-        before, after = Counted(), Counted(self.kept_in, self.until)
+        before, after = Counted(), Counted(self.kept_in, self.until, latest=self.latest)
         for at, name in self.classes:
             (before if at < until else after).classes[at, name] = self.classes[at, name]
         for at, group in self.errors:
@@ -92,6 +96,7 @@ class Counted:
 
     def take(self, other: Counted) -> None:
         """Count what another has as well; nothing of it is shared."""
+        self.latest = max(self.latest, other.latest)
         for key, of_class in other.classes.items():
             self.classes.setdefault(key, OfClass()).add(of_class)
         for key, of_queue in other.queues.items():

@@ -27,6 +27,9 @@ from bgjobd.store.tally import Tally
 _COUNTED_AT_FIRST: Final = float(HOUR)
 """Seconds that are counted by who finds that nobody has, as after an upgrade."""
 
+_MOMENT: Final = 1e-6
+"""What a stored instant can tell apart."""
+
 NEWEST: Final = "SELECT max(at) FROM class_tallies WHERE span = :span"
 
 
@@ -80,7 +83,7 @@ class Spans:
         self._written = None
         if batch.now < self._next and not (batch.attempts and self._is_any_late(batch.attempts)):
             return
-        over = batch.now if self._is_last else float(begin(batch.now, FIVE_MINUTES))
+        over = self._end_of_all(batch) if self._is_last else float(begin(batch.now, FIVE_MINUTES))
         goes_on = over > self._until
         until = over if goes_on else self._until
         early, late = Counted(), Counted()
@@ -93,6 +96,11 @@ class Spans:
             after.until = to_text(held(until))
             execute(SET_PROPERTY, {"name": after.kept_in, "value": after.until})
         self._written = after, late
+
+    def _end_of_all(self, batch: Batch) -> float:
+        """Just behind all that has ended, as the clock may have been set back meanwhile."""
+        latest = max((end.at for end in batch.attempts), default=self._counted.latest)
+        return max(batch.now, self._counted.latest + _MOMENT, latest + _MOMENT)
 
     def _is_any_late(self, attempts: Sequence[EndedAttempt]) -> bool:
         """Whether one is of a time that the rows have all of, or would not be counted again as this host's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from random import Random
 from typing import Any
 
 import pytest
@@ -226,6 +227,43 @@ def test_a_transaction_that_is_not_due_asks_nothing_of_the_tallies(store: Store,
         run(store, COMPLETED)
         run(store, FAILED)
     assert not [statement for statement in told if "tallie" in statement or "tallied" in statement]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_any_kills_stops_and_set_clocks_the_rows_are_a_count_of_the_books(
+    store: Store, spans: Spans, seed: int
+) -> None:
+    random = Random(seed)
+    running: list[int] = []
+    for _ in range(400):
+        match random.choice(["start", "start", "end", "end", "end", "wait", "kill", "stop", "set"]):
+            case "start":
+                store.submit(asked(class_name=random.choice([MAIL, "myapp.jobs.Report"]), policy=ONCE))
+                running += [claim.job.id for claim in store.claim(LANES)]
+            case "end" if running:
+                job_id = running.pop(random.randrange(len(running)))
+                ended_at = store.now - random.choice([0, 0, 0, 1, 200])
+                store.commit(ends(job_id, random.choice([COMPLETED, FAILED]), at=ended_at))
+            case "wait":
+                later(store, random.choice([1, 60, FIVE_MINUTES, HOUR]))
+            case "kill":
+                spans = counting(store)
+            case "stop":
+                spans.hurry()
+                later(store, 0.5)
+                spans = counting(store)
+            case "set":
+                store.now += random.choice([-HOUR, -60, 60, HOUR])
+    later(store, DAY)
+    later(store)
+    for name in (MAIL, "myapp.jobs.Report"):
+        of_class = "JOIN background_jobs ON id = job_id WHERE class_name = ? AND outcome = ?"
+        ended = [
+            store.rows(f"SELECT count(*) AS number FROM job_attempts {of_class}", name, outcome)[0]["number"]
+            for outcome in ("completed", "failed")
+        ]
+        assert [*counts(store, name)[:2]] == ended
+        assert sum(row["completed"] for row in rows(store, DAY, name)) == ended[0]
 
 
 # The books
