@@ -121,6 +121,10 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_the_size_is_that_of_the_file_and_of_its_log": _FILE,
     },
     "store/test_set_clocks.py": _CLOCK,
+    "store/test_spans.py": {
+        "test_after_the_clock_was_set_back_each_transaction_writes_only_what_ended_in_it": _LISTENS,
+        "test_a_transaction_that_is_not_due_asks_nothing_of_the_tallies": _LISTENS,
+    },
     "store/test_tally.py": {
         "test_only_the_first_commit_counts": "where others write as well each commit reads what they have moved",
     },

@@ -26,6 +26,7 @@ from bgjobd.store.audit import (
     Oddity,
     OddOccurrence,
     OddQueue,
+    OddSpan,
     OpenAttempt,
 )
 
@@ -81,6 +82,7 @@ class Snapshot:
     odd_groups: tuple[OddGroup, ...] = ()
     odd_queues: tuple[OddQueue, ...] = ()
     odd_errors: tuple[OddError, ...] = ()
+    odd_spans: tuple[OddSpan, ...] = ()
     schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
@@ -134,6 +136,7 @@ def judge(look: Snapshot) -> Books:
         *_of_groups(look),
         *_of_queues(look),
         *_of_errors(look),
+        *_of_spans(look),
         *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
@@ -180,6 +183,11 @@ def _of_queues(look: Snapshot) -> Iterator[Discrepancy]:
 def _of_errors(look: Snapshot) -> Iterator[Discrepancy]:
     for odd in look.odd_errors:
         yield Discrepancy(f"error {odd.id}", odd.told, odd.told, _LOG)
+
+
+def _of_spans(look: Snapshot) -> Iterator[Discrepancy]:
+    for odd in look.odd_spans:
+        yield Discrepancy(f"what ended from {odd.at} on", odd.told, odd.told, _LOG)
 
 
 def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:

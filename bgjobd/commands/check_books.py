@@ -80,6 +80,7 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
             odd_groups=books.odd_groups(),
             odd_queues=books.odd_queues(),
             odd_errors=books.odd_errors(),
+            odd_spans=books.odd_spans(),
             schedules=books.schedules(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from bgjobd.core.expectation import slow_after
 from bgjobd.core.need_kinds import BY_ERROR, DAY, MOST, Kind, Need, Rule, Seen
-from bgjobd.core.needs import TOLD_ONE_BY_ONE, awaits_since, found
+from bgjobd.core.needs import TOLD_ONE_BY_ONE, awaits_since, found, is_rising
 
 JOURNAL: Final = "journal"
 """The target that is always there."""
@@ -170,6 +170,7 @@ def partly_seen(seen: Seen, now: float) -> dict[str, float]:
     """
     lists = {
         Kind.NEW_ERROR: seen.errors,
+        Kind.RISING_ERROR: seen.rising,
         Kind.FAILED: seen.failures,
         Kind.MISSED: seen.skipped,
         Kind.SCHEDULE_FAILS: seen.failed_in_row,
@@ -311,6 +312,8 @@ def _changes(rule: Rule, seen: Seen, now: float) -> Iterator[float]:
             yield from (peer.seen_at + rule.longer + _MOMENT for peer in living)
         case Kind.NEW_ERROR:
             yield from ((one.back_at or one.first_at) + DAY + _MOMENT for one in seen.errors)
+        case Kind.RISING_ERROR if any(is_rising(one, rule) for one in seen.rising):
+            yield now - now % HOUR + HOUR + _MOMENT
         case Kind.FAILED:
             yield from (one.last_at + DAY + _MOMENT for one in seen.failures)
         case Kind.NO_SUCCESS:

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     QUARANTINED = "quarantined"
     REVIEW = "review"
     NEW_ERROR = "new_error"
+    RISING_ERROR = "rising_error"
     PAUSED = "paused"
     OLDEST_PENDING = "oldest_pending"
     SLOW = "slow"
@@ -50,7 +51,7 @@ REASONS: Final = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.R
 ASKED: Final = frozenset({Kind.FAILED, Kind.FAILURE_RATE, Kind.NO_SUCCESS})
 """Those that are looked for only where a rule asks for them."""
 
-BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.FAILED})
+BY_ERROR: Final = frozenset({Kind.NEW_ERROR, Kind.RISING_ERROR, Kind.FAILED})
 """Those that are about an error, of which one is found at a time."""
 KEYS: Final[Mapping[Kind, frozenset[str]]] = MappingProxyType(
     {kind: frozenset[str]() for kind in Kind}
@@ -59,6 +60,7 @@ KEYS: Final[Mapping[Kind, frozenset[str]]] = MappingProxyType(
     )
     | dict.fromkeys((Kind.REFUSED, Kind.MISSED), frozenset({"schedule"}))
     | {
+        Kind.RISING_ERROR: frozenset({"least", "times"}),
         Kind.PAUSED: frozenset({"queue"}),
         Kind.OLDEST_PENDING: frozenset({"queue", "longer", "times"}),
         Kind.SLOW: frozenset({"job", "times", "least"}),
@@ -116,6 +118,7 @@ class Rule:
 USUAL: Final[Mapping[Kind, Rule]] = MappingProxyType(
     {kind: Rule(kind) for kind in Kind}
     | {
+        Kind.RISING_ERROR: Rule(Kind.RISING_ERROR, least=5, times=3.0),
         Kind.OLDEST_PENDING: Rule(Kind.OLDEST_PENDING, longer=600.0, times=3.0),
         Kind.SLOW: Rule(Kind.SLOW, times=SLOW_TIMES, least=20),
         Kind.SCHEDULE_FAILS: Rule(Kind.SCHEDULE_FAILS, last=3),
@@ -186,6 +189,20 @@ class MetError:
     last_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RisingError:
+    """An error by which so many jobs have `failed` in the last hour, and so many in a usual one; None: too little is
+    known of it. `since` is when the first hour began that counts.
+    """
+
+    id: int
+    title: str
+    class_name: str
+    failed: int
+    usual: float | None
+    since: float
+
+
 class Minute(NamedTuple):
     """How many attempts of a class have ended in the minute that began at `at`, and how many of these badly."""
 
@@ -249,6 +266,7 @@ class Seen:
     held: tuple[HeldClass, ...] = ()
     review: tuple[ForReview, ...] = ()
     errors: tuple[MetError, ...] = ()
+    rising: tuple[RisingError, ...] = ()
     queues: tuple[Queue, ...] = ()
     runs: tuple[Run, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)

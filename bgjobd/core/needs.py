@@ -20,6 +20,7 @@ from bgjobd.core.need_kinds import (
     HeldClass,
     Kind,
     Need,
+    RisingError,
     Rule,
     Run,
     Seen,
@@ -172,6 +173,26 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
 
 
+def _rising_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
+    for one in seen.rising:
+        if is_rising(one, rule):
+            usual = one.usual or 0.0
+            usually = "none" if usual < _NEARLY_NONE else f"{usual:.1f}" if usual < 1 else f"{usual:,.0f}"
+            failed = f"{counted(one.failed, 'job')} failed by {short(one.title)} in the last hour"
+            hint = f"`bgjob errors {one.id}` has all of it"
+            yield _Found(str(one.id), f"{failed}, usually {usually}", hint, one.since, one.failed)
+
+
+_NEARLY_NONE: Final = 0.05
+
+
+def is_rising(error: RisingError, rule: Rule) -> bool:
+    """Whether it fails more jobs than it usually does."""
+    if error.usual is None or error.failed < max(1, rule.least):
+        return False
+    return error.failed >= rule.times * error.usual
+
+
 def _paused(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for queue in seen.queues:
         if queue.is_paused and queue.oldest_due is not None and rule.queue in (None, queue.name):
@@ -300,6 +321,7 @@ _FINDERS: Final[Mapping[Kind, Callable[[Seen, Rule, float], Iterator[_Found]]]] 
         Kind.QUARANTINED: _quarantined,
         Kind.REVIEW: _review,
         Kind.NEW_ERROR: _new_error,
+        Kind.RISING_ERROR: _rising_error,
         Kind.PAUSED: _paused,
         Kind.OLDEST_PENDING: _oldest_pending,
         Kind.SLOW: _slow,

@@ -614,6 +614,7 @@ def _needs(daemon: Daemon) -> Needs:
         host=daemon.config.hosts.name,
         watches=lambda: daemon.config.alerts.watches,
         now=daemon.clock.now,
+        counted=daemon.counted,
     )
 
 

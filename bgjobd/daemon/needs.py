@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.core.alerts import Load, Watch
-from bgjobd.core.need_kinds import ASKED, HeldClass, Kind, MetError, Need, Queue, Rule, Seen
+from bgjobd.core.need_kinds import ASKED, HeldClass, Kind, MetError, Need, Queue, RisingError, Rule, Seen
 from bgjobd.core.needs import FORK_SERVERS, needs
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold, Reason, why
@@ -23,6 +23,7 @@ from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.rows import instant
+from bgjobd.store.span_counts import Counted
 
 _UNTIMED = frozenset({Kind.STORAGE, Kind.NO_CODE, Kind.UNAVAILABLE, Kind.REFUSED, Kind.DISK})
 
@@ -40,10 +41,17 @@ class Read:
     failures: tuple[MetError, ...]
     successes: Mapping[str, float]
     loads: Mapping[str, Load]
+    rising: tuple[RisingError, ...] = ()
 
 
-def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], now: float) -> Read:
-    """All that these rules may ask of it."""
+def read(
+    reader: Reader,
+    queues: Collection[str],
+    watches: Collection[Watch],
+    now: float,
+    counted: Callable[[], Counted] = Counted,
+) -> Read:
+    """All that these rules may ask of it; `counted` is what has ended that is in no row yet."""
     awaited = {watch.rule.job for watch in watches if watch.rule.kind is Kind.NO_SUCCESS}
     jobs = [job for job in awaited if job is not None]
     return Read(
@@ -54,6 +62,7 @@ def read(reader: Reader, queues: Collection[str], watches: Collection[Watch], no
         reader.failures(now) if any(watch.rule.kind is Kind.FAILED for watch in watches) else (),
         reader.last_successes_of(jobs) if jobs else {},
         reader.first_loads() if jobs else {},
+        reader.rising(counted, now),
     )
 
 
@@ -75,6 +84,7 @@ def seen_in(
         review=found.stored.review,
         errors=found.stored.errors,
         queues=tuple(_queue(name, found, usual_wait(name)) for name in sorted(queues)),
+        rising=found.rising,
         failures=found.failures,
         successes=found.successes,
         loaded=_loaded(watches, found.loads, now),
@@ -100,6 +110,7 @@ class Needs:
         host: str,
         watches: Callable[[], Iterable[Watch]],
         now: Callable[[], float],
+        counted: Callable[[], Counted],
     ) -> None:
         self._readers = readers
         self._inspection = inspection
@@ -111,6 +122,7 @@ class Needs:
         self._host = host
         self._watches = watches
         self._now = now
+        self._counted = counted
         self._fork_server_ends: deque[float] = deque(maxlen=FORK_SERVERS)
         self._known_since: Mapping[tuple[str, str], float] = {}
         self.ended_early: float | None = None
@@ -157,7 +169,7 @@ class Needs:
     async def see(self) -> Seen:
         """All that this daemon knows of it now. Raises StorageUnavailableError."""
         now, queues, watches = self._now(), self._queues(), tuple(self._watches())
-        found = await self._readers.read(lambda reader: read(reader, queues, watches, now))
+        found = await self._readers.read(lambda reader: read(reader, queues, watches, now, self._counted))
         known = replace(self.known(), disks=await self._readers.ask(full, dict(self._directories())))
         catalogue = self._current_catalogue.try_catalogue()
         return seen_in(known, found, queues, watches, now, catalogue, self._counters.usual_wait)

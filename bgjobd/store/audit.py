@@ -19,6 +19,7 @@ from bgjobd.store import (
     audit_of_keys,
     audit_of_labels,
     audit_of_places,
+    audit_of_spans,
     audit_of_steps,
     audit_of_ties,
 )
@@ -111,6 +112,14 @@ class OddError:
     """An error that does not count what has met it."""
 
     id: int
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class OddSpan:
+    """A span of time, by its begin as it is stored, from which on is not counted what has ended."""
+
+    at: str
     told: str
 
 
@@ -351,6 +360,10 @@ class Audit:
     def odd_errors(self) -> tuple[OddError, ...]:
         """The errors that count less than there is."""
         return tuple([OddError(*odd) for odd in audit_of_errors.odd_errors(self._ask, _MOST)])
+
+    def odd_spans(self) -> tuple[OddSpan, ...]:
+        """Where less is counted than has ended."""
+        return tuple([OddSpan(*odd) for odd in audit_of_spans.odd_spans(self._ask)])
 
     def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
         """Where an occurrence and the job that it became do not know each other."""

@@ -17,7 +17,7 @@ from bgjob.words import Outcome, Status
 from bgjobd.core.alerts import Load
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
 from bgjobd.core.masking import masked_names, masked_text
-from bgjobd.core.need_kinds import MetError
+from bgjobd.core.need_kinds import MetError, RisingError
 from bgjobd.core.on_file import LatestAttempt, OnFile
 from bgjobd.core.peers import Peer
 from bgjobd.core.quarantine import ClassHold
@@ -46,6 +46,7 @@ from bgjobd.store import (
     pages,
     peers,
     rates,
+    rising,
     schedules,
     statements,
     step_pages,
@@ -430,6 +431,12 @@ class Reader:
         """What of the file may need somebody."""
         with self._database.atomic():
             return needs.read(self._database.connection(), now)
+
+    def rising(self, counted: Callable[[], Counted], now: float) -> tuple[RisingError, ...]:
+        """The errors by which jobs have failed of late, with how many and how many usually."""
+        return trends.as_one(
+            self._database, counted, lambda known: rising.read(self._database.connection(), known, now)
+        )
 
     def failures(self, now: float) -> tuple[MetError, ...]:
         """The errors by which jobs have failed within a day."""

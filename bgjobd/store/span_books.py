@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
-from bgjob.words import Outcome, Status
+from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.committed import EndedAttempt
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute
+from bgjobd.store.written import Row
 
 _DOUBT: Final = 600.0
 """Seconds by which a job may seem to have ended before its attempt, as clocks are set."""
@@ -34,46 +35,53 @@ ENDED_SINCE: Final = """
 
 
 class Booked(NamedTuple):
-    """An attempt of the books; `end` is None as long as it has none. It had `waited` so long, where that is known."""
+    """An attempt of the books, on this host; `end` is None as long as it has none. It had `waited` so long, where that
+    is known.
+    """
 
     key: AttemptKey
     end: EndedAttempt | None
     waited: float | None
     error_group: int | None
+    host: int | None
 
 
 def since(execute: Execute, at: float, host: int | None) -> Iterator[Booked]:
     """The attempts that have ended since then, and those that run; where there are several hosts, of this one, but for
     what was lost: whoever has settled that has counted it.
     """
-    given = {"since": to_text(held(at)), "about": to_text(held(at - _DOUBT))}
-    for row in execute(ENDED_SINCE, given).fetchall():
-        job_id, number, outcome, *times, waited, error_group, of_host, class_name, status, is_latest = row
-        if host is not None and (of_host != host or outcome == Outcome.LOST):
-            continue
-        key = job_id, number
-        if outcome is None:
-            yield Booked(key, None, waited, None)
-            continue
-        yield Booked(key, _end(key, class_name, outcome, times, status, is_latest), waited, error_group)
+    found = booked(execute(ENDED_SINCE, given_since(at)).fetchall(), host)
+    return (one for one in found if host is None or one.end is None or one.end.outcome is not Outcome.LOST)
+
+
+def given_since(at: float) -> Row:
+    """The values of the statement."""
+    return {"since": to_text(held(at)), "about": to_text(held(at - _DOUBT))}
+
+
+def booked(rows: Iterable[tuple[Any, ...]], host: int | None) -> Iterator[Booked]:
+    """What the statement has found, on this host alone, or on all."""
+    for row in rows:
+        job_id, number, outcome, *used, waited, error_group, of_host, class_name, status, is_latest = row
+        if host is None or of_host == host:
+            key = job_id, number
+            end = None if outcome is None else _end(key, class_name, outcome, used, status, bool(is_latest))
+            yield Booked(key, end, waited, None if end is None else error_group, of_host)
 
 
 def _end(
-    key: AttemptKey, class_name: str, outcome: str, row: list[object], status: str, is_latest: int
+    key: AttemptKey, class_name: str, outcome: str, used: Sequence[Any], status: str, is_latest: bool
 ) -> EndedAttempt:
-    started_at, finished_at, spends_retry, memory, cpu = row
-    at = from_text(str(finished_at))
+    started_at, finished_at, spends_retry, memory, cpu = used
+    at = from_text(finished_at)
     return EndedAttempt(
         class_name,
         Outcome(outcome),
-        0.0 if started_at is None else max(0.0, at - from_text(str(started_at))),
-        is_retried=bool(spends_retry) and not (is_latest and status in _OVER),
+        0.0 if started_at is None else max(0.0, at - from_text(started_at)),
+        is_retried=bool(spends_retry) and not (is_latest and status in FINAL),
         key=key,
         at=at,
-        has_failed=bool(is_latest) and status == Status.FAILED,
-        cpu=float(str(cpu)),
-        memory=int(str(memory or 0)),
+        has_failed=is_latest and status == Status.FAILED,
+        cpu=cpu,
+        memory=memory or 0,
     )
-
-
-_OVER: Final = frozenset({Status.FAILED, Status.CANCELLED, Status.COMPLETED})

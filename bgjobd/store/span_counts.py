@@ -22,7 +22,8 @@ _MOST_ERRORS: Final = 1000
 class Counted:
     """What is counted and in no row, each by the begin of its 5 minutes and its name, or id.
 
-    Up to when the rows have all, `until`, as it is stored, its host keeps in the property `kept_in`; None: it has not.
+    The attempt that ended last did so at `latest`. Up to when the rows have all, `until`, as it is stored, its host
+    keeps in the property `kept_in`; None: it has not.
     """
 
     kept_in: str = PROPERTY
@@ -30,9 +31,12 @@ class Counted:
     classes: dict[tuple[int, str], OfClass] = field(default_factory=dict)
     queues: dict[tuple[int, str], OfQueue] = field(default_factory=dict)
     errors: dict[tuple[int, int], OfError] = field(default_factory=dict)
+    latest: float = -math.inf
 
     def note(self, end: EndedAttempt, waited: float | None) -> None:
         at = begin(end.at, FIVE_MINUTES)
+        if end.at > self.latest:
+            self.latest = end.at
         found = self.classes.get((at, end.class_name))
         if found is None:
             name = end.class_name if len(self.classes) < _MOST_CLASSES else OTHER
@@ -53,9 +57,19 @@ class Counted:
         if key in self.errors or len(self.errors) < _MOST_ERRORS:
             self.errors.setdefault(key, OfError()).add(OfError(1, int(has_failed)))
 
-    def note_queue(self, at: int, queue: str, stands: OfQueue) -> None:
-        if (at, queue) in self.queues or len(self.queues) < _MOST_QUEUES:
-            self.queues.setdefault((at, queue), OfQueue()).add(stands)
+    def note_queue(self, at: int, queue: str, pending: int, running: int, waited: float) -> None:
+        """So many jobs wait and run in a queue, one of which had waited so long."""
+        found = self.queues.get((at, queue))
+        if found is None:
+            if len(self.queues) < _MOST_QUEUES:
+                self.queues[at, queue] = OfQueue(pending, running, waited)
+            return
+        if pending > found.pending:
+            found.pending = pending
+        if running > found.running:
+            found.running = running
+        if waited > found.waited:
+            found.waited = waited
 
     @property
     def first(self) -> float:
@@ -63,13 +77,16 @@ class Counted:
         begun = [at for at, _ in (*self.classes, *self.queues, *self.errors)]
         return min(begun, default=math.inf) + FIVE_MINUTES
 
-    def parted(self, until: float) -> tuple[Counted, Counted]:
-        """What began before that, and the others."""
-        parts = Counted(self.kept_in), Counted(self.kept_in)
-        for name in ("classes", "queues", "errors"):
-            for key, one in getattr(self, name).items():
-                getattr(parts[key[0] >= until], name)[key] = one
-        return parts
+    def parted(self, until: float, of_queues: float) -> tuple[Counted, Counted]:
+        """What began before that, and the others; of queues before another instant."""
+        before, after = Counted(), Counted(self.kept_in, self.until, latest=self.latest)
+        for at, name in self.classes:
+            (before if at < until else after).classes[at, name] = self.classes[at, name]
+        for at, group in self.errors:
+            (before if at < until else after).errors[at, group] = self.errors[at, group]
+        for at, name in self.queues:
+            (before if at < of_queues else after).queues[at, name] = self.queues[at, name]
+        return before, after
 
     def copy(self) -> Counted:
         """One that nobody moves."""
@@ -79,6 +96,7 @@ class Counted:
 
     def take(self, other: Counted) -> None:
         """Count what another has as well; nothing of it is shared."""
+        self.latest = max(self.latest, other.latest)
         for key, of_class in other.classes.items():
             self.classes.setdefault(key, OfClass()).add(of_class)
         for key, of_queue in other.queues.items():

@@ -14,7 +14,7 @@ from typing import Final
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import AttemptKey
-from bgjobd.core.spans import FIVE_MINUTES, HOUR, OfQueue, begin
+from bgjobd.core.spans import FIVE_MINUTES, HOUR, begin
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import span_books, span_rows
 from bgjobd.store.batch import Batch
@@ -26,6 +26,9 @@ from bgjobd.store.tally import Tally
 
 _COUNTED_AT_FIRST: Final = float(HOUR)
 """Seconds that are counted by who finds that nobody has, as after an upgrade."""
+
+_MOMENT: Final = 1e-6
+"""What a stored instant can tell apart."""
 
 NEWEST: Final = "SELECT max(at) FROM class_tallies WHERE span = :span"
 
@@ -41,7 +44,7 @@ class Spans:
         self._host: int | None = None
         self._waits: dict[AttemptKey, float] = {}
         self._is_last = False
-        self._written: tuple[float, Counted] | None = None
+        self._written: tuple[Counted, Counted] | None = None
 
     def hurry(self) -> None:
         """Have the next transaction write all of it."""
@@ -80,16 +83,24 @@ class Spans:
         self._written = None
         if batch.now < self._next and not (batch.attempts and self._is_any_late(batch.attempts)):
             return
-        until = batch.now if self._is_last else float(begin(batch.now, FIVE_MINUTES))
-        until = max(until, self._until)
-        early, rest = Counted(), Counted()
-        self._note(batch, early, rest, until)
-        before, _ = self._counted.parted(until)
+        over = self._end_of_all(batch) if self._is_last else float(begin(batch.now, FIVE_MINUTES))
+        goes_on = over > self._until
+        until = over if goes_on else self._until
+        early, late = Counted(), Counted()
+        self._note(batch, early, late, until)
+        # Where the clock was set back, what is in memory is of a time that is to come; how queues stood is not.
+        before, after = self._counted.parted(until if goes_on else -math.inf, over)
         early.take(before)
         span_rows.add(execute, executemany, early, batch.now)
-        if until > self._until:
-            execute(SET_PROPERTY, {"name": self._counted.kept_in, "value": to_text(held(until))})
-        self._written = until, rest
+        if goes_on:
+            after.until = to_text(held(until))
+            execute(SET_PROPERTY, {"name": after.kept_in, "value": after.until})
+        self._written = after, late
+
+    def _end_of_all(self, batch: Batch) -> float:
+        """Just behind all that has ended, as the clock may have been set back meanwhile."""
+        latest = max((end.at for end in batch.attempts), default=self._counted.latest)
+        return max(batch.now, self._counted.latest + _MOMENT, latest + _MOMENT)
 
     def _is_any_late(self, attempts: Sequence[EndedAttempt]) -> bool:
         """Whether one is of a time that the rows have all of, or would not be counted again as this host's."""
@@ -98,22 +109,19 @@ class Spans:
 
     def take(self, batch: Batch, tally: Tally) -> None:
         """Follow a transaction that is committed; what stands of queues is by this tally."""
-        if not (batch.attempts or batch.moves or batch.claims or self._written):
+        if not (batch.attempts or batch.moves or self._written):
             return
         with self._lock:
             if self._written is None:
                 self._note(batch, self._counted, self._counted, -math.inf)
             else:
-                until, rest = self._written
-                _, kept = self._counted.parted(until)
-                kept.take(rest)
-                kept.until = self._counted.until
-                if until > self._until:
-                    kept.until = to_text(held(until))
-                    self._until = until
-                self._counted = kept
+                after, late = self._written
+                after.take(late)
+                self._counted = after
+                self._until = self._until if after.until is None else from_text(after.until)
             self._follow(batch, tally)
-        self._next = self._counted.first if self._written or self._next == math.inf else self._next
+        if self._written or self._next == math.inf:
+            self._next = self._counted.first
 
     def _note(self, batch: Batch, early: Counted, late: Counted, until: float) -> None:
         """Count what ended, before that and later apart."""
@@ -140,14 +148,18 @@ class Spans:
             longest[job.queue] = max(claim.waited, longest.get(job.queue, 0.0))
         at = begin(batch.now, FIVE_MINUTES)
         for queue in _queues_of(batch):
-            pending, running = (tally.of_queue(queue, one) for one in (Status.PENDING, Status.RUNNING))
-            self._counted.note_queue(at, queue, OfQueue(pending, running, longest.get(queue, 0.0)))
+            running = tally.places.get((Status.RUNNING, queue, 0), 0)
+            waited = longest.get(queue, 0.0)
+            self._counted.note_queue(at, queue, tally.of_queue(queue, Status.PENDING), running, waited)
 
 
 def _queues_of(batch: Batch) -> set[str]:
-    """Those of which something has moved."""
-    moved = {one.queue for move in batch.moves for one in move if one is not None}
-    return moved | {bulk.first.queue for bulk in batch.bulks}
+    """Those in which more jobs may wait or run than before."""
+    moved = {after.queue for _, after in batch.moves if after is not None and after.status in _OPEN}
+    return moved | {bulk.first.queue for bulk in batch.bulks} if batch.bulks else moved
+
+
+_OPEN: Final = (Status.PENDING, Status.RUNNING)
 
 
 def _until_at_first(execute: Execute, now: float) -> float:

@@ -105,17 +105,17 @@ def trend(database: Database, counted: Callable[[], Counted], asked: Asked) -> l
     """
     match asked.kind:
         case "class":
-            points = _as_one(database, counted, lambda now: _of_class(database, now, asked))
+            points = as_one(database, counted, lambda now: _of_class(database, now, asked))
             return [_told(key, _of_points(one)) for key, one in _newest(points)]
         case "error":
-            of_error = _as_one(database, counted, lambda now: _of_error(database, now, asked))
+            of_error = as_one(database, counted, lambda now: _of_error(database, now, asked))
             return [_told(key, asdict(one)) for key, one in _newest(of_error)]
         case _:
-            of_queue = _as_one(database, counted, lambda now: _of_queue(database, now, asked))
+            of_queue = as_one(database, counted, lambda now: _of_queue(database, now, asked))
             return [_told(key, asdict(one)) for key, one in _newest(of_queue)]
 
 
-def _as_one(database: Database, counted: Callable[[], Counted], read: Callable[[Counted], S]) -> S:
+def as_one(database: Database, counted: Callable[[], Counted], read: Callable[[Counted], S]) -> S:
     """What is read of rows and of memory when neither has what is in the other as well."""
     left = _AGAIN
     while True:
@@ -216,7 +216,7 @@ class _Of(NamedTuple):
 def of_each(database: Database, counted: Callable[[], Counted], now: float) -> list[JsonObject]:
     """All classes of which anything ended within 14 days, by name: figures, and how many ended each hour."""
     first = begin(now, HOUR) - (_HOURS - 1) * HOUR
-    found = _as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first))
+    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first))
     hours = [first + place * HOUR for place in range(_HOURS)]
     return [
         {
@@ -235,7 +235,7 @@ def of_one(
 ) -> JsonObject:
     """The figures of one class, and its newest attempts that have ended, newest job first."""
     first = begin(now, HOUR) - (_HOURS - 1) * HOUR
-    found = _as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first, name))
+    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first, name))
     one = found.get(name, _Of({}, {}))
     return {
         "day": _figures(one.hours.values(), 1),

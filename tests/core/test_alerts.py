@@ -40,6 +40,7 @@ from bgjobd.core.need_kinds import (
     Minute,
     Need,
     Queue,
+    RisingError,
     Rule,
     Run,
     Seen,
@@ -181,6 +182,12 @@ def test_a_clock_that_was_set_back_makes_nothing_wait() -> None:
         (Kind.PAUSED, Seen("a", queues=(Queue("mail", True, None, NOW - 60),)), None),
         (Kind.QUARANTINED, Seen("a", crashed=(Crashed("a.B", 2, NOW - 9, NOW - 5, "no"),)), NOW + 86_395),
         (Kind.FAILURE_RATE, Seen("a", attempts={"a.B": (Minute(NOW - 60, 20, 20),)}), NOW + 840),
+        (
+            Kind.RISING_ERROR,
+            Seen("a", rising=(RisingError(1, "E", "a.B", 9, 0.0, NOW),)),
+            NOW - NOW % HOUR + HOUR,
+        ),
+        (Kind.RISING_ERROR, Seen("a", rising=(RisingError(1, "E", "a.B", 9, 9.0, NOW),)), None),
         (Kind.SLOW, Seen("a", runs=(Run(7, "a.B", "run", NOW - 10, 20.0, 20),)), NOW + 60),
     ],
 )

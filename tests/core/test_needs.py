@@ -19,6 +19,7 @@ from bgjobd.core.need_kinds import (
     MetError,
     Minute,
     Queue,
+    RisingError,
     Rule,
     Run,
     Seen,
@@ -36,6 +37,8 @@ ERROR = MetError(14, "ValueError at a.py:3 in run", "a.B", NOW - HOUR, None, 5, 
 SILENT = Peer("web2", NOW - 2 * MINUTE)
 DAILY = Rule(Kind.NO_SUCCESS, job="a.B::build", within=25 * HOUR)
 
+RISING = RisingError(15, "OSError at mail.py:88 in send", "a.B", 12, 0.5, NOW - HOUR)
+
 EACH = {
     Kind.STORAGE: replace(WELL, storage_trouble="the database cannot be written: disk full"),
     Kind.NO_CODE: replace(WELL, has_code=False),
@@ -46,6 +49,7 @@ EACH = {
     ),
     Kind.REVIEW: replace(WELL, review=(ForReview("a.B", 2, NOW - 5),)),
     Kind.NEW_ERROR: replace(WELL, errors=(ERROR,)),
+    Kind.RISING_ERROR: replace(WELL, rising=(RISING,)),
     Kind.PAUSED: replace(WELL, queues=(replace(WAITS, is_paused=True),)),
     Kind.OLDEST_PENDING: replace(WELL, queues=(WAITS,)),
     Kind.SLOW: replace(WELL, runs=(RUN,)),
@@ -187,6 +191,31 @@ def test_what_a_rule_asks_for_is_in_the_list_and_of_an_error_once() -> None:
     assert [one.kind for one in needs(seen, NOW, asked=asked)] == [Kind.FAILED, Kind.NO_SUCCESS]
     both = needs(replace(seen, errors=(ERROR,)), NOW, asked=asked)
     assert [one.kind for one in both] == [Kind.NEW_ERROR, Kind.NO_SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("failed", "usual", "words"),
+    [
+        (5, 0.0, "5 jobs failed by OSError at mail.py:88 in send in the last hour, usually none"),
+        (12, 0.5, "12 jobs failed by OSError at mail.py:88 in send in the last hour, usually 0.5"),
+        (3000, 999.6, "3,000 jobs failed by OSError at mail.py:88 in send in the last hour, usually 1,000"),
+        (4, 0.0, None),
+        (14, 5.0, None),
+        (100, None, None),
+    ],
+)
+def test_an_error_rises_that_fails_several_times_as_many_jobs_as_in_its_usual_hour(
+    failed: int, usual: float | None, words: str | None
+) -> None:
+    seen = replace(WELL, rising=(replace(RISING, failed=failed, usual=usual),))
+    assert [one.sentence for one in needs(seen, NOW)] == ([] if words is None else [words])
+
+
+def test_an_error_that_is_new_is_not_told_as_rising_too() -> None:
+    seen = replace(WELL, errors=(ERROR,), rising=(replace(RISING, id=ERROR.id),), failures=(ERROR,))
+    assert [one.kind for one in needs(seen, NOW, asked=[Rule(Kind.FAILED)])] == [Kind.NEW_ERROR]
+    seen = replace(seen, errors=())
+    assert [one.kind for one in needs(seen, NOW, asked=[Rule(Kind.FAILED)])] == [Kind.RISING_ERROR]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from bgjobd.daemon.needs import Needs
 from bgjobd.store.alert_items import AlertsLooked, AlertsTold
 from bgjobd.store.committed import Committed
 from bgjobd.store.readers import Readers
+from bgjobd.store.span_counts import Counted
 
 NOW = 1_000_000.0
 WELL = Seen("web1")
@@ -246,6 +247,7 @@ def test_what_is_known_without_the_database_is_needed_while_that_is_away() -> No
         host="web1",
         watches=tuple,
         now=lambda: NOW,
+        counted=Counted,
     )
     with pytest.raises(StorageUnavailableError):
         asyncio.run(needs.look())
@@ -324,6 +326,7 @@ class Away:
             host="web1",
             watches=tuple,
             now=lambda: NOW,
+            counted=Counted,
         )
 
 

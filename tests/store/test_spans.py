@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,12 +13,24 @@ from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Look
+from bgjobd.store.audit import Audit, OddSpan
+from bgjobd.store.items import Deletion, Look
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
 from bgjobd.store.trends import try_asked
-from tests.store.samples import BOOT, COMPLETED, FAILED, NOW, Row, Store, asked, ends, starts
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NOW,
+    Row,
+    Store,
+    asked,
+    ends,
+    starts,
+    statements_run_on,
+)
 
 LANES = Lanes(100_000, {"default": None, "mail": None})
 ONCE = RetryPolicy(max_retries=0)
@@ -172,3 +186,111 @@ def test_an_attempt_is_counted_once_however_the_clock_is_set(store: Store, spans
     later(store, 3 * HOUR)
     later(store)
     assert counts(store) == (5, 0, 0)
+
+
+def test_what_comes_late_into_a_span_that_a_stop_has_written_takes_nothing_of_the_open_one_along(
+    store: Store, spans: Spans
+) -> None:
+    run(store, COMPLETED)
+    (job_id,) = store.submit(asked(class_name=MAIL))
+    store.claim(LANES)
+    spans.hurry()
+    later(store, 1)
+    counting(store)
+    later(store, 1)
+    run(store, COMPLETED)
+    store.commit(ends(job_id, COMPLETED, at=FIRST + 2))
+    assert counts(store) == (2, 0, 0)
+    counting(store)
+    later(store)
+    assert counts(store) == (3, 0, 0)
+
+
+def test_after_the_clock_was_set_back_each_transaction_writes_only_what_ended_in_it(
+    store: Store, spans: Spans
+) -> None:
+    run(store, COMPLETED)
+    later(store)
+    store.now -= HOUR
+    for count in range(2, 5):
+        run(store, COMPLETED)
+        assert counts(store) == (count, 0, 0)
+    later(store)
+    with statements_run_on(store.database) as told:
+        store.commit(Look())
+    assert not [statement for statement in told if "_tallies" in statement]
+
+
+def test_a_transaction_that_is_not_due_asks_nothing_of_the_tallies(store: Store, spans: Spans) -> None:
+    run(store, COMPLETED)
+    with statements_run_on(store.database) as told:
+        run(store, COMPLETED)
+        run(store, FAILED)
+    assert not [statement for statement in told if "tallie" in statement or "tallied" in statement]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_any_kills_stops_and_set_clocks_the_rows_are_a_count_of_the_books(
+    store: Store, spans: Spans, seed: int
+) -> None:
+    random = Random(seed)
+    running: list[int] = []
+    for _ in range(400):
+        match random.choice(["start", "start", "end", "end", "end", "wait", "kill", "stop", "set"]):
+            case "start":
+                store.submit(asked(class_name=random.choice([MAIL, "myapp.jobs.Report"]), policy=ONCE))
+                running += [claim.job.id for claim in store.claim(LANES)]
+            case "end" if running:
+                job_id = running.pop(random.randrange(len(running)))
+                ended_at = store.now - random.choice([0, 0, 0, 1, 200])
+                store.commit(ends(job_id, random.choice([COMPLETED, FAILED]), at=ended_at))
+            case "wait":
+                later(store, random.choice([1, 60, FIVE_MINUTES, HOUR]))
+            case "kill":
+                spans = counting(store)
+            case "stop":
+                spans.hurry()
+                later(store, 0.5)
+                spans = counting(store)
+            case "set":
+                store.now += random.choice([-HOUR, -60, 60, HOUR])
+    later(store, DAY)
+    later(store)
+    for name in (MAIL, "myapp.jobs.Report"):
+        of_class = "JOIN background_jobs ON id = job_id WHERE class_name = ? AND outcome = ?"
+        ended = [
+            store.rows(f"SELECT count(*) AS number FROM job_attempts {of_class}", name, outcome)[0]["number"]
+            for outcome in ("completed", "failed")
+        ]
+        assert [*counts(store, name)[:2]] == ended
+        assert sum(row["completed"] for row in rows(store, DAY, name)) == ended[0]
+
+
+# The books
+
+
+def test_the_books_tell_where_less_is_counted_than_has_ended(store: Store, spans: Spans) -> None:
+    with closing(Audit(store.state_dir)) as audit:
+        run(store, COMPLETED)
+        run(store, FAILED)
+        assert audit.odd_spans() == ()
+        later(store)
+        run(store, COMPLETED)
+        assert audit.odd_spans() == ()
+        store.database.execute_sql(
+            "UPDATE class_tallies SET completed = 0 WHERE span = 300 AND class_name = ''"
+        )
+        hour, since = to_text(begin(NOW, HOUR)), to_text(begin(store.now, FIVE_MINUTES) - HOUR)
+        assert audit.odd_spans() == (
+            OddSpan(since, "1 attempts are counted from there on, and 2 have ended"),
+            OddSpan(hour, "its hour counts 2 attempts, and the spans in it 1"),
+        )
+
+
+def test_of_jobs_that_are_deleted_more_may_be_counted_than_the_books_know(store: Store, spans: Spans) -> None:
+    job_id = run(store, COMPLETED)
+    later(store)
+    store.answer(Deletion((job_id,), 10**9))
+    with closing(Audit(store.state_dir)) as audit:
+        assert audit.odd_spans() == ()
+    assert counts(store) == (1, 0, 0)
