@@ -440,7 +440,7 @@ def jobs(
 
 def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str], now: float) -> _Walk:
     by_id = _OWN_IDS.get(sources, _BY_ID)
-    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (by_id, (INT_MIN,))
+    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if wanted.is_by_end else (by_id, (INT_MIN,))
     parameters = {
         "now": to_text(now),
         "queue": wanted.queue,
@@ -448,6 +448,9 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "method_name": wanted.method_name,
         **_needles(wanted),
         "since": wanted.since,
+        "until": wanted.until,
+        "longer_than": wanted.longer_than,
+        "outcome": wanted.outcome,
         "schedule": wanted.schedule,
         "group": wanted.group,
         "key": wanted.key,
@@ -463,8 +466,9 @@ def _behind_job(
     connection: Connection, wanted: JobFilter, before: int | None, before_at: str | None
 ) -> _Place:
     """Where a walk over these jobs begins."""
-    if _is_by_end(wanted):
-        return _behind_end(connection, before, before_at)
+    if wanted.is_by_end:
+        place = _behind_end(connection, before, before_at)
+        return place if wanted.until is None else min(place, (wanted.until, INT_MIN))
     return (INT_MAX if before is None else before,)
 
 
@@ -479,8 +483,9 @@ def _behind_end(connection: Connection, before: int | None, before_at: str | Non
 
 def _countable_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str]) -> tuple[str, ...]:
     """The sources with what a walk is told by its bounds; all jobs in no order, and on indexes alone."""
-    if wanted.since is not None and _is_by_end(wanted):
-        return tuple(f"{source} AND j.finished_at >= :since" for source in sources)
+    if wanted.is_by_end:
+        within = "".join(f" AND {condition}" for condition in _within(wanted))
+        return tuple(f"{source}{within}" for source in sources)
     return _ALL_JOBS if sources == (_ANY_JOB,) and not rest else sources
 
 
@@ -526,6 +531,13 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
     }
 
 
+_OF_ATTEMPT: Final = {
+    "outcome": "a.outcome = :outcome",
+    "longer_than": "86400 * (julianday(CASE WHEN a.outcome IS NULL THEN :now ELSE a.finished_at END) "
+    "- julianday(a.started_at)) > :longer_than",
+}
+"""The conditions of how the latest attempt went."""
+
 _OWNERS: Final = {
     "error": (_HAS_MET, _OF_ERROR),
     "again_of": ("j.again_of = :again_of", _AGAIN_OF),
@@ -541,30 +553,32 @@ def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
     owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
     own = [_OWNERS[name][0] for name in owners]
-    if _is_by_end(wanted):
-        words = sorted(set(wanted.status or ()))
+    if wanted.is_by_end:
+        words = sorted(set(wanted.status or FINAL))
         return tuple(_ENDED_SOURCES[word] for word in words), own + _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
     if owners and sources:
         sources, rest = (_OWNERS[owners[0]][1],), _standing_by(wanted.status) + own[1:]
-    rest += ["j.created_at >= :since"] if wanted.since is not None else []
-    return sources, rest + _told_apart(wanted)
+    return sources, rest + _within(wanted) + _told_apart(wanted)
+
+
+def _within(wanted: JobFilter) -> list[str]:
+    """The conditions of time, which bound a walk in the order of ends."""
+    at = "j.finished_at" if wanted.has_ended else "j.created_at"
+    conditions = {"since": f"{at} >= :since", "until": f"{at} < :until"}
+    return [condition for name, condition in conditions.items() if getattr(wanted, name) is not None]
 
 
 def _told_apart(wanted: JobFilter) -> list[str]:
     """The conditions of names and of a search, which no index has."""
     named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
     rest = [f"j.{name} = :{name}" for name in named]
+    rest += [_OF_ATTEMPT[name] for name in _OF_ATTEMPT if getattr(wanted, name) is not None]
     if wanted.host is not None:
         rest.append("a.host IN (SELECT id FROM hosts WHERE name = :host)")
     if wanted.search:
         rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')} OR {_HAS_VALUE})")
     return rest
-
-
-def _is_by_end(wanted: JobFilter) -> bool:
-    """Whether all that is wanted has ended, and is listed in the order of ends."""
-    return bool(wanted.status) and FINAL.issuperset(wanted.status or ())
 
 
 def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -290,6 +290,10 @@ def list_jobs(
     host: str | None = None,
     error: int | None = None,
     label: str | None = None,
+    until: Any = None,
+    longer_than: float | timedelta | None = None,
+    outcome: str | None = None,
+    sort: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -312,6 +316,10 @@ def list_jobs(
         host=host,
         error=error,
         label=label,
+        until=plain_time(until),
+        longer_than=plain_time(longer_than),
+        outcome=outcome,
+        sort=sort,
     )
 
 
