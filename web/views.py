@@ -26,9 +26,9 @@ from bgjob.errors import (
     ScheduleNotFoundError,
     StorageUnavailableError,
 )
-from bgjob.words import FINAL, EntryType, Status
+from bgjob.words import EntryType, Outcome, Status
 
-from .addresses import CLASS, ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import CLASS, ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of
 from .console import say
 from .errors import ErrorViews
 from .events import Feed
@@ -38,6 +38,7 @@ from .guard import Guard
 from .keys import busiest
 from .labels import LabelViews
 from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from .narrowing import asked, chips, try_fixed
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
@@ -145,38 +146,29 @@ class Page:
     def jobs(self, request: Request) -> Response:
         """The jobs, newest first: by their ends where all have ended."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
-        status = [view.status] if view.status else None
-        since = since_of(view.since, time.time()) if view.since else None
-        ask = partial(
-            self._client_for(view).list,
-            status=status,
-            search=view.q or None,
-            since=since,
-            schedule=view.schedule or None,
-            group=view.group,
-            key=view.key or None,
-            host=view.host or None,
-            error=view.error,
-            label=view.label or None,
-        )
-        is_by_end = view.status in FINAL
-        key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
+        wanted = asked(view, time.time())
+        ask = partial(self._client_for(view).list, **wanted)
+        key_of: Callable[[Any], Any] = _end_of if view.is_by_end else _id_of
         if "newer_than" in request.query:
             told = request.query["newer_than"]
-            after = told if is_by_end else id_in(told)
+            after = told if view.is_by_end else id_in(told)
             return told_newer([job for job in ask(limit=MOST_NEWER).items if key_of(job) > after])
         found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
-        all_of = partial(self._client.list, status=status) if is_by_end else self._client.list
+        in_order = {name: wanted[name] for name in ("status", "sort")} if view.is_by_end else {}
+        all_of = partial(self._client.list, **in_order)
         listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
-        return self._shown(
-            request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
-        )
+        own: _Values = {
+            "chips": chips(view),
+            "fixed": try_fixed(view, time.time()),
+            "outcomes": tuple(Outcome),
+        }
+        own |= {"jobs": found.items, "kinds": STATUSES, "moves": moves}
+        return self._shown(request, "jobs.html", {**listed, **own})
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error or view.label
-        return self._slow if narrows else self._client
+        return self._slow if view.is_narrowed else self._client
 
     def _listed(
         self,
