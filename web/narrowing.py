@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from bgjob.amounts import try_span
 
-from .addresses import BY_ID, View, is_span, since_of
+from .addresses import BY_ID, STATUSES, View, is_span, since_of
 
 
 class Chip(NamedTuple):
@@ -47,6 +48,28 @@ def try_fixed(view: View, now: float) -> str | None:
     return (
         view.but(**{name: _minute(since_of(span, now)) for name, span in moving.items()}) if moving else None
     )
+
+
+class Named(NamedTuple):
+    """An address that has a name; `is_here`: it is that of this very list."""
+
+    name: str
+    address: str
+    is_here: bool
+
+
+def named(views: Mapping[str, str], view: View) -> list[Named]:
+    """The views that are named, whatever the order of what stands in their addresses."""
+    here = view.but()
+    return [Named(name, address, _same(address, view) == here) for name, address in views.items()]
+
+
+def _same(address: str, view: View) -> str | None:
+    """The address as this list would have it; None of another view."""
+    parts = urlsplit(address)
+    if parts.path != view.path:
+        return None
+    return View.of(parts.path, dict(parse_qsl(parts.query)), STATUSES, view.default_per).but()
 
 
 def _chip(view: View, name: str) -> Chip:

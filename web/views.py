@@ -38,7 +38,7 @@ from .guard import Guard
 from .keys import busiest
 from .labels import LabelViews
 from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
-from .narrowing import asked, chips, try_fixed
+from .narrowing import asked, chips, named, try_fixed
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
@@ -158,11 +158,8 @@ class Page:
         all_of = partial(self._client.list, **in_order)
         listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
-        own: _Values = {
-            "chips": chips(view),
-            "fixed": try_fixed(view, time.time()),
-            "outcomes": tuple(Outcome),
-        }
+        own: _Values = {"chips": chips(view), "fixed": try_fixed(view, time.time())}
+        own |= {"outcomes": tuple(Outcome), "views": named(self._settings.views, view)}
         own |= {"jobs": found.items, "kinds": STATUSES, "moves": moves}
         return self._shown(request, "jobs.html", {**listed, **own})
 

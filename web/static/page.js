@@ -82,7 +82,7 @@ function take(found, isOtherView) {
     ignoreActiveValue: !isOtherView,
     callbacks: {
       beforeNodeMorphed: (node) => !growing.has(node) && !isHeld(node) && node.id !== "hold" &&
-        (isOtherView || !node.matches?.("details.narrow[open]")), // somebody fills it in
+        (isOtherView || !node.matches?.("details.narrowing[open]")), // somebody fills it in
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details")),
     },
   });
@@ -378,7 +378,7 @@ document.addEventListener("input", ({ target }) => {
 });
 document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) find(target.form); });
 document.addEventListener("submit", (event) => {
-  if (!event.target.matches(".tools, .narrow form")) return;
+  if (!event.target.matches(".tools, .narrowing form")) return;
   event.preventDefault();
   event.target.closest("details")?.removeAttribute("open");
   main.focus({ preventScroll: true }); // so that keys move through what is found, and a phone's keyboard goes
