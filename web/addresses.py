@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from bgjob.amounts import try_span
 from bgjob.labels import is_label
 from bgjob.words import (
     BEHIND,
     BLOCKED,
+    FINAL,
     KEY_LENGTHS,
     RETRYING,
     REVIEW,
@@ -21,6 +23,7 @@ from bgjob.words import (
     SNOOZED,
     WAITING,
     EntryType,
+    Outcome,
     Status,
 )
 
@@ -46,6 +49,7 @@ STATUSES: Final = (
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
     rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts|labels)?"
@@ -68,11 +72,18 @@ def moment_of(text: str) -> str | None:
     return text if _MOMENT.fullmatch(text) else None
 
 
-def since_of(span: str, now: float) -> str:
-    """When a span of whole minutes began that ends with the minute of `now`, as the ends of an hour are counted."""
-    found = _SPAN.fullmatch(span)
+def is_span(text: str) -> bool:
+    """Whether it is a time that moves along, as `1h` does."""
+    return _SPAN.fullmatch(text) is not None
+
+
+def since_of(time: str, now: float) -> str:
+    """The moment; of a span when it began, in whole minutes, that ends with the minute of `now`, as the ends of an hour
+    are counted.
+    """
+    found = _SPAN.fullmatch(time)
     if found is None:
-        raise ValueError(f"{span!r} is no span")
+        return datetime.fromisoformat(time).isoformat()
     begin = (math.floor(now / 60) + 1 - int(found[1]) * _MINUTES[found[2]]) * 60
     return datetime.fromtimestamp(begin, UTC).isoformat()
 
@@ -82,8 +93,9 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group`, `key`, `host`, `error` and `label` those whose jobs are
-    shown. Of schedules `upto` are on the pages before.
+    `since` and `until` are spans, `1h`, or moments, `2026-11-27T14:02Z`; `longer` is a time, as `10s`; the names of the
+    others that a list of jobs is narrowed by are those of `List`. What is empty, or None, narrows nothing. `sort` is
+    empty where it is the usual one. Of schedules `upto` are on the pages before.
     """
 
     path: str
@@ -101,41 +113,75 @@ class View:
     host: str = ""
     error: int | None = None
     label: str = ""
+    class_name: str = ""
+    queue: str = ""
+    outcome: str = ""
+    until: str = ""
+    longer: str = ""
+    sort: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
         """The view that the query names."""
-        at, since, schedule, label = (query.get(name, "") for name in ("at", "since", "schedule", "label"))
+        status = query.get("status", "") if query.get("status", "") in statuses else ""
+        at = query.get("at", "")
         upto = _number(query.get("upto", ""), 0, _LARGEST)
         page = _number(query.get("page", ""), 1, _LARGEST) or 1
+        named = NARROWED_BY.get(path, ())
+        narrowed = {_ATTRIBUTES.get(name, name): _READ[name](query.get(name, "")) for name in named}
+        if "sort" in narrowed:
+            narrowed["sort"] = _unusual_sort(narrowed["sort"], status)
         return cls(
             path,
             default_per,
             q=query.get("q", "").replace("\0", "")[:MOST_TEXT].strip(),
-            status=query.get("status", "") if query.get("status", "") in statuses else "",
+            status=status,
             per=_number(query.get("per", ""), 1, 100) or default_per,
             page=page if upto is not None else 1,
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
-            since=since if path in ("/jobs", "/errors") and _SPAN.fullmatch(since) else "",
-            schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, quoted(schedule)) else "",
-            group=_number(query.get("group", ""), 1, _LARGEST) if path == "/jobs" else None,
-            key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
-            host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
-            error=_number(query.get("error", ""), 1, _LARGEST) if path == "/jobs" else None,
-            label=label if path == "/jobs" and is_label(label) else "",
+            **narrowed,
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error", "label")
-        names = (*shown, "per", "page", "upto", "at")
-        told = {
-            name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
-        }
+        names = ("q", "status", *_READ, "per", "page", "upto", "at")
+        values = {name: changed.value(name) for name in names}
+        told = {name: value for name, value in values.items() if value != default.value(name)}
         return f"{self.path}?{urlencode(told)}" if told else self.path
+
+    def without(self, name: str) -> str:
+        """The address of the same without what it is narrowed by this name."""
+        attribute = _ATTRIBUTES.get(name, name)
+        return self.but(**{attribute: getattr(View(self.path, self.default_per), attribute)})
+
+    def value(self, name: str) -> Any:
+        """What the address has by this name."""
+        return getattr(self, _ATTRIBUTES.get(name, name))
+
+    @property
+    def narrowed_by(self) -> tuple[str, ...]:
+        """The names of what it is narrowed by, beside search and status."""
+        names = NARROWED_BY.get(self.path, ())
+        return tuple([name for name in names if name != "sort" and self.value(name)])
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it may have less than all."""
+        return bool(self.q or self.status or self.narrowed_by)
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """What a form on it has to send along that says nothing of it: names and values."""
+        names = [name for name in ("status", *self.narrowed_by, "sort") if self.value(name)]
+        return [(name, str(self.value(name))) for name in names]
+
+    @property
+    def is_by_end(self) -> bool:
+        """Whether the latest end is first."""
+        return self.sort == ENDED or (self.status in FINAL and self.sort != BY_ID)
 
     @property
     def address(self) -> str:
@@ -152,3 +198,73 @@ def _number(text: str, least: int, most: int) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         return None
     return int(text) if least <= int(text) <= most else None
+
+
+def _in(words: Collection[str]) -> Callable[[str], str]:
+    return lambda text: text if text in words else ""
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    return lambda text: text if re.fullmatch(pattern, text) else ""
+
+
+def _text(most: int) -> Callable[[str], str]:
+    return lambda text: text.replace("\0", "")[:most]
+
+
+def _time(text: str) -> str:
+    """A span, or a moment that there is."""
+    if is_span(text):
+        return text
+    if not _TIME.fullmatch(text):
+        return ""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return text
+
+
+def _longer(text: str) -> str:
+    seconds = try_span(text) if len(text) < _LONGEST and text.isascii() else None
+    return text if seconds and seconds <= _LONGEST_SPAN else ""
+
+
+def _unusual_sort(sort: str, status: str) -> str:
+    """The order, where it is another one than that of these jobs is anyway, and what has not ended has one by it."""
+    if status in FINAL:
+        return sort if sort == BY_ID else ""
+    return sort if sort == ENDED and not status else ""
+
+
+_LONGEST: Final = 20
+_LONGEST_SPAN: Final = 36_500 * 86_400.0
+"""Characters, and seconds: the daemon takes no more."""
+
+BY_ID: Final = "id"
+ENDED: Final = "ended"
+
+_READ: Final[Mapping[str, Callable[[str], Any]]] = {
+    "class": _matching(CLASS),
+    "queue": _matching(NAME),
+    "error": lambda text: _number(text, 1, _LARGEST),
+    "schedule": lambda text: text if re.fullmatch(SCHEDULE, quoted(text)) else "",
+    "group": lambda text: _number(text, 1, _LARGEST),
+    "key": _text(KEY_LENGTHS[-1]),
+    "label": lambda text: text if is_label(text) else "",
+    "host": _text(MOST_TEXT),
+    "outcome": _in(tuple(Outcome)),
+    "since": _time,
+    "until": _time,
+    "longer": _longer,
+    "sort": _in((BY_ID, ENDED)),
+}
+"""What an address may say beside search, status and page, and how it is read; what makes no sense is as if it were not
+there.
+"""
+
+_ATTRIBUTES: Final = {"class": "class_name"}
+"""The attributes of View that are not called as the address has them."""
+
+NARROWED_BY: Final[Mapping[str, tuple[str, ...]]] = {"/jobs": tuple(_READ), "/errors": ("since",)}
+"""By the path of a list what it may be narrowed by, and sorted."""

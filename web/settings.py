@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 UNIX = "unix:"
 
@@ -13,7 +14,7 @@ class Settings:
     """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it.
 
     `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none";
-    `for_journald`: who reads it is told how grave each line is.
+    `for_journald`: who reads it is told how grave each line is. `views` are names for addresses.
     """
 
     socket: str
@@ -24,6 +25,7 @@ class Settings:
     allow_remote: bool = False
     console: str = "text"
     for_journald: bool = False
+    views: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Settings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
-from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
+from bgjob.words import FINAL, INTERFACE, SERVICE, STATUS_WORDS, Outcome, Status
 from bgjobd.api import (
     again,
     alerts,
@@ -56,7 +56,7 @@ from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.filters import ENDED, JobFilter, LogFilter
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
 from bgjobd.store.reader import Reader
 
@@ -106,8 +106,14 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         host=given.host,
         error=given.error,
         label=given.label,
+        until=stored_instant(given.until, "until"),
+        longer_than=given.longer_than,
+        outcome=_outcome(given.outcome),
+        sort=given.sort,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
+    if wanted.sort == ENDED and not FINAL.issuperset(wanted.status or ()):
+        raise InvalidParameterError(parameter="sort")
     now, code = daemon.clock.now(), daemon.lanes.code_version
 
     def read(reader: Reader) -> Encoded:
@@ -486,6 +492,12 @@ async def _follow(
         if news is None:
             return
         yield news
+
+
+def _outcome(word: str | None) -> str | None:
+    if word is not None and word not in tuple(Outcome):
+        raise InvalidParameterError(parameter="outcome")
+    return word
 
 
 def _words(status: list[str] | None) -> tuple[str, ...] | None:

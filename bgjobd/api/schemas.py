@@ -344,6 +344,10 @@ class List(Input):
     host: str | None = None
     error: Id | None = None
     label: Label | None = None
+    until: str | None = None
+    longer_than: Seconds | None = None
+    outcome: str | None = None
+    sort: Literal["id", "ended"] | None = None
 
 
 class AllLabels(Input):

@@ -1,8 +1,8 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
 What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
-`check_places`, `check_database`, `check_fence`, `check_schedules`, `check_keys`, `check_alerts`, `check_rules` and
-`check_jobs`.
+`check_places`, `check_database`, `check_fence`, `check_schedules`, `check_keys`, `check_views`, `check_alerts`,
+`check_rules` and `check_jobs`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bgjobd.commands import (
     check_places,
     check_rules,
     check_schedules,
+    check_views,
     findings,
     process_table,
     schedules,
@@ -157,6 +158,7 @@ def check(config: Config) -> Checked:
     if catalogue is not None:
         found += check_keys.findings(config, catalogue.policies, time.time())
     found += check_places.findings(config, daemon)
+    found += check_views.findings(config)
     found += check_fence.findings(config)
     found += check_alerts.findings(config, catalogue)
     found += _access(config)

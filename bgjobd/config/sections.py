@@ -238,6 +238,8 @@ class Web(Section):
     """Rows of a list, unless a person chooses."""
     actions: StrictBool = False
     """Whether it can retry, cancel, pause, and run schedules."""
+    views: dict[values.ViewName, values.ViewAddress] = Field(default_factory=dict)
+    """Names for addresses of it, which it shows over its lists of jobs."""
 
     @field_validator("bind")
     @classmethod

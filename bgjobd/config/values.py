@@ -362,6 +362,22 @@ _LONGEST_HOST_NAME: Final = 64
 _NOT_OF_HOSTS: Final = frozenset(" /,")
 
 
+def _view_name(value: str) -> str:
+    if not value.isprintable() or not 0 < len(value.strip()) == len(value) <= _LONGEST_VIEW_NAME:
+        raise ValueError(f"must be a name of 1 to {_LONGEST_VIEW_NAME} characters, not {shown(value)}")
+    return value
+
+
+def _view_address(value: str) -> str:
+    if not _VIEW_ADDRESS.fullmatch(value):
+        raise ValueError(f'must be an address of the page, such as "/jobs?status=failed", not {shown(value)}')
+    return value
+
+
+_LONGEST_VIEW_NAME: Final = 64
+_VIEW_ADDRESS: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+
+
 def _role_name(value: str) -> str:
     if not value.isprintable() or not 0 < len(value.encode()) <= _LONGEST_ROLE_NAME:
         raise ValueError(f"must be the name of a role of PostgreSQL, not {shown(value)}")
@@ -506,6 +522,8 @@ Instant = Annotated[float, BeforeValidator(_instant), PlainSerializer(_written_i
 Account = Annotated[str, AfterValidator(_account)]
 Member = Annotated[str, AfterValidator(_member)]
 RoleName = Annotated[str, AfterValidator(_role_name)]
+ViewName = Annotated[str, AfterValidator(_view_name)]
+ViewAddress = Annotated[str, AfterValidator(_view_address)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
 RetriableOutcome = Annotated[Outcome, BeforeValidator(_retriable)]

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from bgjob.words import FINAL
 from bgjobd.core.case_folding import fold, needle
 from bgjobd.store.committed import LogLine
+
+ID: Final = "id"
+ENDED: Final = "ended"
+SORTS: Final = (ID, ENDED)
+"""In which order jobs may be asked for; else those that have all ended by their ends, others by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +21,12 @@ class JobFilter:
     """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method, error
     or a value of the parameters, where it is none of those that are `sensitive` by now in the classes of these names.
 
-    `since` is a stored instant: of the end where all of `status` are ends, else of the submit. `schedule` is
-    the name of the one that has submitted it, `group` the one that it is a member of, `key` what it shares with others,
-    `again_of` the job whose call it runs once more, `bulk` the change by which it was retried or cancelled with many;
-    `host` the name of the one that its latest attempt is on; `error` one that has ended an attempt of it; `label` one
-    of those that it has.
+    `since`, and `until`, which is no part of it, are stored instants: of the end where all that is wanted has ended,
+    else of the submit. The latest attempt took `longer_than` so many seconds, until now where it runs, and ended with
+    this `outcome`. `sort` is one of SORTS: `ended` has those alone that have ended. `schedule` is the name of the one
+    that has submitted it, `group` the one that it is a member of, `key` what it shares with others, `again_of` the job
+    whose call it runs once more, `bulk` the change by which it was retried or cancelled with many; `host` the name of
+    the one that its latest attempt is on; `error` one that has ended an attempt of it; `label` one of those it has.
     """
 
     status: tuple[str, ...] | None = None
@@ -35,7 +43,21 @@ class JobFilter:
     host: str | None = None
     error: int | None = None
     label: str | None = None
+    until: str | None = None
+    longer_than: float | None = None
+    outcome: str | None = None
+    sort: str | None = None
     sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all that is wanted has."""
+        return self.sort == ENDED or (bool(self.status) and FINAL.issuperset(self.status or ()))
+
+    @property
+    def is_by_end(self) -> bool:
+        """Whether the order is that of ends."""
+        return self.has_ended and self.sort != ID
 
 
 @dataclass(frozen=True, slots=True)

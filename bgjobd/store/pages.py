@@ -443,7 +443,7 @@ def jobs(
 
 def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str], now: float) -> _Walk:
     by_id = _OWN_IDS.get(sources, _BY_ID)
-    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (by_id, (INT_MIN,))
+    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if wanted.is_by_end else (by_id, (INT_MIN,))
     parameters = {
         "now": to_text(now),
         "queue": wanted.queue,
@@ -451,6 +451,9 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "method_name": wanted.method_name,
         **_needles(wanted),
         "since": wanted.since,
+        "until": wanted.until,
+        "longer_than": wanted.longer_than,
+        "outcome": wanted.outcome,
         "schedule": wanted.schedule,
         "group": wanted.group,
         "key": wanted.key,
@@ -467,8 +470,9 @@ def _behind_job(
     connection: Connection, wanted: JobFilter, before: int | None, before_at: str | None
 ) -> Place:
     """Where a walk over these jobs begins."""
-    if _is_by_end(wanted):
-        return _behind_end(connection, before, before_at)
+    if wanted.is_by_end:
+        place = _behind_end(connection, before, before_at)
+        return place if wanted.until is None else min(place, (wanted.until, INT_MIN))
     return (INT_MAX if before is None else before,)
 
 
@@ -483,8 +487,9 @@ def _behind_end(connection: Connection, before: int | None, before_at: str | Non
 
 def _countable_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str]) -> tuple[str, ...]:
     """The sources with what a walk is told by its bounds; all jobs in no order, and on indexes alone."""
-    if wanted.since is not None and _is_by_end(wanted):
-        return tuple(f"{source} AND j.finished_at >= :since" for source in sources)
+    if wanted.is_by_end:
+        within = "".join(f" AND {condition}" for condition in _within(wanted))
+        return tuple(f"{source}{within}" for source in sources)
     return _ALL_JOBS if sources == (_ANY_JOB,) and not rest else sources
 
 
@@ -530,6 +535,13 @@ def summary_of(job: Job, step: str | None) -> JsonObject:
     }
 
 
+_OF_ATTEMPT: Final = {
+    "outcome": "a.outcome = :outcome",
+    "longer_than": "86400 * (julianday(CASE WHEN a.outcome IS NULL THEN :now ELSE a.finished_at END) "
+    "- julianday(a.started_at)) > :longer_than",
+}
+"""The conditions of how the latest attempt went."""
+
 _OWNERS: Final = {
     "bulk": ("j.bulk = :bulk", _OF_BULK),
     "error": (_HAS_MET, _OF_ERROR),
@@ -546,30 +558,32 @@ def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
     owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
     own = [_OWNERS[name][0] for name in owners]
-    if _is_by_end(wanted):
-        words = sorted(set(wanted.status or ()))
+    if wanted.is_by_end:
+        words = sorted(set(wanted.status or FINAL))
         return tuple(_ENDED_SOURCES[word] for word in words), own + _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
     if owners and sources:
         sources, rest = (_OWNERS[owners[0]][1],), _standing_by(wanted.status) + own[1:]
-    rest += ["j.created_at >= :since"] if wanted.since is not None else []
-    return sources, rest + _told_apart(wanted)
+    return sources, rest + _within(wanted) + _told_apart(wanted)
+
+
+def _within(wanted: JobFilter) -> list[str]:
+    """The conditions of time, which bound a walk in the order of ends."""
+    at = "j.finished_at" if wanted.has_ended else "j.created_at"
+    conditions = {"since": f"{at} >= :since", "until": f"{at} < :until"}
+    return [condition for name, condition in conditions.items() if getattr(wanted, name) is not None]
 
 
 def _told_apart(wanted: JobFilter) -> list[str]:
     """The conditions of names and of a search, which no index has."""
     named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
     rest = [f"j.{name} = :{name}" for name in named]
+    rest += [_OF_ATTEMPT[name] for name in _OF_ATTEMPT if getattr(wanted, name) is not None]
     if wanted.host is not None:
         rest.append("a.host IN (SELECT id FROM hosts WHERE name = :host)")
     if wanted.search:
         rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')} OR {_HAS_VALUE})")
     return rest
-
-
-def _is_by_end(wanted: JobFilter) -> bool:
-    """Whether all that is wanted has ended, and is listed in the order of ends."""
-    return bool(wanted.status) and FINAL.issuperset(wanted.status or ())
 
 
 def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
@@ -656,30 +670,31 @@ _MATCHED: Final = "j.id, j.class_name, j.status, j.max_retries, {at}"
 def oldest_first(
     connection: Connection,
     wanted: JobFilter,
-    until: str,
+    as_of: str,
     behind: Place | None,
     limit: int,
     now: float,
     budget: float = BUDGET,
 ) -> tuple[list[tuple[Any, ...]], Place | None]:
     """At most `limit` of all these jobs that had ended, where all of `status` are ends, else were submitted, by the
-    stored instant `until`: those behind a place, and the place from which to go on, None at the end.
+    stored instant `as_of`: those behind a place, and the place from which to go on, None at the end.
 
     Each is id, class, status, max_retries and that moment. Those for review are not among them.
     """
-    at = "j.finished_at" if _is_by_end(wanted) else "j.created_at"
+    at = "j.finished_at" if wanted.has_ended else "j.created_at"
     sources, rest = _ways_to_all(wanted, at)
     if not sources:
         return [], None
     usual = _walk_over_jobs(wanted, sources, rest, now)
     by_end = sources[0] in _ENDED_SOURCES.values()
     by_id = _OWN_IDS.get(sources, _BY_ID)
-    first, last = ((wanted.since or "", INT_MIN), (until, INT_MAX)) if by_end else ((INT_MIN,), (INT_MAX,))
+    ended_by = min((as_of, INT_MAX), (_NO_END if wanted.until is None else wanted.until, INT_MIN))
+    first, last = ((wanted.since or "", INT_MIN), ended_by) if by_end else ((INT_MIN,), (INT_MAX,))
     walk = replace(
         usual,
         keys=_BY_END if by_end else by_id,
         columns=_MATCHED.format(at=at),
-        parameters={**usual.parameters, "until": until},
+        parameters={**usual.parameters, "as_of": as_of},
         is_backwards=False,
         last=last,
         first_chunk=_FIRST_CHUNK,
@@ -693,11 +708,10 @@ def _ways_to_all(wanted: JobFilter, at: str) -> tuple[tuple[str, ...], list[str]
     owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
     if not owners:
         sources, rest = _ways_to_jobs(wanted)
-        return sources, [*rest, f"{at} <= :until", "j.review_since IS NULL"]
+        return sources, [*rest, f"{at} <= :as_of", "j.review_since IS NULL"]
     rest = [*_standing_by(wanted.status), *(_OWNERS[name][0] for name in owners[1:]), *_told_apart(wanted)]
-    rest += [f"{at} <= :until", "j.review_since IS NULL"]
-    rest += [f"{at} >= :since"] if wanted.since is not None else []
-    return (_OWNERS[owners[0]][1],), rest
+    rest += [f"{at} <= :as_of", "j.review_since IS NULL"]
+    return (_OWNERS[owners[0]][1],), rest + _within(wanted)
 
 
 def _portion(

@@ -56,6 +56,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "actions": web.actions,
         "allow_remote": web.allow_remote,
         "console": console if console != "auto" else "text" if os.isatty(2) else "json",
+        "views": web.views,
         "for_journald": is_for_journald(os.environ),
     }
 

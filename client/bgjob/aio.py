@@ -25,7 +25,7 @@ from bgjob.retrying import WaitingForJob
 from bgjob.typed import P, R
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from bgjob.calls import Changes, Options
 
@@ -370,6 +370,10 @@ class AsyncClient(GroupingClient):
         bulk: int | None = None,
         label: str | None = None,
         since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        longer_than: float | timedelta | None = None,
+        outcome: str | None = None,
+        sort: str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
@@ -379,12 +383,15 @@ class AsyncClient(GroupingClient):
         `host`: those whose latest attempt is on the host of this name; `error`: those of which it has ended an attempt;
         `bulk`: those that this change has retried or cancelled with many last; `label`: those that have it.
 
-        Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
+        Where all of `status` are ends, the latest end is first, and `since` and `until` are of the end; else of the
+        submit. `sort`: "id" or "ended", which without `status` are all that have ended. `longer_than`: whose latest
+        attempt took so long, until now where it runs; `outcome`: how that ended.
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         names = status, queue, class_name, method_name, search, before, limit, count
-        call = calls.list_jobs(*names, since, schedule, group, key, again_of, host, error, bulk, label)
+        owners = schedule, group, key, again_of, host, error, bulk, label
+        call = calls.list_jobs(*names, since, *owners, until, longer_than, outcome, sort)
         return await self._call(call)
 
     async def _with_all_attempts(self, read: JobRead) -> JsonObject:

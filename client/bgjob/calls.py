@@ -298,6 +298,10 @@ def list_jobs(
     error: int | None = None,
     bulk: int | None = None,
     label: str | None = None,
+    until: Any = None,
+    longer_than: float | timedelta | None = None,
+    outcome: str | None = None,
+    sort: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -321,6 +325,10 @@ def list_jobs(
         host=host,
         error=error,
         label=label,
+        until=plain_time(until),
+        longer_than=plain_time(longer_than),
+        outcome=outcome,
+        sort=sort,
     )
 
 

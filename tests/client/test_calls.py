@@ -241,6 +241,14 @@ def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> N
     call = calls.list_jobs("failed", None, Email, None, None, None, 5)
     assert call.parameters == {"status": ["failed"], "class_name": f"{__name__}.Email", "limit": 5}
     assert calls.list_jobs(None, None, None, None, None, None, None).parameters == {}
+    more = {
+        "until": datetime(2026, 11, 28, tzinfo=UTC),
+        "longer_than": timedelta(seconds=10),
+        "sort": "ended",
+    }
+    assert calls.list_jobs(*[None] * 7, **more).parameters == {
+        "until": "2026-11-28T00:00:00+00:00", "longer_than": 10.0, "sort": "ended",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -443,6 +443,9 @@ def test_list_finds_jobs_by_status_class_method_queue_and_search(commands: Comma
     assert ids("--class", "shop.Mail::missing") == []
     assert ids("--search", "FINDABLE") == [failed]
     assert later not in ids("--before", str(later))
+    assert failed in ids("--sort", "ended", "--outcome", "failed", "--since", "1h")
+    assert failed not in ids("--until", "1h")
+    assert ids("--longer-than", "1d", "--label", "nobody's") == []
     commands.run("cancel", str(later))
 
 

@@ -235,6 +235,11 @@ REFUSED = [
             {"delay": "1"},
             {"traceparent": "00-1-2-01"},
             {"traceparent": 5},
+            {"labels": "tenant:7"},
+            {"labels": ["x" * 65]},
+            {"labels": ["a\n"]},
+            {"labels": [5]},
+            {"labels": ["a"] * 11},
             {"at": "soon"},
             {"at": "2024-12-04T14:31:53"},
             {"at": 5},
@@ -382,6 +387,10 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
             refusal(lambda: client.get(10**9)),
             refusal(lambda: client.list(status=["failed", "dancing"])),
             refusal(lambda: client.list(limit=1001)),
+            refusal(lambda: client.list(until="soon")),
+            refusal(lambda: client.list(outcome="bad")),
+            refusal(lambda: client.list(sort="upside down")),
+            refusal(lambda: client.list(sort="ended", status=["failed", "running"])),
             refusal(lambda: client.list(count=0)),
             refusal(lambda: client.list(count=100_001)),
         ]
@@ -625,13 +634,19 @@ def test_jobs_that_have_ended_are_listed_by_their_end_although_one_is_retried_me
         client.retry(first.items[-1]["id"])
         following = client.list(**ended, before=first.next)
         later = client.list(**ended | {"since": datetime.now(UTC) + timedelta(hours=1)})
-        return [first.total, *([places[job["id"]] for job in page] for page in (first, following, later))]
+        before = client.list(**ended, until=began_at)
+        by_id = client.list(**ended, sort="id")
+        by_end = client.list(class_name=ended["class_name"], since=began_at, sort="ended")
+        ran = client.list(**ended, longer_than=0), client.list(**ended, outcome="failed")
+        found = (first, following, later, before, by_id, by_end, *ran)
+        return [first.total, *([places[job["id"]] for job in page] for page in found)]
 
-    assert scene() == [3, [0, 3], [1], []]
+    found = [3, [0, 3], [1], [], [], [1, 0], [0, 1], [], []]
+    assert scene() == found
     jobs[2].cancel()
     jobs[3].wait(20)
     with bgjob.testing.recorded():
-        assert scene() == [3, [0, 3], [1], []]
+        assert scene() == found
 
 
 def test_what_runs_has_the_keys_that_a_daemon_tells(client: Client, tmp_path: Path) -> None:

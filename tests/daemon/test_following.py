@@ -553,6 +553,13 @@ def test_scheduled_and_retrying_are_told_apart(
     [
         ("List", {"status": ["pending", "sleeping"]}, "status.1"),
         ("List", {"limit": 0}, "limit"),
+        ("List", {"until": "2024-12-04"}, "until"),
+        ("List", {"longer_than": -1.0}, "longer_than"),
+        ("List", {"outcome": "completed "}, "outcome"),
+        ("List", {"sort": "took"}, "sort"),
+        ("List", {"sort": "ended", "status": ["failed", "review"]}, "sort"),
+        ("List", {"label": ""}, "label"),
+        ("Labels", {"prefix": "x" * 65}, "prefix"),
         ("List", {"limit": 1001}, "limit"),
         ("List", {"before": 0}, "before"),
         ("Logs", {"type": "debug"}, "type"),

@@ -10,15 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjobd.store.tally import Tally
-from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View, place_of, since_of
+from bgjobd.web.addresses import MOST_TEXT, NARROWED_BY, STATUSES, TYPES, View, place_of, since_of
 from tests.store.samples import NOW
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * MOST_TEXT)
+WORDS = (
+    *(
+        "1h",
+        "10s",
+        "nightly.report-2",
+        "2024-12-04T14:31:53.000000Z",
+        "2026-11-27T14:02Z",
+        "2026-11-27T14:02:61Z",
+    ),
+    *("shop.jobs.Mail", "tenant:7", "lost", "timed_out", "id", "ended"),
+)
 QUERIES = st.dictionaries(
-    st.sampled_from(["q", "status", "since", "schedule", "per", "page", "upto", "at", "other"]),
+    st.sampled_from(["q", "status", "per", "page", "upto", "at", "other", *NARROWED_BY["/jobs"]]),
     st.one_of(
         TEXTS,
-        st.sampled_from([*TYPES, *STATUSES, "1h", "nightly.report-2", "2024-12-04T14:31:53.000000Z"]),
+        st.sampled_from([*TYPES, *STATUSES, *WORDS]),
         st.integers().map(str),
     ),
 )
@@ -114,6 +125,47 @@ def test_a_login_leads_on_to_the_schedules() -> None:
         "/schedules/nightly.report-2?before=x",
         "/schedules/customer%2F7",
     ):
+        assert place_of(place) == place
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=2026-11-27T14:02", "since=2026-11-27", "until=2026-13-27T14:02Z", "until=2026-11-27T14:02%2B01:00",
+        "until=soon", "class=1a", "class=a%3A%3Ab", "queue=a/b", "outcome=bad", "longer=0s", "longer=-1", "longer=10x",
+        "longer=99999999999d", "label=" + "x" * 65, "label=a%0Ab", "sort=took", "sort=id",
+        "sort=ended&status=pending", "sort=ended&status=failed",
+    ],
+)  # fmt: skip
+def test_what_a_list_cannot_be_narrowed_or_sorted_by_falls_back(query: str) -> None:
+    view = read(f"/jobs?{query}", statuses=STATUSES)
+    assert (view.narrowed_by, view.sort, view.is_by_end) == ((), "", view.status == "failed")
+
+
+ALL_OF_A_LIST = (
+    "/jobs?q=smtp&status=failed&class=shop.jobs.Mail&queue=mail&error=7&schedule=nightly&group=5&key=k&label=tenant%3A7"
+    "&host=web1&outcome=timed_out&since=24h&until=2026-11-27T14%3A02Z&longer=10s&sort=id&per=25&page=2&upto=7"
+)
+
+
+def test_all_of_a_list_stands_in_its_address_and_each_part_can_be_taken_away() -> None:
+    view = read(ALL_OF_A_LIST, statuses=STATUSES)
+    assert view.address == ALL_OF_A_LIST
+    for name in view.narrowed_by:
+        left = read(view.without(name), statuses=STATUSES)
+        assert set(view.narrowed_by) - set(left.narrowed_by) == {name}
+        assert left.is_first
+    assert len(view.narrowed_by) == 12
+
+
+def test_the_order_is_that_of_ends_where_all_have_ended_unless_another_is_asked_for() -> None:
+    queries = ("", "sort=ended", "status=failed", "status=failed&sort=id")
+    orders = [read(f"/jobs?{query}", statuses=STATUSES).is_by_end for query in queries]
+    assert orders == [False, True, True, False]
+
+
+def test_a_login_leads_on_to_a_list_that_is_narrowed_and_to_labels() -> None:
+    for place in (ALL_OF_A_LIST, "/labels", "/labels?q=tenant%3A"):
         assert place_of(place) == place
 
 

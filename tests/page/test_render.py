@@ -71,7 +71,8 @@ class OnePage:
     """A page over a daemon that tells `samples`, which a test may change."""
 
     def __init__(self, socket: Path) -> None:
-        self._page = Page(Settings(f"unix:{socket}", "unix:/nowhere", actions=True))
+        views = {"Mail, failed <today>": "/jobs?class=shop.jobs.Email&status=failed&since=24h"}
+        self._page = Page(Settings(f"unix:{socket}", "unix:/nowhere", actions=True, views=views))
         self.reset()
 
     def reset(self) -> None:
@@ -397,6 +398,43 @@ def test_a_search_is_sent_again_as_it_was_typed(shown: OnePage) -> None:
     read = shown.read("/", q="a\u202eb")
     assert ("q", "a\u202eb") in {(each.get("name"), each.get("value")) for _, each in read.elements}
     assert r"No messages match “a\u202eb”" in read.text
+
+
+def test_a_list_of_jobs_is_asked_for_and_told_by_all_of_its_address(shown: OnePage) -> None:
+    asked = {
+        "class": "shop.jobs.Email",
+        "label": "tenant:7",
+        "longer": "10s",
+        "outcome": "lost",
+        "sort": "ended",
+    }
+    read = shown.read("/jobs", **asked)
+    (listed,) = [one for one in shown.asked if one.get("count")]
+    told = ("class_name", "label", "longer_than", "outcome", "sort", "status")
+    assert [listed.get(name) for name in told] == ["shop.jobs.Email", "tenant:7", 10.0, "lost", "ended", None]
+    text = " ".join("".join(read.text).split())
+    for chip in ("Class shop.jobs.Email ×", "Label tenant:7 ×", "Longer than 10s ×", "Ended lost ×"):
+        assert chip in text
+    kept = {
+        one["name"]: one["value"]
+        for tag, one in read.elements
+        if tag == "input" and one.get("type") == "hidden"
+    }
+    assert kept.items() >= asked.items()
+
+
+def test_named_views_and_labels_stand_over_the_jobs(shown: OnePage) -> None:
+    read = shown.read("/jobs", **{"class": "shop.jobs.Email", "status": "failed", "since": "24h"})
+    links = {one.get("href"): one for tag, one in read.elements if tag == "a"}
+    assert "/labels" in links
+    assert "aria-current" in links["/jobs?class=shop.jobs.Email&status=failed&since=24h"]
+    assert "Mail, failed <today>" in "".join(read.text)
+
+
+def test_a_label_leads_to_its_jobs_from_wherever_it_is_shown(shown: OnePage) -> None:
+    for address in ("/jobs", "/jobs/1", "/labels"):
+        links = [one.get("href") for tag, one in shown.read(address).elements if tag == "a"]
+        assert "/jobs?label=tenant%3A7" in links
 
 
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:

@@ -509,6 +509,68 @@ def test_since_is_of_the_end_where_all_have_ended_and_of_the_submit_else(
     assert ids(reader.list(JobFilter(since=since), now=NOW)) == [new]
 
 
+def test_until_is_the_same_up_to_a_moment_that_is_no_part_of_it(store: Store, reader: Reader) -> None:
+    late, mid, early = (ended(store, after=after) for after in (60, 30, 0))
+    store.now += 30
+    (new,) = store.submit(asked())
+    found = reader.list(replace(FAILED_ONES, until=text(NOW + 60)), count=10, limit=1, now=NOW)
+    assert (ids(found), found.next, found.next_at, found.total) == ([mid], mid, text(NOW + 30), 2)
+    wanted = replace(FAILED_ONES, until=text(NOW + 60), since=text(NOW + 1))
+    assert ids(reader.list(wanted, now=NOW)) == [mid]
+    assert ids(reader.list(replace(wanted, until=text(NOW + 60)), before=late, now=NOW)) == [mid]
+    assert ids(reader.list(replace(FAILED_ONES, until=text(NOW + 60)), before=mid, now=NOW)) == [early]
+    assert ids(reader.list(JobFilter(until=text(NOW + 30)), now=NOW)) == [early, mid, late]
+    assert ids(reader.list(JobFilter(until=text(NOW + 31)), now=NOW)) == [new, early, mid, late]
+
+
+def test_what_has_ended_is_sorted_by_its_end_or_its_id_whatever_is_said_of_its_status(
+    store: Store, reader: Reader
+) -> None:
+    first, second, third = ended(store, after=60), ended(store), ended(store, COMPLETED, after=30)
+    store.submit(asked())
+    all_ended = JobFilter(sort="ended")
+    assert ids(reader.list(all_ended, now=NOW)) == [first, third, second]
+    pages_of = [reader.list(all_ended, limit=2, count=10, now=NOW)]
+    pages_of.append(reader.list(all_ended, before=third, before_at=pages_of[0].next_at, count=10, now=NOW))
+    assert [(ids(page), page.total) for page in pages_of] == [([first, third], 3), ([second], 3)]
+    assert ids(reader.list(replace(FAILED_ONES, sort="ended"), now=NOW)) == [first, second]
+    assert ids(reader.list(replace(FAILED_ONES, sort="id"), now=NOW)) == [second, first]
+    assert reader.list(replace(FAILED_ONES, sort="id"), limit=1, now=NOW).next_at is None
+    by_id = replace(FAILED_ONES, sort="id", since=text(NOW + 1))  # which is of the end all the same
+    assert ids(reader.list(by_id, now=NOW)) == [first]
+
+
+def test_jobs_are_found_by_how_long_their_latest_attempt_took_or_takes(store: Store, reader: Reader) -> None:
+    quick, slow, waiting = store.run_one(), store.run_one(retry_count=3), store.run_one()
+    store.commit(starts(quick), starts(slow), starts(waiting), ends(quick, COMPLETED, at=NOW + 10))
+    store.commit(ends(slow, FAILED, at=NOW + 60.5), ends(waiting, FAILED, at=NOW + 20))
+    running = store.run_one()
+    store.submit(asked())
+    store.commit(starts(running))
+
+    def longer(seconds: float, now: float = NOW + 30, **given: Any) -> list[int]:
+        return sorted(ids(reader.list(JobFilter(longer_than=seconds, **given), now=now)))
+
+    assert longer(0) == [quick, slow, waiting, running]
+    assert longer(10) == [slow, waiting, running]
+    assert longer(30) == [slow]
+    assert longer(30, now=NOW + 31) == [slow, running]
+    assert longer(60.4, status=("failed", "completed")) == [slow]
+    assert longer(60.5) == []
+
+
+def test_jobs_are_found_by_how_their_latest_attempt_ended(store: Store, reader: Reader) -> None:
+    failed, retried = ended(store), store.run_one(retry_count=2)
+    store.commit(ends(retried, FAILED))
+    store.submit(asked())
+    assert ids(reader.list(JobFilter(outcome="failed"), now=NOW)) == [retried, failed]
+    store.now += 3600
+    store.claim(Lanes(1000, {"default": None}))
+    assert ids(reader.list(JobFilter(outcome="failed"), now=NOW)) == [failed]
+    store.commit(ends(retried, COMPLETED, number=2))
+    assert ids(reader.list(JobFilter(outcome="completed"), count=9, now=NOW)) == [retried]
+
+
 # Log entries
 
 
@@ -773,6 +835,14 @@ def test_rows_are_parted_into_pages_in_their_order() -> None:
         (JobFilter(status=("retrying",)), True),
         (JobFilter(status=("failed",), since="2024"), False),
         (JobFilter(since="2024"), True),
+        (JobFilter(until="2024"), True),
+        (JobFilter(sort="ended", until="2024"), False),
+        (JobFilter(status=("failed",), sort="id"), False),
+        (JobFilter(status=("failed",), sort="id", until="2024"), True),
+        (JobFilter(outcome="lost"), True),
+        (JobFilter(longer_than=0.0), True),
+        (JobFilter(label="tenant:7"), False),
+        (JobFilter(label="tenant:7", queue="q"), True),
         (LogFilter(), False),
         (LogFilter(id=1), False),
         (LogFilter(type="failure"), False),
@@ -875,6 +945,9 @@ COUNTED = [
     JobFilter(status=("scheduled", "failed")),
     JobFilter(status=("running", "completed", "cancelled")),
     JobFilter(status=("failed", "completed"), since=text(NOW)),
+    JobFilter(sort="ended", until=text(NOW + 1)),
+    JobFilter(status=("failed",), sort="id"),
+    JobFilter(outcome="failed", longer_than=0.0),
     JobFilter(queue="closed"),
     JobFilter(search="VALUEERROR"),
     JobFilter(search="nosuch"),
@@ -1063,6 +1136,10 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(error=12), "INTEGER PRIMARY KEY"),
         (JobFilter(error=12, status=("pending",), group=7), "INTEGER PRIMARY KEY|jobs_of_group .* AND id="),
         (JobFilter(error=12, status=("failed",)), "jobs_ended"),
+        (JobFilter(label="tenant:7"), "INTEGER PRIMARY KEY"),
+        (JobFilter(label="tenant:7", status=("failed",)), "jobs_ended"),
+        (JobFilter(sort="ended", until=text(NOW)), "jobs_ended .*finished_at<|jobs_ended .*>"),
+        (JobFilter(status=("failed",), sort="id", outcome="lost"), "jobs_finished"),
         (JobFilter(key="customer:7"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(key="customer:7", status=("behind",), schedule="nightly"), r"jobs_by_key \(key=\? AND "),
         (JobFilter(status=("behind",)), "jobs_pending"),

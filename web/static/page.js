@@ -81,7 +81,8 @@ function take(found, isOtherView) {
     morphStyle: "innerHTML",
     ignoreActiveValue: !isOtherView,
     callbacks: {
-      beforeNodeMorphed: (node) => !growing.has(node) && !isHeld(node) && node.id !== "hold",
+      beforeNodeMorphed: (node) => !growing.has(node) && !isHeld(node) && node.id !== "hold" &&
+        (isOtherView || !node.matches?.("details.narrowing[open]")), // somebody fills it in
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details")),
     },
   });
@@ -362,7 +363,7 @@ let typing = null;
 
 function find(form) {
   clearTimeout(typing);
-  const usual = form.elements.per.dataset.usual;
+  const usual = form.elements.per?.dataset.usual;
   const told = [...new FormData(form)].filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
   const query = new URLSearchParams(told).toString();
   const address = form.getAttribute("action") + (query ? `?${query}` : "");
@@ -377,8 +378,9 @@ document.addEventListener("input", ({ target }) => {
 });
 document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) find(target.form); });
 document.addEventListener("submit", (event) => {
-  if (!event.target.matches(".tools")) return;
+  if (!event.target.matches(".tools, .narrowing form")) return;
   event.preventDefault();
+  event.target.closest("details")?.removeAttribute("open");
   main.focus({ preventScroll: true }); // so that keys move through what is found, and a phone's keyboard goes
   find(event.target);
 });

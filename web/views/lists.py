@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
-from bgjob.words import FINAL
+from bgjob.words import Outcome
 
-from ..addresses import PER_PAGE, STATUSES, TYPES, View, since_of
+from ..addresses import PER_PAGE, STATUSES, TYPES, View
 from ..exchange import Request, Response
 from ..lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from ..narrowing import asked, chips, named, try_fixed
 from .means import Means, Values
 
 _NUMBER: Final = re.compile(r"#?([1-9][0-9]{0,17})")
@@ -41,38 +42,26 @@ class ListViews:
     def jobs(self, request: Request) -> Response:
         """The jobs, newest first: by their ends where all have ended."""
         view = View.of("/jobs", request.query, STATUSES, self._means.settings.per_page)
-        status = [view.status] if view.status else None
-        since = since_of(view.since, time.time()) if view.since else None
-        ask = partial(
-            self._client_for(view).list,
-            status=status,
-            search=view.q or None,
-            since=since,
-            schedule=view.schedule or None,
-            group=view.group,
-            key=view.key or None,
-            host=view.host or None,
-            error=view.error,
-            label=view.label or None,
-        )
-        is_by_end = view.status in FINAL
-        key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
+        wanted = asked(view, time.time())
+        ask = partial(self._client_for(view).list, **wanted)
+        key_of: Callable[[Any], Any] = _end_of if view.is_by_end else _id_of
         if "newer_than" in request.query:
             told = request.query["newer_than"]
-            after = told if is_by_end else id_in(told)
+            after = told if view.is_by_end else id_in(told)
             return told_newer([job for job in ask(limit=MOST_NEWER).items if key_of(job) > after])
         found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
-        all_of = partial(self._means.client.list, status=status) if is_by_end else self._means.client.list
+        in_order = {name: wanted[name] for name in ("status", "sort")} if view.is_by_end else {}
+        all_of = partial(self._means.client.list, **in_order)
         listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
-        return self._means.shown(
-            request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
-        )
+        own: Values = {"chips": chips(view), "fixed": try_fixed(view, time.time())}
+        own |= {"outcomes": tuple(Outcome), "views": named(self._means.settings.views, view)}
+        own |= {"jobs": found.items, "kinds": STATUSES, "moves": moves}
+        return self._means.shown(request, "jobs.html", {**listed, **own})
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error or view.label
-        return self._means.slow if narrows else self._means.client
+        return self._means.slow if view.is_narrowed else self._means.client
 
     def _listed(
         self,

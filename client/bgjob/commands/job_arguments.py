@@ -21,7 +21,7 @@ from bgjob.commands import (
     values,
 )
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
-from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, UniqueWhile
+from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, Outcome, UniqueWhile
 
 
 def _add_run(commands: Commands) -> None:
@@ -225,11 +225,34 @@ def _add_names(command: Options) -> None:
         metavar="ID",
         help="jobs that this change has retried or cancelled with others",
     )
+    _add_times_and_ends(command)
+
+
+def _add_times_and_ends(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--since",
         type=values.since,
         metavar="TIME",
         help="ended since, where --status has only ends, else submitted since: 1h, 2026-12-04T14:31:53Z",
+    )
+    command.add_argument("--until", type=values.since, metavar="TIME", help="the same before this time")
+    command.add_argument(
+        "--longer-than",
+        type=values.seconds,
+        metavar="TIME",
+        help="jobs whose latest attempt took longer, until now where it runs: 10s, 5m",
+    )
+    words = [one.value for one in Outcome]
+    command.add_argument(
+        "--outcome",
+        choices=words,
+        metavar="OUTCOME",
+        help=f"jobs whose latest attempt ended so: {', '.join(words)}",
+    )
+    command.add_argument(
+        "--sort",
+        choices=["id", "ended"],
+        help="by the latest submit, or end, first; ended without --status: all that have ended",
     )
 
 

@@ -30,7 +30,8 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
     filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
     filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
-    filters |= {"bulk": given.bulk, "label": given.label}
+    filters |= {"bulk": given.bulk, "label": given.label, "until": given.until}
+    filters |= {"longer_than": given.longer_than, "outcome": given.outcome, "sort": given.sort}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -41,7 +42,10 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     if is_empty and given.queue is not None and not _is_queue(client, given.queue):
         screen.say(f"there is no queue {text.one_line(given.queue)}; `bgjob stats` lists them")
     elif not given.json:
-        _say_what_is_left(found, has_filters=given.before is not None or any(filters.values()))
+        _say_what_is_left(
+            found,
+            has_filters=given.before is not None or any(value is not None for value in filters.values()),
+        )
     return INTERRUPTED if found.is_interrupted else OK
 
 

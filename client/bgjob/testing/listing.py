@@ -9,7 +9,7 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.testing.submissions import instant, try_seconds
-from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, WAITING, Status
+from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, WAITING, Outcome, Status
 
 PAGE: Final = 50
 LARGEST_PAGE: Final = 1000
@@ -61,9 +61,15 @@ def as_running(row: JsonObject) -> JsonObject:
     }
 
 
-def is_by_end(given: JsonObject) -> bool:
+def has_ended(given: JsonObject) -> bool:
     """Whether a list has nothing but jobs that have ended."""
-    return bool(given.get("status")) and FINAL.issuperset(given["status"])
+    is_asked = bool(given.get("status")) and FINAL.issuperset(given["status"])
+    return is_asked or given.get("sort") == "ended"
+
+
+def is_by_end(given: JsonObject) -> bool:
+    """Whether the latest end is first."""
+    return has_ended(given) and given.get("sort") != "id"
 
 
 def end_of(row: JsonObject) -> tuple[str, int]:
@@ -74,20 +80,27 @@ def id_of(row: JsonObject) -> tuple[str, int]:
     return "", row["id"]
 
 
-def check_list(given: JsonObject) -> str | None:
-    """Raises InvalidParameterError. `since`, as times are stored."""
+def check_list(given: JsonObject) -> JsonObject:
+    """Raises InvalidParameterError. `since` and `until`, as times are stored."""
     for index, word in enumerate(given.get("status") or ()):
         if word not in STATUS_WORDS:
             raise InvalidParameterError(parameter=f"status.{index}")
     check_page(given)
     if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
         raise InvalidParameterError(parameter="count")
-    if given.get("since") is None:
-        return None
-    since = try_seconds(given["since"])
-    if since is None:
-        raise InvalidParameterError(parameter="since")
-    return instant(since)
+    if given.get("outcome") not in (None, *Outcome):
+        raise InvalidParameterError(parameter="outcome")
+    is_odd = given.get("sort") == "ended" and not FINAL.issuperset(given.get("status") or ())
+    if is_odd or given.get("sort") not in (None, "id", "ended"):
+        raise InvalidParameterError(parameter="sort")
+    return {name: _stored(given.get(name), name) for name in ("since", "until")}
+
+
+def _stored(text: str | None, name: str) -> str | None:
+    at = None if text is None else try_seconds(text)
+    if text is not None and at is None:
+        raise InvalidParameterError(parameter=name)
+    return None if at is None else instant(at)
 
 
 def check_page(given: JsonObject) -> None:
@@ -115,8 +128,28 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         and (given.get("label") is None or given["label"] in row["labels"])
         and given.get("error") in (None, *(attempt["error_group"] for attempt in row["attempts"]))
         and _has(row, (given.get("search") or "").casefold())
-        and (given["since"] or "") <= row["finished_at" if is_by_end(given) else "created_at"]
+        and _is_within(row, given)
+        and _went_so(row, given, now)
     )
+
+
+def _is_within(row: JsonObject, given: JsonObject) -> bool:
+    """Whether its end, or its submit, is in the time that is asked for."""
+    at = row["finished_at"] if has_ended(given) else row["created_at"]
+    if at is None:
+        return False
+    return (given["since"] or "") <= at and (given["until"] is None or at < given["until"])
+
+
+def _went_so(row: JsonObject, given: JsonObject, now: str) -> bool:
+    """Whether its latest attempt took as long, and ended, as is asked for."""
+    latest = row["attempts"][-1] if row["attempts"] else {}
+    least, end = given.get("longer_than"), latest.get("finished_at") or now
+    if least is not None and not latest.get("started_at"):
+        return False
+    if least is not None and (try_seconds(end) or 0.0) - (try_seconds(latest["started_at"]) or 0.0) <= least:
+        return False
+    return given.get("outcome") in (None, latest.get("outcome"))
 
 
 def _has(row: JsonObject, needle: str) -> bool:

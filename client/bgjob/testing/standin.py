@@ -244,7 +244,7 @@ class Recorder:
         return {"job": row, "next": None}
 
     def _list(self, given: JsonObject) -> JsonObject:
-        given = {**given, "since": listing.check_list(given)}
+        given = {**given, **listing.check_list(given)}
         limit = given.get("limit") or listing.PAGE
         now = instant()
         with self._lock:
