@@ -47,7 +47,8 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts)?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
+    r"|system|hosts|alerts|changes)?"
     r"(?:\?[!-\[\]-~]*)?"
 )
 
@@ -81,8 +82,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group`, `key`, `host` and `error` those whose jobs are shown. Of schedules
-    `upto` are on the pages before.
+    `since` is a span: `1h`; `schedule`, `group`, `key`, `host`, `error` and `bulk` those whose jobs are shown. Of
+    schedules `upto` are on the pages before.
     """
 
     path: str
@@ -99,6 +100,7 @@ class View:
     key: str = ""
     host: str = ""
     error: int | None = None
+    bulk: int | None = None
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -121,13 +123,14 @@ class View:
             key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
             host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
             error=_number(query.get("error", ""), 1, _LARGEST) if path == "/jobs" else None,
+            bulk=_number(query.get("bulk", ""), 1, _LARGEST) if path == "/jobs" else None,
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error")
+        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error", "bulk")
         names = (*shown, "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)

@@ -16,6 +16,7 @@ from bgjob import BgjobError, Client
 from bgjob.answers import OutputPart, is_for_review
 from bgjob.errors import (
     BehindFailedError,
+    ChangedError,
     DaemonUnavailableError,
     ElsewhereError,
     ErrorGroupNotFoundError,
@@ -37,6 +38,7 @@ from .groups import GroupViews
 from .guard import Guard
 from .keys import busiest
 from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from .many import CANCEL, RETRY, ManyViews, address_of, wishes_for
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
@@ -64,6 +66,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     ScheduleNotFoundError: (404, "no_schedule"),
     GroupNotFoundError: (404, "no_group"),
     ErrorGroupNotFoundError: (404, "no_error"),
+    ChangedError: (409, "changed"),
     BehindFailedError: (409, "behind_failed"),
     ElsewhereError: (409, "elsewhere"),
     InvalidStateError: (409, "too_late"),
@@ -94,6 +97,9 @@ class Page:
         many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
         self.errors = ErrorViews(self._slow, settings.per_page, self._shown)
+        self.many = ManyViews(
+            Client(settings.socket, timeout=_PATIENCE), settings.per_page, self._shown, self._done
+        )
         self.groups = GroupViews(self._client, self._slow, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
@@ -155,6 +161,7 @@ class Page:
             key=view.key or None,
             host=view.host or None,
             error=view.error,
+            bulk=view.bulk,
         )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
@@ -166,13 +173,17 @@ class Page:
         all_of = partial(self._client.list, status=status) if is_by_end else self._client.list
         listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
-        return self._shown(
-            request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
-        )
+        of_many = {
+            "wishes": wishes_for(view) if found.items else (),
+            "total": found.total if found.total and found.total < MOST_COUNTED else None,
+            "change": self.many.try_sentence(view.bulk),
+        }
+        values = {"jobs": found.items, **listed, **of_many, "kinds": STATUSES, "moves": moves}
+        return self._shown(request, "jobs.html", values)
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error
+        narrows = view.q or view.status or view.since or view.key or view.host or view.error or view.bulk
         return self._slow if narrows else self._client
 
     def _listed(
@@ -428,6 +439,8 @@ def _form_of(request: Request) -> str | None:
     """The view whose form sent the request; None where no form did."""
     if request.method != "POST":
         return None
+    if request.path in ("/jobs/retry", "/jobs/cancel"):
+        return address_of(request.form, request.path.rpartition("/")[2])
     is_on_system = request.path.startswith(("/queues/", "/classes/"))
     return "/system" if is_on_system else request.path.rpartition("/")[0]
 
@@ -462,11 +475,20 @@ def _of_errors(view: Callable[..., Response]) -> Callable[..., Response]:
     return lambda page, request, *number: view(page.errors, request, *map(int, number))
 
 
+def _of_many(view: Callable[..., Response], *wish: str) -> Callable[..., Response]:
+    return lambda page, request: view(page.many, request, *wish)
+
+
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
         ("GET", r"/", Page.log),
         ("GET", r"/jobs", Page.jobs),
+        ("GET", r"/jobs/retry", _of_many(ManyViews.ask, RETRY)),
+        ("POST", r"/jobs/retry", _of_many(ManyViews.carry_out, RETRY)),
+        ("GET", r"/jobs/cancel", _of_many(ManyViews.ask, CANCEL)),
+        ("POST", r"/jobs/cancel", _of_many(ManyViews.carry_out, CANCEL)),
+        ("GET", r"/changes", _of_many(ManyViews.changes)),
         ("GET", rf"/jobs/({ID})", Page.job),
         ("GET", rf"/jobs/({ID})/graph", _of_groups(GroupViews.graph)),
         ("POST", rf"/jobs/({ID})/retry", Page.retry),
