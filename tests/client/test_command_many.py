@@ -138,7 +138,7 @@ def test_where_nothing_matches_nothing_is_asked_for(capsys: pytest.CaptureFixtur
         (("cancel", "--matching", "--status", "pending", "--json"), "say --yes, or --dry-run"),
         (("retry", "--matching", "--status", "pending", "--yes"), "invalid choice: 'pending'"),
         (("cancel", "--matching", "--status", "failed", "--yes"), "invalid choice: 'failed'"),
-        (("cancel", "--matching", "--class", "a.B", "--spread", "1m"), "unrecognized arguments: --spread"),
+        (("cancel", "--matching", "--class", "a.B", "--spread=1m"), "unrecognized arguments: --spread"),
     ],
 )
 def test_what_does_not_fit_together_is_a_wrong_use(
