@@ -186,6 +186,7 @@ def test_tables_that_nobody_has_used_are_filled(store: Store, empty: Postgres) -
 
 
 def test_a_database_where_a_daemon_has_but_started_is_filled(store: Store, empty: Postgres) -> None:
+    empty.prepare(lambda: None)
     with closing(Store.on(empty)) as there:
         there.commit(DaemonStarted("1.2"))
     store.commit(DaemonStarted("1.2"))
