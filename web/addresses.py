@@ -52,7 +52,8 @@ _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts|labels)?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
+    r"|system|hosts|alerts|labels|changes)?"
     r"(?:\?[!-\[\]-~]*)?"
 )
 
@@ -119,6 +120,7 @@ class View:
     until: str = ""
     longer: str = ""
     sort: str = ""
+    bulk: int | None = None
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -248,6 +250,7 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     "class": _matching(CLASS),
     "queue": _matching(NAME),
     "error": lambda text: _number(text, 1, _LARGEST),
+    "bulk": lambda text: _number(text, 1, _LARGEST),
     "schedule": lambda text: text if re.fullmatch(SCHEDULE, quoted(text)) else "",
     "group": lambda text: _number(text, 1, _LARGEST),
     "key": _text(KEY_LENGTHS[-1]),

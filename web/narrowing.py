@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -42,12 +43,17 @@ def chips(view: View) -> list[Chip]:
     return found
 
 
-def try_fixed(view: View, now: float) -> str | None:
-    """The address of the same with times that stand still, for a link that is copied; None where none moves along."""
+def fixed(view: View, now: float) -> View:
+    """The same with times that stand still."""
     moving = {name: view.value(name) for name in ("since", "until") if is_span(view.value(name))}
-    return (
-        view.but(**{name: _minute(since_of(span, now)) for name, span in moving.items()}) if moving else None
-    )
+    still: dict[str, Any] = {name: _minute(since_of(span, now)) for name, span in moving.items()}
+    return replace(view, **still)
+
+
+def try_fixed(view: View, now: float) -> str | None:
+    """The address of that, for a link that is copied; None where none moves along."""
+    still = fixed(view, now)
+    return None if still == view else still.but()
 
 
 class Named(NamedTuple):
@@ -104,6 +110,7 @@ _WORDS: Final = {
     "class": "Class",
     "queue": "Queue",
     "error": "Error",
+    "bulk": "Change",
     "schedule": "Schedule",
     "group": "Group",
     "key": "Key",

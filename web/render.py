@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, span_text
+from bgjob.changes_told import filter_told
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
     expectation,
@@ -92,7 +93,8 @@ def _environment(static: str) -> Environment:
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
         "retries_spent": retries_spent, "step_name": step_name, "step_took": step_took, "signal_of": try_signal,
         "usually": usually, "expectation": expectation, "duration_until": duration_until,
-         "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
+        "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
+        "filter_told": filter_told, "many_of": many_of,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
@@ -110,6 +112,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
+
+
+def many_of(count: int, what: str) -> str:
+    """So many of them: "1 job", "1,204 jobs"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def duration_until(began_at: str, now: float) -> str:

@@ -9,7 +9,7 @@ from bgjob.errors import InvalidParameterError
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import stored_instant, try_instant
+from bgjobd.api.submissions import outcome_of, stored_instant, try_instant
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.core.many import Wish
 from bgjobd.daemon.many import Done, Wanted
@@ -87,4 +87,8 @@ def _filter_of(given: schemas.Filter) -> JobFilter:
         bulk=given.bulk,
         host=given.host,
         error=given.error,
+        label=given.label,
+        until=stored_instant(given.until, "filter.until"),
+        longer_than=given.longer_than,
+        outcome=outcome_of(given.outcome, "filter.outcome"),
     )

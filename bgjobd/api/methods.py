@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
-from bgjob.words import FINAL, INTERFACE, SERVICE, STATUS_WORDS, Outcome, Status
+from bgjob.words import FINAL, INTERFACE, SERVICE, STATUS_WORDS, Status
 from bgjobd.api import (
     again,
     alerts,
@@ -51,7 +51,7 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
-from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
+from bgjobd.api.submissions import in_or_at, outcome_of, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
@@ -108,7 +108,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         label=given.label,
         until=stored_instant(given.until, "until"),
         longer_than=given.longer_than,
-        outcome=_outcome(given.outcome),
+        outcome=outcome_of(given.outcome, "outcome"),
         sort=given.sort,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
@@ -492,12 +492,6 @@ async def _follow(
         if news is None:
             return
         yield news
-
-
-def _outcome(word: str | None) -> str | None:
-    if word is not None and word not in tuple(Outcome):
-        raise InvalidParameterError(parameter="outcome")
-    return word
 
 
 def _words(status: list[str] | None) -> tuple[str, ...] | None:

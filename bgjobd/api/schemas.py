@@ -371,6 +371,10 @@ class Filter(Input):
     bulk: Id | None = None
     host: str | None = None
     error: Id | None = None
+    label: Label | None = None
+    until: str | None = None
+    longer_than: Seconds | None = None
+    outcome: str | None = None
 
 
 class Matching(Input):

@@ -15,7 +15,6 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Connection
 from bgjobd.store.items import CodeLoaded
-from bgjobd.store.rows import checked
 from bgjobd.store.statements import Execute
 
 KEPT: Final = 10_000
@@ -38,15 +37,20 @@ def note(
     execute: Execute, batch: Batch, kind: ChangeKind, what: Mapping[str, Any], who: str | None = None
 ) -> int:
     """Write a row, of which `what` tells to what it was done; its id."""
-    row = {"now": to_text(batch.now), "kind": str(kind), "what": to_json(what), "who": who}
-    (change,) = execute(INSERT, checked(row)).fetchone()
+    row = {"now": to_text(batch.now), "kind": str(kind), "what": _text_of(what), "who": who}
+    (change,) = execute(INSERT, row).fetchone()
     execute(TRIM, {"last": change - KEPT, "count": AT_ONCE})
     return int(change)
 
 
 def carry_on(execute: Execute, change: int, what: Mapping[str, Any]) -> None:
     """Have a row tell how far it has come; one that is gone by now stays so."""
-    execute(UPDATE, checked({"id": change, "what": to_json(what)}))
+    execute(UPDATE, {"id": change, "what": _text_of(what)})
+
+
+def _text_of(what: Mapping[str, Any]) -> str:
+    """With what UTF-8 cannot hold replaced: a path in a reason, for which nothing else may fail."""
+    return to_json(what).encode("utf-8", "replace").decode()
 
 
 def note_code(execute: Execute, item: CodeLoaded, batch: Batch) -> None:

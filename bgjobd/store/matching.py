@@ -21,7 +21,7 @@ from bgjobd.store.filters import JobFilter
 AT_ONCE: Final = 5000
 """Rows that one look counts."""
 
-BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "again_of")
+BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "label", "again_of")
 """What a filter needs one of, or it would be about all jobs that there are."""
 
 

@@ -25,8 +25,8 @@ from bgjobd.store.migrations import STEPS
 from bgjobd.store.statements import COPYINGS, SELECT_PROPERTY, SET_PROPERTY, Copying
 
 _AT_ONCE: Final = 500
-_OF_NO_JOB: Final = ("properties", "hosts")
-"""Tables that have rows although nobody has used the database."""
+_OF_NO_JOB: Final = ("properties", "hosts", "changes")
+"""Tables that have rows although nobody has used the database: a start writes them."""
 
 _COUNT_OPEN: Final = "SELECT count(*) FROM job_attempts WHERE outcome IS NULL"
 _JOIN: Final = """

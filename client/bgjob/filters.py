@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from bgjob.codec import JsonObject
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 class Filter(NamedTuple):
     """Jobs, by names that `list` has; None stands for any. It has to name a status, class, error, bulk, schedule,
-    group, key or `again_of`: what an index knows.
+    group, key, label or `again_of`: what an index knows.
     """
 
     status: str | Sequence[str] | None = None
@@ -28,6 +29,10 @@ class Filter(NamedTuple):
     bulk: int | None = None
     host: str | None = None
     error: int | None = None
+    label: str | None = None
+    until: datetime | str | None = None
+    longer_than: float | timedelta | None = None
+    outcome: str | None = None
 
     def as_json(self) -> JsonObject:
         """What is given of it."""
@@ -36,6 +41,9 @@ class Filter(NamedTuple):
             told["status"] = [self.status] if isinstance(self.status, str) else list(self.status)
         if isinstance(self.class_name, type):
             told["class_name"] = f"{self.class_name.__module__}.{self.class_name.__qualname__}"
-        if self.since is not None and not isinstance(self.since, str):
-            told["since"] = self.since.isoformat()
+        for name in ("since", "until"):
+            if told[name] is not None and not isinstance(told[name], str):
+                told[name] = told[name].isoformat()
+        if isinstance(self.longer_than, timedelta):
+            told["longer_than"] = self.longer_than.total_seconds()
         return {name: value for name, value in told.items() if value is not None}

@@ -19,6 +19,7 @@ from bgjob import (
     CodeLoadingError,
     DaemonUnavailableError,
     Fail,
+    Filter,
     Following,
     Job,
     JobCancelledError,
@@ -246,6 +247,7 @@ def use_errors(
         assert_type(error.parameters, Json)
     except (
         bgjob.BehindFailedError,
+        bgjob.ChangedError,
         bgjob.ClassUnavailableError,
         bgjob.GroupSealedError,
         bgjob.DuplicateError,
@@ -296,6 +298,10 @@ async def use_coroutines() -> None:
         assert_type(await client.output(1), bytes)
         assert_type(client.follow_output(1), AsyncFollowing[OutputPart])
         assert_type(await client.reload(), str)
+        matched = await client.matching(Filter(status="failed", class_name=Email), "retry")
+        assert_type(matched.jobs, int)
+        done = await client.retry_matching(Filter(error=14), as_of=matched.as_of, expected=matched.jobs)
+        assert_type(done.change, int | None)
         await client.cancel(1)
         await client.retry(1)
         await client.change(1, priority=5)

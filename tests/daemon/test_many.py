@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bgjob import Client, Filter
-from bgjob.errors import ChangedError, InvalidParameterError
+from bgjob.errors import ChangedError, InvalidParameterError, ReloadFailedError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -122,6 +123,25 @@ def test_a_start_and_the_code_are_changes(client: Client, failed: list[int]) -> 
 def test_a_filter_that_cannot_be_is_refused(client: Client, wanted: Filter, parameter: str) -> None:
     with pytest.raises(InvalidParameterError, match=parameter):
         client.matching(wanted, "retry")
+
+
+def test_a_reload_is_told_with_who_has_asked_and_one_that_fails_with_why(
+    client: Client, running: RunningDaemon
+) -> None:
+    def newest() -> dict[str, Any]:
+        return dict(client.changes(limit=1).items[0])
+
+    code = client.reload()
+    eventually(lambda: newest()["what"] == {"code": code, "was": code, "host": None})
+    who = newest()["who"]
+    assert who is not None
+    assert who.startswith("uid ")
+    (running.directory / "shop.py").write_text("raise ValueError('not today')")
+    with pytest.raises(ReloadFailedError):
+        client.reload()
+    eventually(lambda: newest()["kind"] == "reload_failed")
+    assert "not today" in newest()["what"]["reason"]
+    assert newest()["who"] == who
 
 
 @pytest.mark.long

@@ -232,6 +232,14 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(**samples["graph"])
         case "Alerts":
             line.reply(alerts=[samples["alert"]], next=None)
+        case "Matching":
+            line.reply(**samples["matched"])
+        case "RetryMatching":
+            line.reply(retried=14, left_out=3, change=7)
+        case "CancelMatching":
+            line.reply(cancelled=17, left_out=0, change=8)
+        case "Changes":
+            line.reply(changes=[samples["change"]], next=samples.get("next_change"))
         case "Needs":
             line.reply(needs=[], more=0)
         case "Hosts":
@@ -355,6 +363,11 @@ SAMPLES: dict[str, Any] = {
     "alert": {"id": 14, "rule": "nightly", "kind": "paused", "subject": "mail", "host": "web1", "message": "paused",
               "hint": "resume it", "since": WHEN, "count": 1, "raised_at": WHEN, "last_at": WHEN, "cleared_at": WHEN,
               "told_at": WHEN, "end_told_at": WHEN, "told_count": 1, "acknowledged_at": WHEN, "acknowledged_uid": 1000},
+    "matched": {"count": 17, "running": 2, "at_most_once": 3, "oldest": WHEN, "newest": WHEN, "as_of": WHEN,
+                "classes": [{"class_name": "shop.jobs.Email", "count": 14, "at_most_once": 0},
+                            {"class_name": "shop.jobs.Charge", "count": 3, "at_most_once": 3}]},
+    "change": {"id": 7, "at": WHEN, "kind": "loaded", "who": "uid 1000",
+               "what": {"code": "4f2a1c", "was": "9be07d", "host": "web1"}},
     "key": {"key": "customer:7", "running": 2, "ready": 1, "behind": 1000, "next_at": COMING},
     "label": {"label": "tenant:7", "jobs": 1000, "newest": 12, "pending": 1, "running": 2, "completed": 3, "failed": 4,
               "cancelled": 5},

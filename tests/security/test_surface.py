@@ -152,6 +152,8 @@ def needed(method: str) -> dict[str, object]:
         "before": "2024-12-04T14:31:53Z" if method == "PruneLogs" else None,
         "timeout": 0.001,
         "jobs": [],
+        "filter": {"class_name": "probes.Probe"},
+        "as_of": "2024-12-04T14:31:53Z",
         "from_step": "none that it has",  # else each call would make a job
     }
     return {name: usual.get(name) for name in JOBS.inputs[method]}

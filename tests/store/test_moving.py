@@ -21,7 +21,7 @@ from bgjobd.store.database import NoDatabaseError, UnusableDatabaseError, open_f
 from bgjobd.store.engines.filling import filling_of
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.items import JobFact
+from bgjobd.store.items import DaemonStarted, JobFact
 from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.moving import (
     HostsLiveError,
@@ -183,6 +183,15 @@ def test_tables_that_nobody_has_used_are_filled(store: Store, empty: Postgres) -
     store.submit(asked())
     goes(Sqlite(store.state_dir), empty)
     assert rows_of(empty)["properties"] == rows_of(Sqlite(store.state_dir))["properties"]
+
+
+def test_a_database_where_a_daemon_has_but_started_is_filled(store: Store, empty: Postgres) -> None:
+    empty.prepare(lambda: None)
+    with closing(Store.on(empty)) as there:
+        there.commit(DaemonStarted("1.2"))
+    store.commit(DaemonStarted("1.2"))
+    goes(Sqlite(store.state_dir), empty)
+    assert rows_of(empty)["changes"] == rows_of(Sqlite(store.state_dir))["changes"]
 
 
 def test_tables_of_another_version_are_not_filled(store: Store, empty: Postgres) -> None:

@@ -6,11 +6,13 @@ import re
 
 import pytest
 
+from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
     alerts,
     audit_of_steps,
     audit_of_ties,
+    changes,
     deletions,
     dependencies,
     error_pages,
@@ -19,6 +21,7 @@ from bgjobd.store import (
     graphs,
     keys,
     labels,
+    many,
     method_usage,
     needs,
     pages,
@@ -349,6 +352,39 @@ def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) 
     }
     for statement, step in found.items():
         assert step in plan(store, statement), (statement, plan(store, statement))
+
+
+@pytest.mark.parametrize("changed", ["", *list(POPULATIONS.values())[1:5]])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        JobFilter(status=("failed",)),
+        JobFilter(status=("failed", "cancelled"), class_name="a.B", queue="mail", since="2024"),
+        JobFilter(status=("pending",)),  # those that run are few, and sorted
+        JobFilter(status=("failed",), bulk=1),
+        JobFilter(status=("pending",), error=1),
+        JobFilter(status=("failed",), schedule="nightly"),
+    ],
+    ids=str,
+)
+def test_all_that_match_are_found_on_indexes_in_portions_and_nothing_is_sorted(
+    store: Store, changed: str, wanted: JobFilter
+) -> None:
+    attempted_once(store, changed)
+    reader = Reader(store.state_dir)
+    with statements_run_on(reader._database) as run:
+        reader.matching(wanted, to_text(NOW), None, 100, NOW)
+    reader.close()
+    assert run
+    for statement in run:
+        steps = plan(store, statement)
+        assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN")], steps
+
+
+def test_changes_are_found_by_their_ids(store: Store) -> None:
+    for statement in (changes.PAGE, changes.UPDATE, changes.TRIM):
+        assert "INTEGER PRIMARY KEY" in " ".join(plan(store, statement)), statement
+    assert "SEARCH background_jobs USING INTEGER PRIMARY KEY (rowid=?)" in plan(store, many.MARK)
 
 
 def test_alerts_are_found_on_indexes(store: Store) -> None:

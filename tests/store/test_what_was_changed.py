@@ -68,6 +68,11 @@ def test_what_was_done_is_told_with_who_did_it(
     assert told(store) == [(kind, what, who)]
 
 
+def test_a_reason_that_no_file_can_hold_as_it_is_is_told_all_the_same(store: Store) -> None:
+    store.commit(ReloadFailed("/srv/\udcff\0☃ is missing"), QueuePaused("mail"))
+    assert [what.get("reason") for _, what, _ in told(store)] == ["/srv/?\0☃ is missing", None]
+
+
 def test_what_was_not_paused_or_held_is_not_told_to_go_on(store: Store) -> None:
     store.commit(QueueResumed("mail", "uid 7"), ClassResumed("a.B", "uid 7"))
     assert told(store) == []

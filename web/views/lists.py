@@ -16,6 +16,7 @@ from ..addresses import PER_PAGE, STATUSES, TYPES, View
 from ..exchange import Request, Response
 from ..lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
 from ..narrowing import asked, chips, named, try_fixed
+from .many import try_sentence, wishes_for
 from .means import Means, Values
 
 _NUMBER: Final = re.compile(r"#?([1-9][0-9]{0,17})")
@@ -56,6 +57,11 @@ class ListViews:
         moves = any(job["status"] == "running" for job in found.items)
         own: Values = {"chips": chips(view), "fixed": try_fixed(view, time.time())}
         own |= {"outcomes": tuple(Outcome), "views": named(self._means.settings.views, view)}
+        own |= {
+            "wishes": wishes_for(view) if found.items else (),
+            "total": found.total if found.total and found.total < MOST_COUNTED else None,
+            "change": try_sentence(self._means.client, view.bulk),
+        }
         own |= {"jobs": found.items, "kinds": STATUSES, "moves": moves}
         return self._means.shown(request, "jobs.html", {**listed, **own})
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bgjob import BgjobError
 from bgjob.errors import (
     BehindFailedError,
+    ChangedError,
     DaemonUnavailableError,
     ElsewhereError,
     ErrorGroupNotFoundError,
@@ -25,6 +26,7 @@ from bgjob.words import EntryType
 from ..console import say
 from ..exchange import Request, Response, as_json, html, plain
 from ..settings import Settings
+from .many import address_of
 from .means import Means, Values
 from .routes import ROUTES, Views
 
@@ -35,6 +37,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     ScheduleNotFoundError: (404, "no_schedule"),
     GroupNotFoundError: (404, "no_group"),
     ErrorGroupNotFoundError: (404, "no_error"),
+    ChangedError: (409, "changed"),
     BehindFailedError: (409, "behind_failed"),
     ElsewhereError: (409, "elsewhere"),
     InvalidStateError: (409, "too_late"),
@@ -99,6 +102,8 @@ def _form_of(request: Request) -> str | None:
     """The view whose form sent the request; None where no form did."""
     if request.method != "POST":
         return None
+    if request.path in ("/jobs/retry", "/jobs/cancel"):
+        return address_of(request.form, request.path.rpartition("/")[2])
     is_on_system = request.path.startswith(("/queues/", "/classes/"))
     return "/system" if is_on_system else request.path.rpartition("/")[0]
 

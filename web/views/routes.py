@@ -14,13 +14,24 @@ from .groups import GroupViews
 from .job import JobViews
 from .labels import LabelViews
 from .lists import ListViews
+from .many import ManyViews
 from .means import Means
 from .rest import OtherViews
 from .schedules import ScheduleViews
 from .system import SystemViews
 
 _KINDS: Final = (
-    *(ListViews, JobViews, ErrorViews, LabelViews, GroupViews, ScheduleViews, SystemViews, OtherViews),
+    *(
+        ListViews,
+        JobViews,
+        ManyViews,
+        ErrorViews,
+        LabelViews,
+        GroupViews,
+        ScheduleViews,
+        SystemViews,
+        OtherViews,
+    ),
 )
 _K = TypeVar("_K")
 
@@ -54,6 +65,11 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
     for method, pattern, view in (
         ("GET", r"/", _of(ListViews, ListViews.log)),
         ("GET", r"/jobs", _of(ListViews, ListViews.jobs)),
+        ("GET", r"/jobs/retry", _of(ManyViews, ManyViews.retry)),
+        ("POST", r"/jobs/retry", _of(ManyViews, ManyViews.carry_out_retry)),
+        ("GET", r"/jobs/cancel", _of(ManyViews, ManyViews.cancel)),
+        ("POST", r"/jobs/cancel", _of(ManyViews, ManyViews.carry_out_cancel)),
+        ("GET", r"/changes", _of(ManyViews, ManyViews.changes)),
         ("GET", rf"/jobs/({ID})", _of(JobViews, JobViews.one, int)),
         ("GET", rf"/jobs/({ID})/graph", _of(GroupViews, GroupViews.graph, int)),
         ("POST", rf"/jobs/({ID})/retry", _of(JobViews, JobViews.retry, int)),

@@ -183,6 +183,7 @@ _ENDS: Final = {"bash": _BASH_END}
 _MENDED: Final = {
     "zsh": [
         ('"(*):of a job:', '"*:of a job:'),  # the second and the third, too
+        ('"(*)::of a job:', '"*:of a job:'),  # the same where there may be none
         (":CLASS[::METHOD]:", r":CLASS[\:\:METHOD]:"),  # a colon ends the name of the value
     ]
 }

@@ -228,7 +228,7 @@ def _add_names(command: Options) -> None:
     _add_times_and_ends(command)
 
 
-def _add_times_and_ends(command: argparse.ArgumentParser) -> None:
+def _add_times_and_ends(command: Options) -> None:
     command.add_argument(
         "--since",
         type=values.since,
@@ -249,14 +249,14 @@ def _add_times_and_ends(command: argparse.ArgumentParser) -> None:
         metavar="OUTCOME",
         help=f"jobs whose latest attempt ended so: {', '.join(words)}",
     )
+
+
+def _add_page_of_list(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sort",
         choices=["id", "ended"],
         help="by the latest submit, or end, first; ended without --status: all that have ended",
     )
-
-
-def _add_page_of_list(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--limit",
         type=values.page_size,

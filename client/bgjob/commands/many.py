@@ -21,9 +21,10 @@ CANCELLED: Final = (Status.PENDING, Status.RUNNING, SCHEDULED, RETRYING, SNOOZED
 """Of jobs of which statuses it can be asked."""
 
 _MOST_CLASSES: Final = 5
-_BY_INDEX: Final = ("status", "target", "error", "bulk", "schedule", "group", "key", "again_of")
+_BY_INDEX: Final = ("status", "target", "error", "bulk", "schedule", "group", "key", "label", "again_of")
 _FILTERS: Final = (
     *("status", "queue", "since", "schedule", "group", "key", "again_of", "bulk", "host", "error"),
+    *("label", "until", "longer_than", "outcome"),
     "target",
 )
 _ONLY_MATCHING: Final = ("yes", "dry_run", "spread", "at_most_once")
