@@ -23,6 +23,7 @@ from bgjobd.store.alert_items import (
     AlertsMuted,
     AlertsTested,
     AlertsTold,
+    AlertTrimming,
     Teller,
 )
 from bgjobd.store.batch import Batch, Overlay
@@ -78,9 +79,11 @@ MUTE: Final = """
     INSERT INTO alert_mutes (rule, until, uid) VALUES (:rule, :until, :uid)
     ON CONFLICT (rule) DO UPDATE SET until = excluded.until, uid = excluded.uid
 """
+OLDEST: Final = "SELECT min(cleared_at) FROM alerts"
 FORGET: Final = """
-    DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE cleared_at < :before ORDER BY id LIMIT 100)
+    DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE cleared_at < :before ORDER BY id LIMIT :most)
 """
+_AT_ONCE: Final = 1000
 
 
 def carry_out(execute: Execute, executemany: ExecuteMany, item: AlertItem, batch: Batch) -> Any:
@@ -98,6 +101,12 @@ def carry_out(execute: Execute, executemany: ExecuteMany, item: AlertItem, batch
         case AlertsMuted(rule, until, uid):
             execute(MUTE, {"rule": rule, "until": to_text(held(until)), "uid": uid})
             return None
+
+
+def trim(execute: Execute, item: AlertTrimming) -> tuple[int, bool]:
+    """Forget what is over for long; how many, and whether there are more."""
+    forgotten = execute(FORGET, {"before": to_text(held(item.before)), "most": _AT_ONCE}).rowcount
+    return forgotten, forgotten == _AT_ONCE
 
 
 def is_owed(execute: Execute, item: AlertsLooked, now: float) -> tuple[bool, float | None]:
@@ -126,8 +135,6 @@ def _look(execute: Execute, executemany: ExecuteMany, item: AlertsLooked, batch:
             by_target.setdefault(name, []).append(alert)
     pairs = [(item.tellers[name], those) for name, those in by_target.items() if name != JOURNAL]
     _submit(execute, pairs, item, batch, is_full=plan.is_full)
-    if item.before is not None:
-        execute(FORGET, {"before": to_text(held(item.before))})
     untold = tuple(name for name in by_target if name != JOURNAL and item.tellers[name].job is None)
     return AlertsTold(tuple(told), untold, plan.is_full, plan.next_at)
 

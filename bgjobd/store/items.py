@@ -20,7 +20,7 @@ from bgjobd.core.facts import (
 from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
+from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested, AlertTrimming
 
 
 @dataclass(frozen=True, slots=True)
@@ -624,6 +624,7 @@ Item = (
     | RateTrimming
     | ErrorTrimming
     | UsageTrimming
+    | AlertTrimming
     | HostTrimming
     | RetentionTaken
     | RetentionDone

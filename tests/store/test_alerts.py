@@ -21,6 +21,7 @@ from bgjobd.store.alert_items import (
     AlertsMuted,
     AlertsTested,
     AlertsTold,
+    AlertTrimming,
     Teller,
 )
 from bgjobd.store.items import Look
@@ -178,13 +179,17 @@ def test_a_test_is_told_by_each_target_and_leaves_no_alert(store: Store) -> None
     assert rows(store) == []
 
 
-def test_alerts_are_forgotten_once_they_were_over_for_long(store: Store) -> None:
+def test_alerts_are_forgotten_once_they_were_over_for_long(store: Store, reader: Reader) -> None:
     look(store, "mail")
     store.now += 1
     look(store)
     store.now += HOUR
-    look(store, "other", before=NOW + 2)
+    look(store, "other")
+    assert reader.old.oldest_alert() == NOW + 1
+    assert store.answer(AlertTrimming(NOW + 1)) == (0, False)
+    assert store.answer(AlertTrimming(NOW + 2)) == (1, False)
     assert [row["subject"] for row in rows(store)] == ["other"]
+    assert reader.old.oldest_alert() is None
 
 
 def test_since_when_a_rule_waits_outlives_restarts_and_is_forgotten_with_it(
