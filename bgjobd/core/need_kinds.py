@@ -79,7 +79,7 @@ COUNTED_FOR: Final = 3600.0
 
 class Need(NamedTuple):
     """What waits for somebody since an instant: of each kind one for each `subject`; `hint` is what to do, `jobs` how
-    many it is about, where it is about some.
+    many it is about, where it is about some. What has a higher `grade` is news, though the same was told with a lower.
     """
 
     kind: Kind
@@ -88,6 +88,7 @@ class Need(NamedTuple):
     sentence: str
     hint: str | None = None
     jobs: int = 1
+    grade: int = 0
 
 
 @dataclass(frozen=True, slots=True)

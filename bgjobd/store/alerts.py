@@ -52,9 +52,9 @@ _NAMES: Final = (
 COLUMNS: Final = ", ".join(_NAMES)
 UNTOLD: Final = f"SELECT {COLUMNS} FROM alerts INDEXED BY alerts_untold WHERE told_count < 2 ORDER BY id"
 LATELY: Final = """
-    SELECT rule, subject, told_at FROM alerts INDEXED BY alerts_told WHERE told_at >= :since
+    SELECT rule, subject, facts, told_at FROM alerts INDEXED BY alerts_told WHERE told_at >= :since
     UNION ALL
-    SELECT rule, subject, end_told_at FROM alerts INDEXED BY alerts_end_told WHERE end_told_at >= :since
+    SELECT rule, subject, facts, end_told_at FROM alerts INDEXED BY alerts_end_told WHERE end_told_at >= :since
 """
 MUTES: Final = "SELECT rule, until FROM alert_mutes WHERE until > :now"
 RAISE: Final = """
@@ -63,7 +63,8 @@ RAISE: Final = """
     ON CONFLICT (rule, subject) WHERE cleared_at IS NULL DO NOTHING
 """
 CHANGE: Final = """
-    UPDATE alerts SET last_at = :now, count = :count, message = :message WHERE id = :id AND cleared_at IS NULL
+    UPDATE alerts SET last_at = :now, count = :count, message = :message, facts = :facts
+    WHERE id = :id AND cleared_at IS NULL
 """
 CLEAR: Final = """
     UPDATE alerts SET cleared_at = :now, told_count = :told_count WHERE id = :id AND cleared_at IS NULL
@@ -144,24 +145,32 @@ def _changes(item: AlertsLooked, stored: Sequence[Alert]) -> Changes:
 
 
 def _store(executemany: ExecuteMany, changes: Changes, host: str, now: str) -> None:
-    executemany(RAISE, [{"rule": one.rule, "now": now} | _row_of(one.need, host) for one in changes.new])
-    executemany(
-        CHANGE, [{"id": alert.id, "now": now} | _row_of(need, host) for alert, need in changes.changed]
-    )
     over = [(alert, alerts.told_count_at_end(alert)) for alert in changes.over]
     over += [(alert, DONE) for alert in changes.dropped]
     executemany(CLEAR, [{"id": alert.id, "now": now, "told_count": count} for alert, count in over])
+    executemany(RAISE, [{"rule": one.rule, "now": now} | _row_of(one.need, host) for one in changes.new])
+    executemany(
+        CHANGE,
+        [{"id": alert.id, "now": now} | _row_of(need, alert.host or host) for alert, need in changes.changed],
+    )
 
 
 def _row_of(need: Need, host: str) -> dict[str, Any]:
-    facts = {"kind": need.kind, "hint": need.hint, "since": to_text(held(need.since)), "host": host}
+    facts: JsonObject = {
+        "kind": need.kind,
+        "hint": need.hint,
+        "since": to_text(held(need.since)),
+        "host": host,
+    }
+    facts |= {"grade": need.grade} if need.grade else {}
     return {"subject": need.subject, "message": need.sentence, "count": need.jobs, "facts": to_json(facts)}
 
 
 def _plan(execute: Execute, stored: Sequence[Alert], item: AlertsLooked, now: float) -> Plan:
     since = to_text(held(now - max(HOUR, item.settings.quiet)))
     told = [
-        (rule, subject, from_text(at)) for rule, subject, at in execute(LATELY, {"since": since}).fetchall()
+        (rule, alerts.told_subject(subject, _grade_in(facts)), from_text(at))
+        for rule, subject, facts, at in execute(LATELY, {"since": since}).fetchall()
     ]
     telling = {name for name, targets in item.rules.items() if targets}
     return alerts.plan(stored, told, mutes(execute, now), telling, item.settings, now)
@@ -232,7 +241,13 @@ def alert_of(row: Mapping[str, Any]) -> Alert:
         told_count=row["told_count"],
         acknowledged_at=instant(row["acknowledged_at"]),
         host=facts["host"],
+        grade=facts.get("grade", 0),
     )
+
+
+def _grade_in(facts: str) -> int:
+    grade: int = json.loads(facts).get("grade", 0)
+    return grade
 
 
 PAGE: Final = f"SELECT {COLUMNS} FROM alerts WHERE id < :before ORDER BY id DESC LIMIT :limit"

@@ -28,6 +28,7 @@ from bgjobd.core.alerts import (
     plan,
     raised,
     told_count_at_end,
+    told_subject,
 )
 from bgjobd.core.need_kinds import (
     DAY,
@@ -106,6 +107,33 @@ def test_a_class_that_is_held_for_the_code_of_one_host_is_not_for_another_to_let
     held = replace(OPEN, rule="quarantined", kind="quarantined", subject="a.B", host="web1")
     assert not any(compare([], [held], ["quarantined"], others=["web1"]))
     assert compare([], [held], ["quarantined"]).over == (held,)
+
+
+HELD = NEED._replace(grade=1)
+
+
+def test_what_has_come_to_a_higher_grade_is_a_new_one_and_of_the_lower_nobody_hears() -> None:
+    changes = compare([Raised("paused", HELD)], [TOLD], ["paused"])
+    assert (changes.new, changes.changed, changes.over, changes.dropped) == (
+        (Raised("paused", HELD),),
+        (),
+        (),
+        (TOLD,),
+    )
+    assert not any(compare([Raised("paused", HELD)], [replace(TOLD, grade=1)], ["paused"]))
+
+
+def test_what_has_come_down_to_a_lower_grade_stays_open_and_is_news_if_it_comes_up_again() -> None:
+    high = replace(TOLD, grade=1, rule="paused", host="web1")
+    assert compare([Raised("paused", NEED)], [high], ["paused"]).changed == ((high, NEED),)
+    assert not any(compare([Raised("paused", NEED)], [high], ["paused"], others=["web1"]))
+
+
+def test_a_higher_grade_does_not_wait_for_what_was_told_of_a_lower() -> None:
+    again = replace(OPEN, id=2, raised_at=NOW + 100, grade=1)
+    lower, same = ("paused", "mail", NOW), ("paused", told_subject("mail", 1), NOW)
+    assert planned(again, at=NOW + 200, told=(lower,)).tell == (again,)
+    assert planned(again, at=NOW + 200, told=(lower, same)) == Plan((), False, NOW + HOUR)
 
 
 # When it is told
