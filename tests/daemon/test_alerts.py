@@ -105,6 +105,10 @@ def test_a_burst_is_told_once_and_the_notice_is_a_job_that_nobody_can_submit(tmp
         eventually(lambda: [one["status"] for one in tellers(client)] == [Status.COMPLETED])
         (notice,) = notices(running)
         (alert,) = client.alerts(is_open=True).items
+        (job,) = tellers(client)
+        told = client.get(job["id"]).snapshot
+        assert str(script) not in json.dumps([told, client.logs(id=job["id"]).items])
+        assert told["parameters"]["notice"]["id"] == alert["id"]
     assert (notice["id"], notice["kind"], notice["cleared"]) == (alert["id"], "new_error", False)
     assert (alert["told_count"], alert["kind"], alert["subject"]) == (1, "new_error", "1")
 
