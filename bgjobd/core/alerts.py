@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -37,6 +37,9 @@ OF_HOST: Final = frozenset(
     }
 )
 """What a host sees of itself, its code, its configuration, or its own attempts."""
+
+_OF_CODE: Final = frozenset({Kind.UNAVAILABLE, Kind.QUARANTINED, Kind.REFUSED})
+"""What nobody sees without the application's code."""
 
 _MOMENT: Final = 0.1
 """Seconds that an instant is looked at later than it comes, so that it has come."""
@@ -154,8 +157,9 @@ def loads(
 
 def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
     """What the rules find; of one error one of them alone: a new one goes before one that fails jobs, and who asks for
-    a class before who asks for all.
+    a class before who asks for all. That there is no code while it is being loaded is no news.
     """
+    seen = replace(seen, has_code=seen.has_code or seen.is_loading)
     errors: set[str] = set()
     answer = []
     for watch in sorted(watches, key=_breadth):
@@ -177,7 +181,7 @@ _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 def partly_seen(seen: Seen, now: float) -> dict[str, float]:
     """The kinds of which there is more than was looked at, each with an instant: what was raised before that, and is
-    not found, is over all the same.
+    not found, is over all the same. What depends on code will show once that is loaded.
     """
     lists = {
         Kind.NEW_ERROR: seen.errors,
@@ -188,7 +192,9 @@ def partly_seen(seen: Seen, now: float) -> dict[str, float]:
     found = {kind for kind, those in lists.items() if len(those) > MOST}
     found |= {Kind.REVIEW} if any(one.is_more for one in seen.review) else set()
     found |= {Kind.REFUSED} if len(seen.refused) > TOLD_ONE_BY_ONE else set()
-    return dict.fromkeys(map(str, found), now - DAY)
+    unseen = _OF_CODE if not seen.has_code else frozenset()
+    unseen |= {Kind.NO_CODE} if seen.is_loading else set()
+    return dict.fromkeys(map(str, found), now - DAY) | dict.fromkeys(map(str, unseen), -math.inf)
 
 
 def compare(

@@ -231,6 +231,7 @@ class FailedInRow:
 class Seen:
     """What a daemon knows. `known_since` is when that was first seen which tells no time of its own, by kind, subject.
 
+    `is_loading`: no code is there for it is being imported, which has not failed.
     `held_back` are classes that get no start for their working directories, `refused` schedules that make no jobs,
     `disks` file systems that are nearly full, by their path, each with why. `ended_early`: when it was found that the
     daemon before this one had ended without a word; `fork_server_ends` when fork servers ended by themselves.
@@ -241,6 +242,7 @@ class Seen:
     host: str
     storage_trouble: str | None = None
     has_code: bool = True
+    is_loading: bool = False
     ended_early: float | None = None
     fork_server_ends: tuple[float, ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)

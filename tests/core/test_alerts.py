@@ -136,6 +136,23 @@ def test_a_higher_grade_does_not_wait_for_what_was_told_of_a_lower() -> None:
     assert planned(again, at=NOW + 200, told=(lower, same)) == Plan((), False, NOW + HOUR)
 
 
+def test_that_there_is_no_code_is_neither_raised_nor_over_while_it_is_loaded_for_the_first_time() -> None:
+    watches = [Watch("no_code", USUAL[Kind.NO_CODE])]
+    failed = Seen("web1", has_code=False)
+    loading = replace(failed, is_loading=True)
+    (found,) = raised(watches, failed, NOW)
+    assert raised(watches, loading, NOW) == []
+    told = replace(TOLD, rule="no_code", kind="no_code", subject=found.need.subject, raised_at=NOW - 10 * DAY)
+    assert not any(compare([], [told], ["no_code"], partly=partly_seen(loading, NOW)))
+    assert compare([], [told], ["no_code"], partly=partly_seen(Seen("web1"), NOW)).over == (told,)
+
+
+def test_without_code_nothing_that_depends_on_it_is_over() -> None:
+    told = replace(TOLD, rule="unavailable", kind="unavailable", subject="a.B", raised_at=NOW - 10 * DAY)
+    for seen, is_over in ((Seen("web1", has_code=False), False), (Seen("web1"), True)):
+        assert bool(compare([], [told], ["unavailable"], partly=partly_seen(seen, NOW)).over) is is_over
+
+
 # When it is told
 
 
