@@ -143,7 +143,7 @@ class Deliveries:
             line.attempt,
             line.context,
             line.is_passing,
-            trace_id=self._trace_of(line),
+            trace_id=None if line.trace is None else self._trace_of(line),
         )
 
 
