@@ -39,7 +39,7 @@ def parser() -> Parser:
     from bgjobd.commands import arguments
 
     return arguments.parser(
-        (serve, check, schedules, status, prune, backup, migrate, debug, web), (demo, units)
+        (serve, check, schedules, status, prune, backup, migrate, debug, otel, web), (demo, units)
     )
 
 
@@ -165,6 +165,13 @@ def debug(given: argparse.Namespace) -> int:
     from bgjobd.commands.debug import debug
 
     return _with_settings(debug, given)
+
+
+def otel(given: argparse.Namespace) -> int:
+    """Send each attempt that has ended, as a span, to the collector that $OTEL_EXPORTER_OTLP_ENDPOINT names."""
+    from bgjobd.commands.otel import otel
+
+    return _with_settings(otel, given)
 
 
 def web(given: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from bgjobd.config.policy import Policy
 from bgjobd.core.gate import NO_RULES
 from bgjobd.core.masking import masked, masked_names, masked_text
 from bgjobd.core.rates import Bucket
+from bgjobd.daemon.traces import Traces
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import LogLine
 from bgjobd.store.pages import Page
@@ -62,13 +63,14 @@ async def job_reply(
     known = daemon.recent.job(job_id) if before is None and limit is None else None
     now, policy = daemon.clock.now(), daemon.current_catalogue.policy
     if known is not None and known.columns["status"] != Status.RUNNING:
-        return _encoded(known, policy(known.columns["class_name"]))
+        return _encoded(known, policy(known.columns["class_name"]), daemon.traces)
 
     def read(reader: Reader) -> Encoded | None:
         job = known or reader.job(job_id, before, limit)
         if job is None:
             return None
-        return _encoded(job, policy(job.columns["class_name"]), reader.try_expected(job, now))
+        expected = reader.try_expected(job, now)
+        return _encoded(job, policy(job.columns["class_name"]), daemon.traces, expected)
 
     async with caller.turn:
         reply = await daemon.readers.read(read)
@@ -77,7 +79,7 @@ async def job_reply(
     return reply
 
 
-def _encoded(job: StoredJob, policy: Policy, expected: JsonObject | None = None) -> Encoded:
+def _encoded(job: StoredJob, policy: Policy, traces: Traces, expected: JsonObject | None = None) -> Encoded:
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.
     masked_by_now = masked_names(job.columns["parameters"], policy.sensitive)
     shown = sorted({*job.columns["sensitive"], *masked_by_now})
@@ -87,7 +89,7 @@ def _encoded(job: StoredJob, policy: Policy, expected: JsonObject | None = None)
         "result": job.columns["result"] or "null",
     }
     fields = ",".join(_fields(columns, texts))
-    attempts = ",".join(map(to_json, job.attempts))
+    attempts = ",".join(map(to_json, traces.told(job.columns, job.attempts)))
     return Encoded(f'{{"job":{{{fields},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
 
 

@@ -176,6 +176,18 @@ def _of_debug(command: Parser) -> None:
     add_options(command)
 
 
+def _of_otel(command: Parser) -> None:
+    command.add_argument(
+        "--cursor",
+        type=_path,
+        metavar="FILE",
+        help="how far it has come; else otel-cursor in the daemon's state_dir",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="end when what the log has by now is sent, and wait for nothing"
+    )
+
+
 def _of_demo(command: Parser) -> None:
     command.add_argument(
         "--once", action="store_true", help="end when the jobs have ended, and print a table"
@@ -204,6 +216,7 @@ _OPTIONS: Final[dict[str, Callable[[Parser], None]]] = {
     "backup": _of_backup,
     "migrate": _of_migrate,
     "debug": _of_debug,
+    "otel": _of_otel,
     "web": lambda _: None,
     "demo": _of_demo,
     "units": _of_units,

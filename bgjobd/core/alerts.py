@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -37,6 +37,9 @@ OF_HOST: Final = frozenset(
     }
 )
 """What a host sees of itself, its code, its configuration, or its own attempts."""
+
+_OF_CODE: Final = frozenset({Kind.UNAVAILABLE, Kind.QUARANTINED, Kind.REFUSED})
+"""What nobody sees without the application's code."""
 
 _MOMENT: Final = 0.1
 """Seconds that an instant is looked at later than it comes, so that it has come."""
@@ -90,6 +93,12 @@ class Alert:
     told_count: int = 0
     acknowledged_at: float | None = None
     host: str | None = None
+    grade: int = 0
+
+    @property
+    def told_as(self) -> tuple[str, str]:
+        """What `quiet` is for."""
+        return self.rule, told_subject(self.subject, self.grade)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -101,6 +110,11 @@ class Alert:
         return self.cleared_at is None
 
 
+def told_subject(subject: str, grade: int) -> str:
+    """A subject, as what was told of it is looked up: a higher grade does not wait for what was told of a lower."""
+    return f"{subject}\n{grade}" if grade else subject
+
+
 class Load(NamedTuple):
     """When a rule that waits for a success was first loaded, and by which host."""
 
@@ -109,8 +123,8 @@ class Load(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What is to be stored: new ones, those that are about more jobs by now, those that are over, and those of rules
-    that are no more, of which nobody hears.
+    """What is to be stored: new ones, those that are about more jobs by now, or have come down to a lower grade, those
+    that are over, and those of which nobody hears: of rules that are no more, and what is raised anew for its grade.
     """
 
     new: tuple[Raised, ...]
@@ -143,8 +157,9 @@ def loads(
 
 def raised(watches: Iterable[Watch], seen: Seen, now: float) -> list[Raised]:
     """What the rules find; of one error one of them alone: a new one goes before one that fails jobs, and who asks for
-    a class before who asks for all.
+    a class before who asks for all. That there is no code while it is being loaded is no news.
     """
+    seen = replace(seen, has_code=seen.has_code or seen.is_loading)
     errors: set[str] = set()
     answer = []
     for watch in sorted(watches, key=_breadth):
@@ -166,7 +181,7 @@ _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 def partly_seen(seen: Seen, now: float) -> dict[str, float]:
     """The kinds of which there is more than was looked at, each with an instant: what was raised before that, and is
-    not found, is over all the same.
+    not found, is over all the same. What depends on code will show once that is loaded.
     """
     lists = {
         Kind.NEW_ERROR: seen.errors,
@@ -178,7 +193,9 @@ def partly_seen(seen: Seen, now: float) -> dict[str, float]:
     found = {kind for kind, those in lists.items() if len(those) > MOST}
     found |= {Kind.REVIEW} if any(one.is_more for one in seen.review) else set()
     found |= {Kind.REFUSED} if len(seen.refused) > TOLD_ONE_BY_ONE else set()
-    return dict.fromkeys(map(str, found), now - DAY)
+    unseen = _OF_CODE if not seen.has_code else frozenset()
+    unseen |= {Kind.NO_CODE} if seen.is_loading else set()
+    return dict.fromkeys(map(str, found), now - DAY) | dict.fromkeys(map(str, unseen), -math.inf)
 
 
 def compare(
@@ -193,7 +210,9 @@ def compare(
     partly_seen(), what was raised since is not over, for it may be there, and no more than so many are open.
     """
     wanted = {(one.rule, one.need.subject): one.need for one in those}
-    still_open = {alert.key: alert for alert in stored if alert.is_open}
+    all_open = {alert.key: alert for alert in stored if alert.is_open}
+    outgrown = {key for key, alert in all_open.items() if key in wanted and wanted[key].grade > alert.grade}
+    still_open = {key: alert for key, alert in all_open.items() if key not in outgrown}
     over = [
         alert for key, alert in still_open.items() if key not in wanted and not _is_of(alert, rules, others)
     ]
@@ -202,15 +221,20 @@ def compare(
         tuple(
             (alert, wanted[key])
             for key, alert in still_open.items()
-            if key in wanted and alert.count != wanted[key].jobs
+            if key in wanted and _has_changed(alert, wanted[key], rules, others)
         ),
         tuple(
             alert
             for alert in over
             if alert.rule in rules and alert.raised_at < partly.get(alert.kind, math.inf)
         ),
-        tuple(alert for alert in over if alert.rule not in rules),
+        tuple(alert for alert in over if alert.rule not in rules) + tuple(all_open[key] for key in outgrown),
     )
+
+
+def _has_changed(alert: Alert, need: Need, rules: Collection[str], others: Collection[str]) -> bool:
+    has_come_down = need.grade < alert.grade and not _is_of(alert, rules, others)
+    return alert.count != need.jobs or has_come_down
 
 
 def _new(
@@ -239,8 +263,8 @@ def plan(
     settings: Settings,
     now: float,
 ) -> Plan:
-    """Whom to tell of what now. `told` are rule, subject and instant of what was told lately, `mutes` until when rules
-    say nothing, `telling` the rules that tell at all.
+    """Whom to tell of what now. `told` are rule, told_subject() and instant of what was told lately, `mutes` until
+    when rules say nothing, `telling` the rules that tell at all.
 
     What began within `gather` of each other is told together; a clock that was set back makes nothing wait.
     """
@@ -249,7 +273,7 @@ def plan(
         last[rule, subject] = max(at, last.get((rule, subject), -math.inf))
     waiting = [alert for alert in stored if alert.rule in telling and _is_to_be_told(alert)]
     free_at = {
-        alert.id: _free_at(alert, last.get(alert.key), mutes, settings.quiet, now) for alert in waiting
+        alert.id: _free_at(alert, last.get(alert.told_as), mutes, settings.quiet, now) for alert in waiting
     }
     free = [alert for alert in waiting if free_at[alert.id] <= now]
     later = [at for at in free_at.values() if at > now]

@@ -81,7 +81,7 @@ COUNTED_FOR: Final = 3600.0
 
 class Need(NamedTuple):
     """What waits for somebody since an instant: of each kind one for each `subject`; `hint` is what to do, `jobs` how
-    many it is about, where it is about some.
+    many it is about, where it is about some. What has a higher `grade` is news, though the same was told with a lower.
     """
 
     kind: Kind
@@ -90,6 +90,7 @@ class Need(NamedTuple):
     sentence: str
     hint: str | None = None
     jobs: int = 1
+    grade: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,7 @@ class FailedInRow:
 class Seen:
     """What a daemon knows. `known_since` is when that was first seen which tells no time of its own, by kind, subject.
 
+    `is_loading`: no code is there for it is being imported, which has not failed.
     `held_back` are classes that get no start for their working directories, `refused` schedules that make no jobs,
     `disks` file systems that are nearly full, by their path, each with why. `ended_early`: when it was found that the
     daemon before this one had ended without a word; `fork_server_ends` when fork servers ended by themselves.
@@ -257,6 +259,7 @@ class Seen:
     host: str
     storage_trouble: str | None = None
     has_code: bool = True
+    is_loading: bool = False
     ended_early: float | None = None
     fork_server_ends: tuple[float, ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ a `Rule`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -34,6 +35,9 @@ _IN: Final = 600.0
 
 _AFTER_END: Final = 3600.0
 
+_LONGEST_SUBJECT: Final = 500
+"""Bytes; a path may have 4,096, and an index of PostgreSQL holds 2,700."""
+
 TOLD_ONE_BY_ONE: Final = 5
 """Schedules that are refused: there may be many, for one reason."""
 
@@ -46,6 +50,7 @@ class _Found(NamedTuple):
     hint: str | None = None
     since: float | None = None
     jobs: int = 1
+    grade: int = 0
 
 
 def needs(
@@ -68,8 +73,17 @@ def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:
     """What a rule finds."""
     kind = rule.kind
     for one in _FINDERS[kind](seen, rule, now):
-        since = seen.known_since.get((kind, one.subject), now) if one.since is None else one.since
-        yield Need(kind, one.subject, since, one.sentence, one.hint, one.jobs)
+        subject = _bounded(one.subject)
+        since = seen.known_since.get((kind, subject), now) if one.since is None else one.since
+        yield Need(kind, subject, since, one.sentence, one.hint, one.jobs, one.grade)
+
+
+def _bounded(subject: str) -> str:
+    """What an index can hold, and still one for each."""
+    text = subject.encode("utf-8", "replace")
+    if len(text) <= _LONGEST_SUBJECT:
+        return subject
+    return f"{text[: _LONGEST_SUBJECT - 20].decode('utf-8', 'ignore')}…{sha256(text).hexdigest()[:16]}"
 
 
 def awaits_since(seen: Seen, rule: Rule, now: float) -> float:
@@ -134,7 +148,11 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             why = f"{', ' if one.is_asked else ': '}{short(one.message)}"
             sentence = f"{one.class_name} is held{why}{_next_trial(one, now)}"
             yield _Found(
-                one.class_name, sentence, f"`bgjob class resume {one.class_name}` lets it go on", one.since
+                one.class_name,
+                sentence,
+                f"`bgjob class resume {one.class_name}` lets it go on",
+                one.since,
+                grade=0 if one.is_asked else 1,
             )
     for crashed in seen.crashed:
         if rule.is_of(crashed.class_name) and crashed.class_name not in held:

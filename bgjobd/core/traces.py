@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import NamedTuple
+
+
+class Belonging(NamedTuple):
+    """To which trace an attempt belongs: the span that its job was submitted in, and how many seconds after that it got
+    its slot; 0 for what is of no attempt.
+    """
+
+    submitted_in: str
+    age: float
 
 
 def span_of(token: str) -> str:
@@ -15,16 +25,23 @@ def trace_of_its_own(database_id: str, job_id: int) -> str:
     return sha256(f"trace {database_id} {job_id}".encode()).hexdigest()[:32]
 
 
+def trace_of(place: Belonging, near: float, database_id: str, job_id: int) -> str:
+    """The trace of an attempt: that of the submit, beyond `near` seconds after it one of its own; 32 hex digits."""
+    if place.age > near:
+        return trace_of_its_own(database_id, job_id)
+    return place.submitted_in.split("-")[1]
+
+
+def traceparent(place: Belonging, span: str, near: float, database_id: str, job_id: int) -> str:
+    """What an attempt hands on as the `span` that it runs in."""
+    flags = place.submitted_in.rpartition("-")[2]
+    return f"00-{trace_of(place, near, database_id, job_id)}-{span}-{flags}"
+
+
 def try_traceparent(
     submitted_in: str | None, token: str, age: float, near: float, database_id: str, job_id: int
 ) -> str | None:
-    """What an attempt hands on as the span that it runs in, `age` seconds after its job was submitted in another one.
-
-    It is of the same trace, beyond `near` seconds of one of its own. None where the job belongs to none.
-    """
+    """The same, `age` seconds after its job was submitted in another span. None where the job belongs to none."""
     if submitted_in is None:
         return None
-    _, trace, _, flags = submitted_in.split("-")
-    if age > near:
-        trace = trace_of_its_own(database_id, job_id)
-    return f"00-{trace}-{span_of(token)}-{flags}"
+    return traceparent(Belonging(submitted_in, age), span_of(token), near, database_id, job_id)

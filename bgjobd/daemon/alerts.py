@@ -163,7 +163,7 @@ class Alerts:
     def _item(
         self, config: Config, found: Sequence[Raised], seen: Seen, partly: dict[str, float], now: float
     ) -> AlertsLooked:
-        own, kept = config.alerts, config.retention.failed
+        own = config.alerts
         living = {peer.name for peer in seen.peers if peer.lives(now)}
         return AlertsLooked(
             found=tuple(found),
@@ -173,7 +173,6 @@ class Alerts:
             host=config.hosts.name,
             uid=os.geteuid(),
             others=frozenset(living - {config.hosts.name}),
-            before=None if kept is None else now - kept,
             awaiting=frozenset(watch.of_load for watch in own.awaiting),
             partly=partly,
         )

@@ -24,7 +24,8 @@ from bgjobd.supervisor.supervisor import Supervisor
 class Deliveries:
     """Takes what the writer delivers. `tally` is what all jobs add up to since then; None before the first commit.
 
-    `publish` tells those who follow, `say` writes a line about the daemon itself.
+    `publish` tells those who follow, `say` writes a line about the daemon itself, `trace_of` says to which trace one of
+    a job belongs.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Deliveries:
         recent: RecentJobs,
         log: Log,
         say: Callable[[EntryType, str], None],
+        trace_of: Callable[[LogLine], str | None],
     ) -> None:
         self._supervisor = supervisor
         self._due_timer = due_timer
@@ -49,6 +51,7 @@ class Deliveries:
         self._recent = recent
         self._log = log
         self._say = say
+        self._trace_of = trace_of
         self._loop = asyncio.get_running_loop()
         self._put_off: Delivery | None = None
         self.tally: Tally | None = None
@@ -100,7 +103,7 @@ class Deliveries:
 
     def _begin(self, committed: Committed) -> None:
         # Not before: it wakes the log's thread, which takes the interpreter from this one.
-        self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
+        self._log.put([*map(self._lines, committed.bulks), *map(self._line, committed.lines)])
         for group in committed.groups:
             self._say(EntryType.INFO, group_ended(group))
         for queue in committed.resumed:
@@ -127,6 +130,22 @@ class Deliveries:
         if ticket is not None:
             self._supervisor.attempts.on_refused_end(ticket, reason)
 
+    def _lines(self, bulk: StoredBulk) -> SimilarLines:
+        return SimilarLines(self._line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
+
+    def _line(self, line: LogLine) -> Line:
+        return Line(
+            line.at,
+            line.type,
+            line.target,
+            line.message,
+            line.job_id,
+            line.attempt,
+            line.context,
+            line.is_passing,
+            trace_id=None if line.trace is None else self._trace_of(line),
+        )
+
 
 def _answer(ticket: asyncio.Future[Any], answer: Any) -> None:
     if ticket.done():
@@ -135,20 +154,3 @@ def _answer(ticket: asyncio.Future[Any], answer: Any) -> None:
         ticket.set_exception(answer)
     else:
         ticket.set_result(answer)
-
-
-def _lines(bulk: StoredBulk) -> SimilarLines:
-    return SimilarLines(_line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
-
-
-def _line(line: LogLine) -> Line:
-    return Line(
-        line.at,
-        line.type,
-        line.target,
-        line.message,
-        line.job_id,
-        line.attempt,
-        line.context,
-        line.is_passing,
-    )

@@ -97,6 +97,11 @@ class Inspection:
         return self._supervisor.fork_servers.current is not None
 
     @property
+    def is_loading(self) -> bool:
+        """Whether a fork server is on its way, and none has failed to come up."""
+        return self._supervisor.fork_servers.is_coming
+
+    @property
     def storage_trouble(self) -> str | None:
         """What keeps the database or the ends of attempts from being written, lets the former grow, or keeps schedules
         from being dealt with; else None.

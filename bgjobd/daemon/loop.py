@@ -46,6 +46,7 @@ from bgjobd.daemon.schedule_requests import ScheduleRequests
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
+from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.background import Background
 from bgjobd.host.clock import Clock
@@ -134,6 +135,7 @@ class Daemon:
         self._outbox = Outbox(self._hand_over)
         self._relay = Relay(log.pass_on)
         self.supervisor = self._make_supervisor(config, life)
+        self.traces = Traces(lambda: self.config.traces.near, lambda: self.supervisor.spool.database_id)
         self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
         self.retention = _retention(self)
         self.schedules = _schedules(self)
@@ -583,6 +585,7 @@ def _deliveries(daemon: Daemon) -> Deliveries:
         recent=daemon.recent,
         log=daemon._log,
         say=daemon.say,
+        trace_of=daemon.traces.try_trace,
     )
 
 

@@ -156,6 +156,7 @@ class Needs:
             host=self._host,
             storage_trouble=self._inspection.storage_trouble,
             has_code=self._inspection.has_code,
+            is_loading=self._inspection.is_loading,
             ended_early=self.ended_early,
             fork_server_ends=tuple(self._fork_server_ends),
             unavailable=missing,

@@ -15,6 +15,7 @@ from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
 from bgjobd.core.fingerprint import KEPT_FOR
+from bgjobd.store.alert_items import AlertTrimming
 from bgjobd.store.committed import (
     Deleted,
     Trimmed,
@@ -268,6 +269,7 @@ class Retention:
             keys += await self._trim_errors(now - KEPT_FOR)
             keys += await self._trim_usage(kept, now)
             if kept.failed is not None:
+                keys += await self._trim_alerts(now - kept.failed)
                 keys += await self._trim_hosts(now - kept.failed)
         finally:
             if jobs or entries or occurrences or groups:
@@ -327,6 +329,15 @@ class Retention:
             forgotten: int = await self._record(UsageTrimming(now - kept.failed, frozenset(known)))
         return forgotten
 
+    async def _trim_alerts(self, before: float) -> int:
+        """Forget the alerts that were over before that time; how many."""
+        rows, has_more = 0, True
+        while has_more:
+            async with self._a_portion():
+                forgotten, has_more = await self._record(AlertTrimming(before))
+            rows += forgotten
+        return rows
+
     async def _trim_hosts(self, before: float) -> int:
         """Forget the hosts that are gone since before that time; how many."""
         async with self._a_portion():
@@ -384,7 +395,7 @@ def _first_due(
     kept: sections.Retention, classes: Collection[str] | None, now: float, reader: Reader
 ) -> float | None:
     """When the first job, log entry, group without members, occurrence, passed unique key, full bucket, error, class or
-    host that is gone is old.
+    host that is gone, or alert that is over, is old.
     """
     due = [
         at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
@@ -403,6 +414,8 @@ def _first_due(
     if kept.failed is not None and classes is not None:
         completed_at = reader.old.oldest_usage(classes)
         due += [] if completed_at is None else [completed_at + kept.failed]
+    if kept.failed is not None and (over_at := reader.old.oldest_alert()) is not None:
+        due.append(over_at + kept.failed)
     if kept.failed is not None and (gone_at := reader.old.oldest_gone()) is not None:
         due.append(gone_at + kept.failed)
     return min(due, default=None)

@@ -32,7 +32,7 @@ def tellers(config: Config, catalogue: Catalogue | None) -> tuple[dict[str, Tell
 def _teller(target: AlertTarget, catalogue: Catalogue | None) -> Teller:
     """Raises the refusals of a submit."""
     if target.command is not None:
-        return Teller({"argv": list(target.command)}, _job(NOTICE, "command", _TIMEOUT))
+        return Teller({"argv": list(target.command)}, _job(NOTICE, "command", _TIMEOUT, ("argv",)))
     if target.smtp is not None:
         mail = {"server": target.smtp, "sender": target.sender, "to": list(target.to)}
         return Teller(mail, _job(NOTICE, "smtp", _TIMEOUT))
@@ -43,6 +43,9 @@ def _teller(target: AlertTarget, catalogue: Catalogue | None) -> Teller:
     return Teller({}, _job(class_name, method_name, None))
 
 
-def _job(class_name: str, method_name: str, timeout: float | None) -> Submitted:
-    call = Call(class_name, method_name, "{}", ())
+def _job(
+    class_name: str, method_name: str, timeout: float | None, sensitive: tuple[str, ...] = ()
+) -> Submitted:
+    """What is `sensitive` is the configuration's, and not for all who may read jobs."""
+    call = Call(class_name, method_name, "{}", sensitive)
     return Submitted(id=0, call=call, retry_count=0, policy=_RETRIES, queue=BESIDE, timeout=timeout)

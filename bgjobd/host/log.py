@@ -50,7 +50,8 @@ _DAEMON: Final = "bgjobd"
 class Line:
     """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened.
 
-    `is_passing`: what went wrong there is tried again. `is_grave`: somebody is to be told of it.
+    `is_passing`: what went wrong there is tried again. `is_grave`: somebody is to be told of it. `trace_id` is told in
+    lines of JSON alone.
     """
 
     at: float
@@ -62,6 +63,7 @@ class Line:
     context: str | None = None
     is_passing: bool = False
     is_grave: bool = False
+    trace_id: str | None = None
 
     @property
     def priority(self) -> Priority:
@@ -289,7 +291,13 @@ class _Outlet:
             self._has_failed = False
 
     def _render(self, line: Line, **of_several: Any) -> None:
-        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context, **of_several}
+        facts = {
+            "job": line.job_id,
+            "attempt": line.attempt,
+            "context": line.context,
+            "trace_id": line.trace_id,
+        }
+        facts |= of_several
         self._logger.info(
             line.message,
             at=line.at,
@@ -509,7 +517,7 @@ def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
 
 def _each_as_json(event: EventDict) -> str:
     """A line for each job; what is the same in all is written out once."""
-    begin = _json({name: event[name] for name in ("at", "type", "target")})[:-1]
+    begin = _json({name: event[name] for name in ("at", "type", "target", "trace_id") if name in event})[:-1]
     end = _json({"event": event["event"]})[1:]
     lines = [f'{begin}, "job": {job}, "context": {_json(context)}, {end}' for job, context in _each(event)]
     return "\n".join(map(escaped_json, lines))

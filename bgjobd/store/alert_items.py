@@ -21,9 +21,8 @@ class Teller:
 @dataclass(frozen=True, slots=True)
 class AlertsLooked:
     """What rules have found; `rules` are all that there are, each with the targets that hear of it, and `tellers` how
-    these are told; the journal has none. `others` are hosts that live beside this one. `before` is since when what is
-    over is kept, None for ever. `awaiting` are the rules that wait for a success, each by its `of_load`; `partly` seen
-    kinds are as the `partly_seen` of core tells them.
+    these are told; the journal has none. `others` are hosts that live beside this one. `awaiting` are the rules that
+    wait for a success, each by its `of_load`; `partly` seen kinds are as the `partly_seen` of core tells them.
 
     Answered by AlertsTold.
     """
@@ -35,7 +34,6 @@ class AlertsLooked:
     host: str
     uid: int
     others: frozenset[str] = frozenset()
-    before: float | None = None
     awaiting: frozenset[str] = frozenset()
     partly: Mapping[str, float] = field(default_factory=dict)
 
@@ -65,6 +63,15 @@ class AlertsMuted:
     rule: str
     until: float
     uid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertTrimming:
+    """Forget some of the alerts that were over before that time. Answered by how many that were, and whether there are
+    more.
+    """
+
+    before: float
 
 
 AlertItem = AlertsLooked | AlertsTested | AlertAcknowledged | AlertsMuted

@@ -23,6 +23,7 @@ from bgjobd.store.alert_items import (
     AlertsMuted,
     AlertsTested,
     AlertsTold,
+    AlertTrimming,
     Teller,
 )
 from bgjobd.store.batch import Batch, Overlay
@@ -51,9 +52,9 @@ _NAMES: Final = (
 COLUMNS: Final = ", ".join(_NAMES)
 UNTOLD: Final = f"SELECT {COLUMNS} FROM alerts INDEXED BY alerts_untold WHERE told_count < 2 ORDER BY id"
 LATELY: Final = """
-    SELECT rule, subject, told_at FROM alerts INDEXED BY alerts_told WHERE told_at >= :since
+    SELECT rule, subject, facts, told_at FROM alerts INDEXED BY alerts_told WHERE told_at >= :since
     UNION ALL
-    SELECT rule, subject, end_told_at FROM alerts INDEXED BY alerts_end_told WHERE end_told_at >= :since
+    SELECT rule, subject, facts, end_told_at FROM alerts INDEXED BY alerts_end_told WHERE end_told_at >= :since
 """
 MUTES: Final = "SELECT rule, until FROM alert_mutes WHERE until > :now"
 RAISE: Final = """
@@ -62,7 +63,8 @@ RAISE: Final = """
     ON CONFLICT (rule, subject) WHERE cleared_at IS NULL DO NOTHING
 """
 CHANGE: Final = """
-    UPDATE alerts SET last_at = :now, count = :count, message = :message WHERE id = :id AND cleared_at IS NULL
+    UPDATE alerts SET last_at = :now, count = :count, message = :message, facts = :facts
+    WHERE id = :id AND cleared_at IS NULL
 """
 CLEAR: Final = """
     UPDATE alerts SET cleared_at = :now, told_count = :told_count WHERE id = :id AND cleared_at IS NULL
@@ -78,9 +80,11 @@ MUTE: Final = """
     INSERT INTO alert_mutes (rule, until, uid) VALUES (:rule, :until, :uid)
     ON CONFLICT (rule) DO UPDATE SET until = excluded.until, uid = excluded.uid
 """
+OLDEST: Final = "SELECT min(cleared_at) FROM alerts"
 FORGET: Final = """
-    DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE cleared_at < :before ORDER BY id LIMIT 100)
+    DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE cleared_at < :before ORDER BY id LIMIT :most)
 """
+_AT_ONCE: Final = 1000
 
 
 def carry_out(execute: Execute, executemany: ExecuteMany, item: AlertItem, batch: Batch) -> Any:
@@ -98,6 +102,12 @@ def carry_out(execute: Execute, executemany: ExecuteMany, item: AlertItem, batch
         case AlertsMuted(rule, until, uid):
             execute(MUTE, {"rule": rule, "until": to_text(held(until)), "uid": uid})
             return None
+
+
+def trim(execute: Execute, item: AlertTrimming) -> tuple[int, bool]:
+    """Forget what is over for long; how many, and whether there are more."""
+    forgotten = execute(FORGET, {"before": to_text(held(item.before)), "most": _AT_ONCE}).rowcount
+    return forgotten, forgotten == _AT_ONCE
 
 
 def is_owed(execute: Execute, item: AlertsLooked, now: float) -> tuple[bool, float | None]:
@@ -126,8 +136,6 @@ def _look(execute: Execute, executemany: ExecuteMany, item: AlertsLooked, batch:
             by_target.setdefault(name, []).append(alert)
     pairs = [(item.tellers[name], those) for name, those in by_target.items() if name != JOURNAL]
     _submit(execute, pairs, item, batch, is_full=plan.is_full)
-    if item.before is not None:
-        execute(FORGET, {"before": to_text(held(item.before))})
     untold = tuple(name for name in by_target if name != JOURNAL and item.tellers[name].job is None)
     return AlertsTold(tuple(told), untold, plan.is_full, plan.next_at)
 
@@ -137,24 +145,32 @@ def _changes(item: AlertsLooked, stored: Sequence[Alert]) -> Changes:
 
 
 def _store(executemany: ExecuteMany, changes: Changes, host: str, now: str) -> None:
-    executemany(RAISE, [{"rule": one.rule, "now": now} | _row_of(one.need, host) for one in changes.new])
-    executemany(
-        CHANGE, [{"id": alert.id, "now": now} | _row_of(need, host) for alert, need in changes.changed]
-    )
     over = [(alert, alerts.told_count_at_end(alert)) for alert in changes.over]
     over += [(alert, DONE) for alert in changes.dropped]
     executemany(CLEAR, [{"id": alert.id, "now": now, "told_count": count} for alert, count in over])
+    executemany(RAISE, [{"rule": one.rule, "now": now} | _row_of(one.need, host) for one in changes.new])
+    executemany(
+        CHANGE,
+        [{"id": alert.id, "now": now} | _row_of(need, alert.host or host) for alert, need in changes.changed],
+    )
 
 
 def _row_of(need: Need, host: str) -> dict[str, Any]:
-    facts = {"kind": need.kind, "hint": need.hint, "since": to_text(held(need.since)), "host": host}
+    facts: JsonObject = {
+        "kind": need.kind,
+        "hint": need.hint,
+        "since": to_text(held(need.since)),
+        "host": host,
+    }
+    facts |= {"grade": need.grade} if need.grade else {}
     return {"subject": need.subject, "message": need.sentence, "count": need.jobs, "facts": to_json(facts)}
 
 
 def _plan(execute: Execute, stored: Sequence[Alert], item: AlertsLooked, now: float) -> Plan:
     since = to_text(held(now - max(HOUR, item.settings.quiet)))
     told = [
-        (rule, subject, from_text(at)) for rule, subject, at in execute(LATELY, {"since": since}).fetchall()
+        (rule, alerts.told_subject(subject, _grade_in(facts)), from_text(at))
+        for rule, subject, facts, at in execute(LATELY, {"since": since}).fetchall()
     ]
     telling = {name for name, targets in item.rules.items() if targets}
     return alerts.plan(stored, told, mutes(execute, now), telling, item.settings, now)
@@ -225,7 +241,13 @@ def alert_of(row: Mapping[str, Any]) -> Alert:
         told_count=row["told_count"],
         acknowledged_at=instant(row["acknowledged_at"]),
         host=facts["host"],
+        grade=facts.get("grade", 0),
     )
+
+
+def _grade_in(facts: str) -> int:
+    grade: int = json.loads(facts).get("grade", 0)
+    return grade
 
 
 PAGE: Final = f"SELECT {COLUMNS} FROM alerts WHERE id < :before ORDER BY id DESC LIMIT :limit"

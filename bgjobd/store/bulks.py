@@ -12,6 +12,7 @@ from bgjobd.core.edges import Ties
 from bgjobd.core.facts import Submitted
 from bgjobd.core.log_entries import entries
 from bgjobd.core.masking import masked_text
+from bgjobd.core.traces import Belonging
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import LogLine, StoredBulk
 from bgjobd.store.items import BulkRow, BulkSubmission, Flow, Submitter
@@ -113,7 +114,8 @@ def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float) -> StoredBul
     first = state_machine.advance(None, fact, now)
     (entry,) = entries(None, fact, first)
     target = first.call.class_name, first.call.method_name
-    line = LogLine(_LATER, now, entry.type, entry.message, first.id, None, *target)
+    trace = None if first.traceparent is None else Belonging(first.traceparent, 0.0)
+    line = LogLine(_LATER, now, entry.type, entry.message, first.id, None, *target, trace=trace)
     return StoredBulk(first, line, rest_of(first), rows, sum([len(row.parameters) for row in rows]))
 
 

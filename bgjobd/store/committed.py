@@ -12,6 +12,7 @@ from bgjobd.core.edges import Group
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.schedules import Verdict
+from bgjobd.core.traces import Belonging
 from bgjobd.store.items import BulkRow, KeyPlace
 from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
@@ -186,7 +187,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text.
 
     `attempts_allowed` is how many attempts the job was to have in all, where the entry is of one that ran.
-    `is_passing`: what it tells of went wrong, and is tried again.
+    `is_passing`: what it tells of went wrong, and is tried again. `trace` is what the job, or its attempt, belongs to.
     """
 
     id: int
@@ -200,6 +201,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     context: str | None = None
     attempts_allowed: int | None = None
     is_passing: bool = False
+    trace: Belonging | None = None
 
     @property
     def target(self) -> str:
@@ -207,7 +209,9 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
         return f"{self.class_name}::{self.method_name}"
 
 
-Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
+Entry = tuple[
+    float, EntryType, str, int, int | None, str, str, str | None, int | None, bool, Belonging | None
+]
 """A LogLine without its id, which it gets last of all."""
 
 

@@ -22,7 +22,7 @@ from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.many import Wish
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
+from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested, AlertTrimming
 
 
 @dataclass(frozen=True, slots=True)
@@ -684,6 +684,7 @@ Item = (
     | RateTrimming
     | ErrorTrimming
     | UsageTrimming
+    | AlertTrimming
     | HostTrimming
     | RetentionTaken
     | RetentionDone

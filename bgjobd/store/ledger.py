@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
@@ -248,7 +247,12 @@ class Ledger:
                 class_holds=batch.class_holds,
             )
             due = now if after.has_more else min(next_expiry, next_due)
-            made = partial(_made, batch, answers, None if due == math.inf else due, tally)
+
+            def made(first_entry: int) -> Committed:
+                """Called once it is known that this is committed, however late."""
+                self._gathering.take(ran, now, told)
+                return _made(batch, answers, None if due == math.inf else due, tally, first_entry)
+
             self._commit(made)
         except BaseException as error:
             self._database.roll_back()
@@ -256,7 +260,6 @@ class Ledger:
                 raise LostUpdateError(*_expected(_rows_of(self._written, Kind.CHANGED_JOB))) from error
             raise
         batch.holds.keep(now)
-        self._gathering.take(ran, now, told)
         if self._spans is not None:
             self._spans.take(batch, tally)
         self._known = after

@@ -20,6 +20,7 @@ from bgjob.words import (
 from bgjobd.core.facts import Fact
 from bgjobd.core.job import Carried, Job
 from bgjobd.core.log_entries import entries, progress_message, unused_steps
+from bgjobd.core.traces import Belonging
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.committed import StoredValue
@@ -53,9 +54,15 @@ def log(
     """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
     allowed = job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None
     call, text = job.call, _storable(message)
-    gathered.entries.append(
-        (at, type, text, job.id, attempt, call.class_name, call.method_name, context, allowed, is_passing)
-    )
+    trace = None if job.traceparent is None else _belonging(job, job.traceparent, attempt)
+    names = call.class_name, call.method_name
+    gathered.entries.append((at, type, text, job.id, attempt, *names, context, allowed, is_passing, trace))
+
+
+def _belonging(job: Job, submitted_in: str, attempt: int | None) -> Belonging:
+    """Of the attempt that got its slot last, for others are not told of any more."""
+    is_of_attempt = attempt is not None and job.started_at is not None
+    return Belonging(submitted_in, (job.started_at or 0.0) - job.created_at if is_of_attempt else 0.0)
 
 
 def record_notes(item: AttemptNotes, overlay: Overlay) -> None:

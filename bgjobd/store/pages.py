@@ -34,6 +34,7 @@ from bgjob.words import (
 )
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
+from bgjobd.core.traces import span_of
 from bgjobd.host.clock import to_text
 from bgjobd.store import bounds, written
 from bgjobd.store.engines import Connection
@@ -734,7 +735,7 @@ def _portion(
 ATTEMPT_COLUMNS: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
-    *("code_version", "progress", "spends_retry", "error_class", "error_group", "waited", "host"),
+    *("code_version", "progress", "spends_retry", "error_class", "error_group", "waited", "token", "host"),
 )
 _ATTEMPTS: Final = f"""
     SELECT {", ".join(ATTEMPT_COLUMNS[:-1])}, {named_host("job_attempts")} FROM job_attempts
@@ -757,9 +758,11 @@ def attempts(connection: Connection, job_id: int, before: int | None, limit: int
 
 
 def attempt_of(row: tuple[Any, ...]) -> JsonObject:
-    """An attempt as it is shown, of the row's values."""
+    """An attempt as it is shown, of the row's values: its token as the `span` that stands for it."""
     attempt = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
-    return attempt | {"progress": parsed(attempt["progress"]), "spends_retry": bool(attempt["spends_retry"])}
+    span = span_of(attempt.pop("token"))
+    told = {"progress": parsed(attempt["progress"]), "spends_retry": bool(attempt["spends_retry"])}
+    return attempt | told | {"span": span}
 
 
 # Log entries

@@ -174,7 +174,8 @@ class StoredJob:
     """A job with some of its attempts, the latest last; `next` is the number before which the others come, or None.
 
     `columns` are as they are stored, but that `parameters` have sensitive values masked; `sensitive` are their names.
-    So these and `result` are JSON text: they may be large, and to pass them on nobody has to read them.
+    So these and `result` are JSON text: they may be large, and to pass them on nobody has to read them. Each attempt
+    has the `span` that stands for it, and no token.
     """
 
     columns: JsonObject
@@ -545,6 +546,8 @@ class Reader:
             page = self.logs(LogFilter(id=job_id), after=after, limit=_ENTRIES_AT_ONCE, budget=math.inf)
             entries += page.rows
             after = page.next
+        for attempt in attempts:
+            attempt.pop("span")
         read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
         return job.columns | read | {"attempts": attempts, "logs": entries}
 

@@ -8,6 +8,7 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
+from bgjobd.store.alerts import OLDEST as OLDEST_ALERT
 from bgjobd.store.deletions import KEPT_FROM, MAY_GO
 from bgjobd.store.engines import Database
 from bgjobd.store.errors import OLDEST as OLDEST_ERROR
@@ -123,6 +124,10 @@ class OldRows:
         """When the first of the classes that are not known completed last; None where there is none."""
         given = {"known": to_json(sorted(known))}
         return instant(self._database.execute_sql(OLDEST_USAGE, given).fetchone()[0])
+
+    def oldest_alert(self) -> float | None:
+        """When the first alert was over; None where none is."""
+        return instant(self._database.execute_sql(OLDEST_ALERT).fetchone()[0])
 
     def oldest_gone(self) -> float | None:
         """When the host left, or was lost, that did so first; None where none has."""

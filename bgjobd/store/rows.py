@@ -333,7 +333,7 @@ def noted_row(key: AttemptKey, noted: int, progress: str | None) -> Row:
 
 def log_row(entry: Entry) -> Row:
     """The whole row of a log entry but for its id."""
-    at, type, message, job_id, attempt, _, _, context, attempts_allowed, _ = entry
+    at, type, message, job_id, attempt, _, _, context, attempts_allowed, *_ = entry
     return {
         "job_id": job_id,
         "attempt": attempt,

@@ -8,6 +8,7 @@ from bgjob.words import ChangeKind
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
+    alerts,
     changes,
     class_holds,
     deletions,
@@ -21,6 +22,7 @@ from bgjobd.store import (
     uniques,
     waits,
 )
+from bgjobd.store.alert_items import AlertTrimming
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
@@ -77,7 +79,7 @@ SWEEPS: Final = (
         ErrorTrimming,
         UsageTrimming,
     ),
-    *(HostTrimming, RetentionTaken, RetentionDone),
+    *(AlertTrimming, HostTrimming, RetentionTaken, RetentionDone),
 )
 
 
@@ -125,6 +127,8 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             return errors.trim(execute, item)
         case UsageTrimming():
             return method_usage.trim(execute, item)
+        case AlertTrimming():
+            return alerts.trim(execute, item)
         case HostTrimming(before):
             return hosts.trim(execute, before, batch.host_id)
         case RetentionTaken():

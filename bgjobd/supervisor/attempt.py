@@ -187,7 +187,7 @@ class Attempt:
         self.see(seen.StartAsked())
         database_id = self._around.spool.database_id
         sensitive = self._around.policy(self.class_name).sensitive
-        asked = order(claim, sensitive, database_id, self._around.now(), self._around.near())
+        asked = order(claim, sensitive, database_id, self._around.near())
         if self._around.fenced_grace is not None and self.is_repeatable:
             asked |= {
                 "repeatable": True,

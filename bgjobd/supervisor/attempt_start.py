@@ -76,13 +76,12 @@ class AttemptStart:
             self._around.starts.leave(self._start)
 
 
-def order(
-    claim: Claim, sensitive: frozenset[str], database_id: str, now: float, near: float
-) -> dict[str, Any]:
+def order(claim: Claim, sensitive: frozenset[str], database_id: str, near: float) -> dict[str, Any]:
     """What the fork server is asked; `sensitive` are the names that are secrets by now, the job knows those of when it
-    was submitted. What starts no more than `near` seconds after that goes on with its trace.
+    was submitted. What gets its slot no more than `near` seconds after that goes on with its trace.
     """
     job = claim.job
+    age = 0.0 if job.started_at is None else job.started_at - job.created_at
     life = 0 if job.carried is None else job.carried.life
     return {
         "job": job.id,
@@ -98,7 +97,5 @@ def order(
         "occurrence": None if job.occurrence is None else to_text(job.occurrence),
         "seed": seed_of(database_id, job.id, life),
         "carries": claim.carry is not None,
-        "traceparent": try_traceparent(
-            job.traceparent, claim.token, now - job.created_at, near, database_id, job.id
-        ),
+        "traceparent": try_traceparent(job.traceparent, claim.token, age, near, database_id, job.id),
     }

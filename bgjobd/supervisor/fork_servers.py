@@ -29,7 +29,7 @@ class ForkServers:
     `pids` are those of all fork servers that are not reaped, `absence` says why there is none as long as there is none.
     `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that was in
     charge and is gone; `on_reaped` of each once its process is, also of one that never came up; `on_report` of what
-    they tell.
+    they tell; `on_failure` that none came up where there is none. Until that one `is_coming`.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class ForkServers:
         on_reaped: Callable[[ForkServer], None],
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._dirs = dirs
         self._application = application
@@ -51,6 +52,8 @@ class ForkServers:
         self._on_reaped = on_reaped
         self._say = say
         self._in_background = in_background
+        self._on_failure = on_failure
+        self._has_failed = False  # since one was put in charge
         self._is_stopping = False
         self._too_slow = 0  # how many launches since one was put in charge took longer than they were given
         self._is_starting = asyncio.Lock()
@@ -59,6 +62,11 @@ class ForkServers:
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether the first try to have one again is under way: all that is known is that an import takes its time."""
+        return self.current is None and not self._has_failed
 
     def stop(self) -> None:
         """Start no more fork servers; those that live go on."""
@@ -83,6 +91,8 @@ class ForkServers:
                 except ForkServerError as error:
                     self.absence = f"it is tried again, as the last try failed: {error}"
                     self._say(EntryType.FAILURE, str(error))
+                    self._has_failed = True
+                    self._on_failure()
             return self.current is not None
 
     async def replace(self, application: Application, judge: Callable[[ForkServer], T | None]) -> T | None:
@@ -141,6 +151,7 @@ class ForkServers:
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""
         before, self.current, self._too_slow = self.current, server, 0
+        self._has_failed = False
         if before is not None:
             before.drain()
         self._in_background(self._watch(server))

@@ -188,6 +188,7 @@ class Supervisor:
             on_reaped=lambda server: self.remnants.on_reaped(server.mark),
             say=self._around.say,
             in_background=self._around.background.start,
+            on_failure=self._around.on_change,
         )
 
     def _make_trials(self) -> Trials:

@@ -98,8 +98,11 @@ class AsyncClient(GroupingClient):
         `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
         """
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
-        return AsyncJob(self, await self._call(call))
+        call = calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
+        made = await self._call(call)
+        submitted: AsyncJob = AsyncJob(self, made.id)
+        submitted.is_new = made.is_new
+        return submitted
 
     async def submit(
         self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
@@ -403,6 +406,9 @@ class AsyncClient(GroupingClient):
 
 class AsyncJob(Predecessor, Generic[R]):
     """A job at a daemon; R is what its method returns, as JSON makes it."""
+
+    is_new = True
+    """False of what a submit answered where a job had its key already."""
 
     _word = "id"
 

@@ -329,6 +329,17 @@ def nothing(reply: JsonObject) -> None:
     return None
 
 
+class Made(NamedTuple):
+    """What a submit came to: a job's id; not `is_new` where one had the key already."""
+
+    id: int
+    is_new: bool
+
+
+def made(reply: JsonObject) -> Made:
+    return Made(job_id(reply), reply.get("created") is not False)
+
+
 def job_id(reply: JsonObject) -> int:
     return field(reply, "id", int)
 

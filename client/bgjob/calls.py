@@ -180,6 +180,14 @@ def submit(
     return _call("Submit", answers.job_id, **asked, check_only=check_only or None)._replace(needs_code=True)
 
 
+def submit_anew(
+    job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None, check_only: bool = False
+) -> Call[answers.Made]:
+    """The same, with whether it made a job."""
+    call = submit(job, max_retries, retry_delay, check_only)
+    return _call("Submit", answers.made, **call.parameters)._replace(needs_code=True)
+
+
 def submit_many(
     jobs: Iterable[Mapping[str, Any]], max_retries: int | None, retry_delay: float | None
 ) -> Call[list[int]]:

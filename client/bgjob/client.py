@@ -92,8 +92,11 @@ class Client(GroupingClient):
         `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
         """
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
-        return Job(self, self._call(call))
+        call = calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
+        made = self._call(call)
+        submitted: Job = Job(self, made.id)
+        submitted.is_new = made.is_new
+        return submitted
 
     def submit(
         self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
@@ -390,6 +393,9 @@ class Client(GroupingClient):
 
 class Job(Predecessor, Generic[R]):
     """A job at a daemon; R is what its method returns, as JSON makes it."""
+
+    is_new = True
+    """False of what a submit answered where a job had its key already."""
 
     _word = "id"
 

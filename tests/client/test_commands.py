@@ -700,6 +700,23 @@ def test_progress_is_drawn_on_a_terminal_only(commands: Commands, tmp_path: Path
     assert re.fullmatch(r"bgjob: job \d+ submitted; waiting for its end\n", quiet.stderr)
 
 
+def test_a_submit_that_got_a_job_with_its_key_does_not_say_that_it_made_one(commands: Commands) -> None:
+    run = (
+        "run",
+        "-w",
+        "shop.Mail::send",
+        "-p",
+        "to=a@example.com",
+        "--unique-key",
+        "one",
+        "--unique-for",
+        "1h",
+    )
+    made, again = commands.run(*run), commands.run(*run)
+    assert re.fullmatch(r"bgjob: job \d+ submitted; waiting for its end\n", made.stderr)
+    assert again.stderr == made.stderr.replace("submitted", "had this key already")
+
+
 def test_the_progress_of_others_erases_no_line_that_tells_of_an_end(
     commands: Commands, tmp_path: Path
 ) -> None:

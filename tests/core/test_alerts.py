@@ -28,6 +28,7 @@ from bgjobd.core.alerts import (
     plan,
     raised,
     told_count_at_end,
+    told_subject,
 )
 from bgjobd.core.need_kinds import (
     DAY,
@@ -107,6 +108,50 @@ def test_a_class_that_is_held_for_the_code_of_one_host_is_not_for_another_to_let
     held = replace(OPEN, rule="quarantined", kind="quarantined", subject="a.B", host="web1")
     assert not any(compare([], [held], ["quarantined"], others=["web1"]))
     assert compare([], [held], ["quarantined"]).over == (held,)
+
+
+HELD = NEED._replace(grade=1)
+
+
+def test_what_has_come_to_a_higher_grade_is_a_new_one_and_of_the_lower_nobody_hears() -> None:
+    changes = compare([Raised("paused", HELD)], [TOLD], ["paused"])
+    assert (changes.new, changes.changed, changes.over, changes.dropped) == (
+        (Raised("paused", HELD),),
+        (),
+        (),
+        (TOLD,),
+    )
+    assert not any(compare([Raised("paused", HELD)], [replace(TOLD, grade=1)], ["paused"]))
+
+
+def test_what_has_come_down_to_a_lower_grade_stays_open_and_is_news_if_it_comes_up_again() -> None:
+    high = replace(TOLD, grade=1, rule="paused", host="web1")
+    assert compare([Raised("paused", NEED)], [high], ["paused"]).changed == ((high, NEED),)
+    assert not any(compare([Raised("paused", NEED)], [high], ["paused"], others=["web1"]))
+
+
+def test_a_higher_grade_does_not_wait_for_what_was_told_of_a_lower() -> None:
+    again = replace(OPEN, id=2, raised_at=NOW + 100, grade=1)
+    lower, same = ("paused", "mail", NOW), ("paused", told_subject("mail", 1), NOW)
+    assert planned(again, at=NOW + 200, told=(lower,)).tell == (again,)
+    assert planned(again, at=NOW + 200, told=(lower, same)) == Plan((), False, NOW + HOUR)
+
+
+def test_that_there_is_no_code_is_neither_raised_nor_over_while_it_is_loaded_for_the_first_time() -> None:
+    watches = [Watch("no_code", USUAL[Kind.NO_CODE])]
+    failed = Seen("web1", has_code=False)
+    loading = replace(failed, is_loading=True)
+    (found,) = raised(watches, failed, NOW)
+    assert raised(watches, loading, NOW) == []
+    told = replace(TOLD, rule="no_code", kind="no_code", subject=found.need.subject, raised_at=NOW - 10 * DAY)
+    assert not any(compare([], [told], ["no_code"], partly=partly_seen(loading, NOW)))
+    assert compare([], [told], ["no_code"], partly=partly_seen(Seen("web1"), NOW)).over == (told,)
+
+
+def test_without_code_nothing_that_depends_on_it_is_over() -> None:
+    told = replace(TOLD, rule="unavailable", kind="unavailable", subject="a.B", raised_at=NOW - 10 * DAY)
+    for seen, is_over in ((Seen("web1", has_code=False), False), (Seen("web1"), True)):
+        assert bool(compare([], [told], ["unavailable"], partly=partly_seen(seen, NOW)).over) is is_over
 
 
 # When it is told

@@ -136,6 +136,26 @@ def test_of_a_class_that_is_held_its_crashed_jobs_are_not_told_as_well() -> None
     assert need.sentence == "3 jobs were given up of a.B: signal 11"
 
 
+def test_a_class_that_is_held_is_of_a_higher_grade_unless_somebody_has_asked_for_that() -> None:
+    (held,) = EACH[Kind.QUARANTINED].held
+    crashed = Crashed(held.class_name, 3, NOW - 60, NOW, "3 attempts in a row")
+    by_state = {
+        "given up": Seen("web1", crashed=(crashed,)),
+        "held": Seen("web1", held=(replace(held, is_asked=False),)),
+        "asked for": Seen("web1", held=(replace(held, is_asked=True),)),
+    }
+    told = {state: needs(seen, NOW)[0] for state, seen in by_state.items()}
+    assert {state: need.grade for state, need in told.items()} == {"given up": 0, "held": 1, "asked for": 0}
+    assert len({need.subject for need in told.values()}) == 1
+
+
+def test_a_subject_is_bounded_and_still_one_for_each() -> None:
+    paths = [f"/srv/{'é' * 4000}{end}" for end in "ab"]
+    found = needs(Seen("web1", disks={**dict.fromkeys(paths, "is full"), "/srv": "is full"}), NOW)
+    assert len({need.subject for need in found}) == 3
+    assert all(len(need.subject.encode()) <= 500 for need in found)
+
+
 def test_of_a_held_class_a_trial_is_not_told_as_to_come_once_its_time_has_gone() -> None:
     (held,) = EACH[Kind.QUARANTINED].held
     assert "; next trial at " in told(*needs(replace(WELL, held=(held,)), NOW))

@@ -235,7 +235,7 @@ class Refusing:
 
 
 def test_what_is_known_without_the_database_is_needed_while_that_is_away() -> None:
-    inspection = SimpleNamespace(storage_trouble=None, has_code=False, held={})
+    inspection = SimpleNamespace(storage_trouble=None, has_code=False, is_loading=False, held={})
     needs = Needs(
         readers=cast(Readers, SimpleNamespace(read=refuse)),
         inspection=cast(Inspection, inspection),
@@ -293,7 +293,7 @@ def test_the_class_of_notices_raises_none_while_it_is_held() -> None:
 class Away:
     """What needs are asked of, while the database cannot be read."""
 
-    has_code, held = True, MappingProxyType[str, str]({})
+    has_code, is_loading, held = True, False, MappingProxyType[str, str]({})
 
     def __init__(self, trouble: str | None) -> None:
         self.storage_trouble = trouble

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ script = {{ command = ["{script}"] }}
 no_code = {{ tell = [] }}
 unavailable = {{ tell = [] }}
 daemon = {{ tell = [] }}
+paused = {{ tell = [] }}
 """
 
 
@@ -103,8 +105,68 @@ def test_a_burst_is_told_once_and_the_notice_is_a_job_that_nobody_can_submit(tmp
         eventually(lambda: [one["status"] for one in tellers(client)] == [Status.COMPLETED])
         (notice,) = notices(running)
         (alert,) = client.alerts(is_open=True).items
+        (job,) = tellers(client)
+        told = client.get(job["id"]).snapshot
+        assert str(script) not in json.dumps([told, client.logs(id=job["id"]).items])
+        assert told["parameters"]["notice"]["id"] == alert["id"]
     assert (notice["id"], notice["kind"], notice["cleared"]) == (alert["id"], "new_error", False)
     assert (alert["told_count"], alert["kind"], alert["subject"]) == (1, "new_error", "1")
+
+
+AT_ONCE = """
+import time
+
+from bgjob.fingerprints import Whence
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.job import Ending
+from bgjobd.store.items import JobFact
+from bgjobd.supervisor.attempts import Attempts
+
+start = Attempts.start
+whence = Whence("0123456789abcdef", "failing:Mail.send", "failing.py:4", None)
+ending = Ending.failed("OSError", "no route", "…", error_class="builtins.OSError", whence=whence)
+
+
+def fail_at_once(attempts, claim):
+    if claim.job.call.class_name != "failing.Mail":
+        start(attempts, claim)
+        return
+    fact = AttemptEnded(claim.job.attempt, ending, time.time())
+    attempts._around.outbox.send(JobFact(claim.job.id, fact))
+
+
+Attempts.start = fail_at_once
+"""
+"""No machine has room for ten thousand processes a second: those of the flood fail as soon as they are claimed."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_of_ten_thousand_failures_in_a_row_one_notice_tells(tmp_path: Path) -> None:
+    script = tmp_path / "page"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    (tmp_path / "page.go").touch()
+    settings, environ = SETTINGS.format(script=script), {"BGJOBD_DAEMON__SLOTS": "1000"}
+    with (
+        daemon(tmp_path, settings, environ=environ, modules={"failing": FAILING}, changes=AT_ONCE) as running,
+        running.client() as client,
+    ):
+        client.pause("default")
+        job = {"class_name": "failing.Mail", "method_name": "send", "parameters": {"number": 1}}
+        for _ in range(10):
+            client.submit_many([job] * 1000)
+        began = time.monotonic()
+        client.resume("default")
+        failed = "SELECT count(*) FROM background_jobs WHERE status = 'failed'"
+        eventually(lambda: running.query(failed) == [(10_000,)], 100)
+        took = time.monotonic() - began
+        eventually(lambda: [one["count"] for one in client.alerts(is_open=True).items] == [10_000])
+        eventually(lambda: [one["status"] for one in tellers(client)] == [Status.COMPLETED])
+        (notice,) = notices(running)
+        (alert,) = client.alerts(is_open=True).items
+    print(f"{10_000 / took:,.0f} failures a second")
+    assert (notice["id"], notice["kind"], alert["told_count"]) == (alert["id"], "new_error", 1)
 
 
 AWAITING = """

@@ -52,6 +52,7 @@ class Scene:
                 Any, SimpleNamespace(put=lambda lines: self.seen.extend(line.message for line in lines))
             ),
             say=lambda type, message: note(message),
+            trace_of=lambda line: None,
         )
 
     async def call(self, ticket: asyncio.Future[Any]) -> None:

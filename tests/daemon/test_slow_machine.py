@@ -65,7 +65,7 @@ def test_once_one_has_come_up_the_next_is_given_as_much_as_is_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fork_servers, "_FIRST_PAUSE", 0.0)
-    patience = []
+    patience, failed = [], list[bool]()
 
     async def launch(application: Application, *_: object) -> Launched:
         patience.append(application.import_timeout)
@@ -82,26 +82,36 @@ def test_once_one_has_come_up_the_next_is_given_as_much_as_is_configured(
             lambda: application,
             *[lambda *_: None] * 5,
             lambda work: begun.append(asyncio.ensure_future(work)),
+            on_failure=lambda: failed.append(servers.is_coming),
         )
+        assert servers.is_coming
         await servers.keep_one()
+        assert not servers.is_coming
+        servers.current = None
+        assert servers.is_coming
         await servers.replace(application, lambda _: None)
         for task in begun:
             task.cancel()
 
     asyncio.run(live())
     assert patience == [5.0, 10.0, 20.0, 5.0]
+    assert failed == [False, False]
 
 
-def test_callers_who_wait_for_the_code_to_be_loaded_are_told_so(tmp_path: Path) -> None:
+def test_callers_who_wait_for_the_code_to_be_loaded_are_told_so_and_it_is_no_alert(tmp_path: Path) -> None:
     go = tmp_path / "go"
     modules = {"slow": SLOW.replace("GO", str(go))}
-    with daemon(tmp_path, APPROVED, modules=modules) as running:
+    alerts = '\n[alerts]\ntell = ["journal"]\ngather = "10ms"\n'
+    with daemon(tmp_path, APPROVED + alerts, modules=modules) as running:
         told = f"the daemon at {running.socket} is up and loads its code, which goes on after 0.2 s"
         eventually(lambda: _submitted(running) == told)
         eventually(lambda: asyncio.run(_asked(running)) == told)
         go.touch()
         with running.client() as client:
             assert client.run_background_job(NAME, "tell").result(20) == "there"
+            assert {one["rule"] for one in client.alerts().items} == {
+                "unavailable"
+            }  # broken.Job and NeedsMore
 
 
 def _submitted(running: RunningDaemon) -> str:

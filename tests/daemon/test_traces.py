@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from bgjob.errors import InvalidParameterError
 from bgjobd.core.traces import span_of, trace_of_its_own
 from tests.client.test_traces import GIVEN, HOSTILE, OTHER, TRACE
 from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
 
 MODULE = """
 import os
@@ -39,6 +42,17 @@ def tokens(running: RunningDaemon, job_id: int) -> list[str]:
     return [token for (token,) in running.query(f"SELECT token FROM job_attempts WHERE job_id = {job_id}")]
 
 
+def lines_of(running: RunningDaemon, job_id: int) -> list[dict[str, Any]]:
+    """The console's lines of JSON about a job that has ended, oldest first."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in running.console().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("job") == job_id]
+
+    eventually(lambda: found()[-1]["type"] != "info")
+    return found()
+
+
 def test_an_attempt_is_a_span_of_the_trace_in_which_it_was_submitted(running: RunningDaemon) -> None:
     with running.client() as client:
         job = client.run_background_job("traced.Traced", "tell", traceparent=GIVEN)
@@ -47,6 +61,8 @@ def test_an_attempt_is_a_span_of_the_trace_in_which_it_was_submitted(running: Ru
         own = f"00-{TRACE}-{span_of(token)}-01"
         assert ended["result"] == [own, own]
         assert ended["traceparent"] == GIVEN
+        assert ended["attempts"][0]["traceparent"] == own
+        assert token not in str(ended)
 
 
 def test_who_traces_nothing_has_nothing_traced(running: RunningDaemon) -> None:
@@ -54,6 +70,7 @@ def test_who_traces_nothing_has_nothing_traced(running: RunningDaemon) -> None:
         job = client.run_background_job("traced.Traced", "tell")
         assert job.wait(timeout=60)["result"] == [None, None]
         assert job.snapshot["traceparent"] is None
+        assert job.snapshot["attempts"][0]["traceparent"] is None
 
 
 def test_what_an_attempt_submits_belongs_to_its_span(running: RunningDaemon) -> None:
@@ -74,6 +91,9 @@ def test_what_starts_long_after_its_submit_has_a_trace_of_its_own(running: Runni
         ((database_id,),) = running.query("SELECT value FROM properties WHERE name = 'database_id'")
         assert told.split("-")[1] == trace_of_its_own(database_id, job.id)
         assert job.snapshot["traceparent"] == GIVEN
+        assert job.refresh()["attempts"][0]["traceparent"] == told
+        (_, first, *_, last) = lines_of(running, job.id)
+        assert (first["trace_id"], last["trace_id"]) == (told.split("-")[1],) * 2
         running.config.write_text(text)
         client.reload()
 

@@ -32,6 +32,7 @@ from bgjob.errors import (
 from tests.daemon.running import RunningDaemon, children_of, daemon
 from tests.faults import books, stepping
 from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, is_halted
+from tests.faults.telling import Telling, settings_in
 from tests.support import eventually
 
 _CRASHING: Final = """
@@ -102,6 +103,7 @@ class Way(StrEnum):
     CRASH = "crash"
     UNAVAILABLE = "unavailable"
     STEPS = "steps"
+    ALERTS = "alerts"
 
 
 _ON_THE_WAY: Final[dict[Way, tuple[tuple[str, str], ...]]] = {
@@ -109,9 +111,10 @@ _ON_THE_WAY: Final[dict[Way, tuple[tuple[str, str], ...]]] = {
     Way.CRASH: ((books.LEDGERED, "quick"), ("ledgered.Crashing", "crashed_once")),
     Way.UNAVAILABLE: ((books.LEDGERED, "quick"), ("fragile.Fragile", "unavailable")),
     Way.STEPS: ((_STEPPING, "ship"),),
+    Way.ALERTS: ((books.LEDGERED, "quick"),),
 }
 """Class and method of the jobs that go there: a start that ends its fork server, a class that breaks and is mended, ten
-steps with two waits between them.
+steps with two waits between them, a queue that is paused until somebody is told.
 """
 
 ROLES: Final = {
@@ -119,6 +122,7 @@ ROLES: Final = {
     Way.CRASH: (Role.DAEMON,),
     Way.UNAVAILABLE: (Role.DAEMON,),
     Way.STEPS: (Role.CHILD, Role.START, Role.FORK_SERVER, Role.DAEMON),
+    Way.ALERTS: (Role.DAEMON,),
 }
 """Whose system calls are walked through on each way: what others do there is as on the plain one."""
 _EFFECTS: Final = frozenset(
@@ -217,6 +221,7 @@ class Ground:
         self._client = running.client()
         self._settings = books.settings_of(running.config)
         self._runs = count(1)
+        self._telling = Telling(running)
         self._walker = ThreadPoolExecutor(1, "walker")
 
     def points(self, role: Role, part: str) -> list[Point]:
@@ -328,6 +333,7 @@ class Ground:
         The ids that were acknowledged.
         """
         try:
+            alert = self._telling.count() + 1
             with self._obstructed():
                 jobs = {
                     key: self._client.run_background_job(
@@ -336,8 +342,12 @@ class Ground:
                     for key, (class_name, method) in keys.items()
                 }
                 self._obstruct()
+                if self._way is Way.ALERTS:
+                    self._telling.wait(1, alert)
             for job in jobs.values():
                 job.wait(60)
+            if self._way is Way.ALERTS:
+                self._telling.wait(2, alert)
             return {key: job.id for key, job in jobs.items()}
         finally:
             self._client.close()
@@ -350,14 +360,15 @@ class Ground:
     @contextmanager
     def _obstructed(self) -> Iterator[None]:
         """Nothing starts meanwhile; only where something is to be in its way then."""
-        if self._way is not Way.UNAVAILABLE:
+        if self._way not in (Way.UNAVAILABLE, Way.ALERTS):
             yield
             return
         self._insist(lambda: self._client.pause("default"))
         yield
         self._insist(lambda: self._client.resume("default"))
-        self._broken.unlink()
-        self._insist(self._client.reload)
+        if self._way is Way.UNAVAILABLE:
+            self._broken.unlink()
+            self._insist(self._client.reload)
 
     def _obstruct(self) -> None:
         if self._way is not Way.UNAVAILABLE:
@@ -431,7 +442,7 @@ class Ground:
                 found.append(f"job {job} should be the only one of its key, and completed: {rows}")
             if self._way is Way.STEPS:
                 found += self._complaints_of_steps(job)
-        return found
+        return found + list(self._telling.complaints()) if self._way is Way.ALERTS else found
 
     def _complaints_of_steps(self, job: int) -> list[str]:
         """Where a step has run twice though nobody was killed in it, or is not what its job was given of it."""
@@ -455,8 +466,9 @@ def ground(directory: Path, role: Role, way: Way = Way.PLAIN) -> Iterator[Ground
     """A ground in this directory, for a walk through this role's calls; what is left of it is ended."""
     spares = 0 if way is Way.CRASH else _SPARES.get(role)
     environ = {} if spares is None else {"BGJOBD_DAEMON__SPARES": str(spares)}
+    settings = _SETTINGS + (settings_in(directory) if way is Way.ALERTS else "")
     with daemon(
-        directory, _SETTINGS, books.marked(directory), environ, _MODULES, has_pydantic=True
+        directory, settings, books.marked(directory), environ, _MODULES, has_pydantic=True
     ) as running:
         made = Ground(running, way)
         try:

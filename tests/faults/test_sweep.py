@@ -27,6 +27,7 @@ _TRIES = 4
         (Way.PLAIN, Role.SPARE, 2, 61),
         (Way.STEPS, Role.CHILD, 40, 197),
         (Way.STEPS, Role.START, 340, 397),
+        pytest.param(Way.ALERTS, Role.DAEMON, 17, 43, marks=pytest.mark.long),
     ],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(

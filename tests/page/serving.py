@@ -321,7 +321,7 @@ _ATTEMPT = {
     "job_id": 1, "number": 1, "pid": 99, "started_at": WHEN, "finished_at": WHEN, "outcome": "failed",
     "exit_code": 1, "signal": None, "error_type": "ValueError", "error_message": "no recipient",
     "traceback": "Traceback (most recent call last):", **_USED, "code_version": "c0de", "progress": _PROGRESS,
-    "error_class": "shop.errors.NoRecipient", "error_group": 1,
+    "error_class": "shop.errors.NoRecipient", "error_group": 1, "traceparent": None,
 }  # fmt: skip
 
 _OCCURRENCE = {

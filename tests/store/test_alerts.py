@@ -21,6 +21,7 @@ from bgjobd.store.alert_items import (
     AlertsMuted,
     AlertsTested,
     AlertsTold,
+    AlertTrimming,
     Teller,
 )
 from bgjobd.store.items import Look
@@ -106,6 +107,23 @@ def test_what_is_found_no_more_is_over_and_that_is_told(store: Store) -> None:
     assert rows(store)[0]["end_told_at"] == text(store.now)
 
 
+def test_what_comes_to_a_higher_grade_is_told_at_once_and_its_end_once(store: Store) -> None:
+    held = (Raised("paused", NEED._replace(grade=1, sentence="it is held", hint="let it go on")),)
+    for found in (looked("mail").found, held):
+        look(store, found=found)
+        store.now += GATHER
+        (told,) = look(store, found=found).told
+    assert (told.message, told.grade) == ("it is held", 1)
+    store.now += 1
+    look(store, "mail")
+    assert (rows(store)[1]["message"], rows(store)[1]["told_count"]) == (NEED.sentence, 1)
+    look(store)
+    store.now += GATHER
+    assert [one.id for one in look(store).told] == [told.id]
+    assert [row["told_count"] for row in rows(store)] == [2, 2]
+    assert len(notices(store)) == 3
+
+
 def test_what_was_over_before_it_was_told_stays_untold(store: Store) -> None:
     look(store, "mail")
     store.now += 1
@@ -178,13 +196,17 @@ def test_a_test_is_told_by_each_target_and_leaves_no_alert(store: Store) -> None
     assert rows(store) == []
 
 
-def test_alerts_are_forgotten_once_they_were_over_for_long(store: Store) -> None:
+def test_alerts_are_forgotten_once_they_were_over_for_long(store: Store, reader: Reader) -> None:
     look(store, "mail")
     store.now += 1
     look(store)
     store.now += HOUR
-    look(store, "other", before=NOW + 2)
+    look(store, "other")
+    assert reader.old.oldest_alert() == NOW + 1
+    assert store.answer(AlertTrimming(NOW + 1)) == (0, False)
+    assert store.answer(AlertTrimming(NOW + 2)) == (1, False)
     assert [row["subject"] for row in rows(store)] == ["other"]
+    assert reader.old.oldest_alert() is None
 
 
 def test_since_when_a_rule_waits_outlives_restarts_and_is_forgotten_with_it(

@@ -13,6 +13,7 @@ from bgjobd.core.expectation import OTHER
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.store import method_usage
+from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.items import Look, Note, UsageTrimming
 from bgjobd.store.ledger import Ledger
@@ -90,6 +91,37 @@ def median(row: Row) -> float | None:
 
 
 # Who counts
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_commit_whose_answer_was_lost_counts_once(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_stored: bool
+) -> None:
+    complete(store, 1.0)
+    (late,) = run(store)
+    complete(store, 1.0)  # which waits in memory
+    clock.now += REST
+    end = ends(late, COMPLETED, seconds=1.0)
+    commit = store.database.commit_writing
+
+    def lose_the_answer() -> None:
+        if is_stored:
+            commit()
+        raise UncertainCommitError("the answer is lost")
+
+    monkeypatch.setattr(store.database, "commit_writing", lose_the_answer)
+    with pytest.raises(UncertainCommitError) as lost:
+        store.commit(end)
+    monkeypatch.setattr(store.database, "commit_writing", commit)
+    if is_stored:
+        assert lost.value.made is not None
+        lost.value.made(1)
+    else:
+        store.commit(end)
+    clock.now += REST
+    store.commit(Look())
+    (row,) = rows(store)
+    assert row["runs"] == 3
 
 
 def test_each_method_has_its_own_row_of_how_long_its_attempts_took(store: Store, clock: Clock) -> None:

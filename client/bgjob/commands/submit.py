@@ -48,7 +48,8 @@ def _told(client: Client, job: Job, given: argparse.Namespace) -> int:
             screen.tell(str(job.id))
         return OK
     with going_on(job.id):
-        screen.say(f"job {job.id} submitted; waiting for its end")
+        how = "submitted" if job.is_new else "had this key already"
+        screen.say(f"job {job.id} {how}; waiting for its end")
         if given.follow:
             follow_job(client, job.id, given.timeout, Printer(given.json))
         else:

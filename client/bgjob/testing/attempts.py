@@ -124,7 +124,7 @@ _UNKNOWN: Final = dict.fromkeys(
     (
         *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
         *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress", "spends_retry", "host"),
-        *("error_group", "waited"),
+        *("error_group", "waited", "traceparent"),
     )
 )
 
