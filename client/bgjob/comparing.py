@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -114,6 +114,19 @@ def compared(a: Side, b: Side) -> Comparison:
         lines_of(a.attempt["traceback"] or "", b.attempt["traceback"] or ""),
         lines_of(a.output or "", b.output or ""),
     )
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """The same for programs, and for templates; the sides by their places."""
+    return {
+        "a": str(found.a.place),
+        "b": str(found.b.place),
+        "rows": [{**row._asdict(), "differs": row.differs} for row in found.rows],
+        "parameters": [one._asdict() for one in found.parameters],
+        "has_more_parameters": found.has_more_parameters,
+        "traceback": asdict(found.traceback),
+        "output": asdict(found.output),
+    }
 
 
 _FACTS: Final = (

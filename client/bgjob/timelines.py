@@ -83,7 +83,7 @@ def timeline_of(job: Told, now: float, waits: Sequence[Told] = ()) -> Timeline:
     steps = _shortened(every)
     marks = _marks(job)
     ends = [one.end for one in every] + [one.until for one in every if one.until is not None]
-    begin = min((one.begin for one in every), default=_instant(job["created_at"]))
+    begin = min([_instant(job["created_at"]), *(one.begin for one in every)])
     end = max([begin + 0.001, *ends, *_limit(job), *(at for at, _ in marks)])
     return Timeline(steps, begin, end, marks)
 
@@ -125,8 +125,9 @@ def _due_first(job: Told, first: Told, created: float, start: float) -> float:
     waited = first.get("waited")
     if waited is not None:
         return _within(start - waited, created, start)
-    is_untouched = first is job["attempts"][-1] and job["scheduled_at"] is not None
-    return _within(_instant(job["scheduled_at"]), created, start) if is_untouched else created
+    is_latest = first is job["attempts"][-1] and job["scheduled_at"] is not None
+    due = _instant(job["scheduled_at"]) if is_latest else created
+    return due if created <= due <= start else created  # else it is when the next one was to begin
 
 
 def _between(
@@ -314,11 +315,13 @@ def _shortened(steps: Sequence[Step]) -> Sequence[Step]:
     """All, or the first and the last and what is left out between them."""
     if len(steps) <= _MOST:
         return steps
-    hidden = steps[_FIRST:-_LAST]
+    hole = next((place for place, one in enumerate(steps) if place and one.kind is Kind.MORE), _FIRST)
+    first, last = min(_FIRST, hole), max(hole + 1, len(steps) - _LAST)
+    hidden = steps[first:last]
     attempts = sum((one.number or 0) if one.kind is Kind.MORE else one.number is not None for one in hidden)
     words = _counted(attempts) if attempts else f"{len(hidden)} more"
     more = Step(Kind.MORE, hidden[0].begin, max(one.end for one in hidden), words, number=attempts)
-    return [*steps[:_FIRST], more, *steps[-_LAST:]]
+    return [*steps[:first], more, *steps[last:]]
 
 
 def _counted(attempts: int) -> str:

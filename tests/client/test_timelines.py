@@ -65,6 +65,15 @@ def test_where_no_attempt_tells_it_a_delay_that_is_always_the_same_does() -> Non
     assert (waited_of(told, 1), waited_of(told, 2)) == (0, 9)
 
 
+def test_when_a_job_was_to_begin_tells_how_long_its_only_attempt_had_waited() -> None:
+    told = job(attempt(1, 30, 31), scheduled_at=at(20))
+    assert read(timeline_of(told, BEGIN + 40))[:2] == [
+        ("Waited for its time", 0, 20),
+        ("Waited for a slot", 20, 30),
+    ]
+    assert waited_of(told | {"scheduled_at": at(35)}, 1) == 30, "that is of the retry that it waits for"
+
+
 def test_where_nothing_tells_it_delay_and_wait_are_one_and_say_so() -> None:
     told = job(attempt(1, 0, 3), attempt(2, 20, 21))
     step = timeline_of(told, BEGIN + 30).steps[1]
@@ -166,6 +175,13 @@ def test_of_more_than_20_steps_the_first_5_and_the_last_14_are_told_and_how_many
     assert (told.steps[5].kind, told.steps[5].words) == (Kind.MORE, "31 more attempts")
     known = [*attempts[:3], *attempts[-20:]]
     assert timeline_of(job(*known, max_retries=99), BEGIN + 999).steps[5].words == "31 more attempts"
+
+
+def test_what_is_not_known_and_what_is_left_out_are_one_step() -> None:
+    attempts = [attempt(number, 10.0 * number, 10.0 * number + 9.99, waited=0.0) for number in range(1, 41)]
+    told = timeline_of(job(*attempts[:3], *attempts[-20:], max_retries=99), BEGIN + 999)
+    assert [one.words for one in told.steps if one.kind is Kind.MORE] == ["23 more attempts"]
+    assert [one.number for one in told.steps[1:4]] == [1, 2, 3]
 
 
 def test_earlier_attempts_that_are_not_known_are_counted() -> None:
