@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Final
 
 from bgjob.commands import (
+    compare,
     completion,
     debug,
     debug_arguments,
@@ -280,6 +281,24 @@ def _add_show(commands: Commands) -> None:
     completion.asking_for(job, "jobs")
     command.add_argument("--logs", action="store_true", help="its log lines too")
     command.add_argument("--steps", action="store_true", help="all its steps, waits and signals, with values")
+
+
+def _add_compare(commands: Commands) -> None:
+    command = added(
+        commands,
+        "compare",
+        compare.compare,
+        "bgjob compare 5121.2 5121.3",
+        "bgjob compare 5121",
+        more="An attempt is JOB.NUMBER, the latest where no number is given.",
+        hint="`bgjob show ID` has a job's attempts",
+    )
+    for name, other in (("a", None), ("b", "?")):
+        what = (
+            "the one" if other is None else "the other; else the last of its class and method that completed"
+        )
+        job = command.add_argument(name, type=values.attempt, nargs=other, metavar="ATTEMPT", help=what)
+        completion.asking_for(job, "jobs")
 
 
 def _add_why(commands: Commands) -> None:
@@ -566,6 +585,7 @@ COMMANDS: Final = (
     _add_list,
     _add_errors,
     _add_show,
+    _add_compare,
     _add_why,
     _add_stack,
     _add_tail,

@@ -16,6 +16,8 @@ from bgjob.commands import groups, pages, screen, steps, tables, values_told
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
+from bgjob.commands.timeline import drawn
+from bgjob.timelines import timeline_of
 from bgjob.words import WAITING, Outcome, Status
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ def why(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"id": given.id, "sentence": sentence})
     else:
-        screen.tell(text.one_line(sentence))
+        for line in text.folded(text.one_line(sentence), screen.columns()):
+            screen.tell(line)
     return OK
 
 
@@ -176,10 +179,26 @@ _MOST_AGAIN: Final = 10
 def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: float) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
     rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
-    lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
+    for name, value in rows:
+        lines += _folded(f"{name:<{_LABEL}}{value}", _LABEL) if value else []
+    if job["attempts"]:
+        lines += ["", _heading("timeline, UTC"), *drawn(timeline_of(job, now), _room())]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
     return [*lines, *_traceback(job["attempts"])]
+
+
+def _folded(line: str, indent: int) -> list[str]:
+    """The line as the terminal has room for it, whole where there is none."""
+    return text.folded(line, screen.columns(), indent)
+
+
+def _room() -> int:
+    return screen.columns() or _WIDE
+
+
+_WIDE: Final = 100
+"""Columns of a drawing where no terminal says how many there are."""
 
 
 def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
@@ -258,7 +277,8 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
         ("host", text.one_line(attempt.get("host") or "")),
     ]
-    yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in rows if value)
+    for name, value in rows:
+        yield from _folded(f"  {name:<{_LABEL - 2}}{value}", _LABEL) if value else []
 
 
 def _lasted(attempt: Mapping[str, Any]) -> str:
