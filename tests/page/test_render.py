@@ -724,6 +724,10 @@ def test_a_whole_output_is_a_file_as_it_is_stored(shown: OnePage) -> None:
     assert answer.headers["Content-Disposition"] == 'attachment; filename="job-1-attempt-1.txt"'
 
 
+def test_an_output_of_an_attempt_that_is_not_there_is_not_found(shown: OnePage) -> None:
+    assert shown.ask("/jobs/1/output/7").status == 404
+
+
 def test_an_output_is_shown_as_a_terminal_leaves_it(shown: OnePage) -> None:
     shown.output = b"\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n10%\r20%\r\nend"
     assert "red\n20%\nend" in shown.read("/jobs/1").text

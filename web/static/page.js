@@ -418,6 +418,7 @@ function retime() {
     const relative = ago((moment - Date.now()) / 1000);
     [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
+  for (const one of document.querySelectorAll(".zone")) one.textContent = isUtc ? "UTC" : "local time";
   for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
 

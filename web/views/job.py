@@ -11,7 +11,7 @@ from bgjob.errors_told import where
 from bgjob.words import Status
 
 from ..entries import rows_of
-from ..exchange import Request, Response, redirect
+from ..exchange import Request, Response, plain, redirect
 from ..lists import id_in
 from ..printed import Seen, shown_of
 from ..stacks import Stacks
@@ -142,6 +142,9 @@ class JobViews:
 
     def output(self, request: Request, job_id: int, number: int) -> Response:
         """All that is kept of what an attempt printed, as it is stored, as a file."""
+        known = self._means.client.get(job_id, before=number + 1, limit=1).snapshot["attempts"]
+        if not known or known[-1]["number"] != number:
+            return plain(f"job {job_id} has no attempt {number}", 404)
         content = self._means.slow.output(job_id, number)
         told = {
             "Content-Type": "text/plain; charset=utf-8",

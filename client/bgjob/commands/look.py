@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
 from bgjob.answers import is_for_review
-from bgjob.client import Client
-from bgjob.commands import groups, pages, screen, steps, tables, values_told
+from bgjob.client import Client, Job
+from bgjob.commands import groups, pages, screen, steps, tables, timeline, values_told
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
-from bgjob.commands.timeline import drawn
 from bgjob.timelines import timeline_of
 from bgjob.words import WAITING, Outcome, Status
 
@@ -55,7 +54,8 @@ def show(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
     now = time.time()
-    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), now)
+    drawn = _timeline(job, found, now)
+    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), drawn, now)
     open_step = steps.try_open(client, job) if is_for_review(job) else None
     lines += _next_commands(job, open_step)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
@@ -176,13 +176,23 @@ def _runs_again(client: Client, job: Mapping[str, Any]) -> str:
 _MOST_AGAIN: Final = 10
 
 
-def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: float) -> list[str]:
+def _timeline(job: Mapping[str, Any], found: Job[Any], now: float) -> list[str]:
+    """The steps of one that has been attempted; what it has waited for is asked for only where it has."""
+    if not job["attempts"]:
+        return []
+    has_waited = any(one["outcome"] == Outcome.SUSPENDED for one in job["attempts"])
+    waits = found.steps().steps if has_waited else ()
+    return ["", _heading("timeline, UTC"), *timeline.drawn(timeline_of(job, now, waits), _room())]
+
+
+def _lines_of(
+    job: Mapping[str, Any], around: Graph | None, again: str, drawn: Sequence[str], now: float
+) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
     rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
     for name, value in rows:
         lines += _folded(f"{name:<{_LABEL}}{value}", _LABEL) if value else []
-    if job["attempts"]:
-        lines += ["", _heading("timeline, UTC"), *drawn(timeline_of(job, now), _room())]
+    lines += drawn
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
     return [*lines, *_traceback(job["attempts"])]
