@@ -52,7 +52,7 @@ _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
+    rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|compare|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
     r"|system|hosts|alerts|labels|changes)?"
     r"(?:\?[!-\[\]-~]*)?"
 )

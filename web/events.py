@@ -20,6 +20,9 @@ _BETWEEN_SIGNS: Final = 5.0
 _PATIENCE: Final = 3.0
 """Seconds: until the daemon is asked again where it did not answer, and where it did; how long an answer may take."""
 
+_MOST_JOBS: Final = 64
+"""How many are told apart in a word."""
+
 _FOLLOWER: Final = "follower"
 _PULSE: Final = "pulse"
 
@@ -63,6 +66,11 @@ class Feed:
         with self._lock:
             return self._news()
 
+    def news_for(self, words: Words) -> tuple[tuple[int, float | None], str]:
+        """The same, and of which jobs, as `Words` tells them."""
+        with self._lock:
+            return self._news(), words.jobs_told()
+
     def away_since(self) -> float | None:
         """Since when the daemon does not answer; None where it does, or nobody has listened."""
         return self.news()[1]
@@ -81,8 +89,8 @@ class Feed:
             try:
                 with _Follower(self._socket, self) as client, client.follow_logs(limit=0) as entries:
                     self._tell(_FOLLOWER, is_away=False)
-                    for _ in entries:
-                        self._tell(_FOLLOWER, is_away=False)
+                    for entry in entries:
+                        self._tell(_FOLLOWER, is_away=False, job_id=entry["job_id"])
                         if self._is_alone():
                             return
             except (BgjobError, OSError):
@@ -132,8 +140,11 @@ class Feed:
             self._is_followed = bool(self._streams)
             return not self._is_followed
 
-    def _tell(self, who: str, is_away: bool, is_news: bool = True) -> None:
-        """Pass on whether the daemon answers this one, which is news where it does, if not said otherwise."""
+    def _tell(self, who: str, is_away: bool, is_news: bool = True, job_id: int | None = None) -> None:
+        """Pass on whether the daemon answers this one, which is news where it does, if not said otherwise.
+
+        It is news of a job, or of anything where none is named.
+        """
         with self._lock:
             before = self._news()
             if is_away:
@@ -146,6 +157,7 @@ class Feed:
                     self._missed.pop(one, None)
                 self._version += 1 if is_news or was_missed else 0
             for words in self._streams if self._news() != before else ():
+                words.note(job_id)
                 words.wake()
 
 
@@ -178,6 +190,7 @@ class Words:
         self._feed = feed
         self._seen: tuple[int, float | None] = (version, None)
         self._is_new = True
+        self._jobs: set[int] | None = set()
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
@@ -186,18 +199,31 @@ class Words:
     def wake(self) -> None:
         os.eventfd_write(self._woken, 1)
 
+    def note(self, job_id: int | None) -> None:
+        """Remember of which job there is news, None of anything; under the feed's lock."""
+        if job_id is None or self._jobs is None or len(self._jobs) >= _MOST_JOBS:
+            self._jobs = None
+        else:
+            self._jobs.add(job_id)
+
+    def jobs_told(self) -> str:
+        """What was remembered, and is forgotten with that: "12,13", or "*" for anything; under the feed's lock."""
+        jobs, self._jobs = self._jobs, set()
+        return ",".join(map(str, sorted(jobs))) if jobs else "*"
+
     def take(self) -> bytes:
-        """An event; a comment where nothing has changed."""
+        """An event, with the jobs that have changed in its second line; a comment where nothing has changed."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._woken)
-        before, self._seen = self._seen, self._feed.news()
+        before = self._seen
+        self._seen, jobs = self._feed.news_for(self)
         begin, self._is_new = b"retry: 2000\n\n" if self._is_new else b"", False
         version, away_since = self._seen
         if self._seen == before:
             return begin or b": still here\n\n"
         if away_since is not None:
             return begin + f"event: away\ndata: {int(away_since)}\n\n".encode()
-        return begin + f"data: {version}\n\n".encode()
+        return begin + f"data: {version}\ndata: {jobs}\n\n".encode()
 
     def close(self) -> None:
         self._feed.leave(self)

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgjob.answers import OutputPart
+from bgjob.text import without_terminal
 
 _SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
 _BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")
 """The rest of a character that begins before the first byte."""
+
+_NOT_OVER: Final = re.compile(rb"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*)?)\Z")
+"""The beginning of such, or of the end of a line, of which the rest is to come."""
+
+_LONGEST_SEQUENCE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -32,18 +38,27 @@ class Seen:
 
 @dataclass(frozen=True)
 class Printed:
-    """Some text of attempt `number`, and which bytes of its output those are."""
+    """Some text of attempt `number`, and which bytes of its output those are; `rewinds` where it begins on a line that
+    has been shown.
+    """
 
     number: int = 0
     text: str = ""
     begin: int = 0
     end: int = 0
+    rewinds: bool = False
+
+
+def _rewinds(text: str) -> bool:
+    """Whether the first line of more text is written over what stood there before."""
+    return "\r" in text.partition("\n")[0].rstrip("\r")
 
 
 def shown_of(parts: Sequence[OutputPart], seen: Seen, is_whole: bool) -> Printed:
-    """The parts behind what was seen of the same attempt.
+    """The parts behind what was seen of the same attempt, as a terminal would show them.
 
-    A character that is not yet whole is left for later, unless no more will come.
+    A character that is not yet whole is left for later, unless no more will come, and so is what tells a terminal
+    something.
     """
     if not parts:
         return Printed()
@@ -56,9 +71,18 @@ def shown_of(parts: Sequence[OutputPart], seen: Seen, is_whole: bool) -> Printed
         data = b"".join(part.marked for part in parts)
         cut = _BEGUN.match(data) if begin else None
         data = data[cut.end() :] if cut else data
+    is_more = begin == after and after > 0
+    data, held = (data, b"") if is_whole else _over(data)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data, final=is_whole)
-    return Printed(number, text, begin, end - len(decoder.getstate()[0]))
+    left = len(held) + len(decoder.getstate()[0])
+    return Printed(number, without_terminal(text), begin, end - left, is_more and _rewinds(text))
+
+
+def _over(data: bytes) -> tuple[bytes, bytes]:
+    """What is over, and the rest."""
+    found = _NOT_OVER.search(data, max(0, len(data) - _LONGEST_SEQUENCE))
+    return (data[: found.start()], data[found.start() :]) if found else (data, b"")
 
 
 def _behind(part: OutputPart, after: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,16 +17,20 @@ from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, s
 from bgjob.changes_told import filter_told
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
+    cpu_time,
     expectation,
     key_rules,
     raised,
     retries_spent,
+    span,
     standing,
     step_name,
     step_took,
+    took,
     try_signal,
     usually,
 )
+from bgjob.timelines import Timeline, timeline_of, waited_of
 
 from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
@@ -36,6 +40,7 @@ from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, counted, parted, pretty, short, shown
+from .timeline_drawing import exact_clock, key_of, length, step_bar, ticks
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -84,7 +89,8 @@ def _environment(static: str) -> Environment:
     )
     environment.filters |= {
         "quoted": quoted,
-        "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
+        "badge": badge, "size": size_text, "seconds": span_text, "maybe_seconds": span, "pretty": pretty,
+        "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
         "as_word": shlex.quote,
@@ -95,12 +101,21 @@ def _environment(static: str) -> Environment:
         "usually": usually, "expectation": expectation, "duration_until": duration_until,
         "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
         "filter_told": filter_told, "many_of": many_of,
+        "timeline": timeline, "step_bar": step_bar, "length": length, "ticks": ticks, "key_of": key_of,
+        "exact_clock": exact_clock, "waited": waited_of, "took": took, "cpu_time": cpu_time,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
         "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told, "sources": sources,
     }  # fmt: skip
     return environment
+
+
+def timeline(
+    job: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]], now: float, steps: Any
+) -> Timeline:
+    """Of a job of which `earlier` attempts come before those that it tells, and perhaps others in between."""
+    return timeline_of({**job, "attempts": [*earlier, *job["attempts"]]}, now, steps)
 
 
 def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:

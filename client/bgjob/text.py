@@ -41,6 +41,9 @@ _CHARACTERS: Final = re.compile(
 """What a person sees as one: a flag of two letters, emoji that are joined, a character and how it is to look."""
 
 
+_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]?[0-Z\\^_a-z])")
+"""What colours a terminal, moves its cursor, or sets its title."""
+
 _LONGEST_KEY: Final = 24
 """Columns of a key beside other words."""
 
@@ -302,6 +305,20 @@ def lines(text: str) -> str:
     return _escaped(text, "\n\t")
 
 
+def without_terminal(text: str) -> str:
+    """The text as a terminal would leave it there, without colours: of a line that was written over the last of it.
+
+    >>> without_terminal("\\x1b[31mred\\x1b[0m\\r\\n10%\\r20%\\r\\nend")
+    'red\\n20%\\nend'
+    """
+    plain = _SEQUENCE.sub("", text)
+    return plain if "\r" not in plain else "\n".join(map(_last_written, plain.split("\n")))
+
+
+def _last_written(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
 def plain(value: Any) -> str:
     """A JSON value on one line; a text without its quotes."""
     return one_line(value if isinstance(value, str) else to_json(value))
@@ -347,6 +364,20 @@ def _roughly(character: str) -> int:
     if unicodedata.category(character[0]) in ("Mn", "Me", "Cf"):
         return 0
     return 1 + (unicodedata.east_asian_width(character[0]) in "WF")
+
+
+def folded(text: str, most: int | None, indent: int = 0) -> list[str]:
+    """The text in lines of at most so many columns, broken between words; all but the first are indented.
+
+    One line where `most` is None; a word that is longer than a line is not broken.
+    """
+    lines: list[str] = []
+    for word in text.split(" ") if most is not None else [text]:
+        if lines and width(lines[-1]) + 1 + width(word) <= (most or 0):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(" " * indent * bool(lines) + word)
+    return lines
 
 
 def shortened(text: str, most: int, *, keeps_end: bool = False) -> str:

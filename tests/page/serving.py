@@ -203,6 +203,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(job=samples["job"], next=None)
         case "Output":
             line.reply(number=1, left_out=0, offset=0, data="", next=0, is_end=True)
+        case "Running":
+            line.reply(attempts=[samples["running"]])
         case "Classes":
             line.reply(classes=[samples["class"]], code_version="c0de", limits=samples["limits"])
         case "Stats":
@@ -404,6 +406,8 @@ SAMPLES: dict[str, Any] = {
             "review_since": None, "labels": ["tenant:7", "release:42"],
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
+    "running": {"job_id": 1, "number": 1, **_WHAT, "queue": "default", "pid": 99, "started_at": WHEN, "cpu": 1.5,
+                "memory": 13631488, "progress": _PROGRESS, "timeout": None, "host": None, "expected": None},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12, "held": None,
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,

@@ -22,7 +22,7 @@ from bgjob import Submitted, chain
 from bgjob import group as members_of
 from bgjob import job as draft
 from bgjob.codec import Request as Asked
-from bgjob.text import lines, to_json
+from bgjob.text import lines, to_json, without_terminal
 from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
@@ -395,9 +395,9 @@ def test_a_traceback_stays_as_the_reader_left_it(site: Site, page: Page) -> None
     expect(details).to_have_attribute("open", "")
     details.locator("summary").click()
     expect(details.locator("pre")).to_be_hidden()
-    site.say("something else")
     looked = Watched(page)
-    site.say("something else again")
+    page.keyboard.press("p")
+    page.keyboard.press("p")  # who goes on looks again
     eventually(lambda: page.evaluate("1") and looked.asked(f"/jobs/{job_id}"))
     page.wait_for_load_state("networkidle")
     expect(details.locator("pre")).to_be_hidden()
@@ -415,6 +415,52 @@ def test_a_traceback_shows_own_code_first_and_all_of_it_on_request(site: Site, p
     expect(page.locator("details pre").first).to_be_hidden()
 
 
+def test_the_page_of_a_job_looks_again_only_where_that_job_has_changed(site: Site, page: Page) -> None:
+    job_id = site.fail("nobody else")
+    opened(page, f"/jobs/{job_id}")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.wait_for_load_state("networkidle")
+    looked = Watched(page)
+    others = opened(page.context.new_page(), "/jobs")
+    others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
+    assert looked.asked(f"/jobs/{job_id}") == []
+    site.client.retry(job_id)
+    expect(page.locator("h2", has_text="Attempt 2")).to_be_visible()
+
+
+def test_two_attempts_are_chosen_and_compared_and_one_of_them_is_looked_at(site: Site, page: Page) -> None:
+    job_id = site.fail("twice")
+    site.client.retry(job_id)
+    site.client.wait(job_id, timeout=20)
+    opened(page, f"/jobs/{job_id}?attempt=1")
+    expect(page.locator("#attempt h2")).to_contain_text("Attempt 1")
+    expect(page.locator(".track")).to_contain_text("Attempt 2")
+    page.get_by_role("button", name="Compare two").click()
+    expect(page.locator("h1")).to_have_text(f"Compare {job_id}.1 and {job_id}.2")
+    expect(page.locator("tbody tr").first).not_to_have_class("same")
+    page.get_by_role("link", name=f"{job_id}.1").click()
+    expect(page.locator("#attempt h2")).to_contain_text("Attempt 1")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="All of it, as a file").click()
+    assert Path(download.value.path()).read_text() == "twice\n"
+
+
+def test_a_line_that_is_written_over_takes_the_place_of_what_stood_there(
+    browser: Browser, tmp_path: Path
+) -> None:
+    telling = Telling()
+    telling.samples["job"] |= {"status": "running", "finished_at": None}
+    telling.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
+    telling.output = "begin\n10%"
+    with scripted(browser, tmp_path, telling) as page:
+        opened(page, "/jobs/1")
+        expect(page.locator("#output")).to_have_text("begin\n10%", use_inner_text=True)
+        telling.output += "\r\x1b[32m20%"
+        expect(page.locator("#output")).to_have_text("begin\n20%", use_inner_text=True)
+        telling.output += "\r30%\r\nend"
+        expect(page.locator("#output")).to_have_text("begin\n30%\nend", use_inner_text=True)
+
+
 def test_parameters_are_copied_by_a_button(site: Site, context: BrowserContext) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = opened(context.new_page(), f"/jobs/{site.say('copy me')}")
@@ -427,7 +473,7 @@ def test_buttons_retry_a_failed_job_and_cancel_one_that_waits(site: Site, page: 
     failed = site.fail("once more")
     opened(page, f"/jobs/{failed}")
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+    expect(page.locator("h2", has_text="Attempt 2")).to_be_visible()
     waiting = site.client.run_background_job(TALK, "say", {"text": "never"}, delay=3600)
     opened(page, f"/jobs/{waiting.id}")
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
@@ -516,7 +562,7 @@ def test_there_are_no_buttons_where_actions_are_off(site: Site, browser: Browser
     ):
         page = opened(context.new_page(), f"/jobs/{failed}")
         expect(page.locator("h1")).to_contain_text("Failed")
-        assert page.locator("main form").count() == 0
+        assert page.locator("main form:not([method=get])").count() == 0
         for place in ("/system", "/schedules", "/schedules/new-year"):
             opened(page, place)
             assert page.locator("main form:not(.tools)").count() == 0
@@ -642,6 +688,8 @@ def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
         "jobs": "/jobs",
         "jobs of a key": "/jobs?key=customer%3A7&status=behind",
         "job": f"/jobs/{failed}",
+        "compare": f"/compare?a={failed}.1",
+        "compare what": "/compare",
         "job behind its key": f"/jobs/{keyed[-1]}",
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
         "graph": f"/jobs/{first}/graph#job-{failed}",
@@ -786,7 +834,7 @@ def test_everything_is_there_without_javascript(site: Site, flow: list[int]) -> 
         expect(page.locator("details pre").first).to_be_visible()
         expect(page.get_by_role("button", name="Copy")).to_be_hidden()
         page.get_by_role("button", name="Retry").click()
-        expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+        expect(page.locator("h2", has_text="Attempt 2")).to_be_visible()
         page.get_by_role("link", name="Schedules").click()
         expect(page.locator(".day .mark").first).to_be_visible()
         page.locator(".schedules").get_by_role("link", name="new-year").click()
@@ -893,14 +941,20 @@ def test_nothing_that_a_job_says_becomes_markup(site: Site, page: Page) -> None:
     said, failed = site.say_everywhere(text), site.fail(text)
     for address in ("/", "/jobs", f"/jobs/{said}", f"/jobs/{failed}"):
         opened(page, address)
-        assert page.locator("main :is(img, script, iframe, style, svg:not(.chart))").count() == 0
+        assert (
+            page.locator("main :is(img, script, iframe, style, svg:not(.chart, .step, .legend svg))").count()
+            == 0
+        )
         assert page.locator("main :is([onerror], [onload], [href^=javascript])").count() == 0
         shown = str(page.locator("main").text_content())
         assert [one for one in HOSTILE if lines(one) not in shown] == [], address
+    opened(page, f"/jobs/{said}?log=all")
+    assert "Background job is at 50%: " in str(page.locator(".entries").text_content())
     opened(page, f"/jobs/{said}")
     for place in (".output", ".attempt dd:has(progress)", ".entries"):
         shown = str(page.locator(place).text_content())
-        assert [one for one in HOSTILE if lines(one) not in shown] == [], place
+        as_there = without_terminal if place == ".output" else str
+        assert [one for one in HOSTILE if lines(as_there(one)) not in shown] == [], place
     for place in ("#parameters", "[aria-label=Result]"):
         assert to_json(text) in str(page.locator(place).text_content())
     assert watched.dialogs == []

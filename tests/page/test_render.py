@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote
 import pytest
 
 from bgjob.codec import Request as Asked
+from bgjob.timelines import timeline_of
 from bgjobd.host.clock import to_text
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
@@ -27,6 +28,7 @@ from bgjobd.web.graph_layout import picture_of
 from bgjobd.web.render import Renderer, ago, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.texts import badge, parted, pretty, short
+from bgjobd.web.timeline_drawing import step_bar, ticks
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, WHEN, tell_samples
@@ -37,7 +39,7 @@ HOSTILE = (
 )
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
-    "/errors", "/errors/1", "/hosts", "/alerts", "/labels", "/changes", "/jobs/retry",
+    "/errors", "/errors/1", "/hosts", "/alerts", "/labels", "/changes", "/jobs/retry", "/compare?a=1.1&b=1.1",
 )  # fmt: skip
 
 
@@ -79,21 +81,30 @@ class OnePage:
         self.samples: dict[str, Any] = copy.deepcopy(SAMPLES)
         self.output = b"printed"
         self.asked: list[dict[str, Any]] = []
+        self.methods: list[str] = []
         self.refusal: tuple[str, dict[str, Any]] | None = None
 
     def tell(self, line: Line, asked: Asked) -> None:
         self.asked.append(dict(asked.parameters))
+        self.methods.append(asked.method.rpartition(".")[2])
         if self.refusal is not None:
             line.refuse(self.refusal[0], **self.refusal[1])
         elif asked.method.endswith(".Output"):
             size = len(self.output)
-            begin = max(0, size + asked.parameters["offset"])
+            offset = asked.parameters.get("offset") or 0
+            begin = offset if offset >= 0 else max(0, size + offset)
             data = base64.b64encode(self.output[begin:]).decode("ascii")
             line.reply(number=1, left_out=0, offset=begin, data=data, next=size, is_end=True)
         else:
             tell_samples(line, asked, self.samples)
 
+    def asked_for(self, method: str) -> list[dict[str, Any]]:
+        """What was asked by it, each time."""
+        return [given for name, given in zip(self.methods, self.asked, strict=True) if name == method]
+
     def ask(self, path: str, accept: str = "text/html", **query: str) -> Response:
+        path, _, more = path.partition("?")
+        query = dict(parse_qsl(more)) | query
         return self._page.respond(Request("GET", path, query, {"host": "localhost", "accept": accept}))
 
     def read(self, path: str, **query: str) -> Read:
@@ -138,6 +149,7 @@ def addresses_of(only_page: OnePage) -> dict[str, list[str]]:
         told[address] = samples.told
     found = {name: [address for address in ADDRESSES if name in told[address]] for name in SAMPLES}
     found["why"] = ["/jobs/1"]  # of a job that waits
+    found["running"] = ["/jobs/1"]  # and of one that runs
     assert all(found.values())
     return found
 
@@ -155,6 +167,7 @@ def usual_markup() -> set[tuple[str, str]]:
         str(parted("a.b")),
         *drawings(),
         *drawings_of_graphs(),
+        *drawings_of_timelines(),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
@@ -176,6 +189,14 @@ def drawings_of_graphs() -> Iterator[str]:
     yield str(graph_drawing(picture_of(graph), (JOB, 1), 0.0))
     yield str(legend_of_ways())
     yield str(members_bar(SAMPLES["group"]))
+
+
+def drawings_of_timelines() -> Iterator[str]:
+    now = datetime.fromisoformat(WHEN).timestamp()
+    running = SAMPLES["job"] | {"status": "running", "expected": {"p50": 1.0, "p95": 2.0}}
+    told = timeline_of(running | {"attempts": [SAMPLES["job"]["attempts"][0] | {"outcome": None}]}, now)
+    yield from (str(step_bar(told, step)) for step in told.steps)
+    yield str(ticks(told))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -215,8 +236,8 @@ def test_whatever_the_daemon_tells_stays_text(
 ) -> None:
     is_asked_for = path in (("schedule", "name"), ("stats", "queues", 0, "name"))  # a request can hold no NUL
     put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
-    if path == ("why",):
-        shown.samples["job"]["status"] = "pending"
+    if path[0] in ("why", "running"):
+        shown.samples["job"]["status"] = "pending" if path[0] == "why" else "running"
     for address in addresses_of[path[0]]:
         assert is_text(shown.read(address))
 
@@ -234,6 +255,9 @@ SHOWN = {
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
+    "/compare?a=1.1&b=1.1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"),
+                             ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "outcome"),
+                             ("job", "attempts", 0, "code_version")],
     "/jobs/1/graph": [("graph", "jobs", 0, "class_name"), ("graph", "jobs", 0, "method_name"),
                       ("graph", "groups", 0, "name"), ("graph", "groups", 0, "state")],
     "/errors": [("error", "name"), ("error", "line"), ("error", "place")],
@@ -307,6 +331,7 @@ FREE = {
                 ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
+    "/compare?a=1.1&b=1.1": [("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "code_version")],
     "/jobs/1/graph": [("graph", "groups", 0, "name")],
     "/errors": [("error", "name"), ("error", "line")],
     "/errors/1": [("error", "name"), ("error", "message"), ("error", "place"), ("traceback",)],
@@ -373,7 +398,7 @@ def test_what_would_turn_a_text_or_set_a_terminal_is_shown_and_not_obeyed(
     as_json = AS_SHOWN.replace(r"\x1b", r"\u001b").replace(r"\x9b", r"\u009b")
     assert {AS_SHOWN, as_json} & {part for part in (AS_SHOWN, as_json) if part in answer}
     if address == "/jobs/1":
-        assert AS_SHOWN in Read(answer.partition('id="output"')[2]).text
+        assert r"wards \u202egnp.exe\u2066, end\x9b2J" in Read(answer.partition('id="output"')[2]).text
 
 
 @pytest.mark.parametrize(
@@ -504,7 +529,7 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "error.html", "errors.html",
+    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "compare.html", "error.html", "errors.html",
                      "graph.html", "group.html", "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html",
                      "log.html", "login.html", "many.html", "parts.html", "schedule.html", "schedules.html",
                      "system.html"}  # fmt: skip
@@ -565,7 +590,7 @@ def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(sh
     assert (box["data-attempt"], box["data-begin"], box["data-end"]) == ("1", "16", "26")
     assert "printed before" not in read.text
     assert "and now é" in read.text
-    assert ("ol", {"class": "entries", "data-after": "6"}) in read.elements
+    assert ("ol", {"class": "entries exact", "data-last": "7", "data-after": "6"}) in read.elements
     assert [one["after"] for one in shown.asked if one.get("after", -20) != -20] == [6]
     assert "printed before" in shown.read("/jobs/1", seen="2.16.6").text  # of an earlier attempt
     assert "printed before" in shown.read("/jobs/1", seen="1.99.6").text  # the file is shorter by now
@@ -573,11 +598,12 @@ def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(sh
 
 def test_a_character_that_is_not_yet_whole_is_told_once_it_is(shown: OnePage) -> None:
     shown.samples["job"] |= {"status": "running", "finished_at": None}
+    shown.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
     shown.output = "half of é".encode()[:-1]
     read = shown.read("/jobs/1")
     (box,) = [attributes for _, attributes in read.elements if attributes.get("id") == "output"]
     assert (box["data-end"], "\ufffd" in read.text) == ("8", False)
-    shown.samples["job"] |= {"status": "failed"}
+    shown.samples["job"]["attempts"][0] |= {"outcome": "failed"}
     assert "\ufffd" in shown.read("/jobs/1").text
 
 
@@ -708,14 +734,83 @@ def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> Non
     assert "half of it" not in shown.read("/jobs").text
 
 
-def test_of_many_attempts_the_latest_are_open_and_the_others_one_click_away(shown: OnePage) -> None:
+def test_of_many_attempts_all_that_are_told_are_rows_and_the_one_that_is_asked_for_is_open(
+    shown: OnePage,
+) -> None:
     (attempt,) = shown.samples["job"]["attempts"]
-    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3)]
-    assert "earlier" not in shown.read("/jobs/1").text
-    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3, 4, 5)]
-    before, _, behind = shown.read("/jobs/1").text.partition("2 earlier")
-    assert re.findall(r"Attempt (\d) Failed", before) == ["5", "4", "3"]
-    assert re.findall(r"Attempt (\d) Failed", behind.partition("Output of")[0]) == ["2", "1"]
+    shown.samples["job"]["attempts"] = [
+        attempt | {"number": number, "traceback": f"frames of {number}"} for number in range(1, 6)
+    ]
+    read = shown.read("/jobs/1")
+    latest, other = read.text, shown.read("/jobs/1", attempt="2").text
+    rows = [attributes["id"] for tag, attributes in read.elements if tag == "tr" and "id" in attributes]
+    assert rows == [f"attempt-{number}" for number in (5, 4, 3, 2, 1)]
+    assert ("frames of 5" in latest, "frames of 2" in latest) == (True, False)
+    assert ("frames of 5" in other, "frames of 2" in other) == (False, True)
+    assert shown.asked_for("Output")[-1]["number"] == 2
+
+
+@pytest.mark.parametrize("number", ["0", "9", "-1", "x", "1" * 30, "\u0662"])
+def test_an_attempt_that_is_not_there_is_the_latest(shown: OnePage, number: str) -> None:
+    assert "Attempt 1 Failed" in shown.read("/jobs/1", attempt=number).text
+
+
+def test_a_whole_output_is_a_file_as_it_is_stored(shown: OnePage) -> None:
+    shown.output = b"\x1b[31mred\r\n<script>\xff"
+    answer = shown.ask("/jobs/1/output/1")
+    assert (answer.status, answer.body) == (200, shown.output)
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="job-1-attempt-1.txt"'
+
+
+def test_an_output_of_an_attempt_that_is_not_there_is_not_found(shown: OnePage) -> None:
+    assert shown.ask("/jobs/1/output/7").status == 404
+
+
+def test_an_output_is_shown_as_a_terminal_leaves_it(shown: OnePage) -> None:
+    shown.output = b"\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n10%\r20%\r\nend"
+    assert "red\n20%\nend" in shown.read("/jobs/1").text
+
+
+def test_a_line_that_is_written_over_later_is_told_to_begin_on_one_that_was_shown(shown: OnePage) -> None:
+    shown.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
+    shown.output = b"10%\r"
+    (box,) = [one for _, one in shown.read("/jobs/1").elements if one.get("id") == "output"]
+    assert (box["data-end"], box["data-rewinds"]) == ("3", "0")  # how it goes on is not known yet
+    shown.output = b"10%\r20%\x1b[3"
+    (box,) = [one for _, one in shown.read("/jobs/1", seen="1.3.6").elements if one.get("id") == "output"]
+    assert (box["data-end"], box["data-rewinds"]) == ("7", "1")
+
+
+def test_a_log_has_what_the_job_said_first_and_an_attempts_progress_as_one_row(shown: OnePage) -> None:
+    entry = shown.samples["entry"]
+    said = ["initiated", "dispatched on a", "started", "is at 10%", "is at 20%: half", "snoozed until noon"]
+    shown.samples["entries"] = [
+        entry | {"id": 40 - place, "message": f"Background job {words}"}
+        for place, words in enumerate(reversed(said))
+    ]
+    told = shown.read("/jobs/1").text
+    assert [words for words in said if words in told] == ["snoozed until noon"]
+    told = shown.read("/jobs/1", log="all").text
+    assert [words for words in said if words in told] == [words for words in said if words != "is at 10%"]
+
+
+def test_while_it_runs_a_job_tells_what_it_uses_now(shown: OnePage) -> None:
+    shown.samples["job"] |= {"status": "running", "finished_at": None}
+    shown.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
+    assert "13 MiB of memory, 1.5 s of CPU, pid 99" in shown.read("/jobs/1").text
+
+
+def test_an_error_is_told_once_with_its_group(shown: OnePage) -> None:
+    shown.samples["job"]["error"] = "ValueError: no such recipient"
+    shown.samples["job"]["attempts"][0]["error_message"] = "no such recipient"
+    shown.samples["entries"] = []
+    read = shown.read("/jobs/1")
+    assert read.text.count("no such recipient") == 1
+    assert "at mail.py:88 in deliver · one of 58 attempts that ended by this error since" in read.text
+    assert ("a", {"href": "/errors/1"}) in read.elements
+    shown.samples["error"]["id"] = 2  # it is forgotten
+    assert "no such recipient" in shown.read("/jobs/1").text
 
 
 def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePage) -> None:
@@ -1024,12 +1119,12 @@ def test_the_fork_servers_are_told(shown: OnePage) -> None:
 
 
 def test_a_bug_is_told_on_the_console_with_its_traceback(shown: OnePage, said: Callable[[], str]) -> None:
-    shown.samples["job"]["attempts"][0]["cpu_user"] = None  # which it is with the others, or not at all
-    assert shown.ask("/jobs/1").status == 500
+    shown.samples["occurrence"]["verdict"] = "unheard of"
+    assert shown.ask("/schedules/nightly").status == 500
     (told,) = said().splitlines()
-    assert told.startswith(r"bgjobd-web: bug: '/jobs/1': Traceback (most recent call last):\n")
-    assert "job.html" in told
-    assert r"\nTypeError: " in told
+    assert told.startswith(r"bgjobd-web: bug: '/schedules/nightly': Traceback (most recent call last):\n")
+    assert "schedule.html" in told
+    assert r"\nKeyError: " in told
 
 
 # Small things

@@ -189,7 +189,20 @@ def test_a_browser_hears_that_something_has_changed(served: Served, changes: Cha
         assert peer.piece() == b"retry: 2000\n\n"
         eventually(lambda: changes.followers)
         changes.happen()
-        assert re.fullmatch(rb"data: \d+\n\n", peer.piece())
+        told = re.fullmatch(rb"data: \d+\ndata: (.*)\n\n", peer.piece())
+        assert told is not None
+        assert told[1] in (b"1", b"*"), "the job, or anything: that it is followed is news, too"
+        changes.happen()
+        assert peer.piece().endswith(b"\ndata: 1\n\n")
+
+
+def test_a_browser_hears_which_jobs_have_changed_and_of_many_that_anything_may_have() -> None:
+    feed = Feed("unix:/nowhere")
+    with closing(events.Words(feed, 0)) as words:
+        for jobs, told in (([7, 3, 7], "3,7"), ([], "*"), ([7, None], "*"), (range(1, 100), "*"), ([3], "3")):
+            for job_id in jobs:
+                words.note(job_id)
+            assert words.jobs_told() == told
 
 
 def test_one_stream_too_many_is_turned_away_and_all_end_with_their_peers(served: Served) -> None:

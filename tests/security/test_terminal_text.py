@@ -159,6 +159,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "errors 1": ((), ("error", "classes", "traceback")),
     "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals", "values")),
     "signal": (("1", "packed", "1"), ()),
+    "compare": (("1.1", "1.2"), ("job",)),
     "why": (("1",), ("why",)),
     "stack": (("1",), ("stack",)),
     "tail": ((), ("entry",)),

@@ -99,7 +99,7 @@ function withSeen(address) {
   const place = new URL(address);
   if ($("[data-job]", main)) {
     const { attempt = 0, end = 0 } = $("#output", main)?.dataset ?? {};
-    const last = $(".entries", main).lastElementChild?.id.slice(1) ?? 0;
+    const { last } = $(".entries", main).dataset;
     place.searchParams.set("seen", `${attempt}.${end}.${last}`);
   }
   return place;
@@ -115,7 +115,7 @@ function whatGrows(found) {
   const [entries, newer] = [$(".entries", main), $(".entries", found)];
   if (entries && newer && "after" in newer.dataset) {
     const added = [...newer.children];
-    growing.set(entries, () => growEntries(entries, added));
+    growing.set(entries, () => growEntries(entries, added, newer.dataset.last));
     growing.set($("#older", main), null);
   }
   return growing;
@@ -127,6 +127,7 @@ function growOutput(box, more) {
   const gap = more.dataset.begin - box.dataset.end;
   if (gap && wasAtEnd) box.replaceChildren();
   else if (gap) box.append(`\n[... ${gap} bytes left out ...]\n`);
+  if (more.dataset.rewinds === "1") cutBackToLine(box);
   if (more.textContent) {
     const piece = new Text(more.textContent);
     piece.begin = Number(more.dataset.begin);
@@ -145,8 +146,19 @@ function growOutput(box, more) {
   if (begin) $("#before b").textContent = `${Math.ceil(begin / 1024).toLocaleString("en")} KiB`;
 }
 
-function growEntries(list, added) {
+// What is written over a line that stands there already, as a bar of progress is, takes its place.
+function cutBackToLine(box) {
+  while (box.lastChild) {
+    const end = box.lastChild.textContent.lastIndexOf("\n");
+    if (end >= 0) return void (box.lastChild.textContent = box.lastChild.textContent.slice(0, end + 1));
+    box.lastChild.remove();
+  }
+}
+
+function growEntries(list, added, last) {
   const wasAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 8;
+  list.dataset.last = last;
+  for (const { dataset: { progress } } of added) if (progress) $(`[data-progress="${progress}"]`, list)?.remove();
   list.append(...added.filter(({ id }) => !document.getElementById(id)));
   if (!wasAtEnd) return;
   while (list.children.length > ENTRIES_KEPT) {
@@ -292,6 +304,7 @@ others.onmessage = ({ data }) => onWord(data);
 let pending = null;
 
 function onWord(word) {
+  if (word.startsWith("changed ") && !isAway && !concerns(word.slice(8))) return;
   if (word === "away") return void (isAway || ask());
   if (word.startsWith("away ")) return setAway(SILENT, Number(word.slice(5)));
   if (isAway) return setAway(null);
@@ -299,10 +312,17 @@ function onWord(word) {
   pending ??= setTimeout(() => { pending = null; onChange(); }, rest);
 }
 
+// A job's page looks again only where its own job has changed; of many jobs at once a "*" is told.
+function concerns(ids) {
+  const own = $("[data-job]", main)?.dataset.job;
+  return !own || ids === "*" || ids.split(",").includes(own);
+}
+
 function follow() {
   const spread = (word) => { others.postMessage(word); onWord(word); };
   const stream = new EventSource("/events");
-  stream.onopen = stream.onmessage = () => spread("changed");
+  stream.onopen = () => spread("changed *");
+  stream.onmessage = ({ data }) => spread(`changed ${data.split("\n")[1] ?? "*"}`);
   stream.addEventListener("away", ({ data }) => spread(`away ${data}`));
   stream.onerror = () => {
     spread("away");
@@ -392,12 +412,19 @@ function retime() {
   if (!getSelection().isCollapsed) return;
   for (const one of document.querySelectorAll("time")) {
     const moment = new Date(one.dateTime);
+    if (one.dataset.cut) {
+      one.textContent = (isUtc ? moment.toISOString().slice(0, -1).replace("T", " ") : stampMs(moment)).slice(...one.dataset.cut.split(","));
+      continue;
+    }
     const exact = isUtc ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
     const relative = ago((moment - Date.now()) / 1000);
     [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
+  for (const one of document.querySelectorAll(".zone")) one.textContent = isUtc ? "UTC" : "local time";
   for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
+
+function stampMs(moment) { return `${stamp(moment)}.${String(moment.getMilliseconds()).padStart(3, "0")}`; }
 
 function stamp(moment) {
   const two = (number) => String(number).padStart(2, "0");

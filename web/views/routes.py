@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ..addresses import CLASS, ID, NAME, SCHEDULE
 from ..exchange import Request, Response
+from .compare import CompareViews
 from .errors import ErrorViews
 from .groups import GroupViews
 from .job import JobViews
@@ -21,17 +22,8 @@ from .schedules import ScheduleViews
 from .system import SystemViews
 
 _KINDS: Final = (
-    *(
-        ListViews,
-        JobViews,
-        ManyViews,
-        ErrorViews,
-        LabelViews,
-        GroupViews,
-        ScheduleViews,
-        SystemViews,
-        OtherViews,
-    ),
+    *(ListViews, JobViews, CompareViews, ManyViews, ErrorViews, LabelViews, GroupViews),
+    *(ScheduleViews, SystemViews, OtherViews),
 )
 _K = TypeVar("_K")
 
@@ -71,6 +63,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
         ("POST", r"/jobs/cancel", _of(ManyViews, ManyViews.carry_out_cancel)),
         ("GET", r"/changes", _of(ManyViews, ManyViews.changes)),
         ("GET", rf"/jobs/({ID})", _of(JobViews, JobViews.one, int)),
+        ("GET", rf"/jobs/({ID})/output/({ID})", _of(JobViews, JobViews.output, int)),
         ("GET", rf"/jobs/({ID})/graph", _of(GroupViews, GroupViews.graph, int)),
         ("POST", rf"/jobs/({ID})/retry", _of(JobViews, JobViews.retry, int)),
         ("POST", rf"/jobs/({ID})/cancel", _of(JobViews, JobViews.cancel, int)),
@@ -79,6 +72,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
         ("POST", rf"/queues/({NAME})/resume", _of(SystemViews, SystemViews.resume)),
         ("POST", rf"/classes/({CLASS})/hold", _of(SystemViews, SystemViews.hold_class)),
         ("POST", rf"/classes/({CLASS})/resume", _of(SystemViews, SystemViews.resume_class)),
+        ("GET", r"/compare", _of(CompareViews, CompareViews.two)),
         ("GET", r"/errors", _of(ErrorViews, ErrorViews.overview)),
         ("GET", rf"/errors/({ID})", _of(ErrorViews, ErrorViews.one, int)),
         ("GET", r"/labels", _of(LabelViews, LabelViews.overview)),

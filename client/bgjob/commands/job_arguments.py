@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bgjob.commands import (
+    compare,
     completion,
     debug,
     debug_arguments,
@@ -322,6 +323,24 @@ def _add_show(commands: Commands) -> None:
     command.add_argument("--steps", action="store_true", help="all its steps, waits and signals, with values")
 
 
+def _add_compare(commands: Commands) -> None:
+    command = added(
+        commands,
+        "compare",
+        compare.compare,
+        "bgjob compare 5121.2 5121.3",
+        "bgjob compare 5121",
+        more="An attempt is JOB.NUMBER, the latest where no number is given.",
+        hint="`bgjob show ID` has a job's attempts",
+    )
+    for name, other in (("a", None), ("b", "?")):
+        what = (
+            "the one" if other is None else "the other; else the last of its class and method that completed"
+        )
+        job = command.add_argument(name, type=values.attempt, nargs=other, metavar="ATTEMPT", help=what)
+        completion.asking_for(job, "jobs")
+
+
 def _add_why(commands: Commands) -> None:
     add_id(added(commands, "why", look.why, "bgjob why 12"))
 
@@ -631,6 +650,7 @@ COMMANDS: Final = (
     _add_list,
     _add_errors,
     _add_show,
+    _add_compare,
     _add_why,
     _add_stack,
     _add_tail,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
 from bgjob.answers import is_for_review
-from bgjob.client import Client
-from bgjob.commands import groups, pages, screen, steps, tables, values_told
+from bgjob.client import Client, Job
+from bgjob.commands import groups, pages, screen, steps, tables, timeline, values_told
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK, cure_of
 from bgjob.commands.tables import Column, Cut
+from bgjob.timelines import timeline_of
 from bgjob.words import WAITING, Outcome, Status
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def show(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
     now = time.time()
-    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), now)
+    drawn = _timeline(job, found, now)
+    lines = _lines_of(job, groups.try_around(client, job), _runs_again(client, job), drawn, now)
     open_step = steps.try_open(client, job) if is_for_review(job) else None
     lines += _next_commands(job, open_step)
     if given.steps or job.get("steps") is not None:  # which daemons before did not tell
@@ -78,7 +80,8 @@ def why(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"id": given.id, "sentence": sentence})
     else:
-        screen.tell(text.one_line(sentence))
+        for line in text.folded(text.one_line(sentence), screen.columns()):
+            screen.tell(line)
     return OK
 
 
@@ -179,13 +182,39 @@ def _runs_again(client: Client, job: Mapping[str, Any]) -> str:
 _MOST_AGAIN: Final = 10
 
 
-def _lines_of(job: Mapping[str, Any], around: Graph | None, again: str, now: float) -> list[str]:
+def _timeline(job: Mapping[str, Any], found: Job[Any], now: float) -> list[str]:
+    """The steps of one that has been attempted; what it has waited for is asked for only where it has."""
+    if not job["attempts"]:
+        return []
+    has_waited = any(one["outcome"] == Outcome.SUSPENDED for one in job["attempts"])
+    waits = found.steps().steps if has_waited else ()
+    return ["", _heading("timeline, UTC"), *timeline.drawn(timeline_of(job, now, waits), _room())]
+
+
+def _lines_of(
+    job: Mapping[str, Any], around: Graph | None, again: str, drawn: Sequence[str], now: float
+) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
     rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
-    lines += [f"{name:<{_LABEL}}{value}" for name, value in rows if value]
+    for name, value in rows:
+        lines += _folded(f"{name:<{_LABEL}}{value}", _LABEL) if value else []
+    lines += drawn
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
     return [*lines, *_traceback(job["attempts"])]
+
+
+def _folded(line: str, indent: int) -> list[str]:
+    """The line as the terminal has room for it, whole where there is none."""
+    return text.folded(line, screen.columns(), indent)
+
+
+def _room() -> int:
+    return screen.columns() or _WIDE
+
+
+_WIDE: Final = 100
+"""Columns of a drawing where no terminal says how many there are."""
 
 
 def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
@@ -265,7 +294,8 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
         ("host", text.one_line(attempt.get("host") or "")),
     ]
-    yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in rows if value)
+    for name, value in rows:
+        yield from _folded(f"  {name:<{_LABEL - 2}}{value}", _LABEL) if value else []
 
 
 def _lasted(attempt: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from bgjob import codec
 from bgjob.amounts import try_span
 from bgjob.commands import look, pages
+from bgjob.comparing import Place, try_place
 from bgjob.errors import InvalidParameterError, ProtocolError
 from bgjob.words import INT_MAX
 
@@ -273,6 +274,14 @@ def job(text: str) -> dict[str, Any]:
         return {"job_id": job_id(text)}
     except argparse.ArgumentTypeError:
         return {"key": text}
+
+
+def attempt(text: str) -> Place:
+    """An attempt of a job, or its latest."""
+    place = try_place(text)
+    if place is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no attempt, which is JOB.NUMBER, as in 5121.2")
+    return place
 
 
 def count(text: str) -> int:
