@@ -364,7 +364,7 @@ def _moment(at: float) -> str:
 
 
 def _clock(at: float | None) -> str:
-    return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
 _TERMS: Final[Sequence[tuple[str, Callable[[Job], Any], Callable[[Any], str]]]] = (

@@ -37,7 +37,9 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message, case folded."""
+    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message or of class::method, case
+    folded.
+    """
 
     id: int | None = None
     class_name: str | None = None
@@ -52,5 +54,8 @@ class LogFilter:
             and self.class_name in (None, line.class_name)
             and self.method_name in (None, line.method_name)
             and self.type in (None, line.type)
-            and (not self.search or needle(self.search) in fold(line.message))
+            and (not self.search or self._is_in(line, needle(self.search)))
         )
+
+    def _is_in(self, line: LogLine, folded: str) -> bool:
+        return folded in fold(line.message) or folded in fold(f"{line.class_name}::{line.method_name}")

@@ -713,7 +713,7 @@ def _countable(source: str, rest: Sequence[str]) -> str:
     """The source with no more than the conditions need."""
     if source == _ANY_ENTRY and not rest:
         return _ALL_ENTRIES
-    has_job = any(condition.startswith("j.") for condition in rest)
+    has_job = any("j." in condition for condition in rest)
     return source.format(its_job=_ITS_JOB if has_job else "")
 
 
@@ -723,8 +723,11 @@ def _ways_to_entries(wanted: LogFilter) -> tuple[str, list[str]]:
     named = [name for name in ("class_name", "method_name") if getattr(wanted, name) is not None]
     rest += [f"j.{name} = :{name}" for name in named]
     if wanted.search:
-        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle) > 0")
+        rest.append(_SAYS)
     return source, rest
+
+
+_SAYS: Final = f"(instr(coalesce(l.folded, lower(l.message)), :needle) > 0 OR {_contains(_TARGET)})"
 
 
 def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:

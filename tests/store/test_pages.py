@@ -591,6 +591,8 @@ def lives(store: Store) -> list[LogLine]:
         LogFilter(search="%"),
         LogFilter(search=""),
         LogFilter(search="cancelled", id=3, type="info"),
+        LogFilter(search="OTHER::"),
+        LogFilter(search="jobs.other::SEND", type="success"),
     ],
 )
 def test_a_follower_is_sent_what_a_reader_finds(store: Store, reader: Reader, wanted: LogFilter) -> None:
@@ -618,13 +620,22 @@ def test_a_search_finds_what_pythons_casefold_finds(
     store: Store, reader: Reader, messages: list[str], search: str
 ) -> None:
     if not store.count("background_jobs"):
-        store.submit(asked())
+        store.submit(asked(call=Call("Q7.Z7", "w7", "{}")))
     if not isinstance(store.state_dir, Path):
         *messages, search = (text.translate(str.maketrans(NUL)) for text in (*messages, search))
     last = reader.last_log_id()
     said(store, *messages)
     found = messages_of(reader.logs(LogFilter(search=search), after=last, limit=1000, budget=60))
-    assert found == [message for message in messages if search.casefold() in message.casefold()]
+    needle = search.casefold()
+    assert found == [message for message in messages if needle in message.casefold() or needle in "q7.z7::w7"]
+
+
+def test_a_search_of_the_log_looks_at_class_and_method_too_and_its_count(store: Store, reader: Reader) -> None:
+    store.submit(asked(call=Call("myapp.Straße", "Send", "{}")))
+    store.submit(asked())
+    for search in ("STRASSE::s", "aße::SEND"):
+        page = reader.logs(LogFilter(search=search), count=100)
+        assert ([row["job_id"] for row in page.rows], page.total) == ([1], 1)
 
 
 @pytest.mark.parametrize("search", ["100%", "a_b", "\\", "'; DROP TABLE job_logs; --", "*", "[a]", ":needle"])

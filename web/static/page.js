@@ -10,6 +10,7 @@ const PATIENCE = 30000;
 const OUTPUT_KEPT = 64 * 1024;
 const OUTPUT_MOST = 4 * 1024 * 1024;
 const ENTRIES_KEPT = 100;
+const TIMES = { ago: "How long ago", local: "Local time", utc: "UTC" };
 
 // What is remembered, here and in other tabs
 
@@ -23,14 +24,15 @@ const memory = {
 };
 
 let isPaused = memory.get("paused") === "1";
-let isUtc = memory.get("utc") === "1";
+const readTimes = (told) => (told in TIMES ? told : "ago");
+let times = readTimes(memory.get("times"));
 let isAway = false;
 let awaySince = null;
 let isStale = false;
 
 addEventListener("storage", ({ key, newValue }) => {
   if (key === "paused") setPaused(newValue === "1");
-  if (key === "utc") setUtc(newValue === "1");
+  if (key === "times") setTimes(readTimes(newValue));
   if (key === "theme" && newValue) document.documentElement.dataset.theme = newValue;
 });
 
@@ -390,9 +392,9 @@ function retime() {
   if (!getSelection().isCollapsed) return;
   for (const one of document.querySelectorAll("time")) {
     const moment = new Date(one.dateTime);
-    const exact = isUtc ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
+    const exact = times === "utc" ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
     const relative = ago((moment - Date.now()) / 1000);
-    [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
+    [one.textContent, one.title] = times !== "ago" || one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
   for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
@@ -405,7 +407,7 @@ function stamp(moment) {
 
 function clock(seconds) {
   const moment = new Date(seconds * 1000);
-  return (isUtc ? moment.toISOString().slice(11, 16) : stamp(moment).slice(11, 16)) + (isUtc ? " UTC" : "");
+  return times === "utc" ? `${moment.toISOString().slice(11, 16)} UTC` : stamp(moment).slice(11, 16);
 }
 
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [86400, 3600, "hour"], [604800, 86400, "day"], [Infinity, 604800, "week"]];
@@ -424,19 +426,23 @@ addEventListener("pageshow", retime);
 
 // Switches and keys
 
-function setUtc(value) {
-  isUtc = value;
-  memory.set("utc", value ? "1" : "0");
-  showZone();
+function setTimes(value) {
+  times = value;
+  memory.set("times", value);
+  showTimes();
 }
 
-function showZone() {
-  $("#zone").textContent = isUtc ? "UTC" : "Local time";
+function showTimes() {
+  $("#zone").textContent = TIMES[times];
+  document.documentElement.classList.toggle("exact", times !== "ago");
   showLive();
   retime();
 }
 
-$("#zone").onclick = () => setUtc(!isUtc);
+$("#zone").onclick = () => {
+  const all = Object.keys(TIMES);
+  setTimes(all[(all.indexOf(times) + 1) % all.length]);
+};
 $("#theme").onclick = () => {
   const root = document.documentElement;
   root.dataset.theme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
@@ -496,7 +502,7 @@ document.addEventListener("keydown", (event) => {
 
 $(".switches").hidden = false;
 if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");
-showZone();
+showTimes();
 toEnd();
 showHere();
 goOn();

@@ -315,7 +315,7 @@ def _add_tail(commands: Commands) -> None:
     completion.asking_for(job, "jobs")
     add_target(command)
     command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
-    command.add_argument("--search", metavar="TEXT", help="a part of the message")
+    command.add_argument("--search", metavar="TEXT", help="a part of the message, or of class::method")
 
 
 def _add_follow(commands: Commands) -> None:
