@@ -630,7 +630,9 @@ def test_a_search_finds_what_pythons_casefold_finds(
     assert found == [message for message in messages if needle in message.casefold() or needle in "q7.z7::w7"]
 
 
-def test_a_search_of_the_log_looks_at_class_and_method_too_and_its_count(store: Store, reader: Reader) -> None:
+def test_a_search_of_the_log_looks_at_class_and_method_too_and_its_count(
+    store: Store, reader: Reader
+) -> None:
     store.submit(asked(call=Call("myapp.Straße", "Send", "{}")))
     store.submit(asked())
     for search in ("STRASSE::s", "aße::SEND"):
