@@ -43,6 +43,7 @@ from bgjobd.store import (
     loading,
     locking,
     pauses,
+    progress,
     rates,
     release,
     schedules,
@@ -428,7 +429,10 @@ class Ledger:
                 first += len(bulk)
         if not batch.entries:
             return _no_entry
-        return self._database.write_log([log_row(entry) for entry in batch.entries])
+        first = self._database.write_log([log_row(entry) for entry in batch.entries])
+        if batch.progressed:
+            progress.delete_earlier(self._executemany, batch.progressed, len(batch.entries))
+        return first
 
     def _last_entry(self) -> int:
         (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
