@@ -37,7 +37,10 @@ SCHEDULE: Final = rf"{NAME}(?:%2F[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
 """A schedule's, as it stands in a path; one that was put has a slash in it."""
 
 PER_PAGE: Final = (10, 25, 50, 100)
-TYPES: Final = tuple(EntryType)
+SAID: Final = "said"
+"""What jobs said, beside the types of the log's entries."""
+
+TYPES: Final = (SAID, *EntryType)
 STATUSES: Final = (
     Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, Status.RUNNING,
     Status.COMPLETED, Status.FAILED, REVIEW, Status.CANCELLED,
@@ -46,6 +49,7 @@ _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]{1,6})?)?Z?")
 _PLACE: Final = re.compile(
     rf"/(?:jobs(?:/{ID}(?:/graph)?)?|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts)?"
     r"(?:\?[!-\[\]-~]*)?"
@@ -67,6 +71,19 @@ def moment_of(text: str) -> str | None:
     return text if _MOMENT.fullmatch(text) else None
 
 
+def time_of(text: str) -> str:
+    """The text as an instant of UTC, which a form sends without saying so; empty where it is none."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return ""
+    told = f"{found[1]}{found[2] or ''}Z"
+    try:
+        datetime.fromisoformat(told)
+    except ValueError:
+        return ""
+    return told
+
+
 def since_of(span: str, now: float) -> str:
     """When a span of whole minutes began that ends with the minute of `now`, as the ends of an hour are counted."""
     found = _SPAN.fullmatch(span)
@@ -81,8 +98,8 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`; `schedule`, `group`, `key`, `host` and `error` those whose jobs are shown. Of schedules
-    `upto` are on the pages before.
+    `since` is a span: `1h`; `until` an instant of UTC, at which the log is entered; `schedule`, `group`, `key`, `host`
+    and `error` those whose jobs are shown. Of schedules `upto` are on the pages before.
     """
 
     path: str
@@ -99,6 +116,7 @@ class View:
     key: str = ""
     host: str = ""
     error: int | None = None
+    until: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
@@ -121,13 +139,14 @@ class View:
             key=query.get("key", "").replace("\0", "")[: KEY_LENGTHS[-1]] if path == "/jobs" else "",
             host=query.get("host", "").replace("\0", "")[:MOST_TEXT] if path == "/jobs" else "",
             error=_number(query.get("error", ""), 1, _LARGEST) if path == "/jobs" else None,
+            until=time_of(query.get("until", "")) if path == "/" else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error")
+        shown = ("q", "status", "since", "schedule", "group", "key", "host", "error", "until")
         names = (*shown, "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)

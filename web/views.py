@@ -28,7 +28,7 @@ from bgjob.errors import (
 )
 from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import CLASS, ID, NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import CLASS, ID, NAME, PER_PAGE, SAID, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .errors import ErrorViews
 from .events import Feed
@@ -36,7 +36,7 @@ from .exchange import Request, Response, as_json, html, plain, redirect
 from .groups import GroupViews
 from .guard import Guard
 from .keys import busiest
-from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from .lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, later_than, rows_told, told_newer
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
@@ -131,13 +131,19 @@ class Page:
     def log(self, request: Request) -> Response:
         """The log, newest first."""
         view = View.of("/", request.query, TYPES, self._settings.per_page)
-        ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
+        type = view.status if view.status != SAID else ""
+        is_said = view.status == SAID
+        every = partial(self._client_for(view).logs, type=type or None, said=is_said, search=view.q or None)
+        ask = partial(every, until=view.until or None)
         if "newer_than" in request.query:
             after = id_in(request.query["newer_than"])
             return told_newer(ask(after=after, limit=MOST_NEWER).items)
         found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer, self._client.logs, _id_of)
+        if view.is_first and view.until:
+            later = every(after=found.items[0]["id"], limit=view.per).items if found.items else ()
+            listed |= {"newest": view.but(until=""), "newer": later_than(view, later)}
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
 
     def jobs(self, request: Request) -> Response:
@@ -172,7 +178,7 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        narrows = view.q or view.status or view.since or view.key or view.host or view.error
+        narrows = view.q or view.status or view.until or view.since or view.key or view.host or view.error
         return self._slow if narrows else self._client
 
     def _listed(
@@ -188,7 +194,9 @@ class Page:
         Its `top` is the key of the newest that is known now: what comes later is counted as newer.
         """
         older = found.next is not None
-        newest = found.items if view.is_first and found.is_complete else all_of(limit=1).items
+        newest = (
+            found.items if view.is_first and found.is_complete and not view.until else all_of(limit=1).items
+        )
         top = key_of(newest[0]) if newest else 0
         reached_at = getattr(found.next, "at", None) or ""
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bgjobd.core.case_folding import fold, needle
+from bgjobd.core.log_entries import is_said
 from bgjobd.store.committed import LogLine
 
 
@@ -38,7 +39,7 @@ class JobFilter:
 @dataclass(frozen=True, slots=True)
 class LogFilter:
     """Which log entries; None stands for any. `id` is a job's, `search` a part of the message or of class::method, case
-    folded.
+    folded. With `said` those that tell more than that a job goes its way.
     """
 
     id: int | None = None
@@ -46,6 +47,7 @@ class LogFilter:
     method_name: str | None = None
     type: str | None = None
     search: str | None = None
+    said: bool = False
 
     def matches(self, line: LogLine) -> bool:
         """Whether a committed entry is one of these; the same that Reader.logs finds in the file."""
@@ -54,6 +56,7 @@ class LogFilter:
             and self.class_name in (None, line.class_name)
             and self.method_name in (None, line.method_name)
             and self.type in (None, line.type)
+            and (not self.said or is_said(line.type, line.message))
             and (not self.search or self._is_in(line, needle(self.search)))
         )
 

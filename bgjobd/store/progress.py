@@ -1,4 +1,4 @@
-"""An attempt's progress as one entry of the log: each step is an entry of its own, and deletes that of the step before."""
+"""An attempt's progress as one entry of the log: each step is one of its own, and deletes that of the step before."""
 
 from __future__ import annotations
 

@@ -636,6 +636,25 @@ def test_times_are_relative_local_or_utc_as_the_switch_says(site: Site) -> None:
         assert {one[-2:] for one in hours.all_text_contents()} == {"30"}
 
 
+def test_the_log_is_entered_at_a_time_of_the_zone_that_is_shown_and_left_for_what_is_newer(
+    site: Site,
+) -> None:
+    with site.context(timezone_id="Asia/Kolkata") as context:
+        page = opened(context.new_page(), "/?page=2&upto=20&per=10")
+        at = page.evaluate(
+            "told => new Date(Date.parse(told) + 19800000 + 1000).toISOString().slice(0, 19)",
+            newest_row(page).locator("time").get_attribute("datetime"),
+        )
+        page.locator("[name=until]").fill(at)
+        expect(page).to_have_url(re.compile("until="))
+        expect(page.locator(".held time")).to_have_text(at.replace("T", " "))
+        expect(page.locator("[name=until]")).to_have_value(re.compile(f"^{at[:16]}"))
+        assert int(str(newest_row(page).get_attribute("id"))[1:]) >= 20
+        page.get_by_role("link", name="Newest").click()
+        expect(page.locator(".held")).to_have_count(0)
+        assert "until" not in page.url
+
+
 # Narrow, and without JavaScript
 
 

@@ -4,6 +4,7 @@ const $ = (selector, from = document) => from.querySelector(selector);
 const main = $("#main");
 const live = $("#live");
 const AFTER_KEY = 300;
+const AFTER_TIME = 1200;
 const BETWEEN_LOOKS = 100;
 const AFTER_TROUBLE = 1000;
 const PATIENCE = 30000;
@@ -259,7 +260,7 @@ function onChange() {
   if (isPaused || isStale) return;
   if (!isBeingRead()) return load({ isLive: true });
   const place = new URL(location.href);
-  for (const name of ["page", "upto", "at"]) place.searchParams.delete(name);
+  for (const name of ["page", "upto", "at", "until"]) place.searchParams.delete(name);
   place.searchParams.set("newer_than", $(".list[data-top]", main).dataset.top);
   look(place, "application/json", async (answer) => { if (answer.ok) showNewer(await answer.json()); });
 }
@@ -365,7 +366,8 @@ let typing = null;
 function find(form) {
   clearTimeout(typing);
   const usual = form.elements.per.dataset.usual;
-  const told = [...new FormData(form)].filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
+  const all = [...new FormData(form)].map(([name, value]) => [name, name === "until" ? ofField(value) : value]);
+  const told = all.filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
   const query = new URLSearchParams(told).toString();
   const address = form.getAttribute("action") + (query ? `?${query}` : "");
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
@@ -373,9 +375,9 @@ function find(form) {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (!target.matches(".tools input[type=search]")) return;
+  if (!target.matches(".tools input")) return;
   clearTimeout(typing);
-  typing = setTimeout(() => find(target.form), AFTER_KEY);
+  typing = setTimeout(() => find(target.form), target.type === "search" ? AFTER_KEY : AFTER_TIME);
 });
 document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) find(target.form); });
 document.addEventListener("submit", (event) => {
@@ -396,7 +398,22 @@ function retime() {
     const relative = ago((moment - Date.now()) / 1000);
     [one.textContent, one.title] = times !== "ago" || one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
+  for (const field of main.querySelectorAll("input[data-at]")) {
+    if (field !== document.activeElement) field.value = field.dataset.at && inField(new Date(field.dataset.at));
+    $(".zone", field.parentElement).textContent = times === "utc" ? "UTC" : "";
+  }
   for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
+}
+
+// A field for a time is in the zone in which times are shown; an address has it in UTC.
+
+function inField(moment) {
+  return times === "utc" ? moment.toISOString().slice(0, 19) : stamp(moment).replace(" ", "T");
+}
+
+function ofField(value) {
+  const moment = new Date(times === "utc" ? `${value}Z` : value);
+  return Number.isNaN(moment.getTime()) ? "" : moment.toISOString().replace(/\.\d+/, "");
 }
 
 function stamp(moment) {
