@@ -429,10 +429,10 @@ class Ledger:
                 first += len(bulk)
         if not batch.entries:
             return _no_entry
-        first = self._database.write_log([log_row(entry) for entry in batch.entries])
+        first_of_these = self._database.write_log([log_row(entry) for entry in batch.entries])
         if batch.progressed:
             progress.delete_earlier(self._executemany, batch.progressed, len(batch.entries))
-        return first
+        return first_of_these
 
     def _last_entry(self) -> int:
         (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
