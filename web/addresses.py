@@ -41,7 +41,10 @@ SCHEDULE: Final = rf"{NAME}(?:%2F[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
 """A schedule's, as it stands in a path; one that was put has a slash in it."""
 
 PER_PAGE: Final = (10, 25, 50, 100)
-TYPES: Final = tuple(EntryType)
+SAID: Final = "said"
+"""What jobs said, beside the types of the log's entries."""
+
+TYPES: Final = (SAID, *EntryType)
 STATUSES: Final = (
     Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, Status.RUNNING,
     Status.COMPLETED, Status.FAILED, REVIEW, Status.CANCELLED,
@@ -49,8 +52,8 @@ STATUSES: Final = (
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
-_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]{1,6})?)?Z?")
 _PLACE: Final = re.compile(
     rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|compare|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
     r"|system|hosts|alerts|labels|changes)?"
@@ -76,6 +79,19 @@ def moment_of(text: str) -> str | None:
 def is_span(text: str) -> bool:
     """Whether it is a time that moves along, as `1h` does."""
     return _SPAN.fullmatch(text) is not None
+
+
+def time_of(text: str) -> str:
+    """The text as an instant of UTC, which a form sends without saying so; empty where it is none."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return ""
+    told = f"{found[1]}{found[2] or ''}Z"
+    try:
+        datetime.fromisoformat(told)
+    except ValueError:
+        return ""
+    return told
 
 
 def since_of(time: str, now: float) -> str:
@@ -216,15 +232,7 @@ def _text(most: int) -> Callable[[str], str]:
 
 def _time(text: str) -> str:
     """A span, or a moment that there is."""
-    if is_span(text):
-        return text
-    if not _TIME.fullmatch(text):
-        return ""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return ""
-    return text
+    return text if is_span(text) else time_of(text)
 
 
 def _longer(text: str) -> str:
@@ -269,5 +277,9 @@ there.
 _ATTRIBUTES: Final = {"class": "class_name"}
 """The attributes of View that are not called as the address has them."""
 
-NARROWED_BY: Final[Mapping[str, tuple[str, ...]]] = {"/jobs": tuple(_READ), "/errors": ("since",)}
+NARROWED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "/jobs": tuple(_READ),
+    "/errors": ("since",),
+    "/": ("until",),
+}
 """By the path of a list what it may be narrowed by, and sorted."""

@@ -34,6 +34,13 @@ def rows_told(view: View, many: int, total: int | None) -> str:
     return f"{shown} of {total:,}{'+' if total >= MOST_COUNTED else ''}"
 
 
+def later_than(view: View, rows: Sequence[Any]) -> str | None:
+    """The page of the log that has these entries, oldest first, which are behind the time at which it was entered."""
+    if not rows:
+        return None
+    return view.but(until=rows[-1]["created_at"] if len(rows) == view.per else "")
+
+
 def key_behind(view: View) -> int | None:
     """The row behind which those of the page begin."""
     return None if view.upto is None else Key(view.upto + 1, view.at or None)

@@ -141,11 +141,19 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
         raise InvalidParameterError(parameter="before")
     if given.limit == 0:
         raise InvalidParameterError(parameter="limit")
-    wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
+    wanted = LogFilter(
+        given.id, given.class_name, given.method_name, given.type, given.search, bool(given.said)
+    )
+    until = stored_instant(given.until, "until")
 
     def read(reader: Reader) -> Encoded:
         page = reader.logs(
-            wanted, before=given.before, after=given.after, limit=given.limit or _PAGE, count=given.count
+            wanted,
+            before=given.before,
+            after=given.after,
+            limit=given.limit or _PAGE,
+            count=given.count,
+            until=until,
         )
         return page_reply("entries", (entry_shown(daemon, entry) for entry in page.rows), page)
 

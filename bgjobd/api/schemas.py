@@ -455,6 +455,8 @@ class Logs(Input):
     after: Offset | None = None
     limit: Annotated[int, Field(ge=0, le=MAX_PAGE)] | None = None
     count: Count | None = None
+    said: bool | None = None
+    until: str | None = None
 
 
 class Watch(Input):

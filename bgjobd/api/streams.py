@@ -107,9 +107,12 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIter
         raise InvalidParameterError(parameter="before")
     if given.after is not None and given.limit == 0:
         raise InvalidParameterError(parameter="limit")
-    if given.count is not None:
-        raise InvalidParameterError(parameter="count")
-    wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
+    for name in ("count", "until"):
+        if getattr(given, name) is not None:
+            raise InvalidParameterError(parameter=name)
+    wanted = LogFilter(
+        given.id, given.class_name, given.method_name, given.type, given.search, bool(given.said)
+    )
     with daemon.followers.lines(lambda commit: _lines(commit, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last = await daemon.readers.read(Reader.last_log_id) if given.after is None else given.after

@@ -60,9 +60,29 @@ def pause_ended(queue: str) -> str:
     return f"queue {queue} is resumed: its pause is over"
 
 
+INITIATED: Final = "Background job initiated"
+DISPATCHED: Final = "Background job dispatched on Linux platform"
+STARTED: Final = "Background job started"
+AT_PROGRESS: Final = "Background job is at "
+
+
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
-    return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
+    return f"{AT_PROGRESS}{fraction:.0%}" + (f": {message}" if message else "")
+
+
+def is_said(type: EntryType, message: str) -> bool:
+    """Whether an entry tells more than that a job was submitted, has begun, or how far it is.
+
+    >>> is_said(EntryType.INFO, "no paper"), is_said(EntryType.INFO, "Background job is at 12%")
+    (True, False)
+    """
+    match type:
+        case EntryType.SUCCESS:
+            return message not in (DISPATCHED, STARTED) and not message.startswith(INITIATED)
+        case EntryType.INFO if message.startswith(AT_PROGRESS):
+            return message[len(AT_PROGRESS) :][:1] not in "0123456789"
+    return True
 
 
 def signal_message(name: str, uid: int | None) -> str:
@@ -155,7 +175,7 @@ def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], 
 
 def _submitted(fact: Submitted, before: None, after: Job) -> tuple[Entry, ...]:
     by = "" if fact.by_job is None else f", submitted by job {fact.by_job}"
-    told = Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True)
+    told = Entry(EntryType.SUCCESS, f"{INITIATED}{by}", with_job=True)
     more = [] if fact.again is None else [Entry(EntryType.INFO, f"Background job is {_again(fact.again)}")]
     more += [Entry(EntryType.INFO, f"Background job waits for {_others(after)}")] if after.waits_for else []
     return (told, *more)
@@ -322,8 +342,8 @@ def _by(uid: int | None) -> str:
 _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(
     {
         Happening.SUBMITTED: _submitted,
-        Happening.SLOT_GRANTED: _success("Background job dispatched on Linux platform"),
-        Happening.ATTEMPT_STARTED: _success("Background job started", with_job=True),
+        Happening.SLOT_GRANTED: _success(DISPATCHED),
+        Happening.ATTEMPT_STARTED: _success(STARTED, with_job=True),
         Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
@@ -364,7 +384,7 @@ def _moment(at: float) -> str:
 
 
 def _clock(at: float | None) -> str:
-    return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+    return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
 _TERMS: Final[Sequence[tuple[str, Callable[[Job], Any], Callable[[Any], str]]]] = (

@@ -1,1 +1,1 @@
-"""A demonstration on real input: sample approved classes, and a show that runs them."""
+"""A demonstration on real input: sample approved classes, a show that runs them, and the bad day of a small shop."""

@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from bgjob.errors import RequestError
 from bgjobd import service
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
+from bgjobd.demo import life
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.supervisor import page_process
@@ -27,7 +30,7 @@ _APPROVED = ("ExampleJob", "EmailNotification", "FlakyJob", "CrashingJob")
 
 async def run(directory: Path, is_once: bool) -> int:
     """Run the show in `directory`; answers the exit code, 0 where every job ended as it should."""
-    settings = _settings(directory)
+    settings = _settings(directory, with_life=not is_once)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -43,21 +46,37 @@ async def run(directory: Path, is_once: bool) -> int:
         is_as_expected = _report(await show, directory)
         if not is_once:
             _print_hints(settings)
-            await leaving
+            made = partial(
+                print, f"\nWhat became of the shop is on the page by now: {_page(settings)}", flush=True
+            )
+            await _until(leaving, life.live(settings.daemon.socket, directory, made))
         await daemon.stop_attempts(_GRACE, "the demo is over")
     leaving.cancel()
     return 0 if is_as_expected else 1
 
 
-def _settings(directory: Path) -> Config:
+async def _until(leaving: asyncio.Future[Any], life: Coroutine[Any, Any, None]) -> None:
+    """Have the shop live until somebody leaves; what ends it before that is told, and the daemon goes on."""
+    living = asyncio.ensure_future(life)
+    await asyncio.wait([living, leaving], return_when=asyncio.FIRST_COMPLETED)
+    if living.done() and not leaving.done():
+        print(f"the shop closed early: {living.exception()!r}", file=sys.stderr)
+    await leaving
+    living.cancel()
+    await asyncio.wait([living])
+
+
+def _settings(directory: Path, with_life: bool) -> Config:
     file = directory / "bgjobd.toml"
     text = _SETTINGS.format(
         directory=directory,
         application=Path(__file__).parents[2],
+        slots=4 if with_life else 2,
+        shop=f', "{life.deploy(directory)}"' if with_life else "",
         port=_free_port(),
         approved="\n".join(f'"{_JOBS}.{name}" = {{}}' for name in _APPROVED),
     )
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text + (life.SETTINGS if with_life else ""), encoding="utf-8")
     return loading.load(file, {}, is_root=os.geteuid() == 0)
 
 
@@ -67,10 +86,10 @@ socket = "{directory}/bgjobd.sock"
 state_dir = "{directory}/state"
 runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
-slots = 2
+slots = {slots}
 
 [app]
-path = ["{application}"]
+path = ["{application}"{shop}]
 env = {{ DEMO_MAILDIR = "{directory}/Maildir" }}
 
 [retry]
@@ -141,10 +160,9 @@ def _report(jobs: list[dict[str, Any]], directory: Path) -> bool:
 
 def _print_hints(settings: Config) -> None:
     bgjob = "bgjob" if shutil.which("bgjob") else Path(sys.executable).with_name("bgjob")
-    web = page_process.settings_of(settings)
     print(
-        "\nThe daemon goes on until Ctrl-C, and so does its page:\n"
-        f"  http://{web['bind']}/login?token={web['token']}\n"
+        "\nThe daemon goes on until Ctrl-C, with a small shop that has a bad day, and so does its page:\n"
+        f"  {_page(settings)}\n"
         "From another terminal:\n"
         f"  export BGJOBD_SOCKET={settings.daemon.socket}\n"
         f"  {bgjob} run {_JOBS}.ExampleJob::run -p count=50 -w\n"
@@ -153,3 +171,8 @@ def _print_hints(settings: Config) -> None:
         "  varlinkctl introspect unix:$BGJOBD_SOCKET org.bgjobd.Jobs",
         flush=True,
     )
+
+
+def _page(settings: Config) -> str:
+    web = page_process.settings_of(settings)
+    return f"http://{web['bind']}/login?token={web['token']}"

@@ -507,19 +507,21 @@ def _as_text(logger: WrappedLogger, name: str, event: EventDict) -> str:
 
 
 def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    """A document a line; the context, which is JSON already, as an object in it."""
     event.pop("line")
     event["at"] = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="microseconds")
     if "each" in event:
         return _each_as_json(event)
-    rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, name, event)
-    return escaped_json(rendered.decode() if isinstance(rendered, bytes) else rendered)
+    context = event.pop("context", None)
+    rendered = _json(event)
+    return escaped_json(rendered if context is None else f'{rendered[:-1]}, "context": {context}}}')
 
 
 def _each_as_json(event: EventDict) -> str:
     """A line for each job; what is the same in all is written out once."""
     begin = _json({name: event[name] for name in ("at", "type", "target", "trace_id") if name in event})[:-1]
-    end = _json({"event": event["event"]})[1:]
-    lines = [f'{begin}, "job": {job}, "context": {_json(context)}, {end}' for job, context in _each(event)]
+    end = _json({"event": event["event"]})[1:-1]
+    lines = [f'{begin}, "job": {job}, {end}, "context": {context}}}' for job, context in _each(event)]
     return "\n".join(map(escaped_json, lines))
 
 

@@ -24,6 +24,7 @@ from bgjobd.store.committed import Claim, Committed, EndedAttempt, Entry, LogLin
 from bgjobd.store.engines.locks import ALONE, Locks
 from bgjobd.store.holds import Holds
 from bgjobd.store.items import Flow
+from bgjobd.store.progress import Steps
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.values import Kept
@@ -130,6 +131,7 @@ class Gathered:
 
     `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
     `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended;
+    `progressed` which entries tell how far an attempt is;
     `next_expiry` when the first of the new jobs expires; `holdings` who holds the unique keys; `touched` are the keys,
     each with its queue, of jobs that have come in or left, `arrivals` those jobs that have no turn yet; `codes` is of
     which code attempts are; `valued` how many values of an attempt are kept, `kept_values` which of a job's are.
@@ -150,6 +152,7 @@ class Gathered:
     jobs: dict[int, Job] = field(default_factory=dict)
     keyed: dict[str, Keyed] = field(default_factory=dict)
     noted: dict[AttemptKey, int] = field(default_factory=dict)
+    progressed: dict[AttemptKey, Steps] = field(default_factory=dict)
     pending: dict[str, int] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
     group_keys: dict[str, int] = field(default_factory=dict)
@@ -297,6 +300,9 @@ class Batch(Gathered):
         """Make what an item has come to part of the transaction."""
         self.last_id, self.last_group_id = overlay.last_id, overlay.last_group_id
         self.rows += overlay.rows
+        if overlay.progressed:
+            before, known = len(self.entries), self.progressed
+            known |= {key: told.behind(before, known.get(key)) for key, told in overlay.progressed.items()}
         self.entries += overlay.entries
         self.ended += overlay.ended
         self.stops += overlay.stops

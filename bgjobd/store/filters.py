@@ -8,6 +8,7 @@ from typing import Final
 
 from bgjob.words import FINAL
 from bgjobd.core.case_folding import fold, needle
+from bgjobd.core.log_entries import is_said
 from bgjobd.store.committed import LogLine
 
 ID: Final = "id"
@@ -62,13 +63,16 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message, case folded."""
+    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message or of class::method, case
+    folded. With `said` those that tell more than that a job goes its way.
+    """
 
     id: int | None = None
     class_name: str | None = None
     method_name: str | None = None
     type: str | None = None
     search: str | None = None
+    said: bool = False
 
     def matches(self, line: LogLine) -> bool:
         """Whether a committed entry is one of these; the same that Reader.logs finds in the file."""
@@ -77,5 +81,9 @@ class LogFilter:
             and self.class_name in (None, line.class_name)
             and self.method_name in (None, line.method_name)
             and self.type in (None, line.type)
-            and (not self.search or needle(self.search) in fold(line.message))
+            and (not self.said or is_said(line.type, line.message))
+            and (not self.search or self._is_in(line, needle(self.search)))
         )
+
+    def _is_in(self, line: LogLine, folded: str) -> bool:
+        return folded in fold(line.message) or folded in fold(f"{line.class_name}::{line.method_name}")

@@ -44,6 +44,7 @@ from bgjobd.store import (
     locking,
     many,
     pauses,
+    progress,
     rates,
     release,
     schedules,
@@ -449,7 +450,10 @@ class Ledger:
                 first += len(bulk)
         if not batch.entries:
             return _no_entry
-        return self._database.write_log([log_row(entry) for entry in batch.entries])
+        first_of_these = self._database.write_log([log_row(entry) for entry in batch.entries])
+        if batch.progressed:
+            progress.delete_earlier(self._executemany, batch.progressed, len(batch.entries))
+        return first_of_these
 
     def _last_entry(self) -> int:
         (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()

@@ -25,6 +25,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.committed import StoredValue
 from bgjobd.store.items import AttemptNotes, Note, StateSaved, StepNote, UnusedSteps, ValueNote
+from bgjobd.store.progress import Steps, stored_step
 from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, state_row, step_row
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
@@ -80,9 +81,13 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
         if isinstance(note, UnusedSteps):
             _record_unused(job, item.number, note, overlay)
     notes = [_held(note, now) for note in told if isinstance(note, Note)]
+    before = job.progress if item.number == job.attempt else None
+    steps = [len(overlay.entries) + at for at, note in enumerate(notes) if note.progress is not None]
+    if steps:
+        overlay.progressed[key] = Steps(steps, stored_step(key, before))
     for note in notes:
         log(overlay, job, item.number, note.at, note.type, _message_of(note))
-    progress = _latest_progress(notes, job.progress if item.number == job.attempt else None)
+    progress = _latest_progress(notes, before)
     overlay.noted[key] = item.first + len(item.notes)
     overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
     if progress is not None:

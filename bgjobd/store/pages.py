@@ -39,6 +39,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import bounds, written
 from bgjobd.store.engines import Connection
 from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.log_places import IS_SAID, id_at
 from bgjobd.store.rows import text_of
 from bgjobd.store.statements import named_host
 
@@ -787,11 +788,17 @@ def entries(
     limit: int,
     budget: float,
     count: int | None = None,
+    until: str | None = None,
 ) -> Page:
-    """Log entries, newest first; with `after` oldest first; with their total, at most `count`."""
+    """Log entries, newest first; with `after` oldest first; with their total, at most `count`.
+
+    With `until` those up to where the log had got to at that stored instant, without a total.
+    """
     deadline = time.monotonic() + budget
     source, rest = _ways_to_entries(wanted)
     highest = INT_MAX if before is None else before
+    if until is not None:
+        highest, count = min(highest, id_at(connection, until) + 1), None
     start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
     walk = _walk_over_entries(wanted, source, rest, is_backwards=after is None, last=last)
     page = _walk(connection, walk, (start,), limit, deadline, _entry)
@@ -819,7 +826,7 @@ def _countable(source: str, rest: Sequence[str]) -> str:
     """The source with no more than the conditions need."""
     if source == _ANY_ENTRY and not rest:
         return _ALL_ENTRIES
-    has_job = any(condition.startswith("j.") for condition in rest)
+    has_job = any("j." in condition for condition in rest)
     return source.format(its_job=_ITS_JOB if has_job else "")
 
 
@@ -828,9 +835,14 @@ def _ways_to_entries(wanted: LogFilter) -> tuple[str, list[str]]:
     source, rest = _source_of_entries(wanted)
     named = [name for name in ("class_name", "method_name") if getattr(wanted, name) is not None]
     rest += [f"j.{name} = :{name}" for name in named]
+    if wanted.said:
+        rest.append(IS_SAID)
     if wanted.search:
-        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle) > 0")
+        rest.append(_SAYS)
     return source, rest
+
+
+_SAYS: Final = f"(instr(coalesce(l.folded, lower(l.message)), :needle) > 0 OR {_contains(_TARGET)})"
 
 
 def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:

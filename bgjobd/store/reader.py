@@ -487,12 +487,14 @@ class Reader:
         limit: int = PAGE,
         budget: float = BUDGET,
         count: int | None = None,
+        until: str | None = None,
     ) -> Page:
         """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds.
 
-        With `count` the page has its total, of at most so many, whatever `before` and `after` are.
+        With `count` the page has its total, of at most so many, whatever `before` and `after` are. With `until`, a
+        stored instant, those up to where the log had got to then, without a total.
         """
-        return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count)
+        return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count, until)
 
     def news(self, after: int, job_ids: Iterable[int], valued: Mapping[int, int]) -> News:
         """What is newer than the log entry `after`, as news.news() tells it."""

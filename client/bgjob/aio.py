@@ -197,13 +197,19 @@ class AsyncClient(GroupingClient):
         after: int | None = None,
         limit: int | None = None,
         count: int | None = None,
+        said: bool = False,
+        until: datetime | str | None = None,
     ) -> Page[JsonObject]:
         """Log entries, newest first; with `after`, oldest first those with a larger id. 50, or up to 1000, a page.
 
-        With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` and `after` are.
+        With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` and `after` are. With
+        `said` those that tell more than that a job was submitted, has begun, or how far it is; with `until` those up to
+        where the log had got to then.
         """
         return await self._call(
-            calls.logs(id, class_name, method_name, type, search, before, after, limit, count)
+            calls.logs(
+                id, class_name, method_name, type, search, before, after, limit, count, said=said, until=until
+            )
         )
 
     def follow_logs(
@@ -216,10 +222,14 @@ class AsyncClient(GroupingClient):
         search: str | None = None,
         after: int | None = None,
         limit: int | None = None,
+        said: bool = False,
     ) -> AsyncFollowing[JsonObject]:
-        """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
+        """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only.
+
+        With `said` as `logs()`.
+        """
         return self._following(
-            following.FollowedLogs(id, class_name, method_name, type, search, after, limit)
+            following.FollowedLogs(id, class_name, method_name, type, search, after, limit, said)
         )
 
     def watch(

@@ -350,6 +350,8 @@ def logs(
     after: int | None,
     limit: int | None,
     count: int | None = None,
+    said: bool = False,
+    until: Any = None,
 ) -> Call[Page[JsonObject]]:
     """Log entries: newest first, or, with `after`, oldest first."""
     return _call(
@@ -364,6 +366,8 @@ def logs(
         after=after,
         limit=limit,
         count=count,
+        said=said or None,
+        until=plain_time(until),
     )
 
 

@@ -69,6 +69,7 @@ class FollowedLogs(Follower[JsonObject]):
         search: str | None,
         after: int | None,
         limit: int | None,
+        said: bool = False,
     ) -> None:
         self._has_end = id is not None
         self._filters = given(
@@ -78,6 +79,7 @@ class FollowedLogs(Follower[JsonObject]):
                 "method_name": method_name,
                 "type": type,
                 "search": search,
+                "said": said or None,
             }
         )
         self._place = given({"after": after, "limit": limit})

@@ -12,9 +12,11 @@ from bgjob.commands.top.controls import (
     BINDINGS,
     CTRL_C,
     Cancel,
+    Errors,
     Leave,
     Mode,
     Pause,
+    Read,
     Resume,
     Retry,
     Search,
@@ -23,7 +25,8 @@ from bgjob.commands.top.controls import (
     keys_in,
     pressed,
 )
-from bgjob.commands.top.scene import Kind, Look, Meter, Rates, Scene, Sorting, Tally, rows_of
+from bgjob.commands.top.one_job import OneJob
+from bgjob.commands.top.scene import Kind, Look, Meter, Rates, Scene, Sorting, rates_of, rows_of
 
 NOW = 1_700_000_000.0
 
@@ -111,12 +114,15 @@ def test_what_is_not_known_is_not_told() -> None:
     assert meter.take([], NOW, 2.0) == {}
 
 
-def test_ends_are_counted_by_the_minute_since_somebody_watches() -> None:
-    tally = Tally(100.0)
-    for status in ("running", "completed", "completed", "failed", "pending", "cancelled"):
-        tally.note(status)
-    assert tally.rates(110.0) == Rates(2.0, 1.0)
-    assert tally.rates(100.0 + 4 * 60) == Rates(0.5, 0.25)
+def test_rates_are_right_from_the_first_second() -> None:
+    minutes = [
+        {"completed": 900, "failed": 90},
+        {"completed": 31, "failed": 2},
+        {"completed": 14, "failed": 1},
+    ]
+    assert rates_of({"minutes": minutes}, 600.0 + 30.0) == Rates(30.0, 2.0)
+    assert rates_of({"minutes": minutes[:1]}, 600.0) == Rates(900.0, 90.0)
+    assert rates_of({}, 600.0) == Rates(0.0, 0.0)
 
 
 def test_rows_are_what_runs_as_it_is_sorted_and_then_what_failed() -> None:
@@ -128,7 +134,7 @@ def test_rows_are_what_runs_as_it_is_sorted_and_then_what_failed() -> None:
     seen = scene(attempts, [failed(9), failed(8)], busy={(1, 1): 90.0, (3, 1): 10.0})
 
     def order(sorting: Sorting) -> list[int]:
-        return [row.job_id for row in rows_of(seen, sorting, "")]
+        return [row.job_id for row in rows_of(seen, sorting, "") if row.kind is not Kind.QUEUE]
 
     assert order(Sorting.AGE) == [2, 1, 3, 9, 8]
     assert order(Sorting.CPU) == [1, 3, 2, 9, 8]
@@ -139,8 +145,9 @@ def test_the_filter_is_a_part_of_class_and_method_in_any_case() -> None:
     seen = scene(
         [attempt(1), attempt(2, class_name="shop.Work")], [failed(3), failed(4, method_name="fetch")]
     )
-    assert [row.job_id for row in rows_of(seen, Sorting.AGE, "MAIL::s")] == [1, 3]
-    assert [row.job_id for row in rows_of(seen, Sorting.AGE, "nothing")] == []
+    for only, found in (("MAIL::s", [1, 3]), ("nothing", [])):
+        rows = rows_of(seen, Sorting.AGE, only)
+        assert [row.job_id for row in rows if row.kind is not Kind.QUEUE] == found
 
 
 # What it shows
@@ -180,7 +187,7 @@ def test_a_screen_has_all_that_there_is() -> None:
         "FAILED  WHAT             WHEN       WHY",
         "     7  shop.Mail::send  2 min ago  ValueError: no recipient",
         *[""] * 6,
-        "q quit  jk select  c cancel  r retry  p pause  / filter  s sort  ? help  by age",
+        "q quit  jk select  Tab part  e errors  c cancel  r retry  p pause  / filter  s sort  ? help  by age",
     ]
 
 
@@ -324,7 +331,7 @@ def test_arrows_and_letters_select() -> None:
     ):
         selected = after(SEEN, keys)[0].selected
         assert (None if selected is None else selected[1]) == job_id
-    assert after(scene(), "jk")[0].selected is None
+    assert after(scene(queues=[]), "jk")[0].selected is None
 
 
 def test_a_running_job_is_cancelled_after_a_question() -> None:
@@ -375,7 +382,7 @@ def test_no_key_meets_another_job_than_the_one_that_was_selected(key: str) -> No
 
 @pytest.mark.parametrize("key", ["c", "r", "p"])
 def test_where_nothing_is_selected_nothing_is_done(key: str) -> None:
-    view, wishes = after(scene(), key)
+    view, wishes = after(scene(queues=[]), key)
     assert wishes == []
     assert "select a" in view.message
 
@@ -385,6 +392,77 @@ def test_the_queue_of_the_selected_job_is_paused_and_resumed() -> None:
     assert after(SEEN, "jp")[1] == [Pause("default")]
     paused = scene([attempt(1)], queues=[queue("mail", paused=True)])
     assert after(paused, "p")[1] == [Resume("mail")]
+
+
+def test_a_queue_without_a_running_job_is_reached_by_tab_and_paused() -> None:
+    assert after(SEEN, "\t\tp")[1] == [Pause("default")]
+    assert after(SEEN, "\t\tjjjp")[1] == [Pause("mail")]
+    assert after(SEEN, "\t\t\t")[0].selected == (Kind.RUNNING, 1, 1)
+    assert after(scene(), "p")[1] == [Pause("default")]
+    assert after(scene(queues=[]), "\t")[0].selected is None
+    view, _ = after(SEEN, "\t\tj")
+    (marked,) = [line for line in picture.drawn(SEEN, view, 80, 24) if line.is_selected]
+    assert marked.text.startswith("mail ")
+
+
+def test_all_of_a_job_is_read_and_left() -> None:
+    view, wishes = after(SEEN, "jj\r")
+    assert (view.mode, wishes) == (Mode.IN_JOB, [Read(7)])
+    assert shown(SEEN, view)[3] == "…"
+    ended = {"number": 1, "outcome": "failed", "started_at": at(9), "finished_at": at(4), "progress": None}
+    attempts = [
+        ended | {"error_message": "no recipient", "traceback": "Traceback\n  mail.py\nValueError: no"}
+    ]
+    job = failed(7) | {"status": "failed", "attempts": attempts}
+    read = SEEN._replace(look=SEEN.look._replace(one=OneJob(job, "job 7 failed", "a\n\x1b[2Jb\n")))
+    assert shown(read, view, lines=20)[2:15] == [
+        "",
+        "job 7  shop.Mail::send  failed  queue mail",
+        "job 7 failed",
+        "",
+        "attempt 1  failed  5 s  no recipient",
+        "",
+        "Traceback",
+        "  mail.py",
+        "ValueError: no",
+        "",
+        "output of attempt 1",
+        "a",
+        "\\x1b[2Jb",
+    ]
+    assert len(shown(read, view, lines=10)) == 10
+    for key in ("\x1b", "\r", "q"):
+        assert after(SEEN, key, view) == (view._replace(mode=Mode.LOOKING), [Read(None)])
+    assert after(SEEN, "c", view) == (view, [])
+
+
+def test_errors_take_the_place_of_failed_jobs_and_give_it_back() -> None:
+    assert after(SEEN, "e")[1] == [Errors(are_wanted=True)]
+    error = {"id": 4, "name": None, "error_type": "ValueError", "outcome": "failed", "message": "no",
+             "place": "mail.py:deliver", "line": "mail.py:88", "class_name": "shop.Mail", "attempts": 19,
+             "failed": 17, "last_at": at(5), "is_new": True, "is_back": False, "first_version": "1"}  # fmt: skip
+    seen = scene([attempt(1)], [failed(7)])
+    seen = seen._replace(look=seen.look._replace(errors=[error]))
+    lines = shown(seen, columns=100)
+    assert "    4  ValueError at mail.py:88 in deliver  5 s ago        19      17  new" in lines
+    assert not any("FAILED  WHAT" in line for line in lines)
+    assert after(seen, "e")[1] == [Errors(are_wanted=False)]
+    assert "bgjob errors 4" in after(seen, "j\r")[0].message
+    assert after(seen, "jp")[1] == []
+    assert not any("mail.py" in line for line in shown(seen, View(only="KeyError")))
+
+
+def test_what_needs_somebody_is_said_on_top_as_far_as_there_is_room() -> None:
+    needs = [{"kind": "paused", "sentence": f"queue {name} is paused", "hint": None} for name in "abcd"]
+    seen = scene()._replace(look=scene().look._replace(needs=needs))
+    assert shown(seen, lines=40)[2:6] == [f"queue {name} is paused" for name in "abcd"]
+    assert shown(seen, lines=24)[2:5] == [
+        "queue a is paused",
+        "queue b is paused",
+        "2 more to be seen to: bgjob needs",
+    ]
+    assert shown(seen, lines=8)[2] == "4 to be seen to: bgjob needs"
+    assert not any("paused" in line or "needs" in line for line in shown(seen, lines=7))
 
 
 def test_a_filter_is_typed_changed_and_left() -> None:

@@ -283,6 +283,8 @@ class Played:
             case "List":
                 self.told.append(request.parameters.get("search", ""))
                 line.reply(jobs=[], next=None, is_complete=True)
+            case "Needs":
+                line.reply(needs=[], more=0)
             case "Watch":
                 line.more(job=None)
                 self.may_change.wait(20)
@@ -316,8 +318,6 @@ def test_a_change_of_a_job_is_looked_at_before_its_time(played: Played) -> None:
     assert watch.scene.look.stats["slots"] == 1
     played.may_change.set()
     eventually(lambda: watch.scene.look.stats["slots"] == 9)
-    assert watch.scene.rates is not None
-    assert watch.scene.rates.completed == 1.0
 
 
 @pytest.mark.parametrize(

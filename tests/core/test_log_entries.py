@@ -70,8 +70,8 @@ def test_a_job_that_goes_well_has_the_four_sentences_of_the_original(
 
 def test_a_failure_tells_the_error_the_attempt_and_the_next_one() -> None:
     assert told(running(), ends(running(), FAILED), FAILED_AT) == [
-        (EntryType.FAILURE, "ValueError: no recipient (attempt 1 of 4, next at 14:32:04)"),
-        (EntryType.INFO, "Background job waits for retry 1 of 3 at 14:32:04"),
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 1 of 4, next at 14:32:04 UTC)"),
+        (EntryType.INFO, "Background job waits for retry 1 of 3 at 14:32:04 UTC"),
     ]
 
 
@@ -96,7 +96,7 @@ def test_the_attempts_of_a_caller_that_gave_a_count_are_those_it_gets() -> None:
     given = running(retry_count=2)
     assert told(given, ends(given, FAILED), FAILED_AT)[0] == (
         EntryType.FAILURE,
-        "ValueError: no recipient (attempt 1 of 2, next at 14:32:04)",
+        "ValueError: no recipient (attempt 1 of 2, next at 14:32:04 UTC)",
     )
     only = running(retry_count=3)
     assert told(only, ends(only, FAILED)) == [
@@ -112,8 +112,8 @@ def test_each_attempt_in_a_row_is_told_with_its_number() -> None:
         messages.append(told(job, fact)[0][1])
         job = advance(job, fact, NOW)
     assert messages == [
-        "lost: nobody saw how it ended (attempt 1 of 3, next at 14:31:58)",
-        "lost: nobody saw how it ended (attempt 2 of 3, next at 14:31:58)",
+        "lost: nobody saw how it ended (attempt 1 of 3, next at 14:31:58 UTC)",
+        "lost: nobody saw how it ended (attempt 2 of 3, next at 14:31:58 UTC)",
         "lost: nobody saw how it ended (attempt 3 of 3)",
     ]
 
@@ -138,23 +138,23 @@ def test_an_attempt_that_could_not_start_is_told_as_a_failure_that_cost_no_retry
     assert told(running(), ends(running(), NOT_STARTED)) == [
         (
             EntryType.FAILURE,
-            "not_started: the attempt could not start: no memory (attempt 1, no retry spent, next at 14:31:54)",
+            "not_started: the attempt could not start: no memory (attempt 1, no retry spent, next at 14:31:54 UTC)",
         )
     ]
 
 
 def test_a_snooze_tells_until_when() -> None:
     assert told(running(), ends(running(), SNOOZED)) == [
-        (EntryType.INFO, "Background job snoozed until 14:32:53")
+        (EntryType.INFO, "Background job snoozed until 14:32:53 UTC")
     ]
 
 
 @pytest.mark.parametrize(
     ("throttles", "whom"),
     [
-        (Throttle.CLASS, "no other of its class starts until 14:32:53"),
-        (Throttle.KEY, "no other of its key, customer:7, starts until 14:32:53"),
-        (Throttle.JOB, "it alone, until 14:32:53, for its class may hold no others (throttle = false)"),
+        (Throttle.CLASS, "no other of its class starts until 14:32:53 UTC"),
+        (Throttle.KEY, "no other of its key, customer:7, starts until 14:32:53 UTC"),
+        (Throttle.JOB, "it alone, until 14:32:53 UTC, for its class may hold no others (throttle = false)"),
     ],
 )
 def test_a_throttled_attempt_tells_whom_it_holds_and_until_when(throttles: Throttle, whom: str) -> None:
@@ -262,7 +262,7 @@ def test_progress_is_told_in_whole_percent_and_with_its_message(
 def test_a_start_that_ended_its_fork_server_tells_so_and_that_the_next_goes_alone() -> None:
     why = "not_started: the attempt could not start: its fork server ended before it began (signal 11)"
     assert told(running(), ends(running(), CRASHED)) == [
-        (EntryType.FAILURE, f"{why} (attempt 1, no retry spent, next at 14:31:54, alone)")
+        (EntryType.FAILURE, f"{why} (attempt 1, no retry spent, next at 14:31:54 UTC, alone)")
     ]
     last = running(attempt=3, crashes=2)
     assert told(last, ends(last, CRASHED)) == [

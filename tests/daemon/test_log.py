@@ -75,6 +75,21 @@ def test_lines_of_several_jobs_are_those_of_each(
     )
 
 
+def test_on_a_console_of_json_the_context_is_an_object(tmp_path: Path) -> None:
+    told = _logged(tmp_path, _line("initiated", context='{"id":7,"to":["a\u2028\u202eb"]}'), console="json")
+    line = next(line for text in told for line in text.splitlines() if line.startswith("{"))
+    assert line.isprintable()
+    assert json.loads(line) == {
+        "at": "2024-12-04T14:31:53.000000+00:00",
+        "type": "success",
+        "target": "myapp.jobs.ExampleJob::run",
+        "job": 7,
+        "attempt": 1,
+        "event": "initiated",
+        "context": {"id": 7, "to": ["a\u2028\u202eb"]},
+    }
+
+
 def test_of_lines_of_several_jobs_as_many_are_taken_as_there_is_room_for(tmp_path: Path) -> None:
     def each() -> list[tuple[int, str]]:
         return [(number, "{}") for number in range(12_000)]

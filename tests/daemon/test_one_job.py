@@ -178,8 +178,8 @@ def test_the_log_file_has_the_lines_of_the_original(tmp_path: Path) -> None:
     assert told == [
         "[T T] SUCCESS: probes.Probe::fail_until - Background job initiated",
         *start,
-        "[T T] FAILURE: probes.Probe::fail_until - ValueError: no recipient (attempt 1 of 2, next at T)",
-        "[T T] INFO: probes.Probe::fail_until - Background job waits for retry 1 of 1 at T",
+        "[T T] FAILURE: probes.Probe::fail_until - ValueError: no recipient (attempt 1 of 2, next at T UTC)",
+        "[T T] INFO: probes.Probe::fail_until - Background job waits for retry 1 of 1 at T UTC",
         *start,
         "[T T] SUCCESS: probes.Probe::fail_until - Background job completed processing",
     ]

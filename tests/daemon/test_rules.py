@@ -909,7 +909,6 @@ def test_progress_and_log_records_become_entries_of_the_jobs_log(
     )
     *noted, fault = rows[2:-1]
     assert noted == [
-        ("info", "Background job is at 50%: half of it"),
         ("info", "Background job is at 100%"),
         ("info", "a piece of news"),
         ("info", "a warning"),

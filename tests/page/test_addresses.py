@@ -107,6 +107,22 @@ def test_the_last_hour_is_the_one_whose_ends_are_counted_by_the_minute() -> None
         assert datetime.fromisoformat(since_of("1h", now)) == datetime.fromisoformat(begin)
 
 
+@pytest.mark.parametrize(
+    ("told", "until"),
+    [
+        ("2026-11-27T14:02", "2026-11-27T14:02Z"),
+        ("2026-11-27T14:02:11Z", "2026-11-27T14:02:11Z"),
+        ("2026-11-27T14:02:11.250000Z", "2026-11-27T14:02:11.250000Z"),
+        ("2026-13-27T14:02", ""),
+        ("2026-11-27T14:02+01:00", ""),
+        ("now", ""),
+    ],
+)
+def test_the_log_is_entered_at_a_time_of_utc_or_at_its_end(told: str, until: str) -> None:
+    assert View.of("/", {"until": told}, TYPES, 10).until == until
+    assert View.of("/jobs", {"until": told}, STATUSES, 10).until == ""
+
+
 @pytest.mark.parametrize("since", ["1", "h", "0h", "99999h", "1 h", "-1h", "1w", "٣h"])
 def test_a_span_that_is_none_falls_back(since: str) -> None:
     assert View.of("/jobs", {"since": since}, STATUSES, 10).since == ""

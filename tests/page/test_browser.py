@@ -653,26 +653,52 @@ def test_the_theme_is_the_systems_until_the_switch_says_otherwise(site: Site) ->
         assert ground(page) == dark
 
 
-def test_times_are_local_or_utc_as_the_switch_says(site: Site) -> None:
+def test_times_are_relative_local_or_utc_as_the_switch_says(site: Site) -> None:
     with site.context(timezone_id="Asia/Kolkata") as context:
         page = opened(context.new_page(), "/")
-        when = newest_row(page).locator("time")
+        when, switch = newest_row(page).locator("time"), page.locator("#zone")
         stored = str(when.get_attribute("datetime"))
+        utc = f"{stored[:19].replace('T', ' ')} UTC"
         local = page.evaluate(
             "told => new Date(Date.parse(told) + 19800000).toISOString().slice(0, 19).replace('T', ' ')",
             stored,
         )
+        expect(switch).to_have_text("How long ago")
         expect(when).to_have_attribute("title", local)
-        page.get_by_role("button", name="Local time").click()
-        expect(when).to_have_attribute("title", f"{stored[:19].replace('T', ' ')} UTC")
+        switch.click()
+        expect(switch).to_have_text("Local time")
+        expect(when).to_have_text(local)
+        switch.click()
+        expect(when).to_have_text(utc)
         page.reload()
-        expect(page.locator("#zone")).to_have_text("UTC")
-        expect(when).to_have_attribute("title", re.compile("UTC$"))
+        expect(switch).to_have_text("UTC")
+        expect(when).to_have_text(utc)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         opened(page, "/schedules")
         hours = page.locator(".hours text")
         assert {one[-2:] for one in hours.all_text_contents()} == {"00"}
-        page.get_by_role("button", name="UTC").click()
+        switch.click()
+        expect(switch).to_have_text("How long ago")
         assert {one[-2:] for one in hours.all_text_contents()} == {"30"}
+
+
+def test_the_log_is_entered_at_a_time_of_the_zone_that_is_shown_and_left_for_what_is_newer(
+    site: Site,
+) -> None:
+    with site.context(timezone_id="Asia/Kolkata") as context:
+        page = opened(context.new_page(), "/?page=2&upto=20&per=10")
+        at = page.evaluate(
+            "told => new Date(Date.parse(told) + 19800000 + 1000).toISOString().slice(0, 19)",
+            newest_row(page).locator("time").get_attribute("datetime"),
+        )
+        page.locator("[name=until]").fill(at)
+        expect(page).to_have_url(re.compile("until="))
+        expect(page.locator(".held time")).to_have_text(at.replace("T", " "))
+        expect(page.locator("[name=until]")).to_have_value(re.compile(f"^{at[:16]}"))
+        assert int(str(newest_row(page).get_attribute("id"))[1:]) >= 20
+        page.get_by_role("link", name="Newest").click()
+        expect(page.locator(".held")).to_have_count(0)
+        assert "until" not in page.url
 
 
 # Narrow, and without JavaScript

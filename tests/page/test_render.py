@@ -529,10 +529,10 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "compare.html", "error.html", "errors.html",
-                     "graph.html", "group.html", "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html",
-                     "log.html", "login.html", "many.html", "parts.html", "schedule.html", "schedules.html",
-                     "system.html"}  # fmt: skip
+    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "compare.html", "error.html",
+                     "errors.html", "graph.html", "group.html", "groups.html", "hosts.html", "job.html", "jobs.html",
+                     "labels.html", "log.html", "login.html", "many.html", "parts.html", "schedule.html",
+                     "schedules.html", "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:

@@ -68,8 +68,8 @@ def test_a_whole_life_may_be_in_one_batch(store: Store) -> None:
     assert store.messages(job_id)[2:] == [
         "Background job started",
         "Background job is at 50%: half",
-        "ValueError: no recipient (attempt 1 of 4, next at 14:31:58)",
-        "Background job waits for retry 1 of 3 at 14:31:58",
+        "ValueError: no recipient (attempt 1 of 4, next at 14:31:58 UTC)",
+        "Background job waits for retry 1 of 3 at 14:31:58 UTC",
         "Background job cancelled",
         "Background job retry requested",
     ]

@@ -134,8 +134,8 @@ def test_the_log_tells_a_life_in_order(store: Store) -> None:
         ("success", None, "Background job initiated"),
         ("success", 1, "Background job dispatched on Linux platform"),
         ("success", 1, "Background job started"),
-        ("failure", 1, "ValueError: no recipient (attempt 1 of 4, next at 14:31:58)"),
-        ("info", 1, "Background job waits for retry 1 of 3 at 14:31:58"),
+        ("failure", 1, "ValueError: no recipient (attempt 1 of 4, next at 14:31:58 UTC)"),
+        ("info", 1, "Background job waits for retry 1 of 3 at 14:31:58 UTC"),
         ("success", 2, "Background job dispatched on Linux platform"),
         ("success", 2, "Background job started"),
         ("success", 2, "Background job completed processing"),
@@ -157,11 +157,11 @@ def test_each_entry_of_an_attempt_tells_how_many_there_were_to_be_then(store: St
         ("Background job initiated", None, None),
         ("Background job dispatched on Linux platform", 1, 4),
         ("Background job started", 1, 4),
-        ("Background job snoozed until 14:31:58", 1, 4),
+        ("Background job snoozed until 14:31:58 UTC", 1, 4),
         ("Background job dispatched on Linux platform", 2, 5),
         ("Background job started", 2, 5),
-        ("ValueError: no recipient (attempt 2 of 5, next at 14:32:03)", 2, 5),
-        ("Background job waits for retry 1 of 3 at 14:32:03", 2, 5),
+        ("ValueError: no recipient (attempt 2 of 5, next at 14:32:03 UTC)", 2, 5),
+        ("Background job waits for retry 1 of 3 at 14:32:03 UTC", 2, 5),
         ("Background job cancelled", 2, None),
         ("Background job retry requested", 2, None),
         ("Background job dispatched on Linux platform", 3, 6),
@@ -232,7 +232,7 @@ def test_the_delay_is_jittered_and_told_as_it_is(store: Store) -> None:
     (told,) = [message for message in store.messages(job_id) if "attempt 3" in message]
     assert (
         told
-        == "not_started: the attempt could not start: no memory (attempt 3, no retry spent, next at 14:31:56)"
+        == "not_started: the attempt could not start: no memory (attempt 3, no retry spent, next at 14:31:56 UTC)"
     )
 
 

@@ -16,7 +16,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import pages
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import AttemptNotes, Note
+from bgjobd.store.items import AttemptNotes, Note, Trimming
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, starts, submission, text
 
@@ -66,18 +66,61 @@ def test_notes_are_entries_of_the_log_with_their_own_type_and_time(store: Store)
     assert committed.changed == ()
 
 
-def test_the_latest_progress_is_kept_with_the_attempt_and_each_is_told_in_the_log(store: Store) -> None:
+def test_each_step_of_progress_is_told_and_the_latest_alone_stays(store: Store) -> None:
     job_id = store.run_one()
-    store.commit(notes(job_id, note("half", 0.5), note("plain"), note("", 0.75, at=NOW + 3), note("last")))
-    assert store.messages(job_id)[2:] == [
-        "Background job is at 50%: half",
-        "plain",
-        "Background job is at 75%",
-        "last",
+    committed = store.commit(
+        notes(job_id, note("half", 0.5), note("plain"), note("", 0.75, at=NOW + 3), note("last"))
+    )
+    assert [(line.id, line.message) for line in committed.lines] == [
+        (3, "Background job is at 50%: half"),
+        (4, "plain"),
+        (5, "Background job is at 75%"),
+        (6, "last"),
     ]
+    assert store.messages(job_id)[2:] == ["plain", "Background job is at 75%", "last"]
     assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3), "told": 2}
     store.commit(notes(job_id, note("no progress"), first=4))
     assert progress(store, job_id) == {"fraction": 0.75, "message": "", "at": text(NOW + 3), "told": 2}
+
+
+def entries(store: Store) -> list[tuple[int, str]]:
+    """Those of progress, with their ids."""
+    found = store.rows("SELECT id, message FROM job_logs WHERE message LIKE '%is at%' ORDER BY id")
+    return [(row["id"], row["message"].partition(" is at ")[2]) for row in found]
+
+
+def test_a_step_deletes_the_one_before_whichever_transaction_that_was_of(store: Store) -> None:
+    first, second = store.run_one(), store.run_one()
+    store.commit(
+        notes(first, note("a", 0.1)), notes(second, note("b", 0.2)), notes(first, note("c", 0.3), first=1)
+    )
+    assert entries(store) == [(6, "20%: b"), (7, "30%: c")]
+    store.commit(notes(second, note("d", 0.4), note("e"), note("f", 0.4), first=1))
+    assert entries(store) == [(7, "30%: c"), (10, "40%: f")]
+    store.commit(notes(first, note("c", 0.3), first=2))
+    assert entries(store) == [(10, "40%: f"), (11, "30%: c")], (
+        "the same once more is not taken for the one before"
+    )
+
+
+def test_the_last_step_of_an_attempt_stays_when_the_next_attempt_tells_its_own(store: Store) -> None:
+    job_id = store.run_one()
+    store.commit(notes(job_id, note("a", 0.9)), ends(job_id, FAILED))
+    store.now += 60
+    store.claim(Lanes(1))
+    store.commit(starts(job_id, 2), notes(job_id, note("b", 0.1), number=2))
+    store.commit(notes(job_id, note("c", 0.2), number=2, first=1))
+    assert [message for _, message in entries(store)] == ["90%: a", "20%: c"]
+
+
+def test_a_step_that_retention_has_deleted_is_missed_by_nobody(store: Store) -> None:
+    job_id, other = store.run_one(), store.run_one()
+    store.commit(notes(job_id, note("a", 0.1)))
+    store.commit(notes(other, note("newer")))
+    store.commit(Trimming(NOW + 60))
+    assert entries(store) == []
+    store.commit(notes(job_id, note("b"), note("c", 0.2), first=1))
+    assert store.messages(job_id) == ["b", "Background job is at 20%: c"]
 
 
 def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -622,6 +622,14 @@ def test_the_newest_entry_has_the_last_id(store: Store, reader: Reader) -> None:
     assert reader.last_log_id() == 2
 
 
+SAID: Final = (
+    Note(NOW, EntryType.INFO, "half", 0.5),
+    Note(NOW, EntryType.INFO, "Background job is at home"),
+    Note(NOW, EntryType.INFO, "Background job started"),
+)
+"""A step of progress, and what is none and says that it is."""
+
+
 def lives(store: Store) -> list[LogLine]:
     """All that was logged while jobs of two classes lived, and one talked."""
     other = Call("myapp.jobs.Other", "send", "{}")
@@ -629,7 +637,7 @@ def lives(store: Store) -> list[LogLine]:
         store.commit(submission(asked(), asked(call=other), asked(method="send")), lanes=Lanes(3)),
         store.commit(starts(1), ends(1, FAILED), starts(2), ends(2, COMPLETED), cancels(3)),
         store.commit(
-            AttemptNotes(3, 1, 0, (Note(NOW, EntryType.FAILURE, "İstanbul: 50% CANCELLED", None),)),
+            AttemptNotes(3, 1, 0, (Note(NOW, EntryType.FAILURE, "İstanbul: 50% CANCELLED", None), *SAID)),
             ends(3, FAILED),
         ),
     ]
@@ -654,6 +662,10 @@ def lives(store: Store) -> list[LogLine]:
         LogFilter(search="%"),
         LogFilter(search=""),
         LogFilter(search="cancelled", id=3, type="info"),
+        LogFilter(said=True),
+        LogFilter(said=True, type="success"),
+        LogFilter(search="OTHER::"),
+        LogFilter(search="jobs.other::SEND", type="success"),
     ],
 )
 def test_a_follower_is_sent_what_a_reader_finds(store: Store, reader: Reader, wanted: LogFilter) -> None:
@@ -664,6 +676,45 @@ def test_a_follower_is_sent_what_a_reader_finds(store: Store, reader: Reader, wa
     told = {LogFilter(id=99): 0, LogFilter(): len(lines), LogFilter(search=""): len(lines)}
     assert len(matching) == told.get(wanted, len(matching))
     assert matching or wanted.id == 99
+
+
+def test_what_jobs_said_is_all_but_that_they_go_their_way(store: Store, reader: Reader) -> None:
+    lives(store)
+    assert messages_of(reader.logs(LogFilter(said=True, id=3), after=0)) == [
+        "Background job cancel requested",
+        "İstanbul: 50% CANCELLED",
+        "Background job is at home",
+        "Background job started",
+        "Background job cancelled (ValueError: no recipient)",
+    ]
+
+
+# Going to a time
+
+
+@WHOLE
+@given(
+    times=st.lists(st.integers(0, 9), max_size=30).map(sorted),
+    gone=st.sets(st.integers(0, 29)),
+    at=st.integers(-1, 10),
+)
+def test_the_log_is_entered_at_a_time_whatever_is_gone(
+    store: Store, reader: Reader, times: list[int], gone: set[int], at: int
+) -> None:
+    if not store.count("background_jobs"):
+        store.submit(asked())
+    floor = reader.last_log_id()
+    for place, when in enumerate(times):
+        if place not in gone:
+            store.database.execute_sql(
+                "INSERT INTO job_logs (id, job_id, type, message, created_at) VALUES (?, 1, 'info', ?, ?)",
+                [floor + 1 + place, str(when), text(NOW + 1 + when)],
+            )
+    page = reader.logs(LogFilter(), until=text(NOW + 1 + at), limit=1000, count=10)
+    left = [str(when) for place, when in enumerate(times) if place not in gone and when <= at]
+    assert messages_of(page)[: len(left)] == left[::-1]
+    assert page.total is None
+    store.database.execute_sql("DELETE FROM job_logs WHERE id > 1")
 
 
 # Searching messages
@@ -681,13 +732,24 @@ def test_a_search_finds_what_pythons_casefold_finds(
     store: Store, reader: Reader, messages: list[str], search: str
 ) -> None:
     if not store.count("background_jobs"):
-        store.submit(asked())
+        store.submit(asked(call=Call("Q7.Z7", "w7", "{}")))
     if not isinstance(store.state_dir, Path):
         *messages, search = (text.translate(str.maketrans(NUL)) for text in (*messages, search))
     last = reader.last_log_id()
     said(store, *messages)
     found = messages_of(reader.logs(LogFilter(search=search), after=last, limit=1000, budget=60))
-    assert found == [message for message in messages if search.casefold() in message.casefold()]
+    needle = search.casefold()
+    assert found == [message for message in messages if needle in message.casefold() or needle in "q7.z7::w7"]
+
+
+def test_a_search_of_the_log_looks_at_class_and_method_too_and_its_count(
+    store: Store, reader: Reader
+) -> None:
+    store.submit(asked(call=Call("myapp.Straße", "Send", "{}")))
+    store.submit(asked())
+    for search in ("STRASSE::s", "aße::SEND"):
+        page = reader.logs(LogFilter(search=search), count=100)
+        assert ([row["job_id"] for row in page.rows], page.total) == ([1], 1)
 
 
 @pytest.mark.parametrize("search", ["100%", "a_b", "\\", "'; DROP TABLE job_logs; --", "*", "[a]", ":needle"])

@@ -25,6 +25,7 @@ from bgjobd.store import (
     method_usage,
     needs,
     pages,
+    progress,
     rates,
     release,
     retention,
@@ -171,6 +172,12 @@ def test_a_job_is_found_by_the_index_of_keys_whatever_the_statistics(store: Stor
     attempted_once(store, changed)
     (step,) = plan(store, reads.ID_OF_KEY)
     assert "jobs_key (idempotency_key=?)" in step
+
+
+def test_the_step_before_is_looked_for_from_the_jobs_newest_entry_on(store: Store) -> None:
+    text = "\n".join(plan(store, progress.DELETE_STORED))
+    assert "logs_job (job_id=? AND id<?)" in text
+    assert "TEMP B-TREE" not in text
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])

@@ -4,12 +4,14 @@ const $ = (selector, from = document) => from.querySelector(selector);
 const main = $("#main");
 const live = $("#live");
 const AFTER_KEY = 300;
+const AFTER_TIME = 1200;
 const BETWEEN_LOOKS = 100;
 const AFTER_TROUBLE = 1000;
 const PATIENCE = 30000;
 const OUTPUT_KEPT = 64 * 1024;
 const OUTPUT_MOST = 4 * 1024 * 1024;
 const ENTRIES_KEPT = 100;
+const TIMES = { ago: "How long ago", local: "Local time", utc: "UTC" };
 
 // What is remembered, here and in other tabs
 
@@ -23,14 +25,15 @@ const memory = {
 };
 
 let isPaused = memory.get("paused") === "1";
-let isUtc = memory.get("utc") === "1";
+const readTimes = (told) => (told in TIMES ? told : "ago");
+let times = readTimes(memory.get("times"));
 let isAway = false;
 let awaySince = null;
 let isStale = false;
 
 addEventListener("storage", ({ key, newValue }) => {
   if (key === "paused") setPaused(newValue === "1");
-  if (key === "utc") setUtc(newValue === "1");
+  if (key === "times") setTimes(readTimes(newValue));
   if (key === "theme" && newValue) document.documentElement.dataset.theme = newValue;
 });
 
@@ -270,7 +273,7 @@ function onChange() {
   if (isPaused || isStale) return;
   if (!isBeingRead()) return load({ isLive: true });
   const place = new URL(location.href);
-  for (const name of ["page", "upto", "at"]) place.searchParams.delete(name);
+  for (const name of ["page", "upto", "at", "until"]) place.searchParams.delete(name);
   place.searchParams.set("newer_than", $(".list[data-top]", main).dataset.top);
   look(place, "application/json", async (answer) => { if (answer.ok) showNewer(await answer.json()); });
 }
@@ -384,7 +387,9 @@ let typing = null;
 function find(form) {
   clearTimeout(typing);
   const usual = form.elements.per?.dataset.usual;
-  const told = [...new FormData(form)].filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
+  const isMoment = (name) => form.elements[name]?.type === "datetime-local";
+  const all = [...new FormData(form)].map(([name, value]) => [name, isMoment(name) ? ofField(value) : value]);
+  const told = all.filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
   const query = new URLSearchParams(told).toString();
   const address = form.getAttribute("action") + (query ? `?${query}` : "");
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
@@ -392,9 +397,9 @@ function find(form) {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (!target.matches(".tools input[type=search]")) return;
+  if (!target.matches(".tools input")) return;
   clearTimeout(typing);
-  typing = setTimeout(() => find(target.form), AFTER_KEY);
+  typing = setTimeout(() => find(target.form), target.type === "search" ? AFTER_KEY : AFTER_TIME);
 });
 document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) find(target.form); });
 document.addEventListener("submit", (event) => {
@@ -413,18 +418,32 @@ function retime() {
   for (const one of document.querySelectorAll("time")) {
     const moment = new Date(one.dateTime);
     if (one.dataset.cut) {
-      one.textContent = (isUtc ? moment.toISOString().slice(0, -1).replace("T", " ") : stampMs(moment)).slice(...one.dataset.cut.split(","));
+      one.textContent = (times === "utc" ? moment.toISOString().slice(0, -1).replace("T", " ") : stampMs(moment)).slice(...one.dataset.cut.split(","));
       continue;
     }
-    const exact = isUtc ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
+    const exact = times === "utc" ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
     const relative = ago((moment - Date.now()) / 1000);
-    [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
+    [one.textContent, one.title] = times !== "ago" || one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
-  for (const one of document.querySelectorAll(".zone")) one.textContent = isUtc ? "UTC" : "local time";
+  for (const field of main.querySelectorAll("input[data-at]")) {
+    if (field !== document.activeElement) field.value = field.dataset.at && inField(new Date(field.dataset.at));
+    $(".zone", field.parentElement).textContent = times === "utc" ? "UTC" : "";
+  }
+  for (const one of document.querySelectorAll(".zone:not(label > .zone)")) one.textContent = times === "utc" ? "UTC" : "local time";
   for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
 
 function stampMs(moment) { return `${stamp(moment)}.${String(moment.getMilliseconds()).padStart(3, "0")}`; }
+// A field for a time is in the zone in which times are shown; an address has it in UTC.
+
+function inField(moment) {
+  return times === "utc" ? moment.toISOString().slice(0, 19) : stamp(moment).replace(" ", "T");
+}
+
+function ofField(value) {
+  const moment = new Date(times === "utc" ? `${value}Z` : value);
+  return Number.isNaN(moment.getTime()) ? "" : moment.toISOString().replace(/\.\d+/, "");
+}
 
 function stamp(moment) {
   const two = (number) => String(number).padStart(2, "0");
@@ -434,7 +453,7 @@ function stamp(moment) {
 
 function clock(seconds) {
   const moment = new Date(seconds * 1000);
-  return (isUtc ? moment.toISOString().slice(11, 16) : stamp(moment).slice(11, 16)) + (isUtc ? " UTC" : "");
+  return times === "utc" ? `${moment.toISOString().slice(11, 16)} UTC` : stamp(moment).slice(11, 16);
 }
 
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [86400, 3600, "hour"], [604800, 86400, "day"], [Infinity, 604800, "week"]];
@@ -453,19 +472,23 @@ addEventListener("pageshow", retime);
 
 // Switches and keys
 
-function setUtc(value) {
-  isUtc = value;
-  memory.set("utc", value ? "1" : "0");
-  showZone();
+function setTimes(value) {
+  times = value;
+  memory.set("times", value);
+  showTimes();
 }
 
-function showZone() {
-  $("#zone").textContent = isUtc ? "UTC" : "Local time";
+function showTimes() {
+  $("#zone").textContent = TIMES[times];
+  document.documentElement.classList.toggle("exact", times !== "ago");
   showLive();
   retime();
 }
 
-$("#zone").onclick = () => setUtc(!isUtc);
+$("#zone").onclick = () => {
+  const all = Object.keys(TIMES);
+  setTimes(all[(all.indexOf(times) + 1) % all.length]);
+};
 $("#theme").onclick = () => {
   const root = document.documentElement;
   root.dataset.theme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
@@ -525,7 +548,7 @@ document.addEventListener("keydown", (event) => {
 
 $(".switches").hidden = false;
 if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");
-showZone();
+showTimes();
 toEnd();
 showHere();
 goOn();

@@ -12,9 +12,9 @@ from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Outcome
 
-from ..addresses import PER_PAGE, STATUSES, TYPES, View
+from ..addresses import PER_PAGE, SAID, STATUSES, TYPES, View, since_of
 from ..exchange import Request, Response
-from ..lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from ..lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, later_than, rows_told, told_newer
 from ..narrowing import asked, chips, named, try_fixed
 from .many import try_sentence, wishes_for
 from .means import Means, Values
@@ -31,14 +31,21 @@ class ListViews:
     def log(self, request: Request) -> Response:
         """The log, newest first."""
         view = View.of("/", request.query, TYPES, self._means.settings.per_page)
-        ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
+        is_said = view.status == SAID
+        type = None if is_said else view.status or None
+        every = partial(self._client_for(view).logs, type=type, said=is_said, search=view.q or None)
+        ask = partial(every, until=since_of(view.until, time.time()) if view.until else None)
         if "newer_than" in request.query:
             after = id_in(request.query["newer_than"])
             return told_newer(ask(after=after, limit=MOST_NEWER).items)
         found = ask(before=key_behind(view), limit=view.per, count=MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer, self._means.client.logs, _id_of)
-        return self._means.shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
+        if view.is_first and view.until:
+            later = every(after=found.items[0]["id"], limit=view.per).items if found.items else ()
+            listed |= {"newest": view.but(until=""), "newer": later_than(view, later)}
+        own: Values = {"entries": found.items, "kinds": TYPES, "chips": chips(view)}
+        return self._means.shown(request, "log.html", {**listed, **own})
 
     def jobs(self, request: Request) -> Response:
         """The jobs, newest first: by their ends where all have ended."""
@@ -82,7 +89,8 @@ class ListViews:
         Its `top` is the key of the newest that is known now: what comes later is counted as newer.
         """
         older = found.next is not None
-        newest = found.items if view.is_first and found.is_complete else all_of(limit=1).items
+        is_newest = view.is_first and found.is_complete and not view.until
+        newest = found.items if is_newest else all_of(limit=1).items
         top = key_of(newest[0]) if newest else 0
         reached_at = getattr(found.next, "at", None) or ""
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None

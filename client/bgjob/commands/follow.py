@@ -44,10 +44,16 @@ def wait(client: Client, given: argparse.Namespace) -> int:
 
 def tail(client: Client, given: argparse.Namespace) -> int:
     """Print the last log lines, and with -f the next ones as they come."""
-    filters = {"id": given.job, **given.target, "type": given.type, "search": given.search}
+    filters = {
+        "id": given.job,
+        **given.target,
+        "type": given.type,
+        "search": given.search,
+        "said": given.said,
+    }
     line: Callable[[Mapping[str, Any]], str] = text.to_json if given.json else screen.log_line
     if not given.follow:
-        found = pages.search(partial(client.logs, **filters), given.count)
+        found = pages.search(partial(client.logs, until=given.until, **filters), given.count)
         screen.show("".join(line(entry) + "\n" for entry in reversed(found.items)))
         if found.is_interrupted:
             screen.say("interrupted; older lines were not searched")

@@ -366,7 +366,14 @@ def _add_tail(commands: Commands) -> None:
         "bgjob tail -n 100 --type failure --class myapp.jobs.EmailNotification",
         json_help="JSON lines: one entry of the log each",
     )
-    command.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")
+    either = command.add_mutually_exclusive_group()
+    either.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")
+    either.add_argument(
+        "--until",
+        type=values.since,
+        metavar="TIME",
+        help="from where the log had got to then: 1h, 2026-12-04T14:31:53Z",
+    )
     command.add_argument(
         "-n", dest="count", type=values.tail_size, default=10, metavar="N", help="how many lines first (10)"
     )
@@ -374,7 +381,12 @@ def _add_tail(commands: Commands) -> None:
     completion.asking_for(job, "jobs")
     add_target(command)
     command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
-    command.add_argument("--search", metavar="TEXT", help="a part of the message")
+    command.add_argument(
+        "--said",
+        action="store_true",
+        help="but for jobs submitted, dispatched, started, and how far they are",
+    )
+    command.add_argument("--search", metavar="TEXT", help="a part of the message, or of class::method")
 
 
 def _add_follow(commands: Commands) -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from bgjob import text
 from bgjob.answers import is_for_review
-from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, rows_of
+from bgjob.commands.top.scene import Kind, Name, Row, Scene, Sorting, rows_of
 
 CTRL_C: Final = "\x03"
 _LONGEST_FILTER: Final = 200
@@ -22,6 +22,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "\x1b": "escape",
     "\r": "enter",
     "\n": "enter",
+    "\t": "tab",
     "\x7f": "backspace",
     "\x08": "backspace",
 }
@@ -29,7 +30,7 @@ _KEYS: Final = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|\x1bO.|.", re.DOTALL)
 
 
 def keys_in(typed: str) -> list[str]:
-    """The keys that these characters stand for: `up`, `down`, `enter`, `escape`, `backspace`, else themselves."""
+    """The keys that these characters stand for: `up`, `down`, `enter`, `tab`, `escape`, `backspace`, or themselves."""
     return [_NAMES.get(one, one) for one in _KEYS.findall(typed)]
 
 
@@ -62,7 +63,19 @@ class Search(NamedTuple):
     only: str
 
 
-Wish = Leave | Cancel | Retry | Pause | Resume | Search
+class Read(NamedTuple):
+    """To see all of a job, or none any more."""
+
+    job_id: int | None
+
+
+class Errors(NamedTuple):
+    """To see the errors instead of the failed jobs, or these again."""
+
+    are_wanted: bool
+
+
+Wish = Leave | Cancel | Retry | Pause | Resume | Search | Read | Errors
 
 
 class Mode(Enum):
@@ -72,6 +85,7 @@ class Mode(Enum):
     TYPING = "typing"
     ASKED = "asked"
     READING = "reading"
+    IN_JOB = "in_job"
 
 
 class View(NamedTuple):
@@ -81,7 +95,7 @@ class View(NamedTuple):
     sorting: Sorting = Sorting.AGE
     only: str = ""
     typed: str = ""
-    selected: tuple[Kind, int, int] | None = None
+    selected: Name | None = None
     asked: Wish | None = None
     message: str = ""
 
@@ -131,8 +145,33 @@ def _moved(view: View, scene: Scene, by: int) -> View:
     if not rows:
         return view
     row = selected_row(view, rows)
-    place = 0 if row is None else min(max(0, rows.index(row) + by), len(rows) - 1)
-    return view._replace(selected=rows[place].name)
+    if row is None:
+        return view._replace(selected=rows[0].name)
+    rows = [one for one in rows if (one.kind is Kind.QUEUE) is (row.kind is Kind.QUEUE)]  # which stand apart
+    return view._replace(selected=rows[min(max(0, rows.index(row) + by), len(rows) - 1)].name)
+
+
+def _next_part(view: View, scene: Scene) -> Step:
+    rows = rows_of(scene, view.sorting, view.only)
+    parts = list(dict.fromkeys(row.kind for row in rows))
+    if not parts:
+        return view, None
+    row = selected_row(view, rows)
+    part = parts[0] if row is None else parts[(parts.index(row.kind) + 1) % len(parts)]
+    return view._replace(selected=next(row.name for row in rows if row.kind is part)), None
+
+
+def _read(view: View, scene: Scene) -> Step:
+    row = _selected(view, scene)
+    if row is None or row.kind is Kind.QUEUE:
+        return view._replace(message="select a job to read all of it"), None
+    if row.kind is Kind.ERROR:
+        return view._replace(message=f"bgjob errors {row.job_id} has all of it"), None
+    return view._replace(mode=Mode.IN_JOB, selected=row.name), Read(row.job_id)
+
+
+def _errors(view: View, scene: Scene) -> Step:
+    return view._replace(selected=None), Errors(scene.look.errors is None)
 
 
 def _cancel(view: View, scene: Scene) -> Step:
@@ -155,7 +194,9 @@ def _pause(view: View, scene: Scene) -> Step:
     row = _selected(view, scene)
     if row is None:
         return view._replace(message="select a job to pause its queue"), None
-    queue = row.told["queue"]
+    if row.kind is Kind.ERROR:
+        return view._replace(message="select a job, or by Tab a queue, to pause it"), None
+    queue = row.told["name" if row.kind is Kind.QUEUE else "queue"]
     paused = {one["name"] for one in scene.look.stats["queues"] if one["paused"]}
     return view._replace(selected=row.name), Resume(queue) if queue in paused else Pause(queue)
 
@@ -181,9 +222,12 @@ BINDINGS: Final = (
     Binding(("q", CTRL_C), "q", "quit", "ends", _leave),
     Binding(("up", "k"), "", "", "selects the row above", _up),
     Binding(("down", "j"), "jk", "select", "selects the row below", _down),
+    Binding(("tab",), "Tab", "part", "goes on to the failed jobs, the queues, what runs", _next_part),
+    Binding(("enter",), "", "", "shows the selected job: why, attempts, traceback, output", _read),
+    Binding(("e",), "e", "errors", "shows errors instead of failed jobs, or these again", _errors),
     Binding(("c",), "c", "cancel", "cancels the selected running job, after a question", _cancel),
     Binding(("r",), "r", "retry", "runs the selected failed job again", _retry),
-    Binding(("p",), "p", "pause", "pauses the selected job's queue, or resumes it", _pause),
+    Binding(("p",), "p", "pause", "pauses the selected queue, or the job's, or resumes it", _pause),
     Binding(("/",), "/", "filter", "shows only jobs with a text in class or method", _filter),
     Binding(("s",), "s", "sort", "sorts what runs by age, CPU or memory", _sort),
     Binding(("?",), "?", "help", "shows this", _help),
@@ -223,11 +267,18 @@ def _on_reading(view: View, key: str, scene: Scene) -> Step:
     return view._replace(mode=Mode.LOOKING), None
 
 
+def _on_reading_a_job(view: View, key: str, scene: Scene) -> Step:
+    return (view._replace(mode=Mode.LOOKING), Read(None)) if key in _BACK else (view, None)
+
+
+_BACK: Final = ("escape", "enter", "backspace", "q")
+
 _MODES: Final[Mapping[Mode, Callable[[View, str, Scene], Step]]] = {
     Mode.LOOKING: _on_looking,
     Mode.TYPING: _on_typing,
     Mode.ASKED: _on_answer,
     Mode.READING: _on_reading,
+    Mode.IN_JOB: _on_reading_a_job,
 }
 
 

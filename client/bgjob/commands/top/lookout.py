@@ -6,16 +6,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from bgjob.client import Client
 from bgjob.commands.top import controls
 from bgjob.commands.top.controls import Wish
-from bgjob.commands.top.scene import Look, Meter, Scene, Tally
-from bgjob.errors import BgjobError, PermissionDeniedError
+from bgjob.commands.top.one_job import OneJob
+from bgjob.commands.top.scene import Look, Meter, Scene, rates_of
+from bgjob.errors import (
+    BgjobError,
+    ElsewhereError,
+    JobNotFoundError,
+    MethodNotFoundError,
+    PermissionDeniedError,
+)
 from bgjob.words import Status
 
 _FAILED: Final = 50
+_ATTEMPTS: Final = 5
+_OUTPUT: Final = 8 * 1024
 _SOONEST: Final = 0.25
 """Seconds between two looks at least, however many jobs change."""
 
@@ -29,10 +38,46 @@ _LONGEST: Final = 86_400.0
 _PAUSE: Final = 1.0
 
 
-def look_at(client: Client, only: str = "") -> Look:
+class Wanted(NamedTuple):
+    """What is looked at besides: only jobs with this in class or method, the errors, the job of this id."""
+
+    only: str = ""
+    errors: bool = False
+    job_id: int | None = None
+
+
+def look_at(client: Client, wanted: Wanted = Wanted()) -> Look:  # noqa: B008  # it is frozen
     """How the daemon stands now. Raises what a client raises."""
-    failed = client.list(status=Status.FAILED.value, search=only or None, limit=_FAILED)
-    return Look(client.stats(), client.running(), failed.items)
+    failed = client.list(status=Status.FAILED.value, search=wanted.only or None, limit=_FAILED)
+    errors = client.errors(limit=_FAILED).items if wanted.errors else None
+    one = None if wanted.job_id is None else _try_one(client, wanted.job_id)
+    return Look(client.stats(), client.running(), failed.items, _needs(client), errors, one)
+
+
+def _needs(client: Client) -> list[dict[str, Any]]:
+    """None of a daemon that tells none, for it is an earlier one."""
+    try:
+        return client.needs().needs
+    except MethodNotFoundError:
+        return []
+
+
+def _try_one(client: Client, job_id: int) -> OneJob | None:
+    """None where it is gone."""
+    try:
+        return OneJob(
+            client.get(job_id, limit=_ATTEMPTS).snapshot, client.why(job_id), _end_of(client, job_id)
+        )
+    except JobNotFoundError:
+        return None
+
+
+def _end_of(client: Client, job_id: int) -> str:
+    try:
+        parts = client.output_parts(job_id, tail=_OUTPUT)
+        return b"".join(part.data for part in parts).decode("utf-8", "replace")
+    except ElsewhereError as error:
+        return f"what it prints is on host {error.parameters['host']}"
 
 
 def pause_after(took: float, was_answered: bool) -> float:
@@ -52,10 +97,9 @@ class Lookout:
         self._every = min(max(every, _SOONEST), _LONGEST)
         self._ring = ring
         self._meter = Meter()
-        self._tally = Tally(time.monotonic())
         self._orders: queue.SimpleQueue[Wish | _Changed] = queue.SimpleQueue()
         self._is_told = False
-        self._only = ""
+        self._wanted = Wanted()
         self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self.scene = self._scene_of(first)
@@ -125,7 +169,7 @@ class Lookout:
     def _look(self) -> bool:
         """Whether the daemon has answered."""
         try:
-            self.scene = self._scene_of(look_at(self._client, self._only))
+            self.scene = self._scene_of(look_at(self._client, self._wanted))
         except BgjobError as error:
             self.on_away(_why(error))
             return False
@@ -134,7 +178,7 @@ class Lookout:
 
     def _scene_of(self, look: Look) -> Scene:
         at, now = time.time(), time.monotonic()
-        return Scene(look, at, self._meter.take(look.attempts, at, now), self._tally.rates(now))
+        return Scene(look, at, self._meter.take(look.attempts, at, now), rates_of(look.stats, at))
 
     def _told_of(self, wish: Wish) -> str:
         try:
@@ -157,7 +201,13 @@ class Lookout:
                 self._client.resume(name)
                 return f"queue {name} is not paused"
             case controls.Search(only):
-                self._only = only
+                self._wanted = self._wanted._replace(only=only)
+                return ""
+            case controls.Read(job_id):
+                self._wanted = self._wanted._replace(job_id=job_id)
+                return ""
+            case controls.Errors(are_wanted):
+                self._wanted = self._wanted._replace(errors=are_wanted)
                 return ""
             case controls.Leave():
                 return ""
@@ -167,8 +217,7 @@ class Lookout:
     def _watch(self) -> None:
         while True:
             try:
-                for job in self._client.watch():
-                    self._tally.note(job["status"])
+                for _ in self._client.watch():
                     self.on_change()
             except BgjobError as error:
                 self.on_away(_why(error))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from bgjob import text
+from bgjob import errors_told, text
 from bgjob.answers import is_for_review
 from bgjob.commands import tables
 from bgjob.commands.about import job_counts, queue_columns
 from bgjob.commands.tables import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
+from bgjob.commands.top.one_job import lines_of
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
 
 _LEAST_NAME: Final = 16
 _FAILED_AT_ONCE: Final = 10
+_NEEDS_AT_ONCE: Final = 10
 _CHARACTERS_A_COLUMN: Final = 4
 
 
@@ -31,16 +33,24 @@ def printed(scene: Scene, columns: int | None) -> list[Line]:
     rows = rows_of(scene, Sorting.AGE, "")
     running = [row for row in rows if row.kind is Kind.RUNNING]
     failed = [row for row in rows if row.kind is Kind.FAILED][:_FAILED_AT_ONCE]
-    lines = [*_head(scene, View()), *_queues(scene, columns), *_running(scene, running, columns)]
+    queues = [row for row in rows if row.kind is Kind.QUEUE]
+    head = [*_head(scene, View()), *_needs(scene, _NEEDS_AT_ONCE)]
+    lines = [*head, *_queues(scene, columns, queues), *_running(scene, running, columns)]
     return _fitted([*lines, *_failed(scene, failed, columns)], columns)
 
 
 def drawn(scene: Scene, view: View, columns: int, lines: int) -> list[Line]:
     """A screen full: at most so many lines, none of them wider than so many columns."""
     foot = [_foot(scene, view)]
-    head = _head(scene, view)[: max(0, lines - 1)]
+    head = [*_head(scene, view), *_needs(scene, lines // 8)][: max(0, lines - 1)]
     room = max(0, lines - len(head) - len(foot))
-    body = _help() if view.mode is Mode.READING else _body(scene, view, columns, room)
+    match view.mode:
+        case Mode.READING:
+            body = _help()
+        case Mode.IN_JOB:
+            body = _one(scene, view, room)
+        case _:
+            body = _body(scene, view, columns, room)
     padding = [Line("")] * max(0, room - len(body))
     return _fitted([*head, *body[:room], *padding, *foot], columns)[-lines:]
 
@@ -54,6 +64,14 @@ def _safe(written: str, columns: int | None) -> str:
     if columns is None:
         return text.one_line(written)
     return text.shortened(text.one_line(text.capped(written, columns * _CHARACTERS_A_COLUMN)), columns)
+
+
+def _one(scene: Scene, view: View, room: int) -> list[Line]:
+    """The job that is read, once it is known."""
+    one = scene.look.one
+    if one is None or view.selected is None or one.job["id"] != view.selected[1]:
+        return [Line(""), Line("…")]
+    return [Line(line) for line in lines_of(one, scene.at, room)]
 
 
 # Head and foot
@@ -74,6 +92,19 @@ def _head(scene: Scene, view: View) -> list[Line]:
     return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
 
 
+def _needs(scene: Scene, room: int) -> list[Line]:
+    """What waits for somebody, as much as there is room for."""
+    needs = scene.look.needs if room else []
+    shown = needs if len(needs) <= room else needs[: max(0, room - 1)]
+    lines = [Line(one["sentence"], "yellow") for one in shown]
+    left = len(needs) - len(shown)
+    return (
+        [*lines, Line(f"{left} {'more ' if shown else ''}to be seen to: bgjob needs", "yellow")]
+        if left
+        else lines
+    )
+
+
 def _rate(a_minute: float) -> str:
     return f"{a_minute:.0f}" if a_minute >= 10 or a_minute.is_integer() else f"{a_minute:.1f}"
 
@@ -86,6 +117,8 @@ def _foot(scene: Scene, view: View) -> Line:
             return Line(question(view, scene), "bold")
         case Mode.READING:
             return Line("any key goes back", "bold")
+        case Mode.IN_JOB:
+            return Line("Esc goes back", "bold")
         case Mode.LOOKING:
             return Line(view.message, "bold") if view.message else Line(_keys(view))
 
@@ -95,7 +128,7 @@ def _keys(view: View) -> str:
     return f"{'  '.join(told)}  by {view.sorting.value}"
 
 
-_KEY_NAMES: Final = {"up": "↑", "down": "↓", CTRL_C: "Ctrl-C"}
+_KEY_NAMES: Final = {"up": "↑", "down": "↓", "tab": "Tab", "enter": "Enter", CTRL_C: "Ctrl-C"}
 
 
 def _help() -> list[Line]:
@@ -117,13 +150,15 @@ def _body(scene: Scene, view: View, columns: int, room: int) -> list[Line]:
     rows = rows_of(scene, view.sorting, view.only)
     chosen = selected_row(view, rows)
     running = [row for row in rows if row.kind is Kind.RUNNING]
-    failed = [row for row in rows if row.kind is Kind.FAILED]
+    failed = [row for row in rows if row.kind in (Kind.FAILED, Kind.ERROR)]
     queues = len(scene.look.stats["queues"])
     for_queues, for_running, for_failed = _shares(room, queues, len(running), len(failed))
     shown_running, shown_failed = _window(running, chosen, for_running), _window(failed, chosen, for_failed)
-    lines = _queues(scene, columns, for_queues) if for_queues else []
+    queue_rows = _window([row for row in rows if row.kind is Kind.QUEUE], chosen, for_queues)
+    lines = _queues(scene, columns, queue_rows, chosen) if for_queues else []
     lines += _running(scene, shown_running, columns, len(running), chosen)
-    return lines + (_failed(scene, shown_failed, columns, len(failed), chosen) if for_failed else [])
+    below = _failed if scene.look.errors is None else _errors
+    return lines + (below(scene, shown_failed, columns, len(failed), chosen) if for_failed else [])
 
 
 _ABOVE: Final = 2
@@ -156,9 +191,9 @@ def _window(rows: list[Row], chosen: Row | None, room: int) -> list[Row]:
     return rows[first : first + room]
 
 
-def _queues(scene: Scene, columns: int | None, room: int | None = None) -> list[Line]:
+def _queues(scene: Scene, columns: int | None, rows: list[Row], chosen: Row | None = None) -> list[Line]:
     queues = scene.look.stats["queues"]
-    shown = queues[:room]
+    shown = [row.told for row in rows]
     table = tables.layout(
         [
             column._replace(cut=Cut.END) if column.title == "QUEUE" else column
@@ -166,11 +201,13 @@ def _queues(scene: Scene, columns: int | None, room: int | None = None) -> list[
         ],
         columns,
     )
-    rows = [
-        Line(row, "yellow" if queue["paused"] else None)
-        for row, queue in zip(table.rows(), shown, strict=True)
+    lines = [
+        Line(_padded(line, columns or 0), is_selected=True)
+        if row == chosen
+        else Line(line, "yellow" if row.told["paused"] else None)
+        for line, row in zip(table.rows(), rows, strict=True)
     ]
-    return [_parting("queues", len(shown), len(queues)), Line(table.titles(), "bold"), *rows]
+    return [_parting("queues", len(shown), len(queues)), Line(table.titles(), "bold"), *lines]
 
 
 def _running(
@@ -235,6 +272,31 @@ def _failed(
         columns,
     )
     return _table("latest failed jobs", table, rows, count, chosen, columns)
+
+
+def _errors(
+    scene: Scene,
+    rows: list[Row],
+    columns: int | None,
+    count: int | None = None,
+    chosen: Row | None = None,
+) -> list[Line]:
+    if not rows:
+        return []
+    told = [row.told for row in rows]
+    code = scene.look.stats.get("code_version")
+    table = tables.layout(
+        [
+            Column("ERROR", [str(one["id"]) for one in told], is_number=True),
+            Column("WHAT", [errors_told.title_of(one) for one in told], cut=Cut.END, least=_LEAST_NAME),
+            Column("LAST", [text.when(one["last_at"], scene.at) for one in told]),
+            Column("ATTEMPTS", [str(one["attempts"]) for one in told], is_number=True),
+            Column("FAILED", [str(one["failed"]) for one in told], is_number=True),
+            Column("NOTE", [errors_told.age_of(one, code) for one in told]),
+        ],
+        columns,
+    )
+    return _table("errors", table, rows, count, chosen, columns)
 
 
 def _why(job: Mapping[str, Any]) -> str:

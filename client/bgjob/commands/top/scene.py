@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from bgjob import text
-from bgjob.words import Status
+from bgjob import errors_told, text
+from bgjob.commands.top.one_job import OneJob
 
 Key = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -17,15 +17,21 @@ _SHORTEST: Final = 1.0
 
 
 class Look(NamedTuple):
-    """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first."""
+    """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first.
+
+    `needs` as Needs has them, `errors` as Errors, where somebody wants to see these; `one` is the job that is read.
+    """
 
     stats: Mapping[str, Any]
     attempts: list[dict[str, Any]]
     failed: list[dict[str, Any]]
+    needs: list[dict[str, Any]] = []  # noqa: RUF012  # never changed
+    errors: list[dict[str, Any]] | None = None
+    one: OneJob | None = None
 
 
 class Rates(NamedTuple):
-    """How many jobs ended a minute since somebody watches."""
+    """How many jobs end a minute."""
 
     completed: float
     failed: float
@@ -57,10 +63,15 @@ class Kind(Enum):
 
     RUNNING = "running"
     FAILED = "failed"
+    ERROR = "error"
+    QUEUE = "queue"
+
+
+Name = tuple[Kind, int | str, int]
 
 
 class Row(NamedTuple):
-    """Something that can be selected: an attempt that runs, or a failed job."""
+    """Something that can be selected: an attempt that runs, a failed job, an error, by its id, or a queue."""
 
     kind: Kind
     job_id: int
@@ -68,18 +79,32 @@ class Row(NamedTuple):
     told: Mapping[str, Any]
 
     @property
-    def name(self) -> tuple[Kind, int, int]:
+    def name(self) -> Name:
         """The same from one look to the next."""
-        return self.kind, self.job_id, self.number
+        return self.kind, self.told["name"] if self.kind is Kind.QUEUE else self.job_id, self.number
 
 
 def rows_of(scene: Scene, sorting: Sorting, only: str) -> list[Row]:
-    """The running attempts as they are sorted, then the failed jobs, the latest first; those whose class is wanted."""
+    """The running attempts as they are sorted, then the failed jobs, or the errors, the latest first; those whose class
+    is wanted, or which have that in their title. The queues are last, whatever is wanted.
+    """
     running = [
         Row(Kind.RUNNING, one["job_id"], one["number"], one) for one in _wanted(scene.look.attempts, only)
     ]
-    failed = [Row(Kind.FAILED, one["id"], 0, one) for one in _wanted(scene.look.failed, only)]
-    return sorted(running, key=lambda row: (-_SIZES[sorting](row, scene), row.job_id)) + failed
+    running.sort(key=lambda row: (-_SIZES[sorting](row, scene), row.job_id))
+    queues = [Row(Kind.QUEUE, 0, 0, one) for one in scene.look.stats["queues"]]
+    return [*running, *_below(scene, only), *queues]
+
+
+def _below(scene: Scene, only: str) -> list[Row]:
+    if scene.look.errors is None:
+        return [Row(Kind.FAILED, one["id"], 0, one) for one in _wanted(scene.look.failed, only)]
+    wanted = only.casefold()
+    return [
+        Row(Kind.ERROR, one["id"], 0, one)
+        for one in scene.look.errors
+        if wanted in errors_told.title_of(one).casefold()
+    ]
 
 
 def _wanted(jobs: Iterable[dict[str, Any]], only: str) -> list[dict[str, Any]]:
@@ -132,19 +157,8 @@ class Meter:
         return _Known(now, cpu, max(0.0, 100.0 * (cpu - before.cpu) / (now - before.at)))
 
 
-class Tally:
-    """Counts the ends of jobs since `since`, of a clock that only goes forward."""
-
-    def __init__(self, since: float) -> None:
-        self._since = since
-        self._ends = {Status.COMPLETED: 0, Status.FAILED: 0}
-
-    def note(self, status: str) -> None:
-        """A job has changed, and stands like this now."""
-        if status in self._ends:
-            self._ends[Status(status)] += 1
-
-    def rates(self, now: float) -> Rates:
-        """A minute's share of them; all of them, as long as no minute has passed."""
-        minutes = max(1.0, (now - self._since) / 60.0)
-        return Rates(*(count / minutes for count in self._ends.values()))
+def rates_of(stats: Mapping[str, Any], at: float) -> Rates:
+    """Of the last whole minute and what has passed of this one; `at` is wall time."""
+    latest = stats.get("minutes", [])[-2:]
+    minutes = 1.0 + at % 60.0 / 60.0
+    return Rates(*(sum(minute[name] for minute in latest) / minutes for name in Rates._fields))
