@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from struct import Struct
 from types import MappingProxyType
 from typing import Final
@@ -177,11 +178,15 @@ def sum_of(stored: Iterable[bytes]) -> list[int]:
 
     All counts of one are added at once, as one large number: none of them comes near to four bytes.
     """
-    whole = sum(int.from_bytes(one, "little") for one in stored if len(one) == _STORED.size)
+    those = [one for one in stored if len(one) == _STORED.size]
+    if len(those) == 1:
+        return list(_STORED.unpack(those[0]))
+    whole = sum(int.from_bytes(one, "little") for one in those)
     return list(_STORED.unpack((whole % (1 << 8 * _STORED.size)).to_bytes(_STORED.size, "little")))
 
 
-def quantile(counts: Sequence[int], share: float) -> float | None:
-    """How many seconds this share of them does not exceed; None where there are none."""
-    whole = sum(counts)
-    return None if whole == 0 else value_at(counts, share * whole, SECONDS)
+def quantiles(counts: Sequence[int], *shares: float) -> list[float | None]:
+    """How many seconds each of these shares of them does not exceed; None where there are none."""
+    sums = list(accumulate(counts))
+    whole = sums[-1]
+    return [None if whole == 0 else value_at(counts, sums, share * whole, SECONDS) for share in shares]

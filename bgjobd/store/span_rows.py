@@ -105,24 +105,24 @@ def _add_classes(execute: Execute, executemany: Execute, place: Row, classes: Ma
     known = {name: row for name, *row in execute(CLASSES_TO_ADD_TO, place).fetchall()}
     executemany(
         WRITE_CLASS,
-        [place | {"class_name": name} | _row(_plus(known[name], own[name])) for name in sorted(own)],
+        [place | {"class_name": name} | as_row(_plus(known[name], own[name])) for name in sorted(own)],
     )
 
 
-def of_row(row: Sequence[Any]) -> OfClass:
-    """What a row of class_tallies has, without its key."""
+def _of_row(row: Sequence[Any]) -> OfClass:
     completed, failed, retried, bad, seconds, waited, cpu, memory = row
     counts = spans.sum_of([bytes(seconds)]), spans.sum_of([bytes(waited)])
     return OfClass(completed, failed, retried, Counter(json.loads(bad)), *counts, cpu, memory)
 
 
 def _plus(row: Sequence[Any], own: OfClass) -> OfClass:
-    whole = of_row(row)
+    whole = _of_row(row)
     whole.add(own)
     return whole
 
 
-def _row(of_class: OfClass) -> Row:
+def as_row(of_class: OfClass) -> Row:
+    """The columns of class_tallies without its key, in their order."""
     return {
         "completed": of_class.completed,
         "failed": of_class.failed,
