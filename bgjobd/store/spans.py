@@ -91,6 +91,8 @@ class Spans:
         # Where the clock was set back, what is in memory is of a time that is to come; how queues stood is not.
         before, after = self._counted.parted(until if goes_on else -math.inf, over)
         early.take(before)
+        if not (early.classes or early.queues or early.errors):
+            return
         span_rows.add(execute, executemany, early, batch.now)
         if goes_on:
             after.until = to_text(held(until))
