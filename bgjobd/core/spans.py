@@ -41,6 +41,7 @@ ALL: Final = ""
 GOOD: Final = frozenset({Outcome.COMPLETED, Outcome.SNOOZED, Outcome.SUSPENDED, Outcome.CANCELLED})
 """How an attempt can end that did not end badly."""
 
+_COMPLETED: Final = Outcome.COMPLETED
 _WITHOUT_PROCESS: Final = frozenset({Outcome.NOT_STARTED, Outcome.LOST})
 """Nobody knows how long these took, or it means nothing."""
 
@@ -95,18 +96,20 @@ class OfClass:
         memory: int,
     ) -> None:
         """Count an attempt that has ended. What only put its job off has waited, and used something, no more."""
-        if outcome is Outcome.COMPLETED:
+        if outcome is _COMPLETED:
             self.completed += 1
+            self.seconds[bisect_left(_INNER, seconds)] += 1
         elif outcome not in GOOD:
             self.bad[outcome.value] += 1
             self.failed += has_failed
             self.retried += is_retried
-        if outcome not in _WITHOUT_PROCESS and (outcome is Outcome.COMPLETED or outcome not in GOOD):
-            self.seconds[bisect_left(_INNER, seconds)] += 1
+            if outcome not in _WITHOUT_PROCESS:
+                self.seconds[bisect_left(_INNER, seconds)] += 1
         if waited is not None:
             self.waited[bisect_left(_INNER, waited)] += 1
         self.cpu += cpu
-        self.memory = max(self.memory, memory)
+        if memory > self.memory:
+            self.memory = memory
 
     def add(self, other: OfClass) -> None:
         """Count what another has as well."""
