@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from operator import add
 from struct import Struct
 from types import MappingProxyType
 from typing import Final
@@ -116,9 +117,10 @@ class OfClass:
         self.completed += other.completed
         self.failed += other.failed
         self.retried += other.retried
-        self.bad.update(other.bad)
-        self.seconds = [own + new for own, new in zip(self.seconds, other.seconds, strict=True)]
-        self.waited = [own + new for own, new in zip(self.waited, other.waited, strict=True)]
+        if other.bad:
+            self.bad.update(other.bad)
+        self.seconds = list(map(add, self.seconds, other.seconds))
+        self.waited = list(map(add, self.waited, other.waited))
         self.cpu += other.cpu
         self.memory = max(self.memory, other.memory)
 

@@ -88,10 +88,20 @@ def _by_span(
     """What is counted by each length of span, and begin, in order: there by name."""
     each = [((span, begin(at, span)), name, one) for (at, name), one in counted.items() for span in lengths]
     for place, those in groupby(sorted(each, key=itemgetter(0)), key=itemgetter(0)):
-        merged: dict[Any, Any] = {}
+        parts: dict[Any, list[Any]] = {}
         for _, name, one in those:
-            merged.setdefault(name, type(one)()).add(one)
-        yield place, merged
+            parts.setdefault(name, []).append(one)
+        yield place, {name: _whole(ones) for name, ones in parts.items()}
+
+
+def _whole(parts: Sequence[Any]) -> Any:
+    """All of them as one, which is not to be changed."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = type(parts[0])()
+    for part in parts:
+        whole.add(part)
+    return whole
 
 
 def _add_classes(execute: Execute, executemany: Execute, place: Row, classes: Mapping[str, OfClass]) -> None:
