@@ -108,7 +108,7 @@ class Digest:
         return None if above <= 0 else self._at(below + above / 2)
 
     def _at(self, weight: float) -> float:
-        return value_at(self._counts, min(weight, self._total), self.scale)
+        return value_at(self._counts, list(accumulate(self._counts)), min(weight, self._total), self.scale)
 
     def _below(self, value: float) -> float:
         """How much lies below this value."""
@@ -119,9 +119,10 @@ class Digest:
         return sum(self._counts[:place]) + min(part, 1.0) * self._counts[place]
 
 
-def value_at(counts: Sequence[int], weight: float, scale: Scale) -> float:
-    """The value that so much lies below; between two bounds all is spread evenly in the logarithm."""
-    sums = list(accumulate(counts))
+def value_at(counts: Sequence[int], sums: Sequence[int], weight: float, scale: Scale) -> float:
+    """The value that so much lies below, by counts and their running sums; between two bounds all is spread evenly in
+    the logarithm.
+    """
     place = min(bisect_left(sums, weight), COUNTS - 1)
     count = counts[place]
     part = 1.0 if count == 0 else (weight - (sums[place] - count)) / count

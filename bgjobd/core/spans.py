@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import add
 from struct import Struct
 from types import MappingProxyType
 from typing import Final
@@ -40,6 +42,7 @@ ALL: Final = ""
 GOOD: Final = frozenset({Outcome.COMPLETED, Outcome.SNOOZED, Outcome.SUSPENDED, Outcome.CANCELLED})
 """How an attempt can end that did not end badly."""
 
+_COMPLETED: Final = Outcome.COMPLETED
 _WITHOUT_PROCESS: Final = frozenset({Outcome.NOT_STARTED, Outcome.LOST})
 """Nobody knows how long these took, or it means nothing."""
 
@@ -94,27 +97,30 @@ class OfClass:
         memory: int,
     ) -> None:
         """Count an attempt that has ended. What only put its job off has waited, and used something, no more."""
-        if outcome is Outcome.COMPLETED:
+        if outcome is _COMPLETED:
             self.completed += 1
+            self.seconds[bisect_left(_INNER, seconds)] += 1
         elif outcome not in GOOD:
             self.bad[outcome.value] += 1
             self.failed += has_failed
             self.retried += is_retried
-        if outcome not in _WITHOUT_PROCESS and (outcome is Outcome.COMPLETED or outcome not in GOOD):
-            self.seconds[bisect_left(_INNER, seconds)] += 1
+            if outcome not in _WITHOUT_PROCESS:
+                self.seconds[bisect_left(_INNER, seconds)] += 1
         if waited is not None:
             self.waited[bisect_left(_INNER, waited)] += 1
         self.cpu += cpu
-        self.memory = max(self.memory, memory)
+        if memory > self.memory:
+            self.memory = memory
 
     def add(self, other: OfClass) -> None:
         """Count what another has as well."""
         self.completed += other.completed
         self.failed += other.failed
         self.retried += other.retried
-        self.bad.update(other.bad)
-        self.seconds = [own + new for own, new in zip(self.seconds, other.seconds, strict=True)]
-        self.waited = [own + new for own, new in zip(self.waited, other.waited, strict=True)]
+        if other.bad:
+            self.bad.update(other.bad)
+        self.seconds = list(map(add, self.seconds, other.seconds))
+        self.waited = list(map(add, self.waited, other.waited))
         self.cpu += other.cpu
         self.memory = max(self.memory, other.memory)
 
@@ -177,11 +183,15 @@ def sum_of(stored: Iterable[bytes]) -> list[int]:
 
     All counts of one are added at once, as one large number: none of them comes near to four bytes.
     """
-    whole = sum(int.from_bytes(one, "little") for one in stored if len(one) == _STORED.size)
+    those = [one for one in stored if len(one) == _STORED.size]
+    if len(those) == 1:
+        return list(_STORED.unpack(those[0]))
+    whole = sum(int.from_bytes(one, "little") for one in those)
     return list(_STORED.unpack((whole % (1 << 8 * _STORED.size)).to_bytes(_STORED.size, "little")))
 
 
-def quantile(counts: Sequence[int], share: float) -> float | None:
-    """How many seconds this share of them does not exceed; None where there are none."""
-    whole = sum(counts)
-    return None if whole == 0 else value_at(counts, share * whole, SECONDS)
+def quantiles(counts: Sequence[int], *shares: float) -> list[float | None]:
+    """How many seconds each of these shares of them does not exceed; None where there are none."""
+    sums = list(accumulate(counts))
+    whole = sums[-1]
+    return [None if whole == 0 else value_at(counts, sums, share * whole, SECONDS) for share in shares]

@@ -88,10 +88,20 @@ def _by_span(
     """What is counted by each length of span, and begin, in order: there by name."""
     each = [((span, begin(at, span)), name, one) for (at, name), one in counted.items() for span in lengths]
     for place, those in groupby(sorted(each, key=itemgetter(0)), key=itemgetter(0)):
-        merged: dict[Any, Any] = {}
+        parts: dict[Any, list[Any]] = {}
         for _, name, one in those:
-            merged.setdefault(name, type(one)()).add(one)
-        yield place, merged
+            parts.setdefault(name, []).append(one)
+        yield place, {name: _whole(ones) for name, ones in parts.items()}
+
+
+def _whole(parts: Sequence[Any]) -> Any:
+    """All of them as one, which is not to be changed."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = type(parts[0])()
+    for part in parts:
+        whole.add(part)
+    return whole
 
 
 def _add_classes(execute: Execute, executemany: Execute, place: Row, classes: Mapping[str, OfClass]) -> None:
@@ -105,24 +115,24 @@ def _add_classes(execute: Execute, executemany: Execute, place: Row, classes: Ma
     known = {name: row for name, *row in execute(CLASSES_TO_ADD_TO, place).fetchall()}
     executemany(
         WRITE_CLASS,
-        [place | {"class_name": name} | _row(_plus(known[name], own[name])) for name in sorted(own)],
+        [place | {"class_name": name} | as_row(_plus(known[name], own[name])) for name in sorted(own)],
     )
 
 
-def of_row(row: Sequence[Any]) -> OfClass:
-    """What a row of class_tallies has, without its key."""
+def _of_row(row: Sequence[Any]) -> OfClass:
     completed, failed, retried, bad, seconds, waited, cpu, memory = row
     counts = spans.sum_of([bytes(seconds)]), spans.sum_of([bytes(waited)])
     return OfClass(completed, failed, retried, Counter(json.loads(bad)), *counts, cpu, memory)
 
 
 def _plus(row: Sequence[Any], own: OfClass) -> OfClass:
-    whole = of_row(row)
+    whole = _of_row(row)
     whole.add(own)
     return whole
 
 
-def _row(of_class: OfClass) -> Row:
+def as_row(of_class: OfClass) -> Row:
+    """The columns of class_tallies without its key, in their order."""
     return {
         "completed": of_class.completed,
         "failed": of_class.failed,

@@ -91,6 +91,8 @@ class Spans:
         # Where the clock was set back, what is in memory is of a time that is to come; how queues stood is not.
         before, after = self._counted.parted(until if goes_on else -math.inf, over)
         early.take(before)
+        if not (early.classes or early.queues or early.errors):
+            return
         span_rows.add(execute, executemany, early, batch.now)
         if goes_on:
             after.until = to_text(held(until))
@@ -139,18 +141,20 @@ class Spans:
 
     def _follow(self, batch: Batch, tally: Tally) -> None:
         """How long what has a slot now had waited, and how queues stand."""
+        waits = self._waits
         for end in batch.attempts:
-            self._waits.pop(end.key, None)
+            waits.pop(end.key, None)
         longest: dict[str, float] = {}
         for claim in batch.claims:
-            job = claim.job
-            self._waits[job.id, job.attempt] = claim.waited
-            longest[job.queue] = max(claim.waited, longest.get(job.queue, 0.0))
+            job, waited = claim.job, claim.waited
+            waits[job.id, job.attempt] = waited
+            if waited > longest.get(job.queue, 0.0):
+                longest[job.queue] = waited
         at = begin(batch.now, FIVE_MINUTES)
         for queue in _queues_of(batch):
             running = tally.places.get((Status.RUNNING, queue, 0), 0)
-            waited = longest.get(queue, 0.0)
-            self._counted.note_queue(at, queue, tally.of_queue(queue, Status.PENDING), running, waited)
+            pending = tally.of_queue(queue, Status.PENDING)
+            self._counted.note_queue(at, queue, pending, running, longest.get(queue, 0.0))
 
 
 def _queues_of(batch: Batch) -> set[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -11,11 +12,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX
 from bgjobd.core import spans
-from bgjobd.core.spans import ALL, DAY, HOUR, OfClass, OfError, OfQueue, begin
-from bgjobd.host.clock import from_text, to_text
+from bgjobd.core.spans import ALL, DAY, HOUR, begin
+from bgjobd.host.clock import to_text
 from bgjobd.store.engines import Database
 from bgjobd.store.span_counts import Counted
-from bgjobd.store.span_rows import of_row
+from bgjobd.store.span_rows import as_row
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import SELECT_PROPERTY
 
@@ -60,11 +61,23 @@ NEWEST: Final = """
 """
 _MARK: Final = ("job_id", "number", "at", "seconds", "memory", "cpu", "waited", "outcome")
 
-T = TypeVar("T", OfClass, OfQueue, OfError)
 S = TypeVar("S")
 
-Points = dict[tuple[int, Any], T]
-"""By the begin of a span and a name."""
+Key = tuple[str, str]
+"""The begin of a span, as it is stored, and a name."""
+
+
+class Stored(NamedTuple):
+    """What ended of a class in a span, as its row has it."""
+
+    completed: int
+    failed: int
+    retried: int
+    bad: str
+    seconds: bytes
+    waited: bytes
+    cpu: float
+    memory: int
 
 
 class Asked(NamedTuple):
@@ -106,13 +119,12 @@ def trend(database: Database, counted: Callable[[], Counted], asked: Asked) -> l
     match asked.kind:
         case "class":
             points = as_one(database, counted, lambda now: _of_class(database, now, asked))
-            return [_told(key, _of_points(one)) for key, one in _newest(points)]
         case "error":
-            of_error = as_one(database, counted, lambda now: _of_error(database, now, asked))
-            return [_told(key, asdict(one)) for key, one in _newest(of_error)]
+            points = as_one(database, counted, lambda now: _of_error(database, now, asked))
         case _:
-            of_queue = as_one(database, counted, lambda now: _of_queue(database, now, asked))
-            return [_told(key, asdict(one)) for key, one in _newest(of_queue)]
+            points = as_one(database, counted, lambda now: _of_queue(database, now, asked))
+    newest = sorted(points.items(), key=itemgetter(0))[-MOST_POINTS:]
+    return [{"at": at, "name": name, **values} for (at, name), values in newest]
 
 
 def as_one(database: Database, counted: Callable[[], Counted], read: Callable[[Counted], S]) -> S:
@@ -128,103 +140,120 @@ def as_one(database: Database, counted: Callable[[], Counted], read: Callable[[C
                 return read(now)
 
 
-def _of_class(database: Database, now: Counted, asked: Asked) -> Points[OfClass]:
-    rows = database.execute_sql(OF_CLASS, _given(asked)).fetchall()
-    points = {_key(at, name): of_row(row) for at, name, *row in rows}
-    open_ones = ((at, ALL if asked.name == ALL else name, one) for (at, name), one in now.classes.items())
-    return _with(points, open_ones, OfClass, asked)
+def _of_class(database: Database, now: Counted, asked: Asked) -> dict[Key, JsonObject]:
+    found: dict[Key, list[Stored]] = {}
+    for at, name, *row in database.execute_sql(OF_CLASS, _given(asked)).fetchall():
+        found[at, name] = [Stored(*row)]
+    for (begun, name), one in now.classes.items():
+        if asked.name in (ALL, name) and begin(begun, asked.span) >= asked.since:
+            found.setdefault((_span(begun, asked), str(asked.name)), []).append(Stored(**as_row(one)))
+    return {key: _came_to(rows) for key, rows in found.items()}
 
 
-def _of_queue(database: Database, now: Counted, asked: Asked) -> Points[OfQueue]:
+def _came_to(rows: Sequence[Stored]) -> JsonObject:
+    """All that rows have, as it is told."""
+    bad = Counter[str]()
+    for row in rows:
+        bad.update(json.loads(row.bad))
+    p50, p95 = spans.quantiles(spans.sum_of([bytes(row.seconds) for row in rows]), 0.5, 0.95)
+    (waited,) = spans.quantiles(spans.sum_of([bytes(row.waited) for row in rows]), 0.95)
+    return {
+        "completed": sum(row.completed for row in rows),
+        "failed": sum(row.failed for row in rows),
+        "retried": sum(row.retried for row in rows),
+        "bad": dict(bad),
+        "p50": _seconds(p50),
+        "p95": _seconds(p95),
+        "waited_p95": _seconds(waited),
+        "cpu": round(sum(row.cpu for row in rows), 3),
+        "memory": max((row.memory for row in rows), default=0),
+    }
+
+
+def _seconds(value: float | None) -> float | None:
+    """To the millisecond, as times are."""
+    return None if value is None else round(value, 3)
+
+
+def _of_queue(database: Database, now: Counted, asked: Asked) -> dict[Key, JsonObject]:
     statement = OF_QUEUES if asked.kind == "queues" else OF_QUEUE
     rows = database.execute_sql(statement, _given(asked)).fetchall()
-    points = {_key(at, queue): OfQueue(*row) for at, queue, *row in rows}
-    open_ones = ((at, queue, one) for (at, queue), one in now.queues.items())
-    return _with(points, open_ones, OfQueue, asked)
+    found = {(at, queue): {"pending": p, "running": r, "waited": w} for at, queue, p, r, w in rows}
+    for (begun, queue), one in now.queues.items():
+        if asked.kind != "queues" and queue != asked.name:
+            continue
+        if begin(begun, asked.span) >= asked.since:
+            new = {"pending": one.pending, "running": one.running, "waited": one.waited}
+            known = found.setdefault((_span(begun, asked), queue), new)
+            known.update({name: max(value, known[name]) for name, value in new.items()})
+    return found
 
 
-def _of_error(database: Database, now: Counted, asked: Asked) -> Points[OfError]:
+def _of_error(database: Database, now: Counted, asked: Asked) -> dict[Key, JsonObject]:
     rows = database.execute_sql(OF_ERROR, _given(asked)).fetchall()
-    points = {_key(at, group): OfError(*row) for at, group, *row in rows}
-    open_ones = ((at, group, one) for (at, group), one in now.errors.items())
-    return _with(points, open_ones, OfError, asked)
+    found = {
+        (at, str(group)): {"attempts": attempts, "failed": failed} for at, group, attempts, failed in rows
+    }
+    for (begun, group), one in now.errors.items():
+        if group == asked.name and begin(begun, asked.span) >= asked.since:
+            known = found.setdefault((_span(begun, asked), str(group)), {"attempts": 0, "failed": 0})
+            known["attempts"] += one.attempts
+            known["failed"] += one.failed
+    return found
+
+
+def _span(at: int, asked: Asked) -> str:
+    return to_text(held(begin(at, asked.span)))
 
 
 def _given(asked: Asked) -> dict[str, Any]:
     each = _each(asked.span, asked.since, asked.until)
-    return {"span": asked.span, "name": asked.name, "since": to_text(held(asked.since)), "spans": each}
-
-
-def _each(span: int, first: int, last: int) -> str:
-    """The begins of spans of this length, as they are stored, as a list."""
-    return to_json([to_text(held(at)) for at in range(first, last + 1, span)])
-
-
-def _key(at: str, name: Any) -> tuple[int, Any]:
-    return int(from_text(at)), name
-
-
-def _with(
-    points: Points[T], open_ones: Iterable[tuple[int, Any, T]], new: Callable[[], T], asked: Asked
-) -> Points[T]:
-    """The points with what is in memory of the same."""
-    for at, name, one in open_ones:
-        begun = begin(at, asked.span)
-        if begun >= asked.since and (asked.kind == "queues" or name == asked.name):
-            points.setdefault((begun, name), new()).add(one)
-    return points
-
-
-def _newest(points: Points[T]) -> list[tuple[tuple[int, Any], T]]:
-    return sorted(points.items(), key=itemgetter(0))[-MOST_POINTS:]
-
-
-def _told(key: tuple[int, Any], values: JsonObject) -> JsonObject:
-    at, name = key
-    return {"at": to_text(held(at)), "name": str(name), **values}
-
-
-def _of_points(one: OfClass) -> JsonObject:
     return {
-        "completed": one.completed,
-        "failed": one.failed,
-        "retried": one.retried,
-        "bad": dict(one.bad),
-        **_quantiles(one),
-        "cpu": round(one.cpu, 3),
-        "memory": one.memory,
+        "span": asked.span,
+        "name": asked.name,
+        "since": to_text(held(asked.since)),
+        "spans": to_json(each),
     }
 
 
-def _quantiles(one: OfClass) -> JsonObject:
-    """In seconds, to the millisecond, as times are."""
-    asked = {"p50": (one.seconds, 0.5), "p95": (one.seconds, 0.95), "waited_p95": (one.waited, 0.95)}
-    found = {name: spans.quantile(*counts) for name, counts in asked.items()}
-    return {name: None if value is None else round(value, 3) for name, value in found.items()}
+def _each(span: int, first: int, last: int) -> list[str]:
+    """The begins of spans of this length, as they are stored."""
+    return [to_text(held(at)) for at in range(first, last + 1, span)]
 
 
 # Classes
 
 
 class _Of(NamedTuple):
-    """What of a class ended in the last 24 hours, by their begins, and in the 13 days before."""
+    """What of a class ended in the last 24 hours, by their begins as they are stored, and in the 13 days before."""
 
-    hours: dict[int, OfClass]
-    days: dict[int, OfClass]
+    hours: dict[str, list[Stored]]
+    days: list[Stored]
+
+
+class _Asked(NamedTuple):
+    """The last 24 hours, and the 13 days before, each by its begin as it is stored."""
+
+    hours: list[str]
+    days: list[str]
+
+
+def _asked_at(now: float) -> _Asked:
+    first = begin(now, HOUR) - (_HOURS - 1) * HOUR
+    day = begin(first, DAY)
+    return _Asked(_each(HOUR, first, begin(now, HOUR)), _each(DAY, day - _DAYS_BEFORE * DAY, day - DAY))
 
 
 def of_each(database: Database, counted: Callable[[], Counted], now: float) -> list[JsonObject]:
     """All classes of which anything ended within 14 days, by name: figures, and how many ended each hour."""
-    first = begin(now, HOUR) - (_HOURS - 1) * HOUR
-    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first))
-    hours = [first + place * HOUR for place in range(_HOURS)]
+    asked = _asked_at(now)
+    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, asked))
     return [
         {
             "name": name,
-            "day": _figures(one.hours.values(), 1),
-            "before": _figures(one.days.values(), _DAYS_BEFORE),
-            "hours": [one.hours[at].ended if at in one.hours else 0 for at in hours],
-            "failed": [one.hours[at].failed if at in one.hours else 0 for at in hours],
+            **_figures(one),
+            "hours": [sum(map(_ended, one.hours.get(at, ()))) for at in asked.hours],
+            "failed": [sum(row.failed for row in one.hours.get(at, ())) for at in asked.hours],
         }
         for name, one in sorted(found.items())
     ]
@@ -234,14 +263,51 @@ def of_one(
     database: Database, counted: Callable[[], Counted], name: str, limit: int, now: float
 ) -> JsonObject:
     """The figures of one class, and its newest attempts that have ended, newest job first."""
-    first = begin(now, HOUR) - (_HOURS - 1) * HOUR
-    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, first, name))
-    one = found.get(name, _Of({}, {}))
-    return {
-        "day": _figures(one.hours.values(), 1),
-        "before": _figures(one.days.values(), _DAYS_BEFORE),
-        "attempts": list(islice(_marks(database, name), limit)),
-    }
+    asked = _asked_at(now)
+    found = as_one(database, counted, lambda open_ones: _of_classes(database, open_ones, asked, name))
+    marks = list(islice(_marks(database, name), limit))
+    return {**_figures(found.get(name, _Of({}, []))), "attempts": marks}
+
+
+def _figures(one: _Of) -> JsonObject:
+    """`cpu` is a day's."""
+    day = [row for rows in one.hours.values() for row in rows]
+    return {"day": _told(day, 1), "before": _told(one.days, _DAYS_BEFORE)}
+
+
+def _told(rows: Sequence[Stored], days: int) -> JsonObject:
+    all_of_it = _came_to(rows)
+    ended = all_of_it["completed"] + sum(all_of_it.pop("bad").values())
+    del all_of_it["retried"]
+    return {"ended": ended, **all_of_it, "cpu": round(all_of_it["cpu"] / days, 3)}
+
+
+def _ended(row: Stored) -> int:
+    bad: dict[str, int] = json.loads(row.bad)
+    return row.completed + sum(bad.values())
+
+
+def _of_classes(
+    database: Database, open_ones: Counted, asked: _Asked, only: str | None = None
+) -> dict[str, _Of]:
+    by_name: dict[str, _Of] = {}
+    for at, name, *row in _rows(database, HOUR, asked.hours, only):
+        by_name.setdefault(name, _Of({}, [])).hours.setdefault(at, []).append(Stored(*row))
+    for _, name, *row in _rows(database, DAY, asked.days, only):
+        by_name.setdefault(name, _Of({}, [])).days.append(Stored(*row))
+    for (at, name), one in open_ones.classes.items():
+        hour = to_text(held(begin(at, HOUR)))
+        if hour >= asked.hours[0] and only in (None, name):
+            of_class = by_name.setdefault(name, _Of({}, []))
+            of_class.hours.setdefault(hour, []).append(Stored(**as_row(one)))
+    return by_name
+
+
+def _rows(database: Database, span: int, each: Sequence[str], only: str | None) -> Sequence[tuple[Any, ...]]:
+    given = {"span": span, "name": only, "spans": to_json(each), "first": each[0], "last": each[-1]}
+    found = database.execute_sql(OF_CLASSES if only is None else OF_CLASS, given)
+    rows: Sequence[tuple[Any, ...]] = found.fetchall()
+    return rows
 
 
 def _marks(database: Database, name: str) -> Iterator[JsonObject]:
@@ -261,48 +327,3 @@ def _marks(database: Database, name: str) -> Iterator[JsonObject]:
 def _marked(mark: JsonObject) -> JsonObject:
     seconds = mark["seconds"]
     return mark if seconds is None else mark | {"seconds": round(max(0.0, seconds), 3)}
-
-
-def _of_classes(
-    database: Database, open_ones: Counted, first: int, only: str | None = None
-) -> dict[str, _Of]:
-    """Hours from the `first` on, and the days that were over before that one's day."""
-    by_name: dict[str, _Of] = {}
-    day = begin(first, DAY)
-    for name, at, one in _rows(database, HOUR, first, first + (_HOURS - 1) * HOUR, only):
-        by_name.setdefault(name, _Of({}, {})).hours[at] = one
-    for name, at, one in _rows(database, DAY, day - _DAYS_BEFORE * DAY, day - DAY, only):
-        by_name.setdefault(name, _Of({}, {})).days[at] = one
-    for (at, name), one in open_ones.classes.items():
-        if begin(at, HOUR) >= first and only in (None, name):
-            by_name.setdefault(name, _Of({}, {})).hours.setdefault(begin(at, HOUR), OfClass()).add(one)
-    return by_name
-
-
-def _rows(
-    database: Database, span: int, first: int, last: int, only: str | None
-) -> Iterator[tuple[str, int, OfClass]]:
-    given: dict[str, Any] = {"span": span}
-    if only is None:
-        given |= {"first": to_text(held(first)), "last": to_text(held(last))}
-        rows = database.execute_sql(OF_CLASSES, given).fetchall()
-    else:
-        rows = database.execute_sql(
-            OF_CLASS, given | {"name": only, "spans": _each(span, first, last)}
-        ).fetchall()
-    for at, name, *row in rows:
-        yield name, int(from_text(at)), of_row(row)
-
-
-def _figures(parts: Iterable[OfClass], days: int) -> JsonObject:
-    """What they come to; `cpu` a day."""
-    one = spans.total(parts)
-    ended = one.ended
-    return {
-        "ended": ended,
-        "completed": one.completed,
-        "failed": one.failed,
-        **_quantiles(one),
-        "memory": one.memory,
-        "cpu": round(one.cpu / days, 3),
-    }

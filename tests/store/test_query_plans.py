@@ -29,10 +29,15 @@ from bgjobd.store import (
     rates,
     release,
     retention,
+    rising,
+    span_books,
+    span_rows,
+    spans,
     statements,
     step_pages,
     steps,
     tally,
+    trends,
     uniques,
     usage,
     values,
@@ -294,6 +299,10 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
         errors.COUNT_FAILED: "SEARCH error_groups USING INTEGER PRIMARY KEY (rowid=?)",
         errors.FORGET_OLDEST: "SCAN error_groups USING COVERING INDEX errors_by_time",
         errors.FORGET_SILENT: "SEARCH error_groups USING COVERING INDEX errors_by_time (last_at<?)",
+        errors.FORGET_COUNTS_OF_OLDEST: "SEARCH error_tallies USING PRIMARY KEY (error_group=?)",
+        errors.FORGET_COUNTS_OF_SILENT: "SEARCH error_tallies USING PRIMARY KEY (error_group=?)",
+        rising.MET: "SEARCH error_groups USING INDEX errors_by_time (last_at>?)",
+        rising.COUNTED: "SEARCH t USING PRIMARY KEY (error_group=? AND span=? AND at>?)",
         errors.OLDEST: "SEARCH error_groups USING COVERING INDEX errors_by_time",
         error_pages.page_of(every): "SEARCH g USING INDEX errors_by_time (last_at>? AND last_at<?)",
         error_pages.ONE: "SEARCH g USING INTEGER PRIMARY KEY (rowid=?)",
@@ -706,3 +715,34 @@ def test_a_unique_key_is_found_by_itself_by_its_job_or_by_its_time(
         of_keys = [step for step in steps if re.match(r"(SCAN|SEARCH) (u|unique_keys)\b", step)]
         assert [found_by in step for step in of_keys] == [True], steps
         assert "TEMP B-TREE" not in "\n".join(steps), steps
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_what_is_counted_by_spans_is_found_by_its_key_and_attempts_of_a_class_by_their_jobs(
+    store: Store, is_analyzed: bool
+) -> None:
+    attempted_once(store, "status = 'completed', finished_at = created_at" if is_analyzed else "")
+    whole = "SEARCH {} USING PRIMARY KEY (span=? AND at=? AND {}=?)"
+    found = {
+        span_rows.CLASSES_THERE: "SEARCH class_tallies USING PRIMARY KEY (span=? AND at=?)",
+        span_rows.CLASSES_TO_ADD_TO: "SEARCH class_tallies USING PRIMARY KEY (span=? AND at=?)",
+        span_rows.WRITE_CLASS: whole.format("class_tallies", "class_name"),
+        span_rows.FORGET_OF_ERROR: "SEARCH error_tallies USING PRIMARY KEY (error_group=? AND span=? AND at<?)",
+        span_rows.FORGET[0]: "SEARCH class_tallies USING PRIMARY KEY (span=? AND at<?)",
+        span_rows.FORGET[1]: "SEARCH queue_tallies USING PRIMARY KEY (span=? AND at<?)",
+        spans.NEWEST: "SEARCH class_tallies USING PRIMARY KEY (span=?)",
+        span_books.ENDED_SINCE: "SEARCH background_jobs USING INDEX jobs_ended (status=? AND finished_at>?)",
+        trends.OF_CLASS: whole.format("t", "class_name"),
+        trends.OF_QUEUE: whole.format("t", "queue"),
+        trends.OF_CLASSES: "SEARCH class_tallies USING PRIMARY KEY (span=? AND at>? AND at<?)",
+        trends.OF_QUEUES: "SEARCH queue_tallies USING PRIMARY KEY (span=? AND at>?)",
+        trends.OF_ERROR: "SEARCH error_tallies USING PRIMARY KEY (error_group=? AND span=? AND at>?)",
+    }
+    for statement, step in found.items():
+        steps = plan(store, statement)
+        assert step in steps, (statement, steps)
+        assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
+    newest = plan(store, trends.NEWEST)
+    by_class = "USING COVERING INDEX jobs_by_class (class_name=? AND rowid>? AND rowid<?)"
+    assert f"SEARCH background_jobs {by_class}" in newest
+    assert "SEARCH a USING PRIMARY KEY (job_id=?) LEFT-JOIN" in newest

@@ -262,8 +262,17 @@ def test_after_any_kills_stops_and_set_clocks_the_rows_are_a_count_of_the_books(
             store.rows(f"SELECT count(*) AS number FROM job_attempts {of_class}", name, outcome)[0]["number"]
             for outcome in ("completed", "failed")
         ]
-        assert [*counts(store, name)[:2]] == ended
-        assert sum(row["completed"] for row in rows(store, DAY, name)) == ended[0]
+        for span in (HOUR, DAY):
+            found = rows(store, span, name)
+            assert [sum(row[column] for row in found) for column in ("completed", "failed")] == ended
+
+
+def test_where_nothing_has_ended_a_stop_writes_nothing(store: Store, spans: Spans) -> None:
+    store.submit(asked())
+    spans = counting(store)
+    spans.hurry()
+    later(store)
+    assert store.rows("SELECT * FROM properties WHERE name LIKE 'tallied%'") == []
 
 
 # The books
