@@ -40,6 +40,10 @@ def test_a_stand_in_keeps_lists_and_hands_on_labels() -> None:
         assert [one["id"] for one in client.list(label="a").items] == [first.id]
         assert [one["labels"] for one in client.list().items] == [[], ["b", "a"]]
         client.cancel(first.id)
+        (told, *_) = client.labels(prefix="a").items
+        assert (told["label"], told["jobs"], told["newest"], told["cancelled"]) == ("a", 1, first.id, 1)
+        assert client.labels(limit=1).next == "a"
+        assert [one["label"] for one in client.labels(after="a").items] == ["b"]
         assert client.get(client.again(first.id).id).snapshot["labels"] == ["b", "a"]
         with pytest.raises(InvalidParameterError, match="at most 10 texts"):
             client.run_background_job("a.B", "c", labels=["x" * 65])

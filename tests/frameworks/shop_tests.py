@@ -67,13 +67,14 @@ class Results(unittest.TestCase):
 
     def test_a_task_whose_unique_key_is_held_has_the_result_of_the_holder(self) -> None:
         later = timezone.now() + timedelta(hours=1)
-        one = replace(tasks.welcome, unique_key="welcome", expires_in=7200.0, key="1").using(run_after=later)
+        own = {"expires_in": 7200.0, "key": "1", "labels": ("tenant:7",)}
+        one = replace(tasks.welcome, unique_key="welcome", **own).using(run_after=later)
         first, second = one.enqueue(user_id=1), one.enqueue(user_id=2)
         third = async_to_sync(one.aenqueue)(user_id=3)
         self.assertEqual((second.id, third.id), (first.id, first.id))
         self.assertEqual(tasks.welcome.get_result(second.id).kwargs, {"user_id": 1})
         holder = Client().get(key=first.id)
-        self.assertEqual(holder.snapshot["key"], "1")
+        self.assertEqual((holder.snapshot["key"], holder.snapshot["labels"]), ("1", ["tenant:7"]))
         holder.cancel()
 
     def test_values_become_what_the_annotations_say(self) -> None:

@@ -202,6 +202,21 @@ def test_a_filter_stays_with_a_search_and_with_paging(page: Page) -> None:
     expect(rows(page)).to_have_count(10)
 
 
+def test_a_form_that_narrows_down_stays_as_it_is_filled_in_while_rows_arrive(site: Site, page: Page) -> None:
+    opened(page, "/jobs")
+    page.get_by_text("Narrow down").click()
+    page.get_by_label("Class").fill(TALK)
+    page.get_by_label("Took longer than").fill("0.001s")
+    job_id = site.say("a word that comes meanwhile")
+    expect(newest_row(page)).to_contain_text(f"#{job_id}")
+    expect(page.get_by_label("Class")).to_have_value(TALK)
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(re.compile(rf"/jobs\?class={TALK}&longer=0\.001s$"))
+    expect(page.locator("details.narrowing form")).to_be_hidden()
+    page.locator("a.held", has_text="Class").click()
+    expect(page).to_have_url(re.compile(r"/jobs\?longer=0\.001s$"))
+
+
 def test_older_and_newer_lead_through_the_pages_and_back(page: Page) -> None:
     opened(page, "/")
     seen = [page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")]
@@ -713,6 +728,8 @@ def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
         "no match": "/?q=no+such+message",
         "jobs": "/jobs",
         "jobs of a key": "/jobs?key=customer%3A7&status=behind",
+        "jobs by all that is there": f"/jobs?class={TALK}&label=tenant%3A7&since=1h&longer=10s&sort=ended",
+        "labels": "/labels",
         "job": f"/jobs/{failed}",
         "compare": f"/compare?a={failed}.1",
         "compare what": "/compare",
@@ -821,11 +838,15 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
         telling.samples[sample] |= {"key": "k" * 255}
     for sample in ("summary", "job"):
         telling.samples[sample] |= {"status": "pending", "is_behind": True, "finished_at": None}
+    for sample in ("summary", "job"):
+        telling.samples[sample] |= {"labels": ["l" * 64, "w " * 32]}
+    telling.samples["label"] |= {"label": "l" * 64}
     telling.samples["group"] |= {"name": "w" * 500}
     telling.samples["graph"]["groups"][0] |= {"name": "w" * 500}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
-        for address in ("/", "/jobs", f"/jobs?key={'k' * 255}", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5",
+        for address in ("/", "/jobs", f"/jobs?key={'k' * 255}&label={'l' * 64}", "/labels", "/jobs/1", "/jobs/1/graph",
+                        "/groups", "/groups/5",
                         "/errors", "/errors/1", "/schedules", f"/schedules/{schedule}", "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.testing.submissions import instant, try_seconds
-from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, WAITING, Outcome, Status
+from bgjob.words import BLOCKED, FINAL, MOST_OF_KEY, SCHEDULED, STATUS_WORDS, WAITING, Outcome, Status
 
 PAGE: Final = 50
 LARGEST_PAGE: Final = 1000
@@ -150,6 +152,29 @@ def _went_so(row: JsonObject, given: JsonObject, now: str) -> bool:
     if least is not None and (try_seconds(end) or 0.0) - (try_seconds(latest["started_at"]) or 0.0) <= least:
         return False
     return given.get("outcome") in (None, latest.get("outcome"))
+
+
+def labels(rows: Iterable[JsonObject], given: JsonObject) -> JsonObject:
+    """The labels of these jobs as Labels has them."""
+    check_page(given)
+    having: dict[str, list[JsonObject]] = {}
+    for row in rows:
+        for label in row["labels"]:
+            having.setdefault(label, []).append(row)
+    prefix, after = given.get("prefix") or "", given.get("after") or ""
+    names = sorted(label for label in having if label.startswith(prefix) and label > after)
+    page = names[: given.get("limit") or PAGE]
+    following = page[-1] if len(page) < len(names) else None
+    return {"labels": [_counted(label, having[label]) for label in page], "next": following}
+
+
+def _counted(label: str, rows: list[JsonObject]) -> JsonObject:
+    standings = Counter(row["status"] for row in rows[-_NEWEST:])
+    told = {"label": label, "jobs": min(len(rows), MOST_OF_KEY), "newest": rows[-1]["id"]}
+    return {**told, **{status.value: standings[status] for status in Status}}
+
+
+_NEWEST: Final = 100
 
 
 def _has(row: JsonObject, needle: str) -> bool:

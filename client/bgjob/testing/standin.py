@@ -90,6 +90,7 @@ class Recorder:
             f"{INTERFACE}.Get": self._get,
             f"{INTERFACE}.Wait": self._wait,
             f"{INTERFACE}.List": self._list,
+            f"{INTERFACE}.Labels": lambda given: listing.labels(self._rows.values(), given),
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Change": self._change,
             f"{INTERFACE}.Retry": self._retry,
