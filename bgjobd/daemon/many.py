@@ -121,8 +121,9 @@ class Many:
         while True:
             rows, place = await self._look(wanted.filter, wanted.as_of, place, size)
             began_at = self._loop.time()
-            item = _item(wanted, rows, done, begin, count)
-            done.add(await self._record(replace(item, is_last=place is None)))
+            if rows or done.change is not None:
+                item = _item(wanted, rows, done, begin, count)
+                done.add(await self._record(replace(item, is_last=place is None)))
             if place is None:
                 return
             took = self._loop.time() - began_at
