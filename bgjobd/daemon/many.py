@@ -139,9 +139,9 @@ class Many:
 
 
 def _portion(
-    wanted: JobFilter, until: str, place: Place | None, limit: int, now: float, reader: Reader
+    wanted: JobFilter, as_of: str, place: Place | None, limit: int, now: float, reader: Reader
 ) -> tuple[Sequence[Row], Place | None]:
-    return reader.matching(wanted, until, place, limit, now)
+    return reader.matching(wanted, as_of, place, limit, now)
 
 
 def _item(wanted: Wanted, rows: Sequence[Row], done: Done, begin: float, count: int) -> ManyAsked:

@@ -639,14 +639,14 @@ _MATCHED: Final = "j.id, j.class_name, j.status, j.max_retries, {at}"
 def oldest_first(
     connection: Connection,
     wanted: JobFilter,
-    until: str,
+    as_of: str,
     behind: Place | None,
     limit: int,
     now: float,
     budget: float = BUDGET,
 ) -> tuple[list[tuple[Any, ...]], Place | None]:
     """At most `limit` of all these jobs that had ended, where all of `status` are ends, else were submitted, by the
-    stored instant `until`: those behind a place, and the place from which to go on, None at the end.
+    stored instant `as_of`: those behind a place, and the place from which to go on, None at the end.
 
     Each is id, class, status, max_retries and that moment. Those for review are not among them.
     """
@@ -657,12 +657,12 @@ def oldest_first(
     usual = _walk_over_jobs(wanted, sources, rest, now)
     by_end = sources[0] in _ENDED_SOURCES.values()
     by_id = _BY_ID_OF_MET if sources == (_OF_ERROR,) else _BY_ID
-    first, last = ((wanted.since or "", INT_MIN), (until, INT_MAX)) if by_end else ((INT_MIN,), (INT_MAX,))
+    first, last = ((wanted.since or "", INT_MIN), (as_of, INT_MAX)) if by_end else ((INT_MIN,), (INT_MAX,))
     walk = replace(
         usual,
         keys=_BY_END if by_end else by_id,
         columns=_MATCHED.format(at=at),
-        parameters={**usual.parameters, "until": until},
+        parameters={**usual.parameters, "as_of": as_of},
         is_backwards=False,
         last=last,
         first_chunk=_FIRST_CHUNK,
@@ -676,9 +676,9 @@ def _ways_to_all(wanted: JobFilter, at: str) -> tuple[tuple[str, ...], list[str]
     owners = [name for name in _OWNERS if getattr(wanted, name) is not None]
     if not owners:
         sources, rest = _ways_to_jobs(wanted)
-        return sources, [*rest, f"{at} <= :until", "j.review_since IS NULL"]
+        return sources, [*rest, f"{at} <= :as_of", "j.review_since IS NULL"]
     rest = [*_standing_by(wanted.status), *(_OWNERS[name][0] for name in owners[1:]), *_told_apart(wanted)]
-    rest += [f"{at} <= :until", "j.review_since IS NULL"]
+    rest += [f"{at} <= :as_of", "j.review_since IS NULL"]
     rest += [f"{at} >= :since"] if wanted.since is not None else []
     return (_OWNERS[owners[0]][1],), rest
 
