@@ -121,8 +121,9 @@ class Many:
         while True:
             rows, place = await self._look(wanted.filter, wanted.as_of, place, size)
             began_at = self._loop.time()
-            item = _item(wanted, rows, done, begin, count)
-            done.add(await self._record(replace(item, is_last=place is None)))
+            if rows or done.change is not None:
+                item = _item(wanted, rows, done, begin, count)
+                done.add(await self._record(replace(item, is_last=place is None)))
             if place is None:
                 return
             took = self._loop.time() - began_at
@@ -138,9 +139,9 @@ class Many:
 
 
 def _portion(
-    wanted: JobFilter, until: str, place: Place | None, limit: int, now: float, reader: Reader
+    wanted: JobFilter, as_of: str, place: Place | None, limit: int, now: float, reader: Reader
 ) -> tuple[Sequence[Row], Place | None]:
-    return reader.matching(wanted, until, place, limit, now)
+    return reader.matching(wanted, as_of, place, limit, now)
 
 
 def _item(wanted: Wanted, rows: Sequence[Row], done: Done, begin: float, count: int) -> ManyAsked:

@@ -91,13 +91,13 @@ class Matched:
 
 
 def portion(
-    connection: Connection, wanted: JobFilter, until: str, behind: pages.Place | None, limit: int, now: float
+    connection: Connection, wanted: JobFilter, as_of: str, behind: pages.Place | None, limit: int, now: float
 ) -> tuple[list[Row], pages.Place | None]:
-    """Some of these that had ended, or were submitted, by the stored instant `until`: those behind a place, and from
+    """Some of these that had ended, or were submitted, by the stored instant `as_of`: those behind a place, and from
     where to go on, None at the end.
 
     Those for review are not among them. Where all have ended they come in the order of their ends, else of their ids:
     what others come after is before them.
     """
-    rows, following = pages.oldest_first(connection, wanted, until, behind, limit, now)
+    rows, following = pages.oldest_first(connection, wanted, as_of, behind, limit, now)
     return [Row(*row) for row in rows], following

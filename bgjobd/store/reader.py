@@ -334,10 +334,10 @@ class Reader:
         return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
 
     def matching(
-        self, wanted: JobFilter, until: str, behind: pages.Place | None, limit: int, now: float
+        self, wanted: JobFilter, as_of: str, behind: pages.Place | None, limit: int, now: float
     ) -> tuple[Sequence[Row], pages.Place | None]:
         """Some of the jobs that a wish about many is about, as matching.portion() has them."""
-        return matching.portion(self._database.connection(), wanted, until, behind, limit, now)
+        return matching.portion(self._database.connection(), wanted, as_of, behind, limit, now)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""

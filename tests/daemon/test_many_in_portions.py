@@ -195,6 +195,7 @@ def test_two_wishes_come_one_after_the_other(site: Site) -> None:
         return list(await asyncio.gather(*[both.carry_out(WANTED, 9, site.hear) for _ in range(2)]))
 
     assert [done.done for done in site.run(ask_twice)] == [9, 0]
+    assert site.portions == [2, 5, 2]
 
 
 def test_a_wish_that_finds_nothing_is_no_change(site: Site) -> None:

@@ -373,7 +373,27 @@ def test_the_form_token_is_not_the_logins() -> None:
     assert Guard(LOCAL, b"another").form_token != guard().form_token
 
 
-@pytest.mark.parametrize("path", addresses("POST"))
+MANY = ("/jobs/retry", "/jobs/cancel")
+"""What is asked for in a view of its own, at the same address."""
+
+
+@pytest.mark.parametrize("path", MANY)
+def test_many_are_retried_or_cancelled_for_whoever_has_the_form_and_by_no_link(
+    served: Served, path: str
+) -> None:
+    login = f"Authorization: Bearer {TOKEN}"
+    form_token = form_token_of(served, path)
+    form = (login, f"Content-Type: {FORM}")
+    sent = b"status=failed&expected=17&as_of=2024-12-04T14:31:53.000000Z&token="
+    done = served.ask(f"POST {path}", *form, body=sent + form_token)
+    assert (done.status, (done.header("location") or "").partition("=")[0]) == (303, "/jobs?bulk")
+    assert served.ask(f"POST {path}", *form, body=sent + b"x").status == 403
+    assert served.ask(f"POST {path}", *form, "Origin: null", body=sent + form_token).status == 403
+    link = served.ask(f"GET {path}?{(sent + form_token).decode()}", login)
+    assert (link.status, link.header("location")) == (200, None)
+
+
+@pytest.mark.parametrize("path", [path for path in addresses("POST") if path not in MANY])
 def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path: str) -> None:
     login = f"Authorization: Bearer {TOKEN}"
     place = "/system" if path.startswith(("/queues/", "/classes/")) else path.rpartition("/")[0]

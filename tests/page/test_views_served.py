@@ -69,9 +69,8 @@ def test_every_answer_says_what_browsers_must_not_do(served: Served) -> None:
 
 
 def test_every_address_takes_its_own_methods_only(served: Served) -> None:
-    methods = {pattern: method for method, pattern in routes()}
-    assert len(methods) == len([*routes()])
-    for path in addresses("POST"):
+    assert len({*routes()}) == len([*routes()])
+    for path in {*addresses("POST")} - {*addresses("GET")}:
         answer = served.ask(f"GET {path}")
         assert (answer.status, answer.header("allow")) == (405, "POST")
     for path in addresses("GET"):

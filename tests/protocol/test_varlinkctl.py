@@ -242,6 +242,14 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Change": service.call("Change", ids=[second], priority=5, without=["timeout"]),
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
         "Retry": service.call("Retry", ids=[second]),
+        "Matching": service.call("Matching", filter={"status": ["pending"]}, to="cancel"),
+        "RetryMatching": service.call(
+            "RetryMatching", filter={"schedule": "hourly"}, as_of=then, expected=0, spread=1.5
+        ),
+        "CancelMatching": service.call(
+            "CancelMatching", filter={"schedule": "hourly"}, as_of=then, expected=0
+        ),
+        "Changes": service.call("Changes", limit=10),
         "Reload": service.call("Reload"),
         "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),

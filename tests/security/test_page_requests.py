@@ -144,7 +144,11 @@ def test_a_get_that_calls_itself_a_post_stays_one(attacked: Target, name: str) -
             answer = attacked.ask(
                 f"{verb} {path}?{query}", f"{name}: POST", f"Content-Type: {FORM}", body=body
             )
-            assert (answer.status, answer.header("allow")) == (405, "POST")
+            expected = (
+                (200, None) if path in VIEWS else (405, "POST")
+            )  # the form's own view, which does nothing
+            assert (answer.status, answer.header("allow")) == expected
+            assert answer.header("location") is None
         for path in VIEWS:
             plain = attacked.ask(f"{verb} {path}")
             assert attacked.ask(f"{verb} {path}", f"{name}: DELETE").status == plain.status

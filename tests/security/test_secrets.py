@@ -272,6 +272,12 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Output": [of_job],
         "Cancel": [{"ids": [job_id]}],
         "Retry": [{"ids": [job_id + 1_000_000]}],
+        "Matching": [{"filter": {"class_name": TARGET}, "to": to} for to in ("retry", "cancel")],
+        **{
+            name: [{"filter": {"class_name": TARGET}, "as_of": "2001-01-01T00:00:00Z", "expected": 0}]
+            for name in ("RetryMatching", "CancelMatching")
+        },
+        "Changes": [{"limit": 1000}],
         "Again": [
             of_job | more
             for more in ({}, {"parameters": {"x": 1}}, {"parameters": {"text": {"a": 1}}}, {"from_step": "a"})

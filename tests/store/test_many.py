@@ -110,6 +110,9 @@ def test_what_ended_later_or_before_the_filters_time_is_none_of_them(store: Stor
     fails(store)
     assert found(reader, JobFilter(status=("failed",))) == [*old, job]
     assert found(reader, JobFilter(status=("failed",), since=to_text(NOW - 50))) == [job]
+    error = store.attempts(job)[0]["error_group"]
+    assert found(reader, JobFilter(error=error)) == [*old, job]
+    assert found(reader, JobFilter(error=error, since=to_text(NOW - 50))) == [job]
 
 
 def test_a_cancel_is_of_what_was_submitted_by_then_and_has_not_ended(store: Store, reader: Reader) -> None:
@@ -180,6 +183,12 @@ def test_a_portion_is_retried_and_told_and_each_job_has_its_mark(store: Store) -
     assert '"done":3,"left_out":0,"is_over":true' in row["what"]
 
 
+def test_who_knows_a_job_by_heart_is_told_of_its_mark(store: Store) -> None:
+    (job,) = fails(store)
+    committed = store.commit(wish([job]))
+    assert committed.placed == {job: {"bulk": committed.answers[0].change}}
+
+
 def test_portions_are_one_change(store: Store) -> None:
     jobs = fails(store, 4)
     first = store.answer(wish(jobs[:2]))
@@ -205,12 +214,11 @@ def test_what_was_done_before_a_kill_is_told_and_a_repeat_takes_up_the_rest(
 
 
 def test_what_has_become_another_since_it_was_looked_up_is_left_out(store: Store) -> None:
-    job, other, ended_later, gone = *fails(store, 2), *fails(store), 999
+    job, other = fails(store, 2)
     store.commit(retries(other))
     store.now = NOW + 10
-    store.commit(retries(ended_later))
-    for claim in store.claim(Lanes(1)):
-        store.commit(ends(claim.job.id, FAILED, claim.job.attempt, at=store.now))
+    (ended_later,), gone = fails(store, class_name="a.B", queue="mail"), 999
+    assert store.job(ended_later)["status"] == "failed"
     assert store.answer(wish([job, other, ended_later, gone]))[:2] == (1, 3)
     assert store.job(job)["bulk"] is not None
     assert store.job(other)["bulk"] is None

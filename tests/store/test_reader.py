@@ -56,7 +56,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     job = reader.job(job_id)
     assert job is not None
     hidden = {"failed_before", "unique_while"}
-    hidden |= {"carries", "step_bytes", "life", "retry_count_at_submit", "emitted", "bulk"}
+    hidden |= {"carries", "step_bytes", "life", "retry_count_at_submit", "emitted"}
     assert (
         set(job.columns)
         == {*COLUMNS["background_jobs"].split(), "is_blocked", "is_behind", "sensitive"} - hidden

@@ -20,7 +20,7 @@ from bgjob.words import IfFailed, Throttle
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Ties
 from bgjobd.core.facts import Changed, RetryRequested, Submitted
 from bgjobd.core.gate import KeyRules
-from bgjobd.core.job import Ending
+from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.core.schedules import Missed, Overlap, Rules
@@ -52,6 +52,7 @@ from tests.store.samples import (
     starts,
     submission,
 )
+from tests.store.test_many import wish
 from tests.store.test_schedules import FIRST, NIGHTLY, define, what_is_due
 from tests.support import eventually
 
@@ -770,6 +771,17 @@ def test_a_job_that_is_retried_meanwhile_is_not_deleted(stores: list[Store]) -> 
         _, deleted = at_once(lambda: first.commit(retries(job_id)), delete)
     assert deleted.jobs == ()
     assert first.job(job_id)["status"] == "pending"
+
+
+def test_jobs_that_two_retry_with_many_at_once_are_retried_by_one(stores: list[Store]) -> None:
+    first, second, _ = stores
+    ids = first.submit(*[asked(policy=RetryPolicy(max_retries=1))] * 6)
+    first.commit(*[cancels(id) for id in ids])
+    answers = at_once(lambda: first.answer(wish(ids)), lambda: second.answer(wish(ids[::-1])))
+    assert sorted(answer.done for answer in answers) == [0, 6]
+    assert [answer.left_out for answer in answers] in ([0, 6], [6, 0])
+    assert {first.job(id)["status"] for id in ids} == {"pending"}
+    assert first.count("changes") == 1
 
 
 def test_what_each_counts_of_a_method_adds_up_whoever_has_the_row_first(stores: list[Store]) -> None:
