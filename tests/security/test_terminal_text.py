@@ -563,6 +563,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "backup": (("backup",),),
     "migrate": (("migrate", "--to", HOSTILE), ("migrate", "--to", f"postgresql://{HOSTILE}@[")),
     "debug": (("debug", "1", "--from", HOSTILE),),  # the others: tests/daemon/test_debug.py
+    "otel": (("otel", "--once", "--cursor", f"nowhere/{HOSTILE}"),),
     "units": (("units",),),
     "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),
 }
