@@ -120,7 +120,8 @@ def test_rates_are_right_from_the_first_second() -> None:
         {"completed": 31, "failed": 2},
         {"completed": 14, "failed": 1},
     ]
-    assert rates_of({"minutes": minutes}, 600.0 + 30.0) == Rates(30.0, 2.0)
+    assert rates_of({"minutes": minutes}, 600.0 + 30.0) == Rates(29.5, 2.0)
+    assert rates_of({"minutes": minutes}, 600.0) == Rates(45.0, 3.0)
     assert rates_of({"minutes": minutes[:1]}, 600.0) == Rates(900.0, 90.0)
     assert rates_of({}, 600.0) == Rates(0.0, 0.0)
 

@@ -874,7 +874,7 @@ def test_everything_is_there_without_javascript(site: Site, flow: list[int]) -> 
         page.goto("/")
         page.get_by_role("link", name="Older →").click()
         expect(page.locator(".pages")).to_contain_text("Page 2")
-        page.get_by_role("link", name="Jobs").click()
+        page.get_by_role("link", name="Jobs", exact=True).click()
         page.get_by_role("link", name="Failed", exact=True).click()
         newest_row(page).get_by_role("link").first.click()
         expect(page.locator("h1")).to_contain_text("Failed")

@@ -158,7 +158,13 @@ class Meter:
 
 
 def rates_of(stats: Mapping[str, Any], at: float) -> Rates:
-    """Of the last whole minute and what has passed of this one; `at` is wall time."""
-    latest = stats.get("minutes", [])[-2:]
-    minutes = 1.0 + at % 60.0 / 60.0
-    return Rates(*(sum(minute[name] for minute in latest) / minutes for name in Rates._fields))
+    """Of the last sixty seconds: of the minute before this one that share is taken which is among them; `at` is wall
+    time.
+    """
+    minutes = [dict.fromkeys(Rates._fields, 0), *stats.get("minutes", [])][-2:]
+    shares = 1.0 - at % 60.0 / 60.0, 1.0
+    counts = [
+        sum(share * one[name] for share, one in zip(shares[-len(minutes) :], minutes, strict=True))
+        for name in Rates._fields
+    ]
+    return Rates(*counts)
