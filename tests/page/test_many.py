@@ -91,7 +91,7 @@ def fields(text: str) -> dict[str, str]:
 def test_a_retry_says_how_many_which_and_what_happens_before_anything_is_done(many: Many) -> None:
     told = words(many.read("/jobs/retry", status="failed", error="14"))
     assert "Retry 17 jobs All that match failed, error 14 , ended from" in told
-    assert "shop.jobs.Email 14 – shop.jobs.Charge 3 3" in told
+    assert "shop.jobs.Email 14 jobs – shop.jobs.Charge 3 jobs tried but once 3" in told
     assert "Also the 3 jobs that may be tried but once" in told
     assert "Retry 14 jobs No, go back" in told
     assert many.parameters("Matching") == {"to": "retry", "filter": {"status": ["failed"], "error": 14}}
