@@ -94,6 +94,8 @@ class Engines:
 
     at: Callable[[Path], Place] = staticmethod(lambda directory: directory)
     copied: Callable[[Path, Path], None] = staticmethod(lambda source, target: None)
+    given_back: Callable[[Path], None] = staticmethod(lambda directory: None)
+    """The databases of this directory, and of those in it, are for others again."""
 
 
 def copy_state(source: Path, target: Path) -> None:
@@ -184,6 +186,7 @@ def on_postgresql(places: Places) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engines, "at", places.at)
         patch.setattr(Engines, "copied", places.copy)
+        patch.setattr(Engines, "given_back", places.take_back_below)
         yield
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
+from hypothesis import settings
 from peewee import SqliteDatabase
 
 from bgjob.codec import to_json
@@ -231,6 +233,24 @@ class Store:
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+
+
+def examples_on(engine: str) -> settings:
+    """How many there are of a property: fewer of a server, where each takes ten times as long."""
+    few = settings().max_examples // 5
+    return settings(
+        deadline=None, derandomize=True, **({"max_examples": few} if engine == "postgresql" else {})
+    )
+
+
+@contextmanager
+def store_of_an_example() -> Iterator[Store]:
+    """One that is gone afterwards: for an example of a property, of which a test has many."""
+    with tempfile.TemporaryDirectory() as name:
+        store = Store(Path(name))
+        yield store
+        store.close()
+        Engines.given_back(Path(name))
 
 
 def text(at: float | None) -> str | None:
