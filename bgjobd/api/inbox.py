@@ -75,24 +75,25 @@ class Inbox:
                 EntryType.FAILURE, f"bug: what transactions have submitted is not taken just now: {told}"
             )
 
-    async def look(self) -> bool:
-        """Make jobs of all that is there; whether anything was. Raises StorageUnavailableError, ShuttingDownError."""
+    async def look(self) -> None:
+        """Make jobs of all that is there. Raises StorageUnavailableError, ShuttingDownError."""
         after = 0
         while some := await self._behind(after):
             for sent in some:
                 with suppress(QueueFullError):
                     await self._take_up(sent)
             after = some[-1].id
-        return after > 0
 
     async def take_in(self, job_id: int | None) -> bool:
-        """Make a job of this one now, for somebody asks for it, None: by a key, of all; whether it was there."""
+        """Make a job of this one now, for somebody asks for it, None: by a key, of all. Whether it may be a job by now:
+        what is not there another look has perhaps taken up since it was asked for.
+        """
         if job_id is None:
-            return await self.look()
+            await self.look()
+            return True
         some = await self._behind(job_id - 1)
-        if not some or some[0].id != job_id:
-            return False
-        await self._take_up(some[0])
+        if some and some[0].id == job_id:
+            await self._take_up(some[0])
         return True
 
     async def _behind(self, after: int) -> Sequence[Sent]:

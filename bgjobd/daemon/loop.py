@@ -131,7 +131,7 @@ class Daemon:
         self.on_sent: Callable[[], None] = lambda: None
         """Hears that an application has sent something by its own transaction."""
         self.take_in: Callable[[int | None], Awaitable[bool]] = _nothing_came_in
-        """Makes a job of what is known by this id and is none yet, None: of all that is none; whether there was any."""
+        """Makes a job of what is known by this id and is none yet, None: of all such; whether to look once more."""
         self.hosts = _hosts(self, joined)
         self.needs = _needs(self)
         self.alerts = _alerts(self)
