@@ -6,8 +6,11 @@ names runs on both. A test that looks at rows, or changes them, by itself does s
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sqlite3
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -91,6 +94,8 @@ class Engines:
 
     at: Callable[[Path], Place] = staticmethod(lambda directory: directory)
     copied: Callable[[Path, Path], None] = staticmethod(lambda source, target: None)
+    given_back: Callable[[Path], None] = staticmethod(lambda directory: None)
+    """The databases of this directory, and of those in it, are for others again."""
 
 
 def copy_state(source: Path, target: Path) -> None:
@@ -110,6 +115,27 @@ def prepared(directory: Path) -> Place:
     place = Engines.at(directory)
     engine_at(place).prepare(lambda: None)
     return place
+
+
+def put_new_file(directory: Path) -> None:
+    """Put the file of a new database into the directory: a copy of one made once, with an id of its own. All steps of
+    the schema take thirty times as long.
+    """
+    made, its_id = _new_file()
+    (directory / FILE_NAME).write_bytes(made.replace(its_id, str(uuid.uuid4()).encode()))
+
+
+@functools.cache
+def _new_file() -> tuple[bytes, bytes]:
+    """One, and the id that it has."""
+    with tempfile.TemporaryDirectory(prefix="bgjobd-test-") as name:
+        directory = Path(name)
+        engine_at(directory).prepare(lambda: None)
+        ((its_id,),) = rows(directory, "SELECT value FROM properties WHERE name = 'database_id'")
+        made, its_id = (directory / FILE_NAME).read_bytes(), its_id.encode()
+    if made.count(its_id) != 1:
+        raise ValueError("the id of the new database is not at one place of its file")
+    return made, its_id
 
 
 def rows(place: Place, sql: str, given: Given = ()) -> list[tuple[Any, ...]]:
@@ -160,6 +186,7 @@ def on_postgresql(places: Places) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engines, "at", places.at)
         patch.setattr(Engines, "copied", places.copy)
+        patch.setattr(Engines, "given_back", places.take_back_below)
         yield
 
 

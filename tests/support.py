@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from unittest import mock
 
 import pytest
 
 from bgjob.answers import Page
+from bgjob.commands import arguments
 from bgjobd.supervisor import cgroups
 
 T = TypeVar("T")
@@ -56,6 +59,13 @@ def remove_tree(directory: Path) -> None:
 def total(ask: Callable[..., Page[Any]], **filters: Any) -> int:
     """How many there are, of `count` at most; a daemon that had no time to look tells none, and is asked again."""
     return eventually(lambda: [one for one in [ask(**filters).total] if one is not None])[0]
+
+
+@contextmanager
+def one_parser() -> Iterator[None]:
+    """`bgjob` within this process has the same parser each time meanwhile; most commands take less than to make one."""
+    with mock.patch.object(arguments, "parser", functools.cache(arguments.parser)):
+        yield
 
 
 _PACKAGES: Final = {

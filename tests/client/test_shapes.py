@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
@@ -229,8 +230,9 @@ def changed(
     told: Mapping[str, Any], path: tuple[str | int, ...], instead: Iterable[Any]
 ) -> Iterator[dict[str, Any]]:
     """The answer with each of these at the place, and without what stands there for an ellipsis."""
+    whole = pickle.dumps(dict(told))  # a copy by it takes a tenth of a deepcopy
     for wrong in instead:
-        lie: Any = copy.deepcopy(dict(told))
+        lie: Any = pickle.loads(whole)
         node = lie
         for step in path[:-1]:
             node = node[step]

@@ -17,6 +17,7 @@ import pytest
 
 from bgjobd.forkserver.debug_steps import DebugKeeper
 from bgjobd.supervisor.fork_server_marks import VARIABLE
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, children_of, daemon
 from tests.packaging.walkthrough import blocks_of, is_as_shown
 from tests.security.test_terminal_text import HOSTILE, harm_in
@@ -218,8 +219,7 @@ def debugged(
     running: RunningDaemon, job_id: int, *options: str, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Without a terminal; `given` is what the debugger reads."""
-    command = [sys.executable, "-m", "bgjobd", "debug", str(job_id), "--config", str(running.config), *ROOT]
-    return subprocess.run([*command, *options], input=given, capture_output=True, text=True, timeout=50)
+    return warm.run(["debug", str(job_id), "--config", str(running.config), *ROOT, *options], given=given)
 
 
 def test_a_job_that_raised_is_looked_at_where_it_raised(running: RunningDaemon) -> None:

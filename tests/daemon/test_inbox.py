@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from sqlalchemy.orm import Session
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from bgjob.outbox import AsyncOutbox, Flushed, Outbox, direct
+from bgjobd.api.access import Grants
+from bgjobd.api.inbox import Inbox
 from tests.daemon.running import RunningDaemon, daemon
 from tests.postgresql import USER, PostgreSQL
 from tests.support import eventually
@@ -146,6 +149,19 @@ def test_what_the_daemon_refuses_has_failed_with_its_reason(
         assert error.startswith("refused: ")
         assert told in error
         assert job_of(client, submit_well(connection))["status"] in ("pending", "running", "completed")
+
+
+def test_who_asks_for_what_another_look_has_just_taken_up_looks_once_more() -> None:
+    async def nothing_any_more(question: Any) -> tuple[()]:
+        return ()
+
+    daemon: Any = SimpleNamespace(
+        config=SimpleNamespace(socket=SimpleNamespace(max_depth=32)),
+        readers=SimpleNamespace(read=nothing_any_more),
+    )
+    inbox = Inbox(daemon, Grants.__new__(Grants))
+    for asked_for in (4711, None):
+        assert asyncio.run(inbox.take_in(asked_for))
 
 
 def submit_well(connection: psycopg.Connection[Any]) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bgjobd.store import database
 from tests.daemon import warm
 
 STATE = """
@@ -43,6 +46,26 @@ def test_it_has_nothing_that_the_other_has_not(tmp_path: Path, monkeypatch: pyte
     command = [sys.executable, "-c", STATE]
     cold = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=30)
     assert json.loads(told.read_text()) == json.loads(cold.stdout)
+
+
+def test_a_database_that_it_makes_is_as_the_steps_of_the_schema_make_it_and_has_an_id_of_its_own(
+    tmp_path: Path,
+) -> None:
+    directories = [tmp_path / name for name in ("stepped", "one", "other")]
+    for directory in directories:
+        directory.mkdir()
+    database.prepare(directories[0])
+    for copied in directories[1:]:
+        made = f"from pathlib import Path; from bgjobd.store import database; database.prepare(Path({str(copied)!r}))"
+        assert warm.Process([], changes=f"{made}; import os; os._exit(7)").wait(20) == 7
+    kept, ids = [], set()
+    for directory in directories:
+        with closing(sqlite3.connect(directory / database.FILE_NAME)) as file:
+            modes = [file.execute(f"PRAGMA {name}").fetchone() for name in ("user_version", "journal_mode")]
+            kept.append((modes, file.execute("SELECT * FROM sqlite_schema ORDER BY name").fetchall()))
+            ids |= {*file.execute("SELECT * FROM properties").fetchall()}
+    assert kept[1:] == kept[:1] * 2
+    assert [name for name, _ in ids] == ["database_id"] * 3
 
 
 def test_what_it_opens_stays_open() -> None:

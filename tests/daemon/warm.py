@@ -1,8 +1,9 @@
 """`bgjobd` and `bgjob` without the imports, most of the time that a start takes: forked from a process that has them.
 
 What is forked is as `python -m bgjobd` or `python -m bgjob` is at the call of `main`, with the commands imported that
-most tests run, which `main` does for the one that is called. It has nothing open but the standard streams, and is one
-thread. Only its command line, in /proc, is another's. As a program this file is that process.
+most tests run, which `main` does for the one that is called, and a new database is a copy. It has nothing open but the
+standard streams, and is one thread. Only its command line, in /proc, is another's. As a program this file is that
+process.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ import select
 import selectors
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import IO, Any, Final, NoReturn
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from peewee import SqliteDatabase
 
 _AT_START: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_")
 """How variables begin that an interpreter reads when it starts, and a forked one has read already."""
@@ -41,6 +48,7 @@ class Process:
         stderr: int = 2,
         stdin: int | None = None,
         program: str = "bgjobd",
+        directory: str | None = None,
     ) -> None:
         self.args = [program, *arguments]
         self.returncode: int | None = None
@@ -50,7 +58,7 @@ class Process:
             "arguments": list(arguments),
             "environ": dict(environ),
             "changes": changes,
-            "directory": os.getcwd(),
+            "directory": directory or os.getcwd(),
             "umask": _umask(),
         }
         with other:
@@ -65,6 +73,10 @@ class Process:
             self.returncode = int(self._ends.recv(64))
             self._ends.close()
         return self.returncode
+
+    def fileno(self) -> int:
+        """What can be read once it has ended and nobody knows yet."""
+        return self._ends.fileno()
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None and not select.select([self._ends], [], [], timeout)[0]:
@@ -197,6 +209,7 @@ def _main() -> NoReturn:
     from bgjobd.commands import backup, check, check_books, prune, serve, settings, status  # noqa: F401  for later
     from bgjobd.store.engines import postgres  # noqa: F401  for later
 
+    _copy_new_databases()
     gc.freeze()  # who looked through all that, as an interpreter does at its end, would have a copy made of it
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
@@ -209,6 +222,30 @@ def _main() -> NoReturn:
     except SystemExit as end:
         code = end.code
     _leave(code)
+
+
+def _copy_new_databases() -> None:
+    """Have a new database be a copy of one that is made here, with an id of its own: the steps of the schema are a
+    third of a daemon's first start.
+    """
+    from bgjobd.store import database, migrations
+
+    steps, take_steps = migrations.STEPS, migrations._take_steps
+    made = sqlite3.connect(":memory:", check_same_thread=False)
+    with tempfile.TemporaryDirectory(prefix="bgjobd-test-") as directory:
+        database.prepare(Path(directory))
+        with closing(sqlite3.connect(Path(directory, database.FILE_NAME))) as file:
+            file.backup(made)
+
+    def copy_or_take_steps(of: SqliteDatabase, version: int) -> None:
+        if version > 0 or migrations.STEPS is not steps:
+            take_steps(of, version)
+            return
+        with made:
+            made.execute("UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),))
+        made.backup(of.connection())
+
+    migrations._take_steps = copy_or_take_steps
 
 
 def _leave(code: Any) -> NoReturn:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
+import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 import pytest
@@ -69,6 +69,10 @@ def markup(read: Read) -> set[tuple[str, str]]:
     return {(tag, name) for tag, attributes in read.elements for name in ["", *attributes]}
 
 
+_SAMPLES: Final = pickle.dumps(SAMPLES)
+"""A copy by it takes a tenth of a deepcopy."""
+
+
 class OnePage:
     """A page over a daemon that tells `samples`, which a test may change."""
 
@@ -78,7 +82,7 @@ class OnePage:
         self.reset()
 
     def reset(self) -> None:
-        self.samples: dict[str, Any] = copy.deepcopy(SAMPLES)
+        self.samples: dict[str, Any] = pickle.loads(_SAMPLES)
         self.output = b"printed"
         self.asked: list[dict[str, Any]] = []
         self.methods: list[str] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
+from hypothesis import settings
 from peewee import SqliteDatabase
 
 from bgjob.codec import to_json
@@ -32,7 +34,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.migrations import migrate
-from tests.engines import Engines
+from tests.engines import Engines, put_new_file
 
 NOW: Final = 1_733_322_713.0
 """2024-12-04 14:31:53 UTC."""
@@ -161,7 +163,7 @@ def new_database(place: Place) -> Any:
 
 
 class Store:
-    """One ledger; `now` moves only where a test moves it, jitter is always whole."""
+    """One ledger; `now` moves only where a test moves it, jitter is always whole, and no commit waits for the disk."""
 
     def __init__(self, state_dir: Path) -> None:
         self._begin_at(Engines.at(state_dir))
@@ -176,19 +178,18 @@ class Store:
     def _begin_at(self, place: Place) -> None:
         self.state_dir: Any = place
         self.now = NOW
+        if isinstance(place, Path) and not (place / FILE_NAME).exists():
+            put_new_file(place)
         self.open()
 
     def open(self) -> None:
         self.database = new_database(self.state_dir)
+        if isinstance(self.state_dir, Path):  # as the server does
+            self.database.execute_sql("PRAGMA synchronous = off")
         self.ledger = Ledger(self.database, BOOT, jitter=lambda: 1.0)
 
     def close(self) -> None:
         self.database.close()
-
-    def make_hasty(self) -> None:
-        """Have commits wait for no disk; those of the server never do."""
-        if isinstance(self.state_dir, Path):
-            self.database.execute_sql("PRAGMA synchronous = off")
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> Committed:
         return self.ledger.commit(items, lanes, self.now)
@@ -232,6 +233,24 @@ class Store:
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+
+
+def examples_on(engine: str) -> settings:
+    """How many there are of a property: fewer of a server, where each takes ten times as long."""
+    few = settings().max_examples // 5
+    return settings(
+        deadline=None, derandomize=True, **({"max_examples": few} if engine == "postgresql" else {})
+    )
+
+
+@contextmanager
+def store_of_an_example() -> Iterator[Store]:
+    """One that is gone afterwards: for an example of a property, of which a test has many."""
+    with tempfile.TemporaryDirectory() as name:
+        store = Store(Path(name))
+        yield store
+        store.close()
+        Engines.given_back(Path(name))
 
 
 def text(at: float | None) -> str | None:

@@ -293,7 +293,6 @@ def test_while_nothing_may_start_no_notice_does(store: Store) -> None:
 
 
 def test_of_thousands_of_failures_between_two_looks_one_notice_tells(store: Store, reader: Reader) -> None:
-    store.make_hasty()
     whence = Whence("0123456789abcdef", "myapp.mail:send", "mail.py:88", None)
     ending = Ending.failed("OSError", "no route", "…", error_class="builtins.OSError", whence=whence)
     watches, settings = [Watch("new_error", USUAL[Kind.NEW_ERROR], ("script",))], Settings(HOUR, GATHER, 20)

@@ -23,9 +23,8 @@ MANY: Final = 200 if settings().max_examples < 1000 else 10_000
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """One file for all graphs, which nobody waits for to be on disk: thousands of transactions take a few seconds."""
+    """One file for all graphs."""
     store = Store(tmp_path_factory.mktemp("releases"))
-    store.make_hasty()
     yield store
     store.close()
 

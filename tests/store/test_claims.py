@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob.words import Status
@@ -25,9 +23,11 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    examples_on,
     retries,
     starts,
     statements_run_on,
+    store_of_an_example,
     submission,
     text,
 )
@@ -385,21 +385,20 @@ lanes_to_come = st.builds(
 )
 
 
-@settings(deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.lists(asked_for, max_size=6), lanes_to_come, st.integers(0, 3)), max_size=5))
-def test_a_ledger_claims_what_the_rules_would_start_one_by_one(
-    turns: list[tuple[list[Submitted], Lanes, int]],
-) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        store = Store(Path(directory))
-        for submitted, lanes, ended in turns:
-            if submitted:
-                store.submit(*submitted)
-            running = store.rows("SELECT * FROM background_jobs WHERE status = 'running' ORDER BY id")
-            store.commit(*[ends(row["id"], COMPLETED) for row in running[:ended]])
-            expected = started_one_by_one(store, lanes)
-            assert claimed(store, lanes) == expected
-        store.close()
+def test_a_ledger_claims_what_the_rules_would_start_one_by_one(engine: str) -> None:
+    @examples_on(engine)
+    @given(st.lists(st.tuples(st.lists(asked_for, max_size=6), lanes_to_come, st.integers(0, 3)), max_size=5))
+    def claims(turns: list[tuple[list[Submitted], Lanes, int]]) -> None:
+        with store_of_an_example() as store:
+            for submitted, lanes, ended in turns:
+                if submitted:
+                    store.submit(*submitted)
+                running = store.rows("SELECT * FROM background_jobs WHERE status = 'running' ORDER BY id")
+                store.commit(*[ends(row["id"], COMPLETED) for row in running[:ended]])
+                expected = started_one_by_one(store, lanes)
+                assert claimed(store, lanes) == expected
+
+    claims()
 
 
 def started_one_by_one(store: Store, lanes: Lanes) -> list[int]:

@@ -225,7 +225,6 @@ def test_a_hundred_thousand_kinds_of_errors_stay_within_their_bound(
 ) -> None:
     """Of ten thousand at most, as here of a thousand, those are known that were met last."""
     monkeypatch.setattr(errors, "MOST_ERRORS", 1000)
-    store.make_hasty()
     for portion in range(10):
         ids = fail(store, *(raising(1 + portion * 300 + number) for number in range(300)))
         store.now += 1

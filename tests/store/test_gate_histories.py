@@ -89,15 +89,10 @@ class History:
     def __init__(self, state_dir: Path, seed: int) -> None:
         self.chance = random.Random(seed)
         self.store = Store(state_dir)
-        self.open()
         self.lanes = Lanes(3, {"default": None, "mail": 2}, max_pending={"mail": 60}, keys={}, rates=RATES)
         self.starts = defaultdict[str, list[float]](list)
         self.is_clock_set = False
         self.configure()
-
-    def open(self) -> None:
-        """Whatever happens here, no power is cut."""
-        self.store.make_hasty()
 
     def configure(self) -> None:
         rules = {queue: self.chance.choice(RULES) for queue in QUEUES}
@@ -255,7 +250,6 @@ class History:
     def restart(self) -> None:
         self.store.close()
         self.store.open()
-        self.open()
         seconds = self.chance.choice([0.0, 0.0, 3600.0, -3600.0])
         self.store.now += seconds
         if seconds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -105,17 +106,25 @@ def attempted_once(store: Store, changed: str) -> None:
         store.database.execute_sql("ANALYZE")
 
 
+@pytest.fixture(scope="module", params=POPULATIONS.values(), ids=POPULATIONS.keys())
+def attempted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One of each population, for those who only ask."""
+    store = Store(tmp_path_factory.mktemp("attempted"))
+    attempted_once(store, request.param)
+    store.database.execute_sql("PRAGMA query_only = on")
+    yield store
+    store.close()
+
+
 def plan(store: Store, statement: str) -> list[str]:
     values = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
     rows = store.database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     return [row[3] for row in rows]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_hot_statements_use_their_index_whatever_the_statistics(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_hot_statements_use_their_index_whatever_the_statistics(attempted: Store) -> None:
     for name, index in HOT.items():
-        steps = plan(store, getattr(statements, name))
+        steps = plan(attempted, getattr(statements, name))
         text = "\n".join(steps)
         assert index in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
@@ -172,10 +181,8 @@ def test_hot_statements_use_their_index_in_a_table_of_millions(
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_a_job_is_found_by_the_index_of_keys_whatever_the_statistics(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
-    (step,) = plan(store, reads.ID_OF_KEY)
+def test_a_job_is_found_by_the_index_of_keys_whatever_the_statistics(attempted: Store) -> None:
+    (step,) = plan(attempted, reads.ID_OF_KEY)
     assert "jobs_key (idempotency_key=?)" in step
 
 
@@ -218,7 +225,6 @@ def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
     assert any("SEARCH" in step and "jobs_scheduled (scheduled_at<?)" in step for step in steps), steps
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -233,10 +239,9 @@ def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
     ids=str,
 )
 def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
-    store: Store, changed: str, wanted: JobFilter
+    attempted: Store, wanted: JobFilter
 ) -> None:
-    attempted_once(store, changed)
-    reader = Reader(store.state_dir)
+    reader = Reader(attempted.state_dir)
     with statements_run_on(reader._database) as run:
         reader.list(wanted, now=NOW)
     reader.close()
@@ -244,9 +249,9 @@ def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
     rows = [statement for statement in run if statement not in edges]
     assert rows
     for edge in edges:
-        assert not [step for step in plan(store, edge) if re.match("(SCAN|SEARCH) a ", step)]
+        assert not [step for step in plan(attempted, edge) if re.match("(SCAN|SEARCH) a ", step)]
     for statement in rows:
-        steps = plan(store, statement)
+        steps = plan(attempted, statement)
         assert not [step for step in steps if "TEMP B-TREE" in step], steps
         on_both = [step for step in steps if re.match("(SCAN|SEARCH) (a|j) ", step)]
         for job, attempt in zip(on_both[::2], on_both[1::2], strict=True):
@@ -254,29 +259,23 @@ def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
             assert attempt.startswith("SEARCH a USING PRIMARY KEY (job_id=? AND number=?)"), steps
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_the_latest_attempts_are_read_in_their_order_and_their_jobs_by_id(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
-    assert plan(store, usage._LATEST_ENDED) == ["SCAN a", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]
+def test_the_latest_attempts_are_read_in_their_order_and_their_jobs_by_id(attempted: Store) -> None:
+    assert plan(attempted, usage._LATEST_ENDED) == ["SCAN a", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(attempted: Store) -> None:
     for statement in tally.COUNT_PLACES:
-        (step,) = [step for step in plan(store, statement) if re.match("SCAN|SEARCH", step)]
+        (step,) = [step for step in plan(attempted, statement) if re.match("SCAN|SEARCH", step)]
         assert "INDEX jobs_" in step, step
     by_minute = "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>? AND finished_at<?)"
-    assert by_minute in plan(store, tally.COUNT_ENDS)
+    assert by_minute in plan(attempted, tally.COUNT_ENDS)
     future = "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?)"
-    assert future in plan(store, tally.COUNT_FUTURE_ENDS)
+    assert future in plan(attempted, tally.COUNT_FUTURE_ENDS)
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(attempted: Store) -> None:
     for statement in (retention.OLDEST_END, retention.ENDED_BEFORE, retention.COUNT_ENDED_BEFORE):
-        step, *of_reviews = plan(store, statement)  # and so no TEMP B-TREE
+        step, *of_reviews = plan(attempted, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
         assert of_reviews == ["LIST SUBQUERY 1", "SCAN background_jobs USING INDEX jobs_for_review"]
 
@@ -344,19 +343,15 @@ def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
     assert "TEMP B-TREE" not in steps
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_jobs_for_review_are_found_on_an_index_of_theirs(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_jobs_for_review_are_found_on_an_index_of_theirs(attempted: Store) -> None:
     for statement in tally._COUNT_FOR_REVIEW:
-        assert plan(store, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
+        assert plan(attempted, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
     (source,) = pages._JOB_SOURCES["review"]
-    steps = plan(store, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
+    steps = plan(attempted, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
     assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_what_may_need_somebody_is_found_on_indexes(attempted: Store) -> None:
     found = {
         needs.CRASHED: "SEARCH background_jobs USING INDEX jobs_crashed (finished_at>?)",
         needs.REVIEW: "SCAN background_jobs USING INDEX jobs_for_review",
@@ -367,7 +362,7 @@ def test_what_may_need_somebody_is_found_on_indexes(store: Store, changed: str) 
         method_usage.COMPLETED: "SEARCH method_usage USING PRIMARY KEY (class_name=?)",
     }
     for statement, step in found.items():
-        assert step in plan(store, statement), (statement, plan(store, statement))
+        assert step in plan(attempted, statement), (statement, plan(attempted, statement))
 
 
 @pytest.mark.parametrize("changed", ["", *list(POPULATIONS.values())[1:5]])
@@ -414,12 +409,8 @@ def test_alerts_are_found_on_indexes(store: Store) -> None:
         assert step in plan(store, statement), (statement, plan(store, statement))
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_whether_a_job_has_a_newer_entry_or_others_after_it_is_found_on_an_index(
-    store: Store, changed: str
-) -> None:
-    attempted_once(store, changed)
-    steps = plan(store, statements.SELECT_DELETABLE)
+def test_whether_a_job_has_a_newer_entry_or_others_after_it_is_found_on_an_index(attempted: Store) -> None:
+    steps = plan(attempted, statements.SELECT_DELETABLE)
     assert any("COVERING INDEX edges_after (of=? AND after_id=?)" in step for step in steps)
     (step,) = [step for step in steps if "logs_job" in step]
     assert re.fullmatch(r"SEARCH \w+ USING COVERING INDEX logs_job \(job_id=\? AND id>\?\)", step)
@@ -432,12 +423,10 @@ def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> N
         assert not [step for step in steps if step[1] == "Column"]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_they_do(
-    store: Store, changed: str
+    attempted: Store,
 ) -> None:
-    attempted_once(store, changed)
-    on_jobs = [step for step in plan(store, waiting.COUNT_AHEAD) if "background_jobs" in step]
+    on_jobs = [step for step in plan(attempted, waiting.COUNT_AHEAD) if "background_jobs" in step]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
         "jobs_ready (queue=? AND priority>?)",
         "jobs_ready (queue=? AND priority=? AND turn<?)",
@@ -446,22 +435,18 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
     ]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
-    steps = plan(store, reads.OLDEST_DUE)
+def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(attempted: Store) -> None:
+    steps = plan(attempted, reads.OLDEST_DUE)
     assert not [step for step in steps if "TEMP B-TREE" in step], steps
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert "jobs_pending (ready=?)" in on_jobs[0]
     assert "jobs_scheduled (scheduled_at<?)" in on_jobs[1]
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_priority_by_priority(
-    store: Store, changed: str
+    attempted: Store,
 ) -> None:
-    attempted_once(store, changed)
-    steps = plan(store, reads.OLDEST_DUE_BY_QUEUE)
+    steps = plan(attempted, reads.OLDEST_DUE_BY_QUEUE)
     assert [step for step in steps if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR GROUP BY"]
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
@@ -527,11 +512,9 @@ OF_KEYS = {
 """Each statement about keys, and what it finds its rows by."""
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_what_is_done_for_keys_is_found_by_its_index(store: Store, changed: str) -> None:
-    attempted_once(store, changed)
+def test_what_is_done_for_keys_is_found_by_its_index(attempted: Store) -> None:
     for name, (statement, index) in OF_KEYS.items():
-        text = "\n".join(plan(store, statement))
+        text = "\n".join(plan(attempted, statement))
         assert index in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
 
@@ -684,13 +667,9 @@ def _is_small(step: str) -> bool:
     return re.match(r"SCAN (json_each|wanted|up|CONSTANT ROW|\d+ CONSTANT ROWS?)\b", step) is not None
 
 
-@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
-def test_the_books_walk_once_through_edges_and_groups_and_find_the_rest_by_keys(
-    store: Store, changed: str
-) -> None:
-    attempted_once(store, changed)
+def test_the_books_walk_once_through_edges_and_groups_and_find_the_rest_by_keys(attempted: Store) -> None:
     for statement, walked in ((audit_of_ties._ODD_EDGES, ["SCAN d"]), (audit_of_ties._ODD_GROUPS, [])):
-        steps = plan(store, statement)
+        steps = plan(attempted, statement)
         scans = [step for step in steps if re.match(r"SCAN [djp]\b", step)]
         assert scans == walked or all("jobs_of_group" in step for step in scans), steps
 

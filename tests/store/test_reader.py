@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import peewee
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjobd.core.job import Ending, RetryPolicy
@@ -31,10 +30,12 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    examples_on,
     new_database,
     retries,
     starts,
     statements_run_on,
+    store_of_an_example,
     text,
 )
 from tests.store.test_migrations import COLUMNS
@@ -307,26 +308,22 @@ def test_a_waiting_job_has_all_that_bears_on_it_and_an_ended_one_no_more_than_it
     assert reader.on_file(4711, NOW) is None
 
 
-@settings(deadline=None, derandomize=True)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["default", "mail"]), st.integers(-1, 1), st.integers(-1, 1)), max_size=12
-    )
-)
-def test_the_jobs_before_one_are_those_that_would_be_claimed_before_it(
-    asked_for: list[tuple[str, int, int]],
-) -> None:
+def test_the_jobs_before_one_are_those_that_would_be_claimed_before_it(engine: str) -> None:
     """Each with a queue, a priority and whether it is to start before, at or after the instant that is asked about."""
-    with tempfile.TemporaryDirectory() as directory:
-        store = Store(Path(directory))
-        jobs = [
-            asked(queue="mail"),
-            *(asked(queue=q, priority=p, scheduled_at=NOW + when) for q, p, when in asked_for),
-        ]
-        ids = store.submit(*jobs)
-        reader = Reader(store.state_dir)
-        counted = [on_file.ahead for id in ids if (on_file := reader.on_file(id, NOW)) is not None]
-        reader.close()
+    of_a_job = st.tuples(st.sampled_from(["default", "mail"]), st.integers(-1, 1), st.integers(-1, 1))
+
+    @examples_on(engine)
+    @given(st.lists(of_a_job, max_size=12))
+    def counts(asked_for: list[tuple[str, int, int]]) -> None:
+        with store_of_an_example() as store:
+            jobs = [
+                asked(queue="mail"),
+                *(asked(queue=q, priority=p, scheduled_at=NOW + when) for q, p, when in asked_for),
+            ]
+            ids = store.submit(*jobs)
+            reader = Reader(store.state_dir)
+            counted = [on_file.ahead for id in ids if (on_file := reader.on_file(id, NOW)) is not None]
+            reader.close()
         expected = [
             Ahead(
                 sum(
@@ -338,8 +335,9 @@ def test_the_jobs_before_one_are_those_that_would_be_claimed_before_it(
             )
             for id, job in zip(ids, jobs, strict=True)
         ]
-        store.close()
-    assert counted == expected
+        assert counted == expected
+
+    counts()
 
 
 def test_the_database_has_an_id(store: Store, reader: Reader) -> None:

@@ -74,7 +74,6 @@ def test_the_seconds_between_two_instants_have_a_sign_and_are_none_where_one_is_
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One file for all examples of a property, each of which begins by emptying it."""
     store = Store(tmp_path_factory.mktemp("shared"))
-    store.make_hasty()
     yield store
     store.close()
 

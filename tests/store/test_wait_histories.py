@@ -47,7 +47,6 @@ class World:
     """A store, and what has become of each wait as it was first seen."""
 
     def __init__(self, store: Store, chance: random.Random) -> None:
-        store.make_hasty()
         self.store, self.chance = store, chance
         self.lanes = Lanes(2, keys={"default": chance.choice(RULES)})
         self.noted: dict[tuple[int, int], int] = {}
