@@ -343,7 +343,7 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     }
     assert commands.json("tail", "-n", "1", "--job", str(job_id))["type"] == "success"
     assert commands.json("stats")["version"]
-    assert set(commands.json("top", "--once")) == {"stats", "attempts", "failed"}
+    assert set(commands.json("top", "--once")) == {"stats", "attempts", "failed", "needs"}
     assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
     assert commands.json("pause", "mail") == {"queue": "mail", "resumes_at": None}
     waiting = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]

@@ -20,7 +20,7 @@ def run(client: Client, given: argparse.Namespace) -> int:
     """Print what runs, or show it until somebody leaves; the exit code. Raises what a client raises."""
     first = lookout.look_at(client)
     if given.json:
-        screen.tell_json(first._asdict())
+        screen.tell_json({name: getattr(first, name) for name in ("stats", "attempts", "failed", "needs")})
         return OK
     if given.once or not (screen.draws_on(sys.stdout) and sys.stdin.isatty()):
         _print(first)
