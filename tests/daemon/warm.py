@@ -48,7 +48,6 @@ class Process:
         stderr: int = 2,
         stdin: int | None = None,
         program: str = "bgjobd",
-        directory: str | None = None,
     ) -> None:
         self.args = [program, *arguments]
         self.returncode: int | None = None
@@ -58,7 +57,7 @@ class Process:
             "arguments": list(arguments),
             "environ": dict(environ),
             "changes": changes,
-            "directory": directory or os.getcwd(),
+            "directory": os.getcwd(),
             "umask": _umask(),
         }
         with other:
@@ -73,10 +72,6 @@ class Process:
             self.returncode = int(self._ends.recv(64))
             self._ends.close()
         return self.returncode
-
-    def fileno(self) -> int:
-        """What can be read once it has ended and nobody knows yet."""
-        return self._ends.fileno()
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None and not select.select([self._ends], [], [], timeout)[0]:

@@ -18,7 +18,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -26,7 +26,6 @@ from pathlib import Path
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
 from tests.daemon.running import is_alive
-from tests.packaging.forked_programs import programs_in
 from tests.support import eventually
 
 PAGES = [
@@ -168,17 +167,17 @@ class Answered:
 class Walk:
     """The way through the pages: files in a directory that stands for APPLICATION, one shell, one daemon."""
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._home = directory.parent / "home"
         for made in (self._directory, self._home):
             made.mkdir()
-        self._shell = Shell(self._environ(programs), directory)
+        self._shell = Shell(self._environ(), directory)
         self._daemon: subprocess.Popen[bytes] | None = None
 
-    def _environ(self, *programs: Path) -> dict[str, str]:
+    def _environ(self) -> dict[str, str]:
         return {
-            "PATH": ":".join([*map(str, programs), _PROGRAMS, os.environ["PATH"]]),
+            "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(self._home),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
@@ -243,17 +242,11 @@ class Walk:
         answered = Answered(command, shown, self._got(command))
         if not _LOOKING.match(command):
             return answered
-        tries = [answered]
-
-        def is_settled() -> bool:
-            """What a job does while nobody waits for it may take a moment to be seen."""
-            if not tries[-1].is_as_shown:
-                tries.append(Answered(command, shown, self._got(command)))
-            return tries[-1].is_as_shown
-
-        with suppress(AssertionError):  # what it is instead is for the reader
-            eventually(is_settled, _SETTLES_WITHIN)
-        return tries[-1]
+        # What a job does while nobody waits for it may take a moment to be seen.
+        deadline = time.monotonic() + _SETTLES_WITHIN
+        while not answered.is_as_shown and time.monotonic() < deadline:
+            answered = Answered(command, shown, self._got(command))
+        return answered
 
     def _got(self, command: str) -> str:
         return self._there(self._shell.run(self._here(command)))
@@ -287,10 +280,11 @@ class Walk:
 
 @contextmanager
 def walk(directory: Path) -> Iterator[Walk]:
-    programs = directory.parent / "bin"
-    programs.mkdir()
-    with programs_in(programs), closing(Walk(directory, programs)) as walking:
+    walking = Walk(directory)
+    try:
         yield walking
+    finally:
+        walking.close()
 
 
 class Shell:
