@@ -17,6 +17,7 @@ from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, s
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
     expectation,
+    instant,
     key_rules,
     raised,
     retries_spent,
@@ -28,6 +29,7 @@ from bgjob.text import (
 )
 
 from .addresses import quoted
+from .charts import dots, ended, spark, spark_bars
 from .drawings import chart, day_line, hour_lines, legend, squares, together
 from .graph import Graph, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
@@ -35,6 +37,7 @@ from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, counted, parted, pretty, short, shown
+from .trends import percent
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -86,7 +89,7 @@ def _environment(static: str) -> Environment:
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
-        "as_word": shlex.quote,
+        "as_word": shlex.quote, "percent": percent, "about": about_seconds,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
@@ -97,6 +100,7 @@ def _environment(static: str) -> Environment:
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
         "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told, "sources": sources,
+        "instant": instant, "ended_chart": ended, "dots": dots, "spark": spark, "spark_bars": spark_bars,
     }  # fmt: skip
     return environment
 
@@ -110,6 +114,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
+
+
+def about_seconds(seconds: float) -> str:
+    """A time span that goes on, as far as a person reads it: in its largest unit once it is more than some seconds."""
+    return span_text(seconds) if seconds < 10 else about_text(seconds)
 
 
 def duration_until(began_at: str, now: float) -> str:

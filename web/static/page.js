@@ -394,7 +394,7 @@ function retime() {
     const relative = ago((moment - Date.now()) / 1000);
     [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
-  for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
+  for (const one of document.querySelectorAll("[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
 
 function stamp(moment) {

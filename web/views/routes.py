@@ -9,18 +9,21 @@ from urllib.parse import unquote
 
 from ..addresses import CLASS, ID, NAME, SCHEDULE
 from ..exchange import Request, Response
+from .classes import ClassViews
 from .errors import ErrorViews
 from .groups import GroupViews
 from .job import JobViews
 from .labels import LabelViews
 from .lists import ListViews
 from .means import Means
+from .now import NowViews
 from .rest import OtherViews
 from .schedules import ScheduleViews
 from .system import SystemViews
 
 _KINDS: Final = (
-    *(ListViews, JobViews, ErrorViews, LabelViews, GroupViews, ScheduleViews, SystemViews, OtherViews),
+    *(NowViews, ClassViews, ListViews, JobViews, ErrorViews, LabelViews, GroupViews),
+    *(ScheduleViews, SystemViews, OtherViews),
 )
 _K = TypeVar("_K")
 
@@ -53,6 +56,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
         ("GET", r"/", _of(ListViews, ListViews.log)),
+        ("GET", r"/now", _of(NowViews, NowViews.overview)),
         ("GET", r"/jobs", _of(ListViews, ListViews.jobs)),
         ("GET", rf"/jobs/({ID})", _of(JobViews, JobViews.one, int)),
         ("GET", rf"/jobs/({ID})/graph", _of(GroupViews, GroupViews.graph, int)),
@@ -61,6 +65,8 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
         ("POST", rf"/jobs/({ID})/stack", _of(JobViews, JobViews.stack, int)),
         ("POST", rf"/queues/({NAME})/pause", _of(SystemViews, SystemViews.pause)),
         ("POST", rf"/queues/({NAME})/resume", _of(SystemViews, SystemViews.resume)),
+        ("GET", r"/classes", _of(ClassViews, ClassViews.overview)),
+        ("GET", rf"/classes/({CLASS})", _of(ClassViews, ClassViews.one)),
         ("POST", rf"/classes/({CLASS})/hold", _of(SystemViews, SystemViews.hold_class)),
         ("POST", rf"/classes/({CLASS})/resume", _of(SystemViews, SystemViews.resume_class)),
         ("GET", r"/errors", _of(ErrorViews, ErrorViews.overview)),
