@@ -18,7 +18,7 @@ _LOW: Final = 30
 _MOST_LINES: Final = 60
 """Upright lines of a chart; more of them would hide it."""
 
-_NICE: Final = (2, 4, 6, 8, 10)
+_NICE: Final = (2, 4, 6, 8, 10, 12, 14, 16, 18)
 
 
 def top_of(highest: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgjob.text import moment
+from bgjob.text import when
 
 from .addresses import quoted
 from .trends import just_before
@@ -118,5 +118,5 @@ def _after(need: Told, changes: Sequence[Told], now: float) -> str:
         if not pauses:
             return ""
         by = f" by {pauses[0]['who']}" if pauses[0]["who"] else ""
-        return f"paused {moment(pauses[0]['at'], now)}{by}"
+        return f"paused {when(pauses[0]['at'], now)}{by}"
     return just_before(need["since"], changes) if need["kind"] in _OF_CODE else ""

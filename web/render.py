@@ -36,7 +36,7 @@ from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
-from .texts import as_it_is, badge, counted, parted, pretty, short, shown
+from .texts import as_it_is, badge, counted, parted, pretty, short, shown, with_code
 from .trends import percent
 
 _HERE: Final = Path(__file__).parent
@@ -89,7 +89,7 @@ def _environment(static: str) -> Environment:
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
-        "as_word": shlex.quote, "percent": percent, "about": about_seconds,
+        "as_word": shlex.quote, "percent": percent, "with_code": with_code, "about": about_seconds,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,

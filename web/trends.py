@@ -66,11 +66,6 @@ def slots_of(points: Iterable[Told], span: Span, now: float) -> list[Slot]:
     return [Slot(at, point["completed"] or 0, point["failed"] or 0) for at, point in found]
 
 
-def since_of(span: Span, now: float) -> str:
-    """The begin of the span as the daemon is asked by it."""
-    return text_of(span.begin(now))
-
-
 def text_of(at: float) -> str:
     """Seconds since the epoch, as a time is told."""
     return datetime.fromtimestamp(at, UTC).isoformat()

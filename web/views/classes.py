@@ -11,7 +11,7 @@ from bgjob.text import signature
 
 from ..exchange import Request, Response
 from ..scatter import MEASURES, Measure, cloud_of
-from ..trends import LAST_DAY, TWO_WEEKS, Span, changes_in, share, since_of, slots_of, text_of
+from ..trends import DAY, LAST_DAY, TWO_WEEKS, Span, changes_in, share, slots_of, text_of
 from .errors import told_of, with_hours
 from .means import Means
 from .now import MOST_CHANGES
@@ -70,7 +70,9 @@ class ClassViews:
         described = self._described(stats).get(name)
         span = _SPANS.get(request.query.get("span", ""), TWO_WEEKS)
         measure = MEASURES.get(request.query.get("of", ""), MEASURES["time"])
-        slots = slots_of(client.trend(f"class:{name}", span.step, since=since_of(span, now)), span, now)
+        slots = slots_of(
+            self._means.trends.trend(f"class:{name}", span.step, span.begin(now), now), span, now
+        )
         changes = [one for one in client.changes(limit=MOST_CHANGES).items if _concerns(one, name)]
         values = {
             "name": name,
@@ -96,7 +98,7 @@ class ClassViews:
 
     def _errors(self, name: str, stats: Told, now: float) -> list[dict[str, Any]]:
         """Those of the last 24 hours that the class has met, last seen first, with how often each hour."""
-        begin = text_of(now - 24 * 3600)
+        begin = text_of(now - DAY)
         found = self._means.slow.errors(class_name=name, since=begin, limit=_MOST_ERRORS).items
         return [with_hours(self._means, told_of(one, stats), now) for one in found]
 

@@ -11,7 +11,7 @@ from bgjob.errors_told import age_of, kind_of, where
 from ..addresses import PER_PAGE, View, since_of
 from ..exchange import Request, Response
 from ..lists import rows_told
-from ..trends import DAY, HOUR, hours_of, text_of
+from ..trends import DAY, HOUR, hours_of
 from .means import Means
 
 NEW: Final = "new"
@@ -74,7 +74,7 @@ def told_of(error: Told, stats: Mapping[str, Any]) -> Told:
 
 def with_hours(means: Means, error: Told, now: float) -> Told:
     """The error, with how many attempts it has ended in each of the last 24 hours."""
-    points = means.slow.trend(f"error:{error['id']}", HOUR, since=text_of(now - DAY))
+    points = means.trends.trend(f"error:{error['id']}", HOUR, now - DAY, now)
     return error | {"hours": hours_of(points, "attempts", now)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bgjob.words import Status
@@ -12,6 +11,8 @@ from bgjob.words import Status
 from ..exchange import Request, Response
 from ..needing import shown_of
 from ..trends import (
+    DAY,
+    HOUR,
     LAST_DAY,
     LAST_HOUR,
     TWO_WEEKS,
@@ -21,8 +22,8 @@ from ..trends import (
     changes_in,
     hours_of,
     share,
-    since_of,
     slots_of,
+    text_of,
 )
 from .means import Means
 
@@ -70,7 +71,7 @@ class NowViews:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
         if span is LAST_HOUR:
             return slots_of(stats["minutes"], span, now)
-        return slots_of(self._means.slow.trend("", span.step, since=since_of(span, now)), span, now)
+        return slots_of(self._means.trends.trend("", span.step, span.begin(now), now), span, now)
 
     def _lately(self, stats: Told) -> dict[str, Any]:
         """How the last hour went, and where nothing failed in it, when something did before."""
@@ -107,9 +108,8 @@ class NowViews:
 
     def _queues(self, stats: Told, now: float) -> list[dict[str, Any]]:
         """The queues with how many of their jobs were pending in each of the last 24 hours."""
-        begin = datetime.fromtimestamp(now - 24 * 3600, UTC)
         by_name: dict[str, list[Told]] = {}
-        for point in self._means.slow.trend("queues", 3600, since=begin):
+        for point in self._means.trends.trend("queues", HOUR, now - DAY, now):
             by_name.setdefault(point["name"], []).append(point)
         return [
             {**queue, "hours": hours_of(by_name.get(queue["name"], ()), "pending", now)}
@@ -127,5 +127,4 @@ def _plain(span: Span) -> dict[str, str]:
 
 
 def _slot(slot: Slot) -> dict[str, Any]:
-    at = datetime.fromtimestamp(slot.at, UTC).isoformat()
-    return {"at": at, "completed": slot.completed, "failed": slot.failed}
+    return {"at": text_of(slot.at), "completed": slot.completed, "failed": slot.failed}
