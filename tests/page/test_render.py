@@ -37,7 +37,7 @@ HOSTILE = (
 )
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
-    "/errors", "/errors/1", "/hosts", "/alerts", "/labels",
+    "/errors", "/errors/1", "/hosts", "/alerts", "/labels", "/now", "/classes", "/classes/shop.jobs.Email",
 )  # fmt: skip
 
 
@@ -225,6 +225,13 @@ SHOWN = {
           ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error"), ("summary", "labels", 0)],
     "/labels": [("label", "label")],
+    "/now": [("need", "sentence"), ("need", "hint"), ("change", "what", "code"), ("running", "class_name"),
+             ("running", "method_name"), ("running", "progress", "message"), ("running", "host"),
+             ("stats", "queues", 0, "name")],
+    "/classes": [("trend", "name"), ("class", "name")],
+    "/classes/shop.jobs.Email": [("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
+                                 ("class", "policy", "queue"), ("error", "name"), ("error", "line"),
+                                 ("mark", "outcome")],
     "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
                 ("job", "parameters", "to"), ("job", "key"), ("job", "labels", 0),
                 ("job", "result", "sent"), ("job", "takes", "rows", "pointer"), ("job", "takes", "rows", "problem"),
@@ -299,6 +306,8 @@ def test_what_runs_is_shown_beside_what_others_of_its_method_take(shown: OnePage
 
 
 FREE = {
+    "/now": [("need", "sentence"), ("need", "hint"), ("change", "what", "code"), ("running", "progress", "message")],
+    "/classes/shop.jobs.Email": [("class", "unavailable"), ("class", "hint"), ("error", "name")],
     "/": [("entry", "message"), ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
     "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
