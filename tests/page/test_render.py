@@ -19,14 +19,17 @@ import pytest
 
 from bgjob.codec import Request as Asked
 from bgjobd.host.clock import to_text
+from bgjobd.web.charts import dots, ended, spark, spark_bars
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.graph import JOB, Graph
 from bgjobd.web.graph_drawing import graph_drawing, legend_of_ways, members_bar
 from bgjobd.web.graph_layout import picture_of
 from bgjobd.web.render import Renderer, ago, time_tag
+from bgjobd.web.scatter import MEASURES, cloud_of
 from bgjobd.web.settings import Settings
-from bgjobd.web.texts import badge, parted, pretty, short
+from bgjobd.web.texts import badge, parted, pretty, short, with_code
+from bgjobd.web.trends import LAST_DAY, TWO_WEEKS, Change, slots_of, text_of
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, WHEN, tell_samples
@@ -154,6 +157,7 @@ def usual_markup() -> set[tuple[str, str]]:
         str(parted("a.b")),
         *drawings(),
         *drawings_of_graphs(),
+        *drawings_of_ends(),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
@@ -175,6 +179,29 @@ def drawings_of_graphs() -> Iterator[str]:
     yield str(graph_drawing(picture_of(graph), (JOB, 1), 0.0))
     yield str(legend_of_ways())
     yield str(members_bar(SAMPLES["group"]))
+
+
+def drawings_of_ends() -> Iterator[str]:
+    now = datetime.fromisoformat(WHEN).timestamp()
+    change = Change(WHEN, "code loaded", 0.5)
+    for span in (LAST_DAY, TWO_WEEKS):
+        yield str(
+            ended(
+                slots_of([SAMPLES["point"] | {"at": text_of(span.begin(now))}], span, now),
+                [change],
+                span,
+                now,
+            )
+        )
+    marks = [
+        SAMPLES["mark"] | {"outcome": word, "job_id": id}
+        for id in range(20)
+        for word in ("completed", "failed")
+    ]
+    yield str(dots(cloud_of(marks, MEASURES["time"], 60.0, [change])))
+    yield str(spark([1, None], "1"))
+    yield str(spark_bars([1, None], "1"))
+    yield str(with_code("`a` b"))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -475,9 +502,10 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"alerts.html", "base.html", "broken.html", "error.html", "errors.html", "graph.html", "group.html",
-                     "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html", "log.html", "login.html",
-                     "parts.html", "schedule.html", "schedules.html", "system.html"}  # fmt: skip
+    assert found == {"alerts.html", "base.html", "broken.html", "class.html", "class_parts.html", "classes.html",
+                     "error.html", "errors.html", "graph.html", "group.html", "groups.html", "hosts.html", "job.html",
+                     "jobs.html", "labels.html", "log.html", "login.html", "now.html", "parts.html", "schedule.html",
+                     "schedules.html", "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:
