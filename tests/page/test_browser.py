@@ -646,10 +646,8 @@ def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
         "graph": f"/jobs/{first}/graph#job-{failed}",
         "now": "/now",
-        "now of two weeks": "/now?span=14d",
         "classes": "/classes",
         "class": f"/classes/{TALK}",
-        "memory of a class": f"/classes/{TALK}?of=memory&span=24h",
         "errors": "/errors",
         "error": "/errors/1",
         "groups": "/groups",
@@ -864,7 +862,7 @@ def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:
         expect(page.locator("h1")).to_have_text("Log in")
         assert watched.asked("/events") == []
         page.goto(site.login)
-        expect(page).to_have_url(f"{site.root}/")
+        expect(page).to_have_url(f"{site.root}/now")
         expect(page.locator("#live")).to_have_text("Live")
         assert watched.complaints == []
 
