@@ -422,15 +422,3 @@ def test_no_key_has_two_meanings() -> None:
 
 def test_an_unknown_key_does_nothing() -> None:
     assert after(SEEN, "x\x1b[5~é") == (View(), [])
-
-
-def test_what_needs_somebody_stands_on_top_the_first_three_and_how_many_others() -> None:
-    look = scene().look
-    needs = [{"kind": "new_error", "sentence": f"error {number}\x1b[2J"} for number in range(5)]
-    found = scene()._replace(look=look._replace(needs=needs, more_needs=2))
-    told = [line.text for line in picture.printed(found, 80)]
-    assert told[2:6] == [
-        *(rf"new error: error {number}\x1b[2J" for number in range(3)),
-        "and 4 more that need somebody: `bgjob needs`",
-    ]
-    assert len(picture.drawn(found, View(), 80, 12)) == 12

@@ -280,8 +280,6 @@ class Played:
                 line.reply(**NOBODY.stats | {"slots": self.slots})
             case "Running":
                 line.reply(attempts=[])
-            case "Needs":
-                line.reply(needs=[], more=0)
             case "List":
                 self.told.append(request.parameters.get("search", ""))
                 line.reply(jobs=[], next=None, is_complete=True)

@@ -242,6 +242,9 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(points=[samples["point"]])
         case "ClassTrends":
             line.reply(classes=[samples["trend"]])
+        case "ClassStats" if asked.parameters["name"] != SAMPLES["trend"]["name"]:
+            nothing = FIGURES | {"ended": 0, "completed": 0, "failed": 0}
+            line.reply(day=nothing, before=nothing, attempts=[])
         case "ClassStats":
             line.reply(day=FIGURES, before=FIGURES, attempts=[samples["mark"]])
         case "Hosts":

@@ -755,7 +755,7 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         for address in ("/", "/jobs", f"/jobs?key={'k' * 255}", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5",
-                        "/errors", "/errors/1", "/now", "/classes", "/classes/shop.Long",
+                        "/errors", "/errors/1", "/now", "/classes", f"/classes/{names['class_name']}",
                         "/schedules", f"/schedules/{schedule}", "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(

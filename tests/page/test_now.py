@@ -253,6 +253,14 @@ def test_a_class_that_is_not_approved_any_more_has_its_past_all_the_same(standin
     assert "Ended 26" in told
 
 
+def test_a_class_of_which_nothing_is_known_is_not_there_unless_no_code_is_loaded(standing: Standing) -> None:
+    request = Request("GET", "/classes/no.Such", {}, {"host": "localhost", "accept": "text/html"})
+    answer = standing._page.respond(request)
+    assert (answer.status, b"There is no such class" in answer.body) == (404, True)
+    standing.samples["stats"]["code_version"] = None
+    assert "it is not known what holds for this class" in standing.read("/classes/no.Such")
+
+
 def test_a_class_as_json_has_each_attempt(standing: Standing) -> None:
     told = json.loads(standing.ask(f"/classes/{NAME}", "application/json").body)
     assert [one["job_id"] for one in told["attempts"]] == [1]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.answers import ClassStats
+from bgjob.errors import NotApprovedError
 from bgjob.text import signature
 
 from ..exchange import Request, Response
@@ -64,10 +65,15 @@ class ClassViews:
         return {one["name"]: one for one in self._means.slow.classes()}
 
     def one(self, request: Request, name: str) -> Response:
-        """A class: figures against its past, what ended, its newest attempts, its errors and what was slow."""
+        """A class: figures against its past, what ended, its newest attempts, its errors and what was slow.
+
+        Raises NotApprovedError where nothing is known of it.
+        """
         now, client = time.time(), self._means.slow
         stats, found = client.stats(), client.class_stats(name)
         described = self._described(stats).get(name)
+        if described is None and stats["code_version"] is not None and not _is_known(found):
+            raise NotApprovedError(class_name=name)
         span = _SPANS.get(request.query.get("span", ""), TWO_WEEKS)
         measure = MEASURES.get(request.query.get("of", ""), MEASURES["time"])
         slots = slots_of(
@@ -101,6 +107,11 @@ class ClassViews:
         begin = text_of(now - DAY)
         found = self._means.slow.errors(class_name=name, since=begin, limit=_MOST_ERRORS).items
         return [with_hours(self._means, told_of(one, stats), now) for one in found]
+
+
+def _is_known(found: ClassStats) -> bool:
+    """Whether anything of it has ended that is not forgotten."""
+    return bool(found.attempts or found.day["ended"] or found.before["ended"])
 
 
 def _concerns(change: Told, name: str) -> bool:

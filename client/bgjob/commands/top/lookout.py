@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from bgjob.client import Client
-from bgjob.commands import needs
 from bgjob.commands.top import controls
 from bgjob.commands.top.controls import Wish
 from bgjob.commands.top.scene import Look, Meter, Scene, Tally
@@ -33,9 +32,7 @@ _PAUSE: Final = 1.0
 def look_at(client: Client, only: str = "") -> Look:
     """How the daemon stands now. Raises what a client raises."""
     failed = client.list(status=Status.FAILED.value, search=only or None, limit=_FAILED)
-    needed = needs.try_found(client)
-    told = ((), 0) if needed is None else (needed.needs, needed.more)
-    return Look(client.stats(), client.running(), failed.items, *told)
+    return Look(client.stats(), client.running(), failed.items)
 
 
 def pause_after(took: float, was_answered: bool) -> float:

@@ -11,7 +11,7 @@ from bgjob.commands import tables
 from bgjob.commands.about import job_counts, queue_columns
 from bgjob.commands.tables import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
-from bgjob.commands.top.scene import Kind, Look, Row, Scene, Sorting, age_of, key_of, rows_of
+from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
 
 _LEAST_NAME: Final = 16
 _FAILED_AT_ONCE: Final = 10
@@ -71,19 +71,7 @@ def _head(scene: Scene, view: View) -> list[Line]:
         lines = [Line(", ".join(first), "bold")]
     lines += [Line(f"jobs: {job_counts(stats)}")]
     lines += [Line(stats["storage_trouble"], "red")] if stats.get("storage_trouble") else []
-    lines += _needs(scene.look)
     return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
-
-
-def _needs(look: Look) -> list[Line]:
-    """What waits for somebody: the first, and how many others."""
-    shown = look.needs[:_NEEDS]
-    more = len(look.needs) - len(shown) + look.more_needs
-    lines = [Line(f"{str(one['kind']).replace('_', ' ')}: {one['sentence']}", "red") for one in shown]
-    return lines + ([Line(f"and {more:,} more that need somebody: `bgjob needs`", "red")] if more else [])
-
-
-_NEEDS: Final = 3
 
 
 def _rate(a_minute: float) -> str:

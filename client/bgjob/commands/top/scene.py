@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -17,15 +17,11 @@ _SHORTEST: Final = 1.0
 
 
 class Look(NamedTuple):
-    """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first; and what
-    waits for somebody, `more` beside those.
-    """
+    """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first."""
 
     stats: Mapping[str, Any]
     attempts: list[dict[str, Any]]
     failed: list[dict[str, Any]]
-    needs: Sequence[dict[str, Any]] = ()
-    more_needs: int = 0
 
 
 class Rates(NamedTuple):
