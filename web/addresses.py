@@ -49,14 +49,16 @@ STATUSES: Final = (
     Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING, Status.RUNNING,
     Status.COMPLETED, Status.FAILED, REVIEW, Status.CANCELLED,
 )  # fmt: skip
+_QUOTED_CLASS: Final = r"(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2}){1,3072}"
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]{1,6})?)?Z?")
+NOW: Final = "/now"
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|compare|errors(?:/{ID})?|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?"
-    r"|system|hosts|alerts|labels|changes)?"
+    rf"/(?:now|jobs(?:/{ID}(?:/graph)?|/retry|/cancel)?|compare|classes(?:/{_QUOTED_CLASS})?|errors(?:/{ID})?"
+    rf"|groups(?:/{ID})?|schedules(?:/{SCHEDULE})?|system|hosts|alerts|labels|changes)?"
     r"(?:\?[!-\[\]-~]*)?"
 )
 

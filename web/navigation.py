@@ -29,8 +29,10 @@ def _hosts(stats: Stats) -> str:
 
 
 BAR: Final = (
+    Entry("/now", "Now"),
     Entry("/jobs", "Jobs"),
     Entry("/errors", "Errors"),
+    Entry("/classes", "Classes"),
     Entry("/", "Log"),
     Entry("/schedules", "Schedules", _schedules),
     Entry("/hosts", "Hosts", _hosts),

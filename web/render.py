@@ -19,6 +19,7 @@ from bgjob.fingerprints import is_of_library
 from bgjob.text import (
     cpu_time,
     expectation,
+    instant,
     key_rules,
     raised,
     retries_spent,
@@ -33,14 +34,16 @@ from bgjob.text import (
 from bgjob.timelines import Timeline, timeline_of, waited_of
 
 from .addresses import quoted
+from .charts import dots, ended, spark, spark_bars
 from .drawings import chart, day_line, hour_lines, legend, squares, together
 from .graph import Graph, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
-from .texts import as_it_is, badge, counted, parted, pretty, short, shown
+from .texts import as_it_is, badge, counted, parted, pretty, short, shown, with_code
 from .timeline_drawing import exact_clock, key_of, length, step_bar, ticks
+from .trends import percent
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -93,7 +96,7 @@ def _environment(static: str) -> Environment:
         "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,
-        "as_word": shlex.quote,
+        "as_word": shlex.quote, "percent": percent, "with_code": with_code, "about": about_seconds,
     }  # fmt: skip
     environment.globals |= {
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
@@ -107,6 +110,7 @@ def _environment(static: str) -> Environment:
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
         "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told, "sources": sources,
+        "instant": instant, "ended_chart": ended, "dots": dots, "spark": spark, "spark_bars": spark_bars,
     }  # fmt: skip
     return environment
 
@@ -132,6 +136,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
 def many_of(count: int, what: str) -> str:
     """So many of them: "1 job", "1,204 jobs"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def about_seconds(seconds: float) -> str:
+    """A time span that goes on, as far as a person reads it: in its largest unit once it is more than some seconds."""
+    return span_text(seconds) if seconds < 10 else about_text(seconds)
 
 
 def duration_until(began_at: str, now: float) -> str:

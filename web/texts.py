@@ -76,6 +76,16 @@ def as_it_is(value: str) -> Markup:
     return escape(value)
 
 
+def with_code(text: str) -> Markup:
+    """A sentence in which what stands between grave accents is code."""
+    parts = [escape(shown(part)) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # one is left over
+        return escape(shown(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
+
+
 def parted(text: str) -> Markup:
     """A name that breaks at its dots and colons before it breaks anywhere else."""
     return Markup("<wbr>").join(re.split(r"(?<=[.:])(?=[^.:])", shown(text)))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bgjob.answers import ClassStats
+from bgjob.client import Client
+from bgjob.commands import arguments
+from bgjob.commands.class_figures import blocks
 from tests.client.test_command_usage import STATS, ToldClient, run
 
 MINUTES = [{"at": "2024-12-04T14:31:00.000000Z", "completed": 0, "failed": 0}] * 58 + [
@@ -67,3 +73,58 @@ def test_stats_of_a_daemon_that_tells_nothing_of_the_last_hour_are_shown_without
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "last hour" not in "\n".join(run(Standing(), capsys, "stats"))
+
+
+# One class
+
+_DAY = {"ended": 1412, "completed": 1357, "failed": 12, "p50": 0.042, "p95": 3.1, "waited_p95": 1.2,
+        "memory": 13 << 20, "cpu": 62.0}  # fmt: skip
+_BEFORE = _DAY | {"ended": 13_000, "completed": 12_896, "p95": None}
+_NOTHING = dict.fromkeys(_DAY, 0) | dict.fromkeys(("p50", "p95", "waited_p95"))
+
+
+class Counting(ToldClient):
+    """A client of a daemon that has counted what ended of these classes."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self._names = names
+
+    def class_trends(self) -> list[dict[str, Any]]:
+        hours = {"hours": [0] * 20 + [1, 50, 100, 0], "failed": [0] * 23 + [12]}
+        return [{"name": name, "day": _DAY, "before": _BEFORE, **hours} for name in self._names]
+
+    def class_stats(self, name: str, limit: int | None = None) -> ClassStats:
+        return ClassStats(_NOTHING, _NOTHING, [])
+
+
+def test_stats_of_a_class_tell_each_figure_against_its_past_and_24_hours_as_blocks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("shop.Mail", "Mail"):
+        assert run(Counting("", "shop.Mail", "shop.Post"), capsys, "stats", "--class", name) == [
+            "shop.Mail, the last 24 hours (the 13 days before)",
+            "ended      1,412 a day (1,000 a day)",
+            "completed  96.1% (99.2%)",
+            "p50 / p95  about 42 ms / 3.1 s (about 42 ms / –)",
+            "waited p95 about 1.2 s (about 1.2 s)",
+            "memory     13 MiB at most (13 MiB at most)",
+            "cpu        1 min 2 s a day (1 min 2 s a day)",
+            f"an hour    {' ' * 20}▁▄█ | at most 100",
+            f"failed     {' ' * 23}█| at most 12",
+        ]
+
+
+def test_stats_of_a_class_of_which_nothing_has_ended_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = arguments.parse(["stats", "--class", "Mail"])
+    asked.run(cast(Client, Counting("a.Mail", "b.Mail")), asked)  # which of the two is not said
+    told = capsys.readouterr()
+    assert "completed  – (nothing)" in told.out
+    assert "nothing of it has ended" in told.err
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=24))
+def test_a_line_of_blocks_hides_nothing_that_has_ended(values: list[int]) -> None:
+    drawn = blocks(values)
+    assert [block == " " for block in drawn] == [value == 0 for value in values]
+    assert not any(values) or "█" in drawn

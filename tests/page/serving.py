@@ -243,7 +243,16 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Changes":
             line.reply(changes=[samples["change"]], next=samples.get("next_change"))
         case "Needs":
-            line.reply(needs=[], more=0)
+            line.reply(needs=[samples["need"]], more=0)
+        case "Trend":
+            line.reply(points=[samples["point"]])
+        case "ClassTrends":
+            line.reply(classes=[samples["trend"]])
+        case "ClassStats" if asked.parameters["name"] != SAMPLES["trend"]["name"]:
+            nothing = FIGURES | {"ended": 0, "completed": 0, "failed": 0}
+            line.reply(day=nothing, before=nothing, attempts=[])
+        case "ClassStats":
+            line.reply(day=FIGURES, before=FIGURES, attempts=[samples["mark"]])
         case "Hosts":
             line.reply(hosts=[samples["host"]])
         case "Errors":
@@ -343,7 +352,18 @@ _GROUP = {
     "state": "open", "sealed_at": WHEN, "ended_at": WHEN, "created_at": WHEN, "group": 4,
 }  # fmt: skip
 
+FIGURES = {"ended": 26, "completed": 13, "failed": 1, "p50": 0.042, "p95": 3.1, "waited_p95": 1.2, "memory": 13_631_488,
+           "cpu": 62.0}  # fmt: skip
 SAMPLES: dict[str, Any] = {
+    "need": {"kind": "slow", "subject": "shop.jobs.Email::send", "since": WHEN, "sentence": "job 1 has run for 41 min",
+             "hint": "`bgjob stack 1` says where it is"},
+    "running": {"job_id": 1, "number": 1, **_WHAT, "queue": "mail", "pid": 99, "started_at": WHEN, "cpu": 0.5,
+                "memory": 4096, "progress": _PROGRESS, "timeout": 300.0, "host": "web1",
+                "expected": {"runs": 9, "p50": 40.2, "p95": 118.0, "memory_p95": None, "left": None, "times": None}},
+    "point": {"at": WHEN, "name": "default", "completed": 13, "failed": 1, "pending": 7, "attempts": 3},
+    "trend": {"name": "shop.jobs.Email", "day": FIGURES, "before": FIGURES, "hours": [1] * 24, "failed": [1] * 24},
+    "mark": {"job_id": 1, "number": 1, "at": WHEN, "seconds": 30.0, "memory": 4096, "cpu": 0.5, "waited": 1.5,
+             "outcome": "timed_out"},
     "schedule": {"name": "nightly", "job": "shop.jobs.Email::send", "parameters": {"to": "a@b"}, "cron": "30 2 * * *",
                  "every": None, "zone": "Europe/Berlin", "description": "At 02:30 every day", "missed": "run_once",
                  "overlap": "skip", "jitter": 60.0, "paused_at": WHEN, "last": _OCCURRENCE,
@@ -406,8 +426,6 @@ SAMPLES: dict[str, Any] = {
             "review_since": None, "labels": ["tenant:7", "release:42"],
             "takes": {"rows": {"of": {"id": 2}, "pointer": "/rows", "problem": "it has no /rows"}},
             "attempts": [_ATTEMPT]},
-    "running": {"job_id": 1, "number": 1, **_WHAT, "queue": "default", "pid": 99, "started_at": WHEN, "cpu": 1.5,
-                "memory": 13631488, "progress": _PROGRESS, "timeout": None, "host": None, "expected": None},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "hint": "its jobs wait, and it is tried again in 40 s", "held_until": COMING, "held_by": 12, "held": None,
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
@@ -428,7 +446,7 @@ SAMPLES: dict[str, Any] = {
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,
                           "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35,
                           "waiting": 3}],
-              "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
+              "minutes": [{"at": WHEN, "completed": 3, "failed": 1}, {"at": WHEN, "completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,

@@ -736,6 +736,9 @@ def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
         "job behind its key": f"/jobs/{keyed[-1]}",
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
         "graph": f"/jobs/{first}/graph#job-{failed}",
+        "now": "/now",
+        "classes": "/classes",
+        "class": f"/classes/{TALK}",
         "errors": "/errors",
         "error": "/errors/1",
         "groups": "/groups",
@@ -846,8 +849,9 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         for address in ("/", "/jobs", f"/jobs?key={'k' * 255}&label={'l' * 64}", "/labels", "/jobs/1", "/jobs/1/graph",
-                        "/groups", "/groups/5",
-                        "/errors", "/errors/1", "/schedules", f"/schedules/{schedule}", "/system"):  # fmt: skip
+                        "/groups", "/groups/5", "/errors", "/errors/1", "/now", "/classes",
+                        f"/classes/{names['class_name']}", "/schedules", f"/schedules/{schedule}",
+                        "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
                 "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"
@@ -953,7 +957,7 @@ def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:
         expect(page.locator("h1")).to_have_text("Log in")
         assert watched.asked("/events") == []
         page.goto(site.login)
-        expect(page).to_have_url(f"{site.root}/")
+        expect(page).to_have_url(f"{site.root}/now")
         expect(page.locator("#live")).to_have_text("Live")
         assert watched.complaints == []
 

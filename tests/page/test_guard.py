@@ -260,11 +260,16 @@ def test_a_login_leads_on_to_what_was_asked_for(served: Served) -> None:
     ["//evil.example", "/\\evil.example", "/%5Cevil.example", "http://evil.example", "evil.example", "/login",
      "/login?token=x", "/events", "/static/0000000000000000/page.js", "/healthz", "/jobs/1/retry",
      "/jobs//evil.example", "/\t/evil.example", "/jobs\r\nX: y", "/jobs?\n", "/?\\", "/jobs/..//evil.example",
-     "javascript:alert(1)", ""],
+     "javascript:alert(1)"],
 )  # fmt: skip
 def test_a_login_leads_nowhere_else(served: Served, elsewhere: str) -> None:
     answer = served.ask(f"GET /login?{urlencode({'next': elsewhere, 'token': TOKEN})}")
     assert (answer.status, answer.header("location")) == (303, "/")
+
+
+@pytest.mark.parametrize("query", ["", "&next="])
+def test_a_login_that_was_asked_for_nothing_else_leads_to_now(served: Served, query: str) -> None:
+    assert served.ask(f"GET /login?token={TOKEN}{query}").header("location") == "/now"
 
 
 def test_only_who_has_logged_in_keeps_a_connection(served: Served) -> None:

@@ -20,15 +20,18 @@ import pytest
 from bgjob.codec import Request as Asked
 from bgjob.timelines import timeline_of
 from bgjobd.host.clock import to_text
+from bgjobd.web.charts import dots, ended, spark, spark_bars
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.graph import JOB, Graph
 from bgjobd.web.graph_drawing import graph_drawing, legend_of_ways, members_bar
 from bgjobd.web.graph_layout import picture_of
 from bgjobd.web.render import Renderer, ago, time_tag
+from bgjobd.web.scatter import MEASURES, cloud_of
 from bgjobd.web.settings import Settings
-from bgjobd.web.texts import badge, parted, pretty, short
+from bgjobd.web.texts import badge, parted, pretty, short, with_code
 from bgjobd.web.timeline_drawing import step_bar, ticks
+from bgjobd.web.trends import LAST_DAY, TWO_WEEKS, Change, slots_of, text_of
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, WHEN, tell_samples
@@ -40,6 +43,7 @@ HOSTILE = (
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
     "/errors", "/errors/1", "/hosts", "/alerts", "/labels", "/changes", "/jobs/retry", "/compare?a=1.1&b=1.1",
+    "/now", "/classes", "/classes/shop.jobs.Email",
 )  # fmt: skip
 
 
@@ -172,6 +176,7 @@ def usual_markup() -> set[tuple[str, str]]:
         *drawings(),
         *drawings_of_graphs(),
         *drawings_of_timelines(),
+        *drawings_of_ends(),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
@@ -201,6 +206,29 @@ def drawings_of_timelines() -> Iterator[str]:
     told = timeline_of(running | {"attempts": [SAMPLES["job"]["attempts"][0] | {"outcome": None}]}, now)
     yield from (str(step_bar(told, step)) for step in told.steps)
     yield str(ticks(told))
+
+
+def drawings_of_ends() -> Iterator[str]:
+    now = datetime.fromisoformat(WHEN).timestamp()
+    change = Change(WHEN, "code loaded", 0.5)
+    for span in (LAST_DAY, TWO_WEEKS):
+        yield str(
+            ended(
+                slots_of([SAMPLES["point"] | {"at": text_of(span.begin(now))}], span, now),
+                [change],
+                span,
+                now,
+            )
+        )
+    marks = [
+        SAMPLES["mark"] | {"outcome": word, "job_id": id}
+        for id in range(20)
+        for word in ("completed", "failed")
+    ]
+    yield str(dots(cloud_of(marks, MEASURES["time"], 60.0, [change])))
+    yield str(spark([1, None], "1"))
+    yield str(spark_bars([1, None], "1"))
+    yield str(with_code("`a` b"))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -251,6 +279,13 @@ SHOWN = {
           ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error"), ("summary", "labels", 0)],
     "/labels": [("label", "label")],
+    "/now": [("need", "sentence"), ("need", "hint"), ("change", "what", "code"), ("running", "class_name"),
+             ("running", "method_name"), ("running", "progress", "message"), ("running", "host"),
+             ("stats", "queues", 0, "name")],
+    "/classes": [("trend", "name"), ("class", "name")],
+    "/classes/shop.jobs.Email": [("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
+                                 ("class", "policy", "queue"), ("error", "name"), ("error", "line"),
+                                 ("mark", "outcome")],
     "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
                 ("job", "parameters", "to"), ("job", "key"), ("job", "labels", 0),
                 ("job", "result", "sent"), ("job", "takes", "rows", "pointer"), ("job", "takes", "rows", "problem"),
@@ -328,6 +363,8 @@ def test_what_runs_is_shown_beside_what_others_of_its_method_take(shown: OnePage
 
 
 FREE = {
+    "/now": [("need", "sentence"), ("need", "hint"), ("change", "what", "code"), ("running", "progress", "message")],
+    "/classes/shop.jobs.Email": [("class", "unavailable"), ("class", "hint"), ("error", "name")],
     "/": [("entry", "message"), ("stats", "storage_trouble"), ("stats", "refused_schedules", "nightly")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
     "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
@@ -533,9 +570,10 @@ def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage)
 def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
-    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "compare.html", "error.html",
-                     "errors.html", "graph.html", "group.html", "groups.html", "hosts.html", "job.html", "jobs.html",
-                     "labels.html", "log.html", "login.html", "many.html", "parts.html", "schedule.html",
+    assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "class.html", "class_parts.html",
+                     "classes.html", "compare.html", "error.html", "errors.html", "graph.html", "group.html",
+                     "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html", "log.html", "login.html",
+                     "many.html", "now.html", "parts.html", "schedule.html",
                      "schedules.html", "system.html"}  # fmt: skip
 
 

@@ -426,11 +426,11 @@ function retime() {
     [one.textContent, one.title] = times !== "ago" || one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
   for (const field of main.querySelectorAll("input[data-at]")) {
-    if (field !== document.activeElement) field.value = field.dataset.at && inField(new Date(field.dataset.at));
+    if (field !== document.activeElement) field.value = field.dataset.at ? inField(new Date(field.dataset.at)) : "";
     $(".zone", field.parentElement).textContent = times === "utc" ? "UTC" : "";
   }
   for (const one of document.querySelectorAll(".zone:not(label > .zone)")) one.textContent = times === "utc" ? "UTC" : "local time";
-  for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
+  for (const one of document.querySelectorAll("[data-at]:not(input)")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
 
 function stampMs(moment) { return `${stamp(moment)}.${String(moment.getMilliseconds()).padStart(3, "0")}`; }

@@ -11,6 +11,7 @@ from bgjob.errors_told import age_of, kind_of, where
 from ..addresses import PER_PAGE, View, since_of
 from ..exchange import Request, Response
 from ..lists import rows_told
+from ..trends import DAY, HOUR, hours_of
 from .means import Means
 
 NEW: Final = "new"
@@ -39,7 +40,7 @@ class ErrorViews:
         last = found.items[-1] if found.next is not None else None
         older = None if last is None else _behind(view, last)
         values = {
-            "errors": [_told(one, stats) for one in found.items],
+            "errors": [with_hours(self._means, told_of(one, stats), time.time()) for one in found.items],
             "view": view,
             "kinds": (NEW,),
             "spans": SPANS,
@@ -56,7 +57,7 @@ class ErrorViews:
         read = self._means.slow.error(number)
         jobs = self._means.slow.list(error=number, limit=_MOST_JOBS)
         values = {
-            "error": _told(read.error, stats),
+            "error": with_hours(self._means, told_of(read.error, stats), time.time()),
             "classes": sorted(read.classes.items(), key=lambda one: -one[1]),
             "traceback": read.traceback,
             "jobs": jobs.items,
@@ -65,10 +66,16 @@ class ErrorViews:
         return self._means.shown(request, "error.html", values, stats)
 
 
-def _told(error: Told, stats: Mapping[str, Any]) -> Told:
+def told_of(error: Told, stats: Mapping[str, Any]) -> Told:
     """The error, with how it reads."""
     age = age_of(error, stats["code_version"])
     return error | {"kind": kind_of(error), "where": where(error), "age": age}
+
+
+def with_hours(means: Means, error: Told, now: float) -> Told:
+    """The error, with how many attempts it has ended in each of the last 24 hours."""
+    points = means.trends.trend(f"error:{error['id']}", HOUR, now - DAY, now)
+    return error | {"hours": hours_of(points, "attempts", now)}
 
 
 def _behind(view: View, last: Told) -> str:

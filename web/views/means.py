@@ -13,6 +13,7 @@ from ..console import say
 from ..events import Feed
 from ..exchange import Request, Response, as_json, html, redirect
 from ..guard import Guard
+from ..remembered import Remembered
 from ..render import Renderer
 from ..settings import Settings
 
@@ -36,6 +37,7 @@ class Means:
         self.slow = Client(settings.socket, timeout=_PATIENCE)
         self.many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.for_all = Client(settings.socket, timeout=_PATIENCE)
+        self.trends = Remembered(self.slow.trend)
         self.render = Renderer()
 
     def shown(

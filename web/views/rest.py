@@ -7,7 +7,7 @@ import time
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
 
-from ..addresses import place_of
+from ..addresses import NOW, place_of
 from ..exchange import Request, Response, html, plain, redirect
 from ..pulse import PATIENCE, Pulse
 from .means import Means
@@ -21,11 +21,12 @@ class OtherViews:
         self._pulse = Pulse(Client(means.settings.socket, timeout=PATIENCE).ping)
 
     def login(self, request: Request) -> Response:
-        """Takes the token out of the address, so that it stays in nobody's history, and leads on to what was asked for.
+        """Takes the token out of the address, so that it stays in nobody's history, and leads on to what was asked for,
+        or to what there is now.
 
         In the form a person may paste the whole address.
         """
-        place = place_of(request.query.get("next", ""))
+        place = place_of(request.query["next"]) if "next" in request.query else NOW
         token = request.query.get("token")
         if token is None or not self._means.guard.is_token(token.strip().rpartition("token=")[2]):
             told = {"is_wrong": token is not None, "place": place}

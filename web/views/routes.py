@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ..addresses import CLASS, ID, NAME, SCHEDULE
 from ..exchange import Request, Response
+from .classes import ClassViews
 from .compare import CompareViews
 from .errors import ErrorViews
 from .groups import GroupViews
@@ -17,12 +18,13 @@ from .labels import LabelViews
 from .lists import ListViews
 from .many import ManyViews
 from .means import Means
+from .now import NowViews
 from .rest import OtherViews
 from .schedules import ScheduleViews
 from .system import SystemViews
 
 _KINDS: Final = (
-    *(ListViews, JobViews, CompareViews, ManyViews, ErrorViews, LabelViews, GroupViews),
+    *(NowViews, ClassViews, ListViews, JobViews, CompareViews, ManyViews, ErrorViews, LabelViews, GroupViews),
     *(ScheduleViews, SystemViews, OtherViews),
 )
 _K = TypeVar("_K")
@@ -56,6 +58,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
         ("GET", r"/", _of(ListViews, ListViews.log)),
+        ("GET", r"/now", _of(NowViews, NowViews.overview)),
         ("GET", r"/jobs", _of(ListViews, ListViews.jobs)),
         ("GET", r"/jobs/retry", _of(ManyViews, ManyViews.retry)),
         ("POST", r"/jobs/retry", _of(ManyViews, ManyViews.carry_out_retry)),
@@ -70,6 +73,8 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], View], ...]] = tuple(
         ("POST", rf"/jobs/({ID})/stack", _of(JobViews, JobViews.stack, int)),
         ("POST", rf"/queues/({NAME})/pause", _of(SystemViews, SystemViews.pause)),
         ("POST", rf"/queues/({NAME})/resume", _of(SystemViews, SystemViews.resume)),
+        ("GET", r"/classes", _of(ClassViews, ClassViews.overview)),
+        ("GET", rf"/classes/({CLASS})", _of(ClassViews, ClassViews.one)),
         ("POST", rf"/classes/({CLASS})/hold", _of(SystemViews, SystemViews.hold_class)),
         ("POST", rf"/classes/({CLASS})/resume", _of(SystemViews, SystemViews.resume_class)),
         ("GET", r"/compare", _of(CompareViews, CompareViews.two)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..addresses import place_of
 from ..exchange import Request, Response
 from ..keys import busiest
 from .means import Means
@@ -50,16 +51,22 @@ class SystemViews:
 
     def pause(self, request: Request, queue: str) -> Response:
         self._means.client.pause(queue)
-        return self._means.done(request, "/system", f"pause of queue {queue}")
+        return self._means.done(request, _place(request), f"pause of queue {queue}")
 
     def resume(self, request: Request, queue: str) -> Response:
         self._means.client.resume(queue)
-        return self._means.done(request, "/system", f"resume of queue {queue}")
+        return self._means.done(request, _place(request), f"resume of queue {queue}")
 
     def hold_class(self, request: Request, name: str) -> Response:
         self._means.client.hold_class(name)
-        return self._means.done(request, "/system", f"hold of class {name}")
+        return self._means.done(request, _place(request), f"hold of class {name}")
 
     def resume_class(self, request: Request, name: str) -> Response:
         self._means.client.resume_class(name)
-        return self._means.done(request, "/system", f"resume of class {name}")
+        return self._means.done(request, _place(request), f"resume of class {name}")
+
+
+def _place(request: Request) -> str:
+    """Where the form stood, if it says so."""
+    told = request.form.get("next")
+    return "/system" if told is None else place_of(told)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.amounts import limits_text
 from bgjob.client import Client
-from bgjob.commands import needs, screen, tables
+from bgjob.commands import class_figures, needs, screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
@@ -34,6 +34,8 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 def stats(client: Client, given: argparse.Namespace) -> int:
     """Show how the daemon stands: version, slots, jobs by status, the last hour, queues; and what attempts used."""
+    if given.class_name is not None:
+        return _of_class(client, given)
     standing, now = client.stats(usage=True), time.time()
     if given.json:
         screen.tell_json(standing)
@@ -52,6 +54,17 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         *([_usage(standing["usage"])] if standing["usage"] else []),
     ]
     screen.show("".join(f"\n{table}" for table in shown))
+    return OK
+
+
+def _of_class(client: Client, given: argparse.Namespace) -> int:
+    one = class_figures.found(client, given.class_name)
+    if given.json:
+        screen.tell_json(one)
+        return OK
+    screen.show("".join(f"{line}\n" for line in class_figures.lines(one)))
+    if not (one["day"]["ended"] or one["before"]["ended"]):
+        screen.say("nothing of it has ended in the last 14 days; `bgjob classes` lists what is approved")
     return OK
 
 

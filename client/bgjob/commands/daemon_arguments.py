@@ -44,7 +44,20 @@ def _add_top(commands: Commands) -> None:
 
 
 def _add_stats(commands: Commands) -> None:
-    added(commands, "stats", about.stats, "bgjob stats")
+    command = added(
+        commands,
+        "stats",
+        about.stats,
+        "bgjob stats",
+        "bgjob stats --class myapp.notifications.EmailNotification",
+    )
+    name = command.add_argument(
+        "--class",
+        dest="class_name",
+        metavar="NAME",
+        help="how this class does against its own past, with its last 24 hours as a line of blocks",
+    )
+    completion.asking_for(name, "classes")
 
 
 def _add_needs(commands: Commands) -> None:

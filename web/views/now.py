@@ -1,0 +1,130 @@
+"""The view of now: what needs somebody, what ended and was changed, what runs, and queues; no sockets, no markup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from bgjob.words import Status
+
+from ..exchange import Request, Response
+from ..needing import shown_of
+from ..trends import (
+    DAY,
+    HOUR,
+    LAST_DAY,
+    LAST_HOUR,
+    TWO_WEEKS,
+    Change,
+    Slot,
+    Span,
+    changes_in,
+    hours_of,
+    share,
+    slots_of,
+    text_of,
+)
+from .means import Means
+
+_SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_HOUR, LAST_DAY, TWO_WEEKS)}
+MOST_CHANGES: Final = 200
+_MOST_TOLD: Final = 5
+_MOST_RUNNING: Final = 20
+_BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
+_MOST_ERRORS: Final = 3
+_MOST_CLASSES: Final = 3
+
+Told = Mapping[str, Any]
+
+
+class NowViews:
+    """Of one page."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+
+    def overview(self, request: Request) -> Response:
+        """All that a person asks first."""
+        now, client = time.time(), self._means.slow
+        stats, running = client.stats(), client.running()
+        span = _SPANS.get(request.query.get("span", ""), LAST_DAY)
+        changes = client.changes(limit=MOST_CHANGES).items
+        needed = client.needs()
+        slots = self._slots(span, stats, now)
+        lately = changes_in(changes, span, now)
+        values = {
+            "needs": self._with_classes(shown_of(needed.needs, changes, running, now)),
+            "more": needed.more,
+            **self._lately(stats),
+            "span": _plain(span),
+            "spans": [_plain(one) for one in _SPANS.values()],
+            "ended": [_slot(one) for one in slots],
+            "changes": [{"at": one.at, "told": one.told} for one in lately[:_MOST_TOLD]],
+            "running": self._running(running, stats),
+            "more_running": max(0, len(running) - _MOST_RUNNING),
+            "queues": self._queues(stats, now),
+        }
+        return self._means.shown(request, "now.html", values | _to_draw(request, slots, lately, span), stats)
+
+    def _slots(self, span: Span, stats: Told, now: float) -> list[Slot]:
+        """What ended in each; of the last hour the daemon tells that with how it stands."""
+        if span is LAST_HOUR:
+            return slots_of(stats["minutes"], span, now)
+        return slots_of(self._means.trends.trend("", span.step, span.begin(now), now), span, now)
+
+    def _lately(self, stats: Told) -> dict[str, Any]:
+        """How the last hour went, and where nothing failed in it, when something did before."""
+        completed, failed = (
+            sum(minute[word] for minute in stats["minutes"]) for word in ("completed", "failed")
+        )
+        latest = None
+        if not failed:
+            found = self._means.slow.list(status=Status.FAILED, limit=1).items
+            latest = found[0]["finished_at"] if found else None
+        return {
+            "a_minute": (completed + failed) / max(1, len(stats["minutes"])),
+            "well": share(completed, completed + failed),
+            "failed_last": latest,
+        }
+
+    def _with_classes(self, needs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of the first errors among them how many of their attempts are of which classes."""
+        errors = [need for need in needs if need["kind"] in _BY_ERROR][:_MOST_ERRORS]
+        for need in errors:
+            classes = self._means.slow.error(int(need["subject"])).classes
+            told = sorted(classes.items(), key=lambda one: -one[1])
+            need["classes"] = told[:_MOST_CLASSES]
+        return needs
+
+    def _running(self, running: Sequence[Told], stats: Told) -> list[dict[str, Any]]:
+        """What runs, the longest first, with the memory that its class may have."""
+        most = {}
+        if running and stats["code_version"] is not None:
+            policies = {one["name"]: one["policy"] for one in self._means.slow.classes()}
+            most = {name: policy["memory"] for name, policy in policies.items() if policy is not None}
+        shown = sorted(running, key=lambda one: one["started_at"] or "9")[:_MOST_RUNNING]
+        return [{**one, "memory_limit": most.get(one["class_name"])} for one in shown]
+
+    def _queues(self, stats: Told, now: float) -> list[dict[str, Any]]:
+        """The queues with how many of their jobs were pending in each of the last 24 hours."""
+        by_name: dict[str, list[Told]] = {}
+        for point in self._means.trends.trend("queues", HOUR, now - DAY, now):
+            by_name.setdefault(point["name"], []).append(point)
+        return [
+            {**queue, "hours": hours_of(by_name.get(queue["name"], ()), "pending", now)}
+            for queue in sorted(stats["queues"], key=lambda one: str(one["name"]))
+        ]
+
+
+def _to_draw(request: Request, slots: list[Slot], changes: list[Change], span: Span) -> dict[str, Any]:
+    """What a drawing is made of, and no program reads."""
+    return {} if request.wants_json else {"chart": (slots, changes, span)}
+
+
+def _plain(span: Span) -> dict[str, str]:
+    return {"name": span.name, "words": span.words}
+
+
+def _slot(slot: Slot) -> dict[str, Any]:
+    return {"at": text_of(slot.at), "completed": slot.completed, "failed": slot.failed}
