@@ -115,11 +115,7 @@ def _title(slot: Slot, span: Span) -> str:
 
 def dots(cloud: Cloud) -> Markup:
     """Attempts one after the other, each as a dot; bad ones are squares. Their half and 95 of 100 as lines."""
-    good = Markup("").join(
-        Markup("M{:.1f} {:.1f}h0").format(dot.x * _WIDE, dot.y * _DEEP)
-        for dot in cloud.dots
-        if not dot.is_bad
-    )
+    good = "".join(f"M{dot.x * _WIDE:.1f} {dot.y * _DEEP:.1f}h0" for dot in cloud.dots if not dot.is_bad)
     bad = Markup("").join(
         _BAD.format(dot.x * _WIDE, dot.y * _DEEP, dot.told) for dot in cloud.dots if dot.is_bad
     )
