@@ -63,10 +63,14 @@ def booked(rows: Iterable[tuple[Any, ...]], host: int | None) -> Iterator[Booked
     """What the statement has found, on this host alone, or on all."""
     for row in rows:
         job_id, number, outcome, *used, waited, error_group, of_host, class_name, status, is_latest = row
-        if host is None or of_host == host:
+        if (host is None or of_host == host) and (outcome is None or outcome in _OUTCOMES):
             key = job_id, number
             end = None if outcome is None else _end(key, class_name, outcome, used, status, bool(is_latest))
             yield Booked(key, end, waited, None if end is None else error_group, of_host)
+
+
+_OUTCOMES: Final = frozenset({one.value for one in Outcome})
+"""What else stands there is a fault of the books, which others tell."""
 
 
 def _end(

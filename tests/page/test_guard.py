@@ -229,7 +229,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def test_the_token_in_the_address_becomes_a_cookie_that_is_accepted(served: Served) -> None:
     answer = served.ask(f"GET /login?token={TOKEN}", f"Accept: {BROWSER}")
-    assert (answer.status, answer.header("location"), answer.body) == (303, "/", b"")
+    assert (answer.status, answer.header("location"), answer.body) == (303, "/now", b"")
     cookie, *attributes = (answer.header("set-cookie") or "").split("; ")
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(attributes)
     assert cookie == f"bgjobd_login_{served.port}={TOKEN}"

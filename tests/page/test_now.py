@@ -110,7 +110,10 @@ def test_what_needs_somebody_stands_first_with_what_was_changed_before(standing:
     text = standing.read()
     told = words(text)
     assert "4 things need somebody" in told
-    assert "Failing it is so 1 minute ago , 40 s after code 4f2a1c loaded, was 9be07d . Email 7." in told
+    assert (
+        "Failing it is so 1 minute ago , 40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7."
+        in told
+    )
     assert "<code>bgjob errors 1</code> has all of it" in text
     assert re.search(r'<a class="button first" href="/errors/1">See the error</a>', text)
     assert "And 3 more" in told

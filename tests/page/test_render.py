@@ -840,6 +840,7 @@ def test_a_log_has_what_the_job_said_first_and_an_attempts_progress_as_one_row(s
 def test_while_it_runs_a_job_tells_what_it_uses_now(shown: OnePage) -> None:
     shown.samples["job"] |= {"status": "running", "finished_at": None}
     shown.samples["job"]["attempts"][0] |= {"outcome": None, "finished_at": None}
+    shown.samples["running"] |= {"memory": 13631488, "cpu": 1.5}
     assert "13 MiB of memory, 1.5 s of CPU, pid 99" in shown.read("/jobs/1").text
 
 
