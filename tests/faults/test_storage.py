@@ -200,6 +200,9 @@ def test_a_refused_submit_that_a_kill_brings_back_was_told_to_be_uncertain_and_a
     with daemon(tmp_path, changes=one_try) as running:
         with running.client() as client:
             client.pause()
+            eventually(
+                lambda: "loaded" in [one["kind"] for one in client.changes()]
+            )  # nothing else is to be stored
             with failing_calls(pid_of(running), "fdatasync", "EIO"):
                 with pytest.raises(StorageUnavailableError) as caught:
                     client.run_background_job(PROBE, "echo", {"value": 1})

@@ -64,9 +64,11 @@ def test_a_change_changes_that_and_begins_at_the_first_page(
     query: dict[str, str], text: str, status: str, per: int
 ) -> None:
     view = View.of("/", query, TYPES, 10)
-    assert read(view.but(status=status)) == View("/", 10, view.q, status, view.per)
-    assert read(view.but(per=per)) == View("/", 10, view.q, view.status, per)
-    assert read(view.but(page=2, upto=7)) == View("/", 10, view.q, view.status, view.per, 2, 7)
+    assert read(view.but(status=status)) == View("/", 10, view.q, status, view.per, until=view.until)
+    assert read(view.but(per=per)) == View("/", 10, view.q, view.status, per, until=view.until)
+    assert read(view.but(page=2, upto=7)) == View(
+        "/", 10, view.q, view.status, view.per, 2, 7, until=view.until
+    )
     assert read(view.but(q=text)).q == View.of("/", {"q": text}, TYPES, 10).q
 
 
