@@ -788,9 +788,21 @@ def test_a_line_that_is_written_over_later_is_told_to_begin_on_one_that_was_show
 
 def test_a_log_has_what_the_job_said_first_and_an_attempts_progress_as_one_row(shown: OnePage) -> None:
     entry = shown.samples["entry"]
-    said = ["initiated", "dispatched on a", "started", "is at 10%", "is at 20%: half", "snoozed until noon"]
+    said = [
+        "initiated",
+        "dispatched on Linux platform",
+        "started",
+        "is at 10%",
+        "is at 20%: half",
+        "snoozed until noon",
+    ]
     shown.samples["entries"] = [
-        entry | {"id": 40 - place, "message": f"Background job {words}"}
+        entry
+        | {
+            "id": 40 - place,
+            "type": "info" if " at " in words else "success",
+            "message": f"Background job {words}",
+        }
         for place, words in enumerate(reversed(said))
     ]
     told = shown.read("/jobs/1").text
