@@ -120,6 +120,12 @@ def test_a_list_that_is_narrowed_further_keeps_what_its_form_has_no_field_for(ma
     assert set(re.findall(r'name="(\w+)"', form[0])) == set(query) - {"page", "upto"}
 
 
+def test_a_job_leads_to_the_others_that_it_was_retried_with(many: Many) -> None:
+    assert "bulk=" not in many.read("/jobs/1")
+    many.samples["job"] |= {"bulk": 7}
+    assert '<a href="/jobs?bulk=7">change 7</a>' in many.read("/jobs/1")
+
+
 def test_what_was_not_ticked_is_left_out_and_starts_at_once(many: Many) -> None:
     many.send("/jobs/retry", fields(many.read("/jobs/retry", status="failed")) | {"spread": "9"})
     asked = many.parameters("RetryMatching")
