@@ -466,6 +466,12 @@ def test_a_label_leads_to_its_jobs_from_wherever_it_is_shown(shown: OnePage) -> 
         assert "/jobs?label=tenant%3A7" in links
 
 
+def test_queues_and_classes_lead_to_their_jobs_from_the_system(shown: OnePage) -> None:
+    links = {one.get("href") for tag, one in shown.read("/system").elements if tag == "a"}
+    assert {f"/jobs?queue={queue['name']}" for queue in shown.samples["stats"]["queues"]} <= links
+    assert f"/jobs?class={shown.samples['class']['name']}" in links
+
+
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
     shown.output = HOSTILE.encode() + bytes(range(256))
     read = shown.read("/jobs/1")
