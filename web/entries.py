@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+from bgjob.log_words import is_progress, is_said
 from bgjob.text import instant
 
-_PROGRESS: Final = "Background job is at "
-_ROUTINE: Final = (
-    "Background job initiated",
-    "Background job dispatched on ",
-    "Background job started",
-    _PROGRESS,
-)
-"""What entries begin with that say only that all goes its way."""
-
 Told = Mapping[str, Any]
-
-
-def is_routine(entry: Told) -> bool:
-    """Whether it tells nothing but that the job was initiated, dispatched or started, or how far it is."""
-    return str(entry["message"]).startswith(_ROUTINE)
 
 
 def rows_of(entries: Sequence[Told], created_at: str, is_all: bool) -> list[dict[str, Any]]:
     """The entries, oldest first, each with how long `after` the submit it came; an attempt's progress is one of them.
 
-    `progress_of` is its attempt. Without `is_all` those that are routine are left out.
+    `progress_of` is its attempt. Without `is_all` those alone that tell more than that a job goes its way.
     """
-    latest = {entry["attempt"]: entry["id"] for entry in entries if is_progress(entry)}
-    kept = [entry for entry in entries if not is_progress(entry) or latest[entry["attempt"]] == entry["id"]]
+    latest = {entry["attempt"]: entry["id"] for entry in entries if _tells_progress(entry)}
+    kept = [
+        entry for entry in entries if not _tells_progress(entry) or latest[entry["attempt"]] == entry["id"]
+    ]
     begin = instant(created_at)
     return [
         {
             **entry,
             "after": after_text(instant(entry["created_at"]) - begin),
-            "progress_of": entry["attempt"] if is_progress(entry) else None,
+            "progress_of": entry["attempt"] if _tells_progress(entry) else None,
         }
         for entry in kept
-        if is_all or not is_routine(entry)
+        if is_all or is_said(entry["type"], entry["message"])
     ]
 
 
-def is_progress(entry: Told) -> bool:
-    return str(entry["message"]).startswith(_PROGRESS)
+def _tells_progress(entry: Told) -> bool:
+    return is_progress(entry["type"], entry["message"])
 
 
 def after_text(seconds: float) -> str:

@@ -26,12 +26,14 @@ def asked(view: View, now: float) -> dict[str, Any]:
     return {
         "status": [view.status] if view.status else None,
         "search": view.q or None,
-        **{
-            _ASKED.get(name, name): _GIVEN.get(name, _as_it_is)(view.value(name), now)
-            for name in view.narrowed_by
-        },
+        **{asked_as(name): _GIVEN.get(name, _as_it_is)(view.value(name), now) for name in view.narrowed_by},
         "sort": view.sort or None,
     }
+
+
+def asked_as(name: str) -> str:
+    """What the daemon calls that which an address has by this name."""
+    return _ASKED.get(name, name)
 
 
 def chips(view: View) -> list[Chip]:

@@ -8,13 +8,13 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
+from bgjobd.api.filters import job_filter
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import outcome_of, stored_instant, try_instant
+from bgjobd.api.submissions import try_instant
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.core.many import Wish
 from bgjobd.daemon.many import Done, Wanted
 from bgjobd.host.clock import to_text
-from bgjobd.store.filters import JobFilter
 from bgjobd.store.matching import about
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def matching(daemon: Daemon, given: schemas.Matching, caller: Caller) -> Encoded:
     as_of = _moment(daemon, given.as_of)
-    wanted = about(_filter_of(given.filter), Wish(given.to))
+    wanted = about(job_filter(given.filter, "filter."), Wish(given.to))
     async with caller.turn:
         matched = await daemon.many.count(wanted, as_of)
     return Encoded(to_json({**matched.as_json(), "as_of": to_text(as_of)}).encode())
@@ -49,7 +49,7 @@ async def _ask(
     at_most_once: bool = False,
 ) -> Done:
     as_of, told = _moment(daemon, given.as_of), given.filter.model_dump(exclude_none=True)
-    wanted = about(_filter_of(given.filter), wish)
+    wanted = about(job_filter(given.filter, "filter."), wish)
     what = {"filter": told, "as_of": to_text(as_of), "expected": given.expected, "host": daemon.host_name}
     asked = Wanted(wish, wanted, as_of, what, who(daemon, caller), spread, at_most_once)
 
@@ -70,25 +70,3 @@ def _moment(daemon: Daemon, text: str | None) -> float:
     if at is None:
         raise InvalidParameterError(parameter="as_of")
     return min(at, now)
-
-
-def _filter_of(given: schemas.Filter) -> JobFilter:
-    since = stored_instant(given.since, "filter.since")
-    return JobFilter(
-        status=None if given.status is None else tuple(given.status),
-        queue=given.queue,
-        class_name=given.class_name,
-        method_name=given.method_name,
-        since=since,
-        schedule=given.schedule,
-        group=given.group,
-        key=given.key,
-        again_of=given.again_of,
-        bulk=given.bulk,
-        host=given.host,
-        error=given.error,
-        label=given.label,
-        until=stored_instant(given.until, "filter.until"),
-        longer_than=given.longer_than,
-        outcome=outcome_of(given.outcome, "filter.outcome"),
-    )

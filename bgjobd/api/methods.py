@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
-from bgjob.words import FINAL, INTERFACE, SERVICE, STATUS_WORDS, Status
+from bgjob.words import FINAL, INTERFACE, SERVICE, Status
 from bgjobd.api import (
     again,
     alerts,
@@ -36,6 +37,7 @@ from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
 from bgjobd.api.elsewhere import read_output, try_kept
+from bgjobd.api.filters import job_filter
 from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (
@@ -51,12 +53,12 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
-from bgjobd.api.submissions import in_or_at, outcome_of, stored_instant, submit, try_instant
+from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.filters import ENDED, JobFilter, LogFilter
+from bgjobd.store.filters import ENDED, LogFilter
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
 from bgjobd.store.reader import Reader
 
@@ -95,20 +97,10 @@ async def _has_ended(daemon: Daemon, job_id: int, caller: Caller) -> bool:
 
 
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:
-    since, before_at = stored_instant(given.since, "since"), stored_instant(given.before_at, "before_at")
-    wanted = JobFilter(
-        *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
-        schedule=given.schedule,
-        group=given.group,
-        key=given.key,
-        again_of=given.again_of,
-        bulk=given.bulk,
-        host=given.host,
-        error=given.error,
-        label=given.label,
-        until=stored_instant(given.until, "until"),
-        longer_than=given.longer_than,
-        outcome=outcome_of(given.outcome, "outcome"),
+    before_at = stored_instant(given.before_at, "before_at")
+    wanted = replace(
+        job_filter(given),
+        search=given.search,
         sort=given.sort,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
@@ -500,10 +492,3 @@ async def _follow(
         if news is None:
             return
         yield news
-
-
-def _words(status: list[str] | None) -> tuple[str, ...] | None:
-    for index, word in enumerate(status or ()):
-        if word not in STATUS_WORDS:
-            raise InvalidParameterError(parameter=f"status.{index}")
-    return None if status is None else tuple(status)

@@ -325,17 +325,14 @@ class Nothing(Input):
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
-class List(Input):
+class Filter(Input):
+    """Which jobs; None stands for any."""
+
     status: Annotated[list[str], Field(max_length=100, fail_fast=True)] | None = None
     queue: str | None = None
     class_name: str | None = None
     method_name: str | None = None
-    search: str | None = None
     since: str | None = None
-    before: Id | None = None
-    before_at: str | None = None
-    limit: Limit | None = None
-    count: Count | None = None
     schedule: str | None = None
     group: Id | None = None
     key: Key | None = None
@@ -347,6 +344,14 @@ class List(Input):
     until: str | None = None
     longer_than: Seconds | None = None
     outcome: str | None = None
+
+
+class List(Filter):
+    search: str | None = None
+    before: Id | None = None
+    before_at: str | None = None
+    limit: Limit | None = None
+    count: Count | None = None
     sort: Literal["id", "ended"] | None = None
 
 
@@ -354,27 +359,6 @@ class AllLabels(Input):
     prefix: Label | None = None
     after: Label | None = None
     limit: Limit | None = None
-
-
-class Filter(Input):
-    """Jobs by what an index has, or narrows that down."""
-
-    status: Annotated[list[str], Field(max_length=100, fail_fast=True)] | None = None
-    queue: str | None = None
-    class_name: str | None = None
-    method_name: str | None = None
-    since: str | None = None
-    schedule: str | None = None
-    group: Id | None = None
-    key: Key | None = None
-    again_of: Id | None = None
-    bulk: Id | None = None
-    host: str | None = None
-    error: Id | None = None
-    label: Label | None = None
-    until: str | None = None
-    longer_than: Seconds | None = None
-    outcome: str | None = None
 
 
 class Matching(Input):

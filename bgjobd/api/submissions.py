@@ -21,7 +21,6 @@ from bgjob.errors import (
 )
 from bgjob.keys import is_made_here
 from bgjob.submission_rules import of_one
-from bgjob.words import Outcome
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants, Right
 from bgjobd.api.keys import unique_of
@@ -461,10 +460,3 @@ def stored_instant(text: str | None, parameter: str) -> str | None:
     if at is None:
         raise InvalidParameterError(parameter=parameter)
     return to_text(at)
-
-
-def outcome_of(word: str | None, parameter: str) -> str | None:
-    """An outcome by its word. Raises InvalidParameterError where there is no such one."""
-    if word is not None and word not in tuple(Outcome):
-        raise InvalidParameterError(parameter=parameter)
-    return word

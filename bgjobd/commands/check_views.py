@@ -16,7 +16,8 @@ from bgjobd.config.sections import Config
 
 JOBS: Final = "/jobs"
 _PLACES: Final = re.compile(
-    r"/(?:jobs|errors|groups|labels|alerts|hosts|system|schedules)?|/(?:jobs|errors|groups|schedules)/[^/]+"
+    r"/(?:jobs|errors|groups|labels|alerts|changes|compare|hosts|system|schedules)?"
+    r"|/(?:jobs|errors|groups|schedules)/[^/]+|/jobs/[^/]+/graph"
 )
 _SPAN: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?Z", re.ASCII)
@@ -78,6 +79,7 @@ MEANS: Final[Mapping[str, Callable[[Config, str], bool]]] = {
     "class": lambda config, text: text in config.approved,
     "queue": lambda config, text: text in config.queues,
     "error": _is_number,
+    "bulk": _is_number,
     "schedule": _is_schedule,
     "group": _is_number,
     "key": _is_text,
@@ -95,7 +97,7 @@ MEANS: Final[Mapping[str, Callable[[Config, str], bool]]] = {
 _TIME: Final = "a time ago is wanted, such as 24h or 7d, or a moment such as 2026-11-27T14:02Z"
 _WANTED: Final = {
     **dict.fromkeys(("q", "key", "host"), "a text is wanted"),
-    **dict.fromkeys(("error", "group"), "a number is wanted"),
+    **dict.fromkeys(("error", "bulk", "group"), "a number is wanted"),
     **dict.fromkeys(("since", "until"), _TIME),
     "status": f"one is wanted of {', '.join(sorted(STATUS_WORDS))}",
     "class": "no such class is approved",

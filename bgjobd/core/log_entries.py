@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from bgjob.log_words import AT_PROGRESS, DISPATCHED, INITIATED, STARTED
 from bgjob.words import EntryType, Outcome, Throttle
 from bgjobd.core.edges import Fate, Group
 from bgjobd.core.facts import (
@@ -60,29 +61,9 @@ def pause_ended(queue: str) -> str:
     return f"queue {queue} is resumed: its pause is over"
 
 
-INITIATED: Final = "Background job initiated"
-DISPATCHED: Final = "Background job dispatched on Linux platform"
-STARTED: Final = "Background job started"
-AT_PROGRESS: Final = "Background job is at "
-
-
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
     return f"{AT_PROGRESS}{fraction:.0%}" + (f": {message}" if message else "")
-
-
-def is_said(type: EntryType, message: str) -> bool:
-    """Whether an entry tells more than that a job was submitted, has begun, or how far it is.
-
-    >>> is_said(EntryType.INFO, "no paper"), is_said(EntryType.INFO, "Background job is at 12%")
-    (True, False)
-    """
-    match type:
-        case EntryType.SUCCESS:
-            return message not in (DISPATCHED, STARTED) and not message.startswith(INITIATED)
-        case EntryType.INFO if message.startswith(AT_PROGRESS):
-            return message[len(AT_PROGRESS) :][:1] not in "0123456789"
-    return True
 
 
 def signal_message(name: str, uid: int | None) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
-from bgjob.words import BEHIND, BLOCKED, RETRYING, SCHEDULED, SNOOZED, WAITING, Status
+from bgjob.filters import CANCELLED, RETRIED, WAITS
+from bgjob.words import Status
 from bgjobd.core.job import Job
 
 
@@ -23,10 +24,9 @@ USUAL: Final[Mapping[Wish, tuple[str, ...]]] = {
 }
 """Of jobs of which statuses it is asked where nobody says that."""
 
-_PENDING: Final = frozenset({SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING})
 WORDS: Final[Mapping[Wish, frozenset[str]]] = {
-    Wish.RETRY: frozenset({Status.FAILED.value, Status.CANCELLED.value}),
-    Wish.CANCEL: _PENDING | {Status.PENDING.value, Status.RUNNING.value},
+    Wish.RETRY: frozenset(RETRIED),
+    Wish.CANCEL: frozenset(CANCELLED),
 }
 """Of jobs of which statuses it can be asked."""
 
@@ -36,7 +36,7 @@ _MARGIN: Final = 10
 
 def statuses_of(words: Iterable[str]) -> frozenset[Status]:
     """How a job stands of which these are true, whatever it waits for."""
-    return frozenset({Status.PENDING if word in _PENDING else Status(word) for word in words})
+    return frozenset({Status.PENDING if word in WAITS else Status(word) for word in words})
 
 
 def are_others(count: int, expected: int) -> bool:

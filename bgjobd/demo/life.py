@@ -55,7 +55,7 @@ async def live(address: Path, directory: Path, on_made: Callable[[], None]) -> N
     async with AsyncClient(str(address), timeout=30.0) as client:
         await client.run_background_job("shop.Report", "build", {"year": 2026})
         await client.pause("nightly")
-        nights = [_job("Report", "nightly", queue="nightly", shop=f"shop {number}") for number in range(7)]
+        nights = [_nightly(number) for number in range(7)]
         await client.submit_many(nights)
         await _done(client, _morning())
         await _flow(client)
@@ -75,6 +75,13 @@ def _job(name: str, method: str, queue: str = "default", **parameters: Any) -> d
         "parameters": parameters,
         "options": {"queue": queue},
     }
+
+
+def _nightly(number: int) -> dict[str, Any]:
+    """The report of one of the shops, which has its label."""
+    report = _job("Report", "nightly", queue="nightly", shop=f"shop {number}")
+    report["options"]["labels"] = [f"shop:{number}"]
+    return report
 
 
 def _customer(number: int) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from bgjob.log_words import is_said
 from bgjob.words import FINAL
 from bgjobd.core.case_folding import fold, needle
-from bgjobd.core.log_entries import is_said
 from bgjobd.store.committed import LogLine
 
 ID: Final = "id"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgjobd.core.log_entries import AT_PROGRESS, DISPATCHED, INITIATED, STARTED
+from bgjob.log_words import AT_PROGRESS, DISPATCHED, INITIATED, STARTED
 from bgjobd.store.engines import Connection
 
 IS_SAID: Final = f"""
@@ -13,7 +13,7 @@ IS_SAID: Final = f"""
     AND NOT (l.type = 'info' AND substr(l.message, 1, {len(AT_PROGRESS)}) = '{AT_PROGRESS}'
         AND instr('0123456789', substr(l.message, {len(AT_PROGRESS) + 1}, 1)) > 0)
 """
-"""As log_entries.is_said()."""
+"""As log_words.is_said()."""
 
 _FIRST: Final = "SELECT id FROM job_logs ORDER BY id LIMIT 1"
 _LAST: Final = "SELECT id FROM job_logs ORDER BY id DESC LIMIT 1"

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
+from bgjob.filters import BY_INDEX
 from bgjob.words import Status
 from bgjobd.core.many import USUAL, WORDS, Wish
 from bgjobd.store import pages
@@ -20,9 +21,6 @@ from bgjobd.store.filters import JobFilter
 
 AT_ONCE: Final = 5000
 """Rows that one look counts."""
-
-BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "label", "again_of")
-"""What a filter needs one of, or it would be about all jobs that there are."""
 
 
 def about(wanted: JobFilter, wish: Wish) -> JobFilter:

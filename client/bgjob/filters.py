@@ -1,21 +1,28 @@
-"""Which jobs a wish about many of them is about: a value, and what it is on the socket."""
+"""Which jobs a wish about many of them is about: a value, and what it is on the socket; what it can be about at all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjob.words import BEHIND, BLOCKED, RETRYING, SCHEDULED, SNOOZED, WAITING, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "label", "again_of")
+"""What a filter needs one of, or it would be about all jobs that there are."""
+
+RETRIED: Final = (Status.FAILED, Status.CANCELLED)
+WAITS: Final = (SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING)
+CANCELLED: Final = (Status.PENDING, Status.RUNNING, *WAITS)
+"""Of jobs of which statuses each can be asked; those that wait are pending, whatever for."""
+
 
 class Filter(NamedTuple):
-    """Jobs, by names that `list` has; None stands for any. It has to name a status, class, error, bulk, schedule,
-    group, key, label or `again_of`: what an index knows.
-    """
+    """Jobs, by names that `list` has; None stands for any. One of BY_INDEX has to be named."""
 
     status: str | Sequence[str] | None = None
     queue: str | None = None

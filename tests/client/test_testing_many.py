@@ -9,6 +9,7 @@ import pytest
 
 import bgjob.testing
 from bgjob import Client, Filter
+from bgjob.commands import arguments
 from bgjob.errors import ChangedError, InvalidParameterError
 
 
@@ -36,7 +37,7 @@ def send(client: Client, most: int = 1) -> int:
 
 
 def test_what_failed_is_counted_and_run_again_but_what_may_be_tried_once(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [send(client), send(client), send(client, most=0)]
     matched = client.matching(FAILED, "retry")
@@ -46,6 +47,9 @@ def test_what_failed_is_counted_and_run_again_but_what_may_be_tried_once(
     assert (done.done, done.left_out) == (2, 1)
     assert [job["id"] for job in client.list(bulk=done.change)] == jobs[1::-1]
     assert client.get(jobs[0]).snapshot["status"] == "completed"
+    shown = arguments.parse(["show", str(jobs[0])])
+    assert shown.run(client, shown) == 0
+    assert f"change {done.change}, with others" in capsys.readouterr().out
     (change,) = client.changes().items
     assert (change["id"], change["kind"], change["what"]["done"]) == (done.change, "retried_many", 2)
 
@@ -67,9 +71,23 @@ def test_those_that_wait_are_cancelled() -> None:
         assert {client.get(id).snapshot["status"] for id in jobs} == {"cancelled"}
 
 
+def test_a_filter_knows_labels_and_times_as_lists_do(client: Client) -> None:
+    name = f"{Mail.__module__}.{Mail.__qualname__}"
+    client.run_background_job(name, "send", max_retries=1, retry_count=1, labels=["tenant:7"])
+    send(client)
+    ended = client.list(label="tenant:7").items[0]["finished_at"]
+    assert client.matching(Filter(label="tenant:7"), "retry").jobs == 1
+    assert client.matching(Filter(label="tenant:7", until=ended), "retry").jobs == 0
+    assert client.matching(Filter(label="tenant:7", outcome="failed", since=ended), "retry").jobs == 1
+
+
 @pytest.mark.parametrize(
     ("wanted", "to"),
-    [(Filter(), "retry"), (Filter(status="failed"), "cancel"), (Filter(status="x"), "retry")],
+    [
+        *((Filter(), "retry"), (Filter(status="failed"), "cancel"), (Filter(status="x"), "retry")),
+        *((Filter(error=1, until="noon"), "retry"), (Filter(error=1, outcome="well"), "retry")),
+        (Filter(queue="mail", outcome="failed"), "retry"),
+    ],
 )
 def test_what_a_daemon_would_refuse_is_refused(client: Client, wanted: Any, to: str) -> None:
     with pytest.raises(InvalidParameterError):

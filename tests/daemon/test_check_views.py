@@ -32,6 +32,10 @@ def test_views_that_lead_somewhere_are_told_together(tmp_path: Path) -> None:
         "/",
         "/schedules/nightly",
         "/labels?q=tenant",
+        "/jobs?bulk=14",
+        "/changes",
+        "/compare?a=5121.2&b=5121.3",
+        "/jobs/5121/graph",
     )
     (told,) = found(tmp_path, *good)
     assert told == f"ok           views: {', '.join(f'View {n}' for n in range(len(good)))}"

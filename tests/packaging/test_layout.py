@@ -66,7 +66,7 @@ THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 # The words that both sides share. The rest of the client talks to sockets.
 WORDS = [
     *("bgjob.words", "bgjob.errors", "bgjob.amounts", "bgjob.results", "bgjob.fingerprints"),
-    "bgjob.errors_told",
+    *("bgjob.errors_told", "bgjob.filters", "bgjob.log_words"),
 ]
 OF_DJANGO = [
     "bgjob.django",

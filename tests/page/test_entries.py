@@ -16,19 +16,19 @@ from bgjobd.web.printed import Seen, shown_of
 from tests.client.test_timelines import BEGIN, at
 
 
-def entry(number: int, message: str, attempt: int | None = 1) -> dict[str, Any]:
+def entry(number: int, message: str, attempt: int | None = 1, type: str = "success") -> dict[str, Any]:
     created_at = datetime.fromtimestamp(BEGIN + number, UTC).isoformat()
-    return {"id": number, "message": message, "attempt": attempt, "created_at": created_at}
+    return {"id": number, "type": type, "message": message, "attempt": attempt, "created_at": created_at}
 
 
 LOG = [
     entry(1, "Background job initiated", None),
     entry(2, "Background job started"),
-    entry(3, "Background job is at 10%"),
-    entry(4, "connecting"),
-    entry(5, "Background job is at 20%: half"),
+    entry(3, "Background job is at 10%", type="info"),
+    entry(4, "Background job started to connect", type="info"),
+    entry(5, "Background job is at 20%: half", type="info"),
     entry(6, "Background job started", 2),
-    entry(7, "Background job is at 5%", 2),
+    entry(7, "Background job is at 5%", 2, "info"),
     entry(8, "Background job completed processing", 2),
 ]
 

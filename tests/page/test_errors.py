@@ -107,7 +107,12 @@ def test_an_error_tells_all_of_it_and_leads_to_its_jobs(failing: Failing) -> Non
     assert "58 attempts ended by it, and 17 jobs failed for good" in told
     assert "shop.jobs.Email 7" in told
     assert failing.parameters("List") == {"error": 1, "limit": 25}
-    for link in ("/jobs?error=1", "/jobs?status=failed&amp;error=1", "/jobs/1#attempt-1"):
+    for link in (
+        "/jobs?error=1",
+        "/jobs?status=failed&amp;error=1",
+        "/jobs?class=shop.jobs.Email&amp;error=1",
+        "/jobs/1?attempt=1#attempt",
+    ):
         assert f'href="{link}"' in text
     assert json.loads(failing.ask("/errors/1", "application/json").body)["error"]["fingerprint"]
 

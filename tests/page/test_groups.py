@@ -264,7 +264,7 @@ def test_a_group_that_is_not_there_is_told_so(grouping: Grouping) -> None:
 def test_jobs_are_listed_by_their_group_and_as_blocked_and_name_it(grouping: Grouping) -> None:
     text = grouping.read("/jobs", group="5", status="blocked")
     assert {"group": 5, "status": ["blocked"]}.items() <= grouping.parameters("List")[0].items()
-    assert 'href="/jobs?status=blocked" title="Show those of others, too">Group 5 ×' in text
+    assert 'href="/jobs?status=blocked" title="Without this">Group <bdi>5</bdi> ×' in text
     assert '<input type="hidden" name="group" value="5">' in text
     assert '<a href="/groups/5">group 5</a>' in grouping.read("/jobs")
     assert grouping.parameters("List")[-1].get("group") is None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -21,6 +21,7 @@ from bgjobd.web.views import Page
 from bgjobd.web.views.many import wishes_for
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import SAMPLES, tell_samples
+from tests.page.test_addresses import ALL_OF_A_LIST
 from tests.page.test_groups import words
 
 AS_OF = "2024-12-04T14:31:53.000000Z"
@@ -93,7 +94,7 @@ def test_a_retry_says_how_many_which_and_what_happens_before_anything_is_done(ma
     assert "Retry 17 jobs All that match failed, error 14 , ended from" in told
     assert "shop.jobs.Email 14 jobs – shop.jobs.Charge 3 jobs tried but once 3" in told
     assert "Also the 3 jobs that may be tried but once" in told
-    assert "Retry 14 jobs No, go back" in told
+    assert "Retry all 17 jobs Retry 14 jobs No, go back" in told  # one of which a style hides, by the box
     assert many.parameters("Matching") == {"to": "retry", "filter": {"status": ["failed"], "error": 14}}
     assert not many.was_asked("RetryMatching")
 
@@ -110,6 +111,19 @@ def test_the_form_asks_it_of_what_was_counted_and_leads_to_their_list(many: Many
         "spread": 600,
         "at_most_once": True,
     }
+
+
+def test_a_list_that_is_narrowed_further_keeps_what_its_form_has_no_field_for(many: Many) -> None:
+    query = dict(parse_qsl(urlsplit(ALL_OF_A_LIST).query))
+    form = re.search(r'<details class="narrowing">.*?</details>', many.read("/jobs", **query), re.DOTALL)
+    assert form is not None
+    assert set(re.findall(r'name="(\w+)"', form[0])) == set(query) - {"page", "upto"}
+
+
+def test_a_job_leads_to_the_others_that_it_was_retried_with(many: Many) -> None:
+    assert "bulk=" not in many.read("/jobs/1")
+    many.samples["job"] |= {"bulk": 7}
+    assert '<a href="/jobs?bulk=7">change 7</a>' in many.read("/jobs/1")
 
 
 def test_what_was_not_ticked_is_left_out_and_starts_at_once(many: Many) -> None:

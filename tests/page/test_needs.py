@@ -16,12 +16,14 @@ NEED = {
     "hint": "look at `bgjob list`",
 }
 
+NEW = NEED | {"kind": "new_error", "subject": "14", "sentence": "E at <mail> is new"}
+
 
 def needing(line: Line, asked: Asked) -> bool:
     """What a daemon says that needs somebody."""
     if not asked.method.endswith(".Needs"):
         return False
-    line.reply(needs=[NEED], more=1200)
+    line.reply(needs=[NEED, NEW], more=1200)
     return True
 
 
@@ -29,6 +31,7 @@ def test_system_shows_each_need_with_what_to_do_and_nothing_of_it_is_markup(tmp_
     with page(tmp_path, tells=needing) as served:
         shown = served.ask("GET /system").body.decode()
     assert "<b>Oldest pending</b> <bdi>a job of &lt;mail&gt; waits</bdi>" in shown
+    assert '<b>New error</b> <a href="/errors/14"><bdi>E at &lt;mail&gt; is new</bdi></a>' in shown
     assert "look at `bgjob list`" in shown
     assert "And 1,200 more." in shown
 

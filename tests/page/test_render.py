@@ -503,6 +503,12 @@ def test_a_label_leads_to_its_jobs_from_wherever_it_is_shown(shown: OnePage) -> 
         assert "/jobs?label=tenant%3A7" in links
 
 
+def test_queues_and_classes_lead_to_their_jobs_from_the_system(shown: OnePage) -> None:
+    links = {one.get("href") for tag, one in shown.read("/system").elements if tag == "a"}
+    assert {f"/jobs?queue={queue['name']}" for queue in shown.samples["stats"]["queues"]} <= links
+    assert f"/jobs?class={shown.samples['class']['name']}" in links
+
+
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
     shown.output = HOSTILE.encode() + bytes(range(256))
     read = shown.read("/jobs/1")
@@ -826,9 +832,21 @@ def test_a_line_that_is_written_over_later_is_told_to_begin_on_one_that_was_show
 
 def test_a_log_has_what_the_job_said_first_and_an_attempts_progress_as_one_row(shown: OnePage) -> None:
     entry = shown.samples["entry"]
-    said = ["initiated", "dispatched on a", "started", "is at 10%", "is at 20%: half", "snoozed until noon"]
+    said = [
+        "initiated",
+        "dispatched on Linux platform",
+        "started",
+        "is at 10%",
+        "is at 20%: half",
+        "snoozed until noon",
+    ]
     shown.samples["entries"] = [
-        entry | {"id": 40 - place, "message": f"Background job {words}"}
+        entry
+        | {
+            "id": 40 - place,
+            "type": "info" if " at " in words else "success",
+            "message": f"Background job {words}",
+        }
         for place, words in enumerate(reversed(said))
     ]
     told = shown.read("/jobs/1").text

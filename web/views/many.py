@@ -11,12 +11,13 @@ from bgjob import Client, Filter
 from bgjob.answers import Matched
 from bgjob.changes_told import sentence
 from bgjob.errors import InvalidParameterError
-from bgjob.words import STATUS_WORDS, ChangeKind
+from bgjob.filters import BY_INDEX, CANCELLED, RETRIED
+from bgjob.words import ChangeKind
 
 from ..addresses import STATUSES, View, moment_of
 from ..exchange import Request, Response, redirect
 from ..lists import id_in
-from ..narrowing import asked, fixed
+from ..narrowing import asked, asked_as, fixed
 from .means import Means, Values
 
 RETRY: Final = "retry"
@@ -24,20 +25,16 @@ CANCEL: Final = "cancel"
 SPREADS: Final = (0, 60, 600)
 """Seconds over which the starts of what is retried may be spread."""
 
-_RETRIED: Final = ("failed", "cancelled")
-_ENDED: Final = ("completed", *_RETRIED, "review")
-_CANCELLED: Final = tuple(word for word in STATUS_WORDS if word not in _ENDED)
-_BY_INDEX: Final = frozenset({"class", "error", "bulk", "schedule", "group", "key", "label"})
-
 
 def wishes_for(view: View) -> tuple[str, ...]:
     """What can be asked of all jobs of such a list: nothing where a search, which may be cut short, picks them."""
     if view.q:
         return ()
     if view.status:
-        of_status = {RETRY: view.status in _RETRIED, CANCEL: view.status in _CANCELLED}
+        of_status = {RETRY: view.status in RETRIED, CANCEL: view.status in CANCELLED}
         return tuple(wish for wish, can in of_status.items() if can)
-    return () if _BY_INDEX.isdisjoint(view.narrowed_by) else (RETRY, CANCEL)
+    has_index = any(asked_as(name) in BY_INDEX for name in view.narrowed_by)
+    return (RETRY, CANCEL) if has_index else ()
 
 
 def fields_of(view: View) -> dict[str, str]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..addresses import place_of
 from ..exchange import Request, Response
 from ..keys import busiest
+from ..lists import id_in
 from .means import Means
-
-_DIGITS: Final = 19
-"""Ids have fewer."""
 
 
 class SystemViews:
@@ -36,11 +32,9 @@ class SystemViews:
 
     def alerts(self, request: Request) -> Response:
         """What was raised of what needs somebody, newest first, and told."""
-        before = request.query.get("before", "")
-        is_id = before.isascii() and before.isdecimal() and len(before) < _DIGITS
-        older = (int(before) or None) if is_id else None
-        page = self._means.client.alerts(before=older, limit=self._means.settings.per_page)
-        values = {"alerts": page.items, "older": page.next, "is_first": older is None}
+        before = id_in(request.query.get("before", "")) or None
+        page = self._means.client.alerts(before=before, limit=self._means.settings.per_page)
+        values = {"alerts": page.items, "older": page.next, "is_first": before is None}
         return self._means.shown(request, "alerts.html", values)
 
     def hosts(self, request: Request) -> Response:

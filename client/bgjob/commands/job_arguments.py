@@ -15,13 +15,13 @@ from bgjob.commands import (
     follow,
     look,
     manage,
-    many,
     pages,
     stack,
     submit,
     values,
 )
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
+from bgjob.filters import CANCELLED, RETRIED
 from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, Outcome, UniqueWhile
 
 
@@ -462,7 +462,7 @@ def _add_cancel(commands: Commands) -> None:
         hint="only jobs that have not ended can be cancelled",
     )
     add_ids(command, "open_jobs", nargs="*")
-    _add_matching(command, many.CANCELLED, "pending and running")
+    _add_matching(command, CANCELLED, "pending and running")
 
 
 def _add_retry(commands: Commands) -> None:
@@ -476,7 +476,7 @@ def _add_retry(commands: Commands) -> None:
         hint="only failed and cancelled jobs can run again",
     )
     add_ids(command, "ended_jobs", nargs="*")
-    of_many = _add_matching(command, many.RETRIED, "failed")
+    of_many = _add_matching(command, RETRIED, "failed")
     of_many.add_argument(
         "--spread", type=values.seconds, metavar="TIME", help="their starts over this time: 90, 1m, 2h"
     )

@@ -228,6 +228,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}{_turn(job)}"
     yield "key", text.one_line(job.get("key") or "")
     yield "labels", text.one_line(", ".join(job.get("labels") or ()))
+    yield "bulk", "" if job.get("bulk") is None else f"change {job['bulk']}, with others"
     yield "host", "" if job.get("host_wanted") is None else f"{text.one_line(job['host_wanted'])} alone"
     yield "retries", _retries(job)
     yield "unique", text.one_line(job.get("unique_key") or "")

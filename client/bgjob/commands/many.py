@@ -13,20 +13,12 @@ from bgjob.answers import DoneToMany, Matched
 from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.problems import FAILED, OK
-from bgjob.filters import Filter
-from bgjob.words import BEHIND, BLOCKED, RETRYING, SCHEDULED, SNOOZED, WAITING, Status
-
-RETRIED: Final = (Status.FAILED, Status.CANCELLED)
-CANCELLED: Final = (Status.PENDING, Status.RUNNING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING)
-"""Of jobs of which statuses it can be asked."""
+from bgjob.filters import BY_INDEX, Filter
 
 _MOST_CLASSES: Final = 5
-_BY_INDEX: Final = ("status", "target", "error", "bulk", "schedule", "group", "key", "label", "again_of")
-_FILTERS: Final = (
-    *("status", "queue", "since", "schedule", "group", "key", "again_of", "bulk", "host", "error"),
-    *("label", "until", "longer_than", "outcome"),
-    "target",
-)
+_OF_TARGET: Final = ("class_name", "method_name")
+_BY_INDEX: Final = tuple(["target" if name == "class_name" else name for name in BY_INDEX])
+_FILTERS: Final = (*(name for name in Filter._fields if name not in _OF_TARGET), "target")
 _ONLY_MATCHING: Final = ("yes", "dry_run", "spread", "at_most_once")
 _ONLY_IDS: Final = ("anyway", "from_start")
 

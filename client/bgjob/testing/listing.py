@@ -90,12 +90,22 @@ def check_list(given: JsonObject) -> JsonObject:
     check_page(given)
     if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
         raise InvalidParameterError(parameter="count")
-    if given.get("outcome") not in (None, *Outcome):
-        raise InvalidParameterError(parameter="outcome")
+    check_outcome(given)
     is_odd = given.get("sort") == "ended" and not FINAL.issuperset(given.get("status") or ())
     if is_odd or given.get("sort") not in (None, "id", "ended"):
         raise InvalidParameterError(parameter="sort")
-    return {name: _stored(given.get(name), name) for name in ("since", "until")}
+    return times_of(given)
+
+
+def check_outcome(given: JsonObject, within: str = "") -> None:
+    """Raises InvalidParameterError, with its name behind `within`."""
+    if given.get("outcome") not in (None, *Outcome):
+        raise InvalidParameterError(parameter=f"{within}outcome")
+
+
+def times_of(given: JsonObject, within: str = "") -> JsonObject:
+    """The same of `since` and `until`, as times are stored."""
+    return {name: _stored(given.get(name), f"{within}{name}") for name in ("since", "until")}
 
 
 def _stored(text: str | None, name: str) -> str | None:

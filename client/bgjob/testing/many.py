@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final
 
 from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError, ChangedError, InvalidParameterError
-from bgjob.testing.listing import LARGEST_PAGE, PAGE, is_listed
+from bgjob.filters import BY_INDEX, CANCELLED, RETRIED
+from bgjob.testing.listing import LARGEST_PAGE, PAGE, check_outcome, is_listed, times_of
 from bgjob.testing.submissions import instant, try_seconds
-from bgjob.words import BEHIND, BLOCKED, INTERFACE, RETRYING, SCHEDULED, SNOOZED, WAITING, ChangeKind, Status
-
-_BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "again_of")
-_ENDED: Final = ("failed", "cancelled")
-_OPEN: Final = ("pending", "running", SCHEDULED, RETRYING, SNOOZED, BLOCKED, BEHIND, WAITING)
+from bgjob.words import INTERFACE, ChangeKind, Status
 
 Ask = Callable[[list[int]], object]
 
@@ -96,14 +92,15 @@ class ManyAnswers:
         return done, change
 
     def _found(self, wanted: JsonObject, is_retry: bool, as_of: str) -> list[JsonObject]:
-        if all(wanted.get(name) is None for name in _BY_INDEX):
+        if all(wanted.get(name) is None for name in BY_INDEX):
             raise InvalidParameterError(parameter="filter")
-        known = _ENDED if is_retry else _OPEN
+        known = RETRIED if is_retry else CANCELLED
         status = wanted.get("status") or (["failed"] if is_retry else ["pending", "running"])
         for place, word in enumerate(status):
             if word not in known:
                 raise InvalidParameterError(parameter=f"filter.status.{place}")
-        given: dict[str, Any] = {**wanted, "status": status, "since": _since(wanted)}
+        given = {**wanted, "status": status, **times_of(wanted, "filter.")}
+        check_outcome(wanted, "filter.")
         at = "finished_at" if is_retry else "created_at"
         rows = [row for row in self._rows.values() if is_listed(row, given, instant())]
         return [row for row in rows if (row[at] or "") <= as_of]
@@ -124,13 +121,4 @@ def _moment(text: str | None) -> str:
     at = try_seconds(text)
     if at is None:
         raise InvalidParameterError(parameter="as_of")
-    return instant(at)
-
-
-def _since(wanted: JsonObject) -> str | None:
-    if wanted.get("since") is None:
-        return None
-    at = try_seconds(wanted["since"])
-    if at is None:
-        raise InvalidParameterError(parameter="filter.since")
     return instant(at)
