@@ -67,7 +67,7 @@ class Spans:
         waits: dict[AttemptKey, float] = {}
         for found in span_books.since(execute, until, host):
             if found.end is None:
-                waits[found.key] = found.waited or 0.0
+                waits |= {} if found.waited is None else {found.key: found.waited}
                 continue
             counted.note(found.end, found.waited)
             if found.error_group is not None:
