@@ -59,9 +59,13 @@ class Cursor:
         return int(text)
 
     def write(self, entry: int) -> None:
-        """Whole, or not at all. Raises OSError."""
+        """Whole, or not at all, and of no loss of power an empty one. Raises OSError."""
         unfinished = self._path.with_name(f"{self._path.name}.new")
-        unfinished.write_text(f"{entry}\n", "ascii")
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("x", encoding="ascii") as file:
+            file.write(f"{entry}\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, self._path)
 
 
@@ -133,12 +137,18 @@ class Exporter:
         return try_span(job, attempts[0]) if attempts else None
 
     def _send(self, spans: Sequence[AttemptSpan]) -> None:
-        """However long it takes; what the collector refuses for good is left out, and said."""
+        """However long it takes, and in parts where they are too large; what the collector refuses for good is left
+        out, and said.
+        """
         pause, is_in_trouble = _FIRST_PAUSE, False
         while spans:
             try:
                 self._sender.send(spans)
             except NotTakenError as error:
+                if error.is_too_large and len(spans) > 1:
+                    self._send(spans[: len(spans) // 2])
+                    self._send(spans[len(spans) // 2 :])
+                    return
                 if error.is_final:
                     self._say(f"the collector refuses {len(spans)} spans, which are left out: {error}")
                     return

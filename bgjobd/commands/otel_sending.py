@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 EXTRA: Final = "`bgjobd otel` takes OpenTelemetry's SDK: pip install 'bgjobd[otel]'"
 
-_OF_THESE_SPANS: Final = frozenset({400, 413, 422})
+_TOO_LARGE: Final = 413
+_OF_THESE_SPANS: Final = frozenset({400, _TOO_LARGE, 422})
 """The answers of a collector that are about what it was sent; others, as 401, may be mended elsewhere."""
 
 _SERVICE: Final = "bgjobd"
@@ -22,11 +23,12 @@ _LOGGER: Final = "opentelemetry"
 
 
 class NotTakenError(Exception):
-    """The collector has not taken spans; `is_final`: nor will it take these."""
+    """The collector has not taken spans; `is_final`: nor will it take these; `is_too_large`: not so many at once."""
 
-    def __init__(self, reason: str, is_final: bool) -> None:
+    def __init__(self, reason: str, is_final: bool, is_too_large: bool = False) -> None:
         super().__init__(reason)
         self.is_final = is_final
+        self.is_too_large = is_too_large
 
 
 class _LastWords(logging.Handler):
@@ -70,7 +72,7 @@ class Collector:
         self._status = None
         if self._exporter.export([self._span(span) for span in spans]) is SpanExportResult.SUCCESS:
             return
-        raise NotTakenError(self._last_words.text, self._is_refused())
+        raise NotTakenError(self._last_words.text, self._is_refused(), self._status == _TOO_LARGE)
 
     def _is_refused(self) -> bool:
         """Whether the collector was reached, and said that it will not take them."""

@@ -63,11 +63,11 @@ class Spans:
         stored = execute(SELECT_PROPERTY, {"name": name}).fetchone()
         text = None if stored is None else stored[0]
         counted = Counted(name, text)
-        until = _until_at_first(execute, now) if text is None else from_text(text)
+        until = _until_at_first(execute, host, now) if text is None else from_text(text)
         waits: dict[AttemptKey, float] = {}
         for found in span_books.since(execute, until, host):
             if found.end is None:
-                waits[found.key] = found.waited or 0.0
+                waits |= {} if found.waited is None else {found.key: found.waited}
                 continue
             counted.note(found.end, found.waited)
             if found.error_group is not None:
@@ -166,8 +166,12 @@ def _queues_of(batch: Batch) -> set[str]:
 _OPEN: Final = (Status.PENDING, Status.RUNNING)
 
 
-def _until_at_first(execute: Execute, now: float) -> float:
-    """From when on is counted what this host has not: behind what is in rows, that may have come from elsewhere."""
+def _until_at_first(execute: Execute, host: int | None, now: float) -> float:
+    """From when on is counted what this host has not. Where the rows came from a database that one daemon had alone, or
+    from one that several had, that is behind them; what others have counted says nothing of this host's own.
+    """
+    first = float(begin(now - _COUNTED_AT_FIRST, FIVE_MINUTES))
+    if host is not None and execute(SELECT_PROPERTY, {"name": PROPERTY}).fetchone() is None:
+        return first
     (newest,) = execute(NEWEST, {"span": FIVE_MINUTES}).fetchone()
-    first = begin(now - _COUNTED_AT_FIRST, FIVE_MINUTES)
-    return float(first) if newest is None else max(first, from_text(newest) + FIVE_MINUTES)
+    return first if newest is None else max(first, from_text(newest) + FIVE_MINUTES)

@@ -23,6 +23,8 @@ _LONGEST: Final = 200
 _NOTHING: Final = "–"
 
 Told = Mapping[str, Any]
+Path = tuple[str | int, ...]
+"""The names and places that lead to a value in parameters."""
 
 
 class Place(NamedTuple):
@@ -104,7 +106,8 @@ class Comparison:
 def compared(a: Side, b: Side) -> Comparison:
     """What differs between the two."""
     rows = [Row(*row) for row in zip(_FACTS, _facts(a), _facts(b), strict=True) if row[1] or row[2]]
-    found = list(_differences("", a.job["parameters"], b.job["parameters"], _DEEPEST))
+    differences = _differences((), a.job["parameters"], b.job["parameters"], _DEEPEST)
+    found = list(islice(differences, _MOST_DIFFERENCES + 1))
     return Comparison(
         a,
         b,
@@ -181,30 +184,36 @@ def _known(told: str) -> str:
     return "" if told == _NOTHING else told
 
 
-def _differences(path: str, a: Any, b: Any, deep: int) -> Iterator[Difference]:
+def _differences(path: Path, a: Any, b: Any, deep: int) -> Iterator[Difference]:
     """Each place at which the two differ, the outermost where they are of different kinds."""
     match a, b:
         case {}, {} if deep:
             for name in [*a, *(name for name in b if name not in a)]:
-                yield from _member(f"{path}/{_escaped(name)}", a, b, name, deep)
+                yield from _member((*path, name), a, b, deep)
         case [*_], [*_] if deep:
+            ours, theirs = dict(enumerate(a)), dict(enumerate(b))
             for place in range(max(len(a), len(b))):
-                yield from _member(f"{path}/{place}", dict(enumerate(a)), dict(enumerate(b)), place, deep)
+                yield from _member((*path, place), ours, theirs, deep)
         case _ if type(a) is not type(b) or a != b:
-            yield Difference(path, _json(a), _json(b))
+            yield Difference(_told(path), _json(a), _json(b))
 
 
-def _member(
-    path: str, a: Mapping[Any, Any], b: Mapping[Any, Any], name: Any, deep: int
-) -> Iterator[Difference]:
-    if name not in a or name not in b:
-        yield Difference(path, _json(a[name]) if name in a else None, _json(b[name]) if name in b else None)
-    else:
+def _member(path: Path, a: Mapping[Any, Any], b: Mapping[Any, Any], deep: int) -> Iterator[Difference]:
+    """What differs in the member that is last in the path."""
+    name = path[-1]
+    if name in a and name in b:
         yield from _differences(path, a[name], b[name], deep - 1)
+    else:
+        ours, theirs = (_json(one[name]) if name in one else None for one in (a, b))
+        yield Difference(_told(path), ours, theirs)
+
+
+def _told(path: Path) -> str:
+    """As RFC 6901 has it; of a long one the end."""
+    return text.capped("".join(f"/{_escaped(str(name))}" for name in path), _LONGEST, keeps_end=True)
 
 
 def _escaped(name: str) -> str:
-    """As RFC 6901 has it."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

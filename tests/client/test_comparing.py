@@ -66,6 +66,19 @@ def test_parameters_are_told_by_the_places_that_differ() -> None:
     ]
 
 
+def test_long_lists_are_compared_in_a_moment() -> None:
+    many = [0] * 30_000
+    began = time.monotonic()
+    assert differing({"x": many}, {"x": [*many, 1]}) == [("/x/30000", None, "1")]
+    assert time.monotonic() - began < 5
+
+
+def test_a_long_path_is_told_by_its_end() -> None:
+    ((path, *_),) = differing({"x" * 5000: {"last": 1}}, {"x" * 5000: {"last": 2}})
+    assert len(path) == 200
+    assert path.endswith("x/last")
+
+
 @pytest.mark.parametrize(("a", "b"), [(1, True), (1, 1.0), ([], {}), ("1", 1), (None, 0), ({}, None)])
 def test_a_value_of_another_type_differs(a: Any, b: Any) -> None:
     assert len(differing({"x": a}, {"x": b})) == 1

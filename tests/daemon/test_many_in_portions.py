@@ -84,7 +84,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(many, "_REST", 0)
     monkeypatch.setattr(many, "_USUAL", 1000.0)
     store = Store(tmp_path)
-    store.make_hasty()
     site = Site(store)
     yield site
     site.reader.close()

@@ -209,6 +209,25 @@ def test_what_the_collector_refuses_for_good_is_left_out_and_said(tmp_path: Path
     assert said == ["the collector refuses 2 spans, which are left out: 400"]
 
 
+def test_what_is_too_large_for_the_collector_is_sent_in_parts(tmp_path: Path) -> None:
+    said: list[str] = []
+    too_large = NotTakenError("413", is_final=True, is_too_large=True)
+    sender = Sender(too_large, None, too_large)  # all four; the first two; the other two, which go one by one
+    exporter(Log(4), Cursor(tmp_path / "cursor"), sender, said).run(0)
+    assert (sender.taken, said) == ([1, 2, 3, 4], [])
+    alone = Sender(too_large)
+    exporter(Log(1), Cursor(tmp_path / "cursor"), alone, said).run(0)
+    assert (alone.taken, len(said)) == ([], 1)
+
+
+def test_the_cursor_is_written_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("somebody's")
+    for name in ("cursor", "cursor.new"):
+        (tmp_path / name).symlink_to("other")
+    Cursor(tmp_path / "cursor").write(7)
+    assert (Cursor(tmp_path / "cursor").read(), (tmp_path / "other").read_text()) == (7, "somebody's")
+
+
 def test_a_database_that_has_gone_back_is_gone_on_with_from_its_end(tmp_path: Path) -> None:
     said: list[str] = []
     cursor = Cursor(tmp_path / "cursor")

@@ -40,7 +40,6 @@ FIRST = float(begin(NOW, FIVE_MINUTES))
 
 @pytest.fixture
 def spans(store: Store) -> Spans:
-    store.make_hasty()
     store.now = FIRST
     return counting(store)
 
@@ -133,6 +132,19 @@ def test_after_a_kill_the_open_span_is_counted_again(store: Store, spans: Spans,
     assert told(store, reader, again) == before
     later(store)
     assert counts(store) == (1, 1, 1)
+
+
+def test_an_attempt_of_which_nobody_knows_how_long_it_waited_is_not_counted_as_one_that_did_not(
+    store: Store, spans: Spans
+) -> None:
+    (job_id,) = store.submit(asked(class_name=MAIL))
+    store.claim(LANES)
+    store.database.execute_sql("UPDATE job_attempts SET waited = NULL")  # as one from before an upgrade
+    counting(store)
+    store.commit(ends(job_id, COMPLETED, at=store.now))
+    later(store)
+    (row,) = rows(store)
+    assert (row["completed"], sum(sum_of([row["waited"]]))) == (1, 0)
 
 
 def test_a_stop_writes_the_open_span_and_nothing_of_it_is_counted_twice(store: Store, spans: Spans) -> None:

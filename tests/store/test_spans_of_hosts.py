@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import FIVE_MINUTES
-from bgjobd.store.items import AttemptsLost, HookBegun, Look  # noqa: F401
+from bgjobd.store.audit import Audit
+from bgjobd.store.items import AttemptsLost, Look
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.spans import Spans
 from tests.store.samples import COMPLETED, LOST, NOW, asked, ends
@@ -68,6 +71,23 @@ def test_after_a_kill_a_host_counts_its_own_attempts_again_and_no_others(two: tu
     counting(web2)
     later(web1, web2)
     assert counts(web1) == (2, 0, 0)
+
+
+def test_a_host_that_comes_after_others_have_written_counts_what_it_had_done_before(
+    pair: tuple[Host, Host],  # noqa: F811
+) -> None:
+    web1, web2 = pair
+    web1.now = web2.now = NOW
+    complete(web2)  # as by a daemon that did not count yet
+    counting(web1)
+    complete(web1)
+    later(web1)
+    counting(web2)
+    web2.now = web1.now
+    later(web2)
+    assert counts(web1) == (2, 0, 0)
+    with closing(Audit(web1.state_dir)) as audit:
+        assert audit.odd_spans() == ()
 
 
 def test_an_attempt_that_was_lost_is_counted_once_whoever_settles_it(two: tuple[Host, Host]) -> None:
