@@ -42,7 +42,7 @@ from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
 from .texts import as_it_is, badge, counted, parted, pretty, short, shown, with_code
-from .timeline_drawing import exact_clock, key_of, length, step_bar, ticks
+from .timeline_drawing import clock_time, exact_clock, key_of, length, step_bar, ticks
 from .trends import percent
 
 _HERE: Final = Path(__file__).parent
@@ -105,7 +105,7 @@ def _environment(static: str) -> Environment:
         "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
         "filter_told": filter_told, "many_of": many_of,
         "timeline": timeline, "step_bar": step_bar, "length": length, "ticks": ticks, "key_of": key_of,
-        "exact_clock": exact_clock, "waited": waited_of, "took": took, "cpu_time": cpu_time,
+        "exact_clock": exact_clock, "clock_time": clock_time, "waited": waited_of, "took": took, "cpu_time": cpu_time,
         "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,

@@ -72,6 +72,11 @@ def exact_clock(told: str) -> Markup:
     return clock(datetime.fromisoformat(told).astimezone(UTC), 11, 23)
 
 
+def clock_time(told: str) -> Markup:
+    """The same to the second."""
+    return clock(datetime.fromisoformat(told).astimezone(UTC), 11, 19)
+
+
 _KEYS: Final[Mapping[Kind, str]] = {
     Kind.WAIT: "waited for a slot, or others",
     Kind.DELAY: "delay",

@@ -180,7 +180,8 @@ def _review(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
 
 
 def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
-    for one in seen.errors:
+    """Those first by which most jobs have failed."""
+    for one in sorted(seen.errors, key=lambda one: -one.failed):
         if not rule.is_of(one.class_name):
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"

@@ -322,3 +322,8 @@ def test_a_rule_asks_for_other_numbers_or_for_some_alone(
     kind: Kind, asked: dict[str, str | float], is_found: bool
 ) -> None:
     assert kinds(EACH[kind], replace(USUAL[kind], **asked)) == [kind] * is_found  # type: ignore[arg-type]  # by name
+
+
+def test_of_new_errors_those_come_first_by_which_most_jobs_failed() -> None:
+    errors = tuple(replace(ERROR, id=id, failed=failed) for id, failed in ((1, 0), (2, 17), (3, 2), (4, 17)))
+    assert [one.subject for one in needs(replace(WELL, errors=errors), NOW)] == ["2", "4", "3", "1"]

@@ -288,7 +288,7 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
 
 def _how_far(samples: dict[str, Any]) -> dict[str, Any]:
     """Where a list goes on, and whether its search came to an end; as it does where the samples do not say."""
-    names = ("next", "next_at")
+    names = ("next", "next_at", "total")
     return {name: samples.get(name) for name in names} | {"is_complete": samples.get("is_complete", True)}
 
 

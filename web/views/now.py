@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bgjob.words import Status
+from bgjob.words import RETRYING, Status
 
 from ..exchange import Request, Response
+from ..lists import MOST_COUNTED
 from ..needing import shown_of
 from ..trends import (
     DAY,
@@ -34,6 +35,8 @@ _MOST_RUNNING: Final = 20
 _BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
 _MOST_ERRORS: Final = 3
 _MOST_CLASSES: Final = 3
+_GOES_WELL: Final = 0.95
+"""This share of what has ended has completed, where what needs nobody goes well."""
 
 Told = Mapping[str, Any]
 
@@ -85,6 +88,9 @@ class NowViews:
         return {
             "a_minute": (completed + failed) / max(1, len(stats["minutes"])),
             "well": share(completed, completed + failed),
+            "goes_well": _GOES_WELL,
+            "retrying": self._means.slow.list(status=RETRYING, limit=1, count=MOST_COUNTED).total,
+            "most_counted": MOST_COUNTED,
             "failed_last": latest,
         }
 
