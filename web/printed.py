@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgjob.answers import OutputPart
-from bgjob.text import without_terminal
+from bgjob.text import without_sequences, without_terminal
 
 _SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
 _BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")
@@ -51,7 +51,7 @@ class Printed:
 
 def _rewinds(text: str) -> bool:
     """Whether the first line of more text is written over what stood there before."""
-    return "\r" in text.partition("\n")[0].rstrip("\r")
+    return "\r" in without_sequences(text).partition("\n")[0].rstrip("\r")
 
 
 def shown_of(parts: Sequence[OutputPart], seen: Seen, is_whole: bool) -> Printed:

@@ -311,8 +311,13 @@ def without_terminal(text: str) -> str:
     >>> without_terminal("\\x1b[31mred\\x1b[0m\\r\\n10%\\r20%\\r\\nend")
     'red\\n20%\\nend'
     """
-    plain = _SEQUENCE.sub("", text)
+    plain = without_sequences(text)
     return plain if "\r" not in plain else "\n".join(map(_last_written, plain.split("\n")))
+
+
+def without_sequences(text: str) -> str:
+    """The text without what tells a terminal of colours, titles and the like."""
+    return _SEQUENCE.sub("", text)
 
 
 def _last_written(line: str) -> str:

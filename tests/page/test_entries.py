@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgjob.answers import OutputPart
@@ -74,6 +74,7 @@ PIECES = st.lists(
 )
 
 
+@example([b"a", b"\r", b"\x1b[31m"], 1)
 @given(PIECES, st.integers(0, 40))
 def test_what_is_told_in_two_pieces_is_what_is_told_at_once(pieces: list[bytes], cut: int) -> None:
     """As the page puts them together: a piece that rewinds takes the place of the line that stands there."""
