@@ -15,8 +15,14 @@ _SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
 _BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")
 """The rest of a character that begins before the first byte."""
 
-_NOT_OVER: Final = re.compile(rb"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*)?)\Z")
-"""The beginning of such, or of the end of a line, of which the rest is to come."""
+_BEGINNING: Final = rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*)?"
+_NOT_OVER: Final = re.compile(
+    rb"(?:\r(?:\r|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))*(?:%b)?|%b)\Z"
+    % (_BEGINNING, _BEGINNING)
+)
+"""The beginning of what tells a terminal something, or of the end of a line, behind which colours may stand: what follows
+says whether the line is written over.
+"""
 
 _LONGEST_SEQUENCE: Final = 256
 
@@ -72,17 +78,19 @@ def shown_of(parts: Sequence[OutputPart], seen: Seen, is_whole: bool) -> Printed
         cut = _BEGUN.match(data) if begin else None
         data = data[cut.end() :] if cut else data
     is_more = begin == after and after > 0
-    data, held = (data, b"") if is_whole else _over(data)
+    over = data if is_whole else _over(data)
+    text = over.decode("utf-8", "replace")
+    end -= len(data) - len(over)
+    return Printed(number, without_terminal(text), begin, end, is_more and _rewinds(text))
+
+
+def _over(data: bytes) -> bytes:
+    """What is over of it."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data, final=is_whole)
-    left = len(held) + len(decoder.getstate()[0])
-    return Printed(number, without_terminal(text), begin, end - left, is_more and _rewinds(text))
-
-
-def _over(data: bytes) -> tuple[bytes, bytes]:
-    """What is over, and the rest."""
-    found = _NOT_OVER.search(data, max(0, len(data) - _LONGEST_SEQUENCE))
-    return (data[: found.start()], data[found.start() :]) if found else (data, b"")
+    decoder.decode(data)
+    whole = data[: len(data) - len(decoder.getstate()[0])]
+    found = _NOT_OVER.search(whole, max(0, len(whole) - _LONGEST_SEQUENCE))
+    return whole[: found.start()] if found else whole
 
 
 def _behind(part: OutputPart, after: int) -> bytes:

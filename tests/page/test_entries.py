@@ -75,6 +75,8 @@ PIECES = st.lists(
 
 
 @example([b"a", b"\r", b"\x1b[31m"], 1)
+@example([b"a", b"\r", b"\x1b[31m", b"a"], 3)
+@example([b"a", b"\r", "é".encode()], 3)
 @given(PIECES, st.integers(0, 40))
 def test_what_is_told_in_two_pieces_is_what_is_told_at_once(pieces: list[bytes], cut: int) -> None:
     """As the page puts them together: a piece that rewinds takes the place of the line that stands there."""
