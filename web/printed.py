@@ -20,8 +20,8 @@ _NOT_OVER: Final = re.compile(
     rb"(?:\r(?:\r|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))*(?:%b)?|%b)\Z"
     % (_BEGINNING, _BEGINNING)
 )
-"""The beginning of what tells a terminal something, or of the end of a line behind which colours may stand: what follows
-says whether the line is written over.
+"""The beginning of what tells a terminal something, or of the end of a line behind which colours may stand: what comes
+after it says whether the line is written over.
 """
 
 _LONGEST_SEQUENCE: Final = 256

@@ -14,7 +14,7 @@ from packageurl import PackageURL
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 LIST: dict[str, dict[str, Any]] = tomllib.loads((WEB / "vendored.toml").read_text())
-OURS = {"icon.svg", "page.css", "page.js", "theme.js"}
+OURS = {"charts.css", "icon.svg", "job.css", "page.css", "page.js", "theme.js"}
 ASKING_FOR_NOTHING = {"0BSD"}
 """Licences whose text need not go along; a file under another one needs that text in the wheel, and a test of it."""
 
@@ -42,5 +42,6 @@ def test_no_script_needs_what_the_policy_forbids(name: str) -> None:
     assert not re.search(r"\beval\(|new Function\(|document\.write", text)
 
 
-def test_the_stylesheet_fetches_nothing() -> None:
-    assert not re.search(r"url\(|@import|https?://", (WEB / "static" / "page.css").read_text())
+@pytest.mark.parametrize("name", sorted(name for name in OURS if name.endswith(".css")))
+def test_no_stylesheet_fetches_anything(name: str) -> None:
+    assert not re.search(r"url\(|@import|https?://", (WEB / "static" / name).read_text())

@@ -61,7 +61,7 @@ class ManyViews:
         view = fixed(self._view(request.query), time.time())
         wanted = _filter_of(view)
         try:
-            matched = None if view.q else self._means.for_all.matching(wanted, wish)
+            matched = None if view.q else self._means.client.matching(wanted, wish)
         except InvalidParameterError:
             matched = None
         values: Values = {
@@ -91,7 +91,7 @@ class ManyViews:
         view, as_of = self._view(form), moment_of(form.get("as_of", ""))
         if view.q or as_of is None or fixed(view, 0.0) != view:
             return redirect(address_of(form, wish))
-        client = self._means.for_all
+        client = self._means.client
         of_wish = client.retry_matching if wish == RETRY else client.cancel_matching
         done = of_wish(_filter_of(view), as_of=as_of, expected=id_in(form.get("expected", "")), **terms)
         place = View("/jobs", view.default_per, per=view.default_per, bulk=done.change).but()
@@ -101,7 +101,7 @@ class ManyViews:
     def changes(self, request: Request) -> Response:
         """What was changed, and by whom, newest first."""
         before = id_in(request.query.get("before", "")) or None
-        page = self._means.for_all.changes(before=before, limit=self._means.settings.per_page)
+        page = self._means.client.changes(before=before, limit=self._means.settings.per_page)
         told = [
             one | {"sentence": sentence(one), "bulk": one["id"] if one["kind"] in _OF_MANY else None}
             for one in page.items

@@ -25,9 +25,7 @@ Values = dict[str, Any]
 
 
 class Means:
-    """Of one page; thread-safe. Whoever asks `client` waits for no answer to `slow`, to `many`, or to `for_all`,
-    which waits as long as a wish about many jobs takes.
-    """
+    """Of one page; thread-safe. Whoever asks `client` waits for no answer to `slow`, or to `many`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,7 +34,6 @@ class Means:
         self.client = Client(settings.socket, timeout=_PATIENCE)
         self.slow = Client(settings.socket, timeout=_PATIENCE)
         self.many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
-        self.for_all = Client(settings.socket, timeout=_PATIENCE)
         self.trends = Remembered(self.slow.trend)
         self.render = Renderer()
 
