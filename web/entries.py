@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.text import instant
+from bgjob.words import EntryType
 
-_PROGRESS: Final = "Background job is at "
-_ROUTINE: Final = (
-    "Background job initiated",
-    "Background job dispatched on ",
-    "Background job started",
-    _PROGRESS,
-)
-"""What entries begin with that say only that all goes its way."""
+_PROGRESS: Final = re.compile(r"Background job is at [0-9]")
+_ROUTINE: Final = re.compile(r"Background job (?:initiated|dispatched on |started\Z)")
+"""What the daemon says of a job that goes its way; a job may say what begins like it."""
 
 Told = Mapping[str, Any]
 
 
 def is_routine(entry: Told) -> bool:
     """Whether it tells nothing but that the job was initiated, dispatched or started, or how far it is."""
-    return str(entry["message"]).startswith(_ROUTINE)
+    return is_progress(entry) or (
+        entry["type"] == EntryType.SUCCESS and _ROUTINE.match(str(entry["message"])) is not None
+    )
 
 
 def rows_of(entries: Sequence[Told], created_at: str, is_all: bool) -> list[dict[str, Any]]:
@@ -44,7 +43,7 @@ def rows_of(entries: Sequence[Told], created_at: str, is_all: bool) -> list[dict
 
 
 def is_progress(entry: Told) -> bool:
-    return str(entry["message"]).startswith(_PROGRESS)
+    return entry["type"] == EntryType.INFO and _PROGRESS.match(str(entry["message"])) is not None
 
 
 def after_text(seconds: float) -> str:

@@ -16,19 +16,19 @@ from bgjobd.web.printed import Seen, shown_of
 from tests.client.test_timelines import BEGIN, at
 
 
-def entry(number: int, message: str, attempt: int | None = 1) -> dict[str, Any]:
+def entry(number: int, message: str, attempt: int | None = 1, type: str = "success") -> dict[str, Any]:
     created_at = datetime.fromtimestamp(BEGIN + number, UTC).isoformat()
-    return {"id": number, "message": message, "attempt": attempt, "created_at": created_at}
+    return {"id": number, "message": message, "attempt": attempt, "created_at": created_at, "type": type}
 
 
 LOG = [
     entry(1, "Background job initiated", None),
     entry(2, "Background job started"),
-    entry(3, "Background job is at 10%"),
-    entry(4, "connecting"),
-    entry(5, "Background job is at 20%: half"),
+    entry(3, "Background job is at 10%", type="info"),
+    entry(4, "connecting", type="info"),
+    entry(5, "Background job is at 20%: half", type="info"),
     entry(6, "Background job started", 2),
-    entry(7, "Background job is at 5%", 2),
+    entry(7, "Background job is at 5%", 2, "info"),
     entry(8, "Background job completed processing", 2),
 ]
 
@@ -44,6 +44,17 @@ def test_what_only_says_that_all_goes_its_way_is_left_out_unless_all_is_asked_fo
 
 def test_the_progress_of_an_attempt_is_one_row_its_latest() -> None:
     assert [one for one in told(is_all=True) if one[2] is not None] == [(5, "+0:05", 1), (7, "+0:07", 2)]
+
+
+def test_what_a_job_says_is_shown_though_it_begins_as_what_is_said_of_it() -> None:
+    said = [
+        entry(1, "Background job is at risk", type="info"),
+        entry(2, "Background job is at 3 of 4 disks", type="failure"),
+        entry(3, "Background job is at risk", type="info"),
+        entry(4, "Background job started to swap", type="info"),
+        entry(5, "Background job initiated a rollback", type="info"),
+    ]
+    assert [one["id"] for one in rows_of(said, at(0), is_all=False)] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -790,7 +790,12 @@ def test_a_log_has_what_the_job_said_first_and_an_attempts_progress_as_one_row(s
     entry = shown.samples["entry"]
     said = ["initiated", "dispatched on a", "started", "is at 10%", "is at 20%: half", "snoozed until noon"]
     shown.samples["entries"] = [
-        entry | {"id": 40 - place, "message": f"Background job {words}"}
+        entry
+        | {
+            "id": 40 - place,
+            "message": f"Background job {words}",
+            "type": "info" if "%" in words else "success",
+        }
         for place, words in enumerate(reversed(said))
     ]
     told = shown.read("/jobs/1").text
