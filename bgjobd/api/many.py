@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
+from bgjob.text import capped
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.filters import job_filter
@@ -54,11 +55,23 @@ async def _ask(
     asked = Wanted(wish, wanted, as_of, what, who(daemon, caller), spread, at_most_once)
 
     def say(done: Done) -> None:
-        jobs = f"{done.done} job{'' if done.done == 1 else 's'}"
-        left = f", {done.left_out} left out" if done.left_out else ""
-        say_who(daemon, f"{wish} of {jobs}{left} (all that match {to_json(told)})", caller)
+        say_who(daemon, sentence(wish, done, told), caller)
 
     return await daemon.many.carry_out(asked, given.expected, say)
+
+
+def sentence(wish: Wish, done: Done, told: JsonObject) -> str:
+    """What the log says of it, of a long filter the beginning.
+
+    >>> sentence(Wish.RETRY, Done(1, 2), {"status": ["failed"]})
+    'retry of 1 job, 2 left out (all that match {"status":["failed"]})'
+    """
+    jobs = f"{done.done} job{'' if done.done == 1 else 's'}"
+    left = f", {done.left_out} left out" if done.left_out else ""
+    return f"{wish} of {jobs}{left} (all that match {capped(to_json(told), _MOST_TOLD)})"
+
+
+_MOST_TOLD: Final = 1000
 
 
 def _moment(daemon: Daemon, text: str | None) -> float:

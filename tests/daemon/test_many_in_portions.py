@@ -14,6 +14,7 @@ import pytest
 from bgjob.codec import JsonObject
 from bgjob.errors import ChangedError, ShuttingDownError
 from bgjobd.api.access import RIGHTS, Right
+from bgjobd.api.many import sentence
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.many import Wish
 from bgjobd.core.planner import Lanes
@@ -214,3 +215,9 @@ def test_starts_are_spread_over_all_portions(site: Site) -> None:
 def test_who_may_not_manage_may_count_and_no_more() -> None:
     assert RIGHTS["RetryMatching"] is RIGHTS["CancelMatching"] is Right.MANAGE
     assert RIGHTS["Matching"] is RIGHTS["Changes"] is Right.READ
+
+
+def test_of_a_filter_as_long_as_a_frame_the_log_has_the_beginning() -> None:
+    line = sentence(Wish.RETRY, Done(), {"status": ["failed"], "queue": "x" * 1_000_000})
+    assert line.startswith('retry of 0 jobs (all that match {"status":["failed"],"queue":"xxx')
+    assert len(line) < 1100

@@ -46,6 +46,17 @@ def test_the_progress_of_an_attempt_is_one_row_its_latest() -> None:
     assert [one for one in told(is_all=True) if one[2] is not None] == [(5, "+0:05", 1), (7, "+0:07", 2)]
 
 
+def test_what_a_job_says_is_shown_though_it_begins_as_what_is_said_of_it() -> None:
+    said = [
+        entry(1, "Background job is at risk", type="info"),
+        entry(2, "Background job is at 3 of 4 disks", type="failure"),
+        entry(3, "Background job is at risk", type="info"),
+        entry(4, "Background job started to swap", type="info"),
+        entry(5, "Background job initiated a rollback", type="info"),
+    ]
+    assert [one["id"] for one in rows_of(said, at(0), is_all=False)] == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-5, "+0:00"), (3.9, "+0:03"), (137, "+2:17"), (90_000, "+25:00:00")]
 )
