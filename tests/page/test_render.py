@@ -1264,3 +1264,13 @@ def test_the_static_files_have_an_address_of_their_content() -> None:
     assert renderer.file("page.js") == (renderer.files["page.js"], "text/javascript; charset=utf-8")
     assert renderer.file("../vendored.toml") is renderer.file("") is renderer.file("PAGE.JS") is None
     assert quote(renderer.static) == renderer.static
+
+
+def test_scripts_are_sent_without_remarks_and_with_all_else() -> None:
+    static = Path(__file__).parents[2] / "web" / "static"
+    for name in ("page.js", "theme.js", "idiomorph.min.js"):
+        lines = (static / name).read_text().splitlines()
+        sent = Renderer().files[name].decode().splitlines()
+        assert [line for line in sent if line] == [
+            line for line in lines if line and not line.lstrip().startswith("//")
+        ]
