@@ -355,6 +355,6 @@ def test_stats_and_top_count_blocked_jobs_and_groups_that_have_not_ended() -> No
         ["other", "4", "0", "2"],
     ]
     look = {"Stats": stats, "List": {"jobs": [], "is_complete": True}, "Running": {"attempts": []}}
-    look |= {"Needs": {"needs": [], "more": 0}}
+    look["Needs"] = {"needs": [], "more": 0}
     assert counts in shown_by("top --once", Reply(look)).splitlines()
     assert WHEN not in counts

@@ -147,12 +147,14 @@ def test_jobs_are_followed_together_by_socket_and_very_many_apart() -> None:
 
 def test_many_ids_are_watched_over_several_streams_and_no_ids_over_none() -> None:
     asked = [
-        one.request.parameters for one in following.watched(range(1, following.MOST_IDS + 2), None, None)
+        one.request.parameters
+        for one in following.watched(range(1, following.MOST_IDS + 2), None, None, None)
     ]
     assert [len(one["ids"]) for one in asked] == [following.MOST_IDS, 1]
-    assert following.watched([], None, None) == []
-    assert [one.request.parameters for one in following.watched(7, None, None)] == [{"ids": [7]}]
-    assert [one.request.parameters for one in following.watched(None, "mail", None)] == [{"queue": "mail"}]
+    assert following.watched([], None, None, None) == []
+    assert [one.request.parameters for one in following.watched(7, None, None, None)] == [{"ids": [7]}]
+    for queue, label, told in (("mail", None, {"queue": "mail"}), (None, "tenant:7", {"label": "tenant:7"})):
+        assert [one.request.parameters for one in following.watched(None, queue, None, label)] == [told]
 
 
 def test_a_daemon_that_owes_an_answer_may_be_silent_for_the_timeout_only() -> None:

@@ -149,6 +149,7 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
     "look": (
         {
             "Stats": TOLD,
+            "Needs": _NEEDED,
             "List": {"jobs": [summary(1, "failed", error="no")], "next": None, "is_complete": True},
             "Running": {
                 "attempts": [

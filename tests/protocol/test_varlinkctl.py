@@ -250,6 +250,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
             "CancelMatching", filter={"schedule": "hourly"}, as_of=then, expected=0
         ),
         "Changes": service.call("Changes", limit=10),
+        "Labels": service.call("Labels", prefix="tenant:"),
         "Reload": service.call("Reload"),
         "Again": service.call("Again", id=first, parameters={"to": "b"}),
         "Running": service.call("Running"),
