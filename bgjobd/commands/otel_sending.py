@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXTRA: Final = "`bgjobd otel` takes OpenTelemetry's SDK: pip install 'bgjobd[otel]'"
 
+_TAKEN: Final = range(200, 300)
 _TOO_LARGE: Final = 413
 _OF_THESE_SPANS: Final = frozenset({400, _TOO_LARGE, 422})
 """The answers of a collector that are about what it was sent; others, as 401, may be mended elsewhere."""
@@ -70,9 +71,11 @@ class Collector:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         self._status = None
-        if self._exporter.export([self._span(span) for span in spans]) is SpanExportResult.SUCCESS:
-            return
-        raise NotTakenError(self._last_words.text, self._is_refused(), self._status == _TOO_LARGE)
+        result = self._exporter.export([self._span(span) for span in spans])
+        if result is not SpanExportResult.SUCCESS:
+            raise NotTakenError(self._last_words.text, self._is_refused(), self._status == _TOO_LARGE)
+        if self._status not in _TAKEN:  # as where it is elsewhere, which the SDK takes for success
+            raise NotTakenError(f"it answered {self._status}", is_final=False)
 
     def _is_refused(self) -> bool:
         """Whether the collector was reached, and said that it will not take them."""

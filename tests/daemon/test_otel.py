@@ -19,8 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bgjob.errors import JobNotFoundError
 from bgjobd.commands import otel as command
 from bgjobd.commands.otel import Cursor, Exporter
+from bgjobd.commands.otel_sending import Collector as OfSpans
 from bgjobd.commands.otel_sending import NotTakenError
-from bgjobd.core.attempt_spans import AttemptSpan
+from bgjobd.core.attempt_spans import AttemptSpan, try_span
 from bgjobd.core.traces import span_of
 from tests.core.test_attempt_spans import ATTEMPT, JOB
 from tests.daemon.running import RunningDaemon, daemon
@@ -113,6 +114,23 @@ def test_attempts_are_at_the_collector_as_spans_below_the_submits(
     assert told[span_of(tokens[fine.id])].status.code == 0
     assert collector.services == {"bgjobd"}
     assert int(cursor.read_text()) > 0
+
+
+@pytest.mark.parametrize(("status", "is_final"), [(302, False), (308, False), (400, True), (413, True)])
+def test_what_a_collector_answers_otherwise_is_not_taken_for_sent(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, status: int, is_final: bool
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server.server_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    span = try_span(JOB, ATTEMPT)
+    assert span is not None
+    sender = OfSpans()
+    collector.answers = [status]
+    with pytest.raises(NotTakenError) as refused:
+        sender.send([span])
+    assert (refused.value.is_final, refused.value.is_too_large) == (is_final, status == 413)
+    sender.send([span])
+    assert len(collector.spans) == 1
 
 
 # The rest is tried with what stands in for daemon and collector
