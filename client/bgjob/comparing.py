@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -46,8 +44,7 @@ def try_place(written: str) -> Place | None:
     return Place(int(job_id), int(number) if dot else None)
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """An attempt with its job, which has this one among its attempts, and the end of its output, None if not known."""
 
     job: Told
@@ -79,8 +76,7 @@ class Difference(NamedTuple):
     b: str | None
 
 
-@dataclass(frozen=True)
-class Lines:
+class Lines(NamedTuple):
     """Two texts as one: each line behind " ", "-" for the first alone, "+" for the second, "@" where some are left out.
 
     Empty where they are the same; `is_too_long` where that was not looked for.
@@ -90,8 +86,7 @@ class Lines:
     is_too_long: bool = False
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """All of it; rows that differ come first, and `parameters` are those that differ alone."""
 
     a: Side
@@ -127,8 +122,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "rows": [{**row._asdict(), "differs": row.differs} for row in found.rows],
         "parameters": [one._asdict() for one in found.parameters],
         "has_more_parameters": found.has_more_parameters,
-        "traceback": asdict(found.traceback),
-        "output": asdict(found.output),
+        "traceback": found.traceback._asdict(),
+        "output": found.output._asdict(),
     }
 
 
@@ -228,6 +223,8 @@ def lines_of(a: str, b: str) -> Lines:
     ours, theirs = a.splitlines(), b.splitlines()
     if max(len(ours), len(theirs)) > MOST_LINES:
         return Lines(is_too_long=True)
+    import difflib  # what no other command is to wait for
+
     told = difflib.unified_diff(ours, theirs, lineterm="")
     return Lines([_marked(line) for line in islice(told, _HEADS, None)])
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgjob.words import Outcome, Status
 
@@ -35,8 +34,7 @@ class Kind(StrEnum):
     MORE = "more"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """From `begin` to `end`, in seconds since the epoch; `is_open` where it goes on, `until` then is when it is due.
 
     Of an attempt `number` and `outcome` are told; `note` says why, or that a wait is among it.
@@ -57,8 +55,7 @@ class Step:
         return max(0.0, self.end - self.begin)
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(NamedTuple):
     """Steps in their order on an axis from `begin` to `end`; `marks` are moments on it, each with what it means."""
 
     steps: Sequence[Step]

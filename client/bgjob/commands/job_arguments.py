@@ -456,7 +456,7 @@ def _add_cancel(commands: Commands) -> None:
         "cancel",
         manage.cancel,
         "bgjob cancel 12 13",
-        "bgjob cancel --matching --class myapp.jobs.EmailNotification --status scheduled",
+        "bgjob cancel --matching --class myapp.jobs.Email --status scheduled",
         "bgjob cancel --matching --bulk 14     # what a retry of many has begun",
         more="Of jobs that are named by their IDs none is if one cannot be.",
         hint="only jobs that have not ended can be cancelled",
