@@ -312,6 +312,7 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Drain": [{"host": "web2"}],
         "HostAccept": [{}],
         "Keys": [{"queue": "default"}],
+        "Labels": [{}],
         "Stack": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Steps": [of_job],
         "Values": [of_job],

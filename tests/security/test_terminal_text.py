@@ -188,6 +188,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "class": (("hold", "shop.jobs.Email"), ()),
     "drain": ((), ("drained",)),
     "keys": ((), ("keys",)),
+    "labels": ((), ("label",)),
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
     "resume": ((), ()),
