@@ -18,6 +18,7 @@ from bgjobd.api.inbox import Inbox
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Get, Wait
 from bgjobd.core.planner import Lanes
+from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.store.items import Look
 from bgjobd.store.recent import RecentJobs
@@ -57,6 +58,7 @@ class Scene:
                 current_catalogue=secrets,
                 clock=SimpleNamespace(now=lambda: NOW),
                 take_in=_nothing_came_in,
+                traces=Traces(lambda: 3600.0, lambda: "database"),
             ),
         )
 
