@@ -92,7 +92,7 @@ def test_what_starts_long_after_its_submit_has_a_trace_of_its_own(running: Runni
         assert told.split("-")[1] == trace_of_its_own(database_id, job.id)
         assert job.snapshot["traceparent"] == GIVEN
         assert job.refresh()["attempts"][0]["traceparent"] == told
-        (_, first, *_, last) = lines_of(running, job.id)
+        (_, first, _, last) = eventually(lambda: lines_of(running, job.id)[3:] and lines_of(running, job.id))
         assert (first["trace_id"], last["trace_id"]) == (told.split("-")[1],) * 2
         running.config.write_text(text)
         client.reload()
