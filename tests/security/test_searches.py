@@ -65,17 +65,17 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def messages(attacked: Target) -> list[str]:
+def log(attacked: Target) -> list[dict[str, Any]]:
     """All of the log, newest first."""
     found = attacked.client.logs(limit=1000)
     assert found.next is None
-    return [entry["message"] for entry in found.items]
+    return list(found.items)
 
 
 @pytest.mark.parametrize("text", INPUTS)
 def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
     attacked: Target,
-    messages: list[str],
+    log: list[dict[str, Any]],
     text: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -83,7 +83,7 @@ def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
     """The 20 inputs that FTS5 stumbles over, and more: over the socket, on the page, and by the command."""
     monkeypatch.setenv("BGJOBD_SOCKET", str(attacked.running.socket))
     for search in (text, f"exactly {text} said"):
-        wanted = [message for message in messages if search.casefold() in message.casefold()]
+        wanted = [entry["message"] for entry in log if is_told_in(search, entry)]
         jobs = [job["id"] for job in attacked.client.list().items if is_in(search, job)]
         assert any(f"exactly {text} said" in message for message in wanted)
         assert 2 in jobs
@@ -96,10 +96,15 @@ def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
             assert attacked.ask(f"GET {path}?{query}").status == 200
     if text == "--":
         return  # which argparse, before Python 3.13, takes for the end of the options, wherever it stands
-    wanted = [message for message in messages if text.casefold() in message.casefold()]
+    wanted = [entry["message"] for entry in log if is_told_in(text, entry)]
     assert main(["tail", f"--search={text}", "--json"]) == 0
     told = [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()]
     assert told == wanted[::-1][-len(told) :]
+
+
+def is_told_in(search: str, entry: Mapping[str, Any]) -> bool:
+    texts = (f"{entry['class_name']}::{entry['method_name']}", entry["message"])
+    return any(search.casefold() in text.casefold() for text in texts)
 
 
 def is_in(search: str, job: Mapping[str, Any]) -> bool:
