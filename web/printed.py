@@ -15,16 +15,14 @@ _SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
 _BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")
 """The rest of a character that begins before the first byte."""
 
-_BEGINNING: Final = rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*)?"
-_NOT_OVER: Final = re.compile(
-    rb"(?:\r(?:\r|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))*(?:%b)?|%b)\Z"
-    % (_BEGINNING, _BEGINNING)
-)
-"""The beginning of what tells a terminal something, or of the end of a line behind which colours may stand: what comes
-after it says whether the line is written over.
-"""
+_NOT_OVER: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*)?\Z")
+"""The beginning of what tells a terminal something, of which the rest is to come."""
+
+_UNSEEN: Final = re.compile(rb"(?:\r|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))\Z")
+"""The end of a line, or a colour: what comes after says whether the line is written over."""
 
 _LONGEST_SEQUENCE: Final = 256
+_MOST_UNSEEN: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,13 @@ def _over(data: bytes) -> bytes:
     decoder.decode(data)
     whole = data[: len(data) - len(decoder.getstate()[0])]
     found = _NOT_OVER.search(whole, max(0, len(whole) - _LONGEST_SEQUENCE))
-    return whole[: found.start()] if found else whole
+    whole = whole[: found.start()] if found else whole
+    end = len(whole)
+    while (found := _UNSEEN.search(whole, max(0, end - _LONGEST_SEQUENCE), end)) and len(
+        whole
+    ) - end < _MOST_UNSEEN:
+        end = found.start()
+    return whole[:end] if b"\r" in whole[end:] else whole
 
 
 def _behind(part: OutputPart, after: int) -> bytes:

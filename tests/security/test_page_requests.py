@@ -371,7 +371,8 @@ def test_a_login_is_no_way_to_another_site(attacked: Target, elsewhere: str) -> 
     """CVE-2018-1000164 (gunicorn)'s other use of a redirect."""
     for name in ("next", "url", "return_to", "redirect"):
         query = urlencode({name: elsewhere, "token": attacked.token})
-        assert attacked.ask(f"GET /login?{query}", is_known=False).header("location") == "/now"
+        led_to = attacked.ask(f"GET /login?{query}", is_known=False).header("location")
+        assert led_to == ("/" if name == "next" else "/now")
     led = attacked.ask(f"GET /x{quote(elsewhere)}", f"Accept: {BROWSER}", is_known=False)
     assert (led.status, (led.header("location") or "").partition("?")[0]) == (303, "/login")
 
