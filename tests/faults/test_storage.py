@@ -147,8 +147,9 @@ def test_trouble_is_not_over_before_something_was_written_though_nobody_has_anyt
     running: RunningDaemon, tmp_path: Path
 ) -> None:
     syncs = tmp_path / "syncs"
-    over = len(_said(running, "can be written again"))
     with running.client() as client:
+        eventually(lambda: "loaded" in [one["kind"] for one in client.changes()])
+        over = len(_said(running, "can be written again"))
         with failing_calls(pid_of(running), "fdatasync", "EIO", syncs):
             assert _is_refused(client)
             eventually(lambda: calls_made(syncs, "fdatasync") >= 4)
