@@ -25,7 +25,7 @@ from bgjob.errors import (
 from bgjobd.commands.exit_codes import FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
 from bgjobd.commands.otel_sending import EXTRA, Collector, NotTakenError
 from bgjobd.config.sections import Config
-from bgjobd.core.attempt_spans import AttemptSpan, try_span
+from bgjobd.core.trace_spans import AttemptSpan, try_span
 
 CURSOR: Final = "otel-cursor"
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from bgjobd.core.attempt_spans import AttemptSpan, SpanPlace
+from bgjobd.core.trace_spans import AttemptSpan, SpanPlace
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

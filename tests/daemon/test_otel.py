@@ -21,9 +21,9 @@ from bgjobd.commands import otel as command
 from bgjobd.commands.otel import Cursor, Exporter
 from bgjobd.commands.otel_sending import Collector as OfSpans
 from bgjobd.commands.otel_sending import NotTakenError
-from bgjobd.core.attempt_spans import AttemptSpan, try_span
+from bgjobd.core.trace_spans import AttemptSpan, try_span
 from bgjobd.core.traces import span_of
-from tests.core.test_attempt_spans import ATTEMPT, JOB
+from tests.core.test_trace_spans import ATTEMPT, JOB
 from tests.daemon.running import RunningDaemon, daemon
 
 TRACE, SUBMIT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.core.attempt_spans import MOST, AttemptSpan, SpanPlace, try_span
+from bgjobd.core.trace_spans import MOST, AttemptSpan, SpanPlace, try_span
 
 TRACE, OTHER = "4bf92f3577b34da6a3ce929d0e0e4736", "a" * 32
 SUBMIT = SpanPlace(TRACE, "00f067aa0ba902b7")
