@@ -15,7 +15,7 @@ from bgjob.words import FINAL, INTERFACE, SERVICE, Status
 from bgjobd.api import (
     again,
     alerts,
-    changed,
+    change_history,
     class_holds,
     errors,
     groups,
@@ -362,7 +362,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Matching": (schemas.Matching, many.matching),
     "RetryMatching": (schemas.RetryMatching, many.retry_matching),
     "CancelMatching": (schemas.CancelMatching, many.cancel_matching),
-    "Changes": (schemas.Changes, changed.changes),
+    "Changes": (schemas.Changes, change_history.changes),
     "Again": (schemas.Again, again.again),
     "Settle": (schemas.Settle, reviews.settle),
     "Signal": (schemas.Signal, signals.signal),
