@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
-from . import allowances, exits, printing, subreaper
-from . import journal as journals
+from . import allowances, exits, journal_file, journal_lines, printing, spool_names, subreaper
 from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
 from .looking import Answers
 from .order import Order, Place
@@ -104,7 +103,7 @@ class _Recorder:
         """Record which finished steps did not come again; where there is no room, nobody is told."""
         if names:
             with suppress(OSError):
-                self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
+                self._append(journal_lines.left(os.getpid(), time.time(), names), journal_file.RESERVE)
 
     def answer(self, line: bytes) -> bool:
         """Append what somebody has asked for, also a forked copy's; whether that could be. Raises OSError.
@@ -118,9 +117,9 @@ class _Recorder:
             if not self._is_own():
                 return False
             with self._sandbox.room_in_files():
-                end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
-                journals.set_aside(self._journal, end)
-                journals.append(self._journal, line)
+                end = os.fstat(self._journal).st_size + 1 + len(line) + journal_file.RESERVE
+                journal_file.set_aside(self._journal, end)
+                journal_file.append(self._journal, line)
             return True
         finally:
             self._lock.release()
@@ -131,28 +130,28 @@ class _Recorder:
             return
         self.has_ended = True
         try:
-            self._append(line, journals.EXIT)
+            self._append(line, journal_file.EXIT)
         except OSError as error:
-            if error.errno not in journals.NO_ROOM:
+            if error.errno not in journal_file.NO_ROOM:
                 raise
             short = self._shortened(line)
             if short is None:
                 self._wait_for_room(line, error)
             else:
-                self._append(short, journals.EXIT)
+                self._append(short, journal_file.EXIT)
 
     def end_by_exit(self, code: int) -> None:
         """Record that the job ends its process; where there is no room, the exit code tells."""
         if self.has_ended:
             return
         with suppress(OSError):
-            self._append(journals.exiting(os.getpid(), code), journals.EXIT)
+            self._append(journal_lines.exiting(os.getpid(), code), journal_file.EXIT)
 
     def _shortened(self, line: bytes) -> bytes | None:
         """The outcome without what can be done without; None where it has nothing of the kind."""
         # What a hook returns nobody is shown.
-        return journals.shortened(line) or (
-            journals.completed(os.getpid(), "null") if self._order.is_hook else None
+        return journal_lines.shortened(line) or (
+            journal_lines.completed(os.getpid(), "null") if self._order.is_hook else None
         )
 
     def _wait_for_room(self, line: bytes, error: OSError) -> None:
@@ -160,14 +159,16 @@ class _Recorder:
         _signal.signal(signal.SIGTERM, _signal.SIG_DFL)
         message = f"its result of {len(line)} bytes waits for room in {self._spool_path}: {error.strerror}"
         with suppress(OSError):  # a file system that sets nothing aside may have no room for that either
-            self._append(journals.waiting(os.getpid(), time.time(), len(line), message), journals.EXIT)
+            self._append(
+                journal_lines.waiting(os.getpid(), time.time(), len(line), message), journal_file.EXIT
+            )
         pause = _FIRST_PAUSE_FOR_ROOM
         while True:
             time.sleep(pause)
             try:
-                self._append(line, journals.EXIT)
+                self._append(line, journal_file.EXIT)
             except OSError as again:
-                if again.errno not in journals.NO_ROOM:
+                if again.errno not in journal_file.NO_ROOM:
                     raise
             else:
                 return
@@ -188,10 +189,10 @@ class _Recorder:
             if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
                 return
             if not self._sandbox.limits_files:  # in few calls: each has a fresh child copy some pages
-                journals.append_within(self._journal, line, now, left)
+                journal_file.append_within(self._journal, line, now, left)
                 return
             with self._sandbox.room_in_files():
-                journals.append_within(self._journal, line, now, left)
+                journal_file.append_within(self._journal, line, now, left)
 
 
 class Setting(NamedTuple):
@@ -254,7 +255,9 @@ def _rehearse(setting: Setting) -> None:
     """
     order = Order.from_json(Order(0, 0, "", "", "", {}).to_json())
     setting.sandbox(order)
-    journals.started(order.token, 0, 0, pidfd_inode(os.getpid()), setting.place.boot_id, time.monotonic())
+    journal_lines.started(
+        order.token, 0, 0, pidfd_inode(os.getpid()), setting.place.boot_id, time.monotonic()
+    )
     allowances.lost(setting.means)
     setting.show_title(SPARE)
     outcome_of_result(None)
@@ -343,7 +346,7 @@ def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _B
 
 def _open_output(order: Order, place: Place) -> int:
     return os.open(
-        journals.file_name(order.job, order.number, "out"),
+        spool_names.file_name(order.job, order.number, "out"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
         0o600,
         dir_fd=place.output,
@@ -355,8 +358,8 @@ def _prove_start(order: Order, place: Place, since: float, has_state: bool) -> i
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
     known = order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark
-    line = journals.started(*known, has_state, order.grace)
-    return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
+    line = journal_lines.started(*known, has_state, order.grace)
+    return journal_file.link_first(place.spool, order.journal, line, journal_file.RESERVE)
 
 
 def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool, state: int | None) -> None:
@@ -365,9 +368,9 @@ def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: boo
         sandbox.remove_directory(order.directory)
     if state is not None:
         with suppress(OSError):
-            os.unlink(journals.file_name(order.job, order.number, journals.STATE), dir_fd=place.spool)
+            os.unlink(spool_names.file_name(order.job, order.number, spool_names.STATE), dir_fd=place.spool)
     if not order.is_hook:
-        output_bytes(place.output, journals.file_name(order.job, order.number, "out"))
+        output_bytes(place.output, spool_names.file_name(order.job, order.number, "out"))
 
 
 def _complain(complaints: int, **why: Any) -> None:
@@ -414,9 +417,9 @@ def _outcome(
         context = _context_maker(order, recorder, setting.place, since)
         result: Any = None
         match order.kind:
-            case journals.ATTEMPT:
+            case spool_names.ATTEMPT:
                 result = attempt_call(call, order, context)
-            case journals.HOOK:
+            case spool_names.HOOK:
                 hook_call(call, order, context)
             case _:
                 failure_call(setting.on_failure, order)
@@ -454,7 +457,7 @@ def _outcome_of_error(
     except Exception:  # its class resists even being looked at
         traceback.print_exc()
         message = "an error of the job's that cannot be message; the output has more"
-        return journals.failed(os.getpid(), "Exception", message, "", may_retry=True)
+        return journal_lines.failed(os.getpid(), "Exception", message, "", may_retry=True)
 
 
 def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float) -> Any:
@@ -469,12 +472,12 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
                     order.number,
                     None if order.timeout is None else since + order.timeout,
                     record=recorder.notes.note,
-                    stop_file=f"{place.spool_path}/{journals.file_name(order.job, order.number, 'stop')}",
+                    stop_file=f"{place.spool_path}/{spool_names.file_name(order.job, order.number, 'stop')}",
                 )
             )
             # The class may be of an older bgjob, whose arguments they are not.
             made[0].occurrence, made[0].traceparent = order.occurrence, order.traceparent
-            if order.kind == journals.ATTEMPT:
+            if order.kind == spool_names.ATTEMPT:
                 made[0]._keeper = recorder.keeper()
                 made[0]._state_keeper = recorder.state_keeper()
             with suppress(ValueError):  # in a thread nobody may, and SIGTERM ends the attempt

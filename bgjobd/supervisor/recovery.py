@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import HOOKS
+from bgjobd.forkserver.spool_names import HOOKS
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
