@@ -17,7 +17,8 @@ from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
-from bgjobd.config.sections import NOTICE, Config
+from bgjobd.config.alerts import NOTICE
+from bgjobd.config.sections import Config
 from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.need_kinds import MOST
