@@ -3,10 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Final, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from bgjobd.config import values
 from bgjobd.config.section import Section

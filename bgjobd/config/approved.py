@@ -2,13 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    StrictBool,
-    StrictInt,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
 from bgjob.words import INT_MAX, INT_MIN, Backoff, Outcome, Unknown
 from bgjobd.config import values

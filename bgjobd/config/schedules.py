@@ -6,12 +6,7 @@ from datetime import UTC
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    Field,
-    StrictInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from bgjob.words import INT_MAX, INT_MIN, Backoff
 from bgjobd.config import values

@@ -1,10 +1,6 @@
 """What all tables of the configuration are, and what several of them check; their keys stand elsewhere."""
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    ValidationInfo,
-)
+from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 from bgjobd.config.values import around, shown
 

@@ -9,14 +9,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    StrictBool,
-    StrictInt,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, PrivateAttr, StrictBool, StrictInt, ValidationInfo, field_validator
 
 from bgjob.words import MAX_DEPTH, MAX_FRAME, Backoff
 from bgjobd.config import values

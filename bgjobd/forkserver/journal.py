@@ -16,15 +16,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed le
 from typing import NamedTuple
 
 from .journal_file import try_open
-from .journal_lines import (
-    MAX_NOTES,
-    MAX_RESULT,
-    MAX_STACK,
-    MAX_STACKS,
-    MAX_VALUES,
-    VERSION,
-    Record,
-)
+from .journal_lines import MAX_NOTES, MAX_RESULT, MAX_STACK, MAX_STACKS, MAX_VALUES, VERSION, Record
 from .journal_shapes import is_whole
 
 LONG = 4096
