@@ -23,6 +23,7 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.daemon.assembly import assembled
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
@@ -111,7 +112,9 @@ async def running(
                 if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
                     left.end()
                     await left.wait(notifier.more_time)
-                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, fence, joined)
+                daemon = assembled(
+                    config, _clock(engine), log, life.own(), load_config, notifier, fence, joined
+                )
             _say_what_is_open(daemon, config)
             daemon.needs.ended_early = daemon.clock.now() if was_cut_short else None
             if not config.approved:
