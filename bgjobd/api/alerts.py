@@ -10,7 +10,7 @@ from bgjob.words import INT_MAX
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.who_asked import say_who
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsMuted
+from bgjobd.store.items.alerts import AlertAcknowledged, AlertsMuted
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

@@ -16,7 +16,8 @@ from bgjobd.api.submissions import submitter
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.edges import Node, Of
 from bgjobd.core.facts import RetryRequested
-from bgjobd.store.items import Flow, GroupCancelled, JobRequests
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

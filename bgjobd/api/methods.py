@@ -59,7 +59,8 @@ from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import ENDED, LogFilter
-from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

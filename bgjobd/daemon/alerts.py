@@ -25,9 +25,9 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.tellers import tellers
 from bgjobd.host.clock import to_text
-from bgjobd.store.alert_items import AlertsLooked, AlertsTested, AlertsTold, Teller
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import Item
+from bgjobd.store.items.alerts import AlertsLooked, AlertsTested, AlertsTold, Teller
+from bgjobd.store.items.item import Item
 from bgjobd.store.reader import Reader
 
 _PAUSE: Final = 10.0

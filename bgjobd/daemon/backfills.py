@@ -11,7 +11,9 @@ from bgjob.errors import InvalidParametersError
 from bgjobd.core.facts import Submitted
 from bgjobd.core.schedules import Calendar, left_of
 from bgjobd.host.pacing import Pace
-from bgjobd.store.items import Backfill, Item, SkippedRow, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import Backfill, SkippedRow
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 MOST: Final = 10_000

@@ -22,7 +22,8 @@ from bgjobd.core.verdict import verdict
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.hosts import Beaten, Joined
-from bgjobd.store.items import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost, JobFact
+from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.hosts import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost
 from bgjobd.store.writer import Delivery
 
 _AT_ONCE: Final = 100

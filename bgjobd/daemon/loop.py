@@ -57,16 +57,10 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
 from bgjobd.store.hosts import Joined
-from bgjobd.store.items import (
-    CodeLoaded,
-    DaemonStarted,
-    HookBegun,
-    HostLeft,
-    Item,
-    Look,
-    OccurrencesDue,
-    ReloadFailed,
-)
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
+from bgjobd.store.items.hosts import HookBegun, HostLeft
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs

@@ -18,7 +18,8 @@ from bgjobd.core.many import Wish, are_others, start_of, statuses_of
 from bgjobd.host.clock import to_text
 from bgjobd.store import matching
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Item, JobRequests, ManyAsked
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.wishes import JobRequests, ManyAsked
 from bgjobd.store.many import Portion
 from bgjobd.store.matching import Matched, Row
 from bgjobd.store.pages import Place

@@ -37,15 +37,15 @@ from bgjobd.daemon.schedule_definitions import (
 from bgjobd.daemon.terms import NOBODY
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
-from bgjobd.store.items import (
-    Item,
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import (
     OccurrencesDue,
     ScheduleDefined,
     ScheduleDue,
     SchedulesDefined,
     SchedulesSetBack,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 _LONG_AGO: Final = 86_400.0

@@ -15,7 +15,8 @@ from bgjobd.core.masking import masked_text
 from bgjobd.core.traces import Belonging
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import LogLine, StoredBulk
-from bgjobd.store.items import BulkRow, BulkSubmission, Flow, Submitter
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission, Flow
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.placing import Placing
 from bgjobd.store.rows import checked, log_row, row_of_new_tied
 from bgjobd.store.snapshots import rest_of

@@ -14,7 +14,7 @@ from bgjob.words import ChangeKind
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Connection
-from bgjobd.store.items import CodeLoaded
+from bgjobd.store.items.daemons import CodeLoaded
 from bgjobd.store.statements import Execute
 
 KEPT: Final = 10_000

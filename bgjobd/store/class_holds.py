@@ -19,7 +19,7 @@ from bgjobd.core.trials import LONGEST_PAUSE
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import changes, errors, rates
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import ClassHeld, ClassResumed
+from bgjobd.store.items.holds import ClassHeld, ClassResumed
 from bgjobd.store.rows import checked
 from bgjobd.store.statements import Execute
 

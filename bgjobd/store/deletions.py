@@ -14,7 +14,7 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import labels, statements, steps, values
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.committed import Deleted, LostUpdateError, Trimmed, TrimmedGroups, TrimmedOccurrences
-from bgjobd.store.items import Deletion, GroupTrimming, OccurrenceTrimming, Trimming
+from bgjobd.store.items.retention import Deletion, GroupTrimming, OccurrenceTrimming, Trimming
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable

@@ -10,7 +10,7 @@ from bgjob.words import Status
 from bgjobd.core.edges import Group, Mentioned, Node, Of, fate_of
 from bgjobd.store import ids
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import Flow
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row
 from bgjobd.store.statements import Execute
 

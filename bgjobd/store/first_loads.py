@@ -13,7 +13,7 @@ from bgjobd.core import alerts
 from bgjobd.core.alerts import Load
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
-from bgjobd.store.alert_items import AlertsLooked
+from bgjobd.store.items.alerts import AlertsLooked
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute
 

@@ -17,7 +17,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import changes
 from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Database, Engine
-from bgjobd.store.items import Beat, HostDrained, HostLeft, HostLost
+from bgjobd.store.items.hosts import Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import Execute
 

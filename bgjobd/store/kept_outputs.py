@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from bgjobd.store.items import OutputEnded
+from bgjobd.store.items.attempts import OutputEnded
 from bgjobd.store.statements import Execute, named_host
 from bgjobd.store.written import Row
 

@@ -55,29 +55,25 @@ from bgjobd.store import (
     waits,
 )
 from bgjobd.store.adoption import Adopted
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
-from bgjobd.store.items import (
+from bgjobd.store.items.alerts import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
+from bgjobd.store.items.hosts import (
     AttemptsLost,
-    Backfill,
     Beat,
-    BulkSubmission,
-    Flow,
     HookBegun,
     HooksTakenOver,
     HostDrained,
     HostLeft,
     HostLost,
-    Item,
-    ManyAsked,
-    OccurrenceAsked,
-    OccurrencesDue,
-    SchedulePut,
 )
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import Backfill, OccurrenceAsked, OccurrencesDue, SchedulePut
+from bgjobd.store.items.submissions import BulkSubmission, Flow
+from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of

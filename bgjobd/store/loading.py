@@ -12,7 +12,7 @@ from typing import Any
 from bgjobd.core.job import Call, Job
 from bgjobd.store import decisions, dependencies, ids, inbox, statements, steps, uniques, values, waits
 from bgjobd.store.batch import Batch, Keyed, Needs
-from bgjobd.store.items import Item
+from bgjobd.store.items.item import Item
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import Execute
 

@@ -12,7 +12,9 @@ from bgjobd.store import decisions, schedules, statements
 from bgjobd.store.batch import Needs
 from bgjobd.store.dependencies import named_in
 from bgjobd.store.engines.locks import Locks
-from bgjobd.store.items import AttemptsLost, Item, ManyAsked
+from bgjobd.store.items.hosts import AttemptsLost
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.statements import Execute
 
 _SELECT_KEYS: Final = """

@@ -8,7 +8,7 @@ from bgjob.words import ChangeKind
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import changes, statements
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import QueuePaused, QueueResumed
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
 from bgjobd.store.statements import Execute
 
 

@@ -55,7 +55,6 @@ from bgjobd.store import (
     values,
     waiting,
 )
-from bgjobd.store.alert_items import AlertsLooked
 from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
@@ -63,7 +62,8 @@ from bgjobd.store.error_pages import ErrorFilter, ErrorRead
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.graphs import Graph
 from bgjobd.store.inbox import Sent
-from bgjobd.store.items import SkippedRow
+from bgjobd.store.items.alerts import AlertsLooked
+from bgjobd.store.items.schedules import SkippedRow
 from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
 from bgjobd.store.matching import Row
 from bgjobd.store.news import Missed, News

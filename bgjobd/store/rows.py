@@ -16,7 +16,8 @@ from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.committed import Entry
-from bgjobd.store.items import Note, StateSaved, StepNote, Submitter
+from bgjobd.store.items.attempts import Note, StateSaved, StepNote
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 _STATUSES: Final[dict[str, Status]] = {one: one for one in Status}

@@ -35,9 +35,9 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import applying, changes, decisions, ids, statements, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
-from bgjobd.store.items import (
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import (
     Backfill,
-    Item,
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
@@ -48,8 +48,8 @@ from bgjobd.store.items import (
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import edge_row, instant, job_from_row, occurrence_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import BLOCKED, Kind

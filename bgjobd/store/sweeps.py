@@ -22,36 +22,32 @@ from bgjobd.store import (
     uniques,
     waits,
 )
-from bgjobd.store.alert_items import AlertTrimming
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import (
-    ClassHeld,
-    ClassResumed,
-    CodeLoaded,
-    DaemonStarted,
+from bgjobd.store.items.alerts import AlertTrimming
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, ReloadFailed, TimeLeapt
+from bgjobd.store.items.holds import ClassHeld, ClassResumed, QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
     HostTrimming,
-    Item,
     KeyTrimming,
     OccurrenceTrimming,
-    QueuePaused,
-    QueueResumed,
     RateTrimming,
-    ReloadFailed,
     RetentionDone,
     RetentionTaken,
+    Trimming,
+    UsageTrimming,
+)
+from bgjobd.store.items.schedules import (
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
-    TimeLeapt,
-    Trimming,
-    UsageTrimming,
 )
 from bgjobd.store.statements import Execute
 

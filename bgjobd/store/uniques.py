@@ -15,7 +15,8 @@ from bgjobd.host.clock import to_text
 from bgjobd.store import statements
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import TrimmedKeys
-from bgjobd.store.items import KeyTrimming, Submitter
+from bgjobd.store.items.retention import KeyTrimming
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import instant, job_from_row, key_row, released_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind

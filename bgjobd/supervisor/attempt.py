@@ -21,7 +21,7 @@ from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
 from bgjobd.host import clock
 from bgjobd.store.committed import Claim
-from bgjobd.store.items import Noted
+from bgjobd.store.items.attempts import Noted
 from bgjobd.supervisor import journal_facts, patience
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_news import AttemptNews

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bgjobd.core.attempt_sights import ResultWaited, Sight
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal, Record
-from bgjobd.store.items import AttemptNotes, JobFact
+from bgjobd.store.items.attempts import AttemptNotes, JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import ATTEMPT, MAX_NOTES, MAX_VALUE, MAX_VALUED, MAX_VALUES
-from bgjobd.store.items import Told, ValueNote
+from bgjobd.store.items.attempts import Told, ValueNote
 from bgjobd.supervisor.journal_facts import notes
 from bgjobd.supervisor.spool import Spool
 

@@ -20,7 +20,7 @@ from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.host import pacing
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import OccurrencesDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
 from tests.daemon.test_schedules_at_reload import catalogue_of
 
 EACH_SECOND = "job = 'a.Job::run', every = '1s'"

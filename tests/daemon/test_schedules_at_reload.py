@@ -15,7 +15,7 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import OccurrencesDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
 
 
 def config_of(directory: Path, method: str) -> Config:

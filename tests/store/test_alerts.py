@@ -15,7 +15,7 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
 from bgjobd.core.need_kinds import DAY, MOST, USUAL, Kind, Need, Rule, Seen
 from bgjobd.core.planner import BESIDE, Lanes
-from bgjobd.store.alert_items import (
+from bgjobd.store.items.alerts import (
     AlertAcknowledged,
     AlertsLooked,
     AlertsMuted,
@@ -24,7 +24,7 @@ from bgjobd.store.alert_items import (
     AlertTrimming,
     Teller,
 )
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Row, Store, asked, ends, text
 

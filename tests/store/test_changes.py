@@ -10,7 +10,9 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import AttemptNotes, DaemonStarted, Look, Note, QueuePaused
+from bgjobd.store.items.attempts import AttemptNotes, Note
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import QueuePaused
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,

@@ -13,16 +13,8 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import (
-    AttemptsLost,
-    HookBegun,
-    HooksTakenOver,
-    HostDrained,
-    HostLeft,
-    HostTrimming,
-    RetentionDone,
-    RetentionTaken,
-)
+from bgjobd.store.items.hosts import AttemptsLost, HookBegun, HooksTakenOver, HostDrained, HostLeft
+from bgjobd.store.items.retention import HostTrimming, RetentionDone, RetentionTaken
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked, ends
 from tests.store.test_hosts import ONE_SLOT, Host, joined, lose, pair, place  # noqa: F401  # the fixtures

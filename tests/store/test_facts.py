@@ -13,7 +13,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import statements
 from bgjobd.store.committed import Committed, EndedAttempt, LostUpdateError, Stored
-from bgjobd.store.items import JobFact, Look, Noted
+from bgjobd.store.items.attempts import JobFact, Noted
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
     BOOT,

@@ -25,7 +25,10 @@ from bgjobd.core.unique import Unique
 from bgjobd.store import adoption, gate, rates
 from bgjobd.store.committed import TrimmedRates
 from bgjobd.store.database import UncertainCommitError, prepare
-from bgjobd.store.items import DaemonStarted, JobsChanged, Look, QueueResumed, RateTrimming
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import QueueResumed
+from bgjobd.store.items.retention import RateTrimming
+from bgjobd.store.items.wishes import JobsChanged
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted

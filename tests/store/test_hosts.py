@@ -19,7 +19,9 @@ from bgjobd.store.engines import CountsAsLostError, TermTakenError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer
-from bgjobd.store.items import AttemptsLost, Beat, HostLeft, HostLost, Item, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.hosts import AttemptsLost, Beat, HostLeft, HostLost
+from bgjobd.store.items.item import Item
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from tests.postgresql import Places

@@ -15,7 +15,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import method_usage
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Look, Note, UsageTrimming
+from bgjobd.store.items.attempts import Note
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import UsageTrimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import REST, Gathering
 from bgjobd.store.reader import Reader

@@ -12,7 +12,7 @@ from bgjobd.core.fingerprint import BACK_AFTER, NEW_FOR
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.need_kinds import DAY, Crashed, FailedInRow, ForReview, MetError, SkippedLast
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import ScheduleDefined, SchedulePaused, SchedulesDefined
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, SchedulesDefined
 from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, text

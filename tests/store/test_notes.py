@@ -16,7 +16,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import pages
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import AttemptNotes, Note, Trimming
+from bgjobd.store.items.attempts import AttemptNotes, Note
+from bgjobd.store.items.retention import Trimming
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, starts, submission, text
 

@@ -8,7 +8,8 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import OccurrenceAsked, ScheduleDefined, SchedulePaused, SchedulesDefined, Submitter
+from bgjobd.store.items.schedules import OccurrenceAsked, ScheduleDefined, SchedulePaused, SchedulesDefined
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, statements_run_on

@@ -25,7 +25,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import bounds, pages, sql_functions
 from bgjobd.store.committed import LogLine
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import AttemptNotes, Note, Noted
+from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader
 from tests.core.samples import UNKNOWN

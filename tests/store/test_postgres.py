@@ -35,7 +35,9 @@ from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.postgres_translation import translated
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import Deletion, Look, Received
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import Received
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader

@@ -17,7 +17,7 @@ from bgjobd.core.on_file import Ahead, LatestAttempt, RunningJob
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import QueuePaused
+from bgjobd.store.items.holds import QueuePaused
 from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
 from tests.store.samples import (

@@ -23,7 +23,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Deleted
-from bgjobd.store.items import Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion, KeyTrimming
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import JobRequests, JobSettled
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted

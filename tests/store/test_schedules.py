@@ -19,7 +19,7 @@ from bgjobd.core.unique import Unique
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import backfills
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import (
+from bgjobd.store.items.schedules import (
     Backfill,
     OccurrenceAsked,
     OccurrencesDue,
@@ -32,8 +32,8 @@ from bgjobd.store.items import (
     SchedulesDefined,
     SchedulesSetBack,
     SkippedRow,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, STOPPED, Store, asked, cancels, ends, retries, starts
 

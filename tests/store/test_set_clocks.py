@@ -16,7 +16,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import advance
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
-from bgjobd.store.items import DaemonStarted, Look
+from bgjobd.store.items.daemons import DaemonStarted, Look
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.sql_functions import seconds_between, shifted

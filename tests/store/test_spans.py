@@ -14,7 +14,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.audit import Audit, OddSpan
-from bgjobd.store.items import Deletion, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans

@@ -15,7 +15,9 @@ from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
 from bgjobd.store.committed import Committed, Stored
-from bgjobd.store.items import Item, Look, Submitter
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submitter import Submitter
 from tests.store.samples import (
     BOOT,
     COMPLETED,

@@ -9,7 +9,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, MOST_CLASSES, begin
 from bgjobd.host.clock import to_text
 from bgjobd.store import span_rows, trends
-from bgjobd.store.items import ErrorTrimming, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import ErrorTrimming
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
 from bgjobd.store.trends import try_asked

@@ -11,7 +11,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store import statements
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Deletion, OutputEnded
+from bgjobd.store.items.attempts import OutputEnded
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.kept_outputs import KeptOutput
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, LOST, NOW, USAGE, Store, asked, ends

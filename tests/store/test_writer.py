@@ -29,17 +29,10 @@ from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
-from bgjobd.store.items import (
-    AttemptNotes,
-    DaemonStarted,
-    Item,
-    Look,
-    Note,
-    Noted,
-    OccurrencesDue,
-    ScheduleDue,
-    StateSaved,
-)
+from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.store.samples import (
