@@ -17,6 +17,7 @@ from bgjobd.core.need_kinds import Need
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import first_loads, ids, submitting
 from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.engines import Execute
 from bgjobd.store.items.alerts import (
     AlertAcknowledged,
     AlertItem,
@@ -30,7 +31,6 @@ from bgjobd.store.items.alerts import (
 from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 
 ExecuteMany = Callable[..., Any]
 

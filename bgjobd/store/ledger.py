@@ -48,7 +48,6 @@ from bgjobd.store import (
     rates,
     release,
     schedules,
-    statements,
     steps,
     tallies,
     values,
@@ -80,34 +79,43 @@ from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.spans import Spans
+from bgjobd.store.statements import (
+    of_attempts,
+    of_entries,
+    of_jobs,
+    of_properties,
+    of_schedules,
+    of_ties,
+    of_times,
+)
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row, Written
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
-        Kind.NEW_GROUP: statements.INSERT_GROUP,
+        Kind.NEW_GROUP: of_ties.INSERT_GROUP,
         Kind.RECEIVED: inbox.TAKE,
-        Kind.NEW_JOB: statements.INSERT_JOB,
-        Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
-        Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
-        Kind.CHANGED_TERMS: statements.UPDATE_TERMS,
-        Kind.CHANGED_JOB: statements.UPDATE_JOB,
-        Kind.TIED_JOB: statements.UPDATE_TIES,
-        Kind.TAKEN_KEY: statements.TAKE_KEY,
-        Kind.RELEASED_KEY: statements.RELEASE_KEY,
-        Kind.NEW_EDGE: statements.INSERT_EDGE,
-        Kind.MOVED_EDGE: statements.MOVE_EDGE,
-        Kind.FORGIVEN_EDGES: statements.FORGIVE_EDGES,
-        Kind.SEALED_GROUP: statements.SEAL_GROUP,
-        Kind.COUNTED_GROUP: statements.COUNT_GROUP,
-        Kind.NEW_ATTEMPT: statements.INSERT_ATTEMPT,
-        Kind.STARTED_ATTEMPT: statements.UPDATE_ATTEMPT_STARTED,
-        Kind.ENDED_ATTEMPT: statements.UPDATE_ATTEMPT_ENDED,
-        Kind.NOTED_ATTEMPT: statements.UPDATE_ATTEMPT_NOTED,
+        Kind.NEW_JOB: of_jobs.INSERT_JOB,
+        Kind.NEW_TIED_JOB: of_jobs.INSERT_TIED_JOB,
+        Kind.REPLACED_JOB: of_jobs.UPDATE_REPLACED,
+        Kind.CHANGED_TERMS: of_jobs.UPDATE_TERMS,
+        Kind.CHANGED_JOB: of_jobs.UPDATE_JOB,
+        Kind.TIED_JOB: of_ties.UPDATE_TIES,
+        Kind.TAKEN_KEY: of_ties.TAKE_KEY,
+        Kind.RELEASED_KEY: of_ties.RELEASE_KEY,
+        Kind.NEW_EDGE: of_ties.INSERT_EDGE,
+        Kind.MOVED_EDGE: of_ties.MOVE_EDGE,
+        Kind.FORGIVEN_EDGES: of_ties.FORGIVE_EDGES,
+        Kind.SEALED_GROUP: of_ties.SEAL_GROUP,
+        Kind.COUNTED_GROUP: of_ties.COUNT_GROUP,
+        Kind.NEW_ATTEMPT: of_attempts.INSERT_ATTEMPT,
+        Kind.STARTED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_STARTED,
+        Kind.ENDED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_ENDED,
+        Kind.NOTED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_NOTED,
         Kind.OWED_HOOK: hooks.OWE,
-        Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
-        Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
+        Kind.OCCURRENCES: of_schedules.WRITE_OCCURRENCES,
+        Kind.DEALT_SCHEDULE: of_schedules.MOVE_CURSOR,
         Kind.HELD_SCOPE: rates.HOLD,
         Kind.BEGUN_STEP: steps.BEGIN_STEP,
         Kind.FINISHED_STEP: steps.FINISH_STEP,
@@ -126,7 +134,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
         Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
         Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
-        Kind.REVIEWED_JOB: statements.REVIEW_JOB,
+        Kind.REVIEWED_JOB: of_jobs.REVIEW_JOB,
         Kind.ENDED_OUTPUT: kept_outputs.KEEP,
         Kind.LOST_LABEL: labels.LOSE,
         Kind.LABELLED_JOB: labels.LABEL,
@@ -238,9 +246,9 @@ class Ledger:
                 if self.told_as is not None:
                     self._tell(notice_of(batch, items, answers, self.told_as))
             tally = self._tally_after(items, batch)
-            of_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
+            by_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
             after = Known(
-                *(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
+                *(*by_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
                 class_holds=batch.class_holds,
             )
             due = now if after.has_more else min(next_expiry, next_due)
@@ -312,7 +320,7 @@ class Ledger:
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
         with as_peewees_own:
-            self._execute(statements.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
+            self._execute(of_properties.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
 
     def _tally_after(self, items: Sequence[Item], batch: Batch) -> Tally:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
@@ -415,7 +423,7 @@ class Ledger:
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
         for one, jobs in bulks.inserts(bulk, new, batch):
-            self._execute(statements.INSERT_BULK, jobs)
+            self._execute(of_jobs.INSERT_BULK, jobs)
             labels.label_bulk(self._execute, one)
             batch.join(one)
         batch.last_id += len(new)
@@ -442,7 +450,7 @@ class Ledger:
             first = self._last_entry() + 1
             for place, bulk in enumerate(batch.bulks):
                 batch.bulks[place] = bulk.told_from(first)
-                self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
+                self._execute(of_entries.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
                 first += len(bulk)
         if not batch.entries:
             return _no_entry
@@ -452,7 +460,7 @@ class Ledger:
         return first_of_these
 
     def _last_entry(self) -> int:
-        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
+        (newest,) = self._execute(of_entries.SELECT_LAST_LOG_ID).fetchone()
         return int(newest)
 
     def _tell(self, notice: Notice | None) -> None:
@@ -471,7 +479,7 @@ class Ledger:
         if next_expiry > batch.now:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
-        expired = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
+        expired = [id for (id,) in self._execute(of_times.SELECT_EXPIRED, given).fetchall()]
         batch.jobs |= loading.jobs_of(self._execute, expired)
         applying.expire(expired, batch)
         self._store(batch)

@@ -41,7 +41,7 @@ from bgjobd.store.engines import Connection
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.log_places import IS_SAID, id_at
 from bgjobd.store.rows import text_of
-from bgjobd.store.statements import named_host
+from bgjobd.store.statements.of_attempts import named_host
 
 PAGE: Final = 50
 BUDGET: Final = 0.04

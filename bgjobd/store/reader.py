@@ -48,7 +48,6 @@ from bgjobd.store import (
     rates,
     rising,
     schedules,
-    statements,
     step_pages,
     trends,
     usage,
@@ -73,7 +72,8 @@ from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.span_counts import Counted
-from bgjobd.store.statements import SELECT_LAST_LOG_ID
+from bgjobd.store.statements import of_attempts, of_jobs, of_pauses, of_properties
+from bgjobd.store.statements.of_entries import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.trends import Asked
@@ -220,7 +220,7 @@ class Reader:
         None where there is none.
         """
         with self._database.atomic():  # so that the attempts are those of the job as it stands
-            rows = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
+            rows = self._dicts(of_jobs.SELECT_ROW_OF_JOB, {"id": job_id})
             if not rows:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
@@ -274,7 +274,7 @@ class Reader:
 
     def paused(self) -> dict[str, str | None]:
         """The queues that are paused, with when each goes on by itself, as it is stored, or None."""
-        return dict(self._database.execute_sql(statements.SELECT_PAUSED).fetchall())
+        return dict(self._database.execute_sql(of_pauses.SELECT_PAUSED).fetchall())
 
     def oldest_pending(self, now: float) -> str | None:
         """Since when the job waits for a slot that has waited longest, as it is stored; None where none waits.
@@ -529,7 +529,7 @@ class Reader:
 
     def leapt_at(self) -> float | None:
         """When a daemon last saw time leap ahead; None where none has."""
-        return instant(self._property(statements.LEAPT_AT))
+        return instant(self._property(of_properties.LEAPT_AT))
 
     def whole(self, job_id: int) -> JsonObject | None:
         """The job, keys as the columns, with all its `attempts` and log entries (`logs`), oldest first, or None."""
@@ -568,11 +568,11 @@ class Reader:
         Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
         cancel_requested_at, key.
         """
-        return self._dicts(statements.SELECT_OPEN_ATTEMPTS, {"host": host})
+        return self._dicts(of_attempts.SELECT_OPEN_ATTEMPTS, {"host": host})
 
     def counts_as_lost(self, job_id: int, number: int) -> bool:
         """Whether this attempt has ended so that nobody saw it."""
-        rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job_id, "number": number})
+        rows = self._dicts(of_attempts.SELECT_ATTEMPT, {"job_id": job_id, "number": number})
         return bool(rows) and rows[0]["outcome"] == Outcome.LOST
 
     def owed_hooks(self, host: int) -> Sequence[tuple[int, int]]:
@@ -620,7 +620,7 @@ class Reader:
         Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
         With `host` those alone that are on the host of this name.
         """
-        rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
+        rows = self._dicts(of_attempts.SELECT_RUNNING_ATTEMPTS)
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
         return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
 
@@ -632,8 +632,8 @@ class Reader:
         """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
         other job or attempt, and for one that is for review. Where a person has settled it, in that one's words.
         """
-        jobs = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
-        attempts = self._dicts(statements.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
+        jobs = self._dicts(of_jobs.SELECT_ROW_OF_JOB, {"id": job_id})
+        attempts = self._dicts(of_attempts.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
         job, last = jobs[0], attempts[0]
@@ -652,7 +652,7 @@ class Reader:
         What runs is told of the host of this name alone, where there is one.
         """
         with self._database.atomic():
-            row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
+            row = self._database.execute_sql(of_jobs.SELECT_JOB, {"id": job_id}).fetchone()
             if row is None:
                 return None
             job = job_from_row(row)
@@ -673,12 +673,12 @@ class Reader:
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""
         with self._database.atomic():
-            row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
-            submitters = self._database.execute_sql(statements.SELECT_SUBMITTERS, {"ids": f"[{job_id}]"})
+            row = self._database.execute_sql(of_jobs.SELECT_JOB, {"id": job_id}).fetchone()
+            submitters = self._database.execute_sql(of_jobs.SELECT_SUBMITTERS, {"ids": f"[{job_id}]"})
             return None if row is None else (job_from_row(row), dict(submitters.fetchall())[job_id])
 
     def _latest(self, job: Job) -> LatestAttempt | None:
-        rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
+        rows = self._dicts(of_attempts.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
         if not rows:
             return None
         (row,) = rows
@@ -699,7 +699,7 @@ class Reader:
         return str(self._property("database_id"))
 
     def _property(self, name: str) -> str | None:
-        row = self._database.execute_sql(statements.SELECT_PROPERTY, {"name": name}).fetchone()
+        row = self._database.execute_sql(of_properties.SELECT_PROPERTY, {"name": name}).fetchone()
         return None if row is None else row[0]
 
     def _dicts(self, statement: str, values: Mapping[str, Any] | None = None) -> Sequence[JsonObject]:

@@ -26,7 +26,7 @@ _BACKOFFS: Final[dict[str, Backoff]] = {one: one for one in Backoff}
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
-    """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
+    """The job of a row that of_jobs.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
     id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]

@@ -33,7 +33,7 @@ from bgjobd.store.moving import (
     UnlikeError,
     move,
 )
-from bgjobd.store.statements import COPYINGS
+from bgjobd.store.statements.of_copies import COPYINGS
 from tests.postgresql import PostgreSQL
 from tests.store.samples import COMPLETED, NOW, Store, asked, does, done, ends
 

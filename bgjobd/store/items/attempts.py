@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bgjob.words import EntryType
-from bgjobd.core.facts import (
-    AttemptEnded,
-    AttemptStarted,
-)
+from bgjobd.core.facts import AttemptEnded, AttemptStarted
 
 
 @dataclass(frozen=True, slots=True)

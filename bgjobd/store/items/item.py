@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bgjobd.core.facts import (
-    ClockJumped,
-)
+from bgjobd.core.facts import ClockJumped
 from bgjobd.store.items.alerts import (
     AlertAcknowledged,
     AlertsLooked,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgjobd.core.facts import (
-    Submitted,
-)
+from bgjobd.core.facts import Submitted
 from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span
 from bgjobd.store.items.submitter import Submitter
 

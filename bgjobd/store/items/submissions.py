@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bgjobd.core.edges import NewGroup
-from bgjobd.core.facts import (
-    Submitted,
-)
+from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Job
 from bgjobd.store.items.submitter import Submitter
 

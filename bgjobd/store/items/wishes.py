@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 from bgjob.codec import JsonObject
 from bgjob.words import Status
-from bgjobd.core.facts import (
-    CancelRequested,
-    Changed,
-    RetryRequested,
-    Settled,
-)
+from bgjobd.core.facts import CancelRequested, Changed, RetryRequested, Settled
 from bgjobd.core.many import Wish
 from bgjobd.store.items.submitter import Submitter
 
