@@ -19,7 +19,7 @@ from bgjobd.store.committed import Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
 from bgjobd.store.filters import LogFilter
 from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
-from bgjobd.store.models import MODELS
+from bgjobd.store.models.every import MODELS
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, ends, new_database, starts, submission
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from peewee import OP, SQL, Expression, fn
 
-from bgjobd.store.models import BackgroundJob, JobAttempt
+from bgjobd.store.models.jobs import BackgroundJob, JobAttempt
 from bgjobd.store.statements.compiled import compiled, p
 
 INSERT_ATTEMPT: Final = compiled(

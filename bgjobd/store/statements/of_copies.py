@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from peewee import Model
 
-from bgjobd.store.models import MODELS
+from bgjobd.store.models.every import MODELS
 
 
 class Copying(NamedTuple):

@@ -7,7 +7,8 @@ from typing import Final
 from peewee import SQL, fn
 
 from bgjob.words import FINAL
-from bgjobd.store.models import BackgroundJob, Consequence, JobAttempt, JobDependency, JobLog
+from bgjobd.store.models.jobs import BackgroundJob, JobAttempt, JobLog
+from bgjobd.store.models.ties import Consequence, JobDependency
 from bgjobd.store.statements.compiled import compiled, p, quoted
 
 # What is deleted. A job that has a newer log entry is not what it was; one whose entry is the newest of all keeps it,

@@ -6,7 +6,7 @@ from typing import Final
 
 from peewee import SQL, fn
 
-from bgjobd.store.models import JobLog
+from bgjobd.store.models.jobs import JobLog
 from bgjobd.store.statements.compiled import compiled, insert, insert_each
 
 INSERT_LOG: Final = insert(JobLog)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from peewee import SQL, Field, FloatField, fn
 
-from bgjobd.store.models import BackgroundJob, JobAttempt
+from bgjobd.store.models.jobs import BackgroundJob, JobAttempt
 from bgjobd.store.statements.compiled import compiled, insert, insert_each, p
 
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(

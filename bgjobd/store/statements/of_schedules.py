@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgjobd.store.models import ScheduleOccurrence
+from bgjobd.store.models.schedules import ScheduleOccurrence
 from bgjobd.store.statements.compiled import upsert
 
 WRITE_OCCURRENCES: Final = upsert(ScheduleOccurrence)

@@ -7,7 +7,7 @@ from typing import Final
 from peewee import SQL, fn
 
 from bgjob.words import Status
-from bgjobd.store.models import BackgroundJob
+from bgjobd.store.models.jobs import BackgroundJob
 from bgjobd.store.statements.compiled import compiled, p, quoted
 from bgjobd.store.statements.of_jobs import JOBS
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgjobd.store.models import BackgroundJob, JobGroup
+from bgjobd.store.models.jobs import BackgroundJob
+from bgjobd.store.models.ties import JobGroup
 from bgjobd.store.statements.compiled import compiled, insert, p
 
 INSERT_GROUP: Final = insert(JobGroup)

@@ -7,7 +7,7 @@ from typing import Final
 from peewee import SQL, fn
 
 from bgjob.words import Status
-from bgjobd.store.models import BackgroundJob, JobAttempt
+from bgjobd.store.models.jobs import BackgroundJob, JobAttempt
 from bgjobd.store.statements.compiled import compiled, p, quoted
 from bgjobd.store.written import BEHIND, WAITING
 
