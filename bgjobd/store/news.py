@@ -11,9 +11,10 @@ from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.verdict import StopReason
 from bgjobd.host.clock import from_text
-from bgjobd.store import pages, values
+from bgjobd.store import values
 from bgjobd.store.committed import LogLine, StoredValue
 from bgjobd.store.engines import Connection
+from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import of_entries, of_jobs
 
@@ -81,7 +82,7 @@ def news(connection: Connection, after: int, job_ids: Iterable[int], valued: Map
         if job_id in valued
         for value in _values(connection, job_id, valued[job_id])
     ]
-    summaries = pages.summaries(connection, wanted)
+    summaries = summaries_of(connection, wanted)
     return News(lines, max(last, after), False, [job_from_row(row) for row in found], summaries, emitted)
 
 

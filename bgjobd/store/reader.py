@@ -43,7 +43,6 @@ from bgjobd.store import (
     needs,
     news,
     occurrences,
-    pages,
     peers,
     rates,
     rising,
@@ -67,10 +66,15 @@ from bgjobd.store.kept_outputs import Place as PlaceOfAttempt
 from bgjobd.store.matching import Row
 from bgjobd.store.news import Missed, News
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
-from bgjobd.store.pages import BUDGET, PAGE, Page
+from bgjobd.store.pages.attempts import page_of_attempts
+from bgjobd.store.pages.entries import page_of_entries
+from bgjobd.store.pages.jobs import page_of_jobs
+from bgjobd.store.pages.page import BUDGET, PAGE, Page
+from bgjobd.store.pages.summaries import summaries_of
+from bgjobd.store.pages.walks import RowPlace
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
-from bgjobd.store.rows import instant, job_from_row
+from bgjobd.store.rows import instant, job_from_row, labels_of, parsed
 from bgjobd.store.span_counts import Counted
 from bgjobd.store.statements import of_attempts, of_jobs, of_pauses, of_properties
 from bgjobd.store.statements.of_entries import SELECT_LAST_LOG_ID
@@ -223,7 +227,7 @@ class Reader:
             rows = self._dicts(of_jobs.SELECT_ROW_OF_JOB, {"id": job_id})
             if not rows:
                 return None
-            attempts = pages.attempts(self._database.connection(), job_id, before, limit)
+            attempts = page_of_attempts(self._database.connection(), job_id, before, limit)
         return shown(rows[0], attempts.rows, attempts.next)
 
     def try_expected(self, job: StoredJob, now: float) -> JsonObject | None:
@@ -331,11 +335,11 @@ class Reader:
         `now`, in seconds since the epoch, parts what waits for its time from what is due.
         Raises InvalidParameterError for an unknown word of status.
         """
-        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
+        return page_of_jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
 
     def matching(
-        self, wanted: JobFilter, as_of: str, behind: pages.Place | None, limit: int, now: float
-    ) -> tuple[Sequence[Row], pages.Place | None]:
+        self, wanted: JobFilter, as_of: str, behind: RowPlace | None, limit: int, now: float
+    ) -> tuple[Sequence[Row], RowPlace | None]:
         """Some of the jobs that a wish about many is about, as matching.portion() has them."""
         return matching.portion(self._database.connection(), wanted, as_of, behind, limit, now)
 
@@ -345,7 +349,7 @@ class Reader:
 
     def summaries(self, job_ids: Sequence[int]) -> dict[int, JsonObject]:
         """How these jobs stand, in short, by id; those that there are."""
-        return pages.summaries(self._database.connection(), job_ids)
+        return summaries_of(self._database.connection(), job_ids)
 
     def steps_under_way(self) -> Sequence[tuple[int, int, str]]:
         """The steps that running attempts are in: job, attempt and name, as they began."""
@@ -494,7 +498,9 @@ class Reader:
         With `count` the page has its total, of at most so many, whatever `before` and `after` are. With `until`, a
         stored instant, those up to where the log had got to then, without a total.
         """
-        return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count, until)
+        return page_of_entries(
+            self._database.connection(), wanted, before, after, limit, budget, count, until
+        )
 
     def news(self, after: int, job_ids: Iterable[int], valued: Mapping[int, int]) -> News:
         """What is newer than the log entry `after`, as news.news() tells it."""
@@ -550,7 +556,7 @@ class Reader:
             after = page.next
         for attempt in attempts:
             attempt.pop("span")
-        read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
+        read = {name: parsed(job.columns[name]) for name in ("parameters", "result")}
         return job.columns | read | {"attempts": attempts, "logs": entries}
 
     def peers(self) -> tuple[Peer, ...]:
@@ -622,7 +628,7 @@ class Reader:
         """
         rows = self._dicts(of_attempts.SELECT_RUNNING_ATTEMPTS)
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
-        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in wanted]
+        return [row | {"progress": _in_short(parsed(row["progress"]))} for row in wanted]
 
     def with_expected(self, rows: Sequence[JsonObject], now: float) -> Sequence[JsonObject]:
         """Such attempts, or jobs as `list` has them, each with what is `expected` of it, at wall time `now`."""
@@ -716,7 +722,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     columns["is_behind"] = row["ready"] == BEHIND
     columns["waiting_on"] = row["waiting_on"] if row["ready"] == WAITING else None
     columns["waits_until"] = row["waits_until"] if columns["is_behind"] else None
-    columns["labels"] = pages.labels_of(row["labels"])
+    columns["labels"] = labels_of(row["labels"])
     columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     sensitive = json.loads(row["sensitive"] or "[]")
     columns["sensitive"] = masked_names(row["parameters"], sensitive)

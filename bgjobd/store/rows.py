@@ -444,3 +444,13 @@ def text_of(at: float | None) -> str | None:
 
 def _names(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(json.loads(text))
+
+
+def labels_of(text: str | None) -> list[str]:
+    """The labels that a job's row has."""
+    return [] if text is None else json.loads(text)
+
+
+def parsed(text: str | None) -> Any:
+    """What a stored JSON text says; None where there is none."""
+    return None if text is None else json.loads(text)

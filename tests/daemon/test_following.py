@@ -38,7 +38,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items.attempts import Noted
 from bgjobd.store.items.item import Item
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.outputs import Outputs
 from tests.daemon.running import RunningDaemon, daemon

@@ -22,12 +22,15 @@ from bgjobd.core.edges import Place
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store import bounds, pages, sql_functions
+from bgjobd.store import bounds, sql_functions
 from bgjobd.store.committed import LogLine
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
-from bgjobd.store.pages import Page
+from bgjobd.store.pages import entries, jobs, walks
+from bgjobd.store.pages.page import MOST_BYTES, Page, in_pages
+from bgjobd.store.pages.walks import FIRST_CHUNK
 from bgjobd.store.reader import Reader
+from bgjobd.store.readers import is_search
 from tests.core.samples import UNKNOWN
 from tests.store.samples import (
     COMPLETED,
@@ -828,7 +831,7 @@ def test_paging_through_jobs_gives_each_once_whatever_is_inserted_meanwhile(
 
 # The size of a page
 
-HALF = pages.MOST_BYTES // 2
+HALF = MOST_BYTES // 2
 
 
 def test_a_page_of_large_entries_is_cut_and_goes_on_behind_them(store: Store, reader: Reader) -> None:
@@ -876,16 +879,16 @@ def test_a_page_of_jobs_with_long_errors_is_cut_too(store: Store, reader: Reader
 
 def test_rows_are_parted_into_pages_in_their_order() -> None:
     rows = [{"id": n, "text": "x" * HALF} for n in range(3)] + [{"id": n} for n in range(3, 9)]
-    parted = list(pages.in_pages(rows))
+    parted = list(in_pages(rows))
     assert [[row["id"] for row in part] for part in parted] == [[0], [1], [2, 3, 4, 5, 6, 7, 8]]
-    assert list(pages.in_pages([])) == []
+    assert list(in_pages([])) == []
 
 
 # What takes looking through
 
 
 @pytest.mark.parametrize(
-    ("wanted", "is_search"),
+    ("wanted", "is_one"),
     [
         (JobFilter(), False),
         (JobFilter(status=("failed", "running")), False),
@@ -914,8 +917,8 @@ def test_rows_are_parted_into_pages_in_their_order() -> None:
         (LogFilter(id=1, method_name="m"), True),
     ],
 )
-def test_a_search_is_what_no_index_has_apart(wanted: JobFilter | LogFilter, is_search: bool) -> None:
-    assert pages.is_search(wanted) is is_search
+def test_a_search_is_what_no_index_has_apart(wanted: JobFilter | LogFilter, is_one: bool) -> None:
+    assert is_search(wanted) is is_one
 
 
 # The time of a search
@@ -926,7 +929,7 @@ def test_a_search_that_has_no_more_time_says_how_far_it_got_and_goes_on(store: S
     said(store, "needle", *["hay"] * 1000)
     first = reader.logs(LogFilter(search="needle"), budget=NO_TIME)
     assert (first.rows, first.is_complete) == ([], False)
-    assert first.next == 1002 - pages._FIRST_CHUNK + 1
+    assert first.next == 1002 - FIRST_CHUNK + 1
     rows = all_pages(lambda key: reader.logs(LogFilter(search="needle"), before=key, budget=NO_TIME))
     assert [row["message"] for row in rows] == ["needle"]
 
@@ -935,7 +938,7 @@ def test_a_search_without_time_goes_on_oldest_first_too(store: Store, reader: Re
     store.submit(asked())
     said(store, *["hay"] * 1000, "needle")
     page = reader.logs(LogFilter(search="needle"), after=0, budget=NO_TIME)
-    assert (page.rows, page.next, page.is_complete) == ([], pages._FIRST_CHUNK, False)
+    assert (page.rows, page.next, page.is_complete) == ([], FIRST_CHUNK, False)
     while page.next is not None:
         page = reader.logs(LogFilter(search="needle"), after=page.next, budget=NO_TIME)
     assert messages_of(page) == ["needle"]
@@ -962,8 +965,8 @@ class Hurried:
 def hurry(monkeypatch: pytest.MonkeyPatch, patience: int) -> None:
     """Have a walk, and the statements that it runs, look at such a clock."""
     clock = Hurried(patience)
-    monkeypatch.setattr(pages, "time", clock)
-    monkeypatch.setattr(bounds, "time", clock)
+    for module in (walks, jobs, entries, bounds):
+        monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.mark.parametrize("patience", [2, 3, 5, 8, 13, 21, 34, 55])

@@ -26,7 +26,6 @@ from bgjobd.store import (
     many,
     method_usage,
     needs,
-    pages,
     progress,
     rates,
     release,
@@ -47,6 +46,7 @@ from bgjobd.store import (
 )
 from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
+from bgjobd.store.pages.job_sources import JOB_SOURCES, OF_ERROR
 from bgjobd.store.reader import Reader
 from bgjobd.store.statements import of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times
 from tests.store.samples import NOW, Store, asked, statements_run_on
@@ -318,7 +318,7 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
         assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
     of_classes = plan(store, error_pages.CLASSES)
     assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in of_classes
-    walk = f"SELECT e.job_id FROM {pages._OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
+    walk = f"SELECT e.job_id FROM {OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
     steps = plan(store, walk)
     assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id<?)" in steps
     assert not [step for step in steps if "TEMP B-TREE" in step]
@@ -351,7 +351,7 @@ def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
 def test_jobs_for_review_are_found_on_an_index_of_theirs(attempted: Store) -> None:
     for statement in tally._COUNT_FOR_REVIEW:
         assert plan(attempted, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
-    (source,) = pages._JOB_SOURCES["review"]
+    (source,) = JOB_SOURCES["review"]
     steps = plan(attempted, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
     assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.on_file import Ahead, LatestAttempt, RunningJob
 from bgjobd.core.planner import Lanes
-from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items.holds import QueuePaused
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.pages.attempts import page_of_attempts
+from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     BOOT,
@@ -126,7 +126,7 @@ def test_a_page_of_attempts_has_no_more_bytes_than_other_pages(store: Store, rea
 def test_a_page_does_not_read_the_attempts_before_it(store: Store, reader: Reader) -> None:
     job_id = failing(store, "x" * (MOST_BYTES // 4), times=8)
     with statements_run_on(store.database) as run:
-        pages.attempts(store.database.connection(), job_id, None, 2)
+        page_of_attempts(store.database.connection(), job_id, None, 2)
     (statement,) = run
     plan = store.rows(f"EXPLAIN QUERY PLAN {statement}")
     assert [step["detail"] for step in plan] == [
