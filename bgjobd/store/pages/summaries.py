@@ -104,5 +104,5 @@ def summary(row: tuple[Any, ...]) -> JsonObject:
 
 
 def listed(row: tuple[Any, ...]) -> JsonObject:
-    summary, told = row[: -len(_OF_LISTED)], row[-len(_OF_LISTED) :]
-    return summary(summary) | dict(zip(_OF_LISTED, told, strict=True))
+    in_short, told = row[: -len(_OF_LISTED)], row[-len(_OF_LISTED) :]
+    return summary(in_short) | dict(zip(_OF_LISTED, told, strict=True))
