@@ -173,7 +173,7 @@ class Hosts:
         classes = self.profile().classes
         count, has_more = 0, True
         while has_more:
-            rows = await self._read(lambda reader: reader.lost_attempts(host, classes, _AT_ONCE))
+            rows = await self._read(lambda reader: reader.hosts.lost_attempts(host, classes, _AT_ONCE))
             ends = [self._end(name, *row) for row in rows]
             settled = await self._record(AttemptsLost(host, tuple(ends)))
             count += len(settled)

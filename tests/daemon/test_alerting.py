@@ -91,7 +91,7 @@ class Told:
 
     def read(self, question: Callable[[Any], Any]) -> Awaitable[Any]:
         async def answer() -> Any:
-            return question(self)
+            return question(SimpleNamespace(hosts=self, needs=self))
 
         return answer()
 

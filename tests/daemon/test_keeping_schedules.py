@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,9 +46,9 @@ class File:
         error = self.reads.pop(0) if self.reads else None
         if error is not None:
             raise error
-        return question(self)
+        return question(SimpleNamespace(schedules=self))
 
-    def schedules(self) -> list[StoredSchedule]:
+    def stored(self) -> list[StoredSchedule]:
         return []
 
     def last_successes(self, names: list[str]) -> dict[str, float | None]:

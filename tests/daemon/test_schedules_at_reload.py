@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bgjob.words import EntryType
@@ -57,9 +58,9 @@ class File:
         return [Dealt(one.due.until) for one in item.schedules]
 
     async def read(self, question: Any) -> Any:
-        return question(self)
+        return question(SimpleNamespace(schedules=self))
 
-    def schedules(self) -> list[StoredSchedule]:
+    def stored(self) -> list[StoredSchedule]:
         return []
 
     def last_successes(self, names: list[str]) -> dict[str, float | None]:

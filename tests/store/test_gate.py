@@ -438,8 +438,8 @@ def test_a_job_that_was_told_to_come_later_holds_the_others_of_its_class_or_key(
     store.close()
     store.open()
     with closing(Reader(store.state_dir)) as reader:
-        assert reader.held_classes(names, NOW + 59) == of_class
-        assert reader.held_classes(names, NOW + 60) == reader.held_classes(names[1:], NOW) == {}
+        assert reader.needs.held_classes(names, NOW + 59) == of_class
+        assert reader.needs.held_classes(names, NOW + 60) == reader.needs.held_classes(names[1:], NOW) == {}
     submit(store, PLAIN, "a")
     assert claimed(store, PLAIN) == []
     store.now += 60

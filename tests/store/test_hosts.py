@@ -186,7 +186,7 @@ def test_the_books_of_a_host_have_its_own_open_attempts(place: Postgres, pair: t
         assert [one.key for one in audit.open_attempts("uuid of web1")] == [(mine, 1)]
         assert audit.open_attempts("nobody's") == ()
     with closing(Reader(place)) as reader:
-        assert [row["job_id"] for row in reader.open_attempts(web2.term.host)] == [theirs]
+        assert [row["job_id"] for row in reader.hosts.open_attempts(web2.term.host)] == [theirs]
 
 
 # Lost

@@ -283,7 +283,7 @@ def test_the_last_success_of_a_method_and_of_all_of_a_class_is_read(
     store.now += 60
     complete(store, 1.0, method="send")
     jobs = [REPORT, f"{REPORT}::build", f"{REPORT}::other", "myapp.Other"]
-    assert reader.last_successes_of(jobs) == {REPORT: NOW + 60, f"{REPORT}::build": NOW}
+    assert reader.needs.last_successes(jobs) == {REPORT: NOW + 60, f"{REPORT}::build": NOW}
 
 
 # What bounds it

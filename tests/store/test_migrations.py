@@ -364,7 +364,7 @@ def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:
         '{"to": "user@example.com"}',
         '{"sent":1}',
     )
-    assert [(row["job_id"], row["timeout"]) for row in reader.open_attempts()] == [(5, 2.5)]
+    assert [(row["job_id"], row["timeout"]) for row in reader.hosts.open_attempts()] == [(5, 2.5)]
     reader.close()
 
     again = asked(idempotency_key="waits", digest="d1")

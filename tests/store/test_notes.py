@@ -267,9 +267,9 @@ def test_a_job_is_read_with_the_progress_of_its_attempts(store: Store, reader: R
 
 def test_an_open_attempt_says_how_many_of_its_notes_are_recorded(store: Store, reader: Reader) -> None:
     job_id = store.run_one()
-    assert [row["noted"] for row in reader.open_attempts()] == [0]
+    assert [row["noted"] for row in reader.hosts.open_attempts()] == [0]
     store.commit(notes(job_id, note("a"), note("b"), note("c")))
-    assert [row["noted"] for row in reader.open_attempts()] == [3]
+    assert [row["noted"] for row in reader.hosts.open_attempts()] == [3]
 
 
 def test_a_start_that_a_bug_refused_is_no_change(store: Store) -> None:

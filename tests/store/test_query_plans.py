@@ -48,6 +48,7 @@ from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.pages.job_sources import JOB_SOURCES, OF_ERROR
 from bgjobd.store.reader import Reader
+from bgjobd.store.reads import due
 from bgjobd.store.statements import of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times
 from tests.store.samples import NOW, Store, asked, statements_run_on
 
@@ -441,7 +442,7 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
 
 
 def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(attempted: Store) -> None:
-    steps = plan(attempted, reads.OLDEST_DUE)
+    steps = plan(attempted, due.OLDEST_DUE)
     assert not [step for step in steps if "TEMP B-TREE" in step], steps
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert "jobs_pending (ready=?)" in on_jobs[0]
@@ -451,7 +452,7 @@ def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(attemp
 def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_priority_by_priority(
     attempted: Store,
 ) -> None:
-    steps = plan(attempted, reads.OLDEST_DUE_BY_QUEUE)
+    steps = plan(attempted, due.OLDEST_DUE_BY_QUEUE)
     assert [step for step in steps if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR GROUP BY"]
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [

@@ -241,7 +241,7 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
     store.commit(ends(done, COMPLETED))
     started, claimed = store.run_one(), store.run_one()
     store.commit(starts(started))
-    rows = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    rows = sorted(reader.hosts.open_attempts(), key=lambda row: row["job_id"])
     assert [(row["job_id"], row["number"], row["pid"]) for row in rows] == [
         (started, 1, 4711),
         (claimed, 1, None),
@@ -252,7 +252,7 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
 def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reader) -> None:
     bounded, free = store.run_one(timeout=2.5), store.run_one()
     store.commit(cancels(free))
-    one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    one, other = sorted(reader.hosts.open_attempts(), key=lambda row: row["job_id"])
     assert set(one) == {
         *("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
         *("class_name", "timeout", "cancel_requested_at", "key"),

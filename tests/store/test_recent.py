@@ -20,7 +20,8 @@ from bgjobd.store.items.daemons import DaemonStarted, Look
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import Deletion
 from bgjobd.store.items.wishes import JobsChanged
-from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.store.reader import Reader
+from bgjobd.store.reads.stored_jobs import StoredJob
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (
     COMPLETED,

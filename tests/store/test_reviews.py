@@ -247,7 +247,7 @@ def test_the_retry_of_a_group_leaves_it_out(store: Store) -> None:
     store.claim(Lanes(2))
     store.commit(starts(1), ends(1, UNKNOWN), starts(2), ends(2, NEVER_AGAIN))
     with closing(Reader(store.state_dir)) as reader:
-        assert [id for id, _ in reader.retryable_members(1, 0, 10)] == [2]
+        assert [id for id, _ in reader.groups.retryable(1, 0, 10)] == [2]
 
 
 # Its unique key

@@ -519,7 +519,7 @@ def test_the_last_success_of_a_schedule_is_that_of_its_newest_job_that_completed
     start_all(nightly)
     nightly.commit(ends(1, COMPLETED, at=NOW + 2), ends(2, COMPLETED, at=NOW + 1), ends(3, STOPPED))
     with closing(Reader(nightly.state_dir)) as reader:
-        assert reader.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
+        assert reader.schedules.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
 
 
 def put(store: Store, name: str) -> StoredSchedule:

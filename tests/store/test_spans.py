@@ -79,7 +79,7 @@ def rows(store: Store, span: int = FIVE_MINUTES, name: str = MAIL) -> list[Row]:
 def told(store: Store, reader: Reader, spans: Spans, of: str = "", span: int = FIVE_MINUTES) -> list[Row]:
     wanted = try_asked(of, span, None, store.now)
     assert wanted is not None
-    return list(reader.trend(spans.counted, wanted))
+    return list(reader.trends.of_spans(spans.counted, wanted))
 
 
 def later(store: Store, seconds: float = FIVE_MINUTES) -> None:

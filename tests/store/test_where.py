@@ -147,7 +147,7 @@ def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> N
 def output_of(store: Store, job_id: int, number: int = 1) -> tuple[str | None, KeptOutput | None]:
     reader = Reader(store.state_dir)
     try:
-        place = reader.place_of(job_id, number)
+        place = reader.hosts.place_of(job_id, number)
         return place.host, place.kept
     finally:
         reader.close()
