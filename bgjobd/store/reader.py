@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from peewee import DatabaseError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import StorageUnavailableError
-from bgjob.words import Outcome, Status
 from bgjobd.core.job import AttemptKey, Call, Ending, Job
-from bgjobd.core.on_file import LatestAttempt, OnFile
+from bgjobd.core.on_file import OnFile
 from bgjobd.store import (
     changes,
     error_pages,
@@ -25,10 +22,8 @@ from bgjobd.store import (
     labels,
     matching,
     news,
-    peers,
     step_pages,
     values,
-    waiting,
 )
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at
@@ -44,7 +39,7 @@ from bgjobd.store.pages.page import BUDGET, PAGE, Page
 from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.pages.walks import RowPlace
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
-from bgjobd.store.reads import due
+from bgjobd.store.reads import due, on_file
 from bgjobd.store.reads.groups import GroupReads
 from bgjobd.store.reads.hosts import HostReads
 from bgjobd.store.reads.needs import NeedReads
@@ -53,7 +48,7 @@ from bgjobd.store.reads.schedules import ScheduleReads
 from bgjobd.store.reads.stored_jobs import StoredJob, shown
 from bgjobd.store.reads.trends import TrendReads
 from bgjobd.store.retention import OldRows
-from bgjobd.store.rows import instant, job_from_row, parsed
+from bgjobd.store.rows import instant, parsed
 from bgjobd.store.statements import of_attempts, of_jobs, of_pauses, of_properties
 from bgjobd.store.statements.of_entries import SELECT_LAST_LOG_ID
 from bgjobd.store.step_pages import StepsOfJob
@@ -369,71 +364,16 @@ class Reader:
         return expected.with_expected(self._database.connection().execute, rows, now)
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending, float | None] | None:
-        """What a failed job called, how this attempt, its last, ended, and the occurrence that it was for; None for any
-        other job or attempt, and for one that is for review. Where a person has settled it, in that one's words.
-        """
-        jobs = dicts(self._database, of_jobs.SELECT_ROW_OF_JOB, {"id": job_id})
-        attempts = dicts(self._database, of_attempts.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
-        if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
-            return None
-        job, last = jobs[0], attempts[0]
-        if job["review_since"] is not None:
-            return None
-        sensitive = tuple(json.loads(job["sensitive"] or "[]"))
-        call = Call(job["class_name"], job["method_name"], job["parameters"], sensitive)
-        ending = _ending(last)
-        if job["settled_at"] == job["finished_at"]:  # else that was an earlier end
-            ending = replace(ending, error_message=job["error"])
-        return call, ending, instant(job["occurrence"])
+        """What a failed job called and how this attempt, its last, ended, as on_file.failed_attempt() tells it."""
+        return on_file.failed_attempt(self._database, job_id, number)
 
     def on_file(self, job_id: int, now: float, host: str | None = None) -> OnFile | None:
-        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job.
-
-        What runs is told of the host of this name alone, where there is one.
-        """
-        with self._database.atomic():
-            row = self._database.execute_sql(of_jobs.SELECT_JOB, {"id": job_id}).fetchone()
-            if row is None:
-                return None
-            job = job_from_row(row)
-            latest = self._latest(job)
-            if job.status is not Status.PENDING:
-                return self._running_on_file(job, latest, now)
-            return waiting.on_file(self._database.connection().execute, job, latest, now, host)
-
-    def _running_on_file(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-        """The same of one that is not pending, and may have ended."""
-        connection = self._database.connection()
-        if job.status is not Status.RUNNING:
-            return OnFile(job, latest)
-        began_at = None if latest is None else latest.began_at
-        is_expected = expected.try_expected_of(connection.execute, job, began_at, now)
-        return OnFile(job, latest, step=step_pages.under_way(connection, job), expected=is_expected)
+        """All that bears on why the job has not run, or has not ended, as on_file.on_file() tells it."""
+        return on_file.on_file(self._database, job_id, now, host)
 
     def known(self, job_id: int) -> tuple[Job, int | None] | None:
         """A job as the rules know it, and who has submitted it; None where there is none."""
-        with self._database.atomic():
-            row = self._database.execute_sql(of_jobs.SELECT_JOB, {"id": job_id}).fetchone()
-            submitters = self._database.execute_sql(of_jobs.SELECT_SUBMITTERS, {"ids": f"[{job_id}]"})
-            return None if row is None else (job_from_row(row), dict(submitters.fetchall())[job_id])
-
-    def _latest(self, job: Job) -> LatestAttempt | None:
-        rows = dicts(self._database, of_attempts.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
-        if not rows:
-            return None
-        (row,) = rows
-        return LatestAttempt(
-            row["number"],
-            row["pid"],
-            instant(row["started_at"]),
-            instant(row["finished_at"]),
-            None if row["outcome"] is None else _ending(row),
-            None if row["host"] is None else self._name_of(row["host"]),
-        )
-
-    def _name_of(self, host: int) -> str | None:
-        row = self._database.execute_sql(peers.SELECT_NAME, {"id": host}).fetchone()
-        return None if row is None else row[0]
+        return on_file.known(self._database, job_id)
 
     def database_id(self) -> str:
         return str(self._property("database_id"))
@@ -441,13 +381,6 @@ class Reader:
     def _property(self, name: str) -> str | None:
         row = self._database.execute_sql(of_properties.SELECT_PROPERTY, {"name": name}).fetchone()
         return None if row is None else row[0]
-
-
-def _ending(row: JsonObject) -> Ending:
-    """How the attempt of this row ended."""
-    known = ("exit_code", "signal", "error_type", "error_message", "traceback", "error_class")
-    spends_retry = bool(row["spends_retry"])
-    return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known}, spends_retry=spends_retry)
 
 
 def _in_short(progress: JsonObject | None) -> JsonObject | None:
