@@ -12,7 +12,6 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Final
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
@@ -37,8 +36,6 @@ from bgjobd.store import (
     hooks,
     hosts,
     ids,
-    inbox,
-    kept_outputs,
     labels,
     loading,
     locking,
@@ -50,7 +47,6 @@ from bgjobd.store import (
     schedules,
     steps,
     tallies,
-    values,
     waits,
 )
 from bgjobd.store.adoption import Adopted
@@ -76,72 +72,14 @@ from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of
+from bgjobd.store.row_writers import WRITERS
 from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.spans import Spans
-from bgjobd.store.statements import (
-    of_attempts,
-    of_entries,
-    of_jobs,
-    of_properties,
-    of_schedules,
-    of_ties,
-    of_times,
-)
+from bgjobd.store.statements import of_entries, of_jobs, of_properties, of_times
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row, Written
-
-_WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
-    {
-        Kind.NEW_GROUP: of_ties.INSERT_GROUP,
-        Kind.RECEIVED: inbox.TAKE,
-        Kind.NEW_JOB: of_jobs.INSERT_JOB,
-        Kind.NEW_TIED_JOB: of_jobs.INSERT_TIED_JOB,
-        Kind.REPLACED_JOB: of_jobs.UPDATE_REPLACED,
-        Kind.CHANGED_TERMS: of_jobs.UPDATE_TERMS,
-        Kind.CHANGED_JOB: of_jobs.UPDATE_JOB,
-        Kind.TIED_JOB: of_ties.UPDATE_TIES,
-        Kind.TAKEN_KEY: of_ties.TAKE_KEY,
-        Kind.RELEASED_KEY: of_ties.RELEASE_KEY,
-        Kind.NEW_EDGE: of_ties.INSERT_EDGE,
-        Kind.MOVED_EDGE: of_ties.MOVE_EDGE,
-        Kind.FORGIVEN_EDGES: of_ties.FORGIVE_EDGES,
-        Kind.SEALED_GROUP: of_ties.SEAL_GROUP,
-        Kind.COUNTED_GROUP: of_ties.COUNT_GROUP,
-        Kind.NEW_ATTEMPT: of_attempts.INSERT_ATTEMPT,
-        Kind.STARTED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_STARTED,
-        Kind.ENDED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_ENDED,
-        Kind.NOTED_ATTEMPT: of_attempts.UPDATE_ATTEMPT_NOTED,
-        Kind.OWED_HOOK: hooks.OWE,
-        Kind.OCCURRENCES: of_schedules.WRITE_OCCURRENCES,
-        Kind.DEALT_SCHEDULE: of_schedules.MOVE_CURSOR,
-        Kind.HELD_SCOPE: rates.HOLD,
-        Kind.BEGUN_STEP: steps.BEGIN_STEP,
-        Kind.FINISHED_STEP: steps.FINISH_STEP,
-        Kind.SETTLED_STEP: steps.SETTLE_STEP,
-        Kind.COUNTED_STEPS: steps.COUNT_STEPS,
-        Kind.UNUSED_STEP: steps.MARK_UNUSED,
-        Kind.OPENED_WAIT: waits.OPEN_WAIT,
-        Kind.MOVED_WAIT: waits.MOVE_WAIT,
-        Kind.DROPPED_WAIT: waits.DROP_WAIT,
-        Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
-        Kind.SAVED_STATE: steps.SAVE_STATE,
-        Kind.NEW_VALUE: values.INSERT_VALUE,
-        Kind.VALUED_ATTEMPT: values.COUNT_VALUED,
-        Kind.TRIMMED_VALUES: values.TRIM,
-        Kind.COPIED_STEPS: steps.COPY_STEPS,
-        Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
-        Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
-        Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
-        Kind.REVIEWED_JOB: of_jobs.REVIEW_JOB,
-        Kind.ENDED_OUTPUT: kept_outputs.KEEP,
-        Kind.LOST_LABEL: labels.LOSE,
-        Kind.LABELLED_JOB: labels.LABEL,
-        Kind.FAILED_BY_ERROR: errors.COUNT_FAILED,
-    }
-)
-"""What writes the rows of each kind."""
 
 _APART: Final = (
     *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
@@ -437,7 +375,7 @@ class Ledger:
             return
         by_kind = batch.take_rows()
         for kind, rows in by_kind.items():
-            written = self._write(_WRITERS[kind], rows)
+            written = self._write(WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*_expected(rows))
 
