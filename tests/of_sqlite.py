@@ -100,6 +100,10 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_a_backup_that_is_put_in_place_goes_on_within_its_limits": _FILE,
         "test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_keys_wait": _STEPS,
     },
+    "store/test_job_pages.py": {
+        "test_a_search_looks_at_few_parameters_before_it_looks_at_the_clock": _STEPS,
+        "test_what_a_search_does_with_a_secret_does_not_depend_on_what_it_is": _LISTENS,
+    },
     "store/test_migrations.py": _FILE,
     "store/test_occurrences.py": {
         "test_nothing_is_scanned_but_the_schedules": _PLANS,
@@ -107,12 +111,10 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
     "store/test_pages.py": {
         "test_a_commit_does_not_wait_for_a_search": _LISTENS,
         "test_a_list_walks_an_index_and_sorts_nothing": _PLANS,
-        "test_a_search_looks_at_few_parameters_before_it_looks_at_the_clock": _STEPS,
         "test_a_statement_that_is_interrupted_keeps_what_it_found_and_skips_nothing": _STEPS,
         "test_a_total_is_counted_on_indexes": _PLANS,
         "test_a_total_that_takes_a_search_is_not_known_where_the_time_was_up": _STEPS,
         "test_entries_are_walked_by_an_index_and_nothing_is_sorted": _PLANS,
-        "test_what_a_search_does_with_a_secret_does_not_depend_on_what_it_is": _LISTENS,
     },
     "store/test_query_plans.py": _PLANS,
     "store/test_reader.py": {

@@ -22,7 +22,8 @@ from bgjobd.core.unique import Unique
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import key_of, terms_of
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import AgainAsked, Submitter
+from bgjobd.store.items.submissions import AgainAsked
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

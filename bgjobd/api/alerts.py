@@ -10,7 +10,7 @@ from bgjob.words import INT_MAX
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.who_asked import say_who
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsMuted
+from bgjobd.store.items.alerts import AlertAcknowledged, AlertsMuted
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -21,7 +21,9 @@ _PAGE: Final = 50
 async def alerts(daemon: Daemon, given: schemas.Alerts, caller: Caller) -> JsonObject:
     limit, before = given.limit or _PAGE, given.before or INT_MAX
     async with caller.turn:
-        found = await daemon.readers.read(lambda reader: reader.alerts(bool(given.open), before, limit + 1))
+        found = await daemon.readers.read(
+            lambda reader: reader.needs.alerts(bool(given.open), before, limit + 1)
+        )
     return {"alerts": list(found[:limit]), "next": found[limit - 1]["id"] if len(found) > limit else None}
 
 

@@ -21,7 +21,8 @@ from bgjobd.core.gate import Share
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host.pacing import Pace
-from bgjobd.store.items import BulkRow, BulkSubmission, Submitter
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission
+from bgjobd.store.items.submitter import Submitter
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

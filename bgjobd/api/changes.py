@@ -14,7 +14,7 @@ from bgjobd.api.submissions import submitter, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who
 from bgjobd.core.facts import Changed
 from bgjobd.core.planner import BESIDE
-from bgjobd.store.items import JobsChanged
+from bgjobd.store.items.wishes import JobsChanged
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

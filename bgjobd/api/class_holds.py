@@ -9,7 +9,7 @@ from bgjob.errors import NotApprovedError
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import ClassName
 from bgjobd.api.who_asked import say_who, who
-from bgjobd.store.items import ClassHeld, ClassResumed
+from bgjobd.store.items.holds import ClassHeld, ClassResumed
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

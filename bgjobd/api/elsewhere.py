@@ -20,7 +20,7 @@ async def try_kept(daemon: Daemon, job_id: int, number: int) -> KeptOutput | Non
     own = daemon.peers.own
     if own is None:
         return None
-    place = await daemon.readers.read(lambda reader: reader.place_of(job_id, number))
+    place = await daemon.readers.read(lambda reader: reader.hosts.place_of(job_id, number))
     if place.host in (None, own):
         return None
     if place.kept is None:
@@ -33,7 +33,7 @@ async def check_here(daemon: Daemon, job_id: int, number: int) -> None:
     own = daemon.peers.own
     if own is None:
         return
-    place = await daemon.readers.read(lambda reader: reader.place_of(job_id, number))
+    place = await daemon.readers.read(lambda reader: reader.hosts.place_of(job_id, number))
     if place.host not in (None, own):
         raise ElsewhereError(host=place.host)
 

@@ -16,7 +16,8 @@ from bgjobd.api.submissions import submitter
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.edges import Node, Of
 from bgjobd.core.facts import RetryRequested
-from bgjobd.store.items import Flow, GroupCancelled, JobRequests
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def group(daemon: Daemon, given: schemas.GroupId, caller: Caller) -> JsonO
 async def _group(daemon: Daemon, group_id: int, caller: Caller) -> JsonObject:
     """Raises GroupNotFoundError."""
     async with caller.turn:
-        found = await daemon.readers.read(lambda reader: reader.group(group_id))
+        found = await daemon.readers.read(lambda reader: reader.groups.one(group_id))
     if found is None:
         raise GroupNotFoundError(id=group_id)
     return found
@@ -45,7 +46,7 @@ async def _group(daemon: Daemon, group_id: int, caller: Caller) -> JsonObject:
 async def groups(daemon: Daemon, given: schemas.Groups, caller: Caller) -> JsonObject:
     async with caller.turn:
         found, following = await daemon.readers.read(
-            lambda reader: reader.groups(given.state, given.group, given.before, given.limit or _PAGE)
+            lambda reader: reader.groups.page(given.state, given.group, given.before, given.limit or _PAGE)
         )
     return {"groups": found, "next": following}
 
@@ -91,7 +92,7 @@ async def _failed_members(daemon: Daemon, group_id: int, caller: Caller, again: 
     """
     failed: list[int] = []
     async with caller.turn:
-        nested = await daemon.readers.read(lambda reader: reader.nested_groups(group_id))
+        nested = await daemon.readers.read(lambda reader: reader.groups.nested(group_id))
     for id in nested:
         of_nested = await _failed_members(daemon, id, caller, again)
         if of_nested:
@@ -115,7 +116,7 @@ async def _retryable(
 ) -> Sequence[tuple[int, str | None]]:
     async with caller.turn:
         return await daemon.readers.read(
-            lambda reader: reader.retryable_members(group_id, after, _READ_AT_ONCE)
+            lambda reader: reader.groups.retryable(group_id, after, _READ_AT_ONCE)
         )
 
 
@@ -130,7 +131,7 @@ async def _retry(daemon: Daemon, job_id: int) -> bool:
 
 async def graph(daemon: Daemon, given: schemas.Graph, caller: Caller) -> Encoded:
     def read(reader: Reader) -> Encoded | None:
-        found = reader.graph(given.id, given.limit or _GRAPH)
+        found = reader.groups.graph(given.id, given.limit or _GRAPH)
         return None if found is None else Encoded(to_json(found.as_json()).encode())
 
     async with caller.turn:

@@ -11,7 +11,6 @@ from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.host.clock import to_text
-from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -29,7 +28,7 @@ async def hosts(daemon: Daemon, given: schemas.Nothing, caller: Caller) -> JsonO
 
 async def _hosts(daemon: Daemon) -> list[JsonObject]:
     own = daemon.hosts.host_id
-    rows = [_alone(daemon)] if own is None else await daemon.readers.read(Reader.hosts)
+    rows = [_alone(daemon)] if own is None else await daemon.readers.read(lambda reader: reader.hosts.rows())
     return [_told(row, own) for row in rows]
 
 

@@ -26,7 +26,8 @@ from bgjobd.api.submissions import received, submitter
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.store.inbox import Sent
-from bgjobd.store.items import Received, Submitter
+from bgjobd.store.items.submissions import Received
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

@@ -59,7 +59,8 @@ from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import ENDED, LogFilter
-from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
             now=now,
             count=given.count,
         )
-        held = {name for name, one in reader.class_holds().items() if one.holds(code)}
+        held = {name for name, one in reader.needs.class_holds().items() if one.holds(code)}
         rows = (
             row | {"is_held": row["status"] == Status.PENDING and row["class_name"] in held}
             for row in reader.with_expected(page.rows, now)
@@ -271,7 +272,7 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     now = daemon.clock.now()
     async with caller.turn:
         throttled, holds = await daemon.readers.read(
-            lambda reader: (reader.held_classes(catalogue.classes, now), reader.class_holds())
+            lambda reader: (reader.needs.held_classes(catalogue.classes, now), reader.needs.class_holds())
         )
     code = catalogue.code_version
     held = {name: told_of(one, now) for name, one in holds.items() if one.holds(code)}
@@ -301,8 +302,8 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
                 reader.size(),
-                reader.unended_groups(),
-                reader.peers(),
+                reader.groups.count_unended(),
+                reader.hosts.peers(),
             )
         )
         asked_for = await _asked_for(daemon, given)
@@ -336,7 +337,9 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
 
 async def _asked_for(daemon: Daemon, given: schemas.Stats) -> JsonObject:
     """What is told to those alone who want it."""
-    told: JsonObject = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
+    told: JsonObject = (
+        {"usage": await daemon.readers.read(lambda reader: reader.trends.usage())} if given.usage else {}
+    )
     if given.counts:
         told["counts"] = daemon.counters.as_json()
     return told

@@ -21,8 +21,9 @@ from bgjobd.core.rates import Bucket
 from bgjobd.daemon.traces import Traces
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import LogLine
-from bgjobd.store.pages import Page
-from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.store.pages.page import Page
+from bgjobd.store.reader import Reader
+from bgjobd.store.reads.stored_jobs import StoredJob
 from bgjobd.store.tally import Tally
 from bgjobd.supervisor.limits import LIMITS, value_of
 from bgjobd.supervisor.outputs import Part

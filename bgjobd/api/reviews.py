@@ -13,7 +13,7 @@ from bgjobd.api.replies import summary_of_stored
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import Settled, SettledAsCompleted, SettledAsFailed, StepSettled
 from bgjobd.forkserver.journal_lines import MAX_RESULT
-from bgjobd.store.items import JobSettled
+from bgjobd.store.items.wishes import JobSettled
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

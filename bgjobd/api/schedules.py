@@ -49,7 +49,7 @@ async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) ->
     wanted = every[: given.limit or _MOST]
     count = count_of_each(given.next, len(wanted))
     async with caller.turn:
-        standings = await daemon.readers.read(lambda reader: reader.schedule_standings(given.name))
+        standings = await daemon.readers.read(lambda reader: reader.schedules.standings(given.name))
         shown, pace, now = [], Pace(), daemon.clock.now()
         for name, schedule in wanted:
             told = _shown(daemon, name, schedule, standings.get(name, ScheduleStanding()))
@@ -107,7 +107,7 @@ async def occurrences(daemon: Daemon, given: schemas.Occurrences, caller: Caller
     before = stored_instant(given.before, "before")
     async with caller.turn:
         page = await daemon.readers.read(
-            lambda reader: reader.occurrences(given.name, before, given.limit or _PAGE)
+            lambda reader: reader.schedules.occurrences(given.name, before, given.limit or _PAGE)
         )
     if page is not None:
         return {"occurrences": page.rows, "next": page.next}

@@ -11,7 +11,7 @@ from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import submitter
-from bgjobd.store.items import Signal
+from bgjobd.store.items.wishes import Signal
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

@@ -18,7 +18,7 @@ from bgjobd.core.job import Job
 from bgjobd.daemon.followers import Changes, Commit, Lines
 from bgjobd.store.committed import LogLine
 from bgjobd.store.filters import LogFilter
-from bgjobd.store.pages import Page, in_pages
+from bgjobd.store.pages.page import Page, in_pages
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

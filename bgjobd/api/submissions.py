@@ -38,7 +38,8 @@ from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import Pace, let_others, paced
 from bgjobd.store.committed import Stored, StoredFlow
-from bgjobd.store.items import Flow, Submission, Submitter
+from bgjobd.store.items.submissions import Flow, Submission
+from bgjobd.store.items.submitter import Submitter
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon

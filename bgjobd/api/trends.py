@@ -27,14 +27,14 @@ async def trend(daemon: Daemon, given: schemas.Trend, caller: Caller) -> Encoded
     if asked is None:
         raise InvalidParameterError(parameter="of")
     async with caller.turn:
-        points = await daemon.readers.read(lambda reader: reader.trend(daemon.counted, asked))
+        points = await daemon.readers.read(lambda reader: reader.trends.of_spans(daemon.counted, asked))
         return Encoded(to_json({"points": points}).encode())
 
 
 async def class_trends(daemon: Daemon, given: schemas.Nothing, caller: Caller) -> Encoded:
     now = daemon.clock.now()
     async with caller.turn:
-        found = await daemon.readers.read(lambda reader: reader.class_trends(daemon.counted, now))
+        found = await daemon.readers.read(lambda reader: reader.trends.of_each(daemon.counted, now))
         return Encoded(to_json({"classes": found}).encode())
 
 
@@ -42,6 +42,6 @@ async def class_stats(daemon: Daemon, given: schemas.ClassStats, caller: Caller)
     now, limit = daemon.clock.now(), schemas.MAX_MARKS if given.limit is None else given.limit
     async with caller.turn:
         found = await daemon.readers.read(
-            lambda reader: reader.class_stats(daemon.counted, given.name, limit, now)
+            lambda reader: reader.trends.of_one(daemon.counted, given.name, limit, now)
         )
         return Encoded(to_json(found).encode())

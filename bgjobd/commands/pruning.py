@@ -37,7 +37,8 @@ from bgjobd.store.backups import sync
 from bgjobd.store.database import open_for_writing
 from bgjobd.store.engines.places import OfServerError, place_of
 from bgjobd.store.engines.sqlite import errors_named
-from bgjobd.store.items import Deletion, Item, Trimming
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST, Place

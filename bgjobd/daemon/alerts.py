@@ -26,9 +26,9 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.tellers import tellers
 from bgjobd.host.clock import to_text
-from bgjobd.store.alert_items import AlertsLooked, AlertsTested, AlertsTold, Teller
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import Item
+from bgjobd.store.items.alerts import AlertsLooked, AlertsTested, AlertsTold, Teller
+from bgjobd.store.items.item import Item
 from bgjobd.store.reader import Reader
 
 _PAUSE: Final = 10.0
@@ -143,7 +143,7 @@ class Alerts:
         now, watches = self._now(), _telling(config)
         found = alerts.raised([one for one in watches if one.rule.kind not in DIRECT], seen, now)
         item = self._item(config, found, seen, alerts.partly_seen(all_seen, now), now)
-        is_owed, next_at = await self._read(lambda reader: reader.is_owed(item, now))
+        is_owed, next_at = await self._read(lambda reader: reader.needs.is_owed(item, now))
         if is_owed:
             told: AlertsTold = await self._record(item)
             self._on_told(told, item)
@@ -155,9 +155,9 @@ class Alerts:
     async def _close_all(self, config: Config) -> None:
         """Where nobody is told any more nothing stays open, but what another host that lives looks after."""
         now = self._now()
-        peers = await self._read(lambda reader: reader.peers())
+        peers = await self._read(lambda reader: reader.hosts.peers())
         item = self._item(config, [], Seen(config.hosts.name, peers=peers), {}, now)
-        is_owed, _ = await self._read(lambda reader: reader.is_owed(item, now))
+        is_owed, _ = await self._read(lambda reader: reader.needs.is_owed(item, now))
         if is_owed:
             await self._record(item)
 
@@ -216,7 +216,7 @@ class Alerts:
         """Tell by itself what is new, and what is over, though the database may be away."""
         now = self._now()
         with suppress(Exception):  # however the file cannot be read, what was known of it holds
-            self._mutes = await self._read(lambda reader: reader.mutes(now))
+            self._mutes = await self._read(lambda reader: reader.needs.mutes(now))
         watches = [one for one in _telling(config) if one.rule.kind in DIRECT]
         by_rule = {watch.name: watch.tell for watch in watches}
         found = alerts.raised(watches, self._needs.known(), now)

@@ -33,7 +33,8 @@ from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.hosts import Joined
-from bgjobd.store.items import CodeLoaded, HookBegun, ReloadFailed
+from bgjobd.store.items.daemons import CodeLoaded, ReloadFailed
+from bgjobd.store.items.hosts import HookBegun
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs

@@ -11,7 +11,9 @@ from bgjob.errors import InvalidParametersError
 from bgjobd.core.facts import Submitted
 from bgjobd.core.schedules import Calendar, left_of
 from bgjobd.host.pacing import Pace
-from bgjobd.store.items import Backfill, Item, SkippedRow, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import Backfill, SkippedRow
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 MOST: Final = 10_000
@@ -47,7 +49,9 @@ class Backfills:
 
         None from before the end of rows that tell of other times: what they count could not be divided.
         """
-        older: float | None = await self.read(lambda reader: reader.end_of_older(self.name, self.since))
+        older: float | None = await self.read(
+            lambda reader: reader.schedules.end_of_older(self.name, self.since)
+        )
         if older is not None:
             first = max(first, older + 2e-6)  # a microsecond is what is stored, one is lost in `_between`
         found: list[float] = []
@@ -98,7 +102,7 @@ class Backfills:
 
     async def _stored(self, first: float, last: float) -> tuple[set[float], list[SkippedRow]]:
         found: tuple[set[float], list[SkippedRow]] = await self.read(
-            lambda reader: reader.skipped(self.name, first, last)
+            lambda reader: reader.schedules.skipped(self.name, first, last)
         )
         return found
 

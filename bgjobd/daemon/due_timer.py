@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import Clock, SetClock
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.writer import Outbox
 
 

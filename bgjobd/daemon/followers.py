@@ -15,7 +15,7 @@ from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
 from bgjobd.store.committed import Committed, LogLine, StoredBulk, StoredValue
 from bgjobd.store.news import News
-from bgjobd.store.pages import summary_of
+from bgjobd.store.pages.summaries import summary_of
 from bgjobd.store.under_way import StepsUnderWay
 
 _MOST_WAITING: Final = 16 * 1024 * 1024

@@ -22,7 +22,8 @@ from bgjobd.core.verdict import verdict
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.hosts import Beaten, Joined
-from bgjobd.store.items import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost, JobFact
+from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.hosts import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost
 from bgjobd.store.writer import Delivery
 
 _AT_ONCE: Final = 100
@@ -172,7 +173,7 @@ class Hosts:
         classes = self.profile().classes
         count, has_more = 0, True
         while has_more:
-            rows = await self._read(lambda reader: reader.lost_attempts(host, classes, _AT_ONCE))
+            rows = await self._read(lambda reader: reader.hosts.lost_attempts(host, classes, _AT_ONCE))
             ends = [self._end(name, *row) for row in rows]
             settled = await self._record(AttemptsLost(host, tuple(ends)))
             count += len(settled)

@@ -53,14 +53,10 @@ from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
-from bgjobd.store.items import (
-    CodeLoaded,
-    DaemonStarted,
-    HostLeft,
-    Item,
-    Look,
-    OccurrencesDue,
-)
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look
+from bgjobd.store.items.hosts import HostLeft
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.span_counts import Counted

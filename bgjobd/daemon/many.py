@@ -18,10 +18,11 @@ from bgjobd.core.many import Wish, are_others, start_of, statuses_of
 from bgjobd.host.clock import to_text
 from bgjobd.store import matching
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Item, JobRequests, ManyAsked
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.wishes import JobRequests, ManyAsked
 from bgjobd.store.many import Portion
 from bgjobd.store.matching import Matched, Row
-from bgjobd.store.pages import Place
+from bgjobd.store.pages.walks import RowPlace
 from bgjobd.store.reader import Reader
 
 _FIRST: Final = 100
@@ -86,7 +87,7 @@ class Many:
     async def count(self, wanted: JobFilter, as_of: float) -> Matched:
         """What all that match add up to."""
         matched = Matched()
-        place: Place | None = None
+        place: RowPlace | None = None
         while True:
             rows, place = await self._look(wanted, as_of, place, matching.AT_ONCE)
             matched.add(rows)
@@ -116,7 +117,7 @@ class Many:
             return done
 
     async def _in_portions(self, wanted: Wanted, count: int, done: Done) -> None:
-        place: Place | None = None
+        place: RowPlace | None = None
         size, begin = _FIRST, self._now()
         while True:
             rows, place = await self._look(wanted.filter, wanted.as_of, place, size)
@@ -131,16 +132,16 @@ class Many:
             await asyncio.sleep(took * _REST)
 
     async def _look(
-        self, wanted: JobFilter, as_of: float, place: Place | None, limit: int
-    ) -> tuple[Sequence[Row], Place | None]:
+        self, wanted: JobFilter, as_of: float, place: RowPlace | None, limit: int
+    ) -> tuple[Sequence[Row], RowPlace | None]:
         ask = partial(_portion, wanted, to_text(as_of), place, limit, self._now())
-        found: tuple[Sequence[Row], Place | None] = await self._search(ask)
+        found: tuple[Sequence[Row], RowPlace | None] = await self._search(ask)
         return found
 
 
 def _portion(
-    wanted: JobFilter, as_of: str, place: Place | None, limit: int, now: float, reader: Reader
-) -> tuple[Sequence[Row], Place | None]:
+    wanted: JobFilter, as_of: str, place: RowPlace | None, limit: int, now: float, reader: Reader
+) -> tuple[Sequence[Row], RowPlace | None]:
     return reader.matching(wanted, as_of, place, limit, now)
 
 

@@ -55,14 +55,14 @@ def read(
     awaited = {watch.rule.job for watch in watches if watch.rule.kind is Kind.NO_SUCCESS}
     jobs = [job for job in awaited if job is not None]
     return Read(
-        reader.needing(now),
+        reader.needs.stored(now),
         reader.paused(),
         reader.oldest_pending_by_queue(queues, now),
-        reader.peers(),
-        reader.failures(now) if any(watch.rule.kind is Kind.FAILED for watch in watches) else (),
-        reader.last_successes_of(jobs) if jobs else {},
-        reader.first_loads() if jobs else {},
-        reader.rising(counted, now),
+        reader.hosts.peers(),
+        reader.needs.failures(now) if any(watch.rule.kind is Kind.FAILED for watch in watches) else (),
+        reader.needs.last_successes(jobs) if jobs else {},
+        reader.needs.first_loads() if jobs else {},
+        reader.needs.rising(counted, now),
     )
 
 

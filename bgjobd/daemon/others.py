@@ -21,7 +21,8 @@ from bgjobd.daemon.schedules import Schedules
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.store.committed import Committed
 from bgjobd.store.engines import Engine, Listening, Looked
-from bgjobd.store.items import Item, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
 from bgjobd.store.news import Missed, News
 from bgjobd.store.notices import APPLICATIONS, Notice, notice_from, text_of
 from bgjobd.store.reader import Reader

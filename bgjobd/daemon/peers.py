@@ -45,7 +45,9 @@ class Peers:
     async def look(self) -> tuple[Peer, ...]:
         """All of them as they are now; this one as it is configured, of which the others hear with its next beat."""
         if self.own is not None:
-            self._seen = tuple(map(self._as_configured, await self._read(Reader.peers)))
+            self._seen = tuple(
+                map(self._as_configured, await self._read(lambda reader: reader.hosts.peers()))
+            )
         return self._seen
 
     def _as_configured(self, peer: Peer) -> Peer:

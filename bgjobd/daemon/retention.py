@@ -15,7 +15,6 @@ from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
 from bgjobd.core.fingerprint import KEPT_FOR
-from bgjobd.store.alert_items import AlertTrimming
 from bgjobd.store.committed import (
     Deleted,
     Trimmed,
@@ -25,18 +24,19 @@ from bgjobd.store.committed import (
     TrimmedOccurrences,
     TrimmedRates,
 )
-from bgjobd.store.items import (
+from bgjobd.store.items.alerts import AlertTrimming
+from bgjobd.store.items.daemons import TimeLeapt
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
     HostTrimming,
-    Item,
     KeyTrimming,
     OccurrenceTrimming,
     RateTrimming,
     RetentionDone,
     RetentionTaken,
-    TimeLeapt,
     Trimming,
     UsageTrimming,
 )

@@ -21,7 +21,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.terms import NOBODY, Others, key_of, terms_of
 from bgjobd.host.pacing import Pace
 from bgjobd.store.committed import StoredSchedule
-from bgjobd.store.items import ScheduleDefined
+from bgjobd.store.items.schedules import ScheduleDefined
 
 
 def job_of(config: Config, catalogue: Catalogue, schedule: Schedule, others: Others = NOBODY) -> Submitted:

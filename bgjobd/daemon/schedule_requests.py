@@ -14,15 +14,15 @@ from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedule_definitions import Before, defined_as, job_of
 from bgjobd.daemon.schedules import Schedules, kept_of
 from bgjobd.store.committed import StoredSchedule
-from bgjobd.store.items import (
-    Item,
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import (
     OccurrenceAsked,
     ScheduleDeleted,
     SchedulePaused,
     SchedulePut,
     ScheduleResumed,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 MOST_PUT: Final = 10_000

@@ -38,15 +38,15 @@ from bgjobd.daemon.schedule_definitions import (
 from bgjobd.daemon.terms import NOBODY
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
-from bgjobd.store.items import (
-    Item,
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import (
     OccurrencesDue,
     ScheduleDefined,
     ScheduleDue,
     SchedulesDefined,
     SchedulesSetBack,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 
 _LONG_AGO: Final = 86_400.0
@@ -247,13 +247,15 @@ class Schedules:
         self.kept = await self._kept_of(config, stored)
         # the configured ones first
         names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
-        self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
+        self._counters.expect_schedules(
+            await self._read(lambda reader: reader.schedules.last_successes(names))
+        )
         self._taken_up, self._of_catalogue = config, None
 
     async def _take_over(self, config: Config) -> None:
         """What is put elsewhere is kept here, too; what is configured here goes on from where others have come to."""
         self._is_elsewhere = False
-        stored = {one.name: one for one in await self._read(lambda reader: reader.schedules())}
+        stored = {one.name: one for one in await self._read(lambda reader: reader.schedules.stored())}
         own = {name: kept for name, kept in self.kept.items() if kept.uid is None}
         for name, kept in own.items():
             if name in stored and stored[name].cursor != kept.cursor:
@@ -285,13 +287,13 @@ class Schedules:
 
     async def _stored_until_now(self) -> tuple[StoredSchedule, ...]:
         """As they are stored; what is ahead of the clock is forgotten, by the times that it was counted by."""
-        stored: tuple[StoredSchedule, ...] = await self._read(lambda reader: reader.schedules())
+        stored: tuple[StoredSchedule, ...] = await self._read(lambda reader: reader.schedules.stored())
         now = self._now()
         definitions = {one.name: try_schedule(one.definition) for one in stored if one.cursor > now}
         ahead = {name: known.calendar for name, known in definitions.items() if known is not None}
         if ahead:
             await self.set_back(ahead)
-            stored = await self._read(lambda reader: reader.schedules())
+            stored = await self._read(lambda reader: reader.schedules.stored())
         return stored
 
     def tell_changed(self, defined: ScheduleDefined) -> None:

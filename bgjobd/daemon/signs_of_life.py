@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.store.items import Ping
+from bgjobd.store.items.daemons import Ping
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.fork_server_link import ForkServer
 

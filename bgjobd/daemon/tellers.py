@@ -11,7 +11,7 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import BESIDE
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.store.alert_items import Teller
+from bgjobd.store.items.alerts import Teller
 
 _RETRIES: Final = RetryPolicy(max_retries=5)
 _TIMEOUT: Final = 60.0

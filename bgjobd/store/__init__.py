@@ -1,4 +1,8 @@
-"""Everything that knows SQL or SQLite: models, migrations, the one writer, the read-only reader."""
+"""Everything that knows SQL: the one writer, readers that cannot write, the tables and their steps.
+
+What goes to the writer is in `items`, the tables in `models`, texts of SQL in `statements`, lists in `pages`, what else
+is asked in `reads`.
+"""
 
 from bgjobd.host.absence import absent
 

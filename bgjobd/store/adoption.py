@@ -10,9 +10,9 @@ from typing import Any, Final
 from bgjob.codec import to_json
 from bgjobd.core.gate import NO_RULES, KeyRules, Share
 from bgjobd.core.rates import Rate
-from bgjobd.store import statements
+from bgjobd.store.engines import Execute
 from bgjobd.store.gate import AT_ONCE, Gate
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_properties
 from bgjobd.store.written import BEHIND
 
 PROPERTY: Final = "key_rules"
@@ -104,11 +104,11 @@ def _store(execute: Execute, rules: Mapping[str, Any], gate: Gate) -> None:
     if gate.queues is not None:
         gate.lock()
         others = {queue: one for queue, one in _rules(execute).items() if queue not in gate.queues}
-    execute(statements.SET_PROPERTY, {"name": PROPERTY, "value": to_json({**others, **rules})})
+    execute(of_properties.SET_PROPERTY, {"name": PROPERTY, "value": to_json({**others, **rules})})
 
 
 def _rules(execute: Execute) -> dict[str, Any]:
-    found = execute(statements.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
+    found = execute(of_properties.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
     rules: dict[str, Any] = {} if found is None else json.loads(found[0])
     return rules
 

@@ -12,7 +12,7 @@ from bgjobd.core.log_entries import again_message
 from bgjobd.store import uniques
 from bgjobd.store.batch import Keyed, Overlay
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import AgainAsked
+from bgjobd.store.items.submissions import AgainAsked
 from bgjobd.store.noting import log
 from bgjobd.store.submitting import store_new
 from bgjobd.store.written import Kind

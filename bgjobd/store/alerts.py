@@ -16,7 +16,9 @@ from bgjobd.core.alerts import DONE, HOUR, JOURNAL, Alert, Changes, Plan
 from bgjobd.core.need_kinds import Need
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import first_loads, ids, submitting
-from bgjobd.store.alert_items import (
+from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.alerts import (
     AlertAcknowledged,
     AlertItem,
     AlertsLooked,
@@ -26,11 +28,9 @@ from bgjobd.store.alert_items import (
     AlertTrimming,
     Teller,
 )
-from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import Submitter
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 
 ExecuteMany = Callable[..., Any]
 

@@ -43,7 +43,8 @@ from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.store import hooks, noting, uniques
 from bgjobd.store.batch import Batch, Met, Overlay
 from bgjobd.store.committed import EndedAttempt, Ran
-from bgjobd.store.items import JobsChanged, Submitter
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobsChanged
 from bgjobd.store.rows import (
     carried_row,
     changes_of,

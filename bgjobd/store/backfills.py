@@ -13,10 +13,10 @@ from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import ids, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.items import Backfill, SkippedRow
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.schedules import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
 from bgjobd.store.schedules import check_there
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 
 # Rows do not overlap: of those that begin before, the latest alone may reach into it.

@@ -23,7 +23,7 @@ from bgjobd.core.unique import Holding, UniqueKey
 from bgjobd.store.committed import Claim, Committed, EndedAttempt, Entry, LogLine, StoredBulk, StoredValue
 from bgjobd.store.engines.locks import ALONE, Locks
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import Flow
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.progress import Steps
 from bgjobd.store.rows import checked, is_of_same_key, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally

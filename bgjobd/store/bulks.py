@@ -15,7 +15,8 @@ from bgjobd.core.masking import masked_text
 from bgjobd.core.traces import Belonging
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import LogLine, StoredBulk
-from bgjobd.store.items import BulkRow, BulkSubmission, Flow, Submitter
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission, Flow
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.placing import Placing
 from bgjobd.store.rows import checked, log_row, row_of_new_tied
 from bgjobd.store.snapshots import rest_of
@@ -93,7 +94,7 @@ _LATER: Final = 0
 
 
 class BulkInsert(NamedTuple):
-    """Jobs that are written at once, and what statements.INSERT_BULK writes."""
+    """Jobs that are written at once, and what of_jobs.INSERT_BULK writes."""
 
     bulk: StoredBulk
     jobs: Row
@@ -129,7 +130,7 @@ def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
 
 
 def entries_of(one: StoredBulk) -> Row:
-    """What statements.INSERT_BULK_ENTRIES writes of them."""
+    """What of_entries.INSERT_BULK_ENTRIES writes of them."""
     shown = [masked_text(row.parameters, row.sensitive) for row in one.rows]
     line = one.first_line
     return {**log_row(line[1:]), "id": line.id, "rest": one.rest, "shown": to_json(shown)}

@@ -13,9 +13,8 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import ChangeKind
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
-from bgjobd.store.engines import Connection
-from bgjobd.store.items import CodeLoaded
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Connection, Execute
+from bgjobd.store.items.daemons import CodeLoaded
 
 KEPT: Final = 10_000
 AT_ONCE: Final = 100

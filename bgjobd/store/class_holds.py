@@ -19,9 +19,9 @@ from bgjobd.core.trials import LONGEST_PAUSE
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import changes, errors, rates
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import ClassHeld, ClassResumed
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.holds import ClassHeld, ClassResumed
 from bgjobd.store.rows import checked
-from bgjobd.store.statements import Execute
 
 COLUMNS: Final = "class_name, reason, code_version, since, message, jobs, crashes, tries, next_try_at, by_uid"
 SELECT_ALL: Final = f"SELECT {COLUMNS} FROM class_holds"

@@ -13,7 +13,8 @@ from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.schedules import Verdict
 from bgjobd.core.traces import Belonging
-from bgjobd.store.items import BulkRow, KeyPlace
+from bgjobd.store.items.retention import KeyPlace
+from bgjobd.store.items.submissions import BulkRow
 from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
 from bgjobd.store.written import Row, Written

@@ -17,11 +17,11 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 from bgjobd.core.hosts import Term
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
-from bgjobd.store import statements
 from bgjobd.store.engines import CommitFate, Given
 from bgjobd.store.engines.locks import ALONE
 from bgjobd.store.migrations import COPIED_AT, migrate
 from bgjobd.store.sql_functions import register
+from bgjobd.store.statements import of_entries
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0
@@ -225,10 +225,10 @@ class SqliteFile(SqliteDatabase):
 
     def write_log(self, rows: Sequence[dict[str, Any]]) -> Callable[[], int]:
         connection = self.connection()
-        first = int(connection.execute(statements.SELECT_LAST_LOG_ID).fetchone()[0]) + 1
+        first = int(connection.execute(of_entries.SELECT_LAST_LOG_ID).fetchone()[0]) + 1
         for id, row in enumerate(rows, first):
             row["id"] = id
-        connection.executemany(statements.INSERT_LOG, rows)
+        connection.executemany(of_entries.INSERT_LOG, rows)
         return lambda: first
 
     def fate_of(self, transaction: Any) -> CommitFate:

@@ -13,28 +13,20 @@ from bgjobd.core.job import Job
 from bgjobd.store import again, applying, kept_outputs, late, noting, reviews, signalling, submitting, uniques
 from bgjobd.store.batch import Batch, Needs, Overlay
 from bgjobd.store.committed import Claim
-from bgjobd.store.items import (
-    AgainAsked,
+from bgjobd.store.items.attempts import (
     AttemptNotes,
-    Flow,
-    GroupCancelled,
-    Item,
     JobFact,
-    JobRequests,
-    JobsChanged,
-    JobSettled,
-    Look,
     Noted,
     OutputEnded,
-    Ping,
-    Received,
-    Signal,
     StateSaved,
     StepNote,
-    Submission,
     UnusedSteps,
     ValueNote,
 )
+from bgjobd.store.items.daemons import Look, Ping
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submissions import AgainAsked, Flow, Received, Submission
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests, JobsChanged, JobSettled, Signal
 from bgjobd.store.rows import new_attempt_row
 from bgjobd.store.written import Kind
 

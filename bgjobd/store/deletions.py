@@ -11,12 +11,13 @@ from typing import Final, NamedTuple
 from bgjob.words import Status
 from bgjobd.core.edges import Of
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import labels, statements, steps, values
+from bgjobd.store import labels, steps, values
 from bgjobd.store.batch import Batch, Unsettled
 from bgjobd.store.committed import Deleted, LostUpdateError, Trimmed, TrimmedGroups, TrimmedOccurrences
-from bgjobd.store.items import Deletion, GroupTrimming, OccurrenceTrimming, Trimming
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.retention import Deletion, GroupTrimming, OccurrenceTrimming, Trimming
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_deletions, of_entries
 from bgjobd.store.tally import Countable
 
 _DELETING_FOR: Final = 0.001
@@ -86,7 +87,7 @@ def _spared(batch: Batch) -> set[int]:
 
 
 def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | None:
-    found = execute(statements.SELECT_DELETABLE, {"id": job_id, "last_entry": last_entry}).fetchone()
+    found = execute(of_deletions.SELECT_DELETABLE, {"id": job_id, "last_entry": last_entry}).fetchone()
     if found is None:
         return None
     status, queue, finished_at, if_failed, group_id, carries, labelled, is_before_others = found
@@ -97,7 +98,7 @@ def _deletable(execute: Execute, job_id: int, last_entry: int) -> _Deletable | N
 
 def _delete_entries(execute: Execute, job_id: int) -> int:
     given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
-    return int(execute(statements.DELETE_ENTRIES, given).rowcount)
+    return int(execute(of_deletions.DELETE_ENTRIES, given).rowcount)
 
 
 def _delete_values(execute: Execute, job_id: int) -> bool:
@@ -109,16 +110,16 @@ def _delete_values(execute: Execute, job_id: int) -> bool:
 def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) -> list[tuple[int, int]]:
     """The keys of its attempts. Those that wait for another try of it hear that there will be none."""
     expected = found.stood.status
-    numbers = execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
-    execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
+    numbers = execute(of_deletions.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
+    execute(of_deletions.DELETE_ATTEMPTS, {"job_id": job_id})
     if found.has_edges:
-        execute(statements.DELETE_EDGES, {"job_id": job_id})
+        execute(of_deletions.DELETE_EDGES, {"job_id": job_id})
     if found.carries:
         for delete in steps.DELETE_CARRIED:
             execute(delete, {"job_id": job_id})
     if found.labels is not None:
         execute(labels.DELETE, {"job_id": job_id, "labels": found.labels})
-    if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
+    if execute(of_deletions.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
     if found.is_before_others and expected is not Status.COMPLETED:
         batch.unsettled.append(Unsettled(Of.JOB, job_id))
@@ -215,14 +216,14 @@ def trim_groups(execute: Execute, trimming: GroupTrimming, batch: Batch) -> Trim
 def trim(execute: Execute, trimming: Trimming, now: float) -> Trimmed:
     """Entries of a time to come, when the clock was wrong, stay; those behind them are looked at all the same."""
     looked_at = {"after": trimming.after, "count": _ENTRIES_AT_ONCE}
-    found = execute(statements.SELECT_ENTRIES_AFTER, looked_at).fetchall()
+    found = execute(of_deletions.SELECT_ENTRIES_AFTER, looked_at).fetchall()
     before, by_now = to_text(held(trimming.before)), to_text(now)
     if not any(at < before or at > by_now for _, at in found):
         return Trimmed(0, None)
-    (newest,) = execute(statements.SELECT_LAST_LOG_ID).fetchone()
+    (newest,) = execute(of_entries.SELECT_LAST_LOG_ID).fetchone()
     last = min(found[-1][0], newest - 1)  # the next entry's id is counted from the newest
     given = {"after": trimming.after, "last": last, "before": before}
-    gone = int(execute(statements.DELETE_OLD_ENTRIES, given).rowcount)
+    gone = int(execute(of_deletions.DELETE_OLD_ENTRIES, given).rowcount)
     return Trimmed(gone, last if len(found) == _ENTRIES_AT_ONCE else None)
 
 

@@ -10,9 +10,9 @@ from bgjob.words import Status
 from bgjobd.core.edges import Group, Mentioned, Node, Of, fate_of
 from bgjobd.store import ids
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import Flow
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row
-from bgjobd.store.statements import Execute
 
 _COLUMNS: Final = ", ".join(GROUP_COLUMNS)
 _SELECT_STANDS: Final = """

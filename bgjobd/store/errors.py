@@ -11,10 +11,10 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch, Met
 from bgjobd.store.committed import TrimmedErrors
-from bgjobd.store.items import ErrorTrimming
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.retention import ErrorTrimming
 from bgjobd.store.rows import checked
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind, Row
 
 _AT_ONCE: Final = 500

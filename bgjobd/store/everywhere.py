@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"
 COUNT_OF_QUEUE: Final = "SELECT count(*) FROM background_jobs WHERE status = 'running' AND queue = :name"

@@ -11,9 +11,9 @@ from bgjob.words import Status
 from bgjobd.core.expectation import Expectation, HowFar, Usual, try_expected
 from bgjobd.core.job import Job
 from bgjobd.host.clock import from_text
+from bgjobd.store.engines import Execute
 from bgjobd.store.method_usage import usual_of
-from bgjobd.store.pages import parsed
-from bgjobd.store.statements import Execute
+from bgjobd.store.rows import parsed
 
 
 def with_expected(execute: Execute, rows: Sequence[JsonObject], now: float) -> list[JsonObject]:

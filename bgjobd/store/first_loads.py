@@ -12,17 +12,17 @@ from bgjob.codec import to_json
 from bgjobd.core import alerts
 from bgjobd.core.alerts import Load
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements
-from bgjobd.store.alert_items import AlertsLooked
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.alerts import AlertsLooked
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_properties
 
 PROPERTY: Final = "alert_rules_loaded"
 
 
 def stored(execute: Execute) -> dict[str, Load]:
     """Each by its `of_load`."""
-    row = execute(statements.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
+    row = execute(of_properties.SELECT_PROPERTY, {"name": PROPERTY}).fetchone()
     found = {} if row is None else json.loads(row[0])
     return {name: Load(from_text(at), host) for name, (at, host) in found.items()}
 
@@ -39,7 +39,7 @@ def store(execute: Execute, item: AlertsLooked, now: float) -> None:
     wanted = _wanted(item, known, now)
     if wanted != known:
         rows = {name: [to_text(held(load.at)), load.host] for name, load in wanted.items()}
-        execute(statements.SET_PROPERTY, {"name": PROPERTY, "value": to_json(rows)})
+        execute(of_properties.SET_PROPERTY, {"name": PROPERTY, "value": to_json(rows)})
 
 
 def _wanted(item: AlertsLooked, known: dict[str, Load], now: float) -> dict[str, Load]:

@@ -16,7 +16,7 @@ from bgjobd.core.rates import scope_of_key
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import rates
 from bgjobd.store.batch import Arrival, Batch
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 from bgjobd.store.tally import Countable
 from bgjobd.store.written import BEHIND
 

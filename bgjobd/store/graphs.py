@@ -11,9 +11,9 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX
 from bgjobd.core.edges import Group, Node, Of, Standing
 from bgjobd.host.clock import to_text
-from bgjobd.store import pages
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.engines import Connection
+from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.rows import GROUP_COLUMNS, group_from_row, text_of
 
 _MOST_EDGES: Final = 20_000
@@ -144,7 +144,7 @@ def graph(connection: Connection, job_id: int, limit: int) -> Graph | None:
     walk = _walked(connection, job_id, limit, is_shared=False)
     if not walk.is_whole:
         walk = _walked(connection, job_id, limit, is_shared=True)
-    summaries = pages.summaries(connection, sorted(walk.jobs))
+    summaries = summaries_of(connection, sorted(walk.jobs))
     if job_id not in summaries:
         return None
     found = groups_by_id(connection.execute, walk.groups)

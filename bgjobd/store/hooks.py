@@ -11,7 +11,7 @@ from typing import Final
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch, Overlay
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 from bgjobd.store.written import Kind
 
 OWE: Final = "UPDATE job_attempts SET hook_host = :host WHERE job_id = :job_id AND number = :number"

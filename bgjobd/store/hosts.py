@@ -16,10 +16,9 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import to_text
 from bgjobd.store import changes
 from bgjobd.store.batch import Batch
-from bgjobd.store.engines import Database, Engine
-from bgjobd.store.items import Beat, HostDrained, HostLeft, HostLost
+from bgjobd.store.engines import Database, Engine, Execute
+from bgjobd.store.items.hosts import Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 
 LIVES_FOR: Final = 600.0
 """Seconds without a beat after which a host that never counts as lost has its name no more, should another want it."""

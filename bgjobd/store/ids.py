@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bgjobd.store import statements
 from bgjobd.store.batch import Batch
-from bgjobd.store.engines import Database
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Database, Execute
+from bgjobd.store.statements import of_jobs, of_ties
 
 
 def take(execute: Execute, batch: Batch, count: int) -> None:
@@ -20,18 +19,18 @@ def take(execute: Execute, batch: Batch, count: int) -> None:
 
 def ask(execute: Execute, count: int) -> Any:
     """The same in two steps: what they are asked for by, and is to be taken."""
-    return execute(statements.SELECT_LAST_ID, {"count": count})
+    return execute(of_jobs.SELECT_LAST_ID, {"count": count})
 
 
 def take_asked(asked: Any, batch: Batch, count: int) -> None:
     """Have those that were asked for."""
-    batch.last_id = statements.last_id(asked)
+    batch.last_id = of_jobs.last_id(asked)
     batch.ids_until = batch.last_id + count
 
 
 def take_for_groups(execute: Execute, batch: Batch, count: int) -> None:
     """The same of groups."""
-    batch.last_group_id = statements.last_id(execute(statements.SELECT_LAST_GROUP_ID, {"count": count}))
+    batch.last_group_id = of_jobs.last_id(execute(of_ties.SELECT_LAST_GROUP_ID, {"count": count}))
     batch.group_ids_until = batch.last_group_id + count
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from bgjob.codec import JsonObject, parse_parameters
 from bgjob.errors import InvalidParameterError, ProtocolError, RequestError
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 
 AT_ONCE: Final = 100
 

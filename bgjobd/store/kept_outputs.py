@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from bgjobd.store.items import OutputEnded
-from bgjobd.store.statements import Execute, named_host
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.attempts import OutputEnded
+from bgjobd.store.statements.of_attempts import named_host
 from bgjobd.store.written import Row
 
 # Of a job that is gone, as one that counted as lost may be, nothing is kept.

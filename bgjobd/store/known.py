@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from bgjobd.core.quarantine import ClassHold
 from bgjobd.host.clock import from_text
-from bgjobd.store import adoption, class_holds, pauses, rates, release, statements, tallies
+from bgjobd.store import adoption, class_holds, pauses, rates, release, tallies
 from bgjobd.store.adoption import Adopted
-from bgjobd.store.engines import Database
+from bgjobd.store.engines import Database, Execute
 from bgjobd.store.holds import Holds
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_pauses, of_times
 from bgjobd.store.tallies import Seen
 from bgjobd.store.tally import NOTHING, Tally, counted
 
@@ -61,12 +61,12 @@ def read_alone(database: Database, execute: Execute, now: float) -> Known:
 
 def read_next_expiry(execute: Execute) -> float:
     """When the next job expires that has not started, `inf` for never."""
-    (at,) = execute(statements.SELECT_NEXT_EXPIRY).fetchone()
+    (at,) = execute(of_times.SELECT_NEXT_EXPIRY).fetchone()
     return _time(at)
 
 
 _SELECT_STANDING: Final = f"""
-    SELECT ({release.HAS_CONSEQUENCES}), ({statements.SELECT_NEXT_EXPIRY}), ({statements.SELECT_NEXT_RESUME}),
+    SELECT ({release.HAS_CONSEQUENCES}), ({of_times.SELECT_NEXT_EXPIRY}), ({of_pauses.SELECT_NEXT_RESUME}),
         (SELECT value FROM properties WHERE name = '{adoption.PROPERTY}'),
         (SELECT json_agg(json_build_array(id, is_sum, differences) ORDER BY id) FROM tallies WHERE id > :id),
         (SELECT json_agg(json_build_array({class_holds.COLUMNS})) FROM class_holds)

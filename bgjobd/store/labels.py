@@ -11,8 +11,7 @@ from typing import Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import MOST_OF_KEY, Status
 from bgjobd.store.committed import StoredBulk
-from bgjobd.store.engines import Connection
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Connection, Execute
 
 ITS_LABELS: Final = "json_each(j.labels) AS own"
 """The labels of a job `j` as rows, which are its `value`."""

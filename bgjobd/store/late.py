@@ -10,7 +10,8 @@ from bgjobd.core.log_entries import late_end
 from bgjobd.store import noting
 from bgjobd.store.batch import Overlay
 from bgjobd.store.committed import Late
-from bgjobd.store.items import AttemptNotes, Item, JobFact, StateSaved
+from bgjobd.store.items.attempts import AttemptNotes, JobFact, StateSaved
+from bgjobd.store.items.item import Item
 
 _OF_ATTEMPTS: Final = (JobFact, AttemptNotes, StateSaved)
 

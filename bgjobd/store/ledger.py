@@ -12,7 +12,6 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Final
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
@@ -37,8 +36,6 @@ from bgjobd.store import (
     hooks,
     hosts,
     ids,
-    inbox,
-    kept_outputs,
     labels,
     loading,
     locking,
@@ -48,96 +45,41 @@ from bgjobd.store import (
     rates,
     release,
     schedules,
-    statements,
     steps,
     tallies,
-    values,
     waits,
 )
 from bgjobd.store.adoption import Adopted
-from bgjobd.store.alert_items import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Committed, LogLine, LostUpdateError
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
-from bgjobd.store.items import (
+from bgjobd.store.items.alerts import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
+from bgjobd.store.items.hosts import (
     AttemptsLost,
-    Backfill,
     Beat,
-    BulkSubmission,
-    Flow,
     HookBegun,
     HooksTakenOver,
     HostDrained,
     HostLeft,
     HostLost,
-    Item,
-    ManyAsked,
-    OccurrenceAsked,
-    OccurrencesDue,
-    SchedulePut,
 )
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import Backfill, OccurrenceAsked, OccurrencesDue, SchedulePut
+from bgjobd.store.items.submissions import BulkSubmission, Flow
+from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.notices import Notice, notice_of, text_of
+from bgjobd.store.row_writers import WRITERS
 from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.spans import Spans
+from bgjobd.store.statements import of_entries, of_jobs, of_properties, of_times
 from bgjobd.store.sweeps import SWEEPS, sweep
 from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row, Written
-
-_WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
-    {
-        Kind.NEW_GROUP: statements.INSERT_GROUP,
-        Kind.RECEIVED: inbox.TAKE,
-        Kind.NEW_JOB: statements.INSERT_JOB,
-        Kind.NEW_TIED_JOB: statements.INSERT_TIED_JOB,
-        Kind.REPLACED_JOB: statements.UPDATE_REPLACED,
-        Kind.CHANGED_TERMS: statements.UPDATE_TERMS,
-        Kind.CHANGED_JOB: statements.UPDATE_JOB,
-        Kind.TIED_JOB: statements.UPDATE_TIES,
-        Kind.TAKEN_KEY: statements.TAKE_KEY,
-        Kind.RELEASED_KEY: statements.RELEASE_KEY,
-        Kind.NEW_EDGE: statements.INSERT_EDGE,
-        Kind.MOVED_EDGE: statements.MOVE_EDGE,
-        Kind.FORGIVEN_EDGES: statements.FORGIVE_EDGES,
-        Kind.SEALED_GROUP: statements.SEAL_GROUP,
-        Kind.COUNTED_GROUP: statements.COUNT_GROUP,
-        Kind.NEW_ATTEMPT: statements.INSERT_ATTEMPT,
-        Kind.STARTED_ATTEMPT: statements.UPDATE_ATTEMPT_STARTED,
-        Kind.ENDED_ATTEMPT: statements.UPDATE_ATTEMPT_ENDED,
-        Kind.NOTED_ATTEMPT: statements.UPDATE_ATTEMPT_NOTED,
-        Kind.OWED_HOOK: hooks.OWE,
-        Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
-        Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
-        Kind.HELD_SCOPE: rates.HOLD,
-        Kind.BEGUN_STEP: steps.BEGIN_STEP,
-        Kind.FINISHED_STEP: steps.FINISH_STEP,
-        Kind.SETTLED_STEP: steps.SETTLE_STEP,
-        Kind.COUNTED_STEPS: steps.COUNT_STEPS,
-        Kind.UNUSED_STEP: steps.MARK_UNUSED,
-        Kind.OPENED_WAIT: waits.OPEN_WAIT,
-        Kind.MOVED_WAIT: waits.MOVE_WAIT,
-        Kind.DROPPED_WAIT: waits.DROP_WAIT,
-        Kind.NEW_SIGNAL: waits.INSERT_SIGNAL,
-        Kind.SAVED_STATE: steps.SAVE_STATE,
-        Kind.NEW_VALUE: values.INSERT_VALUE,
-        Kind.VALUED_ATTEMPT: values.COUNT_VALUED,
-        Kind.TRIMMED_VALUES: values.TRIM,
-        Kind.COPIED_STEPS: steps.COPY_STEPS,
-        Kind.FORGOTTEN_STEPS: steps.FORGET_STEPS,
-        Kind.FORGOTTEN_STATE: steps.FORGET_STATE,
-        Kind.FREED_SIGNALS: waits.FREE_SIGNALS,
-        Kind.REVIEWED_JOB: statements.REVIEW_JOB,
-        Kind.ENDED_OUTPUT: kept_outputs.KEEP,
-        Kind.LOST_LABEL: labels.LOSE,
-        Kind.LABELLED_JOB: labels.LABEL,
-        Kind.FAILED_BY_ERROR: errors.COUNT_FAILED,
-    }
-)
-"""What writes the rows of each kind."""
 
 _APART: Final = (
     *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
@@ -242,9 +184,9 @@ class Ledger:
                 if self.told_as is not None:
                     self._tell(notice_of(batch, items, answers, self.told_as))
             tally = self._tally_after(items, batch)
-            of_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
+            by_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
             after = Known(
-                *(*of_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
+                *(*by_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
                 class_holds=batch.class_holds,
             )
             due = now if after.has_more else min(next_expiry, next_due)
@@ -316,7 +258,7 @@ class Ledger:
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
         with as_peewees_own:
-            self._execute(statements.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
+            self._execute(of_properties.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
 
     def _tally_after(self, items: Sequence[Item], batch: Batch) -> Tally:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
@@ -419,7 +361,7 @@ class Ledger:
             dependencies.load(self._execute, [flow], (), batch)
             bulk = bulks.placed(bulk, flow, batch)
         for one, jobs in bulks.inserts(bulk, new, batch):
-            self._execute(statements.INSERT_BULK, jobs)
+            self._execute(of_jobs.INSERT_BULK, jobs)
             labels.label_bulk(self._execute, one)
             batch.join(one)
         batch.last_id += len(new)
@@ -433,7 +375,7 @@ class Ledger:
             return
         by_kind = batch.take_rows()
         for kind, rows in by_kind.items():
-            written = self._write(_WRITERS[kind], rows)
+            written = self._write(WRITERS[kind], rows)
             if kind is Kind.CHANGED_JOB and written != len(rows):
                 raise LostUpdateError(*_expected(rows))
 
@@ -446,7 +388,7 @@ class Ledger:
             first = self._last_entry() + 1
             for place, bulk in enumerate(batch.bulks):
                 batch.bulks[place] = bulk.told_from(first)
-                self._execute(statements.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
+                self._execute(of_entries.INSERT_BULK_ENTRIES, bulks.entries_of(batch.bulks[place]))
                 first += len(bulk)
         if not batch.entries:
             return _no_entry
@@ -456,7 +398,7 @@ class Ledger:
         return first_of_these
 
     def _last_entry(self) -> int:
-        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
+        (newest,) = self._execute(of_entries.SELECT_LAST_LOG_ID).fetchone()
         return int(newest)
 
     def _tell(self, notice: Notice | None) -> None:
@@ -475,7 +417,7 @@ class Ledger:
         if next_expiry > batch.now:
             return next_expiry
         given = {"now": to_text(batch.now), "count": _EXPIRED_AT_ONCE}
-        expired = [id for (id,) in self._execute(statements.SELECT_EXPIRED, given).fetchall()]
+        expired = [id for (id,) in self._execute(of_times.SELECT_EXPIRED, given).fetchall()]
         batch.jobs |= loading.jobs_of(self._execute, expired)
         applying.expire(expired, batch)
         self._store(batch)

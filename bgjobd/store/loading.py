@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bgjobd.core.job import Call, Job
-from bgjobd.store import decisions, dependencies, ids, inbox, statements, steps, uniques, values, waits
+from bgjobd.store import decisions, dependencies, ids, inbox, steps, uniques, values, waits
 from bgjobd.store.batch import Batch, Keyed, Needs
-from bgjobd.store.items import Item
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.item import Item
 from bgjobd.store.rows import job_from_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_attempts, of_jobs, of_ties
 
 Rows = Iterable[tuple[Any, ...]]
 """A cursor, or no rows where nothing was to be asked for."""
@@ -23,14 +24,14 @@ Rows = Iterable[tuple[Any, ...]]
 def load(execute: Execute, items: Sequence[Item], batch: Batch) -> None:
     """Have at hand what the items are decided by."""
     needs = decisions.needs_of(items)
-    jobs = rows_of(execute, statements.SELECT_JOBS, "ids", needs.jobs)
-    last_begun = rows_of(execute, statements.SELECT_LAST_BEGUN, "ids", needs.last_begun)
-    noted = rows_of(execute, statements.SELECT_NOTED, "attempts", needs.noted)
-    keyed = rows_of(execute, statements.SELECT_JOBS_BY_KEY, "keys", [*needs.keyed, *needs.signalled_keys])
+    jobs = rows_of(execute, of_jobs.SELECT_JOBS, "ids", needs.jobs)
+    last_begun = rows_of(execute, of_attempts.SELECT_LAST_BEGUN, "ids", needs.last_begun)
+    noted = rows_of(execute, of_attempts.SELECT_NOTED, "attempts", needs.noted)
+    keyed = rows_of(execute, of_jobs.SELECT_JOBS_BY_KEY, "keys", [*needs.keyed, *needs.signalled_keys])
     new_ids = ids.ask(execute, needs.new_jobs) if needs.new_jobs else None
-    submitters = rows_of(execute, statements.SELECT_SUBMITTERS, "ids", needs.changed)
-    held = rows_of(execute, statements.SELECT_HOLDINGS, "keys", needs.unique)
-    held_by_retried = rows_of(execute, statements.SELECT_HOLDINGS_OF_JOBS, "ids", needs.retried)
+    submitters = rows_of(execute, of_jobs.SELECT_SUBMITTERS, "ids", needs.changed)
+    held = rows_of(execute, of_ties.SELECT_HOLDINGS, "keys", needs.unique)
+    held_by_retried = rows_of(execute, of_ties.SELECT_HOLDINGS_OF_JOBS, "ids", needs.retried)
     cuts = rows_of(execute, steps.SELECT_CUTS, "cuts", needs.cuts)
     failed_edges = rows_of(execute, dependencies.SELECT_FAILED_EDGES, "ids", sorted({*needs.retried}))
     valued = rows_of(execute, values.SELECT_VALUED, "attempts", needs.valued)
@@ -81,7 +82,7 @@ def _load_further(execute: Execute, needs: Needs, batch: Batch) -> None:
 def _load_signals(execute: Execute, job_ids: Sequence[int], batch: Batch) -> None:
     """Have these jobs at hand, whose they are, and what they were sent."""
     batch.jobs |= jobs_of(execute, job_ids)
-    batch.submitters |= dict(rows_of(execute, statements.SELECT_SUBMITTERS, "ids", job_ids))
+    batch.submitters |= dict(rows_of(execute, of_jobs.SELECT_SUBMITTERS, "ids", job_ids))
     batch.signals = waits.signals_of(execute, job_ids)
 
 
@@ -93,12 +94,12 @@ def rows_of(execute: Execute, statement: str, name: str, wanted: Sequence[Any]) 
 
 def jobs_of(execute: Execute, job_ids: Sequence[int]) -> dict[int, Job]:
     """These jobs, of those that there are."""
-    return _jobs(rows_of(execute, statements.SELECT_JOBS, "ids", job_ids))
+    return _jobs(rows_of(execute, of_jobs.SELECT_JOBS, "ids", job_ids))
 
 
 def keyed_by(execute: Execute, keys: Sequence[str]) -> dict[str, Keyed]:
     """The jobs that have these idempotency keys."""
-    return _keyed(rows_of(execute, statements.SELECT_JOBS_BY_KEY, "keys", keys))
+    return _keyed(rows_of(execute, of_jobs.SELECT_JOBS_BY_KEY, "keys", keys))
 
 
 def _jobs(rows: Rows) -> dict[int, Job]:

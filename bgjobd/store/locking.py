@@ -8,12 +8,15 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjobd.core.edges import Of
 from bgjobd.core.unique import UniqueKey
-from bgjobd.store import decisions, schedules, statements
+from bgjobd.store import decisions, schedules
 from bgjobd.store.batch import Needs
 from bgjobd.store.dependencies import named_in
+from bgjobd.store.engines import Execute
 from bgjobd.store.engines.locks import Locks
-from bgjobd.store.items import AttemptsLost, Item, ManyAsked
-from bgjobd.store.statements import Execute
+from bgjobd.store.items.hosts import AttemptsLost
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.wishes import ManyAsked
+from bgjobd.store.statements import of_ties
 
 _SELECT_KEYS: Final = """
     SELECT class_name, method_name, unique_key FROM background_jobs
@@ -66,5 +69,5 @@ def _keys_of(execute: Execute, needs: Needs) -> list[UniqueKey]:
 def _holders(execute: Execute, keys: Sequence[UniqueKey]) -> Iterable[int]:
     if not keys:
         return []
-    rows = execute(statements.SELECT_HOLDINGS, {"keys": to_json(keys)}).fetchall()
+    rows = execute(of_ties.SELECT_HOLDINGS, {"keys": to_json(keys)}).fetchall()
     return [job_id for _, _, _, job_id, *_ in rows]

@@ -13,8 +13,8 @@ from bgjob.words import ChangeKind
 from bgjobd.core.many import Wish, is_meant
 from bgjobd.store import changes, decisions, loading
 from bgjobd.store.batch import Batch
-from bgjobd.store.items import JobRequests, ManyAsked
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.wishes import JobRequests, ManyAsked
 
 MARK: Final = "UPDATE background_jobs SET bulk = :bulk WHERE id IN (SELECT value FROM json_each(:ids))"
 

@@ -15,9 +15,10 @@ from bgjob.errors import InvalidParameterError
 from bgjob.filters import BY_INDEX
 from bgjob.words import Status
 from bgjobd.core.many import USUAL, WORDS, Wish
-from bgjobd.store import pages
 from bgjobd.store.engines import Connection
 from bgjobd.store.filters import JobFilter
+from bgjobd.store.pages.matched import oldest_first
+from bgjobd.store.pages.walks import RowPlace
 
 AT_ONCE: Final = 5000
 """Rows that one look counts."""
@@ -89,13 +90,13 @@ class Matched:
 
 
 def portion(
-    connection: Connection, wanted: JobFilter, as_of: str, behind: pages.Place | None, limit: int, now: float
-) -> tuple[list[Row], pages.Place | None]:
+    connection: Connection, wanted: JobFilter, as_of: str, behind: RowPlace | None, limit: int, now: float
+) -> tuple[list[Row], RowPlace | None]:
     """Some of these that had ended, or were submitted, by the stored instant `as_of`: those behind a place, and from
     where to go on, None at the end.
 
     Those for review are not among them. Where all have ended they come in the order of their ends, else of their ids:
     what others come after is before them.
     """
-    rows, following = pages.oldest_first(connection, wanted, as_of, behind, limit, now)
+    rows, following = oldest_first(connection, wanted, as_of, behind, limit, now)
     return [Row(*row) for row in rows], following

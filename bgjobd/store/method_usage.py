@@ -13,9 +13,9 @@ from bgjobd.core.digest import BYTES, SECONDS, Digest
 from bgjobd.core.expectation import MOST_METHODS, OTHER, Usual
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.committed import Ran
-from bgjobd.store.items import UsageTrimming
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.retention import UsageTrimming
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import Row
 
 Method = tuple[str, str]

@@ -22,7 +22,8 @@ from bgjobd.store.engines import Database, Engine
 from bgjobd.store.engines.filling import Filling, filling_of
 from bgjobd.store.engines.sqlite import errors_named
 from bgjobd.store.migrations import STEPS
-from bgjobd.store.statements import COPYINGS, SELECT_PROPERTY, SET_PROPERTY, Copying
+from bgjobd.store.statements.of_copies import COPYINGS, Copying
+from bgjobd.store.statements.of_properties import SELECT_PROPERTY, SET_PROPERTY
 
 _AT_ONCE: Final = 500
 _OF_NO_JOB: Final = ("properties", "hosts", "changes")

@@ -16,11 +16,12 @@ from bgjobd.core.fingerprint import NEW_FOR
 from bgjobd.core.need_kinds import DAY, MOST, Crashed, FailedInRow, ForReview, MetError, Run, SkippedLast
 from bgjobd.core.quarantine import ClassHold
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import class_holds, statements
+from bgjobd.store import class_holds
 from bgjobd.store.engines import Connection
 from bgjobd.store.method_usage import usual_of
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
+from bgjobd.store.statements import of_attempts
 
 _MOST_FOR_REVIEW: Final = 1000
 _MOST_CRASHED: Final = 1000
@@ -111,7 +112,7 @@ def _crashed(connection: Connection, now: float) -> tuple[Crashed, ...]:
 
 def _runs(connection: Connection) -> tuple[Run, ...]:
     """What runs of methods that enough is known of."""
-    rows = connection.execute(statements.SELECT_RUNNING_ATTEMPTS, {}).fetchall()
+    rows = connection.execute(of_attempts.SELECT_RUNNING_ATTEMPTS, {}).fetchall()
     usual = usual_of(connection.execute, {(row[5], row[6]) for row in rows}) if rows else {}
     found = []
     for job_id, _, _, started_at, _, class_name, method_name, *_ in rows:

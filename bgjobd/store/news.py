@@ -11,10 +11,12 @@ from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.verdict import StopReason
 from bgjobd.host.clock import from_text
-from bgjobd.store import pages, statements, values
+from bgjobd.store import values
 from bgjobd.store.committed import LogLine, StoredValue
 from bgjobd.store.engines import Connection
+from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.rows import job_from_row
+from bgjobd.store.statements import of_entries, of_jobs
 
 _MOST_ENTRIES: Final = 2_000
 _VALUES_AT_ONCE: Final = 200
@@ -71,16 +73,16 @@ def news(connection: Connection, after: int, job_ids: Iterable[int], valued: Map
     lines = [_line(row) for row in rows[:_MOST_ENTRIES]]
     if len(rows) > _MOST_ENTRIES:
         return News(lines, lines[-1].id, has_more=True)
-    last = int(connection.execute(statements.SELECT_LAST_LOG_ID).fetchone()[0])
+    last = int(connection.execute(of_entries.SELECT_LAST_LOG_ID).fetchone()[0])
     wanted = sorted({*job_ids, *(line.job_id for line in lines)})
-    found = connection.execute(statements.SELECT_JOBS, {"ids": to_json(wanted)}).fetchall()
+    found = connection.execute(of_jobs.SELECT_JOBS, {"ids": to_json(wanted)}).fetchall()
     emitted = [
         value
         for job_id in wanted
         if job_id in valued
         for value in _values(connection, job_id, valued[job_id])
     ]
-    summaries = pages.summaries(connection, wanted)
+    summaries = summaries_of(connection, wanted)
     return News(lines, max(last, after), False, [job_from_row(row) for row in found], summaries, emitted)
 
 

@@ -16,15 +16,9 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
-from bgjobd.store.items import (
-    Item,
-    QueuePaused,
-    QueueResumed,
-    ScheduleDeleted,
-    SchedulePut,
-    SchedulesDefined,
-    SchedulesSetBack,
-)
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import ScheduleDeleted, SchedulePut, SchedulesDefined, SchedulesSetBack
 from bgjobd.store.written import Kind
 
 APPLICATIONS: Final = "submit"

@@ -24,7 +24,7 @@ from bgjobd.core.traces import Belonging
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Gathered, Overlay, StoredStep
 from bgjobd.store.committed import StoredValue
-from bgjobd.store.items import AttemptNotes, Note, StateSaved, StepNote, UnusedSteps, ValueNote
+from bgjobd.store.items.attempts import AttemptNotes, Note, StateSaved, StepNote, UnusedSteps, ValueNote
 from bgjobd.store.progress import Steps, stored_step
 from bgjobd.store.rows import carried_row, finished_step_row, noted_row, progress_of, state_row, step_row
 from bgjobd.store.snapshots import snapshot

@@ -7,7 +7,7 @@ from typing import Final
 
 from bgjobd.core.peers import Peer
 from bgjobd.host.clock import from_text
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 
 _SELECT: Final = """
     SELECT name, seen_at, lost_after, queues, classes, left_at IS NOT NULL, lost_at IS NOT NULL,

@@ -33,7 +33,8 @@ from bgjobd.core.edges import (
 from bgjobd.core.taking import as_text
 from bgjobd.store.batch import Overlay
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import Flow, Submitter
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import row_of_new_group
 from bgjobd.store.written import Kind
 

@@ -14,8 +14,8 @@ from bgjobd.core.rates import FULL, ROUNDING, Bucket, Rate, scope_of_class, scop
 from bgjobd.host.clock import to_text
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import TrimmedRates
+from bgjobd.store.engines import Execute
 from bgjobd.store.holds import Holds
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import BEHIND
 
 SELECT_BUCKETS: Final = (

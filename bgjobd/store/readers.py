@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from bgjobd.host import threads
 from bgjobd.store.engines import Place
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.pages import is_search
+from bgjobd.store.pages.entries import ways_to_entries
+from bgjobd.store.pages.job_sources import ways_to_jobs
 from bgjobd.store.questions import Questions
 from bgjobd.store.reader import Reader
 
@@ -50,3 +51,9 @@ class Readers:
         self.first.close()
         self._searching.close(cancel=True)
         self._searcher.close()
+
+
+def is_search(wanted: JobFilter | LogFilter) -> bool:
+    """Whether it takes looking through rows that are not wanted, for no index has the others apart."""
+    _, rest = ways_to_jobs(wanted) if isinstance(wanted, JobFilter) else ways_to_entries(wanted)
+    return bool(rest)

@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjobd.store.committed import Committed, Deleted
-from bgjobd.store.pages import ATTEMPT_COLUMNS, attempt_of
-from bgjobd.store.reader import StoredJob, shown
-from bgjobd.store.statements import COLUMNS_OF_JOB, REAL_COLUMNS, UNTIED
+from bgjobd.store.pages.attempts import ATTEMPT_COLUMNS, attempt_of
+from bgjobd.store.reads.stored_jobs import StoredJob, shown
+from bgjobd.store.statements.of_jobs import COLUMNS_OF_JOB, REAL_COLUMNS, UNTIED
 from bgjobd.store.written import Kind, Row, Written
 
 _MOST: Final = 256

@@ -37,12 +37,13 @@ from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMo
 from bgjobd.core.job import Job
 from bgjobd.core.state_machine import Happening
 from bgjobd.core.taking import mentions
-from bgjobd.store import applying, placing, statements, uniques
+from bgjobd.store import applying, placing, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.committed import OvertakenError
 from bgjobd.store.dependencies import groups_by_id
+from bgjobd.store.engines import Execute
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_jobs, of_ties
 from bgjobd.store.tally import Countable
 from bgjobd.store.written import Kind
 
@@ -354,7 +355,7 @@ class Release:
         if key not in self._batch.holdings:  # else it is known how that stands, which may not be written yet
             self._batch.locks.unique_keys([key])
             asked = {"keys": to_json([key])}
-            found = uniques.holdings(self._execute, statements.SELECT_HOLDINGS, asked)
+            found = uniques.holdings(self._execute, of_ties.SELECT_HOLDINGS, asked)
             self._batch.holdings |= {key: None, **found}
         holding = overlay.holding(key)
         if holding is not None and overlay.try_job(holding.job_id) is None:
@@ -384,7 +385,7 @@ class Release:
 
     def _load(self, ids: Sequence[int]) -> None:
         """Have these jobs at hand as they stand; what has changed of them is written by then."""
-        found = self._execute(statements.SELECT_JOBS, {"ids": json.dumps(ids)}).fetchall() if ids else []
+        found = self._execute(of_jobs.SELECT_JOBS, {"ids": json.dumps(ids)}).fetchall() if ids else []
         self._batch.jobs |= {row[0]: job_from_row(row) for row in found}
 
     def _end_of(self, node: Node) -> _End:

@@ -11,7 +11,7 @@ from bgjobd.core.job import Carried, Job
 from bgjobd.store import hooks, uniques
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, StoredStep
-from bgjobd.store.items import JobSettled
+from bgjobd.store.items.wishes import JobSettled
 from bgjobd.store.rows import settled_step_row
 from bgjobd.store.written import Kind
 

@@ -16,7 +16,8 @@ from bgjobd.core.unique import UniqueKey
 from bgjobd.core.waiting import Wait
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.committed import Entry
-from bgjobd.store.items import Note, StateSaved, StepNote, Submitter
+from bgjobd.store.items.attempts import Note, StateSaved, StepNote
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.written import BEHIND, BLOCKED, WAITING, Row
 
 _STATUSES: Final[dict[str, Status]] = {one: one for one in Status}
@@ -25,7 +26,7 @@ _BACKOFFS: Final[dict[str, Backoff]] = {one: one for one in Backoff}
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
-    """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
+    """The job of a row that of_jobs.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
     id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
@@ -443,3 +444,13 @@ def text_of(at: float | None) -> str | None:
 
 def _names(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(json.loads(text))
+
+
+def labels_of(text: str | None) -> list[str]:
+    """The labels that a job's row has."""
+    return [] if text is None else json.loads(text)
+
+
+def parsed(text: str | None) -> Any:
+    """What a stored JSON text says; None where there is none."""
+    return None if text is None else json.loads(text)

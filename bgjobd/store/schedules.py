@@ -32,12 +32,13 @@ from bgjobd.core.schedules import (
     left_at,
 )
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import applying, changes, decisions, ids, statements, submitting, uniques
+from bgjobd.store import applying, changes, decisions, ids, submitting, uniques
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import Dealt, SetBack, StoredSchedule
-from bgjobd.store.items import (
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import (
     Backfill,
-    Item,
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
@@ -48,10 +49,10 @@ from bgjobd.store.items import (
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import edge_row, instant, job_from_row, occurrence_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_jobs, of_schedules
 from bgjobd.store.written import BLOCKED, Kind
 
 
@@ -271,7 +272,7 @@ def _jobs_to_cancel(
     """Those that are cancelled where a schedule's newer job takes their place."""
     cancelling = [one.name for one in schedules if one.rules.overlap is Overlap.CANCEL]
     wanted = [job.id for name in cancelling for job in unfinished.get(name, ())]
-    rows = execute(statements.SELECT_JOBS, {"ids": to_json(wanted)}).fetchall() if wanted else []
+    rows = execute(of_jobs.SELECT_JOBS, {"ids": to_json(wanted)}).fetchall() if wanted else []
     return {row[0]: job_from_row(row) for row in rows}
 
 
@@ -392,7 +393,7 @@ def _define(execute: Execute, one: ScheduleDefined, now: float, host: int | None
     given = {"name": one.name, "definition": one.definition, "now": to_text(now), "host": host}
     execute(_DEFINE, given)
     for span in one.changed:
-        execute(statements.WRITE_OCCURRENCES, occurrence_row(one.name, Skipped(span, Reason.CHANGED), now))
+        execute(of_schedules.WRITE_OCCURRENCES, occurrence_row(one.name, Skipped(span, Reason.CHANGED), now))
     if one.is_new:
         since = given["now"] if one.since is None else to_text(one.since)
         execute(_FORGET_SKIPS, {"name": one.name, "since": since})

@@ -16,7 +16,8 @@ from bgjobd.core.log_entries import signal_message
 from bgjobd.host.clock import to_text
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import Overlay, SentSignal
-from bgjobd.store.items import Signal, Submitter
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import Signal
 from bgjobd.store.noting import log
 from bgjobd.store.rows import carried_row
 from bgjobd.store.waits import is_waited_for

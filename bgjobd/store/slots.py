@@ -14,12 +14,13 @@ from bgjobd.core import planner
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import class_holds, rates, statements
+from bgjobd.store import class_holds, rates
 from bgjobd.store.batch import Arrival, Batch
+from bgjobd.store.engines import Execute
 from bgjobd.store.everywhere import Everywhere
 from bgjobd.store.gate import Gate
 from bgjobd.store.rows import job_from_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_jobs, of_pauses, of_slots, of_times
 from bgjobd.store.tally import Countable
 from bgjobd.store.written import BEHIND
 
@@ -34,13 +35,13 @@ class _Ways(NamedTuple):
     of_class: str
 
 
-_OF_ANY_HOST: Final = _Ways(statements.SELECT_NEXT_READY_CLASS, statements.SELECT_READY_OF_CLASS)
-_OF_THIS_HOST: Final = _Ways(statements.SELECT_NEXT_PINNED_CLASS, statements.SELECT_PINNED_OF_CLASS)
+_OF_ANY_HOST: Final = _Ways(of_slots.SELECT_NEXT_READY_CLASS, of_slots.SELECT_READY_OF_CLASS)
+_OF_THIS_HOST: Final = _Ways(of_slots.SELECT_NEXT_PINNED_CLASS, of_slots.SELECT_PINNED_OF_CLASS)
 
 _SELECT_STANDING: Final = f"""
-    SELECT (SELECT json_agg(json_build_array(queue, count)) FROM ({statements.COUNT_RUNNING_HERE}) AS of_queues),
-        (SELECT json_agg(name) FROM queues), ({statements.SELECT_NEXT_DUE}), ({statements.SELECT_NEXT_TIMEOUT}),
-        EXISTS ({statements.IS_ANY_PINNED.replace(":host", ":name")})
+    SELECT (SELECT json_agg(json_build_array(queue, count)) FROM ({of_slots.COUNT_RUNNING_HERE}) AS of_queues),
+        (SELECT json_agg(name) FROM queues), ({of_times.SELECT_NEXT_DUE}), ({of_times.SELECT_NEXT_TIMEOUT}),
+        EXISTS ({of_slots.IS_ANY_PINNED.replace(":host", ":name")})
 """
 
 
@@ -82,7 +83,7 @@ class Slots:
         """The jobs to start now."""
         standing = self._standing = self._try_standing()
         running = dict(
-            self._execute(statements.COUNT_RUNNING).fetchall() if standing is None else standing.running or ()
+            self._execute(of_slots.COUNT_RUNNING).fetchall() if standing is None else standing.running or ()
         )
         free, beside = planner.free_slots(self._lanes, running), planner.free_beside(self._lanes, running)
         if free == 0 and beside <= 0:
@@ -113,7 +114,7 @@ class Slots:
         return _Standing(*self._execute(_SELECT_STANDING, asked).fetchone())
 
     def _paused(self) -> list[str]:
-        return [name for name, _ in self._execute(statements.SELECT_PAUSED).fetchall()]
+        return [name for name, _ in self._execute(of_pauses.SELECT_PAUSED).fetchall()]
 
     def look_again(self, is_due: bool) -> None:
         """Look again in a moment, if that is due: another writer has what was to start."""
@@ -147,7 +148,7 @@ class Slots:
         if self._batch.rules or self._batch.holds:
             self._take_in(now)
         else:
-            self._execute(statements.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
+            self._execute(of_times.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
         return self._next_due()
 
     def _end_waits(self, now: str) -> None:
@@ -156,12 +157,12 @@ class Slots:
             return
         due = self._next_timeout() if self._standing is None else self._standing.timeout
         if due is not None and due <= now:
-            self._take_in(now, statements.MAKE_READY_AFTER_WAIT, is_waiting=True)
+            self._take_in(now, of_times.MAKE_READY_AFTER_WAIT, is_waiting=True)
             due = self._next_timeout()
         self._timeout = due
 
     def _take_in(
-        self, now: str, statement: str = statements.MAKE_READY_OR_BEHIND, is_waiting: bool = False
+        self, now: str, statement: str = of_times.MAKE_READY_OR_BEHIND, is_waiting: bool = False
     ) -> None:
         """The same where some have to wait for those with their key, or for their turn."""
         batch = self._batch
@@ -186,11 +187,11 @@ class Slots:
         self._gate.settle()
 
     def _next_timeout(self) -> str | None:
-        due: str | None = self._execute(statements.SELECT_NEXT_TIMEOUT).fetchone()[0]
+        due: str | None = self._execute(of_times.SELECT_NEXT_TIMEOUT).fetchone()[0]
         return due
 
     def _next_due(self) -> str | None:
-        due: str | None = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        due: str | None = self._execute(of_times.SELECT_NEXT_DUE).fetchone()[0]
         return due
 
     def _chosen(self, free: int, places: Mapping[str, int], shared: Mapping[str, int] = _NONE) -> list[Job]:
@@ -211,9 +212,9 @@ class Slots:
         """What takes slots: this host's own attempts, where it is one of several."""
         host = self._batch.host
         if host is None:
-            rows: list[tuple[Any, ...]] = self._execute(statements.SELECT_RUNNING).fetchall()
+            rows: list[tuple[Any, ...]] = self._execute(of_slots.SELECT_RUNNING).fetchall()
         else:
-            rows = self._execute(statements.SELECT_RUNNING_HERE, {"host": host.host}).fetchall()
+            rows = self._execute(of_slots.SELECT_RUNNING_HERE, {"host": host.host}).fetchall()
         return rows
 
     def _is_any_pinned(self) -> bool:
@@ -221,7 +222,7 @@ class Slots:
         if self._standing is not None:
             return self._standing.is_any_pinned
         host = self._lanes.host
-        return host is not None and bool(self._execute(statements.IS_ANY_PINNED, {"host": host}).fetchall())
+        return host is not None and bool(self._execute(of_slots.IS_ANY_PINNED, {"host": host}).fetchall())
 
     def _candidates(self, queue: str, count: int, of_classes: Mapping[str, int]) -> Iterator[Candidate]:
         """Of each class the first jobs of the queue that are due, as many as could start."""
@@ -253,7 +254,7 @@ class Slots:
         return [
             job_from_row(row)
             for queue, count in places.items()
-            for row in self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+            for row in self._execute(of_slots.SELECT_READY, {"queue": queue, "count": count}).fetchall()
         ]
 
     def _ready_of_all(self, places: Mapping[str, int]) -> Iterator[Job]:
@@ -261,7 +262,7 @@ class Slots:
         asked = {"places": to_json(list(places.items()))}
         found = Counter[str]()
         there = {}
-        for queue, count, *row in self._execute(statements.SELECT_READY_OF_QUEUES, asked).fetchall():
+        for queue, count, *row in self._execute(of_slots.SELECT_READY_OF_QUEUES, asked).fetchall():
             there[queue] = count
             if row[0] is not None:
                 found[queue] += 1
@@ -272,11 +273,11 @@ class Slots:
         """Note that more are ready than were found, though there are slots for them: another writer has locked them."""
         if self._batch.locks.are_needed:
             asked = {**wanted, "most": len(found) + 1}
-            (count,) = self._execute(statements.COUNT_READY_OF_CLASS, asked).fetchone()
+            (count,) = self._execute(of_slots.COUNT_READY_OF_CLASS, asked).fetchone()
             self._has_passed_over |= count > len(found)
 
     def _jobs(self, ids: list[int]) -> list[Job]:
         """These jobs, in this order."""
-        rows = self._execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
+        rows = self._execute(of_jobs.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
         jobs = {job.id: job for job in map(job_from_row, rows)}
         return [jobs[id] for id in ids]

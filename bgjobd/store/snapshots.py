@@ -15,7 +15,7 @@ def snapshot(job: Job) -> str:
 
 
 def snapshot_of(job_id: int, rest: str, shown_parameters: str) -> str:
-    """The same, put together; statements.INSERT_BULK_ENTRIES does it as well."""
+    """The same, put together; of_entries.INSERT_BULK_ENTRIES does it as well."""
     return f'{{"id":{job_id}{rest}{shown_parameters}}}'
 
 

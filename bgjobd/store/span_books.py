@@ -9,8 +9,8 @@ from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.committed import EndedAttempt
+from bgjobd.store.engines import Execute
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import Row
 
 _DOUBT: Final = 600.0

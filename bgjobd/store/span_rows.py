@@ -17,9 +17,9 @@ from bgjobd.core import spans
 from bgjobd.core.digest import COUNTS
 from bgjobd.core.spans import ALL, OfClass, OfQueue, begin
 from bgjobd.host.clock import to_text
+from bgjobd.store.engines import Execute
 from bgjobd.store.span_counts import Counted
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import Execute
 from bgjobd.store.written import Row
 
 _TRIMMED_AT_ONCE: Final = 500

@@ -19,9 +19,10 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import span_books, span_rows
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import EndedAttempt
+from bgjobd.store.engines import Execute
 from bgjobd.store.span_counts import PROPERTY, Counted
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import SELECT_PROPERTY, SET_PROPERTY, Execute
+from bgjobd.store.statements.of_properties import SELECT_PROPERTY, SET_PROPERTY
 from bgjobd.store.tally import Tally
 
 _COUNTED_AT_FIRST: Final = float(HOUR)

@@ -11,7 +11,7 @@ from bgjobd.core.job import Job
 from bgjobd.core.on_file import StepUnderWay
 from bgjobd.host.clock import from_text
 from bgjobd.store.engines import Connection
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.pages.page import MOST_BYTES
 
 SELECT_OWNER: Final = "SELECT class_name, sensitive, life FROM background_jobs WHERE id = :id"
 _COLUMNS: Final = (

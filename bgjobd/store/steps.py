@@ -8,7 +8,7 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.store.batch import StoredStep, StoredSteps
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 
 SELECT_NAMES: Final = """
     SELECT s.job_id, s.kind, s.name, s.turn, s.attempt, s.number

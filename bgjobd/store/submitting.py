@@ -25,7 +25,9 @@ from bgjobd.store import noting, uniques
 from bgjobd.store.applying import apply_fact
 from bgjobd.store.batch import CANCEL, Keyed, Overlay, Unsettled
 from bgjobd.store.committed import Stored, StoredFlow
-from bgjobd.store.items import Flow, GroupCancelled, Received, Submission, Submitter
+from bgjobd.store.items.submissions import Flow, Received, Submission
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import GroupCancelled
 from bgjobd.store.placing import Edge, Placing, check_owner, sealed
 from bgjobd.store.rows import edge_row, replaced_row, row_of_new, row_of_new_tied
 from bgjobd.store.written import Kind

@@ -18,42 +18,38 @@ from bgjobd.store import (
     pauses,
     rates,
     schedules,
-    statements,
     uniques,
     waits,
 )
-from bgjobd.store.alert_items import AlertTrimming
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
+from bgjobd.store.engines import Execute
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import (
-    ClassHeld,
-    ClassResumed,
-    CodeLoaded,
-    DaemonStarted,
+from bgjobd.store.items.alerts import AlertTrimming
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, ReloadFailed, TimeLeapt
+from bgjobd.store.items.holds import ClassHeld, ClassResumed, QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import (
     Deletion,
     ErrorTrimming,
     GroupTrimming,
     HostTrimming,
-    Item,
     KeyTrimming,
     OccurrenceTrimming,
-    QueuePaused,
-    QueueResumed,
     RateTrimming,
-    ReloadFailed,
     RetentionDone,
     RetentionTaken,
+    Trimming,
+    UsageTrimming,
+)
+from bgjobd.store.items.schedules import (
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
-    TimeLeapt,
-    Trimming,
-    UsageTrimming,
 )
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_properties, of_times
 
 SWEEPS: Final = (
     *(
@@ -93,14 +89,14 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
         case ClassHeld() | ClassResumed():
             return class_holds.carry_out(execute, item, batch)
         case ClockJumped(delta):
-            execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": now})
+            execute(of_times.SHIFT_RETRIES, {"seconds": delta, "now": now})
             waits.shift(execute, batch, delta)
             rates.shift(execute, delta)
             class_holds.shift(execute, batch, delta)
             batch.holds = Holds(rates.holds(execute))
         case DaemonStarted(version, host):
             changes.note(execute, batch, ChangeKind.STARTED, {"version": version, "host": host})
-            execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
+            execute(of_times.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             waits.bound(execute, batch)
             class_holds.bound(execute, batch)
             rates.bound(execute, batch)
@@ -110,7 +106,7 @@ def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
             what = {"reason": reason, "host": host}
             changes.note(execute, batch, ChangeKind.RELOAD_FAILED, what, who)
         case TimeLeapt():
-            execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
+            execute(of_properties.SET_PROPERTY, {"name": of_properties.LEAPT_AT, "value": now})
         case Deletion():
             return _deleted(execute, item, batch)
         case Trimming():

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.codec import to_json
 from bgjob.words import Status
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Execute
 from bgjobd.store.tally import Tally
 
 SUMMED_UP_AFTER: Final = 500

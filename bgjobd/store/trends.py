@@ -18,7 +18,7 @@ from bgjobd.store.engines import Database
 from bgjobd.store.span_counts import Counted
 from bgjobd.store.span_rows import as_row
 from bgjobd.store.sql_functions import held
-from bgjobd.store.statements import SELECT_PROPERTY
+from bgjobd.store.statements.of_properties import SELECT_PROPERTY
 
 MOST_POINTS: Final = 10_000
 _JOBS_AT_ONCE: Final = 500

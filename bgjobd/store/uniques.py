@@ -12,12 +12,13 @@ from bgjobd.core.facts import AttemptEnded, AttemptStarted, Fact, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.unique import Holding, UniqueKey, Verdict, is_held, verdict
 from bgjobd.host.clock import to_text
-from bgjobd.store import statements
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.committed import TrimmedKeys
-from bgjobd.store.items import KeyTrimming, Submitter
+from bgjobd.store.engines import Execute
+from bgjobd.store.items.retention import KeyTrimming
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.rows import instant, job_from_row, key_row, released_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_jobs, of_ties
 from bgjobd.store.written import Kind
 
 
@@ -40,9 +41,9 @@ def load(execute: Execute, facts: Sequence[Submitted], batch: Batch) -> None:
     if not keys:
         return
     batch.locks.unique_keys(keys)
-    batch.holdings = holdings(execute, statements.SELECT_HOLDINGS, {"keys": to_json(keys)})
+    batch.holdings = holdings(execute, of_ties.SELECT_HOLDINGS, {"keys": to_json(keys)})
     ids = to_json([one.job_id for one in batch.holdings.values() if one is not None])
-    found = execute(statements.SELECT_JOBS, {"ids": ids}).fetchall()
+    found = execute(of_jobs.SELECT_JOBS, {"ids": ids}).fetchall()
     batch.jobs |= {row[0]: job_from_row(row) for row in found}
 
 

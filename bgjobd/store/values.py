@@ -12,8 +12,7 @@ from bgjob.words import MOST_BYTES_KEPT, MOST_BYTES_OF_A_VALUE, MOST_VALUES, Sta
 from bgjobd.forkserver.journal_lines import MAX_NESTING
 from bgjobd.host import json_portions
 from bgjobd.store.committed import StoredValue
-from bgjobd.store.engines import Connection
-from bgjobd.store.statements import Execute
+from bgjobd.store.engines import Connection, Execute
 
 _SPARE: Final = 20
 """They are trimmed once this part of what may be kept is too much: each time many, and never more than a tenth."""

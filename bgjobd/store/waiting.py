@@ -13,9 +13,10 @@ from bgjobd.core.job import Job
 from bgjobd.core.on_file import MOST_AHEAD, Ahead, Keeper, LatestAttempt, OfKey, OnFile, RunningJob
 from bgjobd.core.rates import scope_of_class, scope_of_key
 from bgjobd.host.clock import to_text
-from bgjobd.store import class_holds, dependencies, rates, statements
+from bgjobd.store import class_holds, dependencies, rates
+from bgjobd.store.engines import Execute
 from bgjobd.store.rows import instant
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_pauses, of_slots
 from bgjobd.store.written import BEHIND, BLOCKED
 
 KEEPER: Final = """
@@ -107,7 +108,7 @@ def on_file(
     execute: Execute, job: Job, latest: LatestAttempt | None, now: float, host: str | None = None
 ) -> OnFile:
     """All that bears on why the job, which is pending, has not run; on this host, where there are several."""
-    pause = execute(statements.SELECT_PAUSE, {"name": job.queue}).fetchone()
+    pause = execute(of_pauses.SELECT_PAUSE, {"name": job.queue}).fetchone()
     paused_at, resumes_at = pause or (None, None)
     has_come_in = bool(execute(SELECT_READY, {"id": job.id}).fetchone()[0]) or not job.is_due(now)
     place = _place(execute, job, has_come_in) | {"now": to_text(now), "most": MOST_AHEAD}
@@ -117,14 +118,14 @@ def on_file(
         latest,
         instant(paused_at),
         _ahead(execute, COUNT_AHEAD, place),
-        _running(execute, statements.SELECT_RUNNING)
+        _running(execute, of_slots.SELECT_RUNNING)
         if host is None
         else _running(execute, _SELECT_RUNNING_ON, host=host),
         _try_keeper(execute, job),
         instant(resumes_at),
         None if job.key is None else _of_key(execute, job, job.key, place, has_come_in),
         buckets[scope_of_class(job.class_name)],
-        everywhere=() if host is None else _running(execute, statements.SELECT_RUNNING),
+        everywhere=() if host is None else _running(execute, of_slots.SELECT_RUNNING),
         class_hold=class_holds.try_stored(execute, job.class_name),
     )
 

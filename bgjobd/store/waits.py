@@ -15,11 +15,11 @@ from bgjobd.core.job import Job
 from bgjobd.core.log_entries import WAIT_OVER
 from bgjobd.core.waiting import WaitKind, signal_of
 from bgjobd.host.clock import to_text
-from bgjobd.store import statements
 from bgjobd.store.batch import Batch, SentSignal
+from bgjobd.store.engines import Execute
 from bgjobd.store.noting import log
 from bgjobd.store.rows import carried_row
-from bgjobd.store.statements import Execute
+from bgjobd.store.statements import of_times
 from bgjobd.store.written import WAITING, Kind
 
 OPEN_WAIT: Final = """
@@ -66,14 +66,14 @@ SELECT_SIGNALS: Final = """
 def shift(execute: Execute, batch: Batch, seconds: float) -> None:
     """The clock was set: who was to sleep for ten seconds more still is."""
     if batch.may_wait:
-        execute(statements.SHIFT_WAITS, {"seconds": seconds, "now": to_text(batch.now)})
+        execute(of_times.SHIFT_WAITS, {"seconds": seconds, "now": to_text(batch.now)})
         execute(FOLLOW_JOBS)
 
 
 def bound(execute: Execute, batch: Batch) -> None:
     """The clock may have been set while nobody ran: nobody waits longer than it was to be."""
     if batch.may_wait:
-        execute(statements.SHIFT_WAITS_FROM_THE_FUTURE, {"now": to_text(batch.now)})
+        execute(of_times.SHIFT_WAITS_FROM_THE_FUTURE, {"now": to_text(batch.now)})
         execute(FOLLOW_JOBS)
 
 

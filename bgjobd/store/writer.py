@@ -39,21 +39,12 @@ from bgjobd.store.engines import (
 )
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.history import History
-from bgjobd.store.items import (
-    AttemptNotes,
-    BulkSubmission,
-    DaemonStarted,
-    Flow,
-    Item,
-    JobFact,
-    JobRequests,
-    Look,
-    Noted,
-    OccurrencesDue,
-    OutputEnded,
-    StateSaved,
-    Submission,
-)
+from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted, OutputEnded, StateSaved
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import OccurrencesDue
+from bgjobd.store.items.submissions import BulkSubmission, Flow, Submission
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.span_counts import Counted

@@ -22,7 +22,7 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.journal_lines import Record
 from bgjobd.host import clock
 from bgjobd.store.committed import Claim
-from bgjobd.store.items import Noted
+from bgjobd.store.items.attempts import Noted
 from bgjobd.supervisor import journal_facts, patience
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_news import AttemptNews

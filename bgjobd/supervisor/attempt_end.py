@@ -9,7 +9,7 @@ from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.pacing import let_others, paced
-from bgjobd.store.items import JobFact, OutputEnded
+from bgjobd.store.items.attempts import JobFact, OutputEnded
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.processes import LAST_LOOK

@@ -8,7 +8,7 @@ from bgjobd.core.attempt_sights import ResultWaited, Sight
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.journal_lines import Record
-from bgjobd.store.items import AttemptNotes, JobFact
+from bgjobd.store.items.attempts import AttemptNotes, JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings

@@ -12,7 +12,7 @@ from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StackRe
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
-from bgjobd.store.items import Noted
+from bgjobd.store.items.attempts import Noted
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import GoneError, Look
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at

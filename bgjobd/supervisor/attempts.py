@@ -21,7 +21,7 @@ from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import parent
 from bgjobd.store.committed import Claim
-from bgjobd.store.items import Noted
+from bgjobd.store.items.attempts import Noted
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import Asked, GoneError, Look

@@ -21,7 +21,7 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.spool_names import HOOK, HOOKS, ON_FAILURE
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import let_others
-from bgjobd.store.items import Note, Noted
+from bgjobd.store.items.attempts import Note, Noted
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader

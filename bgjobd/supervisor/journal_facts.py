@@ -23,7 +23,7 @@ from bgjobd.forkserver import journal_lines, subreaper
 from bgjobd.forkserver.host_fence import FENCED
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
-from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
+from bgjobd.store.items.attempts import Note, StepNote, Told, UnusedSteps, ValueNote
 
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""

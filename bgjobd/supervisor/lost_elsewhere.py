@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.spool_names import directory_name
-from bgjobd.store.items import JobFact
+from bgjobd.store.items.attempts import JobFact
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor import journal_facts

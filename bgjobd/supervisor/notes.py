@@ -7,7 +7,7 @@ from itertools import takewhile
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal_lines import MAX_NOTES, MAX_VALUE, MAX_VALUED, MAX_VALUES
 from bgjobd.forkserver.spool_names import ATTEMPT
-from bgjobd.store.items import Told, ValueNote
+from bgjobd.store.items.attempts import Told, ValueNote
 from bgjobd.supervisor.journal_facts import notes
 from bgjobd.supervisor.spool import Spool
 

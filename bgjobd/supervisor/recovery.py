@@ -35,7 +35,7 @@ def recover(
     """
     spool.files.remove_unfinished()
     database_id = reader.database_id()
-    rows = reader.open_attempts(host)
+    rows = reader.hosts.open_attempts(host)
     is_open = {(row["job_id"], row["number"]) for row in rows}
     if not spool.belongs_to(database_id):
         spool.give_to(database_id, bereft=is_open)
@@ -45,12 +45,12 @@ def recover(
         _adopt_hook(key, kind, reader, hooks)
     going_on = set()
     for key in _each(set(spool.journals()) - is_open - called.keys(), more_time):
-        if lost is not None and reader.counts_as_lost(*key):
+        if lost is not None and reader.hosts.counts_as_lost(*key):
             going_on.add(lost.try_directory(key) or "")
         else:
             _see_to_journal(key, spool, reader, hooks)
     if host is not None:
-        for key in _each(reader.owed_hooks(host), more_time):
+        for key in _each(reader.hosts.owed_hooks(host), more_time):
             if key not in called and not hooks.has(key):
                 _is_owed_a_hook(key, reader, hooks)  # of which the spool does not tell, as after a boot
     _remove_what_is_left(spool, is_open)

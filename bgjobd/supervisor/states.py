@@ -8,7 +8,7 @@ from typing import Any, Final
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal_lines import Record
 from bgjobd.forkserver.state_file import Saved
-from bgjobd.store.items import StateSaved
+from bgjobd.store.items.attempts import StateSaved
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _PAUSE: Final = 1.0

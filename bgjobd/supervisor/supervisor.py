@@ -18,7 +18,7 @@ from bgjobd.config.sections import Config
 from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.host.background import Background
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.application import Application, AttemptDirs

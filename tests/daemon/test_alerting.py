@@ -22,8 +22,8 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.last_attempts import LastAttempts
 from bgjobd.daemon.needs import Needs
-from bgjobd.store.alert_items import AlertsLooked, AlertsTold
 from bgjobd.store.committed import Committed
+from bgjobd.store.items.alerts import AlertsLooked, AlertsTold
 from bgjobd.store.readers import Readers
 from bgjobd.store.span_counts import Counted
 
@@ -92,7 +92,7 @@ class Told:
 
     def read(self, question: Callable[[Any], Any]) -> Awaitable[Any]:
         async def answer() -> Any:
-            return question(self)
+            return question(SimpleNamespace(hosts=self, needs=self))
 
         return answer()
 

@@ -119,7 +119,7 @@ import time
 from bgjob.fingerprints import Whence
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
-from bgjobd.store.items import JobFact
+from bgjobd.store.items.attempts import JobFact
 from bgjobd.supervisor.attempts import Attempts
 
 start = Attempts.start

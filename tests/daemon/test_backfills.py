@@ -15,7 +15,8 @@ from bgjobd.core.calendar import Every
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Reason, Span
 from bgjobd.daemon.backfills import MOST, Backfills
-from bgjobd.store.items import Backfill, Item
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import Backfill
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked
 from tests.store.test_schedules import DAEMON, FIRST, MINUTE, NIGHTLY, deal, define, rows

@@ -9,7 +9,7 @@ from bgjobd.config.sections import Hosts as Settings
 from bgjobd.core.hosts import Profile, Term
 from bgjobd.daemon.hosts import Hosts
 from bgjobd.store.hosts import Beaten, Joined
-from bgjobd.store.items import Beat
+from bgjobd.store.items.hosts import Beat
 
 
 def test_a_beat_that_fails_for_whatever_reason_is_said_once_and_followed_by_others() -> None:

@@ -19,7 +19,8 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
-from bgjobd.store.items import Item, ScheduleDefined, SchedulePut
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePut
 from bgjobd.store.reader import Reader
 from tests.daemon.test_schedules_at_reload import catalogue_of
 from tests.store.samples import Store

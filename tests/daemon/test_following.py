@@ -36,8 +36,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.daemon import followers
 from bgjobd.daemon.followers import Followers
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import Item, Noted
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.items.attempts import Noted
+from bgjobd.store.items.item import Item
+from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.outputs import Outputs
 from tests.daemon.running import RunningDaemon, daemon

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.host import pacing
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import OccurrencesDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
 from tests.daemon.test_schedules_at_reload import catalogue_of
 
 EACH_SECOND = "job = 'a.Job::run', every = '1s'"
@@ -45,9 +46,9 @@ class File:
         error = self.reads.pop(0) if self.reads else None
         if error is not None:
             raise error
-        return question(self)
+        return question(SimpleNamespace(schedules=self))
 
-    def schedules(self) -> list[StoredSchedule]:
+    def stored(self) -> list[StoredSchedule]:
         return []
 
     def last_successes(self, names: list[str]) -> dict[str, float | None]:

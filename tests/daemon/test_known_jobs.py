@@ -20,7 +20,7 @@ from bgjobd.api.schemas import Get, Wait
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, submission
 

@@ -13,7 +13,7 @@ import pytest
 from bgjob import AsyncClient, Client
 from bgjob.calls import get, wait
 from bgjob.client import Job
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.pages.page import MOST_BYTES
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 

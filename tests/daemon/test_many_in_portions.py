@@ -21,7 +21,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.daemon import many
 from bgjobd.daemon.many import Done, Many, Wanted
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Item, ManyAsked
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.matching import about
 from bgjobd.store.reader import Reader
 from tests.store.samples import FAILED, NOW, Store, asked, ends, retries

@@ -23,7 +23,8 @@ from bgjobd.core.job import Call, Ending, RetryPolicy
 from bgjobd.core.job import Job as StoredJob
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store.committed import Claim
-from bgjobd.store.items import Submission, Submitter
+from bgjobd.store.items.submissions import Submission
+from bgjobd.store.items.submitter import Submitter
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually

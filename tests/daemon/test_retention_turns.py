@@ -12,7 +12,8 @@ from typing import Any, cast
 from bgjobd.config import sections
 from bgjobd.daemon.retention import Retention
 from bgjobd.store.committed import Trimmed
-from bgjobd.store.items import HostTrimming, Item, RetentionDone, RetentionTaken, Trimming
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import HostTrimming, RetentionDone, RetentionTaken, Trimming
 
 NOW = 1_764_086_400.0
 LOGS_ALONE = sections.Retention(completed=False, failed=False, logs=60.0)

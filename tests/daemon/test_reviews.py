@@ -76,7 +76,7 @@ DYING = """
 import os, signal
 from bgjobd.supervisor.supervisor import Supervisor
 from bgjobd.daemon.loop import Daemon
-from bgjobd.store.items import JobSettled
+from bgjobd.store.items.wishes import JobSettled
 DIES = {directory!r}
 def dies(when):
     if os.path.exists(os.path.join(DIES, when)):

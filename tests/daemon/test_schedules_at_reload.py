@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bgjob.words import EntryType
@@ -15,7 +16,7 @@ from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import OccurrencesDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
 
 
 def config_of(directory: Path, method: str) -> Config:
@@ -57,9 +58,9 @@ class File:
         return [Dealt(one.due.until) for one in item.schedules]
 
     async def read(self, question: Any) -> Any:
-        return question(self)
+        return question(SimpleNamespace(schedules=self))
 
-    def schedules(self) -> list[StoredSchedule]:
+    def stored(self) -> list[StoredSchedule]:
         return []
 
     def last_successes(self, names: list[str]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from typing import Any
 from bgjobd.core.attempt_sights import EndRefused, JournalRead, Sight
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
-from bgjobd.store.items import JobFact
+from bgjobd.store.items.attempts import JobFact
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.settling import settle

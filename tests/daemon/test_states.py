@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver.state_file import Saved
-from bgjobd.store.items import StateSaved
+from bgjobd.store.items.attempts import StateSaved
 from bgjobd.store.writer import Entrusted, Outbox
 from bgjobd.supervisor.states import StateReader
 

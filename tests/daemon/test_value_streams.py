@@ -14,7 +14,7 @@ from bgjobd.api import schemas, values
 from bgjobd.daemon.followers import Followers
 from bgjobd.forkserver.journal_lines import MAX_NOTES, MAX_VALUED, MAX_VALUES
 from bgjobd.store.committed import StoredValue
-from bgjobd.store.items import ValueNote
+from bgjobd.store.items.attempts import ValueNote
 from bgjobd.store.values import ValuesOfJob
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.spool import News

@@ -17,7 +17,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.store import adoption
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from tests.faults.acts import Act, copied, is_killed, points_of
 from tests.faults.injecting import needs_root
 from tests.faults.knife import why_impossible

@@ -15,7 +15,7 @@ from bgjobd.core.calendar import Every
 from bgjobd.core.schedules import due
 from bgjobd.host.clock import from_text
 from bgjobd.store.committed import Dealt
-from bgjobd.store.items import OccurrencesDue, ScheduleDefined, ScheduleDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDefined, ScheduleDue, SchedulesDefined
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import failing_calls, needs_root, pid_of

@@ -17,7 +17,8 @@ from bgjob.words import IfFailed
 from bgjobd.core.edges import NewGroup, Take, Ties
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Flow, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.submissions import Flow
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.acts import Act, copied, is_killed, points_of

@@ -13,7 +13,7 @@ from bgjobd.core.verdict import UNSEEN
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import journal_lines, spool_names
-from bgjobd.store.items import StepNote, UnusedSteps
+from bgjobd.store.items.attempts import StepNote, UnusedSteps
 from bgjobd.supervisor import journal_facts
 
 STARTED = journal_lines.started("ab", 7, 0, 1, "cd", 1.0)

@@ -26,7 +26,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import journal_lines, spool_names, state_file, wire
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
+from bgjobd.store.items.attempts import Note, StepNote, Told, UnusedSteps, ValueNote
 from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch

@@ -371,7 +371,7 @@ PLANTED = [
     ),
     (
         "bgjobd/store/reader.py",
-        "from bgjobd.store.models import Queue",
+        "from bgjobd.store.models.queues import Queue",
         "only the statements know the models",
     ),
     ("bgjobd/store/ledger.py", "from peewee import SQL", "only the statements know the models"),

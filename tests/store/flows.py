@@ -27,7 +27,10 @@ from bgjobd.core.edges import (
 from bgjobd.core.facts import RetryRequested, SettledAsCompleted, SettledAsFailed
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Deletion, Flow, GroupCancelled, JobRequests, JobSettled, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests, JobSettled
 from tests.core.samples import UNKNOWN
 from tests.store.samples import COMPLETED, NO_SLOTS, SUBMITTER, Store, asked, cancels, ends, starts
 

@@ -20,18 +20,12 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.committed import Claim, Committed, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import Place
-from bgjobd.store.items import (
-    AttemptNotes,
-    Item,
-    JobFact,
-    JobRequests,
-    Look,
-    Signal,
-    StepNote,
-    Submission,
-    Submitter,
-    Told,
-)
+from bgjobd.store.items.attempts import AttemptNotes, JobFact, StepNote, Told
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submissions import Submission
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobRequests, Signal
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.migrations import migrate
 from tests.engines import Engines, put_new_file

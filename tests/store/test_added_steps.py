@@ -16,7 +16,8 @@ from bgjobd.store.engines import postgres, postgres_schema
 from bgjobd.store.engines.places import AwayServerError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.hosts import Newcomer, join
-from bgjobd.store.items import Item, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
 from bgjobd.store.migrations import STEPS, OlderHostsError
 from tests.postgresql import PostgreSQL
 from tests.store.samples import BOOT, COMPLETED, Store, asked, ends, submission

@@ -25,7 +25,11 @@ from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Stored
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import AgainAsked, Deletion, Flow, Item, JobRequests, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import AgainAsked, Flow
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.core.samples import UNKNOWN

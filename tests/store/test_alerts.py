@@ -15,7 +15,7 @@ from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
 from bgjobd.core.need_kinds import DAY, MOST, USUAL, Kind, Need, Rule, Seen
 from bgjobd.core.planner import BESIDE, Lanes
-from bgjobd.store.alert_items import (
+from bgjobd.store.items.alerts import (
     AlertAcknowledged,
     AlertsLooked,
     AlertsMuted,
@@ -24,7 +24,7 @@ from bgjobd.store.alert_items import (
     AlertTrimming,
     Teller,
 )
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Row, Store, asked, ends, text
 
@@ -134,11 +134,11 @@ def test_what_was_over_before_it_was_told_stays_untold(store: Store) -> None:
 
 
 def test_nothing_is_owed_where_nothing_changes(store: Store, reader: Reader) -> None:
-    assert reader.is_owed(looked(), NOW) == (False, None)
-    assert reader.is_owed(looked("mail"), NOW) == (True, None)
+    assert reader.needs.is_owed(looked(), NOW) == (False, None)
+    assert reader.needs.is_owed(looked("mail"), NOW) == (True, None)
     look(store, "mail")
-    assert reader.is_owed(looked("mail"), NOW) == (False, pytest.approx(NOW + GATHER))
-    assert reader.is_owed(looked("mail"), NOW + GATHER)[0]
+    assert reader.needs.is_owed(looked("mail"), NOW) == (False, pytest.approx(NOW + GATHER))
+    assert reader.needs.is_owed(looked("mail"), NOW + GATHER)[0]
 
 
 def test_one_that_is_taken_up_is_not_told(store: Store) -> None:
@@ -156,11 +156,11 @@ def test_a_mute_rule_tells_what_is_open_when_that_is_over(store: Store, reader: 
     look(store, "mail")
     store.now += GATHER
     assert look(store, "mail") == AlertsTold(next_at=NOW + HOUR)
-    assert reader.mutes(store.now) == {"paused": NOW + HOUR}
+    assert reader.needs.mutes(store.now) == {"paused": NOW + HOUR}
     store.now = NOW + HOUR
     assert len(look(store, "mail").told) == 1
     store.answer(AlertsMuted("paused", NOW, 1000))
-    assert reader.mutes(store.now) == {}
+    assert reader.needs.mutes(store.now) == {}
 
 
 def test_what_a_rule_that_is_no_more_had_raised_is_closed_in_silence(store: Store) -> None:
@@ -213,15 +213,15 @@ def test_since_when_a_rule_waits_outlives_restarts_and_is_forgotten_with_it(
     store: Store, reader: Reader
 ) -> None:
     waiting = frozenset({"nightly a.B::build"})
-    assert reader.is_owed(looked(awaiting=waiting), NOW) == (True, None)
+    assert reader.needs.is_owed(looked(awaiting=waiting), NOW) == (True, None)
     assert look(store, awaiting=waiting) == AlertsTold()
     store.now += HOUR
-    assert reader.is_owed(looked(awaiting=waiting), store.now) == (False, None)
+    assert reader.needs.is_owed(looked(awaiting=waiting), store.now) == (False, None)
     look(store, "mail", awaiting=waiting)
-    assert reader.first_loads() == {"nightly a.B::build": Load(NOW, "web1")}
-    assert reader.is_owed(looked("mail"), store.now)[0]
+    assert reader.needs.first_loads() == {"nightly a.B::build": Load(NOW, "web1")}
+    assert reader.needs.is_owed(looked("mail"), store.now)[0]
     look(store, "mail")
-    assert reader.first_loads() == {}
+    assert reader.needs.first_loads() == {}
 
 
 def test_a_success_that_does_not_come_is_told_and_so_is_the_next_one(store: Store, reader: Reader) -> None:
@@ -229,10 +229,10 @@ def test_a_success_that_does_not_come_is_told_and_so_is_the_next_one(store: Stor
     watch = Watch("nightly", rule, ("script",))
 
     def find() -> AlertsTold:
-        loads = reader.first_loads()
+        loads = reader.needs.first_loads()
         seen = Seen(
             "web1",
-            successes=reader.last_successes_of([str(rule.job)]),
+            successes=reader.needs.last_successes([str(rule.job)]),
             loaded={rule: loads[watch.of_load].at if loads else store.now},
         )
         found = tuple(raised([watch], seen, store.now))
@@ -257,9 +257,9 @@ def test_they_are_read_newest_first_and_those_that_are_open_by_themselves(
     look(store, "mail", "nightly")
     store.now += 1
     look(store, "nightly", "other")
-    assert [one["subject"] for one in reader.alerts(False, 1000, 2)] == ["other", "nightly"]
-    assert [one["subject"] for one in reader.alerts(False, rows(store)[1]["id"], 2)] == ["mail"]
-    (newest, _) = reader.alerts(True, 1000, 50)
+    assert [one["subject"] for one in reader.needs.alerts(False, 1000, 2)] == ["other", "nightly"]
+    assert [one["subject"] for one in reader.needs.alerts(False, rows(store)[1]["id"], 2)] == ["mail"]
+    (newest, _) = reader.needs.alerts(True, 1000, 50)
     assert (newest["kind"], newest["hint"], newest["since"]) == ("paused", "resume it", text(NOW - 60))
 
 
@@ -299,7 +299,7 @@ def test_of_thousands_of_failures_between_two_looks_one_notice_tells(store: Stor
     rules = {"new_error": ("script",)}
 
     def find() -> AlertsTold:
-        seen = Seen("web1", errors=reader.needing(store.now).errors)
+        seen = Seen("web1", errors=reader.needs.stored(store.now).errors)
         return look(store, found=tuple(raised(watches, seen, store.now)), rules=rules, settings=settings)
 
     for _ in range(10):

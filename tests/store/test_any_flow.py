@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgjobd.store import release
-from bgjobd.store.items import Flow
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.ledger import Ledger
 from tests.core.samples import seeded
 from tests.engines import tables

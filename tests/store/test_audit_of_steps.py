@@ -9,7 +9,7 @@ import pytest
 from bgjob.words import MOST_STATE_BYTES
 from bgjobd.core.planner import Lanes
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import StateSaved, ValueNote
+from bgjobd.store.items.attempts import StateSaved, ValueNote
 from tests.store.samples import NOW, Store, does, done, signal, waits
 
 

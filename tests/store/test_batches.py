@@ -21,7 +21,11 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store.committed import Committed, Stored
-from bgjobd.store.items import AttemptNotes, Deletion, Item, Note, Noted, QueuePaused, Submitter
+from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
+from bgjobd.store.items.holds import QueuePaused
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submitter import Submitter
 from tests.store.samples import (
     COMPLETED,
     FAILED,

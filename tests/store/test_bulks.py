@@ -13,7 +13,9 @@ from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueF
 from bgjob.words import Backoff
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import BulkRow, BulkSubmission, Item, Submission, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission, Submission
+from bgjobd.store.items.submitter import Submitter
 from tests.store.samples import (
     NOW,
     SUBMITTER,

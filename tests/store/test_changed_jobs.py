@@ -20,7 +20,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import Flow, Item, JobsChanged, Submission, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submissions import Flow, Submission
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobsChanged
 from tests.store.samples import (
     FAILED,
     NOW,

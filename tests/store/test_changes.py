@@ -8,9 +8,11 @@ from bgjob.codec import to_json
 from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store import pages
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import AttemptNotes, DaemonStarted, Look, Note, QueuePaused
+from bgjobd.store.items.attempts import AttemptNotes, Note
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import QueuePaused
+from bgjobd.store.pages.summaries import summary_of
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,
@@ -70,7 +72,7 @@ def test_a_follower_is_told_of_a_job_as_a_reader_finds_it_after_each_change(stor
     ]:
         store.now += 1
         (job,) = store.commit(*facts, lanes=lanes).changed
-        told = pages.summary_of(job, None)
+        told = summary_of(job, None)
         assert to_json(told) == to_json(reader.summary(1))
         progress.append(told["progress"] and told["progress"]["fraction"])
     reader.close()

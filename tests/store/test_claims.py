@@ -13,7 +13,8 @@ from bgjobd.core.facts import ClockJumped, Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import slots
-from bgjobd.store.items import Look, QueuePaused, QueueResumed
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
 from tests.store.samples import (
     COMPLETED,
     FAILED,

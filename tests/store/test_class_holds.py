@@ -12,7 +12,10 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import class_holds
-from bgjobd.store.items import ClassHeld, ClassResumed, DaemonStarted, Item, JobFact, Look
+from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import ClassHeld, ClassResumed
+from bgjobd.store.items.item import Item
 from tests.engines import changing
 from tests.store.samples import (
     COMPLETED,

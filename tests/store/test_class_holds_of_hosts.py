@@ -10,7 +10,8 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import ClassHeld, ClassResumed, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.holds import ClassHeld, ClassResumed
 from tests.postgresql import Places
 from tests.store.samples import COMPLETED, ends
 from tests.store.test_class_holds import FRAGILE, KILLED, begun, submit

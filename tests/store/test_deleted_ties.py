@@ -14,7 +14,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import deletions, release
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import TrimmedGroups
-from bgjobd.store.items import Deletion, Flow, GroupTrimming, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion, GroupTrimming
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.reader import Reader
 from tests.store.flows import NEVER_AGAIN, READER, after, flow, group, job
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, statements_run_on

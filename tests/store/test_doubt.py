@@ -23,7 +23,7 @@ from bgjobd.store.engines import CommitFate
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase, Transaction
 from bgjobd.store.history import History
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL

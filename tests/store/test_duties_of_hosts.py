@@ -13,16 +13,8 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import (
-    AttemptsLost,
-    HookBegun,
-    HooksTakenOver,
-    HostDrained,
-    HostLeft,
-    HostTrimming,
-    RetentionDone,
-    RetentionTaken,
-)
+from bgjobd.store.items.hosts import AttemptsLost, HookBegun, HooksTakenOver, HostDrained, HostLeft
+from bgjobd.store.items.retention import HostTrimming, RetentionDone, RetentionTaken
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked, ends
 from tests.store.test_hosts import ONE_SLOT, Host, joined, lose, pair, place  # noqa: F401  # the fixtures
@@ -84,11 +76,11 @@ def test_a_hook_is_for_the_host_on_which_the_job_failed_until_it_is_about_to_cal
     job_id = web2.run_one()
     web2.commit(ends(job_id, LASTING))
     with closing(Reader(place)) as reader:
-        assert reader.owed_hooks(web2.term.host) == [(job_id, 1)]
-        assert reader.owed_hooks(web1.term.host) == []
+        assert reader.hosts.owed_hooks(web2.term.host) == [(job_id, 1)]
+        assert reader.hosts.owed_hooks(web1.term.host) == []
         assert web1.answer(HookBegun((job_id, 1))) is False
         assert web2.answer(HookBegun((job_id, 1))) is True
-        assert reader.owed_hooks(web2.term.host) == []
+        assert reader.hosts.owed_hooks(web2.term.host) == []
     assert web2.answer(HookBegun((job_id, 1))) is True  # the next of the same attempt
 
 
@@ -129,7 +121,7 @@ def test_the_hook_of_a_job_that_a_lost_host_ran_is_owed_by_who_says_so(
     end = ends(job_id, Ending.lost("host web2 was lost", may_retry=False))
     web1.commit(AttemptsLost(web2.term.host, (end,)))
     with closing(Reader(place)) as reader:
-        assert reader.owed_hooks(web1.term.host) == [(job_id, 1)]
+        assert reader.hosts.owed_hooks(web1.term.host) == [(job_id, 1)]
 
 
 def test_where_the_database_is_a_file_no_hook_is_written_down(store: Store) -> None:

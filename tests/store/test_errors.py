@@ -19,7 +19,8 @@ from bgjobd.store.audit import Audit, OddError
 from bgjobd.store.committed import TrimmedErrors
 from bgjobd.store.error_pages import ErrorFilter, new_since
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import ErrorTrimming, JobSettled
+from bgjobd.store.items.retention import ErrorTrimming
+from bgjobd.store.items.wishes import JobSettled
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (

@@ -11,7 +11,9 @@ from peewee import DatabaseError
 from bgjob.words import IfFailed, Status
 from bgjobd.core.edges import Mentioned, Of, Ties
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Flow, Look, QueuePaused
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.holds import QueuePaused
+from bgjobd.store.items.submissions import Flow
 from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
     BOOT,

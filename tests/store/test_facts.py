@@ -11,10 +11,11 @@ from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
-from bgjobd.store import statements
 from bgjobd.store.committed import Committed, EndedAttempt, LostUpdateError, Stored
-from bgjobd.store.items import JobFact, Look, Noted
+from bgjobd.store.items.attempts import JobFact, Noted
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.ledger import Ledger
+from bgjobd.store.statements import of_jobs
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -399,7 +400,7 @@ def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store) -> N
     is_there = True
 
     def change(sql: str) -> None:
-        if sql == statements.UPDATE_JOB and is_there:
+        if sql == of_jobs.UPDATE_JOB and is_there:
             database.execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (one,))
 
     overhear(database, change)

@@ -25,7 +25,10 @@ from bgjobd.core.unique import Unique
 from bgjobd.store import adoption, gate, rates
 from bgjobd.store.committed import TrimmedRates
 from bgjobd.store.database import UncertainCommitError, prepare
-from bgjobd.store.items import DaemonStarted, JobsChanged, Look, QueueResumed, RateTrimming
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import QueueResumed
+from bgjobd.store.items.retention import RateTrimming
+from bgjobd.store.items.wishes import JobsChanged
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import counted
@@ -435,8 +438,8 @@ def test_a_job_that_was_told_to_come_later_holds_the_others_of_its_class_or_key(
     store.close()
     store.open()
     with closing(Reader(store.state_dir)) as reader:
-        assert reader.held_classes(names, NOW + 59) == of_class
-        assert reader.held_classes(names, NOW + 60) == reader.held_classes(names[1:], NOW) == {}
+        assert reader.needs.held_classes(names, NOW + 59) == of_class
+        assert reader.needs.held_classes(names, NOW + 60) == reader.needs.held_classes(names[1:], NOW) == {}
     submit(store, PLAIN, "a")
     assert claimed(store, PLAIN) == []
     store.now += 60

@@ -27,18 +27,12 @@ from bgjobd.core.unique import Unique
 from bgjobd.host.clock import to_text
 from bgjobd.store import adoption, audit_of_places, gate, slots
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import (
-    BulkRow,
-    BulkSubmission,
-    DaemonStarted,
-    Deletion,
-    Flow,
-    Item,
-    JobsChanged,
-    Look,
-    QueuePaused,
-    QueueResumed,
-)
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission, Flow
+from bgjobd.store.items.wishes import JobsChanged
 from bgjobd.store.rows import instant
 from bgjobd.store.tally import counted
 from bgjobd.store.written import BLOCKED

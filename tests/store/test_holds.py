@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bgjobd.core.planner import Lanes
 from bgjobd.store.holds import Holds
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from tests.store.samples import Store
 
 A_CLASS, A_KEY, OTHER = "class:myapp.jobs.ExampleJob", "key:default:a", "key:default:b"

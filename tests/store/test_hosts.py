@@ -19,7 +19,9 @@ from bgjobd.store.engines import CountsAsLostError, TermTakenError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer
-from bgjobd.store.items import AttemptsLost, Beat, HostLeft, HostLost, Item, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.hosts import AttemptsLost, Beat, HostLeft, HostLost
+from bgjobd.store.items.item import Item
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from tests.postgresql import Places
@@ -184,7 +186,7 @@ def test_the_books_of_a_host_have_its_own_open_attempts(place: Postgres, pair: t
         assert [one.key for one in audit.open_attempts("uuid of web1")] == [(mine, 1)]
         assert audit.open_attempts("nobody's") == ()
     with closing(Reader(place)) as reader:
-        assert [row["job_id"] for row in reader.open_attempts(web2.term.host)] == [theirs]
+        assert [row["job_id"] for row in reader.hosts.open_attempts(web2.term.host)] == [theirs]
 
 
 # Lost

@@ -12,7 +12,7 @@ from bgjobd.core.gate import KeyRules
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.store import keys
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, submission, text
 

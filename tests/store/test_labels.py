@@ -12,7 +12,8 @@ from bgjob.words import MOST_OF_KEY, IfHeld, Status
 from bgjobd.core.unique import Unique
 from bgjobd.store.audit import Audit, Oddity
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import AgainAsked, BulkRow, BulkSubmission, Deletion
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import AgainAsked, BulkRow, BulkSubmission
 from bgjobd.store.reader import Reader
 from tests.store.samples import SUBMITTER, Store, asked, cancels, statements_run_on, submission
 

@@ -17,7 +17,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import JobRequests, ManyAsked
+from bgjobd.store.items.wishes import JobRequests, ManyAsked
 from bgjobd.store.many import Portion
 from bgjobd.store.matching import Matched, about
 from bgjobd.store.reader import Reader

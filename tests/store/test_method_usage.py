@@ -15,7 +15,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import method_usage
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Look, Note, UsageTrimming
+from bgjobd.store.items.attempts import Note
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import UsageTrimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import REST, Gathering
 from bgjobd.store.reader import Reader
@@ -281,7 +283,7 @@ def test_the_last_success_of_a_method_and_of_all_of_a_class_is_read(
     store.now += 60
     complete(store, 1.0, method="send")
     jobs = [REPORT, f"{REPORT}::build", f"{REPORT}::other", "myapp.Other"]
-    assert reader.last_successes_of(jobs) == {REPORT: NOW + 60, f"{REPORT}::build": NOW}
+    assert reader.needs.last_successes(jobs) == {REPORT: NOW + 60, f"{REPORT}::build": NOW}
 
 
 # What bounds it

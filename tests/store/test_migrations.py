@@ -19,7 +19,7 @@ from bgjobd.store.committed import Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
 from bgjobd.store.filters import LogFilter
 from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
-from bgjobd.store.models import MODELS
+from bgjobd.store.models.every import MODELS
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, ends, new_database, starts, submission
 
@@ -364,7 +364,7 @@ def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:
         '{"to": "user@example.com"}',
         '{"sent":1}',
     )
-    assert [(row["job_id"], row["timeout"]) for row in reader.open_attempts()] == [(5, 2.5)]
+    assert [(row["job_id"], row["timeout"]) for row in reader.hosts.open_attempts()] == [(5, 2.5)]
     reader.close()
 
     again = asked(idempotency_key="waits", digest="d1")

@@ -21,7 +21,8 @@ from bgjobd.store.database import NoDatabaseError, UnusableDatabaseError, open_f
 from bgjobd.store.engines.filling import filling_of
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.items import DaemonStarted, JobFact
+from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.daemons import DaemonStarted
 from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.moving import (
     HostsLiveError,
@@ -32,7 +33,7 @@ from bgjobd.store.moving import (
     UnlikeError,
     move,
 )
-from bgjobd.store.statements import COPYINGS
+from bgjobd.store.statements.of_copies import COPYINGS
 from tests.postgresql import PostgreSQL
 from tests.store.samples import COMPLETED, NOW, Store, asked, does, done, ends
 

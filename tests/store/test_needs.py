@@ -12,7 +12,7 @@ from bgjobd.core.fingerprint import BACK_AFTER, NEW_FOR
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.need_kinds import DAY, Crashed, FailedInRow, ForReview, MetError, SkippedLast
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import ScheduleDefined, SchedulePaused, SchedulesDefined
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, SchedulesDefined
 from bgjobd.store.needs import Stored
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, text
@@ -53,19 +53,19 @@ def skip(
 
 def test_of_a_file_where_all_is_well_nothing_is_told(store: Store, reader: Reader) -> None:
     run(store, COMPLETED)
-    assert reader.needing(store.now) == Stored(*((),) * len(Stored._fields))
+    assert reader.needs.stored(store.now) == Stored(*((),) * len(Stored._fields))
 
 
 def test_an_error_is_told_for_a_day_and_again_when_it_is_back(store: Store, reader: Reader) -> None:
     run(store, NO_ROUTE)
     title = "OSError at mail.py:88 in send"
-    assert reader.needing(NOW + NEW_FOR - 1).errors == (
+    assert reader.needs.stored(NOW + NEW_FOR - 1).errors == (
         MetError(1, title, "myapp.jobs.ExampleJob", NOW, None, 1, 1, NOW),
     )
-    assert reader.needing(NOW + NEW_FOR + 1).errors == ()
+    assert reader.needs.stored(NOW + NEW_FOR + 1).errors == ()
     store.now += BACK_AFTER + 1
     run(store, NO_ROUTE)
-    (met,) = reader.needing(store.now).errors
+    (met,) = reader.needs.stored(store.now).errors
     assert (met.back_at, met.attempts, met.failed) == (store.now, 2, 2)
 
 
@@ -79,15 +79,15 @@ def test_jobs_that_were_given_up_for_their_crashes_are_told_for_a_day_by_their_c
             "UPDATE background_jobs SET status = 'failed', crashes = 3, error = ?, finished_at = ? WHERE id = ?",
             (GIVEN_UP if name == "a.B" else "signal 11", text(store.now), job_id),
         )
-    assert reader.needing(store.now).crashed == (Crashed("a.B", 2, NOW, NOW + 1, GIVEN_UP),)
-    assert reader.needing(NOW + DAY + 3).crashed == ()
+    assert reader.needs.stored(store.now).crashed == (Crashed("a.B", 2, NOW, NOW + 1, GIVEN_UP),)
+    assert reader.needs.stored(NOW + DAY + 3).crashed == ()
 
 
 def test_what_runs_is_told_beside_what_its_method_takes(store: Store, reader: Reader) -> None:
     (job_id,) = store.submit(asked())
     store.claim(Lanes(100, {"default": None}))
     store.commit(starts(job_id))
-    assert reader.needing(store.now).runs == ()
+    assert reader.needs.stored(store.now).runs == ()
     seconds = Digest(SECONDS)
     for _ in range(40):
         seconds.note(2.0)
@@ -96,7 +96,7 @@ def test_what_runs_is_told_beside_what_its_method_takes(store: Store, reader: Re
         "VALUES (?, ?, ?, ?, 40, ?)",
         ("myapp.jobs.ExampleJob", "run", seconds.to_bytes(), b"", text(NOW)),
     )
-    (run_now,) = reader.needing(store.now).runs
+    (run_now,) = reader.needs.stored(store.now).runs
     assert (run_now.job_id, run_now.method_name, run_now.runs) == (job_id, "run", 40)
     assert run_now.p95 == pytest.approx(2.0, rel=0.2)
 
@@ -109,7 +109,7 @@ def test_jobs_for_review_are_told_by_their_class_and_since_the_first(store: Stor
             "UPDATE background_jobs SET review_since = ?, status = 'failed' WHERE id = ?",
             (text(store.now), job_id),
         )
-    assert reader.needing(store.now).review == (ForReview("a.B", 2, NOW), ForReview("a.C", 1, NOW + 1))
+    assert reader.needs.stored(store.now).review == (ForReview("a.B", 2, NOW), ForReview("a.C", 1, NOW + 1))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_occurrence_that_should_have_become_a_job_is_told(
 ) -> None:
     define(store, "nightly")
     skip(store, "nightly", reason, verdict=verdict, count=3)
-    assert reader.needing(NOW).skipped == ((SkippedLast("nightly", NOW, 3, reason),) if is_told else ())
+    assert reader.needs.stored(NOW).skipped == ((SkippedLast("nightly", NOW, 3, reason),) if is_told else ())
 
 
 def test_a_skip_is_told_until_another_occurrence_for_a_day_and_not_of_a_schedule_that_is_paused(
@@ -139,8 +139,8 @@ def test_a_skip_is_told_until_another_occurrence_for_a_day_and_not_of_a_schedule
         skip(store, name, "missed")
     skip(store, "later", "overlap", at=NOW + 60)
     store.answer(SchedulePaused("paused"))
-    assert [one.schedule for one in reader.needing(NOW + DAY - 1).skipped] == ["old"]
-    assert reader.needing(NOW + DAY + 1).skipped == ()
+    assert [one.schedule for one in reader.needs.stored(NOW + DAY - 1).skipped] == ["old"]
+    assert reader.needs.stored(NOW + DAY + 1).skipped == ()
 
 
 def test_jobs_of_a_schedule_that_failed_in_a_row_are_counted_up_to_the_last_that_has_ended(
@@ -152,4 +152,4 @@ def test_jobs_of_a_schedule_that_failed_in_a_row_are_counted_up_to_the_last_that
         last = run(store, ending, schedule="nightly", occurrence=store.now)
         run(store, COMPLETED, schedule="hourly", occurrence=store.now)
     store.submit(asked(schedule="nightly", occurrence=store.now + 1))
-    assert reader.needing(store.now).failed_in_row == (FailedInRow("nightly", 2, NOW + 2, last),)
+    assert reader.needs.stored(store.now).failed_in_row == (FailedInRow("nightly", 2, NOW + 2, last),)

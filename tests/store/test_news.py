@@ -9,7 +9,7 @@ import pytest
 from bgjob.words import Status
 from bgjobd.core.verdict import StopReason
 from bgjobd.store import news
-from bgjobd.store.items import ValueNote
+from bgjobd.store.items.attempts import ValueNote
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Store, asked, cancels, does, ends
 

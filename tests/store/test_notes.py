@@ -14,9 +14,10 @@ from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
-from bgjobd.store import pages
 from bgjobd.store.committed import Stored
-from bgjobd.store.items import AttemptNotes, Note, Trimming
+from bgjobd.store.items.attempts import AttemptNotes, Note
+from bgjobd.store.items.retention import Trimming
+from bgjobd.store.pages.summaries import summary_of
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, starts, submission, text
 
@@ -128,7 +129,7 @@ def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:
     committed = store.commit(notes(job_id, note("a", 0.25), note("b", 0.5, at=NOW + 2), note("c")))
     (job,) = committed.changed
     assert (job.id, job.status.value, job.attempt) == (job_id, "running", 1)
-    assert pages.summary_of(job, None)["progress"] == {
+    assert summary_of(job, None)["progress"] == {
         "fraction": 0.5,
         "message": "b",
         "at": text(NOW + 2),
@@ -217,7 +218,7 @@ def test_a_time_that_cannot_be_stored_is_held_within_what_can(store: Store, at: 
 def test_progress_is_held_between_nothing_and_all(store: Store, fraction: float, stored: float) -> None:
     job_id = store.run_one()
     (job,) = store.commit(notes(job_id, note("", fraction))).changed
-    assert pages.summary_of(job, None)["progress"]["fraction"] == stored
+    assert summary_of(job, None)["progress"]["fraction"] == stored
     assert progress(store, job_id) == {"fraction": stored, "message": "", "at": text(NOW + 1), "told": 1}
 
 
@@ -266,9 +267,9 @@ def test_a_job_is_read_with_the_progress_of_its_attempts(store: Store, reader: R
 
 def test_an_open_attempt_says_how_many_of_its_notes_are_recorded(store: Store, reader: Reader) -> None:
     job_id = store.run_one()
-    assert [row["noted"] for row in reader.open_attempts()] == [0]
+    assert [row["noted"] for row in reader.hosts.open_attempts()] == [0]
     store.commit(notes(job_id, note("a"), note("b"), note("c")))
-    assert [row["noted"] for row in reader.open_attempts()] == [3]
+    assert [row["noted"] for row in reader.hosts.open_attempts()] == [3]
 
 
 def test_a_start_that_a_bug_refused_is_no_change(store: Store) -> None:

@@ -9,7 +9,10 @@ import pytest
 from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
-from bgjobd.store.items import Item, Look, Noted, QueuePaused, QueueResumed
+from bgjobd.store.items.attempts import Noted
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.holds import QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
 from bgjobd.store.notices import MOST_BYTES, Notice, notice_from, text_of
 from tests.store.samples import COMPLETED, FAILED, NO_SLOTS, NOW, Store, asked, cancels, ends, submission
 

@@ -8,7 +8,8 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import OccurrenceAsked, ScheduleDefined, SchedulePaused, SchedulesDefined, Submitter
+from bgjobd.store.items.schedules import OccurrenceAsked, ScheduleDefined, SchedulePaused, SchedulesDefined
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, statements_run_on
@@ -35,7 +36,7 @@ def test_the_latest_row_of_each_schedule_is_told_with_its_job_as_it_stands(
     store.now += 1
     store.answer(OccurrenceAsked("one", asked(), OWN))
     store.commit(SchedulePaused("paused"))
-    told = reader.schedule_standings()
+    told = reader.schedules.standings()
     assert told["none"] == ScheduleStanding()
     assert told["paused"] == ScheduleStanding(paused_at=to_text(store.now))
     last = told["one"].last
@@ -43,7 +44,7 @@ def test_the_latest_row_of_each_schedule_is_told_with_its_job_as_it_stands(
     assert (last["job_id"], last["at"], last["status"]) == (2, to_text(store.now + 1e-6), "pending")
     store.commit(lanes=Lanes(2))
     store.commit(starts(2), ends(2, COMPLETED))
-    (standing,) = reader.schedule_standings("one").values()
+    (standing,) = reader.schedules.standings("one").values()
     last = standing.last
     assert last is not None
     assert last["status"] == "completed"
@@ -53,20 +54,20 @@ def test_a_removed_schedule_has_its_past_alone(store: Store, reader: Reader) -> 
     define(store, "one")
     store.answer(OccurrenceAsked("one", asked(), OWN))
     define(store)
-    assert reader.schedule_standings() == {}
-    page = reader.occurrences("one")
+    assert reader.schedules.standings() == {}
+    page = reader.schedules.occurrences("one")
     assert page is not None
     assert [row["job_id"] for row in page.rows] == [1]
-    assert reader.occurrences("other") is None
+    assert reader.schedules.occurrences("other") is None
     define(store, "other")
-    assert reader.occurrences("other") == OccurrencePage([], None)
+    assert reader.schedules.occurrences("other") == OccurrencePage([], None)
 
 
 def test_of_a_skip_the_job_in_the_way_is_told_and_not_how_it_stands(store: Store, reader: Reader) -> None:
     define(store, "one")
     store.answer(OccurrenceAsked("one", asked(), OWN))
     store.database.execute_sql("UPDATE schedule_occurrences SET verdict = 'skipped', reason = 'overlap'")
-    page = reader.occurrences("one")
+    page = reader.schedules.occurrences("one")
     assert page is not None
     assert [(row["job_id"], row["reason"], row["status"]) for row in page.rows] == [(1, "overlap", None)]
 
@@ -79,11 +80,11 @@ def test_pages_are_read_by_key_and_a_full_one_knows_whether_it_is_the_last(
         store.answer(OccurrenceAsked("one", asked(), OWN))
         store.answer(OccurrenceAsked("other", asked(), OWN))
         store.now += 1
-    first = reader.occurrences("one", limit=2)
+    first = reader.schedules.occurrences("one", limit=2)
     assert first is not None
     assert [row["job_id"] for row in first.rows] == [7, 5]
     assert first.next == to_text(NOW + 2 + 1e-6)
-    second = reader.occurrences("one", before=first.next, limit=2)
+    second = reader.schedules.occurrences("one", before=first.next, limit=2)
     assert second is not None
     assert ([row["job_id"] for row in second.rows], second.next) == ([3, 1], None)
 
@@ -96,8 +97,8 @@ def test_nothing_is_scanned_but_the_schedules(store: Store, reader: Reader, is_a
     if is_analyzed:
         store.database.execute_sql("ANALYZE")
     with statements_run_on(reader._database) as run:
-        reader.schedule_standings()
-        reader.occurrences("one", before=to_text(NOW))
+        reader.schedules.standings()
+        reader.schedules.occurrences("one", before=to_text(NOW))
     assert len(run) == 3
     steps = [
         step[3]

@@ -8,7 +8,8 @@ import pytest
 
 from bgjobd.store import deletions
 from bgjobd.store.committed import TrimmedOccurrences
-from bgjobd.store.items import OccurrenceTrimming, SchedulePaused, SchedulesDefined, SchedulesSetBack
+from bgjobd.store.items.retention import OccurrenceTrimming
+from bgjobd.store.items.schedules import SchedulePaused, SchedulesDefined, SchedulesSetBack
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store
 from tests.store.test_schedules import FIRST, MINUTE, NIGHTLY, deal, define, rows, stored

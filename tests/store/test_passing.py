@@ -15,7 +15,7 @@ from bgjobd.core.edges import Mentioned, NewGroup, Of, Take, Ties
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import release
-from bgjobd.store.items import Flow
+from bgjobd.store.items.submissions import Flow
 from tests.store.samples import SUBMITTER, Store, asked, ends, starts
 
 GROUP = Mentioned(Of.GROUP, 0)

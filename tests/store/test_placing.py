@@ -21,7 +21,10 @@ from bgjob.words import IfFailed
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Take, Ties
 from bgjobd.store import release
 from bgjobd.store.committed import StoredFlow
-from bgjobd.store.items import BulkRow, BulkSubmission, Flow, GroupCancelled, Look, Submitter
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.submissions import BulkRow, BulkSubmission, Flow
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import GroupCancelled
 from tests.store.samples import SUBMITTER, Store, asked
 
 OTHER: Final = Submitter(uid=1002, gid=1002, pid=99)

@@ -24,7 +24,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.host.absence import absent
 from bgjobd.host.clock import Clock, to_text
-from bgjobd.store import deletions, hooks, inbox, migrations, news, schedules, sql_functions, statements
+from bgjobd.store import deletions, hooks, inbox, migrations, news, schedules, sql_functions
 from bgjobd.store.audit import Audit, SchemaTooOldError
 from bgjobd.store.bounds import interrupting, is_interrupted
 from bgjobd.store.committed import Stored
@@ -35,11 +35,14 @@ from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.postgres_translation import translated
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import Deletion, Look, Received
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import Received
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
 from bgjobd.store.rows import log_row
+from bgjobd.store.statements import of_attempts, of_entries, of_jobs, of_slots, of_times
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
@@ -602,18 +605,18 @@ def index_of(store: Store, statement: str, given: dict[str, Any]) -> str:
 
 
 PLANS = [
-    (statements.SELECT_READY_OF_QUEUES, {"places": '[["q7", 4], ["q9", 2]]'}, "jobs_ready"),
-    (statements.SELECT_READY_OF_CLASS, {"queue": "q7", "class_name": "C", "count": 4}, "jobs_of_class"),
-    (statements.SELECT_NEXT_DUE, {}, "jobs_scheduled"),
-    (statements.COUNT_RUNNING, {}, "jobs_running"),
-    (statements.SELECT_JOB, {"id": 7}, "background_jobs_pkey"),
-    (statements.SELECT_JOBS, {"ids": "[7]"}, "background_jobs_pkey"),
-    (statements.SELECT_JOBS_BY_KEY, {"keys": '["k"]'}, "jobs_key"),
-    (statements.SELECT_LAST_LOG_ID, {}, "job_logs_pkey"),
-    (statements.SELECT_RUNNING_ATTEMPTS, {}, "attempts_open"),
-    (statements.SELECT_RUNNING_HERE, {"host": 1}, "attempts_of_host"),
+    (of_slots.SELECT_READY_OF_QUEUES, {"places": '[["q7", 4], ["q9", 2]]'}, "jobs_ready"),
+    (of_slots.SELECT_READY_OF_CLASS, {"queue": "q7", "class_name": "C", "count": 4}, "jobs_of_class"),
+    (of_times.SELECT_NEXT_DUE, {}, "jobs_scheduled"),
+    (of_slots.COUNT_RUNNING, {}, "jobs_running"),
+    (of_jobs.SELECT_JOB, {"id": 7}, "background_jobs_pkey"),
+    (of_jobs.SELECT_JOBS, {"ids": "[7]"}, "background_jobs_pkey"),
+    (of_jobs.SELECT_JOBS_BY_KEY, {"keys": '["k"]'}, "jobs_key"),
+    (of_entries.SELECT_LAST_LOG_ID, {}, "job_logs_pkey"),
+    (of_attempts.SELECT_RUNNING_ATTEMPTS, {}, "attempts_open"),
+    (of_slots.SELECT_RUNNING_HERE, {"host": 1}, "attempts_of_host"),
     (hooks.SELECT_OWED, {"host": 1}, "hooks_owed"),
-    (statements.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
+    (of_times.SELECT_NEXT_EXPIRY, {}, "jobs_expiring"),
     (news.SELECT_NEW_ENTRIES, {"after": 100, "count": 500}, "job_logs_pkey"),
     (news.SELECT_UNFINISHED, {"ids": "[7]"}, "background_jobs_pkey"),
     (news.SELECT_CANCELLED, {"ids": "[7]"}, "jobs_running"),
@@ -667,7 +670,7 @@ def test_a_hot_statement_finds_its_rows_by_an_index(
     assert index in plan
     assert "Seq Scan on background_jobs" not in plan
     assert "Seq Scan on job_logs" not in plan
-    assert "Sort" not in plan or statement == statements.COUNT_RUNNING
+    assert "Sort" not in plan or statement == of_slots.COUNT_RUNNING
 
 
 def test_the_unfinished_jobs_of_a_schedule_are_not_looked_for_in_all_jobs(filled: Store) -> None:
@@ -682,7 +685,7 @@ def test_the_unfinished_jobs_of_a_schedule_are_not_looked_for_in_all_jobs(filled
 def test_a_writers_statement_keeps_to_indexes_however_few_jobs_there_are(store: Store) -> None:
     store.submit(asked())
     assert store.database.execute_sql("SHOW jit").fetchone() == ("off",)
-    for statement, given in ((statements.SELECT_JOBS, {"ids": "[1]"}), PLANS[0][:2]):
+    for statement, given in ((of_jobs.SELECT_JOBS, {"ids": "[1]"}), PLANS[0][:2]):
         assert "Seq Scan on background_jobs" not in index_of(store, statement, given)
 
 

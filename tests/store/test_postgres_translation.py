@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bgjobd.store import statements
 from bgjobd.store.engines.postgres_translation import readable, translated
+from bgjobd.store.statements import of_jobs
 
 RULES = [
     ("SELECT 1 WHERE a = :a", "SELECT 1 WHERE a = %(a)s"),
@@ -55,7 +55,7 @@ def test_a_statement_without_an_end_is_a_bug() -> None:
 
 
 def test_jobs_in_bulk_are_rows_of_a_list_whose_values_say_their_types() -> None:
-    text = translated(statements.INSERT_BULK).text
+    text = translated(of_jobs.INSERT_BULK).text
     assert "%(timeout)s::double precision" in text
     assert "jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY" in text
     assert "json_each" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,6 @@ from bgjobd.store import (
     many,
     method_usage,
     needs,
-    pages,
     progress,
     rates,
     release,
@@ -34,7 +34,6 @@ from bgjobd.store import (
     span_books,
     span_rows,
     spans,
-    statements,
     step_pages,
     steps,
     tally,
@@ -47,7 +46,10 @@ from bgjobd.store import (
 )
 from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
+from bgjobd.store.pages.job_sources import JOB_SOURCES, OF_ERROR
 from bgjobd.store.reader import Reader
+from bgjobd.store.reads import due
+from bgjobd.store.statements import of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times
 from tests.store.samples import NOW, Store, asked, statements_run_on
 
 HOT = {
@@ -81,6 +83,10 @@ HOT = {
     "DELETE_OLD_ENTRIES": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 }
 """What each statement must find its rows by."""
+
+STATEMENTS = ChainMap(
+    *(vars(module) for module in (of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times)),
+)
 
 POPULATIONS = {
     "no statistics": "",
@@ -124,7 +130,7 @@ def plan(store: Store, statement: str) -> list[str]:
 
 def test_hot_statements_use_their_index_whatever_the_statistics(attempted: Store) -> None:
     for name, index in HOT.items():
-        steps = plan(attempted, getattr(statements, name))
+        steps = plan(attempted, STATEMENTS[name])
         text = "\n".join(steps)
         assert index in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
@@ -176,7 +182,7 @@ def test_hot_statements_use_their_index_in_a_table_of_millions(
         *("SELECT_READY", "SELECT_READY_OF_CLASS", "SELECT_NEXT_READY_CLASS", "SELECT_RUNNING"),
         *("SELECT_NEXT_DUE", "MAKE_READY", "COUNT_RUNNING"),
     ):
-        text = "\n".join(plan(store, getattr(statements, name)))
+        text = "\n".join(plan(store, STATEMENTS[name]))
         assert HOT[name] in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
 
@@ -201,27 +207,27 @@ def test_a_clock_that_was_set_moves_waiting_jobs_without_a_look_at_those_that_ha
     store.database.execute_sql(f"UPDATE background_jobs SET {POPULATIONS['all failed, not ready']}")
     if is_analyzed:
         store.database.execute_sql("ANALYZE")
-    jobs, *_, attempts = plan(store, getattr(statements, name))
+    jobs, *_, attempts = plan(store, STATEMENTS[name])
     assert "jobs_scheduled" in jobs
     assert "SEARCH t1 USING PRIMARY KEY (job_id=?)" in attempts
 
 
 def test_the_search_for_ready_jobs_reads_no_more_than_it_gives(store: Store) -> None:
-    steps = plan(store, statements.SELECT_READY)
+    steps = plan(store, of_slots.SELECT_READY)
     assert any("SEARCH" in step and "jobs_ready (queue=?)" in step for step in steps), steps
 
 
 def test_the_search_for_the_ready_jobs_of_a_class_reads_the_index_alone_and_no_other_class(
     store: Store,
 ) -> None:
-    (step,) = plan(store, statements.SELECT_READY_OF_CLASS)
+    (step,) = plan(store, of_slots.SELECT_READY_OF_CLASS)
     assert step.endswith("COVERING INDEX jobs_of_class (queue=? AND class_name=?)"), step
-    (step,) = plan(store, statements.SELECT_NEXT_READY_CLASS)
+    (step,) = plan(store, of_slots.SELECT_NEXT_READY_CLASS)
     assert step.endswith("COVERING INDEX jobs_of_class (queue=? AND class_name>?)"), step
 
 
 def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
-    steps = plan(store, statements.MAKE_READY)
+    steps = plan(store, of_times.MAKE_READY)
     assert any("SEARCH" in step and "jobs_scheduled (scheduled_at<?)" in step for step in steps), steps
 
 
@@ -313,7 +319,7 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
         assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
     of_classes = plan(store, error_pages.CLASSES)
     assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in of_classes
-    walk = f"SELECT e.job_id FROM {pages._OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
+    walk = f"SELECT e.job_id FROM {OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
     steps = plan(store, walk)
     assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id<?)" in steps
     assert not [step for step in steps if "TEMP B-TREE" in step]
@@ -346,7 +352,7 @@ def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
 def test_jobs_for_review_are_found_on_an_index_of_theirs(attempted: Store) -> None:
     for statement in tally._COUNT_FOR_REVIEW:
         assert plan(attempted, statement) == ["SCAN background_jobs USING INDEX jobs_for_review"]
-    (source,) = pages._JOB_SOURCES["review"]
+    (source,) = JOB_SOURCES["review"]
     steps = plan(attempted, f"SELECT j.id FROM {source} AND j.id < :before ORDER BY j.id DESC LIMIT :limit")
     assert steps == ["SEARCH j USING INDEX jobs_for_review (id<?)"]
 
@@ -410,7 +416,7 @@ def test_alerts_are_found_on_indexes(store: Store) -> None:
 
 
 def test_whether_a_job_has_a_newer_entry_or_others_after_it_is_found_on_an_index(attempted: Store) -> None:
-    steps = plan(attempted, statements.SELECT_DELETABLE)
+    steps = plan(attempted, of_deletions.SELECT_DELETABLE)
     assert any("COVERING INDEX edges_after (of=? AND after_id=?)" in step for step in steps)
     (step,) = [step for step in steps if "logs_job" in step]
     assert re.fullmatch(r"SEARCH \w+ USING COVERING INDEX logs_job \(job_id=\? AND id>\?\)", step)
@@ -436,7 +442,7 @@ def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_the
 
 
 def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(attempted: Store) -> None:
-    steps = plan(attempted, reads.OLDEST_DUE)
+    steps = plan(attempted, due.OLDEST_DUE)
     assert not [step for step in steps if "TEMP B-TREE" in step], steps
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert "jobs_pending (ready=?)" in on_jobs[0]
@@ -446,7 +452,7 @@ def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(attemp
 def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_priority_by_priority(
     attempted: Store,
 ) -> None:
-    steps = plan(attempted, reads.OLDEST_DUE_BY_QUEUE)
+    steps = plan(attempted, due.OLDEST_DUE_BY_QUEUE)
     assert [step for step in steps if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR GROUP BY"]
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
@@ -507,7 +513,7 @@ OF_KEYS = {
     "all keys that run": (keys.SELECT_RUNNING, "COVERING INDEX jobs_key_running (queue=? AND key>?)"),
     "one of many that wait": (keys.SELECT_SAMPLED, "INDEX jobs_pending (ready=? AND rowid>?)"),
     "its key": (keys.SELECT_SAMPLED, "j USING INTEGER PRIMARY KEY (rowid=?)"),
-    "made ready": (statements.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
+    "made ready": (of_times.MAKE_READY_OR_BEHIND, "jobs_scheduled (scheduled_at<?)"),
 }
 """Each statement about keys, and what it finds its rows by."""
 
@@ -552,10 +558,10 @@ OF_STEPS = {
     "jobs amid them": (step_pages.COUNT_AMID, "INDEX jobs_suspended"),
     "those under way of all": (step_pages.SELECT_ALL_UNDER_WAY, "PRIMARY KEY (job_id=? AND kind=?)"),
     "signals that go": (steps.DELETE_CARRIED[1], "PRIMARY KEY (job_id=?)"),
-    "who is due": (statements.MAKE_READY_AFTER_WAIT, "jobs_waiting (scheduled_at>? AND scheduled_at<?)"),
-    "who is due next": (statements.SELECT_NEXT_TIMEOUT, "INDEX jobs_waiting"),
-    "shifted": (statements.SHIFT_WAITS, "INDEX jobs_waiting"),
-    "shifted at a start": (statements.SHIFT_WAITS_FROM_THE_FUTURE, "INDEX jobs_waiting"),
+    "who is due": (of_times.MAKE_READY_AFTER_WAIT, "jobs_waiting (scheduled_at>? AND scheduled_at<?)"),
+    "who is due next": (of_times.SELECT_NEXT_TIMEOUT, "INDEX jobs_waiting"),
+    "shifted": (of_times.SHIFT_WAITS, "INDEX jobs_waiting"),
+    "shifted at a start": (of_times.SHIFT_WAITS_FROM_THE_FUTURE, "INDEX jobs_waiting"),
     "the last value": (values.SELECT_LAST, "PRIMARY KEY (job_id=?)"),
     "the first one": (values.SELECT_FIRST, "PRIMARY KEY (job_id=?)"),
     "values that are told": (values.SELECT_PAGE, "PRIMARY KEY (job_id=? AND number>?)"),
@@ -618,12 +624,12 @@ OF_TIES = {
     "groups and those around them": (dependencies._SELECT_GROUPS, "INTEGER PRIMARY KEY"),
     "groups by their keys": (dependencies._SELECT_GROUP_KEYS, "groups_key (idempotency_key=?)"),
     "failed edges of those to retry": (dependencies.SELECT_FAILED_EDGES, "PRIMARY KEY (job_id=?)"),
-    "a move": (statements.MOVE_EDGE, "PRIMARY KEY (job_id=? AND of=? AND after_id=?)"),
-    "what is forgiven": (statements.FORGIVE_EDGES, "PRIMARY KEY (job_id=?)"),
-    "ties": (statements.UPDATE_TIES, "INTEGER PRIMARY KEY"),
-    "counts": (statements.COUNT_GROUP, "INTEGER PRIMARY KEY"),
-    "a seal": (statements.SEAL_GROUP, "INTEGER PRIMARY KEY"),
-    "edges that go": (statements.DELETE_EDGES, "PRIMARY KEY (job_id=?)"),
+    "a move": (of_ties.MOVE_EDGE, "PRIMARY KEY (job_id=? AND of=? AND after_id=?)"),
+    "what is forgiven": (of_ties.FORGIVE_EDGES, "PRIMARY KEY (job_id=?)"),
+    "ties": (of_ties.UPDATE_TIES, "INTEGER PRIMARY KEY"),
+    "counts": (of_ties.COUNT_GROUP, "INTEGER PRIMARY KEY"),
+    "a seal": (of_ties.SEAL_GROUP, "INTEGER PRIMARY KEY"),
+    "edges that go": (of_deletions.DELETE_EDGES, "PRIMARY KEY (job_id=?)"),
     "whether members are needed": (deletions._IS_NEEDED, "edges_after (of=? AND after_id=?)"),
     "a group that goes": (deletions._DELETE_GROUP, "jobs_of_group (group_id=?)"),
     "groups that may go": (deletions._SELECT_GROUPS, "jobs_of_group (group_id=?)"),
@@ -683,9 +689,9 @@ def test_a_unique_key_is_found_by_itself_by_its_job_or_by_its_time(
         store.database.execute_sql("INSERT INTO sqlite_stat1 VALUES ('unique_keys', NULL, ?)", (statistics,))
     key = "PRIMARY KEY (class_name=? AND method_name=? AND key=?)"
     for statement, found_by in {
-        statements.SELECT_HOLDINGS: key,
-        statements.SELECT_HOLDINGS_OF_JOBS: key,
-        statements.RELEASE_KEY: key,
+        of_ties.SELECT_HOLDINGS: key,
+        of_ties.SELECT_HOLDINGS_OF_JOBS: key,
+        of_ties.RELEASE_KEY: key,
         uniques.FORGET_OF_JOBS: "unique_keys_of (job_id=?)",
         uniques.SELECT_PASSED: "unique_keys_until ((held_until,class_name,method_name,key)>(?,?,?,?)",
         uniques.OLDEST_PASSED: "unique_keys_until",

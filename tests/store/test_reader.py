@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.on_file import Ahead, LatestAttempt, RunningJob
 from bgjobd.core.planner import Lanes
-from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import QueuePaused
-from bgjobd.store.pages import MOST_BYTES
+from bgjobd.store.items.holds import QueuePaused
+from bgjobd.store.pages.attempts import page_of_attempts
+from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     BOOT,
@@ -126,7 +126,7 @@ def test_a_page_of_attempts_has_no_more_bytes_than_other_pages(store: Store, rea
 def test_a_page_does_not_read_the_attempts_before_it(store: Store, reader: Reader) -> None:
     job_id = failing(store, "x" * (MOST_BYTES // 4), times=8)
     with statements_run_on(store.database) as run:
-        pages.attempts(store.database.connection(), job_id, None, 2)
+        page_of_attempts(store.database.connection(), job_id, None, 2)
     (statement,) = run
     plan = store.rows(f"EXPLAIN QUERY PLAN {statement}")
     assert [step["detail"] for step in plan] == [
@@ -241,7 +241,7 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
     store.commit(ends(done, COMPLETED))
     started, claimed = store.run_one(), store.run_one()
     store.commit(starts(started))
-    rows = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    rows = sorted(reader.hosts.open_attempts(), key=lambda row: row["job_id"])
     assert [(row["job_id"], row["number"], row["pid"]) for row in rows] == [
         (started, 1, 4711),
         (claimed, 1, None),
@@ -252,7 +252,7 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
 def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reader) -> None:
     bounded, free = store.run_one(timeout=2.5), store.run_one()
     store.commit(cancels(free))
-    one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    one, other = sorted(reader.hosts.open_attempts(), key=lambda row: row["job_id"])
     assert set(one) == {
         *("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
         *("class_name", "timeout", "cancel_requested_at", "key"),

@@ -15,8 +15,13 @@ from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import AttemptNotes, DaemonStarted, Deletion, Item, JobsChanged, Look, Note, Noted
-from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.wishes import JobsChanged
+from bgjobd.store.reader import Reader
+from bgjobd.store.reads.stored_jobs import StoredJob
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (
     COMPLETED,

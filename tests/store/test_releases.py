@@ -13,7 +13,10 @@ from bgjobd.core.facts import RetryRequested
 from bgjobd.core.planner import Lanes
 from bgjobd.store import release
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import Flow, GroupCancelled, Item, JobRequests, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests
 from tests.store.flows import NEVER_AGAIN, after, flow, group, job
 from tests.store.samples import (
     COMPLETED,

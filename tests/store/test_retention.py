@@ -13,7 +13,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import deletions
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Deleted, Trimmed
-from bgjobd.store.items import Deletion, Noted, Trimming
+from bgjobd.store.items.attempts import Noted
+from bgjobd.store.items.retention import Deletion, Trimming
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted

@@ -23,7 +23,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Missed, Overlap, Rules
 from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Deleted
-from bgjobd.store.items import Deletion, Flow, JobRequests, JobSettled, KeyTrimming, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion, KeyTrimming
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.wishes import JobRequests, JobSettled
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted
@@ -244,7 +247,7 @@ def test_the_retry_of_a_group_leaves_it_out(store: Store) -> None:
     store.claim(Lanes(2))
     store.commit(starts(1), ends(1, UNKNOWN), starts(2), ends(2, NEVER_AGAIN))
     with closing(Reader(store.state_dir)) as reader:
-        assert [id for id, _ in reader.retryable_members(1, 0, 10)] == [2]
+        assert [id for id, _ in reader.groups.retryable(1, 0, 10)] == [2]
 
 
 # Its unique key

@@ -25,7 +25,7 @@ def fail(store: Store, jobs: int, at: float) -> None:
 
 
 def rising(store: Store, reader: Reader, spans: Spans) -> RisingError | None:  # noqa: F811
-    return next(iter(reader.rising(spans.counted, store.now)), None)
+    return next(iter(reader.needs.rising(spans.counted, store.now)), None)
 
 
 def test_jobs_of_the_last_hour_are_held_against_those_of_a_usual_one(

@@ -17,7 +17,10 @@ from bgjobd.store import hosts
 from bgjobd.store.committed import Committed
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.hosts import Newcomer
-from bgjobd.store.items import AttemptNotes, Beat, Item, Look, Note
+from bgjobd.store.items.attempts import AttemptNotes, Note
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.hosts import Beat
+from bgjobd.store.items.item import Item
 from bgjobd.store.ledger import Ledger
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import Proxy, proxied

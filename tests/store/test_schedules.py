@@ -19,7 +19,7 @@ from bgjobd.core.unique import Unique
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import backfills
 from bgjobd.store.committed import Dealt, StoredSchedule
-from bgjobd.store.items import (
+from bgjobd.store.items.schedules import (
     Backfill,
     OccurrenceAsked,
     OccurrencesDue,
@@ -32,8 +32,8 @@ from bgjobd.store.items import (
     SchedulesDefined,
     SchedulesSetBack,
     SkippedRow,
-    Submitter,
 )
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, NOW, STOPPED, Store, asked, cancels, ends, retries, starts
 
@@ -519,7 +519,7 @@ def test_the_last_success_of_a_schedule_is_that_of_its_newest_job_that_completed
     start_all(nightly)
     nightly.commit(ends(1, COMPLETED, at=NOW + 2), ends(2, COMPLETED, at=NOW + 1), ends(3, STOPPED))
     with closing(Reader(nightly.state_dir)) as reader:
-        assert reader.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
+        assert reader.schedules.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
 
 
 def put(store: Store, name: str) -> StoredSchedule:

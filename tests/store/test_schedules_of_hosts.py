@@ -10,7 +10,7 @@ import pytest
 from bgjobd.core.schedules import Due, Rules
 from bgjobd.store.committed import Dealt
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import OccurrencesDue, ScheduleDefined, ScheduleDue, SchedulesDefined
+from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDefined, ScheduleDue, SchedulesDefined
 from tests.postgresql import Places
 from tests.store.samples import NOW, SUBMITTER, asked
 from tests.store.test_hosts import Host

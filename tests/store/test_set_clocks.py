@@ -15,11 +15,11 @@ from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import advance
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import statements
-from bgjobd.store.items import DaemonStarted, Look
+from bgjobd.store.items.daemons import DaemonStarted, Look
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.sql_functions import seconds_between, shifted
+from bgjobd.store.statements import of_jobs
 from bgjobd.store.written import WAITING
 from tests.core.samples import seeded
 from tests.store.samples import FAILED, NOW, Row, Store, asked, cancels, ends, statements_run_on, text
@@ -117,7 +117,7 @@ def _waiting_on(row: Row) -> str | None:
 def jobs(store: Store) -> list[tuple[Job, Row]]:
     """Every job as the rules know it, and its row."""
     rows = store.rows("SELECT * FROM background_jobs ORDER BY id")
-    read = [store.database.execute_sql(statements.SELECT_JOB, {"id": row["id"]}).fetchone() for row in rows]
+    read = [store.database.execute_sql(of_jobs.SELECT_JOB, {"id": row["id"]}).fetchone() for row in rows]
     return [(job_from_row(values), row) for values, row in zip(read, rows, strict=True)]
 
 

@@ -32,7 +32,12 @@ from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Claim, Committed
 from bgjobd.store.engines import AT_ONCE
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.items import Deletion, Flow, GroupCancelled, Item, JobRequests, JobsChanged, Look, Submitter
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import Flow
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import GroupCancelled, JobRequests, JobsChanged
 from bgjobd.store.tally import Tally, counted
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.postgresql import Places

@@ -14,7 +14,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.audit import Audit, OddSpan
-from bgjobd.store.items import Deletion, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
@@ -78,7 +79,7 @@ def rows(store: Store, span: int = FIVE_MINUTES, name: str = MAIL) -> list[Row]:
 def told(store: Store, reader: Reader, spans: Spans, of: str = "", span: int = FIVE_MINUTES) -> list[Row]:
     wanted = try_asked(of, span, None, store.now)
     assert wanted is not None
-    return list(reader.trend(spans.counted, wanted))
+    return list(reader.trends.of_spans(spans.counted, wanted))
 
 
 def later(store: Store, seconds: float = FIVE_MINUTES) -> None:

@@ -9,7 +9,8 @@ import pytest
 from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import FIVE_MINUTES
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import AttemptsLost, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.hosts import AttemptsLost
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.spans import Spans
 from tests.store.samples import COMPLETED, LOST, NOW, asked, ends

@@ -9,7 +9,8 @@ import pytest
 
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Deletion, StateSaved
+from bgjobd.store.items.attempts import StateSaved
+from bgjobd.store.items.retention import Deletion
 from tests.store.samples import FAILED, Store, does, done, ends, retries, waits
 
 ONE = Lanes(1)

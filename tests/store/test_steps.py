@@ -11,7 +11,7 @@ import pytest
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS, EntryType
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Note, StepNote
+from bgjobd.store.items.attempts import Note, StepNote
 from bgjobd.store.reader import Reader
 from bgjobd.store.recent import RecentJobs
 from tests.store.samples import (

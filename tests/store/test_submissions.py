@@ -13,9 +13,11 @@ from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueF
 from bgjob.words import Backoff, EntryType
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.store import statements
 from bgjobd.store.committed import Committed, Stored
-from bgjobd.store.items import Item, Look, Submitter
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.statements import of_entries
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -436,7 +438,7 @@ def test_a_transaction_that_fails_leaves_the_room_as_it_was(
 ) -> None:
     commit(store, submission(asked()), submission(asked()))
     with monkeypatch.context() as broken:
-        broken.setattr(statements, "INSERT_LOG", "INSERT INTO nowhere VALUES (1)")
+        broken.setattr(of_entries, "INSERT_LOG", "INSERT INTO nowhere VALUES (1)")
         with pytest.raises(DatabaseError):
             commit(store, submission(asked()))
     committed = commit(store, submission(asked()), submission(asked()))

@@ -19,7 +19,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import Committed
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.items import Deletion, Item, JobsChanged, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.wishes import JobsChanged
 from bgjobd.store.tally import MINUTES, Tally, counted
 from tests.store.samples import (
     COMPLETED,

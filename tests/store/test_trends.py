@@ -9,7 +9,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, MOST_CLASSES, begin
 from bgjobd.host.clock import to_text
 from bgjobd.store import span_rows, trends
-from bgjobd.store.items import ErrorTrimming, Look
+from bgjobd.store.items.daemons import Look
+from bgjobd.store.items.retention import ErrorTrimming
 from bgjobd.store.reader import Reader
 from bgjobd.store.spans import Spans
 from bgjobd.store.trends import try_asked
@@ -20,7 +21,7 @@ REPORT = "myapp.jobs.Report"
 
 
 def stats(store: Store, reader: Reader, spans: Spans, name: str = MAIL, limit: int = 500) -> Row:  # noqa: F811
-    return reader.class_stats(spans.counted, name, limit, store.now)
+    return reader.trends.of_one(spans.counted, name, limit, store.now)
 
 
 def test_a_class_is_told_with_what_it_was_before(store: Store, spans: Spans, reader: Reader) -> None:  # noqa: F811
@@ -40,7 +41,7 @@ def test_a_class_is_told_with_what_it_was_before(store: Store, spans: Spans, rea
     assert day["p50"] == pytest.approx(1.0, rel=0.42)
     assert day["waited_p95"] == pytest.approx(2.0, rel=0.42)
     assert (before["ended"], before["memory"], before["cpu"]) == (1, 1 << 30, round(1 / 13, 3))
-    (of_each,) = reader.class_trends(spans.counted, store.now)
+    (of_each,) = reader.trends.of_each(spans.counted, store.now)
     assert of_each == {
         "name": MAIL,
         "day": day,
@@ -181,7 +182,7 @@ def test_no_more_is_told_than_is_asked_for(store: Store, spans: Spans, reader: R
         later(store)
     wanted = try_asked("", FIVE_MINUTES, store.now - 2 * FIVE_MINUTES, store.now)
     assert wanted is not None
-    assert len(reader.trend(spans.counted, wanted)) == 2
+    assert len(reader.trends.of_spans(spans.counted, wanted)) == 2
 
 
 def test_an_attempt_tells_how_long_it_had_waited(store: Store, spans: Spans, reader: Reader) -> None:  # noqa: F811

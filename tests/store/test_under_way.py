@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import DaemonStarted, Item, Look
-from bgjobd.store.pages import summary_of
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.pages.summaries import summary_of
 from bgjobd.store.reader import Reader
 from bgjobd.store.under_way import StepsUnderWay
 from tests.store.samples import (

@@ -17,7 +17,10 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
 from bgjobd.store import audit_of_keys
 from bgjobd.store.committed import Stored, TrimmedKeys
-from bgjobd.store.items import Deletion, Flow, Item, KeyTrimming, Submission, Submitter
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion, KeyTrimming
+from bgjobd.store.items.submissions import Flow, Submission
+from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,

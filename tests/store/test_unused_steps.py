@@ -8,7 +8,7 @@ from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.log_entries import unused_steps
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import AttemptNotes, JobFact, StepNote, UnusedSteps
+from bgjobd.store.items.attempts import AttemptNotes, JobFact, StepNote, UnusedSteps
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends
 
 

@@ -99,7 +99,7 @@ def test_what_one_attempt_used_is_all_of_its_percentiles(store: Store, reader: R
     job_id = store.run_one()
     used = Usage(max_rss=1 << 20, cpu_user=0.1, cpu_system=0.2, output_bytes=42)
     store.commit(starts(job_id), ends(job_id, COMPLETED, at=NOW + 1.5, usage=used))
-    assert reader.usage() == {
+    assert reader.trends.usage() == {
         EXAMPLE: {
             "attempts": 1,
             "wall_p50": 1.5,
@@ -115,11 +115,11 @@ def test_what_one_attempt_used_is_all_of_its_percentiles(store: Store, reader: R
 
 
 def test_an_attempt_counts_once_it_has_ended_whatever_is_known_of_it(store: Store, reader: Reader) -> None:
-    assert reader.usage() == {}
+    assert reader.trends.usage() == {}
     job_id = store.run_one()
-    assert reader.usage() == {}
+    assert reader.trends.usage() == {}
     store.commit(ends(job_id, LOST))
-    assert reader.usage() == {EXAMPLE: {"attempts": 1} | NOTHING_KNOWN}
+    assert reader.trends.usage() == {EXAMPLE: {"attempts": 1} | NOTHING_KNOWN}
 
 
 def test_attempts_of_a_class_are_taken_together_jobs_and_retries_alike(store: Store, reader: Reader) -> None:
@@ -128,7 +128,10 @@ def test_attempts_of_a_class_are_taken_together_jobs_and_retries_alike(store: St
     second, other = store.run_one(), store.run_one(call=Call("myapp.jobs.Other", "run"))
     store.commit(starts(second), ends(second, COMPLETED, at=NOW + 2, usage=USAGE))
     store.commit(starts(other), ends(other, COMPLETED, at=NOW + 8, usage=USAGE))
-    told = {name: (one["attempts"], one["wall_p50"], one["wall_p95"]) for name, one in reader.usage().items()}
+    told = {
+        name: (one["attempts"], one["wall_p50"], one["wall_p95"])
+        for name, one in reader.trends.usage().items()
+    }
     assert told == {EXAMPLE: (2, 2.0, 4.0), "myapp.jobs.Other": (1, 8.0, 8.0)}
 
 
@@ -137,14 +140,14 @@ def test_of_more_attempts_than_are_looked_at_the_newest_jobs_count(store: Store,
     store.commit(ends(old, COMPLETED, usage=USAGE))
     often = store.run_one()
     store.commit(ends(often, COMPLETED, usage=USAGE))
-    assert set(reader.usage()) == {EXAMPLE, "myapp.jobs.Old"}
+    assert set(reader.trends.usage()) == {EXAMPLE, "myapp.jobs.Old"}
     store.database.execute_sql(
         "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= ?) "
         "INSERT INTO job_attempts (job_id, number, token, boot_id, outcome, max_rss) "
         "SELECT ?, i, 't', 'b', 'completed', i FROM n",
         (usage.MOST_ATTEMPTS, often),
     )
-    told = reader.usage()
+    told = reader.trends.usage()
     assert set(told) == {EXAMPLE}
     assert told[EXAMPLE]["attempts"] == usage.MOST_ATTEMPTS
     assert told[EXAMPLE]["memory_p50"] == usage.MOST_ATTEMPTS // 2 + 1

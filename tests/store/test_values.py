@@ -11,7 +11,8 @@ from bgjob.words import MOST_BYTES_OF_A_VALUE, MOST_VALUES
 from bgjobd.core.planner import Lanes
 from bgjobd.store import values
 from bgjobd.store.committed import Committed
-from bgjobd.store.items import AttemptNotes, Deletion, Note, StepNote, Told, ValueNote
+from bgjobd.store.items.attempts import AttemptNotes, Note, StepNote, Told, ValueNote
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.values import Kept, ValuesOfJob
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, done, ends, text
 

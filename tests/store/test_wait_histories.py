@@ -14,7 +14,11 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store.audit import Audit
-from bgjobd.store.items import AgainAsked, DaemonStarted, Deletion, Item, JobRequests, Look
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submissions import AgainAsked
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally, counted
 from tests.store.samples import (

@@ -14,7 +14,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.on_file import MOST_AHEAD, Ahead, OfKey, OnFile
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Bucket, Rate
-from bgjobd.store.items import Look
+from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, submission
 

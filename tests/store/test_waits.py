@@ -31,7 +31,10 @@ from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.core.rates import Rate
 from bgjobd.core.unique import Unique
-from bgjobd.store.items import DaemonStarted, Deletion, JobsChanged, Look, Signal, Submitter
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobsChanged, Signal
 from tests.store.samples import (
     COMPLETED,
     FAILED,

@@ -8,21 +8,10 @@ import pytest
 
 from bgjob.words import ChangeKind
 from bgjobd.store import changes
-from bgjobd.store.items import (
-    ClassHeld,
-    ClassResumed,
-    CodeLoaded,
-    DaemonStarted,
-    Item,
-    Look,
-    QueuePaused,
-    QueueResumed,
-    ReloadFailed,
-    ScheduleDefined,
-    SchedulePaused,
-    ScheduleResumed,
-    SchedulesDefined,
-)
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
+from bgjobd.store.items.holds import ClassHeld, ClassResumed, QueuePaused, QueueResumed
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, ScheduleResumed, SchedulesDefined
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, text
 

@@ -9,11 +9,12 @@ import pytest
 
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store import statements
 from bgjobd.store.filters import JobFilter
-from bgjobd.store.items import Deletion, OutputEnded
+from bgjobd.store.items.attempts import OutputEnded
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.kept_outputs import KeptOutput
 from bgjobd.store.reader import Reader
+from bgjobd.store.statements import of_slots
 from tests.store.samples import COMPLETED, FAILED, LOST, NOW, USAGE, Store, asked, ends
 
 
@@ -131,12 +132,12 @@ def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> N
     run = shared.database.execute_sql
     run("ANALYZE background_jobs")
     for statement, given in (
-        (statements.SELECT_READY_OF_QUEUES, {"places": '[["default", 5], ["mail", 5]]'}),
+        (of_slots.SELECT_READY_OF_QUEUES, {"places": '[["default", 5], ["mail", 5]]'}),
         (
-            statements.SELECT_READY_OF_CLASS,
+            of_slots.SELECT_READY_OF_CLASS,
             {"queue": "default", "class_name": "myapp.jobs.ExampleJob", "count": 5},
         ),
-        (statements.IS_ANY_PINNED, {"host": "web1"}),
+        (of_slots.IS_ANY_PINNED, {"host": "web1"}),
     ):
         plan = "\n".join(line for (line,) in run(f"EXPLAIN ANALYZE {statement}", given).fetchall())
         assert "Rows Removed" not in plan, plan
@@ -146,7 +147,7 @@ def test_a_claim_looks_at_nothing_that_asks_for_another_host(shared: Store) -> N
 def output_of(store: Store, job_id: int, number: int = 1) -> tuple[str | None, KeptOutput | None]:
     reader = Reader(store.state_dir)
     try:
-        place = reader.place_of(job_id, number)
+        place = reader.hosts.place_of(job_id, number)
         return place.host, place.kept
     finally:
         reader.close()

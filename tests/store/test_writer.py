@@ -22,25 +22,18 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Due, Rules
 from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
-from bgjobd.store import statements
 from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed, LostUpdateError, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
-from bgjobd.store.items import (
-    AttemptNotes,
-    DaemonStarted,
-    Item,
-    Look,
-    Note,
-    Noted,
-    OccurrencesDue,
-    ScheduleDue,
-    StateSaved,
-)
+from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
+from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.item import Item
+from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
 from bgjobd.store.ledger import Ledger
+from bgjobd.store.statements import of_jobs
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.store.samples import (
     BOOT,
@@ -555,7 +548,7 @@ def test_a_lost_update_is_the_answer_of_the_item_that_met_it(
         database = opened(state_dir)
 
         def change(sql: str) -> None:
-            if sql == statements.UPDATE_JOB:
+            if sql == of_jobs.UPDATE_JOB:
                 database.execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (lost_id,))
 
         overhear(database, change)

@@ -33,6 +33,9 @@ class CommitFate(Enum):
 Given = Mapping[str, Any] | Sequence[Any]
 """The values of a statement, by the names of its placeholders, or in their order."""
 
+Execute = Callable[..., Any]
+"""Runs a statement, with its values, in the transaction that is open."""
+
 
 class TermOverError(Exception):
     """Nothing of this host's term counts any more: the transaction was not begun."""

@@ -20,10 +20,10 @@ from bgjobd.store import (
     release,
     schedules,
     span_rows,
-    statements,
     tally,
 )
 from bgjobd.store.adoption import PROPERTY
+from bgjobd.store.statements import of_entries, of_jobs, of_slots, of_ties, of_times
 
 _ELEMENTS: Final = """(
     SELECT ordinality - 1 AS key, value FROM jsonb_array_elements{}(:{}::jsonb) WITH ORDINALITY AS e (value, ordinality)
@@ -76,11 +76,11 @@ def _guarded(update: str) -> str:
 
 WHOLE: Final[Mapping[str, str]] = MappingProxyType(
     {
-        statements.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
-        statements.UPDATE_JOB: _guarded(statements.UPDATE_JOB),
-        statements.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
-        statements.INSERT_BULK: _of_elements(statements.TYPED_INSERT_BULK, "rows"),
-        statements.INSERT_BULK_ENTRIES: _of_elements(statements.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
+        of_jobs.SELECT_LAST_ID: "SELECT take_ids('job_ids', :count)",
+        of_jobs.UPDATE_JOB: _guarded(of_jobs.UPDATE_JOB),
+        of_ties.SELECT_LAST_GROUP_ID: "SELECT take_ids('group_ids', :count)",
+        of_jobs.INSERT_BULK: _of_elements(of_jobs.TYPED_INSERT_BULK, "rows"),
+        of_entries.INSERT_BULK_ENTRIES: _of_elements(of_entries.TYPED_INSERT_BULK_ENTRIES, "shown", "_text"),
         rates.IS_WAITING: f"SELECT ({rates.IS_WAITING}) OR ({_IS_PINNED})",
         **{
             text: text.replace(" INDEXED BY jobs_ready", "")
@@ -101,9 +101,9 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         **{
             select: _free(select)
             for select in (
-                statements.SELECT_READY_OF_CLASS,
-                statements.SELECT_PINNED_OF_CLASS,
-                statements.SELECT_EXPIRED,
+                of_slots.SELECT_READY_OF_CLASS,
+                of_slots.SELECT_PINNED_OF_CLASS,
+                of_times.SELECT_EXPIRED,
                 gate.SELECT_FIRST_BEHIND,
                 gate.SELECT_LAST_READY,
                 gate.SELECT_DUE_BEHIND,
@@ -113,15 +113,15 @@ WHOLE: Final[Mapping[str, str]] = MappingProxyType(
         **{
             update: _of_free(update)
             for update in (
-                statements.MAKE_READY,
-                statements.MAKE_READY_OR_BEHIND,
-                statements.MAKE_READY_AFTER_WAIT,
+                of_times.MAKE_READY,
+                of_times.MAKE_READY_OR_BEHIND,
+                of_times.MAKE_READY_AFTER_WAIT,
                 gate.PUT_FIRST_BEHIND,
                 adoption.TAKE_TURNS_AWAY,
                 changes.TRIM,
             )
         },
-        statements.INSERT_LOG: statements.INSERT_LOG.replace(":id", f"({statements.SELECT_LAST_LOG_ID}) + 1"),
+        of_entries.INSERT_LOG: of_entries.INSERT_LOG.replace(":id", f"({of_entries.SELECT_LAST_LOG_ID}) + 1"),
         "PRAGMA schema_version": "SELECT 1",
         "PRAGMA integrity_check": "SELECT 'ok'",
     }

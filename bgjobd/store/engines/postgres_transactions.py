@@ -14,13 +14,13 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 
 from bgjobd.core.hosts import Term
 from bgjobd.host.clock import Reading
-from bgjobd.store import statements
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import CommitFate, CountsAsLostError, Given, TermTakenError
 from bgjobd.store.engines.postgres_connection import PostgresConnection
 from bgjobd.store.engines.postgres_errors import DIVISION_BY_ZERO, GONE, code_of
 from bgjobd.store.engines.postgres_listening import TELL
 from bgjobd.store.engines.postgres_locks import PostgresLocks
+from bgjobd.store.statements import of_entries
 
 _LOG_LOCK: Final = 0x62676A6F02
 """The advisory lock of who gives ids to log entries."""
@@ -128,8 +128,8 @@ class PostgresDatabase:
         """All of it and the COMMIT go without a word of ours between: whoever is cut off amid it holds up nobody."""
         self.check_term()
         self.lock_log()
-        newest = self.connection().execute(statements.SELECT_LAST_LOG_ID)
-        self.connection().executemany(statements.INSERT_LOG, rows)
+        newest = self.connection().execute(of_entries.SELECT_LAST_LOG_ID)
+        self.connection().executemany(of_entries.INSERT_LOG, rows)
         self._written = (rows[-1], len(rows))
         return lambda: int(newest.fetchone()[0]) + 1
 

@@ -1,0 +1,1 @@
+"""The tables as peewee models, unbound: column names and formats are the contract with users."""
