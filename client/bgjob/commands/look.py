@@ -28,11 +28,7 @@ _LABEL: Final = 12
 
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
-    filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
-    filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
-    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
-    filters |= {"bulk": given.bulk, "label": given.label, "until": given.until}
-    filters |= {"longer_than": given.longer_than, "outcome": given.outcome, "sort": given.sort}
+    filters = pages.filters_of(given)
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -55,7 +51,7 @@ def show(client: Client, given: argparse.Namespace) -> int:
     found = client.get(**given.job)
     job = found.snapshot
     if given.json:
-        logged = {"logs": list(_logs(client, job["id"]))} if given.logs else {}
+        logged = {"logs": list(pages.log_of(client, job["id"]))} if given.logs else {}
         screen.tell_json(job | logged | (steps.as_json(found.steps()) if given.steps else {}))
         return OK
     now = time.time()
@@ -68,7 +64,7 @@ def show(client: Client, given: argparse.Namespace) -> int:
     if job["attempts"] and "again_of" in job:  # which daemons before, without values, did not tell
         lines += values_told.lines_of(client, job, now)
     if given.logs:
-        entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
+        entries = [screen.log_line(entry) for entry in pages.log_of(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
@@ -394,12 +390,3 @@ def _signal_to(job: Mapping[str, Any]) -> str | None:
 
 def _heading(words: str) -> str:
     return screen.painted(words, "bold")
-
-
-def _logs(client: Client, job_id: int) -> Iterator[Mapping[str, Any]]:
-    """All that the job logged, oldest first."""
-    after: int | None = 0
-    while after is not None:
-        page = client.logs(id=job_id, after=after, limit=pages.LARGEST)
-        yield from page.items
-        after = page.next

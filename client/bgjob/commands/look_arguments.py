@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import compare, completion, errors, follow, look, pages, stack, values
+from bgjob.commands import compare, completion, errors, export, follow, look, pages, stack, values
 from bgjob.commands.filter_arguments import add_names, add_status
 from bgjob.commands.shared_arguments import Commands, add_id, add_ids, add_target, added
 from bgjob.words import STATUS_WORDS, EntryType
@@ -100,6 +100,33 @@ def _add_show(commands: Commands) -> None:
     completion.asking_for(job, "jobs")
     command.add_argument("--logs", action="store_true", help="its log lines too")
     command.add_argument("--steps", action="store_true", help="all its steps, waits and signals, with values")
+
+
+def _add_export(commands: Commands) -> None:
+    command = added(
+        commands,
+        "export",
+        export.export,
+        "bgjob export --logs --steps > jobs.jsonl",
+        "bgjob export --status failed --since 1d | jq .error",
+        json_help=None,
+        more="What is secret is masked, as everywhere. A job that changes meanwhile is told as it is when it is read.",
+    )
+    command.add_argument(
+        "--jsonl", "--json", action="store_true", help="JSON lines, as without it: a job each"
+    )
+    _add_filters(command)
+    command.add_argument(
+        "--before",
+        type=values.job_id,
+        metavar="ID",
+        help="only jobs behind this one, to go on where it ended",
+    )
+    command.add_argument("--logs", action="store_true", help="with its entries of the log")
+    command.add_argument(
+        "--steps", action="store_true", help="with its steps, waits and signals, and their values"
+    )
+    command.set_defaults(sort=None)
 
 
 def _add_compare(commands: Commands) -> None:
@@ -233,6 +260,7 @@ COMMANDS: Final = (
     _add_list,
     _add_errors,
     _add_show,
+    _add_export,
     _add_compare,
     _add_why,
     _add_stack,

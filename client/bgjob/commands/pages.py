@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from bgjob.answers import Page
+from bgjob.client import Client
 from bgjob.commands import screen
 
 LARGEST: Final = 1000
@@ -56,3 +58,31 @@ def search(ask: Ask, most: int, before: int | None = None) -> Found:
             raise
         return Found(found, before, is_interrupted=True)
     return Found(found, before)
+
+
+def each(ask: Ask, before: int | None = None) -> Iterator[Mapping[str, Any]]:
+    """All of them, newest first, a page in memory at a time."""
+    while True:
+        page = ask(before=before, limit=LARGEST)
+        yield from page.items
+        before = page.next
+        if before is None:
+            return
+
+
+def log_of(client: Client, job_id: int) -> Iterator[Mapping[str, Any]]:
+    """All that the job logged, oldest first."""
+    after: int | None = 0
+    while after is not None:
+        page = client.logs(id=job_id, after=after, limit=LARGEST)
+        yield from page.items
+        after = page.next
+
+
+def filters_of(given: argparse.Namespace) -> dict[str, Any]:
+    """What jobs are to be found by, as `Client.list` takes it."""
+    filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
+    filters |= {"schedule": given.schedule, "group": given.group, "key": given.key, "since": given.since}
+    filters |= {"again_of": given.again_of, "host": given.host, "error": given.error}
+    filters |= {"bulk": given.bulk, "label": given.label, "until": given.until}
+    return filters | {"longer_than": given.longer_than, "outcome": given.outcome, "sort": given.sort}

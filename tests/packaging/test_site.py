@@ -1,0 +1,67 @@
+"""The documentation as a site: made without a warning, whole, and without a request to anywhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bgjob
+from tests.packaging import site
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # between Sphinx and what extends it
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    assert site.build(folder) == 0
+    return folder
+
+
+def test_each_page_is_in_it_and_can_be_searched(built: Path) -> None:
+    names = {page.stem for page in [*site.TREE.glob("*.md"), *site.DOCS.glob("*.md")]}
+    assert names | {"api", "search"} <= {page.stem for page in built.glob("*.html")}
+    index = (built / "searchindex.js").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in index for name in names)
+
+
+def test_its_first_page_fits_a_screen(built: Path) -> None:
+    """One without a heading within, of so many words."""
+    words = (site.DOCS / "index.md").read_text(encoding="utf-8").split()
+    assert len(words) < 260
+
+
+def test_all_that_the_client_offers_is_in_the_reference_of_the_api(built: Path) -> None:
+    api = (built / "api.html").read_text(encoding="utf-8")
+    told = set(re.findall(r'id="bgjob\.(?:errors\.)?(\w+)"', api))
+    assert {*bgjob.__all__} - told == set()
+
+
+def test_nothing_in_it_is_fetched_from_elsewhere(built: Path) -> None:
+    fetched = re.compile(
+        r"""(?:<(?:script|img|iframe)[^>]+src|<link[^>]+href)=["']?(?:https?:)?//|@import|url\(["']?http"""
+    )
+    for file in [*built.rglob("*.html"), *built.rglob("*.css")]:
+        assert not fetched.search(file.read_text(encoding="utf-8")), file.name
+
+
+def test_links_lead_to_pages_beside_each_other() -> None:
+    text = "[a](docs/keys.md#x) [b](../SECURITY.md) ![c](../web/pictures/c.png) [d](../systemd/d) [e](LICENSE) [f](#g)"
+    assert site.beside(text) == "[a](keys.md#x) [b](SECURITY.md) ![c](pictures/c.png) d e [f](#g)"
+
+
+def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = tmp_path / "docs"
+    (docs / "site").mkdir(parents=True)
+    (docs / "site" / "conf.py").write_text((site.DOCS / "site" / "conf.py").read_text())
+    (docs / "index.md").write_text("# Index\n\n[gone](nosuch.md)\n")
+    (tmp_path / "web" / "pictures").mkdir(parents=True)
+    monkeypatch.setattr(site, "TREE", tmp_path)
+    monkeypatch.setattr(site, "DOCS", docs)
+    monkeypatch.setattr(site, "CONTENTS", {})
+    assert site.build(tmp_path / "built", "dummy") != 0
