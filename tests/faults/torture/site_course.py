@@ -16,7 +16,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject
 from bgjobd.host.clock import from_text
 from tests.faults import books
-from tests.faults.torture import followers, looks, losses, recount
+from tests.faults.torture import followers, looks, losses, mourning, recount
 from tests.faults.torture.course import SUBMITTERS, Outcome
 from tests.faults.torture.followers import Followers
 from tests.faults.torture.killer import OF_HOSTS, Killer, Plan
@@ -145,6 +145,7 @@ def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
         *looks.given_up_unbegun(one, archived),
         *looks.steps_again(one, {loss.key[0] for loss in lost if loss.is_given_up}),
         *losses.findings(lost, course.done, one.lost_after),
+        *mourning.of_hooks(one, course.done),
         *followers.findings(course.followers.told, {job["id"] for job in archived}),
         *(line for host in hosts for line in recount.of_jobs(host)),
         *(line for host in hosts for line in looks.left_open(host)),
