@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from tests import postgresql
 from tests.engines import on_postgresql
@@ -17,6 +18,8 @@ from tests.faults.torture.course import Outcome, torture
 from tests.faults.torture.site_course import torture_hosts
 from tests.faults.torture.watching import Progress
 from tests.postgresql import Places
+
+_PAUSE_OF_HOSTS: Final = 2.0
 
 
 def main() -> int:
@@ -31,9 +34,8 @@ def main() -> int:
         return 130
     print(outcome)
     if outcome.findings:
-        again = (
-            f"--seconds {given.seconds:g} --seed {given.seed} --hosts {given.hosts} --pause {given.pause:g}"
-        )
+        again = f"--seconds {given.seconds:g} --seed {given.seed} --hosts {given.hosts}"
+        again += "" if given.pause is None else f" --pause {given.pause:g}"
         print(f"kept: {directory}; the same again, as far as it can be: {again}")
         return 1
     shutil.rmtree(directory)
@@ -48,7 +50,7 @@ def _torture(directory: Path, given: argparse.Namespace) -> Outcome:
             given.seconds,
             given.seed,
             given.hosts,
-            given.pause,
+            _PAUSE_OF_HOSTS if given.pause is None else given.pause,
             given.lost_after,
             aim=aim,
             keeps_all=given.keep,
@@ -56,7 +58,15 @@ def _torture(directory: Path, given: argparse.Namespace) -> Outcome:
     with ExitStack() as stack:
         if given.engine == "postgresql":
             stack.enter_context(on_postgresql(Places(stack.enter_context(postgresql.server()))))
-        return torture(directory, given.seconds, given.seed, given.container, aim=aim, keeps_all=given.keep)
+        return torture(
+            directory,
+            given.seconds,
+            given.seed,
+            given.container,
+            aim=aim,
+            keeps_all=given.keep,
+            pause=given.pause,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hosts", type=int, default=1, help="so many daemons at a server of PostgreSQL, which is killed too"
     )
-    parser.add_argument("--pause", type=float, default=2.0, help="of hosts: seconds between two deeds at one")
+    parser.add_argument(
+        "--pause",
+        type=float,
+        help="seconds between two deeds at a host; where it is given most wait until the daemon answers",
+    )
     parser.add_argument(
         "--lost-after", type=float, default=20.0, help="of hosts: seconds until one is given up"
     )

@@ -16,7 +16,7 @@ from bgjobd.host.clock import from_text
 from tests.faults import books
 from tests.faults.torture import looks, recount
 from tests.faults.torture.contained import Contained
-from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
+from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer, Plan
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import Station
 from tests.faults.torture.submitters import Submitters
@@ -74,14 +74,16 @@ def torture(
     is_enough: Callable[[Killer, Submitters], bool] = lambda killer, submitters: True,
     aim: Progress = NO_AIM,
     keeps_all: bool = False,
+    pause: float | None = None,
 ) -> Outcome:
     """Torture a daemon in this directory, in a container or not, for so many seconds, or until it has come to this aim,
-    and until it is enough. With `keeps_all` nothing is pruned, and the tallies are counted again.
+    and until it is enough. With `keeps_all` nothing is pruned, and the tallies are counted again. Between two
+    deeds are so many seconds, on average.
 
     Whatever of it is left running in the end is ended.
     """
     station = Contained(directory) if is_contained else Station(directory)
-    killer = Killer(station, seed)
+    killer = Killer(station, seed, Plan.of(station, pause))
     submitters = Submitters([station], seed, SUBMITTERS, keeps_all)
     pruner = Pruner([] if keeps_all else [station], seed)
     station.start()
