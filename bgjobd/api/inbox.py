@@ -40,7 +40,7 @@ _NOBODY: Final = Submitter(None, None, None)
 
 
 class Inbox:
-    """Looks at each notice of the database, and once a beat, for a notice may be lost."""
+    """Looks whenever it is woken: by notices of the database, and where something is found there though none came."""
 
     def __init__(self, daemon: Daemon, grants: Grants) -> None:
         self._daemon = daemon
@@ -64,9 +64,7 @@ class Inbox:
                 pass  # the log has that already
             except Exception as error:  # whatever it meets: there is another look
                 self._note_trouble(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._daemon.config.hosts.beat):
-                    await self._wanted.wait()
+            await self._wanted.wait()
 
     def _note_trouble(self, error: Exception) -> None:
         told = f"{type(error).__name__}: {error}"

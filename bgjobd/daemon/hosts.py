@@ -6,6 +6,7 @@ Whose silence is how long, the rules of `core.hosts` say. Where the database is 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -25,6 +26,9 @@ from bgjobd.store.hosts import Beaten, Joined
 from bgjobd.store.items.attempts import JobFact
 from bgjobd.store.items.hosts import AttemptsLost, Beat, HooksTakenOver, HostDrained, HostLost
 from bgjobd.store.writer import Delivery
+
+_WHOLE_EVERY: Final = 60.0
+"""Seconds after which a beat is a transaction in which all is looked at, though nothing has moved."""
 
 _AT_ONCE: Final = 100
 """Attempts of a lost host that end in one transaction."""
@@ -71,6 +75,7 @@ class Hosts:
         self._loop = asyncio.get_running_loop()
         self._vigil = Vigil()
         self._told: Profile | None = None
+        self._whole_at = -math.inf
         self._trouble: str | None = None
         self._is_closed = False
         self.drained: Drained | None = None
@@ -138,11 +143,13 @@ class Hosts:
         """What a beat has found; None where the database did not take it."""
         sent_at, profile = time.clock_gettime(time.CLOCK_BOOTTIME), self.profile()
         is_told, self._told = profile == self._told, None  # until it is known to be stored
+        is_whole = not is_told or self._loop.time() - self._whole_at >= _WHOLE_EVERY
         try:
-            beaten: Beaten = await self._record(Beat(None if is_told else profile))
+            beaten: Beaten = await self._record(Beat(None if is_told else profile, may_be_alone=not is_whole))
         except RequestError:
             return None
         self._told = profile
+        self._whole_at = self._loop.time() if is_whole else self._whole_at
         self.on_acknowledged(sent_at)
         return beaten
 

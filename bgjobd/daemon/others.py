@@ -149,6 +149,8 @@ class Others:
         """What comes by no notice, or has got lost, is found so."""
         self._note_trouble(looked.trouble)
         self._call_others(self._name if looked.has_others else None)
+        if looked.has_sent or looked.trouble is not None:
+            self._on_sent()
         is_new = looked.has_others and looked.last_entry > self._newest
         self._newest = max(self._newest, looked.last_entry)
         if looked.may_have_missed or is_new:

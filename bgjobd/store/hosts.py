@@ -6,6 +6,7 @@ Of SQLite's file no statement here is run. `clock_now()` is the database's clock
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from bgjob.words import ChangeKind
 from bgjobd.core.hosts import Drained, Profile, Seen, Term
 from bgjobd.core.job import AttemptKey
-from bgjobd.host.clock import to_text
+from bgjobd.host.clock import Reading, from_text, to_text
 from bgjobd.store import changes
 from bgjobd.store.batch import Batch
 from bgjobd.store.engines import Database, Engine, Execute
@@ -52,17 +53,26 @@ _TAKE_BACK: Final = "DELETE FROM consequences WHERE \"of\" = 'host' AND id = :id
 _BEAT: Final = """
     UPDATE hosts SET beats = beats + 1, seen_at = clock_now() WHERE id = :id RETURNING beats, drained_at, drained_by
 """
+_OTHERS: Final = """
+    h.id, h.name, h.term, h.beats, h.lost_after,
+    EXISTS (SELECT 1 FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL),
+    h.left_at IS NOT NULL, h.lost_at IS NOT NULL
+"""
+_BEAT_ALONE: Final = f"""
+    UPDATE hosts SET beats = beats + 1, seen_at = clock_now()
+    WHERE id = :id AND term = :term AND lost_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM tallies WHERE tallies.id > :seen)
+    AND NOT EXISTS (SELECT 1 FROM consequences WHERE "of" <> 'host')
+    RETURNING beats, drained_at, drained_by, seen_at,
+        (SELECT json_agg(json_build_array({_OTHERS}) ORDER BY h.id) FROM hosts AS h WHERE h.id <> :id),
+        (SELECT json_agg(c.id ORDER BY c.id) FROM consequences AS c WHERE c."of" = 'host')
+"""
 _SELECT_BEATS: Final = "SELECT beats FROM hosts WHERE id = :id AND term = :term"
 _TELL: Final = """
     UPDATE hosts SET slots = :slots, queues = :queues, classes = :classes, code_version = :code_version,
     trouble = :trouble, clock_difference = :clock_difference WHERE id = :id
 """
-_SELECT_OTHERS: Final = """
-    SELECT h.id, h.name, h.term, h.beats, h.lost_after,
-        EXISTS (SELECT 1 FROM job_attempts AS a WHERE a.host = h.id AND a.outcome IS NULL),
-        h.left_at IS NOT NULL, h.lost_at IS NOT NULL
-    FROM hosts AS h WHERE h.id <> :id ORDER BY h.id
-"""
+_SELECT_OTHERS: Final = f"SELECT {_OTHERS} FROM hosts AS h WHERE h.id <> :id ORDER BY h.id"
 _SELECT_OWING: Final = "SELECT id FROM consequences WHERE \"of\" = 'host' ORDER BY id"
 _DRAIN: Final = """
     UPDATE hosts SET drained_at = coalesce(drained_at, clock_now()), drained_by = coalesce(drained_by, :by)
@@ -238,6 +248,20 @@ def _beat(execute: Execute, host: int, profile: Profile | None) -> Beaten:
     beats, drained_at, drained_by = beat.fetchone()
     drained = None if drained_at is None else Drained(drained_at, drained_by)
     return Beaten(beats, tuple([_seen(row) for row in others]), tuple([id for (id,) in owing]), drained)
+
+
+def try_beat(execute: Execute, own: Term, seen: int) -> tuple[Beaten, Reading] | None:
+    """A beat by one statement, which is a transaction by itself, with what time the database has; None, and no beat,
+    where jobs were moved since this row of the tally, something is left to settle, or the term is over.
+    """
+    asked = time.monotonic()
+    row = execute(_BEAT_ALONE, {"id": own.host, "term": own.number, "seen": seen}).fetchone()
+    if row is None:
+        return None
+    beats, drained_at, drained_by, at, others, owing = row
+    drained = None if drained_at is None else Drained(drained_at, drained_by)
+    beaten = Beaten(beats, tuple([_seen(one) for one in others or ()]), tuple(owing or ()), drained)
+    return beaten, Reading.taken(from_text(at), asked, time.monotonic())
 
 
 def _seen(row: Sequence[Any]) -> Seen:

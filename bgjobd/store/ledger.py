@@ -22,7 +22,7 @@ from bgjobd.core.gate import KeyRules
 from bgjobd.core.hosts import Term
 from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.planner import Lanes
-from bgjobd.host.clock import to_text
+from bgjobd.host.clock import Reading, to_text
 from bgjobd.store import (
     adoption,
     alerts,
@@ -146,6 +146,18 @@ class Ledger:
         self._jitter = jitter
         self._known: Known | None = None
         self._written: Sequence[Written] = ()  # by the transaction that is open, or was the last
+
+    def try_beat(self, items: Sequence[Item]) -> tuple[hosts.Beaten, Reading] | None:
+        """The one item's answer, by a statement of its own, and what time the database has; None where that will not
+        do: it is to be committed as any. Raises peewee's errors.
+        """
+        if self._host is None or self._known is None or len(items) != 1:
+            return None
+        (item,) = items
+        if not (isinstance(item, Beat) and item.may_be_alone):
+            return None
+        with as_peewees_own:
+            return hosts.try_beat(self._execute, self._host, self._known.seen.id)
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.

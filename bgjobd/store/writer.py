@@ -24,7 +24,7 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.hosts import Term
 from bgjobd.core.planner import Lanes
-from bgjobd.host.clock import Clock
+from bgjobd.host.clock import Clock, Reading
 from bgjobd.store import hosts
 from bgjobd.store.committed import Committed, LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError
@@ -267,6 +267,8 @@ class Writer:
         ledger = self._ledger if self._ledger is not None else self._open()
         self._ground.check()
         items = [one.item for one in entrusted]
+        if (found := ledger.try_beat(items)) is not None:
+            return self._beaten(entrusted[0], *found)
         jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
         try:
             committed = self._try_commit(ledger, items, self._clock.after(jumps))
@@ -279,6 +281,13 @@ class Writer:
         if self._term is not None:
             self._note_beats(committed)
         return _delivery(entrusted, committed)
+
+    def _beaten(self, beat: Entrusted, beaten: hosts.Beaten, reading: Reading) -> Delivery:
+        """A beat is acknowledged by which nothing else is stored."""
+        self._trouble = None
+        self._history.acknowledge_beats(beaten.beats)
+        self._clock.follow(reading)
+        return Delivery(((beat.ticket, beaten),), None)
 
     def _note_beats(self, committed: Committed) -> None:
         """A beat is acknowledged: it is to be found again by each connection, and what time it is, is asked anew."""

@@ -243,8 +243,11 @@ def submitted(client: Client, key: str, ledger: Path) -> int:
 
 
 def forget_newest(postgresql: PostgreSQL, name: str) -> None:
+    """Of several log entries: those that nobody had an answer of, as the way was cut, cost nothing."""
     with psycopg.connect(postgresql.dsn(name), autocommit=True) as connection:
-        connection.execute("DELETE FROM bgjobd.job_logs WHERE id = (SELECT max(id) FROM bgjobd.job_logs)")
+        connection.execute(
+            "DELETE FROM bgjobd.job_logs WHERE id > (SELECT max(id) - 10 FROM bgjobd.job_logs)"
+        )
 
 
 def test_after_a_server_has_forgotten_something_nothing_starts_and_a_restart_accepts_nothing(

@@ -202,6 +202,7 @@ def test_a_look_that_finds_nothing_new_does_nothing() -> None:
 def test_entries_that_nobody_else_can_have_written_are_no_news() -> None:
     async def scene(stage: Scene) -> None:
         assert await stage.find(last_entry=11, has_others=False) == []
+        assert await stage.find(last_entry=11, has_sent=True) == ["sent"]
 
     play(scene)
 

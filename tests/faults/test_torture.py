@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.torture.course import torture
-from tests.faults.torture.killer import Killer
+from tests.faults.torture.killer import Deed, Done, Killer
+from tests.faults.torture.mourning import Hook, findings
 from tests.faults.torture.site_course import Course, torture_hosts
 from tests.faults.torture.submitters import Submitters
 
@@ -37,3 +38,18 @@ def test_of_three_hosts_at_a_server_that_is_killed_too_none_loses_a_job_or_runs_
 
 def is_enough_of_hosts(course: Course) -> bool:
     return course.kills >= 2 and bool(course.outages.done) and len(course.submitters.acknowledged) > 20
+
+
+def test_a_hook_that_was_owed_ran_once_its_host_had_said_so_or_the_host_was_struck_then() -> None:
+    struck = [Done(Deed.KILL_DAEMON, 1000.0)]
+    hooks = [
+        Hook((1, 1), "web1", 500.0),
+        Hook((2, 1), "web1", None),
+        Hook((3, 1), "web1", 500.0),
+        Hook((4, 2), "web1", 990.0),
+    ]
+    assert list(findings(hooks, {(1, 1), (5, 1)}, lambda host: struck)) == [
+        "job 2, attempt 1: its failed hook, which web1 owes, was not called",
+        "job 3, attempt 1: its failed hook, which web1 owes, was to be called, and did not run",
+        "job 5, attempt 1: its failed hook ran, and nobody had said that it would",
+    ]

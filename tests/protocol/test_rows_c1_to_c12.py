@@ -115,11 +115,12 @@ def test_c1_an_idle_connection_is_cut_at_its_deadline_and_one_that_is_owed_an_an
 ) -> None:
     with ExitStack() as stack:
         running = stack.enter_context(daemon(tmp_path, "[socket]\nidle_timeout = 1.0"))
-        waiting, busy, silent = [stack.enter_context(connect(running)) for _ in range(3)]
+        waiting = stack.enter_context(connect(running))
         door = tmp_path / "door"
         parameters = {"path": str(door), "ledger": str(tmp_path / "ledger")}
         job = ours("Submit", class_name="probes.Probe", method_name="wait_for", parameters=parameters)
         waiting.send(ours("Wait", id=waiting.ask(job).parameters["id"]))
+        busy, silent = [stack.enter_context(connect(running)) for _ in range(2)]
         busy.ask(INFO)
         silent.ask(INFO)
         began = time.monotonic()

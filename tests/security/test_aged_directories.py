@@ -54,12 +54,14 @@ def test_what_systemd_removes_for_its_age_is_nothing_of_a_daemon_that_runs(tmp_p
     ):
         job = waiting(running, client, go)
         inode = (place / "run" / "work" / f"{job.id}.1").stat().st_ino
+        stored = {path.name for path in (place / "state").iterdir()}
         (place / "old").mkdir()
         for cleaned_place in (place, place / "run"):
             cleaned(tmp_path, cleaned_place)
         assert not (place / "old").exists()
         assert (place / "run" / "work" / f"{job.id}.1").stat().st_ino == inode
-        assert running.database.exists()
+        assert stored
+        assert stored <= {path.name for path in (place / "state").iterdir()}
         go.touch()
         assert job.result(20) == inode
         assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1

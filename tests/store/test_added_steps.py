@@ -12,7 +12,7 @@ import pytest
 
 from bgjobd.core.hosts import Profile, Term
 from bgjobd.core.planner import Lanes
-from bgjobd.store.engines import postgres, postgres_schema
+from bgjobd.store.engines import postgres, postgres_indexes, postgres_schema
 from bgjobd.store.engines.places import AwayServerError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.hosts import Newcomer, join
@@ -30,6 +30,7 @@ ADDED: Final = (
     "ALTER TABLE job_logs ADD COLUMN added bigint",
     "ALTER TABLE hosts ADD COLUMN added bigint",
     "CREATE TABLE added (id bigint PRIMARY KEY)",
+    "CREATE INDEX logs_added ON job_logs (attempt, id) WHERE attempt > 0",
 )
 
 
@@ -127,3 +128,44 @@ def test_what_does_not_only_add_is_not_done_beside_an_older_host_that_lives(
         store.rows("UPDATE hosts SET left_at = seen_at RETURNING id")
         newer(place)
         store.rows("SELECT added FROM background_jobs")
+
+
+STANDING: Final = """
+    SELECT (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('bgjobd.logs_added')), version
+    FROM bgjobd.schema_version
+"""
+
+
+def test_an_index_of_a_large_table_is_there_before_anybody_has_to_wait_for_the_steps(
+    place: Postgres, newer: Callable[[Postgres], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_indexes, "LARGE", 0)
+    monkeypatch.setattr(postgres, "_CHANGES_WAIT_FOR", "50ms")
+    with psycopg.connect(place.address) as holder, psycopg.connect(place.address, autocommit=True) as looker:
+        holder.execute("LOCK TABLE bgjobd.hosts IN ACCESS SHARE MODE")
+        with pytest.raises(AwayServerError, match="are read by somebody for long"):
+            newer(place)
+        assert looker.execute(STANDING).fetchone() == (True, len(STEPS))
+        holder.rollback()
+        newer(place)
+        assert looker.execute(STANDING).fetchone() == (True, len(STEPS) + 1)
+
+
+def test_an_index_that_was_not_finished_is_built_anew_and_by_one_host_at_a_time(
+    place: Postgres, newer: Callable[[Postgres], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_indexes, "LARGE", 0)
+    monkeypatch.setattr(postgres_indexes, "WAITS_FOR", "50ms")
+    with psycopg.connect(place.address) as reader, psycopg.connect(place.address, autocommit=True) as other:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM bgjobd.queues")
+        with pytest.raises(AwayServerError, match="are read by somebody for long"):
+            newer(place)
+        assert other.execute(STANDING).fetchone() == (False, len(STEPS))
+        reader.rollback()
+        other.execute(f"SELECT pg_advisory_lock({postgres_indexes._LOCK})")
+        with pytest.raises(AwayServerError, match="another host builds the indexes"):
+            newer(place)
+        other.execute(f"SELECT pg_advisory_unlock({postgres_indexes._LOCK})")
+        newer(place)
+        assert other.execute(STANDING).fetchone() == (True, len(STEPS) + 1)

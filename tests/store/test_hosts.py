@@ -20,7 +20,7 @@ from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer
 from bgjobd.store.items.daemons import Look
-from bgjobd.store.items.hosts import AttemptsLost, Beat, HostLeft, HostLost
+from bgjobd.store.items.hosts import AttemptsLost, Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.items.item import Item
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
@@ -141,6 +141,55 @@ def test_a_beat_counts_and_shows_the_others(pair: tuple[Host, Host]) -> None:
     assert (other.is_owing, other.has_left, other.is_lost) == (False, False, False)
     web2.beat()
     assert web1.beat().others[0].beats == 1
+
+
+def alone(host: Host) -> Beaten | None:
+    found = host.ledger.try_beat([Beat(may_be_alone=True)])
+    return None if found is None else found[0]
+
+
+def test_where_nothing_moves_a_beat_is_a_statement_that_finds_all_that_a_transaction_would(
+    place: Postgres, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    assert alone(first) is None  # what there is was never looked at
+    before = first.beat()
+    found = first.ledger.try_beat([Beat(may_be_alone=True)])
+    assert found is not None
+    beaten, reading = found
+    assert beaten == before._replace(beats=before.beats + 1)
+    assert reading.offset == pytest.approx(place.time().offset, abs=1.0)
+    assert lose(first, second)
+    first.answer(HostDrained("web1", "user 0"))
+    owed = alone(first)
+    assert owed is not None
+    assert owed.owing == (second.term.host,)
+    assert owed.drained is not None
+
+
+def test_a_beat_looks_at_all_once_others_have_moved_a_job_or_left_something_to_settle(
+    pair: tuple[Host, Host],
+) -> None:
+    first, second = pair
+    first.beat()
+    second.submit(asked())
+    assert alone(first) is None
+    first.beat()
+    assert alone(first) is not None
+    second.rows("INSERT INTO consequences VALUES ('job', 1, 0) RETURNING id")
+    assert alone(first) is None
+
+
+def test_no_beat_by_itself_counts_for_a_host_that_is_lost_or_a_term_that_is_over(
+    place: Postgres, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    first.beat()
+    assert lose(second, first)
+    assert alone(first) is None
+    joined(place, "web1")
+    assert alone(first) is None
+    assert first.row()["beats"] == 0
 
 
 def test_what_a_host_says_of_itself_stands_until_it_says_something_else(pair: tuple[Host, Host]) -> None:

@@ -113,6 +113,13 @@ def test_a_look_where_nothing_is_to_be_done_waits_four_times_and_a_beat_once_mor
     assert counted.trips(Beat(None), lanes=FULL)[1] == 5
 
 
+def test_a_beat_by_itself_waits_once(counted: Counted) -> None:
+    counted.store.commit(Look(), lanes=FULL)
+    before = counted.proxy.trips
+    assert counted.store.ledger.try_beat([Beat(may_be_alone=True)]) is not None
+    assert counted.proxy.trips - before == 1
+
+
 def items(job_ids: Sequence[int]) -> list[Item]:
     """Four of each kind in a row, of so many jobs that run."""
     completing, failing, stepping, unready = (job_ids[place::4] for place in range(4))

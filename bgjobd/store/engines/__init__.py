@@ -159,11 +159,13 @@ class Database(Protocol):
 class Looked(NamedTuple):
     """What somebody who listens finds from time to time: the newest log entry, and whether others listen as well.
 
-    `may_have_missed`: nobody listened for a while. With `trouble` nobody can, nor knows the rest.
+    `has_sent`: an application has, and nobody has made a job of it yet. `may_have_missed`: nobody listened for a while.
+    With `trouble` nobody can, nor knows the rest.
     """
 
     last_entry: int = 0
     has_others: bool = True
+    has_sent: bool = False
     may_have_missed: bool = False
     trouble: str | None = None
 

@@ -17,12 +17,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from bgjobd.host.clock import Reading
 from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import Database, Looked, TermOverError
+from bgjobd.store.engines import Database, Looked, TermOverError, postgres_indexes
 from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_connection import SCHEMA, PostgresConnection
 from bgjobd.store.engines.postgres_errors import IN_USE, PASSING, code_of, is_broken, is_refusal
+from bgjobd.store.engines.postgres_indexes import BeingBuiltError
 from bgjobd.store.engines.postgres_listening import PostgresListening
-from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, take_steps
+from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, statements_from, take_steps
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.hosts import LIVES_FOR
 from bgjobd.store.migrations import STEPS, OlderHostsError, SchemaTooNewError
@@ -94,7 +95,10 @@ class Postgres:
         try:
             with closing(PostgresDatabase(self.address, for_reading=False)) as database:
                 self._check(database.connection())
+                self._build_indexes(database.connection(), on_progress)
                 self._migrate(database)
+        except BeingBuiltError as error:
+            raise AwayServerError(Path(self.name), error) from error
         except DatabaseError as error:
             if code_of(error) in IN_USE:
                 told = f"its tables are to be changed, and are read by somebody for long: {error}"
@@ -114,6 +118,12 @@ class Postgres:
             raise self.unusable(
                 "a pooler is between, which keeps no settings of a session: name the server itself"
             )
+
+    def _build_indexes(self, connection: PostgresConnection, on_progress: Callable[[], None]) -> None:
+        """Those for which all would have to wait amid the steps, where there are other hosts that go on meanwhile."""
+        version = _version(connection.run)
+        if VERSION < version < len(STEPS):
+            postgres_indexes.build(connection.run, SCHEMA, statements_from(version), on_progress)
 
     def _migrate(self, database: PostgresDatabase) -> None:
         """One at a time; the others find it done."""

@@ -33,7 +33,8 @@ _LOOK: Final = f"""
     SELECT {NEWEST}, EXISTS (
         SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND classid = {LISTENING >> 32} AND objid = {LISTENING & 0xFFFFFFFF} AND pid <> pg_backend_pid())
+            AND classid = {LISTENING >> 32} AND objid = {LISTENING & 0xFFFFFFFF} AND pid <> pg_backend_pid()),
+        EXISTS (SELECT 1 FROM inbox)
 """
 _ENDING_FOR: Final = 1.0
 """Seconds for the thread to end; it may wait for a server that does not answer."""
@@ -113,9 +114,9 @@ class PostgresListening:
             ear.close()
 
     def _look(self, ear: Ear, may_have_missed: bool = False) -> None:
-        last_entry, has_others = ear.run(_LOOK).fetchone()
+        last_entry, has_others, has_sent = ear.run(_LOOK).fetchone()
         self._tell(ear)  # what has come meanwhile, and wakes nobody any more
-        self._on_look(Looked(int(last_entry), bool(has_others), may_have_missed))
+        self._on_look(Looked(int(last_entry), bool(has_others), bool(has_sent), may_have_missed))
 
     def _tell(self, ear: Ear) -> None:
         for text in ear.heard():

@@ -6,11 +6,12 @@ What stands here is of the same version as what migrations.STEPS come to, table 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from bgjobd.store.engines import postgres_inbox
 from bgjobd.store.engines.postgres_functions import COUNTING, FUNCTIONS
+from bgjobd.store.engines.postgres_indexes import if_missing
 from bgjobd.store.migrations import STEPS
 
 VERSION: Final = 17
@@ -316,9 +317,14 @@ def create(run: Run) -> None:
     run(f"INSERT INTO properties VALUES ('database_id', '{uuid.uuid4()}')")
 
 
+def statements_from(version: int) -> Iterator[str]:
+    """Those of all steps from this version to the newest, in order."""
+    for number in range(version, len(STEPS)):
+        yield from POSTGRES_STEPS[number]
+
+
 def take_steps(run: Run, version: int) -> None:
     """Those from this version to the newest."""
-    for number in range(version, len(STEPS)):
-        for statement in POSTGRES_STEPS[number]:
-            run(statement)
+    for statement in statements_from(version):
+        run(if_missing(statement))
     run(f"UPDATE schema_version SET version = {len(STEPS)}")

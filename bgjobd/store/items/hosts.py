@@ -11,9 +11,13 @@ from bgjobd.store.items.attempts import JobFact
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """This host lives; `profile` where it has to say something else of itself. Answered by hosts.Beaten."""
+    """This host lives; `profile` where it has to say something else of itself. Answered by hosts.Beaten.
+
+    `may_be_alone`: where nothing has moved since, no transaction need look at all that there is beside it.
+    """
 
     profile: Profile | None = None
+    may_be_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

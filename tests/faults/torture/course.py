@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,12 +14,13 @@ from typing import Final
 
 from bgjobd.host.clock import from_text
 from tests.faults import books
-from tests.faults.torture import looks
+from tests.faults.torture import looks, recount
 from tests.faults.torture.contained import Contained
-from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
+from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer, Plan
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import Station
 from tests.faults.torture.submitters import Submitters
+from tests.faults.torture.watching import NO_AIM, Progress, watch
 from tests.support import eventually
 
 SUBMITTERS: Final = 6
@@ -72,14 +72,20 @@ def torture(
     seed: int,
     is_contained: bool = False,
     is_enough: Callable[[Killer, Submitters], bool] = lambda killer, submitters: True,
+    aim: Progress = NO_AIM,
+    keeps_all: bool = False,
+    pause: float | None = None,
 ) -> Outcome:
-    """Torture a daemon in this directory, in a container or not, for so many seconds, and until it is enough.
+    """Torture a daemon in this directory, in a container or not, for so many seconds, or until it has come to this aim,
+    and until it is enough. With `keeps_all` nothing is pruned, and the tallies are counted again. Between two
+    deeds are so many seconds, on average.
 
     Whatever of it is left running in the end is ended.
     """
     station = Contained(directory) if is_contained else Station(directory)
-    killer, submitters = Killer(station, seed), Submitters([station], seed, SUBMITTERS)
-    pruner = Pruner([station], seed)
+    killer = Killer(station, seed, Plan.of(station, pause))
+    submitters = Submitters([station], seed, SUBMITTERS, keeps_all)
+    pruner = Pruner([] if keeps_all else [station], seed)
     station.start()
     try:
         began = time.monotonic()
@@ -87,32 +93,18 @@ def torture(
         killer.start()
         pruner.start()
         try:
-            _watch(station, killer, submitters, began, seconds)
+            watch(seconds, lambda: Progress(len(submitters.acknowledged), killer.ends), aim)
             eventually(lambda: is_enough(killer, submitters), within=_SETTLING)
         finally:
             killer.stop()
             pruner.stop()
             submitters.stop()
         lasted = time.monotonic() - began
-        return _settle(station, killer, pruner, submitters, seed, lasted, is_contained)
+        return _settle(station, killer, pruner, submitters, seed, lasted, is_contained, keeps_all)
     finally:
         station.stop()
         station.end_all()
         station.close()
-
-
-def _watch(station: Station, killer: Killer, submitters: Submitters, began: float, seconds: float) -> None:
-    """Wait for the end; on a terminal with a line of how it goes."""
-    clock = threading.Event()
-    while (elapsed := time.monotonic() - began) < seconds:
-        if sys.stderr.isatty():
-            counts = killer.counts
-            line = f"{elapsed:4.0f} s  {len(submitters.acknowledged):6} acknowledged  {len(station.starts):4} starts"
-            kills = "  ".join(f"{counts[deed]} {deed.name.lower()}" for deed in Deed)
-            print(f"\r\033[K{line}  {kills}"[:160], end="", file=sys.stderr, flush=True)
-        clock.wait(min(_LOOK, seconds - elapsed))
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _settle(
@@ -123,6 +115,7 @@ def _settle(
     seed: int,
     lasted: float,
     is_contained: bool,
+    keeps_all: bool,
 ) -> Outcome:
     settings, ids = station.settings, set(submitters.acknowledged.values())
     began, clock = time.monotonic(), threading.Event()
@@ -147,6 +140,7 @@ def _settle(
         *looks.given_up_unbegun(station, archived),
         *(() if is_contained else looks.steps_again(station)),
         *station.findings(archived),
+        *recount.of_jobs(station),
         *looks.left_open(station),
     ]
     code = station.stop()
@@ -157,6 +151,7 @@ def _settle(
         for line in books.complaints(settings, ids, None, None, archived=archived)
         if line not in findings
     ]
+    findings += recount.of_spans(station) if keeps_all else ()
     return Outcome(
         seed=seed,
         seconds=lasted,

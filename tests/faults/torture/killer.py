@@ -20,6 +20,7 @@ from tests.faults.torture.station import Station
 
 _MEAN_PAUSE: Final = 0.5
 _MEAN_PAUSE_IN_CONTAINERS: Final = 1.5
+_MERCY: Final = 0.9
 _LONGEST_STOP: Final = 0.4
 _LONGEST_SEARCH: Final = 1.0
 _SEARCH: Final = 0.02
@@ -109,11 +110,12 @@ class Plan(NamedTuple):
     mercy: float = 0.0
 
     @classmethod
-    def of(cls, station: Station) -> Plan:
-        """For a daemon by itself."""
-        if station.is_contained:
-            return cls(IN_CONTAINERS, _MEAN_PAUSE_IN_CONTAINERS)
-        return cls(WEIGHTS, _MEAN_PAUSE)
+    def of(cls, station: Station, pause: float | None = None) -> Plan:
+        """For a daemon by itself; where the pause is given a busy machine is to come to something nevertheless."""
+        weights, usual = (
+            (IN_CONTAINERS, _MEAN_PAUSE_IN_CONTAINERS) if station.is_contained else (WEIGHTS, _MEAN_PAUSE)
+        )
+        return cls(weights, usual) if pause is None else cls(weights, pause, _MERCY)
 
 
 class Killer:

@@ -141,6 +141,12 @@ def ids_of(station: Station) -> set[int]:
     return {job_id for (job_id,) in rows_of(station, "SELECT id FROM background_jobs")}
 
 
+def open_jobs(station: Station) -> int:
+    """How many jobs have not ended."""
+    sql = "SELECT count(*) FROM background_jobs WHERE status IN ('pending', 'running')"
+    return int(rows_of(station, sql)[0][0])
+
+
 def counts(station: Station, sql: str) -> Counter[str]:
     return Counter(dict(rows_of(station, sql)))
 

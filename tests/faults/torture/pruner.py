@@ -26,7 +26,9 @@ _ENDS: Final = frozenset({-9, 0, 1, 69, 75})
 
 
 class Pruner:
-    """Prunes until it is told to stop; `ends` counts the exit codes, `findings` are what none may end with."""
+    """Prunes until it is told to stop, where there is a station; `ends` counts the exit codes, `findings` are what none
+    may end with.
+    """
 
     def __init__(self, stations: Sequence[Station], seed: int) -> None:
         self.ends: Counter[int] = Counter()
@@ -53,7 +55,7 @@ class Pruner:
         return [{name: value for name, value in job.items() if name not in _LARGE} for job in found]
 
     def _prune(self) -> None:
-        while not self._is_over.wait(self._chance.uniform(0.0, _LONGEST_PAUSE)):
+        while self._stations and not self._is_over.wait(self._chance.uniform(0.0, _LONGEST_PAUSE)):
             station = self._chance.choice(self._stations)
             path = station.directory / f"archive-{len(self._archives)}.gz"
             self._archives.append(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject
 from bgjobd.host.clock import from_text
 from tests.faults import books
-from tests.faults.torture import followers, looks, losses
+from tests.faults.torture import followers, looks, losses, mourning, recount
 from tests.faults.torture.course import SUBMITTERS, Outcome
 from tests.faults.torture.followers import Followers
 from tests.faults.torture.killer import OF_HOSTS, Killer, Plan
@@ -24,9 +25,12 @@ from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.site import Host, Outages, site
 from tests.faults.torture.station import CLASSES
 from tests.faults.torture.submitters import Submitters
+from tests.faults.torture.watching import NO_AIM, Progress, watch
 from tests.support import eventually
 
 _SETTLING: Final = 600.0
+"""Seconds in which no job ends."""
+
 _LOOK: Final = 0.5
 _OUTAGES: Final = 3.0
 """So many times as much is between two crashes of the server as between two deeds at a host."""
@@ -56,13 +60,15 @@ class OutcomeOfHosts(Outcome):
 class Course:
     """All who take part; `pause` is what lies between two deeds at a host, on average, in seconds."""
 
-    def __init__(self, server: Any, hosts: Sequence[Host], seed: int, pause: float) -> None:
-        self.hosts, self.seed = hosts, seed
+    def __init__(
+        self, server: Any, hosts: Sequence[Host], seed: int, pause: float, keeps_all: bool = False
+    ) -> None:
+        self.hosts, self.seed, self.keeps_all = hosts, seed, keeps_all
         plan = Plan(OF_HOSTS, pause, mercy=0.9)
         self.killers = {host.name: Killer(host, f"{seed}.{host.name}", plan) for host in hosts}
         self.outages = Outages(server, seed, pause * _OUTAGES)
-        self.submitters = Submitters(hosts, seed, SUBMITTERS)
-        self.pruner = Pruner(hosts, seed)
+        self.submitters = Submitters(hosts, seed, SUBMITTERS, keeps_all)
+        self.pruner = Pruner(() if keeps_all else hosts, seed)
         self.followers = Followers(hosts)
 
     @property
@@ -70,15 +76,19 @@ class Course:
         """How often a daemon was ended."""
         return sum(killer.ends for killer in self.killers.values())
 
-    def run(self, seconds: float, is_enough: Callable[[Course], bool]) -> float:
-        """For so long, and until it is enough; how many seconds it was."""
+    @property
+    def progress(self) -> Progress:
+        return Progress(len(self.submitters.acknowledged), self.kills, len(self.outages.done))
+
+    def run(self, seconds: float, aim: Progress, is_enough: Callable[[Course], bool]) -> float:
+        """For so long, or up to its aim, and until it is enough; how many seconds it was."""
         began = time.monotonic()
         with ExitStack() as started:
             for one in (self.followers, self.submitters, *self.killers.values(), self.outages, self.pruner):
                 one.start()
                 if one is not self.followers:
                     started.callback(one.stop)
-            threading.Event().wait(seconds)
+            watch(seconds, lambda: self.progress, aim)
             eventually(lambda: is_enough(self), within=_SETTLING)
         for host in self.hosts:
             host.keep_down(0.0)
@@ -98,14 +108,18 @@ def torture_hosts(
     pause: float,
     lost_after: float,
     is_enough: Callable[[Course], bool] = lambda course: True,
+    aim: Progress = NO_AIM,
+    keeps_all: bool = False,
 ) -> OutcomeOfHosts:
-    """Torture so many hosts in this directory for so many seconds, and until it is enough."""
+    """Torture so many hosts in this directory for so many seconds, or until it has come to this aim, and until it is
+    enough. With `keeps_all` nothing is pruned, and the tallies are counted again.
+    """
     with site(directory, count, lost_after) as (server, hosts):
         for host in hosts:
             host.start()
         eventually(lambda: all(host.is_answering() for host in hosts), within=_SETTLING)
-        course = Course(server, hosts, seed, pause)
-        return _settle(course, course.run(seconds, is_enough))
+        course = Course(server, hosts, seed, pause, keeps_all)
+        return _settle(course, course.run(seconds, aim, is_enough))
 
 
 def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
@@ -131,10 +145,13 @@ def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
         *looks.given_up_unbegun(one, archived),
         *looks.steps_again(one, {loss.key[0] for loss in lost if loss.is_given_up}),
         *losses.findings(lost, course.done, one.lost_after),
+        *mourning.of_hooks(one, course.done),
         *followers.findings(course.followers.told, {job["id"] for job in archived}),
+        *(line for host in hosts for line in recount.of_jobs(host)),
         *(line for host in hosts for line in looks.left_open(host)),
     ]
     findings += _stopped(course, ids, archived, lost)
+    findings += recount.of_spans(one) if course.keeps_all else ()
     return OutcomeOfHosts(
         seed=course.seed,
         seconds=lasted,
@@ -166,7 +183,11 @@ def _run_another(one: Host, ids: set[int]) -> None:
 
 def _settled_after(hosts: Sequence[Host], ids: set[int]) -> float | None:
     began, clock = time.monotonic(), threading.Event()
-    while time.monotonic() - began < _SETTLING:
+    moved, still_open = began, math.inf
+    while time.monotonic() - moved < _SETTLING:
+        left = looks.open_jobs(hosts[0])
+        if left < still_open:
+            moved, still_open = time.monotonic(), left
         known = ids | looks.of_schedules(hosts[0])
         if all(host.is_answering() and books.is_settled(host.settings, known) for host in hosts):
             return time.monotonic() - began

@@ -42,6 +42,7 @@ _MOST_WAITING: Final = 200
 _FLOWS: Final = 0.05
 """The part of the submits that are flows, of five jobs each."""
 
+_LARGE: Final = "return_much"
 _POISON: Final = (0, "poison", {})
 _POISONOUS: Final = 0.004
 """The part of the jobs whose start ends their fork server: each does so three times."""
@@ -72,14 +73,17 @@ KINDS: Final[tuple[tuple[int, str, Call], ...]] = (
 
 
 class Submitters:
-    """What all of them have done; `acknowledged` maps each idempotency key to the id that was answered."""
+    """What all of them have done; `acknowledged` maps each idempotency key to the id that was answered. Where all jobs
+    are kept, none returns much.
+    """
 
-    def __init__(self, stations: Sequence[Station], seed: int, count: int) -> None:
+    def __init__(self, stations: Sequence[Station], seed: int, count: int, keeps_all: bool = False) -> None:
         self.acknowledged: dict[str, int] = {}
         self.troubles: Counter[str] = Counter()
         self.refusals: list[str] = []
         self._stations = stations
         self._ledger = str(stations[0].ledger)
+        self._kinds = [kind for kind in KINDS if not (keeps_all and kind[1] == _LARGE)]
         self._over_at: float | None = None
         self._is_over = threading.Event()
         self._threads = [
@@ -114,7 +118,7 @@ class Submitters:
     def _submit_some(self, client: Client, chance: random.Random, key: str) -> list[int]:
         """One job, or five together; asked for until it is answered."""
         many = 5 if chance.random() < 0.1 else 1
-        calls = [_call(self._ledger, chance, f"{key}.{one}") for one in range(many)]
+        calls = [self._call(chance, f"{key}.{one}") for one in range(many)]
         jobs = self._insist(lambda: client.submit_many(calls)) if many > 1 or chance.random() < 0.2 else None
         ids = [job.id for job in jobs] if jobs is not None else []
         if not ids and many == 1:
@@ -131,7 +135,7 @@ class Submitters:
 
     def _submit_flow(self, client: Client, chance: random.Random, key: str) -> list[int]:
         """Three side by side, then one that comes after them, then one after that."""
-        calls = [_call(self._ledger, chance, f"{key}.{one}") for one in range(5)]
+        calls = [self._call(chance, f"{key}.{one}") for one in range(5)]
         for call in calls[3:]:
             call["options"].pop("delay", None)  # what comes after others has none
         drafts = [
@@ -201,20 +205,22 @@ class Submitters:
             self.refusals.append(f"{type(error).__name__}: {error}")
         return None
 
-
-def _call(ledger: str, chance: random.Random, key: str) -> dict[str, Any]:
-    (kind,) = chance.choices(KINDS, [weight for weight, _, _ in KINDS])
-    _, method, parameters = _POISON if chance.random() < _POISONOUS else kind
-    options: dict[str, Any] = {"idempotency_key": key}
-    if chance.random() < 0.1:
-        options["timeout"] = 1.0
-    if chance.random() < 0.1:
-        options["delay"] = chance.uniform(0.0, 2.0)
-    if chance.random() < 0.4:
-        options |= {"key": chance.choice("abcde"), "queue": chance.choice(("default", "default", "rated"))}
-    return {
-        "class_name": chance.choice(CLASSES),
-        "method_name": method,
-        "parameters": {"ledger": ledger, **parameters},
-        "options": options,
-    }
+    def _call(self, chance: random.Random, key: str) -> dict[str, Any]:
+        (kind,) = chance.choices(self._kinds, [weight for weight, _, _ in self._kinds])
+        _, method, parameters = _POISON if chance.random() < _POISONOUS else kind
+        options: dict[str, Any] = {"idempotency_key": key}
+        if chance.random() < 0.1:
+            options["timeout"] = 1.0
+        if chance.random() < 0.1:
+            options["delay"] = chance.uniform(0.0, 2.0)
+        if chance.random() < 0.4:
+            options |= {
+                "key": chance.choice("abcde"),
+                "queue": chance.choice(("default", "default", "rated")),
+            }
+        return {
+            "class_name": chance.choice(CLASSES),
+            "method_name": method,
+            "parameters": {"ledger": self._ledger, **parameters},
+            "options": options,
+        }
