@@ -40,6 +40,12 @@ LAST_DAY: Final = Span("24h", "24 h", 300, 288, "in 5 min")
 TWO_WEEKS: Final = Span("14d", "14 d", HOUR, 14 * 24, "an hour")
 
 
+def usual_span(points: Iterable[Told], now: float) -> Span:
+    """The last day, or the last hour where of that day all is within it, as it is soon after a first start."""
+    begins = [instant(point["at"]) for point in points]
+    return LAST_HOUR if begins and min(begins) > now - HOUR else LAST_DAY
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """How many jobs completed, and failed for good, from `at` on."""

@@ -28,6 +28,7 @@ from bgjobd.store import (
     backfills,
     changes,
     class_holds,
+    due,
     error_pages,
     expected,
     first_loads,
@@ -297,6 +298,10 @@ class Reader:
             "priorities": _MOST_PRIORITIES,
         }
         return dict(self._database.execute_sql(OLDEST_DUE_BY_QUEUE, values).fetchall())
+
+    def due_by_queue(self, queues: Collection[str], now: float) -> due.DueByQueue:
+        """How many pending jobs of these queues are due, and how many are for later."""
+        return due.counted(self._database.connection(), queues, now)
 
     def changes(self, before: int, limit: int) -> Sequence[JsonObject]:
         """What was changed, the newest first, of the rows whose ids are smaller than `before`."""

@@ -445,7 +445,7 @@ SAMPLES: dict[str, Any] = {
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,
                           "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35,
-                          "waiting": 3}],
+                          "waiting": 3, "due": 1, "later": 4}],
               "minutes": [{"at": WHEN, "completed": 3, "failed": 1}, {"at": WHEN, "completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",

@@ -16,6 +16,7 @@ from bgjobd.store import (
     changes,
     deletions,
     dependencies,
+    due,
     error_pages,
     errors,
     gate,
@@ -455,6 +456,14 @@ def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_prior
         "jobs_ready (queue=? AND priority=?)",
         "jobs_scheduled (scheduled_at<?)",
     ]
+
+
+def test_what_is_due_of_a_queue_is_counted_on_the_index_of_claims_alone(attempted: Store) -> None:
+    steps = plan(attempted, due.DUE)
+    assert "SEARCH background_jobs USING COVERING INDEX jobs_ready (queue=?)" in steps
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+    steps = plan(attempted, due.LATER)
+    assert "SEARCH background_jobs USING INDEX jobs_scheduled (scheduled_at>?)" in steps
 
 
 # Keys

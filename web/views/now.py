@@ -25,6 +25,7 @@ from ..trends import (
     share,
     slots_of,
     text_of,
+    usual_span,
 )
 from .means import Means
 
@@ -51,7 +52,7 @@ class NowViews:
         """All that a person asks first."""
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
-        span = _SPANS.get(request.query.get("span", ""), LAST_DAY)
+        span = _SPANS.get(request.query.get("span", "")) or usual_span(self._points(LAST_DAY, now), now)
         changes = client.changes(limit=MOST_CHANGES).items
         needed = client.needs()
         slots = self._slots(span, stats, now)
@@ -74,7 +75,11 @@ class NowViews:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
         if span is LAST_HOUR:
             return slots_of(stats["minutes"], span, now)
-        return slots_of(self._means.trends.trend("", span.step, span.begin(now), now), span, now)
+        return slots_of(self._points(span, now), span, now)
+
+    def _points(self, span: Span, now: float) -> Sequence[Told]:
+        """What ended in those of its slots in which anything did."""
+        return self._means.trends.trend("", span.step, span.begin(now), now)
 
     def _lately(self, stats: Told) -> dict[str, Any]:
         """How the last hour went, and where nothing failed in it, when something did before."""
