@@ -375,8 +375,8 @@ class Reader:
     def errors(
         self, wanted: ErrorFilter, now: float, before: str | None = None, limit: int = PAGE
     ) -> tuple[Sequence[JsonObject], str | None]:
-        """Errors, those that were met last first, from behind the place `before`; and where to go on. Raises
-        InvalidParameterError where that is none.
+        """Errors in their order, from behind the place `before`; and where to go on. Raises InvalidParameterError where
+        that is none.
         """
         return error_pages.page(self._database.connection(), wanted, before, limit, now)
 

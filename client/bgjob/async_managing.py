@@ -359,18 +359,19 @@ class ManagingClient(CallingClient):
         since: str | datetime | None = None,
         class_name: str | type | None = None,
         new: bool = False,
+        sort: str | None = None,
         before: str | None = None,
         limit: int | None = None,
     ) -> PageBy[JsonObject, str]:
         """Errors that have ended attempts, whichever jobs met them, those that were met last first: 50, or up to 1000,
-        a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day. `before` is the
-        last page's `next`.
+        a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day; `sort`: "last",
+        or "failed" or "newest" first. `before` is the last page's `next`.
         """
-        return await self._call(calls.errors(since, class_name, new, before, limit))
+        return await self._call(calls.errors(since, class_name, new, sort, before, limit))
 
     async def error(self, error_id: int) -> ErrorRead:
-        """An error with how many of its newest attempts are of each class, and its latest traceback. Raises
-        ErrorGroupNotFoundError.
+        """An error with how many of its newest attempts are of each class, what became of their jobs, and its latest
+        traceback. Raises ErrorGroupNotFoundError.
         """
         return await self._call(calls.error(error_id))
 

@@ -671,15 +671,16 @@ def host_accept() -> Call[bool]:
 
 
 def errors(
-    since: Any, class_name: str | type | None, new: bool, before: str | None, limit: int | None
+    since: Any, class_name: str | type | None, new: bool, sort: str | None, before: str | None, limit: int | None
 ) -> Call[PageBy[JsonObject, str]]:
-    """Errors, those that were met last first."""
+    """Errors in their order."""
     return _call(
         "Errors",
         answers.errors,
         since=plain_time(since),
         class_name=class_or_none(class_name),
         new=new or None,
+        sort=sort,
         before=before,
         limit=limit,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bgjob.words import ErrorSort
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
@@ -18,6 +19,7 @@ from bgjobd.store import (
     dependencies,
     due,
     error_pages,
+    error_traits,
     errors,
     gate,
     graphs,
@@ -312,6 +314,18 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
         steps = plan(store, statement)
         assert step in steps, (statement, steps)
         assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
+    by_id = plan(store, error_pages.page_of(every._replace(sort=ErrorSort.NEWEST)))
+    assert "SEARCH g USING INTEGER PRIMARY KEY (rowid<?)" in by_id
+    assert not [step for step in by_id if "TEMP B-TREE" in step]
+    own, others = (plan(store, statement) for statement in (error_traits.OWN, error_traits.OTHERS))
+    assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in own
+    assert "SEARCH a USING PRIMARY KEY (job_id=? AND number=?)" in own
+    assert "SEARCH background_jobs USING INDEX jobs_by_class (class_name=? AND rowid>? AND rowid<?)" in others
+    assert "SEARCH a USING PRIMARY KEY (job_id=?)" in others
+    assert not [step for step in [*own, *others] if "TEMP B-TREE" in step]
+    lately = plan(store, error_pages.LATELY)
+    assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id>?)" in lately
+    assert "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)" in lately
     of_classes = plan(store, error_pages.CLASSES)
     assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in of_classes
     walk = f"SELECT e.job_id FROM {pages._OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"

@@ -22,7 +22,7 @@ from bgjob.commands import (
 )
 from bgjob.commands.shared_arguments import Commands, Options, add_id, add_ids, add_target, added
 from bgjob.filters import CANCELLED, RETRIED
-from bgjob.words import STATUS_WORDS, Backoff, EntryType, IfFailed, IfHeld, Outcome, UniqueWhile
+from bgjob.words import STATUS_WORDS, Backoff, EntryType, ErrorSort, IfFailed, IfHeld, Outcome, UniqueWhile
 
 
 def _add_run(commands: Commands) -> None:
@@ -304,6 +304,11 @@ def _add_errors(commands: Commands) -> None:
         help="met by this class, by its whole name",
     )
     completion.asking_for(target, "classes")
+    command.add_argument(
+        "--sort",
+        choices=[word.value for word in ErrorSort],
+        help="first those that were met last, by which most jobs failed, or that are newest",
+    )
     command.add_argument(
         "--limit",
         type=values.page_size,
