@@ -16,6 +16,9 @@ Told = Mapping[str, Any]
 
 HOUR: Final = 3600
 DAY: Final = 86_400
+MOST_CHANGES: Final = 200
+"""So many of the newest are looked at for what may have come of them."""
+
 _SOON: Final = 900.0
 """Seconds within which what goes wrong may come of what was changed before."""
 

@@ -61,6 +61,6 @@ def as_json(traits: Traits) -> JsonObject:
 
 
 def _seen(row: tuple[Any, ...]) -> Seen:
-    *seen, seconds, at, outcome = row
+    job_id, number, code, queue, host, seconds, at, outcome = row
     took = None if seconds is None else round(max(0.0, seconds), 3)
-    return Seen(*seen, took, at, outcome == Outcome.COMPLETED)
+    return Seen(job_id, number, code, queue, host, took, at, outcome == Outcome.COMPLETED)

@@ -671,7 +671,12 @@ def host_accept() -> Call[bool]:
 
 
 def errors(
-    since: Any, class_name: str | type | None, new: bool, sort: str | None, before: str | None, limit: int | None
+    since: Any,
+    class_name: str | type | None,
+    new: bool,
+    sort: str | None,
+    before: str | None,
+    limit: int | None,
 ) -> Call[PageBy[JsonObject, str]]:
     """Errors in their order."""
     return _call(

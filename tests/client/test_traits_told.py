@@ -12,7 +12,14 @@ from bgjob.traits_told import Common, common_of
 def traits(*each: tuple[str, str | None, int, int], **told: Any) -> dict[str, Any]:
     names = ("of", "value", "attempts", "others")
     found = [dict(zip(names, one, strict=True)) for one in each]
-    return {"attempts": 58, "others": 120, "each": found, "seconds": None, "usual": None, "completed": None} | told
+    return {
+        "attempts": 58,
+        "others": 120,
+        "each": found,
+        "seconds": None,
+        "usual": None,
+        "completed": None,
+    } | told
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,9 @@ def test_what_most_have_is_told_beside_how_many_others_have_it(
 
 
 def test_without_others_nothing_is_said_to_tell() -> None:
-    assert common_of(traits(("code", "4f2a1c", 58, 0), others=0)) == [Common("Code", "all with 4f2a1c", False)]
+    assert common_of(traits(("code", "4f2a1c", 58, 0), others=0)) == [
+        Common("Code", "all with 4f2a1c", False)
+    ]
 
 
 def test_how_long_they_took_tells_where_it_is_far_from_what_is_usual() -> None:

@@ -260,7 +260,9 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Error" if asked.parameters["id"] != samples["error"]["id"]:
             line.refuse("ErrorGroupNotFound", id=asked.parameters["id"])
         case "Error":
-            told = {"traceback": samples["traceback"]}
+            told = {name: samples[name] for name in ("traceback", "met_by", "traits")} | {
+                "next_retry": COMING
+            }
             line.reply(error=samples["error"], classes=samples.get("classes", {"shop.jobs.Email": 7}), **told)
         case "Group":
             line.reply(group=samples["group"])
@@ -381,7 +383,11 @@ SAMPLES: dict[str, Any] = {
               "class_name": "shop.jobs.Email", "is_named": True, "name": "mail is down", "first_at": WHEN,
               "first_job": 1, "first_version": "c0de", "last_at": WHEN, "last_job": 1, "last_attempt": 1,
               "last_version": "c0de", "attempts": 58, "failed": 17, "back_at": WHEN, "is_new": True,
-              "is_back": True},
+              "is_back": True, "classes": 3, "retrying": 41, "counted": 58},
+    "met_by": [{"class_name": "shop.jobs.Email", "attempts": 7, "failed": 5, "retrying": 2}],
+    "traits": {"attempts": 58, "others": 120, "seconds": 3.1, "usual": 0.042,
+               "each": [{"of": "code", "value": "4f2a1c", "attempts": 58, "others": 0}],
+               "completed": {"job_id": 4990, "number": 1, "at": WHEN}},
     "alert": {"id": 14, "rule": "nightly", "kind": "paused", "subject": "mail", "host": "web1", "message": "paused",
               "hint": "resume it", "since": WHEN, "count": 1, "raised_at": WHEN, "last_at": WHEN, "cleared_at": WHEN,
               "told_at": WHEN, "end_told_at": WHEN, "told_count": 1, "acknowledged_at": WHEN, "acknowledged_uid": 1000},

@@ -115,9 +115,9 @@ def test_what_needs_somebody_stands_first_with_what_was_changed_before(standing:
     text = standing.read()
     told = words(text)
     assert "4 things need somebody" in told
-    after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7."
+    after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7. 41 wait for a retry ."
     assert re.search(rf"Failing it is so Since \d\d:\d\d:\d\d , 1 minute ago , {re.escape(after)}", told)
-    assert "<code>bgjob errors 1</code> has all of it" in text
+    assert "bgjob errors 1" not in text  # a link has the same
     assert re.search(r'<a class="button first" href="/errors/1">See the error</a>', text)
     assert "And 3 more" in told
 
@@ -163,9 +163,17 @@ def test_a_paused_queue_is_resumed_from_here_and_the_answer_leads_back(standing:
     assert standing.resume("/queues/default/resume").headers["Location"] == "/system"
 
 
+def test_a_hint_is_told_with_its_command_as_code(standing: Standing) -> None:
+    standing.needs = [need("paused", "default", hint="`bgjob resume default` does it")]
+    assert "<code>bgjob resume default</code> does it" in standing.read()
+
+
 def test_without_actions_there_is_no_button(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "d.sock", actions=False)
-    standing.needs = [need("paused", "default"), need("quarantined", "a.B")]
+    standing.needs = [
+        need("paused", "default", hint="`bgjob resume default` does it"),
+        need("quarantined", "a.B"),
+    ]
     with ScriptedDaemon(tmp_path / "d.sock", standing.tell):
         assert 'method="post"' not in standing.read()
 
@@ -303,5 +311,5 @@ def test_a_class_as_json_has_each_attempt(standing: Standing) -> None:
 def test_an_error_has_its_24_hours(standing: Standing) -> None:
     standing.points = [standing.samples["point"] | {"at": to_text(time.time() // 3600 * 3600), "attempts": 3}]
     for address in ("/errors", "/errors/1"):
-        assert "3 attempts ended by it in 24 hours" in standing.read(address)
+        assert "met 3 times in 24 hours" in standing.read(address)
     assert ("Trend", "error:1") in [(method, given.get("of")) for method, given in standing.asked]
