@@ -39,7 +39,7 @@ async def errors(daemon: Daemon, given: schemas.Errors, caller: Caller) -> Encod
 async def error(daemon: Daemon, given: schemas.ErrorId, caller: Caller) -> Encoded:
     now = daemon.clock.now()
     async with caller.turn:
-        read = await daemon.readers.read(lambda reader: reader.error(given.id, now))
+        read = await daemon.readers.read(lambda reader: reader.error(given.id, now, bool(given.traits)))
     if read is None:
         raise ErrorGroupNotFoundError(id=given.id)
     return Encoded(to_json(read._asdict()).encode())

@@ -428,6 +428,7 @@ class TestAlerts(Input):
 
 class ErrorId(Input):
     id: Id
+    traits: bool | None = None
 
 
 class Logs(Input):

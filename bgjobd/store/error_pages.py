@@ -15,7 +15,7 @@ from bgjobd.store.engines import Connection
 _MOST_ATTEMPTS: Final = 2000
 """How many of an error's newest attempts are counted by class."""
 
-_MOST_OF_PAGE: Final = 2000
+_MOST_OF_PAGE: Final = 1000
 _MOST_OF_LISTED: Final = 200
 _LEAST_OF_LISTED: Final = 20
 """How many are looked at of all on a page, and of one of them at most, and at least."""
@@ -110,7 +110,7 @@ class ErrorRead(NamedTuple):
     traceback: str | None
     met_by: list[JsonObject]
     next_retry: str | None
-    traits: JsonObject
+    traits: JsonObject | None
 
 
 def page_of(wanted: ErrorFilter) -> str:
@@ -154,8 +154,8 @@ def _with_those_that_met(connection: Connection, errors: list[JsonObject], now: 
     ]
 
 
-def one(connection: Connection, error_id: int, now: float) -> ErrorRead | None:
-    """The error; None where there is none, or it is forgotten."""
+def one(connection: Connection, error_id: int, now: float, with_traits: bool) -> ErrorRead | None:
+    """The error, if wanted with what its attempts have in common; None where there is none, or it is forgotten."""
     row = connection.execute(ONE, {"id": error_id}).fetchone()
     if row is None:
         return None
@@ -172,8 +172,12 @@ def one(connection: Connection, error_id: int, now: float) -> ErrorRead | None:
         traceback,
         met_by,
         min((due for *_, due in rows if due is not None), default=None),
-        error_traits.as_json(error_traits.read(connection, error, [name for name, *_ in rows])),
+        _traits(connection, error, rows) if with_traits else None,
     )
+
+
+def _traits(connection: Connection, error: JsonObject, of_classes: list[tuple[Any, ...]]) -> JsonObject:
+    return error_traits.as_json(error_traits.read(connection, error, [name for name, *_ in of_classes]))
 
 
 _MET_BY: Final = ("class_name", "attempts", "failed", "retrying")

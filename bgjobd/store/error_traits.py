@@ -11,11 +11,11 @@ from bgjobd.core.error_traits import Seen, Traits, traits_of
 from bgjobd.store.engines import Connection
 from bgjobd.store.statements import named_host
 
-_MOST: Final = 100
+_MOST: Final = 50
 """Attempts of the error."""
 
 _CLASSES: Final = 3
-_BESIDE: Final = 50
+_BESIDE: Final = 25
 """Of so many classes so many jobs, the newest and those before the first that met it."""
 
 _COLUMNS: Final = (

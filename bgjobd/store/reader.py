@@ -380,10 +380,10 @@ class Reader:
         """
         return error_pages.page(self._database.connection(), wanted, before, limit, now)
 
-    def error(self, error_id: int, now: float) -> ErrorRead | None:
+    def error(self, error_id: int, now: float, with_traits: bool = False) -> ErrorRead | None:
         """An error with its classes and its newest traceback; None where there is none."""
         with self._database.atomic():
-            return error_pages.one(self._database.connection(), error_id, now)
+            return error_pages.one(self._database.connection(), error_id, now, with_traits)
 
     def group(self, group_id: int) -> JsonObject | None:
         """A group as the socket tells it; None where there is none."""

@@ -186,7 +186,7 @@ class ClassStats(NamedTuple):
 class ErrorRead(NamedTuple):
     """An error, keys as in the interface; how many of its newest attempts are of each class; the latest traceback, None
     where there is none; what became of the jobs of each class, and when the next of these is retried; what its attempts
-    have in common, None of an older daemon.
+    have in common, None unless that was asked.
     """
 
     error: JsonObject

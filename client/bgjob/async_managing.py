@@ -369,11 +369,11 @@ class ManagingClient(CallingClient):
         """
         return await self._call(calls.errors(since, class_name, new, sort, before, limit))
 
-    async def error(self, error_id: int) -> ErrorRead:
+    async def error(self, error_id: int, *, traits: bool = False) -> ErrorRead:
         """An error with how many of its newest attempts are of each class, what became of their jobs, and its latest
-        traceback. Raises ErrorGroupNotFoundError.
+        traceback; with `traits` also what its newest attempts have in common. Raises ErrorGroupNotFoundError.
         """
-        return await self._call(calls.error(error_id))
+        return await self._call(calls.error(error_id, traits))
 
     async def trend(
         self, of: str = "", span: int = 300, *, since: str | datetime | None = None

@@ -691,9 +691,9 @@ def errors(
     )
 
 
-def error(error_id: int) -> Call[ErrorRead]:
+def error(error_id: int, traits: bool) -> Call[ErrorRead]:
     """An error with its classes and its latest traceback."""
-    return _call("Error", answers.error, id=error_id)
+    return _call("Error", answers.error, id=error_id, traits=traits or None)
 
 
 def trend(of: str, span: int, since: Any) -> Call[list[JsonObject]]:

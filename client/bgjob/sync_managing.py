@@ -368,11 +368,11 @@ class ManagingClient(CallingClient):
         """
         return self._call(calls.errors(since, class_name, new, sort, before, limit))
 
-    def error(self, error_id: int) -> ErrorRead:
+    def error(self, error_id: int, *, traits: bool = False) -> ErrorRead:
         """An error with how many of its newest attempts are of each class, what became of their jobs, and its latest
-        traceback. Raises ErrorGroupNotFoundError.
+        traceback; with `traits` also what its newest attempts have in common. Raises ErrorGroupNotFoundError.
         """
-        return self._call(calls.error(error_id))
+        return self._call(calls.error(error_id, traits))
 
     def trend(
         self, of: str = "", span: int = 300, *, since: str | datetime | None = None

@@ -321,8 +321,9 @@ def test_what_attempts_of_an_error_have_in_common_is_read_beside_those_of_its_cl
     after = run(store, MAIL)
     store.commit(ends(after[0], COMPLETED))
     fail(store, raising(2))
-    read = reader.error(1, store.now)
+    read = reader.error(1, store.now, with_traits=True)
     assert read is not None
+    assert read.traits is not None
     traits = read.traits
     assert (traits["attempts"], traits["others"], traits["seconds"]) == (3, 4, 3.0)
     assert traits["completed"] == {"job_id": after[0], "number": 1, "at": text(NOW)}

@@ -63,7 +63,7 @@ class ErrorViews:
     def one(self, request: Request, number: int) -> Response:
         """An error with what was different, its classes, its newest traceback, and the jobs that have met it."""
         stats, client = self._means.slow.stats(), self._means.slow
-        read = client.error(number)
+        read = client.error(number, traits=True)
         jobs = client.list(error=number, limit=_MOST_JOBS)
         error = with_hours(self._means, told_of(read.error, stats), time.time())
         values = {

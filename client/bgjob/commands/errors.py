@@ -87,7 +87,7 @@ def _code_of(client: Client) -> str | None:
 
 
 def _one(client: Client, given: argparse.Namespace) -> int:
-    read = client.error(given.id)
+    read = client.error(given.id, traits=True)
     page = client.list(error=given.id, limit=_MOST_JOBS)
     if given.json:
         screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items]})
