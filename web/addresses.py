@@ -23,6 +23,7 @@ from bgjob.words import (
     SNOOZED,
     WAITING,
     EntryType,
+    ErrorSort,
     Outcome,
     Status,
 )
@@ -114,7 +115,8 @@ class View:
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
     `since` and `until` are spans, `1h`, or moments, `2026-11-27T14:02Z`; `longer` is a time, as `10s`; the names of the
     others that a list of jobs is narrowed by are those of `List`. What is empty, or None, narrows nothing. `sort` is
-    empty where it is the usual one. Of schedules `upto` are on the pages before.
+    empty where it is the usual one; of errors it is a word of ErrorSort, and `at` what the place begins with. Of
+    schedules `upto` are on the pages before.
     """
 
     path: str
@@ -150,7 +152,7 @@ class View:
         named = NARROWED_BY.get(path, ())
         narrowed = {_ATTRIBUTES.get(name, name): _READ[name](query.get(name, "")) for name in named}
         if "sort" in narrowed:
-            narrowed["sort"] = _unusual_sort(narrowed["sort"], status)
+            narrowed["sort"] = _unusual_sort(path, narrowed["sort"], status)
         return cls(
             path,
             default_per,
@@ -159,7 +161,7 @@ class View:
             per=_number(query.get("per", ""), 1, 100) or default_per,
             page=page if upto is not None else 1,
             upto=upto if page > 1 else None,
-            at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
+            at=at if upto is not None and page > 1 and _begins_a_place(at, narrowed.get("sort", "")) else "",
             **narrowed,
         )
 
@@ -242,8 +244,17 @@ def _longer(text: str) -> str:
     return text if seconds and seconds <= _LONGEST_SPAN else ""
 
 
-def _unusual_sort(sort: str, status: str) -> str:
-    """The order, where it is another one than that of these jobs is anyway, and what has not ended has one by it."""
+def _begins_a_place(at: str, sort: str) -> bool:
+    """Whether a page of this order can begin there."""
+    if sort == ErrorSort.FAILED:
+        return _number(at, 0, _LARGEST) is not None
+    return _MOMENT.fullmatch(at) is not None
+
+
+def _unusual_sort(path: str, sort: str, status: str) -> str:
+    """The order, where it is another one than that of these anyway, and such jobs can have it."""
+    if path == "/errors":
+        return sort if sort in (ErrorSort.FAILED, ErrorSort.NEWEST) else ""
     if status in FINAL:
         return sort if sort == BY_ID else ""
     return sort if sort == ENDED and not status else ""
@@ -270,7 +281,7 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     "since": _time,
     "until": _time,
     "longer": _longer,
-    "sort": _in((BY_ID, ENDED)),
+    "sort": _in((BY_ID, ENDED, *ErrorSort)),
 }
 """What an address may say beside search, status and page, and how it is read; what makes no sense is as if it were not
 there.
@@ -281,7 +292,7 @@ _ATTRIBUTES: Final = {"class": "class_name"}
 
 NARROWED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "/jobs": tuple(_READ),
-    "/errors": ("since",),
+    "/errors": ("class", "since", "sort"),
     "/": ("until",),
 }
 """By the path of a list what it may be narrowed by, and sorted."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bgjob.amounts import try_span
 
-from .addresses import BY_ID, STATUSES, View, is_span, since_of
+from .addresses import BY_ID, ENDED, STATUSES, View, is_span, since_of
 
 
 class Chip(NamedTuple):
@@ -39,7 +39,7 @@ def asked_as(name: str) -> str:
 def chips(view: View) -> list[Chip]:
     """What the view is narrowed by, and another order than the usual one, each with the address without it."""
     found = [_chip(view, name) for name in view.narrowed_by]
-    if view.sort:
+    if view.sort in (BY_ID, ENDED):
         words = "Latest submit first" if view.sort == BY_ID else "Latest end first"
         found.append(Chip(words, "", view.but(sort="")))
     return found

@@ -41,7 +41,18 @@ from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
 from .navigation import bar_of
 from .strip import how_of, kind_of
-from .texts import as_it_is, badge, counted, parted, pretty, short, shown, with_code
+from .texts import (
+    as_it_is,
+    badge,
+    counted,
+    outcome_badge,
+    parted,
+    pretty,
+    short,
+    shown,
+    status_badge,
+    with_code,
+)
 from .timeline_drawing import clock_time, exact_clock, key_of, length, step_bar, ticks
 from .trends import percent
 
@@ -99,7 +110,8 @@ def _environment(static: str) -> Environment:
     )
     environment.filters |= {
         "quoted": quoted,
-        "badge": badge, "size": size_text, "seconds": span_text, "maybe_seconds": span, "pretty": pretty,
+        "badge": badge, "status_badge": status_badge, "outcome_badge": outcome_badge,
+        "size": size_text, "seconds": span_text, "maybe_seconds": span, "pretty": pretty,
         "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,

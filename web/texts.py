@@ -10,7 +10,9 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from bgjob.text import FOR_REVIEW, HELD, lines, to_json
-from bgjob.words import MOST_OF_KEY
+from bgjob.words import MOST_OF_KEY, REVIEW, Outcome, Status
+
+from .addresses import STATUSES
 
 _COLOURS: Final[Mapping[str, str]] = {
     "success": "good", "completed": "good",
@@ -20,6 +22,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "info": "news", "running": "news", "sealed": "news",
     "retrying": "warm", "not_started": "warm", "snoozed": "warm", "expired": "warm", "paused": "warm",
     "open": "warm",
+    "new": "bad", "new since the deploy": "bad", "back": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
 
@@ -32,6 +35,23 @@ _MOST_INDENTED: Final = 32 * 1024
 def badge(word: str) -> Markup:
     """The word in its colour; the word itself always stands there."""
     return Markup('<span class="badge {}">{}</span>').format(colour(word), spoken(word))
+
+
+def status_badge(word: str) -> Markup:
+    """The same of how a job stands, which leads to all that stand so."""
+    word_of_list = REVIEW if word == FOR_REVIEW else word
+    return _leading(word, f"/jobs?status={word_of_list}") if word_of_list in STATUSES else badge(word)
+
+
+def outcome_badge(word: str) -> Markup:
+    """The same of how an attempt ended, or that it runs."""
+    if word == Status.RUNNING:
+        return status_badge(word)
+    return _leading(word, f"/jobs?outcome={word}") if word in tuple(Outcome) else badge(word)
+
+
+def _leading(word: str, address: str) -> Markup:
+    return Markup('<a class="target" href="{}">{}</a>').format(address, badge(word))
 
 
 def colour(word: str) -> str:

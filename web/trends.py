@@ -16,6 +16,9 @@ Told = Mapping[str, Any]
 
 HOUR: Final = 3600
 DAY: Final = 86_400
+MOST_CHANGES: Final = 200
+"""So many of the newest are looked at for what may have come of them."""
+
 _SOON: Final = 900.0
 """Seconds within which what goes wrong may come of what was changed before."""
 
@@ -38,6 +41,12 @@ class Span:
 LAST_HOUR: Final = Span("1h", "1 h", 60, 60, "a minute")
 LAST_DAY: Final = Span("24h", "24 h", 300, 288, "in 5 min")
 TWO_WEEKS: Final = Span("14d", "14 d", HOUR, 14 * 24, "an hour")
+
+
+def usual_span(points: Iterable[Told], now: float) -> Span:
+    """The last day, or the last hour where of that day all is within it, as it is soon after a first start."""
+    begins = [instant(point["at"]) for point in points]
+    return LAST_HOUR if begins and min(begins) > now - HOUR else LAST_DAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,11 +296,12 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, size, groups_open, hosts = await daemon.readers.read(
+        paused, oldest, oldest_of, due, size, groups_open, hosts = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
+                reader.due_by_queue(daemon.lanes.queues, now),
                 reader.size(),
                 reader.groups.count_unended(),
                 reader.hosts.peers(),
@@ -330,7 +331,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "hosts": None if daemon.peers.own is None else sum(host.lives(now) for host in hosts),
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
-        "queues": queues_reply(daemon, tally, paused, oldest_of),
+        "queues": queues_reply(daemon, tally, paused, oldest_of, due),
         **asked_for,
     }
 

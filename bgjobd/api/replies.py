@@ -23,6 +23,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.committed import LogLine
 from bgjobd.store.pages.page import Page
 from bgjobd.store.reader import Reader
+from bgjobd.store.reads.due_counts import DueByQueue
 from bgjobd.store.reads.stored_jobs import StoredJob
 from bgjobd.store.tally import Tally
 from bgjobd.supervisor.limits import LIMITS, value_of
@@ -201,10 +202,10 @@ def fork_server_reply(daemon: Daemon) -> JsonObject:
 
 
 def queues_reply(
-    daemon: Daemon, tally: Tally, paused: Mapping[str, str | None], oldest: Mapping[str, str]
+    daemon: Daemon, tally: Tally, paused: Mapping[str, str | None], oldest: Mapping[str, str], due: DueByQueue
 ) -> list[JsonObject]:
     """What Stats tells of each queue. `paused` has those that are, and until when; `oldest` since when the first of its
-    pending jobs waits.
+    pending jobs waits; `due` how many do.
     """
     return [
         {
@@ -222,9 +223,18 @@ def queues_reply(
             "waiting": tally.waiting_of(name),
             **_of_keys(daemon, tally, name),
             "oldest_pending": oldest.get(name),
+            **_by_time(tally, due, name),
         }
         for name, slots in sorted(daemon.lanes.queues.items())
     ]
+
+
+def _by_time(tally: Tally, due: DueByQueue, queue: str) -> JsonObject:
+    """How many wait for a slot alone, and how many for their time."""
+    pending = tally.of_queue(queue, Status.PENDING)
+    kept = tally.blocked_of(queue) + tally.behind_of(queue) + tally.waiting_of(queue)
+    are_due, are_for_later = due.of(queue, pending - kept)
+    return {"due": are_due, "later": are_for_later}
 
 
 def _of_keys(daemon: Daemon, tally: Tally, queue: str) -> JsonObject:

@@ -391,6 +391,7 @@ class Errors(Input):
     since: str | None = None
     class_name: str | None = None
     new: bool | None = None
+    sort: str | None = None
     before: Annotated[str, Field(max_length=100)] | None = None
     limit: Limit | None = None
 
@@ -427,6 +428,7 @@ class TestAlerts(Input):
 
 class ErrorId(Input):
     id: Id
+    traits: bool | None = None
 
 
 class Logs(Input):

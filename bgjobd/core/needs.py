@@ -186,8 +186,8 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"
         failed = counted(one.failed, "job") if one.failed else "no job"
-        attempts = counted(one.attempts, "attempt")
-        sentence = f"{short(one.title)} {age}: {failed} failed by it, {attempts} ended"
+        met = counted(one.attempts, "time")
+        sentence = f"{short(one.title)} {age}: {failed} failed, met {met}"
         hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
 

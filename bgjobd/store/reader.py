@@ -39,7 +39,7 @@ from bgjobd.store.pages.page import BUDGET, PAGE, Page
 from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.pages.walks import RowPlace
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
-from bgjobd.store.reads import due, on_file
+from bgjobd.store.reads import due, due_counts, on_file
 from bgjobd.store.reads.groups import GroupReads
 from bgjobd.store.reads.hosts import HostReads
 from bgjobd.store.reads.needs import NeedReads
@@ -165,6 +165,10 @@ class Reader:
         """As oldest_pending(), of each of these queues in which a job waits."""
         return due.oldest_by_queue(self._database, queues, now)
 
+    def due_by_queue(self, queues: Collection[str], now: float) -> due_counts.DueByQueue:
+        """How many pending jobs of these queues are due, and how many are for later."""
+        return due_counts.counted(self._database.connection(), queues, now)
+
     def changes(self, before: int, limit: int) -> Sequence[JsonObject]:
         """What was changed, the newest first, of the rows whose ids are smaller than `before`."""
         return changes.page(self._database.connection(), before, limit)
@@ -233,15 +237,15 @@ class Reader:
     def errors(
         self, wanted: ErrorFilter, now: float, before: str | None = None, limit: int = PAGE
     ) -> tuple[Sequence[JsonObject], str | None]:
-        """Errors, those that were met last first, from behind the place `before`; and where to go on. Raises
-        InvalidParameterError where that is none.
+        """Errors in their order, from behind the place `before`; and where to go on. Raises InvalidParameterError where
+        that is none.
         """
         return error_pages.page(self._database.connection(), wanted, before, limit, now)
 
-    def error(self, error_id: int, now: float) -> ErrorRead | None:
+    def error(self, error_id: int, now: float, with_traits: bool = False) -> ErrorRead | None:
         """An error with its classes and its newest traceback; None where there is none."""
         with self._database.atomic():
-            return error_pages.one(self._database.connection(), error_id, now)
+            return error_pages.one(self._database.connection(), error_id, now, with_traits)
 
     def keys(
         self,

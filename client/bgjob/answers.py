@@ -185,12 +185,16 @@ class ClassStats(NamedTuple):
 
 class ErrorRead(NamedTuple):
     """An error, keys as in the interface; how many of its newest attempts are of each class; the latest traceback, None
-    where there is none.
+    where there is none; what became of the jobs of each class, and when the next of these is retried; what its attempts
+    have in common, None unless that was asked.
     """
 
     error: JsonObject
     classes: dict[str, int]
     traceback: str | None
+    met_by: list[JsonObject]
+    next_retry: str | None
+    traits: JsonObject | None
 
 
 class Needed(NamedTuple):
@@ -485,7 +489,10 @@ def class_stats(reply: JsonObject) -> ClassStats:
 def error(reply: JsonObject) -> ErrorRead:
     traceback = None if reply.get("traceback") is None else field(reply, "traceback", str)
     classes: dict[str, int] = shaped(reply, "classes", "[string]int")
-    return ErrorRead(shaped(reply, "error", "ErrorGroup"), classes, traceback)
+    met_by = [] if reply.get("met_by") is None else shaped(reply, "met_by", "[]ErrorOfClass")
+    next_retry = None if reply.get("next_retry") is None else field(reply, "next_retry", str)
+    traits = None if reply.get("traits") is None else shaped(reply, "traits", "ErrorTraits")
+    return ErrorRead(shaped(reply, "error", "ErrorGroup"), classes, traceback, met_by, next_retry, traits)
 
 
 def values(reply: JsonObject) -> ValuesRead:

@@ -35,3 +35,11 @@ def age_of(error: Mapping[str, Any], code_version: str | None) -> str:
         is_of_deploy = code_version is not None and error["first_version"] == code_version
         return "new since the deploy" if is_of_deploy else "new"
     return "back" if error["is_back"] else ""
+
+
+def retrying_of(error: Mapping[str, Any]) -> str:
+    """How many jobs wait for a retry, "200+" where more attempts were not looked at; empty of an older daemon."""
+    many = error.get("retrying")
+    if many is None:
+        return ""
+    return f"{many:,}+" if many and error["attempts"] > error["counted"] else f"{many:,}"

@@ -235,23 +235,29 @@ def host_accept() -> Call[bool]:
 
 
 def errors(
-    since: Any, class_name: str | type | None, new: bool, before: str | None, limit: int | None
+    since: Any,
+    class_name: str | type | None,
+    new: bool,
+    sort: str | None,
+    before: str | None,
+    limit: int | None,
 ) -> Call[PageBy[JsonObject, str]]:
-    """Errors, those that were met last first."""
+    """Errors in their order."""
     return call_to(
         "Errors",
         answers.errors,
         since=plain_time(since),
         class_name=class_or_none(class_name),
         new=new or None,
+        sort=sort,
         before=before,
         limit=limit,
     )
 
 
-def error(error_id: int) -> Call[ErrorRead]:
+def error(error_id: int, traits: bool) -> Call[ErrorRead]:
     """An error with its classes and its latest traceback."""
-    return call_to("Error", answers.error, id=error_id)
+    return call_to("Error", answers.error, id=error_id, traits=traits or None)
 
 
 def trend(of: str, span: int, since: Any) -> Call[list[JsonObject]]:

@@ -64,7 +64,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "QueueStats": (
         "name: string, pending: int, running: int, slots: ?int, slots_everywhere: ?int, paused: bool, "
         "oldest_pending: ?moment, blocked: ?int, resumes_at: ?moment, "
-        "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int, waiting: ?int"
+        "slots_per_key: ?int, rate_per_key: ?string, share: ?string, behind: ?int, waiting: ?int, "
+        "due: ?int, later: ?int"
     ),
     "GroupState": (
         "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
@@ -74,7 +75,14 @@ SHAPES: Final[Mapping[str, str]] = {
         "id: int, outcome: string, error_type: ?string, message: ?string, place: ?string, line: ?string, "
         "class_name: string, is_named: bool, name: ?string, first_at: moment, first_job: int, "
         "first_version: ?string, last_at: moment, last_job: int, last_attempt: int, last_version: ?string, "
-        "attempts: int, failed: int, back_at: ?moment, is_new: bool, is_back: bool"
+        "attempts: int, failed: int, back_at: ?moment, is_new: bool, is_back: bool, "
+        "classes: ?int, retrying: ?int, counted: ?int"
+    ),
+    "ErrorOfClass": "class_name: string, attempts: int, failed: int, retrying: int",
+    "ErrorTrait": "of: string, value: ?string, attempts: int, others: int",
+    "CompletedAttempt": "job_id: int, number: int, at: ?moment",
+    "ErrorTraits": (
+        "attempts: int, others: int, each: []ErrorTrait, seconds: ?float, usual: ?float, completed: ?CompletedAttempt"
     ),
     "TrendPoint": (
         "at: moment, name: string, completed: ?int, failed: ?int, retried: ?int, bad: ?[string]int, p50: ?float, "

@@ -358,20 +358,21 @@ class ManagingClient(CallingClient):
         since: str | datetime | None = None,
         class_name: str | type | None = None,
         new: bool = False,
+        sort: str | None = None,
         before: str | None = None,
         limit: int | None = None,
     ) -> PageBy[JsonObject, str]:
         """Errors that have ended attempts, whichever jobs met them, those that were met last first: 50, or up to 1000,
-        a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day. `before` is the
-        last page's `next`.
+        a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day; `sort`: "last",
+        or "failed" or "newest" first. `before` is the last page's `next`.
         """
-        return self._call(managing_calls.errors(since, class_name, new, before, limit))
+        return self._call(managing_calls.errors(since, class_name, new, sort, before, limit))
 
-    def error(self, error_id: int) -> ErrorRead:
-        """An error with how many of its newest attempts are of each class, and its latest traceback. Raises
-        ErrorGroupNotFoundError.
+    def error(self, error_id: int, *, traits: bool = False) -> ErrorRead:
+        """An error with how many of its newest attempts are of each class, what became of their jobs, and its latest
+        traceback; with `traits` also what its newest attempts have in common. Raises ErrorGroupNotFoundError.
         """
-        return self._call(managing_calls.error(error_id))
+        return self._call(managing_calls.error(error_id, traits))
 
     def trend(
         self, of: str = "", span: int = 300, *, since: str | datetime | None = None

@@ -186,6 +186,14 @@ class Backoff(StrEnum):
     EXPONENTIAL = "exponential"
 
 
+class ErrorSort(StrEnum):
+    """Which errors come first: those met last, those by which most jobs have failed, those met first of late."""
+
+    LAST = "last"
+    FAILED = "failed"
+    NEWEST = "newest"
+
+
 class EntryType(StrEnum):
     """The level of a log entry."""
 

@@ -83,6 +83,11 @@ def test_errors_are_told_in_pages_and_by_class(client: Client) -> None:
     page = client.errors(limit=1)
     assert [error["id"] for error in (*page, *client.errors(before=page.next))] == [2, 1]
     assert [error["id"] for error in client.errors(class_name=Mail, new=True)] == [1]
+    run(client, Mail.send, "ann")
+    first = client.errors(sort="failed", limit=1)
+    assert [error["id"] for error in (*first, *client.errors(sort="failed", before=first.next))] == [1, 2]
+    with pytest.raises(InvalidParameterError, match="sort"):
+        client.errors(sort="worst")
     with pytest.raises(ErrorGroupNotFoundError):
         client.error(3)
     with pytest.raises(InvalidParameterError, match="since"):

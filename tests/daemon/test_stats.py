@@ -60,6 +60,8 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                     "share": "none",
                     "behind": 0,
                     "waiting": 0,
+                    "due": 1,
+                    "later": 1,
                 }
             ]
             assert "last hour: 1 completed, 1 failed; the oldest pending" in commands.run("stats").stdout

@@ -260,7 +260,9 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "Error" if asked.parameters["id"] != samples["error"]["id"]:
             line.refuse("ErrorGroupNotFound", id=asked.parameters["id"])
         case "Error":
-            told = {"traceback": samples["traceback"]}
+            told = {name: samples[name] for name in ("traceback", "met_by", "traits")} | {
+                "next_retry": COMING
+            }
             line.reply(error=samples["error"], classes=samples.get("classes", {"shop.jobs.Email": 7}), **told)
         case "Group":
             line.reply(group=samples["group"])
@@ -381,7 +383,11 @@ SAMPLES: dict[str, Any] = {
               "class_name": "shop.jobs.Email", "is_named": True, "name": "mail is down", "first_at": WHEN,
               "first_job": 1, "first_version": "c0de", "last_at": WHEN, "last_job": 1, "last_attempt": 1,
               "last_version": "c0de", "attempts": 58, "failed": 17, "back_at": WHEN, "is_new": True,
-              "is_back": True},
+              "is_back": True, "classes": 3, "retrying": 41, "counted": 58},
+    "met_by": [{"class_name": "shop.jobs.Email", "attempts": 7, "failed": 5, "retrying": 2}],
+    "traits": {"attempts": 58, "others": 120, "seconds": 3.1, "usual": 0.042,
+               "each": [{"of": "code", "value": "4f2a1c", "attempts": 58, "others": 0}],
+               "completed": {"job_id": 4990, "number": 1, "at": WHEN}},
     "alert": {"id": 14, "rule": "nightly", "kind": "paused", "subject": "mail", "host": "web1", "message": "paused",
               "hint": "resume it", "since": WHEN, "count": 1, "raised_at": WHEN, "last_at": WHEN, "cleared_at": WHEN,
               "told_at": WHEN, "end_told_at": WHEN, "told_count": 1, "acknowledged_at": WHEN, "acknowledged_uid": 1000},
@@ -445,7 +451,7 @@ SAMPLES: dict[str, Any] = {
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,
                           "slots_per_key": 2, "rate_per_key": "10 in 1 s", "share": "key", "behind": 35,
-                          "waiting": 3}],
+                          "waiting": 3, "due": 1, "later": 4}],
               "minutes": [{"at": WHEN, "completed": 3, "failed": 1}, {"at": WHEN, "completed": 0, "failed": 0}],
               "refused_schedules": {"nightly": "the class shop.jobs.Email is not approved"},
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",

@@ -90,28 +90,51 @@ def test_the_list_is_narrowed_to_what_is_new_or_was_met_lately(failing: Failing)
     assert "No attempt has ended by an error" in failing.read("/errors")
 
 
+def test_the_list_is_of_a_class_and_in_the_order_that_the_address_says(failing: Failing) -> None:
+    text = failing.read("/errors", **{"class": "shop.jobs.Email", "sort": "failed"})
+    assert failing.parameters("Errors") == {"class_name": "shop.jobs.Email", "sort": "failed", "limit": 10}
+    assert "Class shop.jobs.Email ×" in words(text)
+    older = re.search(r'href="/errors\?([^"]*)" rel="next"', text)
+    assert older
+    assert {"sort=failed", "class=shop.jobs.Email", "at=17"} <= set(older[1].split("&amp;"))
+    failing.read("/errors", sort="failed", page="2", upto="15", at="17")
+    assert failing.parameters("Errors")["before"] == "17 16"
+    for at in (LAST, "", "x"):
+        failing.read("/errors", sort="failed", page="2", upto="15", at=at)
+        assert "before" not in failing.parameters("Errors")
+    failing.read("/errors", sort="ended")
+    assert failing.parameters("Errors") == {"limit": 10}
+
+
 def test_a_row_tells_what_it_is_where_and_how_often(failing: Failing) -> None:
     told = words(failing.read("/errors"))
-    assert (
-        "#25 new since the deploy mail is down at mail.py:88 in deliver 17 jobs failed, 58 attempts" in told
-    )
+    where = "#25 New since the deploy mail is down at mail.py:88 in deliver"
+    assert f"{where} 17 jobs failed , 41 wait for a retry · met 58 times by 3 classes · since" in told
     failing.error |= {"is_named": False, "name": None, "is_new": False, "attempts": 1, "failed": 1}
     told = words(failing.read("/errors"))
-    assert "#25 back NoRecipient at mail.py:88 in deliver 1 job failed, 1 attempt since" in told
+    assert "#25 Back NoRecipient at mail.py:88 in deliver 1 job failed , 41 wait" in told
+    assert "· met 1 time by 3 classes" in told
+    failing.error |= {"failed": 0, "retrying": 1, "counted": 1, "classes": 1}
+    assert "no job failed, 1 waits for a retry · met 1 time by 1 class ·" in words(failing.read("/errors"))
+    failing.error |= {"attempts": 900, "counted": 200, "retrying": 160}
+    assert "160+ wait for a retry" in words(failing.read("/errors"))
 
 
 def test_an_error_tells_all_of_it_and_leads_to_its_jobs(failing: Failing) -> None:
     text = failing.read("/errors/1")
     told = words(text)
-    assert "Error #1: mail is down New since the deploy At mail.py:88 in deliver shop.mail:deliver" in told
-    assert "58 attempts ended by it, and 17 jobs failed for good" in told
-    assert "shop.jobs.Email 7" in told
+    assert "mail is down New since the deploy At mail.py:88 in deliver shop.mail:deliver · error 1" in told
+    assert "Failed for good 17 jobs Wait for a retry 41 jobs, next" in told
+    assert "Code all with 4f2a1c, none of 120 others Took about 3.1 s, where others complete in 42 ms" in told
+    assert "shop.jobs.Email Share 12.1 % Failed 5 Retrying 2" in told
     assert failing.parameters("List") == {"error": 1, "limit": 25}
     for link in (
         "/jobs?error=1",
         "/jobs?status=failed&amp;error=1",
         "/jobs?class=shop.jobs.Email&amp;error=1",
         "/jobs/1?attempt=1#attempt",
+        "/jobs?status=retrying&amp;error=1",
+        "/compare?a=1.1&amp;b=4990.1",
     ):
         assert f'href="{link}"' in text
     assert json.loads(failing.ask("/errors/1", "application/json").body)["error"]["fingerprint"]
@@ -123,7 +146,7 @@ def test_an_error_of_no_exception_is_told_by_its_outcome_and_class(failing: Fail
     )
     failing.error |= nothing | {"outcome": "signalled", "is_named": False, "is_new": False, "is_back": False}
     assert "signalled at shop.jobs.Email" in words(failing.read("/errors"))
-    assert "Error #1: signalled At shop.jobs.Email" in words(failing.read("/errors/1"))
+    assert "signalled At shop.jobs.Email error 1" in words(failing.read("/errors/1"))
 
 
 def test_an_error_that_is_forgotten_is_not_there(failing: Failing) -> None:

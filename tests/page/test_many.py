@@ -162,6 +162,14 @@ def test_a_form_that_no_view_of_ours_has_made_leads_to_one(many: Many, form: dic
     assert not many.was_asked("RetryMatching")
 
 
+@pytest.mark.parametrize("wish", ["retry", "cancel"])
+def test_a_form_that_asks_it_of_all_jobs_is_told_what_is_missing(many: Many, wish: str) -> None:
+    many.refusal = Reply({"parameter": "filter"}, error=f"{SERVICE}.InvalidParameter")
+    answer = many.send(f"/jobs/{wish}", {"as_of": AS_OF, "expected": "5"})
+    assert answer.status == 400
+    assert "Choose a status of" in words(answer.body.decode())
+
+
 def test_a_search_selects_nothing_and_what_cannot_be_asked_is_said(many: Many) -> None:
     assert "it can select nothing" in words(many.read("/jobs/retry", q="shop", status="failed"))
     assert not many.was_asked("Matching")

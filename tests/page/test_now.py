@@ -17,6 +17,7 @@ from bgjobd.core.need_kinds import Kind
 from bgjobd.host.clock import to_text
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.needing import shown_of
+from bgjobd.web.remembered import Remembered
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
@@ -52,6 +53,10 @@ class Standing:
 
     def read(self, path: str = "/now", **query: str) -> str:
         return self.ask(path, **query).body.decode()
+
+    def forget(self) -> None:
+        """Have the page know nothing of what it was told."""
+        self._page.means.trends = Remembered(self._page.means.slow.trend)
 
     def resume(self, path: str, **fields: str) -> Response:
         body = "&".join(f"{name}={value}" for name, value in fields.items())
@@ -110,9 +115,9 @@ def test_what_needs_somebody_stands_first_with_what_was_changed_before(standing:
     text = standing.read()
     told = words(text)
     assert "4 things need somebody" in told
-    after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7."
+    after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7. 41 wait for a retry ."
     assert re.search(rf"Failing it is so Since \d\d:\d\d:\d\d , 1 minute ago , {re.escape(after)}", told)
-    assert "<code>bgjob errors 1</code> has all of it" in text
+    assert "bgjob errors 1" not in text  # a link has the same
     assert re.search(r'<a class="button first" href="/errors/1">See the error</a>', text)
     assert "And 3 more" in told
 
@@ -158,9 +163,17 @@ def test_a_paused_queue_is_resumed_from_here_and_the_answer_leads_back(standing:
     assert standing.resume("/queues/default/resume").headers["Location"] == "/system"
 
 
+def test_a_hint_is_told_with_its_command_as_code(standing: Standing) -> None:
+    standing.needs = [need("paused", "default", hint="`bgjob resume default` does it")]
+    assert "<code>bgjob resume default</code> does it" in standing.read()
+
+
 def test_without_actions_there_is_no_button(tmp_path: Path) -> None:
     standing = Standing(tmp_path / "d.sock", actions=False)
-    standing.needs = [need("paused", "default"), need("quarantined", "a.B")]
+    standing.needs = [
+        need("paused", "default", hint="`bgjob resume default` does it"),
+        need("quarantined", "a.B"),
+    ]
     with ScriptedDaemon(tmp_path / "d.sock", standing.tell):
         assert 'method="post"' not in standing.read()
 
@@ -169,9 +182,18 @@ def test_of_what_is_slow_the_job_itself_is_led_to(standing: Standing) -> None:
     assert '<a class="button first" href="/jobs/1">See the job</a>' in standing.read()
 
 
-def test_the_chart_is_of_a_day_unless_the_address_says_otherwise(standing: Standing) -> None:
+def test_the_chart_is_of_a_day_unless_all_is_of_the_last_hour_or_the_address_says_otherwise(
+    standing: Standing,
+) -> None:
     step = time.time() // 300 * 300
-    standing.points = [standing.samples["point"] | {"at": to_text(step), "completed": 13, "failed": 2}]
+    standing.points = [standing.samples["point"] | {"at": to_text(step), "completed": 6, "failed": 1}]
+    assert "in 1 h" in words(standing.read())
+    assert "6 completed 1 failed, in 24 h" in words(standing.read(span="24h"))
+    standing.points = [
+        standing.samples["point"] | {"at": to_text(at), "completed": many, "failed": 1}
+        for at, many in ((step - 7200, 7), (step, 6))
+    ]
+    standing.forget()
     told = words(standing.read())
     assert "13 completed 2 failed, in 24 h" in told
     assert ("Trend", 300) in [(method, given.get("span")) for method, given in standing.asked]
@@ -203,7 +225,10 @@ def test_a_queue_tells_what_waits_what_is_kept_back_and_that_it_is_paused(standi
     queue |= {"pending": 7, "oldest_pending": to_text(time.time() - 3250), "paused": True}
     told = words(standing.read()).partition("Queues")[2]
     assert "1, one paused" in told
-    assert "default Pending 7 Kept back 39 Oldest due 54 min Runs 1/2 Paused" in told
+    kept = "1 after other jobs 35 wait for their key 3 asleep, or for a signal"
+    assert f"default Due 1 Later 4 {kept} Oldest due 54 min Runs 1/2 Paused" in told
+    queue |= {"due": None, "later": None, "blocked": 0, "behind": 0, "waiting": 0}
+    assert "default Due 1,000+ Later 1,000+ Oldest due" in words(standing.read())
 
 
 def test_the_same_is_there_as_json_without_what_is_only_drawn(standing: Standing) -> None:
@@ -286,5 +311,5 @@ def test_a_class_as_json_has_each_attempt(standing: Standing) -> None:
 def test_an_error_has_its_24_hours(standing: Standing) -> None:
     standing.points = [standing.samples["point"] | {"at": to_text(time.time() // 3600 * 3600), "attempts": 3}]
     for address in ("/errors", "/errors/1"):
-        assert "3 attempts ended by it in 24 hours" in standing.read(address)
+        assert "met 3 times in 24 hours" in standing.read(address)
     assert ("Trend", "error:1") in [(method, given.get("of")) for method, given in standing.asked]

@@ -25,6 +25,7 @@ from bgjobd.web.trends import (
     percent,
     slots_of,
     text_of,
+    usual_span,
 )
 
 NOW = instant("2026-11-28T14:33:20Z")
@@ -54,6 +55,13 @@ def test_every_moment_is_in_one_slot_whatever_it_is(now: float) -> None:
         begin = span.begin(now)
         assert begin % span.step == 0
         assert begin <= now < begin + span.step * span.slots
+
+
+def test_the_usual_span_is_the_hour_only_where_all_of_the_day_is_within_it() -> None:
+    first = LAST_HOUR.begin(NOW)
+    assert usual_span([point(first)], NOW) is LAST_HOUR
+    assert usual_span([point(first - 300), point(first)], NOW) is LAST_DAY
+    assert usual_span([], NOW) is LAST_DAY
 
 
 def test_a_span_in_which_nothing_ended_is_a_slot_of_nothing() -> None:

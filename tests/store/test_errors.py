@@ -10,11 +10,12 @@ import pytest
 
 from bgjob.errors import InvalidParameterError
 from bgjob.fingerprints import Whence
+from bgjob.words import ErrorSort
 from bgjobd.core.facts import SettledAsCompleted, SettledAsFailed
 from bgjobd.core.fingerprint import BACK_AFTER, KEPT_FOR, MOST_NAMES, NEW_FOR, OTHER
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.store import errors
+from bgjobd.store import error_pages, errors
 from bgjobd.store.audit import Audit, OddError
 from bgjobd.store.committed import TrimmedErrors
 from bgjobd.store.error_pages import ErrorFilter, new_since
@@ -30,6 +31,7 @@ from tests.store.samples import (
     Row,
     Store,
     asked,
+    cancels,
     ends,
     retries,
     starts,
@@ -266,10 +268,88 @@ def test_errors_are_told_in_pages_those_that_were_met_last_first(store: Store, r
     assert [error["id"] for error in reader.errors(ErrorFilter(since=text(NOW + 1)), NOW)[0]] == [4, 3]
 
 
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [(ErrorSort.LAST, [3, 1, 2]), (ErrorSort.NEWEST, [3, 2, 1]), (ErrorSort.FAILED, [2, 3, 1])],
+)
+def test_each_order_of_errors_goes_on_from_page_to_page(
+    store: Store, reader: Reader, sort: ErrorSort, expected: list[int]
+) -> None:
+    fail(store, raising(1))
+    fail(store, *[raising(2)] * 3)
+    store.now += 1
+    fail(store, raising(3), raising(3))
+    run(store, MAIL, policy=RetryPolicy(max_retries=5, retry_delay=60.0))
+    store.commit(ends(7, raising(1)))
+    found: list[int] = []
+    before = None
+    for _ in range(3):
+        (error,), before = reader.errors(ErrorFilter(sort=sort), store.now, before, limit=1)
+        found.append(error["id"])
+    assert (found, before) == (expected, None)
+
+
+def test_an_error_tells_how_many_jobs_wait_for_a_retry_and_of_how_many_classes_they_are(
+    store: Store, reader: Reader
+) -> None:
+    fail(store, raising(1))
+    ids = run(store, MAIL, INVOICE, INVOICE, policy=RetryPolicy(max_retries=5, retry_delay=60.0))
+    store.commit(*(ends(job_id, raising(1)) for job_id in ids))
+    (listed,), _ = reader.errors(ErrorFilter(), store.now)
+    assert (listed["classes"], listed["retrying"], listed["counted"]) == (2, 3, 4)
+    read = reader.error(1, store.now)
+    assert read is not None
+    assert read.error.items() >= {"classes": 2, "retrying": 3, "counted": 4}.items()
+    assert read.met_by == [
+        {"class_name": INVOICE, "attempts": 2, "failed": 0, "retrying": 2},
+        {"class_name": MAIL, "attempts": 2, "failed": 1, "retrying": 1},
+    ]
+    assert read.next_retry == text(store.now + 60)
+    store.commit(cancels(ids[1]))
+    store.now += 61
+    assert reader.errors(ErrorFilter(), store.now)[0][0]["retrying"] == 0
+
+
+def test_what_attempts_of_an_error_have_in_common_is_read_beside_those_of_its_class_before_and_after(
+    store: Store, reader: Reader
+) -> None:
+    before = run(store, MAIL, MAIL)
+    store.commit(*(ends(job_id, COMPLETED) for job_id in before))
+    ids = run(store, MAIL, MAIL, INVOICE, queue="default")
+    store.commit(*(starts(job_id, at=store.now - 3) for job_id in ids))
+    store.commit(*(ends(job_id, raising(1)) for job_id in ids))
+    store.now += 5
+    after = run(store, MAIL)
+    store.commit(ends(after[0], COMPLETED))
+    fail(store, raising(2))
+    read = reader.error(1, store.now, with_traits=True)
+    assert read is not None
+    assert read.traits is not None
+    traits = read.traits
+    assert (traits["attempts"], traits["others"], traits["seconds"]) == (3, 4, 3.0)
+    assert traits["completed"] == {"job_id": after[0], "number": 1, "at": text(NOW)}
+    assert {"of": "queue", "value": "default", "attempts": 3, "others": 4} in traits["each"]
+
+
+def test_no_more_of_an_error_are_counted_than_the_newest(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_pages, "_MOST_OF_LISTED", 2)
+    fail(store, *[raising(1)] * 3, class_name=INVOICE)
+    fail(store, *[raising(1)] * 2)
+    (listed,), _ = reader.errors(ErrorFilter(), store.now)
+    assert (listed["classes"], listed["counted"]) == (1, 2)
+
+
 @pytest.mark.parametrize("place", ["", "x", "2024 x", "2024 99999999999999999999999", "2024 -1", "2024 ٣"])
 def test_a_place_that_is_none_is_refused(reader: Reader, place: str) -> None:
     with pytest.raises(InvalidParameterError, match="before"):
         reader.errors(ErrorFilter(), NOW, before=place)
+
+
+def test_a_place_of_another_order_is_refused(reader: Reader) -> None:
+    with pytest.raises(InvalidParameterError, match="before"):
+        reader.errors(ErrorFilter(sort=ErrorSort.FAILED), NOW, before=f"{text(NOW)} 3")
 
 
 def test_errors_of_a_class_are_those_that_it_met_whoever_met_them_first(store: Store, reader: Reader) -> None:

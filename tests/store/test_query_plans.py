@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bgjob.words import ErrorSort
 from bgjobd.host.clock import to_text
 from bgjobd.store import (
     adoption,
@@ -18,6 +19,7 @@ from bgjobd.store import (
     deletions,
     dependencies,
     error_pages,
+    error_traits,
     errors,
     gate,
     graphs,
@@ -48,7 +50,7 @@ from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.pages.job_sources import JOB_SOURCES, OF_ERROR
 from bgjobd.store.reader import Reader
-from bgjobd.store.reads import due
+from bgjobd.store.reads import due, due_counts
 from bgjobd.store.statements import of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times
 from tests.store.samples import NOW, Store, asked, statements_run_on
 
@@ -317,6 +319,18 @@ def test_errors_and_their_attempts_are_found_on_indexes_and_nothing_is_sorted(
         steps = plan(store, statement)
         assert step in steps, (statement, steps)
         assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
+    by_id = plan(store, error_pages.page_of(every._replace(sort=ErrorSort.NEWEST)))
+    assert "SEARCH g USING INTEGER PRIMARY KEY (rowid<?)" in by_id
+    assert not [step for step in by_id if "TEMP B-TREE" in step]
+    own, others = (plan(store, statement) for statement in (error_traits.OWN, error_traits.OTHERS))
+    assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in own
+    assert "SEARCH a USING PRIMARY KEY (job_id=? AND number=?)" in own
+    assert "SEARCH background_jobs USING INDEX jobs_by_class (class_name=? AND rowid>? AND rowid<?)" in others
+    assert "SEARCH a USING PRIMARY KEY (job_id=?)" in others
+    assert not [step for step in [*own, *others] if "TEMP B-TREE" in step]
+    lately = plan(store, error_pages.LATELY)
+    assert "SEARCH e USING COVERING INDEX attempts_of_error (error_group=? AND job_id>?)" in lately
+    assert "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)" in lately
     of_classes = plan(store, error_pages.CLASSES)
     assert "SEARCH job_attempts USING COVERING INDEX attempts_of_error (error_group=?)" in of_classes
     walk = f"SELECT e.job_id FROM {OF_ERROR} AND (e.job_id) < (:start) ORDER BY 1 DESC LIMIT :limit"
@@ -461,6 +475,14 @@ def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_prior
         "jobs_ready (queue=? AND priority=?)",
         "jobs_scheduled (scheduled_at<?)",
     ]
+
+
+def test_what_is_due_of_a_queue_is_counted_on_the_index_of_claims_alone(attempted: Store) -> None:
+    steps = plan(attempted, due_counts.DUE)
+    assert "SEARCH background_jobs USING COVERING INDEX jobs_ready (queue=?)" in steps
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+    steps = plan(attempted, due_counts.LATER)
+    assert "SEARCH background_jobs USING INDEX jobs_scheduled (scheduled_at>?)" in steps
 
 
 # Keys

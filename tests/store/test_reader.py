@@ -20,6 +20,7 @@ from bgjobd.store.items.holds import QueuePaused
 from bgjobd.store.pages.attempts import page_of_attempts
 from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
+from bgjobd.store.reads import due_counts
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -221,6 +222,24 @@ def test_the_oldest_pending_job_of_a_queue_is_found_behind_those_of_higher_prior
     store.commit(lanes=Lanes(1, {"none": None}))  # which makes ready what is due
     assert store.job(304)["ready"] == 1
     assert told(store.now) == {"default": text(NOW + 5), "mail": text(NOW + 20)}
+
+
+def test_pending_jobs_are_due_or_for_later_as_time_goes_on_and_of_many_the_smaller_side_is_counted(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(now: float, **pending: int) -> list[tuple[int | None, int | None]]:
+        found = reader.due_by_queue(["default", "mail"], now)
+        return [found.of(queue, many) for queue, many in pending.items()]
+
+    store.submit(*(asked(queue="mail") for _ in range(3)))
+    store.submit(*(asked(queue="mail", scheduled_at=NOW + 20) for _ in range(2)))
+    store.submit(asked(queue="default", scheduled_at=NOW + 10))
+    assert told(NOW, default=1, mail=5) == [(0, 1), (3, 2)]
+    assert told(NOW + 15, default=1, mail=5) == [(1, 0), (3, 2)]
+    monkeypatch.setattr(due_counts, "MOST", 3)
+    assert told(NOW, default=1, mail=4) == [(0, 1), (None, None)]
+    store.commit(cancels(1))
+    assert told(NOW, default=1, mail=4) == [(0, 1), (2, 2)]
 
 
 def test_of_many_priorities_those_are_looked_at_that_wait_longest(store: Store, reader: Reader) -> None:

@@ -12,10 +12,9 @@ from bgjob.text import signature
 
 from ..exchange import Request, Response
 from ..scatter import MEASURES, Measure, cloud_of
-from ..trends import DAY, LAST_DAY, TWO_WEEKS, Span, changes_in, share, slots_of, text_of
+from ..trends import DAY, LAST_DAY, MOST_CHANGES, TWO_WEEKS, Span, changes_in, share, slots_of, text_of
 from .errors import told_of, with_hours
 from .means import Means
-from .now import MOST_CHANGES
 
 _SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_DAY, TWO_WEEKS)}
 _MOST_ERRORS: Final = 8

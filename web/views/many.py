@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -50,15 +51,15 @@ class ManyViews:
 
     def retry(self, request: Request) -> Response:
         """Asks whether all that match are to be retried."""
-        return self._ask(request, RETRY)
+        return self._ask(request, RETRY, request.query)
 
     def cancel(self, request: Request) -> Response:
         """Asks whether all that match are to be cancelled."""
-        return self._ask(request, CANCEL)
+        return self._ask(request, CANCEL, request.query)
 
-    def _ask(self, request: Request, wish: str) -> Response:
+    def _ask(self, request: Request, wish: str, given: Mapping[str, str]) -> Response:
         """How many match, which those are and what happens to them; nothing is done yet."""
-        view = fixed(self._view(request.query), time.time())
+        view = fixed(self._view(given), time.time())
         wanted = _filter_of(view)
         try:
             matched = None if view.q else self._means.client.matching(wanted, wish)
@@ -93,7 +94,10 @@ class ManyViews:
             return redirect(address_of(form, wish))
         client = self._means.client
         of_wish = client.retry_matching if wish == RETRY else client.cancel_matching
-        done = of_wish(_filter_of(view), as_of=as_of, expected=id_in(form.get("expected", "")), **terms)
+        try:
+            done = of_wish(_filter_of(view), as_of=as_of, expected=id_in(form.get("expected", "")), **terms)
+        except InvalidParameterError:  # of all jobs, or such as cannot be asked that
+            return replace(self._ask(request, wish, form), status=400)
         place = View("/jobs", view.default_per, per=view.default_per, bulk=done.change).but()
         told = f"{wish} of {done.done} jobs, {done.left_out} left out, of all that match {urlencode(fields_of(view))}"
         return self._means.done(request, place if done.change else address_of(form, wish), told)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bgjob.errors_told import retrying_of
 from bgjob.words import RETRYING, Status
 
 from ..exchange import Request, Response
@@ -16,6 +17,7 @@ from ..trends import (
     HOUR,
     LAST_DAY,
     LAST_HOUR,
+    MOST_CHANGES,
     TWO_WEEKS,
     Change,
     Slot,
@@ -25,11 +27,11 @@ from ..trends import (
     share,
     slots_of,
     text_of,
+    usual_span,
 )
 from .means import Means
 
 _SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_HOUR, LAST_DAY, TWO_WEEKS)}
-MOST_CHANGES: Final = 200
 _MOST_TOLD: Final = 5
 _MOST_RUNNING: Final = 20
 _BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
@@ -51,7 +53,7 @@ class NowViews:
         """All that a person asks first."""
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
-        span = _SPANS.get(request.query.get("span", ""), LAST_DAY)
+        span = _SPANS.get(request.query.get("span", "")) or usual_span(self._points(LAST_DAY, now), now)
         changes = client.changes(limit=MOST_CHANGES).items
         needed = client.needs()
         slots = self._slots(span, stats, now)
@@ -74,7 +76,11 @@ class NowViews:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
         if span is LAST_HOUR:
             return slots_of(stats["minutes"], span, now)
-        return slots_of(self._means.trends.trend("", span.step, span.begin(now), now), span, now)
+        return slots_of(self._points(span, now), span, now)
+
+    def _points(self, span: Span, now: float) -> Sequence[Told]:
+        """What ended in those of its slots in which anything did."""
+        return self._means.trends.trend("", span.step, span.begin(now), now)
 
     def _lately(self, stats: Told) -> dict[str, Any]:
         """How the last hour went, and where nothing failed in it, when something did before."""
@@ -95,12 +101,16 @@ class NowViews:
         }
 
     def _with_classes(self, needs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Of the first errors among them how many of their attempts are of which classes."""
-        errors = [need for need in needs if need["kind"] in _BY_ERROR][:_MOST_ERRORS]
+        """Of the first errors among them how many attempts are of which classes, and wait for a retry; of none the
+        hint, which says what its link leads to.
+        """
+        errors = [need for need in needs if need["kind"] in _BY_ERROR]
         for need in errors:
-            classes = self._means.slow.error(int(need["subject"])).classes
-            told = sorted(classes.items(), key=lambda one: -one[1])
-            need["classes"] = told[:_MOST_CLASSES]
+            need["hint"] = None
+        for need in errors[:_MOST_ERRORS]:
+            read = self._means.slow.error(int(need["subject"]))
+            told = sorted(read.classes.items(), key=lambda one: -one[1])
+            need["classes"], need["retrying"] = told[:_MOST_CLASSES], retrying_of(read.error)
         return needs
 
     def _running(self, running: Sequence[Told], stats: Told) -> list[dict[str, Any]]:

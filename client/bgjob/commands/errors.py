@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from bgjob import errors_told, text
+from bgjob import errors_told, text, traits_told
 from bgjob.answers import ErrorRead
 from bgjob.client import Client
 from bgjob.commands import pages, screen, tables
@@ -47,7 +47,12 @@ def _found(client: Client, given: argparse.Namespace) -> tuple[list[dict[str, An
         wanted = min(given.limit - len(found), pages.LARGEST)
         class_name = given.target.get("class_name")
         page = client.errors(
-            since=given.since, class_name=class_name, new=given.new, before=before, limit=wanted
+            since=given.since,
+            class_name=class_name,
+            new=given.new,
+            sort=given.sort,
+            before=before,
+            limit=wanted,
         )
         found, before = [*found, *page.items], page.next
         if before is None:
@@ -64,6 +69,11 @@ def _columns(found: Sequence[Error], code: str | None, now: float) -> list[Colum
         Column("LAST", [text.when(one["last_at"], now) for one in found]),
         Column("ATTEMPTS", [str(one["attempts"]) for one in found], is_number=True),
         Column("FAILED", [str(one["failed"]) for one in found], is_number=True),
+        *(
+            [Column("RETRYING", [errors_told.retrying_of(one) for one in found], is_number=True)]
+            if any(one.get("retrying") for one in found)
+            else []
+        ),
         Column("NOTE", [errors_told.age_of(one, code) for one in found]),
     ]
 
@@ -77,7 +87,7 @@ def _code_of(client: Client) -> str | None:
 
 
 def _one(client: Client, given: argparse.Namespace) -> int:
-    read = client.error(given.id)
+    read = client.error(given.id, traits=True)
     page = client.list(error=given.id, limit=_MOST_JOBS)
     if given.json:
         screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items]})
@@ -119,8 +129,19 @@ def _rows(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[
     )
     yield "back", text.moment(error["back_at"], now)
     yield "attempts", f"{error['attempts']}, jobs failed for good: {error['failed']}"
+    yield "retrying", _retrying(read, now)
     yield "classes", ", ".join(f"{text.one_line(name)} {count}" for name, count in read.classes.items())
+    for one in traits_told.common_of(read.traits) if read.traits else ():
+        yield one.words.lower(), one.told
     yield "jobs", jobs
+
+
+def _retrying(read: ErrorRead, now: float) -> str:
+    """How many jobs wait for a retry, and when the next one comes."""
+    many = read.error.get("retrying")
+    if not many:
+        return ""
+    return f"{many}, the next at {text.moment(read.next_retry, now)}" if read.next_retry else str(many)
 
 
 def _by(version: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from bgjob.commands import compare, completion, errors, export, follow, look, pages, stack, values
 from bgjob.commands.filter_arguments import add_names, add_status
 from bgjob.commands.shared_arguments import Commands, add_id, add_ids, add_target, added
-from bgjob.words import STATUS_WORDS, EntryType
+from bgjob.words import STATUS_WORDS, EntryType, ErrorSort
 
 
 def _add_list(commands: Commands) -> None:
@@ -83,6 +83,11 @@ def _add_errors(commands: Commands) -> None:
         help="met by this class, by its whole name",
     )
     completion.asking_for(target, "classes")
+    command.add_argument(
+        "--sort",
+        choices=[word.value for word in ErrorSort],
+        help="first those that were met last, by which most jobs failed, or that are newest",
+    )
     command.add_argument(
         "--limit",
         type=values.page_size,

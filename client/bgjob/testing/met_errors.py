@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from bgjob.codec import JsonObject
 from bgjob.errors import ErrorGroupNotFoundError, InvalidParameterError
 from bgjob.fingerprints import Whence
 from bgjob.testing.listing import LARGEST_PAGE, PAGE
 from bgjob.testing.submissions import instant, try_seconds
-from bgjob.words import INTERFACE, Status
+from bgjob.words import INTERFACE, ErrorSort, Status
 
 _LONGEST_MESSAGE: Final = 1000
 
@@ -71,15 +71,18 @@ class ErrorBook:
         since = None if given.get("since") is None else try_seconds(given["since"])
         if given.get("since") is not None and since is None:
             raise InvalidParameterError(parameter="since")
+        if given.get("sort") not in (None, *ErrorSort):
+            raise InvalidParameterError(parameter="sort")
+        first = _FIRST[given.get("sort") or ErrorSort.LAST]
         found = [
             error
-            for error in sorted(self._errors.values(), key=_place, reverse=True)
+            for error in sorted(self._errors.values(), key=_place_by(first), reverse=True)
             if (since is None or error["last_at"] >= instant(since))
             and (given.get("class_name") is None or given["class_name"] in self._classes[error["id"]])
-            and (given.get("before") is None or _place(error) < _place_in(given["before"]))
+            and (given.get("before") is None or _place_by(first)(error) < _place_in(given["before"], first))
         ]
         has_more = len(found) > limit
-        following = " ".join(map(str, _place(found[limit - 1]))) if has_more else None
+        following = " ".join(map(str, _place_by(first)(found[limit - 1]))) if has_more else None
         return {"errors": [{**error} for error in found[:limit]], "next": following}
 
     def _one(self, given: JsonObject) -> JsonObject:
@@ -90,12 +93,16 @@ class ErrorBook:
         return {"error": {**self._errors[id]}, **told}
 
 
-def _place(error: JsonObject) -> tuple[str, int]:
-    return error["last_at"], error["id"]
+_FIRST: Final = {ErrorSort.LAST: "last_at", ErrorSort.FAILED: "failed", ErrorSort.NEWEST: "first_at"}
+"""What each order goes by."""
 
 
-def _place_in(before: str) -> tuple[str, int]:
-    last_at, _, id = before.partition(" ")
-    if not id.isdecimal():
+def _place_by(first: str) -> Callable[[JsonObject], tuple[Any, int]]:
+    return lambda error: (error[first], error["id"])
+
+
+def _place_in(before: str, first: str) -> tuple[Any, int]:
+    at, _, id = before.partition(" ")
+    if not (id.isdecimal() and (first != "failed" or at.isdecimal())):
         raise InvalidParameterError(parameter="before")
-    return last_at, int(id)
+    return int(at) if first == "failed" else at, int(id)
