@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob import errors_told, text
-from bgjob.answers import ErrorRead
+from bgjob.answers import ErrorRead, Page
 from bgjob.client import Client
 from bgjob.commands import pages, screen, tables
 from bgjob.commands.problems import OK
@@ -82,19 +82,23 @@ def _one(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items]})
         return OK
-    jobs = ", ".join([*(str(job["id"]) for job in page.items), *(["…"] if page.next is not None else [])])
-    lines = _lines(read, jobs, _code_of(client), time.time())
+    lines = _lines(read, named(page), _code_of(client), time.time())
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
+
+
+def named(jobs: Page[dict[str, Any]]) -> str:
+    """The ids of a page of jobs, and that there are more."""
+    return ", ".join([*(str(job["id"]) for job in jobs.items), *(["…"] if jobs.next is not None else [])])
 
 
 def _lines(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[str]:
     error = read.error
     title = text.one_line(errors_told.title_of(error))
     yield screen.painted(f"error {error['id']}  {title}", "bold")
-    for label, value in _rows(read, jobs, code, now):
+    for label, value in rows_of_error(read, jobs, code, now):
         if value:
-            yield f"{label:<{_LABEL}}{value}"
+            yield from text.folded(f"{label:<{_LABEL}}{value}", screen.columns(), _LABEL)
     if read.traceback:
         yield ""
         yield screen.painted(f"traceback of job {error['last_job']}, attempt {error['last_attempt']}", "bold")
@@ -103,7 +107,8 @@ def _lines(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator
     yield f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}"
 
 
-def _rows(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
+def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
+    """What is known of an error, each by its name; `jobs` are ids of some that met it."""
     error = read.error
     yield "message", text.one_line(error["message"] or "")
     yield "place", text.one_line(error["place"] or "")

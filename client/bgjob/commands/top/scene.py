@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from bgjob import errors_told, text
-from bgjob.commands.top.one_job import OneJob
+from bgjob.commands.top.one_job import OneError, OneJob
 
 Key = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -19,7 +19,8 @@ _SHORTEST: Final = 1.0
 class Look(NamedTuple):
     """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first.
 
-    `needs` as Needs has them, `errors` as Errors, where somebody wants to see these; `one` is the job that is read.
+    `needs` as Needs has them, `errors` as Errors, where somebody wants to see these; `one` is the job, or the
+    error, that is read.
     """
 
     stats: Mapping[str, Any]
@@ -27,7 +28,7 @@ class Look(NamedTuple):
     failed: list[dict[str, Any]]
     needs: list[dict[str, Any]] = []  # noqa: RUF012  # never changed
     errors: list[dict[str, Any]] | None = None
-    one: OneJob | None = None
+    one: OneJob | OneError | None = None
 
 
 class Rates(NamedTuple):
