@@ -59,7 +59,7 @@ def _show(first: Look, given: argparse.Namespace) -> int:
 def _next(view: View, keys: list[str], watch: lookout.Lookout) -> View | None:
     """The view after these keys and what has come of earlier wishes; None to leave. Raises what ended the watch."""
     watch.raise_failure()
-    for told in iter(watch.try_message, None):
+    while (told := watch.try_message()) is not None:
         view = counted(view, told) if isinstance(told, Counted) else view._replace(message=told)
     for key in keys:
         view, wish = pressed(view, key, watch.scene)
