@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bgjob.answers import ClassStats
 from bgjob.client import Client
-from bgjob.commands import arguments
+from bgjob.commands import arguments, screen
 from bgjob.commands.class_figures import blocks
 from tests.client.test_command_usage import STATS, ToldClient, run
 
@@ -128,3 +128,14 @@ def test_a_line_of_blocks_hides_nothing_that_has_ended(values: list[int]) -> Non
     drawn = blocks(values)
     assert [block == " " for block in drawn] == [value == 0 for value in values]
     assert not any(values) or "█" in drawn
+
+
+@pytest.mark.parametrize("room", [40, 80])
+def test_stats_is_no_wider_than_the_terminal(
+    room: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(screen, "columns", lambda: room)
+    since = (datetime.now(UTC) - timedelta(hours=2, seconds=30)).isoformat().replace("+00:00", "Z")
+    lines = run(Standing(minutes=MINUTES, oldest_pending=since), capsys, "stats")
+    assert all(len(line) <= room for line in lines)
+    assert "waited for 2 h 0 min" in " ".join(" ".join(lines).split())

@@ -55,8 +55,8 @@ def test_all_of_a_job_is_read_and_left() -> None:
     view, wishes = after(SEEN, "jj\r")
     assert (view.mode, wishes) == (Mode.IN_ONE, [Read((Kind.FAILED, 7, 0))])
     assert shown(SEEN, view)[3] == "…"
-    seen = reading(OneJob(job(ended(1)), "job 7 failed", "a\n\x1b[2Jb\n"))
-    assert shown(seen, view)[2:19] == [
+    seen = reading(OneJob(job(ended(1)), "job 7 failed", "a\n10%\r20%\r\n\tb\x00\u202e\n"))
+    assert shown(seen, view)[2:20] == [
         "",
         "job 7  shop.Mail::send  failed  queue mail",
         "job 7 failed",
@@ -73,7 +73,8 @@ def test_all_of_a_job_is_read_and_left() -> None:
         "",
         "output of attempt 1",
         "a",
-        "\\x1b[2Jb",
+        "20%",
+        "        b\\x00\\u202e",
     ]
     for key in ("\x1b", "\r", "q"):
         assert after(seen, key, view) == (view._replace(mode=Mode.LOOKING), [Read(None)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -33,12 +34,15 @@ def found(client: Client, name: str) -> dict[str, Any]:
 
 def lines(one: Told) -> Iterator[str]:
     """All of it, the last 24 hours and then, in parentheses, the 13 days before."""
-    yield f"{screen.painted(text.one_line(one['name']), 'bold')}, the last 24 hours (the 13 days before)"
+    title = f"{screen.painted(text.one_line(one['name']), 'bold')}, the last 24 hours (the 13 days before)"
+    yield from screen.folded(title, 2)
     for label, tell in _FIGURES.items():
-        yield f"{label:<{_LABEL}}{tell(one['day'])} ({_before(one['before'], tell)})"
+        figures = f"{label:<{_LABEL}}{tell(one['day'])} ({_before(one['before'], tell)})"
+        yield from screen.folded(figures, _LABEL)
     for label, hours in (("an hour", one["hours"]), ("failed", one["failed"])):
-        most = max(hours, default=0)
-        yield f"{label:<{_LABEL}}{blocks(hours)}| at most {most:,}"
+        line, scale = f"{label:<{_LABEL}}{blocks(hours)}|", f"at most {max(hours, default=0):,}"
+        has_room = len(f"{line} {scale}") <= (screen.columns() or sys.maxsize)
+        yield from [f"{line} {scale}"] if has_room else [line, f"{'':<{_LABEL}}{scale}"]
 
 
 def blocks(values: Sequence[int]) -> str:

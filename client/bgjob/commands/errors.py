@@ -95,16 +95,16 @@ def named(jobs: Page[dict[str, Any]]) -> str:
 def _lines(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[str]:
     error = read.error
     title = text.one_line(errors_told.title_of(error))
-    yield screen.painted(f"error {error['id']}  {title}", "bold")
+    yield from screen.folded(screen.painted(f"error {error['id']}  {title}", "bold"), 2)
     for label, value in rows_of_error(read, jobs, code, now):
         if value:
-            yield from text.folded(f"{label:<{_LABEL}}{value}", screen.columns(), _LABEL)
+            yield from screen.folded(f"{label:<{_LABEL}}{value}", _LABEL)
     if read.traceback:
         yield ""
         yield screen.painted(f"traceback of job {error['last_job']}, attempt {error['last_attempt']}", "bold")
         yield from (f"  {text.tabbed(line)}" for line in read.traceback.rstrip().split("\n"))
     yield ""
-    yield f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}"
+    yield from screen.folded(f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}", 2)
 
 
 def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:

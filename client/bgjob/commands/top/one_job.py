@@ -52,7 +52,7 @@ def page_of(one: OneJob | OneError, at: float, columns: int) -> Page:
     if isinstance(one, OneError):
         return Page(list(_of_error(one, at, columns)), [])
     above = [*_head(one, columns), *_timeline(one.job, at, columns), *_errors(one.job, columns)]
-    printed = one.output.splitlines()
+    printed = text.without_terminal(one.output).expandtabs().rstrip("\n").split("\n") if one.output else []
     title = ["", f"output of attempt {_latest(one.job)['number']}"] if printed else []
     return Page([*above, *_traceback(one.job)], [*title, *printed])
 
@@ -103,7 +103,7 @@ def _errors(job: Mapping[str, Any], columns: int) -> Iterator[str]:
 
 
 def _traceback(job: Mapping[str, Any]) -> list[str]:
-    told = (_latest(job).get("traceback") or "").splitlines()
+    told = (_latest(job).get("traceback") or "").rstrip().expandtabs().splitlines()
     return ["", *told] if told else []
 
 
@@ -122,4 +122,4 @@ def _of_error(one: OneError, at: float, columns: int) -> Iterator[str]:
         if value:
             yield from text.folded(f"{name:<{_LABEL}}{value}", columns, _LABEL)
     if one.read.traceback:
-        yield from ["", *one.read.traceback.rstrip().splitlines()]
+        yield from ["", *one.read.traceback.rstrip().expandtabs().splitlines()]

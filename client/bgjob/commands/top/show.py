@@ -14,7 +14,7 @@ from bgjob.commands.problems import OK
 from bgjob.commands.top import lookout, picture
 from bgjob.commands.top.controls import View, counted, pressed
 from bgjob.commands.top.many import Counted
-from bgjob.commands.top.scene import Look, Meter, Scene
+from bgjob.commands.top.scene import Look, Meter, Scene, rates_of
 from bgjob.commands.top.wishes import Leave
 
 
@@ -32,7 +32,7 @@ def run(client: Client, given: argparse.Namespace) -> int:
 
 def _print(look: Look) -> None:
     now = time.time()
-    scene = Scene(look, now, Meter().take(look.attempts, now, time.monotonic()))
+    scene = Scene(look, now, Meter().take(look.attempts, now, time.monotonic()), rates_of(look.stats, now))
     lines = picture.printed(scene, screen.columns())
     told = [screen.painted(line.text, line.style) if line.style else line.text for line in lines]
     screen.show("".join(f"{line}\n" for line in told))
