@@ -23,6 +23,8 @@ from bgjob.commands import (
     schedules,
     submit,
     values,
+    watch_arguments,
+    watching,
 )
 from bgjob.commands.parsing import Parser
 from bgjob.commands.shared_arguments import Commands, Help, add_socket, added
@@ -57,6 +59,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     if wrong is not None:
         words.error(f"alert {wrong}")
     wrong = many.try_wrong(arguments) if arguments.run in (manage.retry, manage.cancel) else None
+    if wrong is not None:
+        words.error(f"{arguments.run.__name__} {wrong}")
+    wrong = watching.try_wrong(arguments) if arguments.run in (watching.wait, watching.watch) else None
     if wrong is not None:
         words.error(f"{arguments.run.__name__} {wrong}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
@@ -117,6 +122,7 @@ class _Words(argparse.Action):
 
 _ALL: Final = (
     *job_arguments.COMMANDS,
+    *watch_arguments.COMMANDS,
     *flow_arguments.COMMANDS,
     *daemon_arguments.COMMANDS,
     *schedule_arguments.COMMANDS,

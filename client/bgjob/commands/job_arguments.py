@@ -103,19 +103,21 @@ def _add_start(of_job: Options) -> None:
         metavar="KEY",
         help="what it shares with others of the queue, which limits those with one key, or has keys take turns",
     )
-    of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
+    host = of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
+    completion.asking_for(host, "hosts")
     of_job.add_argument(
         "--traceparent",
         metavar="TEXT",
         help="the span that it belongs to, as the W3C has it; else $TRACEPARENT",
     )
-    of_job.add_argument(
+    labels = of_job.add_argument(
         "--label",
         dest="labels",
         action="append",
         metavar="LABEL",
         help="what it is found by, such as tenant:7; may be repeated",
     )
+    completion.asking_for(labels, "labels")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
@@ -215,11 +217,14 @@ def _add_names(command: Options) -> None:
         "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
     )
     completion.asking_for(again_of, "jobs")
-    command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
-    command.add_argument(
+    host = command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
+    completion.asking_for(host, "hosts")
+    error = command.add_argument(
         "--error", type=values.job_id, metavar="ID", help="jobs of which this error has ended an attempt"
     )
-    command.add_argument("--label", metavar="LABEL", help="jobs that have this label")
+    completion.asking_for(error, "errors")
+    label = command.add_argument("--label", metavar="LABEL", help="jobs that have this label")
+    completion.asking_for(label, "labels")
     command.add_argument(
         "--bulk",
         type=values.job_id,
@@ -288,9 +293,10 @@ def _add_errors(commands: Commands) -> None:
         hint="`bgjob errors` lists them",
         more="What is one error: an exception by its type and where it comes from, another end by how it came.",
     )
-    command.add_argument(
+    error = command.add_argument(
         "id", type=values.job_id, nargs="?", metavar="ID", help="of an error, which is shown"
     )
+    completion.asking_for(error, "errors")
     command.add_argument(
         "--since", type=values.since, metavar="TIME", help="met since: 1h, 2026-12-04T14:31:53Z"
     )
@@ -433,21 +439,6 @@ def _add_output(commands: Commands) -> None:
         help="no more than the last SIZE bytes of it: 4096, 64K, 1M",
     )
     command.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
-
-
-def _add_wait(commands: Commands) -> None:
-    command = added(
-        commands,
-        "wait",
-        follow.wait,
-        "bgjob wait 12 13 --timeout 10m",
-        json_help="JSON lines: each job as it ends",
-        more="The exit code is that of the first of them that did not complete.",
-    )
-    add_ids(command, "open_jobs")
-    command.add_argument(
-        "--timeout", type=values.seconds, metavar="TIME", help="wait at most this long: 90, 5m, 2h"
-    )
 
 
 def _add_cancel(commands: Commands) -> None:
@@ -668,7 +659,6 @@ COMMANDS: Final = (
     _add_tail,
     _add_follow,
     _add_output,
-    _add_wait,
     _add_cancel,
     _add_retry,
     _add_again,
