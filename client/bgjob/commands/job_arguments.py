@@ -352,7 +352,14 @@ def _add_why(commands: Commands) -> None:
 
 
 def _add_stack(commands: Commands) -> None:
-    command = added(commands, "stack", stack.stack, "bgjob stack 12", json_help="JSON, with all frames")
+    command = added(
+        commands,
+        "stack",
+        stack.stack,
+        "bgjob stack 12",
+        hint="only a job that runs is somewhere; `bgjob list --status running` has those",
+        json_help="JSON, with all frames",
+    )
     add_id(command)
     command.add_argument(
         "--no-signal", action="store_true", help="as the kernel sees it: its process is not asked"
