@@ -196,6 +196,7 @@ def test_the_selected_row_is_marked_over_its_whole_width(
 def test_a_daemon_that_is_away_is_said_in_the_first_line_and_the_last_picture_stays() -> None:
     lines = shown(scene([attempt(1)], away="no daemon answers at /s"))
     assert lines[0] == "bgjobd 1.2.3  no daemon answers at /s"
+    assert lines[1].startswith("at 22:13:20 UTC: jobs: ")
     assert any("shop.Mail::send" in line for line in lines)
 
 
@@ -443,7 +444,7 @@ def test_sorting_goes_round() -> None:
 
 def test_help_tells_every_key_and_any_key_goes_back() -> None:
     view, _ = after(SEEN, "?")
-    page = "\n".join(shown(SEEN, view, lines=25))
+    page = "\n".join(shown(SEEN, view))
     assert all(binding.sentence in page for binding in BINDINGS)
     assert "…" not in page
     assert after(SEEN, "q", view) == (view._replace(mode=Mode.LOOKING), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bgjob import errors_told, text
@@ -94,7 +95,8 @@ _TINY: Final = 8
 
 def _above(scene: Scene, view: View, lines: int) -> list[Line]:
     """What stands above the body; of a tiny screen one line."""
-    head = [*_head(scene, view), *_needs(scene, lines // 8)]
+    needs = _needs(scene, lines // 8) if view.shown is not Mode.READING else []
+    head = [*_head(scene, view), *needs]
     return head[: max(0, lines - 1) if lines >= _TINY else min(1, lines - 1)]
 
 
@@ -108,7 +110,8 @@ def _head(scene: Scene, view: View) -> list[Line]:
         first += [] if scene.rates is None else [f"a minute: {_rate(scene.rates.completed)} completed"]
         first += [] if scene.rates is None else [f"{_rate(scene.rates.failed)} failed"]
         lines = [Line(", ".join(first), "bold")]
-    lines += [Line(f"jobs: {job_counts(stats)}")]
+    seen_at = f"at {datetime.fromtimestamp(scene.at, UTC):%H:%M:%S} UTC: " if scene.away is not None else ""
+    lines += [Line(f"{seen_at}jobs: {job_counts(stats)}")]
     lines += [Line(stats["storage_trouble"], "red")] if stats.get("storage_trouble") else []
     return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
 
