@@ -129,7 +129,9 @@ def test_all_jobs_of_a_class_are_cancelled_by_a_capital_letter(commands: Command
         terminal.press("C")
         eventually(shows(terminal, "cancel 3 jobs of shop.Long::hold, 1 of them running? y/n"))
         terminal.press("y")
-        eventually(shows(terminal, "3 jobs are cancelled, or stopped first where running: bgjob list --bulk "))
+        eventually(
+            shows(terminal, "3 jobs are cancelled, or stopped first where running: bgjob list --bulk ")
+        )
         eventually(shows(terminal, "nothing runs"))
         bulk = commands.json("show", str(job_id))["bulk"]
         listed = commands.json("list", "--bulk", str(bulk))["jobs"]

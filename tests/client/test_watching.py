@@ -29,6 +29,9 @@ class Changing:
         found = self._waves.pop(0) if self._waves else []
         return Page([summary(job_id, "running") for job_id in found], None, True)
 
+    def stats(self) -> JsonObject:
+        return {"queues": [{"name": "mail"}]}
+
     def watch(self, ids: Any = None, **filters: Any) -> Any:
         self.asked.append({"ids": ids, **filters})
         for job_id in ids or [8]:
@@ -87,6 +90,12 @@ def test_changes_are_told_a_line_each_whatever_they_say(capsys: pytest.CaptureFi
     assert lines[1].startswith("8 failed  ")
     assert all(line.isprintable() for line in lines)
     assert "no \\x1b[2J" in lines[1]
+
+
+def test_a_queue_that_is_not_there_is_said_and_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines, (said,) = run(Changing(), capsys, "watch", "--queue", "mial")
+    assert (code, lines) == (4, [])
+    assert said == "bgjob: there is no queue mial; `bgjob stats` lists them"
 
 
 def test_named_jobs_are_watched_until_they_have_ended(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
         now = time.time()
         screen.show(tables.table([_column(name, found.items, now) for name in given.columns]))
     is_empty = not found.items and found.next is None
-    if is_empty and given.queue is not None and not _is_queue(client, given.queue):
+    if is_empty and given.queue is not None and not is_queue(client, given.queue):
         screen.say(f"there is no queue {text.one_line(given.queue)}; `bgjob stats` lists them")
     elif not given.json:
         _say_what_is_left(
@@ -88,7 +88,8 @@ def why(client: Client, given: argparse.Namespace) -> int:
 # The list
 
 
-def _is_queue(client: Client, name: str) -> bool:
+def is_queue(client: Client, name: str) -> bool:
+    """Whether the daemon has a queue of this name, or jobs of one."""
     return any(queue["name"] == name for queue in client.stats()["queues"])
 
 

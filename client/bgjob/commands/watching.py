@@ -30,6 +30,9 @@ def try_wrong(given: argparse.Namespace) -> str | None:
 
 def watch(client: Client, given: argparse.Namespace) -> int:
     """Show jobs as they change: those that are named until they have ended, else all."""
+    if given.queue is not None and not look.is_queue(client, given.queue):
+        screen.say(f"there is no queue {given.queue}; `bgjob stats` lists them")
+        return NOT_FOUND
     ids = list(dict.fromkeys(given.ids))
     changes = client.watch(ids or None, queue=given.queue, **given.target, label=given.label)
     with follow.going_on(*ids):
