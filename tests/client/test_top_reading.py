@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from bgjob import text
 from bgjob.answers import DoneToMany, ErrorRead, Matched
 from bgjob.commands.top import many, picture
-from bgjob.commands.top.controls import Mode, View, counted, pressed
+from bgjob.commands.top.controls import Mode, View, counted, keys_in, pressed
 from bgjob.commands.top.many import Counted
 from bgjob.commands.top.one_job import OneError, OneJob
 from bgjob.commands.top.scene import Kind, Scene
@@ -80,6 +82,12 @@ def test_all_of_a_job_is_read_and_left() -> None:
         assert after(seen, key, view) == (view._replace(mode=Mode.LOOKING), [Read(None)])
 
 
+def test_what_is_gone_is_said_to_be() -> None:
+    looked = SEEN._replace(look=SEEN.look._replace(read=(Kind.FAILED, 7, 0)))
+    assert shown(SEEN, IN_JOB)[3] == "…"
+    assert shown(looked, IN_JOB)[3] == "it is not there any more"
+
+
 def test_the_end_of_the_output_is_seen_below_however_much_is_above() -> None:
     printed = "".join(f"line {n}\n" for n in range(100))
     seen = reading(OneJob(job(ended(1, traceback="frame\n" * 40)), "job 7 failed", printed))
@@ -148,7 +156,14 @@ def test_no_text_of_a_job_or_an_error_leaves_its_place(columns: int, lines: int)
 
 
 def matched(jobs: int = 17, **others: Any) -> Matched:
-    told = {"running": 0, "at_most_once": 0, "classes": [], "oldest": None, "newest": None, "as_of": "now"}
+    told: dict[str, Any] = {
+        "running": 0,
+        "at_most_once": 0,
+        "classes": [],
+        "oldest": None,
+        "newest": None,
+        "as_of": "now",
+    }
     return Matched(jobs=jobs, **told | others)
 
 
@@ -241,3 +256,42 @@ def test_hostile_names_are_asked_about_in_one_line() -> None:
         View(), Counted(wanted("C", seen), matched(classes=[{"class_name": HOSTILE, "count": 1}] * 2))
     )
     assert all(line.text.isprintable() for line in picture.drawn(seen, view, 200, 24))
+
+
+# Whatever is pressed
+
+
+KEYS = [*"jkercRCps/?ynqa \t\r\x1b\x7f", "\x1b[5~", "\x1b[6~"]
+
+
+def any_scene(chance: Random, read: Read | None) -> Scene:
+    """What a daemon may have to tell at any moment, whatever is read."""
+    attempts = [attempt(n, queue=chance.choice(["mail", "default"])) for n in range(chance.randrange(4))]
+    seen = scene(attempts, [failed(n) for n in range(10, 10 + chance.randrange(4))])
+    listed = [error(id=n) for n in range(4, 4 + chance.randrange(3))]
+    look = seen.look._replace(errors=chance.choice([None, listed]))
+    if read is None or read.name is None or chance.random() < 0.2:
+        return seen._replace(look=look)
+    kind, id, _ = read.name
+    told = ErrorRead(error(id=id), {}, "frame\n" * chance.randrange(40))
+    status = chance.choice(["failed", "running", "pending", "completed"])
+    one = OneJob(job(ended(1), status=status, id=id), "because " * 30, "o\n" * chance.randrange(50))
+    return seen._replace(look=look._replace(one=OneError(told, "7", "1") if kind is Kind.ERROR else one))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_pressed_and_whatever_is_told_the_picture_fits(seed: int) -> None:
+    chance = Random(seed)
+    view, read = View(), None
+    for _ in range(20):
+        seen = any_scene(chance, read)
+        columns, lines = chance.choice([1, 5, 20, 40, 80]), chance.choice([1, 2, 3, 5, 8, 24])
+        view = picture.within(seen, view, columns, lines)
+        drawn = picture.drawn(seen, view, columns, lines)
+        assert len(drawn) == lines
+        assert all(text.width(line.text) <= columns for line in drawn)
+        for key in keys_in(chance.choice(KEYS)):
+            view, wish = pressed(view, key, seen)
+            read = wish if isinstance(wish, Read) else read
+            if isinstance(wish, Count):
+                view = counted(view, Counted(wish.many, matched(chance.randrange(3))))

@@ -56,7 +56,7 @@ def look_at(client: Client, wanted: Wanted = Wanted()) -> Look:  # noqa: B008  #
     errors = client.errors(limit=_FAILED).items if wanted.errors else None
     stats = client.stats()
     one = None if wanted.one is None else _try_one(client, wanted.one, stats.get("code_version"))
-    return Look(stats, client.running(), failed.items, _needs(client), errors, one)
+    return Look(stats, client.running(), failed.items, _needs(client), errors, one, wanted.one)
 
 
 def _needs(client: Client) -> list[dict[str, Any]]:

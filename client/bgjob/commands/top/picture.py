@@ -82,7 +82,8 @@ def _one(scene: Scene, view: View, columns: int, room: int) -> list[Line]:
     """The job or error that is read, once it is known."""
     one = scene.look.one
     if one is None or view.selected is None or one.id != view.selected[1]:
-        return [Line(""), Line("…")]
+        is_gone = one is None and scene.look.read == view.selected
+        return [Line(""), Line("it is not there any more" if is_gone else "…")]
     return [Line(line) for line in shown(page_of(one, scene.at, columns), view.skip, room)]
 
 
