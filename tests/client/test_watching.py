@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bgjob.answers import Page
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments
+from bgjob.errors import WaitTimeoutError
 from tests.client.scripted import summary
 from tests.client.test_top import HOSTILE
 
@@ -67,6 +69,19 @@ def test_a_wait_by_label_ends_as_the_first_that_did_not_complete(capsys: pytest.
     )
     assert (code, lines) == (1, ["3 failed", "4 failed"])
     assert len(said) == 2
+
+
+def test_a_wait_by_label_that_was_too_long_says_how_to_wait_on(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(Changing):
+        def watch(self, ids: Any = None, **filters: Any) -> Any:
+            yield summary(3, "running")
+            threading.Event().wait(20)
+
+    with pytest.raises(WaitTimeoutError) as told:
+        run(Slow([3]), capsys, "wait", "--label", "tenant 7", "--timeout", "10ms")
+    assert (
+        str(told.value) == "not ended after 0.01 s; the jobs go on, `bgjob wait --label 'tenant 7'` waits on"
+    )
 
 
 @pytest.mark.parametrize(

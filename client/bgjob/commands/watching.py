@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -60,11 +61,22 @@ def wait(client: Client, given: argparse.Namespace) -> int:
     """Wait until all of the jobs have ended."""
     if given.label is None:
         return follow.wait(client, given)
+    goes_on = f"the jobs go on, `bgjob wait --label {shlex.quote(given.label)}` waits on"
+    try:
+        return _wait_for_label(client, given)
+    except WaitTimeoutError:
+        raise WaitTimeoutError(f"not ended after {given.timeout:g} s; {goes_on}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {goes_on}") from None
+
+
+def _wait_for_label(client: Client, given: argparse.Namespace) -> int:
+    """In rounds, each for those that are open when it begins. Raises WaitTimeoutError."""
     deadline = None if given.timeout is None else time.monotonic() + given.timeout
     codes: list[int] = []
     while ids := list(_open(client, given.label)):
-        given.ids, given.timeout = ids, _left(deadline, ids)
-        codes.append(follow.wait(client, given))
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        codes.append(follow.wait(client, argparse.Namespace(ids=ids, timeout=left, json=given.json)))
     if not codes:
         return _none(client, given.label)
     return next((code for code in codes if code != OK), OK)
@@ -79,15 +91,6 @@ def _open(client: Client, label: str) -> Iterator[int]:
         before = page.next
         if before is None:
             return
-
-
-def _left(deadline: float | None, ids: list[int]) -> float | None:
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise WaitTimeoutError(f"not all had ended in time; {follow.going_on_text(ids)}")
-    return left
 
 
 def _none(client: Client, label: str) -> int:
