@@ -371,14 +371,15 @@ def _roughly(character: str) -> int:
     return 1 + (unicodedata.east_asian_width(character[0]) in "WF")
 
 
-def folded(text: str, most: int | None, indent: int = 0) -> list[str]:
+def folded(text: str, most: int | None, indent: int = 0, measure: Callable[[str], int] = width) -> list[str]:
     """The text in lines of at most so many columns, broken between words; all but the first are indented.
 
-    One line where `most` is None; a word that is longer than a line is not broken.
+    One line where `most` is None; a word that is longer than a line is not broken. `measure` tells how many columns it
+    takes, where some of it takes none.
     """
     lines: list[str] = []
     for word in text.split(" ") if most is not None else [text]:
-        if lines and width(lines[-1]) + 1 + width(word) <= (most or 0):
+        if lines and measure(lines[-1]) + 1 + measure(word) <= (most or 0):
             lines[-1] += f" {word}"
         else:
             lines.append(" " * indent * bool(lines) + word)

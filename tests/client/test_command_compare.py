@@ -134,13 +134,26 @@ def test_a_timeline_is_a_line_a_step_with_its_bar_on_one_axis() -> None:
     assert lines[-1].split() == ["22:13:20", "22:14:40"]
 
 
-@pytest.mark.parametrize("room", [1, 40, 80, 200])
+@pytest.mark.parametrize("room", [3, 20, 40, 80, 200])
 def test_a_bar_is_there_however_short_the_step_and_fits_the_room(room: int) -> None:
     told = job(attempt(1, 0, 0.001), attempt(2, 100_000, None, None), status="running", timeout=300_000.0)
     lines = timeline.drawn(timeline_of(told, BEGIN + 100_000), room)
-    assert "█" in lines[0]
-    assert [line for line in lines if "Attempt 2" in line and "█" in line]
-    assert all(text.width(line) <= max(room, 60) for line in lines)
+    assert len([line for line in lines if "█" in line]) == 2
+    assert all(text.width(line) <= room for line in lines)
+
+
+def test_with_little_room_the_bar_stands_below_its_words() -> None:
+    told = job(attempt(1, 0, 19, "snoozed"), attempt(2, 20, 40, None), status="running")
+    lines = timeline.drawn(timeline_of(told, BEGIN + 40), 42)
+    assert lines == [
+        "  Attempt 1 snoozed, 19 s",
+        "  " + "░" * 19,
+        "  Snoozed, 1 s",
+        "  " + " " * 19 + "·",
+        "  Attempt 2 running, 20 s so far",
+        "  " + " " * 20 + "█" * 20,
+        "  22:13:20" + " " * 24 + "22:14:00",
+    ]
 
 
 def test_lines_are_folded_between_words_with_their_indent() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments
+from bgjob.errors import InvalidParameterError
 from tests.client.scripted import WHEN
 
 
@@ -102,6 +103,20 @@ def test_a_host_that_is_said_to_be_lost_is_named(capsys: pytest.CaptureFixture[s
     _, said = run(client, capsys, "lost", "web2", "--its-jobs-may-run-twice")
     assert client.lost == ["web2"]
     assert said.startswith("bgjob: host web2 counts as lost")
+
+
+def test_a_host_that_is_not_there_cannot_be_lost_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Alone(Hosts):
+        def host_lost(self, name: str) -> None:
+            raise InvalidParameterError(parameter="name")
+
+    given = arguments.parse(["hosts", "lost", "web9", "--its-jobs-may-run-twice"])
+    assert given.run(cast(Any, Alone()), given) == 4
+    assert capsys.readouterr().err.startswith(
+        "bgjob: there is no other host web9 that could be lost; `bgjob hosts`"
+    )
 
 
 def test_a_drain_tells_what_goes_on_there_and_how_it_is_undone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
     [
         (errors.JobFailedError(JOB), 1, "job 12 failed: ValueError: no recipient; `bgjob show 12` has"),
         (errors.JobCancelledError(JOB | {"status": "cancelled"}), 3, "`bgjob retry 12` runs it again"),
+        (errors.ErrorGroupNotFoundError(id=9), 4, "there is no error 9; `bgjob errors` has those there are"),
+        (errors.GroupNotFoundError(id=9), 4, "there is no group 9; `bgjob group` has the newest"),
         (errors.JobNotFoundError(id=12), 4, "there is no job 12; `bgjob list` has those there are"),
         (
             errors.unreachable("/run/bgjobd.sock", FileNotFoundError(2, "No such file or directory")),

@@ -60,3 +60,18 @@ def test_of_a_long_cell_only_what_could_be_shown_is_looked_at(monkeypatch: pytes
         line = _table(monkeypatch, 80, cell)[1]
         assert line.startswith(shown)
         assert len(line) < 1000
+
+
+def test_a_column_without_title_that_has_no_room_is_said_in_a_word() -> None:
+    columns = (Column("QUEUE", ["mail"]), Column("", ["paused, resumes in 10 min"]))
+    assert tables.layout(columns, 20).left_out == ["notes"]
+
+
+def test_a_line_with_colours_is_folded_by_what_is_seen_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "12 \x1b[32mcompleted\x1b[0m, 3 \x1b[31mfailed\x1b[0m"
+    monkeypatch.setattr(screen, "columns", lambda: 18)
+    assert screen.folded(line, 2) == ["12 \x1b[32mcompleted\x1b[0m, 3", "  \x1b[31mfailed\x1b[0m"]
+    monkeypatch.setattr(screen, "columns", lambda: 22)
+    assert screen.folded(line, 2) == [line]
+    monkeypatch.setattr(screen, "columns", lambda: None)
+    assert screen.folded(line, 2) == [line]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bgjob.answers import ClassStats
 from bgjob.client import Client
-from bgjob.commands import arguments
-from bgjob.commands.class_figures import blocks
+from bgjob.commands import arguments, screen
+from bgjob.commands.class_figures import blocks, hours_of, line_of_hours
 from tests.client.test_command_usage import STATS, ToldClient, run
 
 MINUTES = [{"at": "2024-12-04T14:31:00.000000Z", "completed": 0, "failed": 0}] * 58 + [
@@ -128,3 +128,30 @@ def test_a_line_of_blocks_hides_nothing_that_has_ended(values: list[int]) -> Non
     drawn = blocks(values)
     assert [block == " " for block in drawn] == [value == 0 for value in values]
     assert not any(values) or "█" in drawn
+
+
+@pytest.mark.parametrize("room", [40, 80])
+def test_stats_is_no_wider_than_the_terminal(
+    room: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(screen, "columns", lambda: room)
+    since = (datetime.now(UTC) - timedelta(hours=2, seconds=30)).isoformat().replace("+00:00", "Z")
+    lines = run(Standing(minutes=MINUTES, oldest_pending=since), capsys, "stats")
+    assert all(len(line) <= room for line in lines)
+    assert "waited for 2 h 0 min" in " ".join(" ".join(lines).split())
+
+
+def test_hours_are_the_last_24_with_this_one_and_what_is_not_told_is_nothing() -> None:
+    now = datetime(2024, 12, 4, 14, 31, tzinfo=UTC)
+    spans = {"2024-12-03T14:00:00Z": 9, "2024-12-03T15:00:00Z": 3, "2024-12-04T14:00:00Z": 5}
+    points = [{"at": at, "attempts": count} for at, count in spans.items()]
+    assert hours_of(points, "attempts", now.timestamp()) == [3, *[0] * 22, 5]
+    assert hours_of([], "attempts", now.timestamp()) == [0] * 24
+
+
+def test_with_little_room_the_most_of_an_hour_stands_below_the_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = [0] * 23 + [17]
+    monkeypatch.setattr(screen, "columns", lambda: 80)
+    assert line_of_hours("failed", 12, hours) == [f"failed{' ' * 29}█| at most 17"]
+    monkeypatch.setattr(screen, "columns", lambda: 40)
+    assert line_of_hours("failed", 12, hours) == [f"failed{' ' * 29}█|", f"{' ' * 12}at most 17"]

@@ -1018,7 +1018,8 @@ def test_submitting_imports_nothing_that_draws() -> None:
     ("arguments", "message"),
     [
         ((), "required: COMMAND"),
-        (("fly",), "invalid choice: 'fly'"),
+        (("fly",), "no command 'fly'; bgjob --help lists them"),
+        (("wacth",), "no command 'wacth'; did you mean watch or wait? bgjob --help lists them"),
         (("run", "shop.Mail"), "is not CLASS::METHOD"),
         (("run", "::send"), "is not CLASS::METHOD"),
         (("run", "shop.Mail::send", "-p", "=1"), "is not KEY=VALUE"),
@@ -1051,7 +1052,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("why", "99999999999999999999"), "is not a number from 1 on"),
         (("tail", "-n", "-5"), "is not a number from 0 to 1000"),
         (("tail", "--type", "warning"), "invalid choice: 'warning'"),
-        (("wait",), "required: ID"),
+        (("wait",), "wait needs the ID of a job, or --label"),
         (("wait", "1", "--timeout", "inf"), "is not a time such as"),
         (("top", "--every", "soon"), "is not a time such as"),
         (("output", "1", "-c", "0"), "is not a size such as 4096, 64K or 1M"),

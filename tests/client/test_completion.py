@@ -91,7 +91,7 @@ class Fish:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(tmp_path_factory.mktemp("completion"), SETTINGS) as running, running.client() as client:
         assert client.run_background_job("probes.Probe", "fail", max_retries=0).wait(20)["id"] == 1
-        assert client.run_background_job("probes.Probe", "echo", delay=3600).id == 2
+        assert client.run_background_job("probes.Probe", "echo", delay=3600, labels=["tenant:7"]).id == 2
         yield running
 
 
@@ -153,6 +153,10 @@ _ALL = {
     "cancel 7 ": "cancel 7 2",
     "change 2 --queue mail-": "change 2 --queue mail-2",
     "signal ": "signal 2",
+    "list --label ten": "list --label tenant:7",
+    "wait --label tenant:": "wait --label tenant:7",
+    "list --error ": "list --error 1",
+    "errors ": "errors 1",
     "group 1 --sea": "group 1 --seal",
     "run probes.Probe::echo --if-failed w": "run probes.Probe::echo --if-failed wait",
 }

@@ -8,25 +8,9 @@ import pytest
 
 from bgjob import text
 from bgjob.commands.top import picture
-from bgjob.commands.top.controls import (
-    BINDINGS,
-    CTRL_C,
-    Cancel,
-    Errors,
-    Leave,
-    Mode,
-    Pause,
-    Read,
-    Resume,
-    Retry,
-    Search,
-    View,
-    Wish,
-    keys_in,
-    pressed,
-)
-from bgjob.commands.top.one_job import OneJob
+from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, keys_in, pressed
 from bgjob.commands.top.scene import Kind, Look, Meter, Rates, Scene, Sorting, rates_of, rows_of
+from bgjob.commands.top.wishes import Cancel, Errors, Leave, Pause, Resume, Retry, Search, Wish
 
 NOW = 1_700_000_000.0
 
@@ -188,7 +172,7 @@ def test_a_screen_has_all_that_there_is() -> None:
         "FAILED  WHAT             WHEN       WHY",
         "     7  shop.Mail::send  2 min ago  ValueError: no recipient",
         *[""] * 6,
-        "q quit  jk select  Tab part  e errors  c cancel  r retry  p pause  / filter  s sort  ? help  by age",
+        "q quit  jk select  Tab part  Enter read  e errors  c cancel  r retry  CR all  p pause  ? help",
     ]
 
 
@@ -212,6 +196,7 @@ def test_the_selected_row_is_marked_over_its_whole_width(
 def test_a_daemon_that_is_away_is_said_in_the_first_line_and_the_last_picture_stays() -> None:
     lines = shown(scene([attempt(1)], away="no daemon answers at /s"))
     assert lines[0] == "bgjobd 1.2.3  no daemon answers at /s"
+    assert lines[1].startswith("at 22:13:20 UTC: jobs: ")
     assert any("shop.Mail::send" in line for line in lines)
 
 
@@ -247,7 +232,7 @@ def test_the_selected_row_is_on_the_screen(chosen: tuple[Kind, int, int], lines:
 
 @pytest.mark.parametrize(
     ("lines", "parts"),
-    [(4, []), (5, ["JOB"]), (8, ["JOB"]), (10, ["JOB", "FAILED"]), (13, ["QUEUE", "JOB", "FAILED"])],
+    [(3, ["JOB"]), (5, ["JOB"]), (8, ["JOB"]), (10, ["JOB", "FAILED"]), (13, ["QUEUE", "JOB", "FAILED"])],
 )
 def test_with_few_lines_what_runs_goes_before_the_rest(lines: int, parts: list[str]) -> None:
     seen = scene([attempt(n) for n in range(1, 9)], [failed(9)])
@@ -355,6 +340,14 @@ def test_a_failed_job_runs_again() -> None:
     assert after(SEEN, "jjr")[1] == [Retry(7)]
 
 
+def test_a_failed_job_that_nobody_has_selected_runs_again_after_a_question() -> None:
+    seen = scene(ended=[failed(7), failed(6)])
+    view, wishes = after(seen, "r")
+    assert (wishes, shown(seen, view)[-1]) == ([], "run job 7, shop.Mail::send again? y/n")
+    newer = scene(ended=[failed(8), failed(7)])
+    assert pressed(view, "y", newer)[1] == Retry(7)
+
+
 def test_a_job_for_review_says_so_and_runs_again_by_no_single_key() -> None:
     seen = scene([attempt(1)], [failed(7, review_since="2025-11-25T16:00:00.000000Z")])
     view, wishes = after(seen, "jr")
@@ -406,37 +399,6 @@ def test_a_queue_without_a_running_job_is_reached_by_tab_and_paused() -> None:
     assert marked.text.startswith("mail ")
 
 
-def test_all_of_a_job_is_read_and_left() -> None:
-    view, wishes = after(SEEN, "jj\r")
-    assert (view.mode, wishes) == (Mode.IN_JOB, [Read(7)])
-    assert shown(SEEN, view)[3] == "…"
-    ended = {"number": 1, "outcome": "failed", "started_at": at(9), "finished_at": at(4), "progress": None}
-    attempts = [
-        ended | {"error_message": "no recipient", "traceback": "Traceback\n  mail.py\nValueError: no"}
-    ]
-    job = failed(7) | {"status": "failed", "attempts": attempts}
-    read = SEEN._replace(look=SEEN.look._replace(one=OneJob(job, "job 7 failed", "a\n\x1b[2Jb\n")))
-    assert shown(read, view, lines=20)[2:15] == [
-        "",
-        "job 7  shop.Mail::send  failed  queue mail",
-        "job 7 failed",
-        "",
-        "attempt 1  failed  5 s  no recipient",
-        "",
-        "Traceback",
-        "  mail.py",
-        "ValueError: no",
-        "",
-        "output of attempt 1",
-        "a",
-        "\\x1b[2Jb",
-    ]
-    assert len(shown(read, view, lines=10)) == 10
-    for key in ("\x1b", "\r", "q"):
-        assert after(SEEN, key, view) == (view._replace(mode=Mode.LOOKING), [Read(None)])
-    assert after(SEEN, "c", view) == (view, [])
-
-
 def test_errors_take_the_place_of_failed_jobs_and_give_it_back() -> None:
     assert after(SEEN, "e")[1] == [Errors(are_wanted=True)]
     error = {"id": 4, "name": None, "error_type": "ValueError", "outcome": "failed", "message": "no",
@@ -448,7 +410,6 @@ def test_errors_take_the_place_of_failed_jobs_and_give_it_back() -> None:
     assert "    4  ValueError at mail.py:88 in deliver  5 s ago        19      17  new" in lines
     assert not any("FAILED  WHAT" in line for line in lines)
     assert after(seen, "e")[1] == [Errors(are_wanted=False)]
-    assert "bgjob errors 4" in after(seen, "j\r")[0].message
     assert after(seen, "jp")[1] == []
     assert not any("mail.py" in line for line in shown(seen, View(only="KeyError")))
 
@@ -500,4 +461,4 @@ def test_no_key_has_two_meanings() -> None:
 
 
 def test_an_unknown_key_does_nothing() -> None:
-    assert after(SEEN, "x\x1b[5~é") == (View(), [])
+    assert after(SEEN, "x\x1b[15~é") == (View(), [])

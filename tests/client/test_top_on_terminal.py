@@ -121,6 +121,25 @@ def test_a_failed_job_runs_again_and_its_queue_is_paused_by_keys(commands: Comma
     assert terminal.finish()[0] == 0
 
 
+def test_all_jobs_of_a_class_are_cancelled_by_a_capital_letter(commands: Commands, tmp_path: Path) -> None:
+    later = [commands.submitted("shop.Long::hold", "-p", "go=/nowhere", "--delay", "1h") for _ in range(2)]
+    with job_that_runs(commands, tmp_path) as job_id:
+        terminal = commands.on_terminal("top", "--every", "60", columns=100)
+        eventually(shows(terminal, "shop.Long::hold"))
+        terminal.press("C")
+        eventually(shows(terminal, "cancel 3 jobs of shop.Long::hold, 1 of them running? y/n"))
+        terminal.press("y")
+        eventually(
+            shows(terminal, "3 jobs are cancelled, or stopped first where running: bgjob list --bulk ")
+        )
+        eventually(shows(terminal, "nothing runs"))
+        bulk = commands.json("show", str(job_id))["bulk"]
+        listed = commands.json("list", "--bulk", str(bulk))["jobs"]
+        assert sorted(one["id"] for one in listed) == sorted([*later, job_id])
+        terminal.press("q")
+        assert terminal.finish()[0] == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_the_terminal_is_as_before(commands: Commands, number: signal.Signals) -> None:
     terminal = commands.on_terminal("top")

@@ -166,6 +166,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "follow": (("1",), ("values",)),
     "output": (("1",), ("output",)),
     "wait": (("1",), ("summary", "job")),
+    "watch": (("1",), ("summary",)),
     "cancel": (("1",), ()),
     "flow": ((str(FLOW),), ("ids",)),
     "graph": (("1",), ("graph",)),

@@ -16,6 +16,9 @@ from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
 from bgjob.words import BEHIND, BLOCKED, REVIEW, WAITING, Status, Unknown
 
+_INDENT: Final = 2
+"""Of what is folded."""
+
 
 def classes(client: Client, given: argparse.Namespace) -> int:
     """Show the approved classes: methods and their parameters, documentation, policy, what cannot be used and why."""
@@ -41,14 +44,15 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(standing)
         return OK
     version = text.one_line(standing["version"])
-    screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
     found = needs.try_found(client)
-    for one in found.needs if found is not None else ():
-        sentence, room = text.one_line(one["sentence"]), screen.columns()
-        screen.tell(screen.painted(sentence if room is None else text.shortened(sentence, room), "red"))
-    screen.tell(f"jobs: {job_counts(standing, screen.painted)}")
+    head = [f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots"]
+    head += [screen.painted(text.one_line(one["sentence"]), "red") for one in (found.needs if found else ())]
+    head += [f"jobs: {job_counts(standing, screen.painted)}"]
     if "minutes" in standing:  # which the daemons before it did not tell
-        screen.tell(f"last hour: {_lately(standing, now)}")
+        head += [f"last hour: {_lately(standing, now)}"]
+    for line in head:
+        for part in screen.folded(line, _INDENT):
+            screen.tell(part)
     shown = [
         tables.table(queue_columns(standing["queues"], now)),
         *([_usage(standing["usage"])] if standing["usage"] else []),
@@ -174,8 +178,8 @@ def _class(described: Mapping[str, Any], now: float) -> Iterator[str]:
         yield f"  {_folded(text.one_line(text.signature(method)))}"
         yield from (f"      {_indented(doc, 6)}" for doc in (method["doc"], method["note"]) if doc)
     if described["policy"] is not None and described["unavailable"] is None:
-        yield f"  {_policy(described['policy'])}"
-        yield f"  limits: {text.one_line(limits_text(described['policy']))}"
+        yield "\n".join(screen.folded(f"  {_policy(described['policy'])}", 4))
+        yield "\n".join(screen.folded(f"  limits: {text.one_line(limits_text(described['policy']))}", 4))
 
 
 def _indented(doc: str, by: int = 2) -> str:

@@ -25,6 +25,8 @@ from bgjob.commands import (
     submit,
     submit_arguments,
     values,
+    watch_arguments,
+    watching,
 )
 from bgjob.commands.parsing import Parser
 from bgjob.commands.shared_arguments import Commands, Help, add_socket, added
@@ -59,6 +61,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     if wrong is not None:
         words.error(f"alert {wrong}")
     wrong = many.try_wrong(arguments) if arguments.run in (manage.retry, manage.cancel) else None
+    if wrong is not None:
+        words.error(f"{arguments.run.__name__} {wrong}")
+    wrong = watching.try_wrong(arguments) if arguments.run in (watching.wait, watching.watch) else None
     if wrong is not None:
         words.error(f"{arguments.run.__name__} {wrong}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
@@ -121,6 +126,7 @@ _ALL: Final = (
     submit_arguments.add_run,
     *look_arguments.COMMANDS,
     *manage_arguments.COMMANDS,
+    *watch_arguments.COMMANDS,
     *flow_arguments.COMMANDS,
     *daemon_arguments.COMMANDS,
     *schedule_arguments.COMMANDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from bgjob.commands import screen
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _HOURS: Final = 24
+AN_HOUR: Final = 3600
 _DAYS_BEFORE: Final = 13
 _LABEL: Final = 11
 
@@ -33,12 +35,27 @@ def found(client: Client, name: str) -> dict[str, Any]:
 
 def lines(one: Told) -> Iterator[str]:
     """All of it, the last 24 hours and then, in parentheses, the 13 days before."""
-    yield f"{screen.painted(text.one_line(one['name']), 'bold')}, the last 24 hours (the 13 days before)"
+    title = f"{screen.painted(text.one_line(one['name']), 'bold')}, the last 24 hours (the 13 days before)"
+    yield from screen.folded(title, 2)
     for label, tell in _FIGURES.items():
-        yield f"{label:<{_LABEL}}{tell(one['day'])} ({_before(one['before'], tell)})"
+        figures = f"{label:<{_LABEL}}{tell(one['day'])} ({_before(one['before'], tell)})"
+        yield from screen.folded(figures, _LABEL)
     for label, hours in (("an hour", one["hours"]), ("failed", one["failed"])):
-        most = max(hours, default=0)
-        yield f"{label:<{_LABEL}}{blocks(hours)}| at most {most:,}"
+        yield from line_of_hours(label, _LABEL, hours)
+
+
+def line_of_hours(label: str, wide: int, hours: Sequence[int]) -> list[str]:
+    """The hours as blocks, behind a label in so many columns, and the most there were; below them with little room."""
+    line, scale = f"{label:<{wide}}{blocks(hours)}|", f"at most {max(hours, default=0):,}"
+    has_room = len(f"{line} {scale}") <= (screen.columns() or sys.maxsize)
+    return [f"{line} {scale}"] if has_room else [line, f"{'':<{wide}}{scale}"]
+
+
+def hours_of(points: Sequence[Told], key: str, now: float) -> list[int]:
+    """What spans of an hour tell of each of the last 24 hours, this one the last; nothing of an hour is 0."""
+    first = int(now // AN_HOUR) - _HOURS + 1
+    counts = {int(text.instant(point["at"]) // AN_HOUR): int(point[key] or 0) for point in points}
+    return [counts.get(first + place, 0) for place in range(_HOURS)]
 
 
 def blocks(values: Sequence[int]) -> str:

@@ -25,6 +25,7 @@ _LEAST: Final = 0.05
 """Seconds that a daemon has to answer at least."""
 
 _NEWEST: Final = 50
+_MOST_LABELS: Final = 200
 _WORD: Final = re.compile(r"[\w.:-]+")
 """Nothing that a shell would take for more than a word, whoever answers."""
 
@@ -100,6 +101,22 @@ def _groups(client: Client) -> Iterable[str]:
     return (str(group["id"]) for group in client.groups(limit=_NEWEST).items)
 
 
+def _labels(client: Client) -> Iterable[str]:
+    return (one["label"] for one in client.labels(limit=_MOST_LABELS).items)
+
+
+def _errors(client: Client) -> Iterable[str]:
+    return (str(error["id"]) for error in client.errors(limit=_NEWEST).items)
+
+
+def _hosts(client: Client) -> Iterable[str]:
+    return (host["name"] for host in client.hosts())
+
+
+def _alerts(client: Client) -> Iterable[str]:
+    return (str(alert["id"]) for alert in client.alerts(is_open=True, limit=_NEWEST).items)
+
+
 def _jobs(*status: str) -> Callable[[Client], Iterable[str]]:
     return lambda client: (str(job["id"]) for job in client.list(status=status or None, limit=_NEWEST).items)
 
@@ -111,6 +128,10 @@ KINDS: Final[Mapping[str, Callable[[Client], Iterable[str]]]] = {
     "queues": _queues,
     "schedules": _schedules,
     "groups": _groups,
+    "labels": _labels,
+    "errors": _errors,
+    "hosts": _hosts,
+    "alerts": _alerts,
     "jobs": _jobs(),
     "open_jobs": _jobs("pending", "running"),
     "ended_jobs": _jobs("failed", "cancelled"),

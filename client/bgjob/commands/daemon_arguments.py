@@ -95,7 +95,8 @@ def _add_alert(commands: Commands) -> None:
         more="--test waits, and the exit code is 1 where a target was not told.",
     )
     command.add_argument("action", nargs="?", choices=("ack", "mute"), help="what is to be done")
-    command.add_argument("of", nargs="?", metavar="ID|RULE", help="of the alert, or the rule's name")
+    of = command.add_argument("of", nargs="?", metavar="ID|RULE", help="of the alert, or the rule's name")
+    completion.asking_for(of, "alerts")
     command.add_argument(
         "--for",
         dest="seconds",
@@ -218,7 +219,8 @@ def _add_keys(commands: Commands) -> None:
 
 def _add_labels(commands: Commands) -> None:
     command = added(commands, "labels", labels.labels, "bgjob labels", "bgjob labels tenant:")
-    command.add_argument("prefix", nargs="?", metavar="PREFIX", help="those that begin so")
+    prefix = command.add_argument("prefix", nargs="?", metavar="PREFIX", help="those that begin so")
+    completion.asking_for(prefix, "labels")
     command.add_argument(
         "--limit",
         type=values.page_size,
@@ -241,7 +243,8 @@ def _add_hosts(commands: Commands) -> None:
         "jobs run twice. `accept`: the database has gone back in time, as after a restore, and is taken as it is.",
     )
     command.add_argument("action", nargs="?", choices=("lost", "accept"), help="else they are shown")
-    command.add_argument("name", nargs="?", metavar="NAME", help="of the host that is lost")
+    host = command.add_argument("name", nargs="?", metavar="NAME", help="of the host that is lost")
+    completion.asking_for(host, "hosts")
     command.add_argument(
         "--its-jobs-may-run-twice",
         action="store_true",
@@ -260,9 +263,10 @@ def _add_drain(commands: Commands) -> None:
         more="What runs goes on, and what waits is for other hosts, or for the next start of that daemon. "
         "`bgjob hosts` tells when nothing runs there any more.",
     )
-    command.add_argument(
+    host = command.add_argument(
         "--host", metavar="NAME", help="of several hosts; else that of the daemon that is asked"
     )
+    completion.asking_for(host, "hosts")
 
 
 def _add_outbox(commands: Commands) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bgjob import errors_told, text, traits_told
-from bgjob.answers import ErrorRead
+from bgjob.answers import ErrorRead, Page
 from bgjob.client import Client
-from bgjob.commands import pages, screen, tables
+from bgjob.commands import class_figures, pages, screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import MethodNotFoundError
 
 _LABEL: Final = 12
 _MOST_JOBS: Final = 10
@@ -89,31 +91,52 @@ def _code_of(client: Client) -> str | None:
 def _one(client: Client, given: argparse.Namespace) -> int:
     read = client.error(given.id, traits=True)
     page = client.list(error=given.id, limit=_MOST_JOBS)
+    now = time.time()
+    hours = class_figures.hours_of(_trend(client, given.id, now), "attempts", now)
     if given.json:
-        screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items]})
+        screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items], "hours": hours})
         return OK
-    jobs = ", ".join([*(str(job["id"]) for job in page.items), *(["…"] if page.next is not None else [])])
-    lines = _lines(read, jobs, _code_of(client), time.time())
+    lines = _lines(read, named(page), _code_of(client), hours, now)
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
 
 
-def _lines(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[str]:
+def _trend(client: Client, id: int, now: float) -> list[dict[str, Any]]:
+    """By hours; nothing of a daemon that tells none, for it is an earlier one."""
+    try:
+        since = datetime.fromtimestamp(now - _A_DAY, UTC)
+        return client.trend(f"error:{id}", class_figures.AN_HOUR, since=since)
+    except MethodNotFoundError:
+        return []
+
+
+_A_DAY: Final = 86_400.0
+
+
+def named(jobs: Page[dict[str, Any]]) -> str:
+    """The ids of a page of jobs, and that there are more."""
+    return ", ".join([*(str(job["id"]) for job in jobs.items), *(["…"] if jobs.next is not None else [])])
+
+
+def _lines(read: ErrorRead, jobs: str, code: str | None, hours: Sequence[int], now: float) -> Iterator[str]:
     error = read.error
     title = text.one_line(errors_told.title_of(error))
-    yield screen.painted(f"error {error['id']}  {title}", "bold")
-    for label, value in _rows(read, jobs, code, now):
+    yield from screen.folded(screen.painted(f"error {error['id']}  {title}", "bold"), 2)
+    for label, value in rows_of_error(read, jobs, code, now):
         if value:
-            yield f"{label:<{_LABEL}}{value}"
+            yield from screen.folded(f"{label:<{_LABEL}}{value}", _LABEL)
+    if any(hours):
+        yield from class_figures.line_of_hours("24 hours", _LABEL, hours)
     if read.traceback:
         yield ""
         yield screen.painted(f"traceback of job {error['last_job']}, attempt {error['last_attempt']}", "bold")
         yield from (f"  {text.tabbed(line)}" for line in read.traceback.rstrip().split("\n"))
     yield ""
-    yield f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}"
+    yield from screen.folded(f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}", 2)
 
 
-def _rows(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
+def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
+    """What is known of an error, each by its name; `jobs` are ids of some that met it."""
     error = read.error
     yield "message", text.one_line(error["message"] or "")
     yield "place", text.one_line(error["place"] or "")

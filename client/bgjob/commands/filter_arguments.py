@@ -26,11 +26,14 @@ def add_names(command: Options) -> None:
         "--again-of", type=values.job_id, metavar="ID", help="jobs that run the call of this one again"
     )
     completion.asking_for(again_of, "jobs")
-    command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
-    command.add_argument(
+    host = command.add_argument("--host", metavar="NAME", help="jobs whose latest attempt is on this host")
+    completion.asking_for(host, "hosts")
+    error = command.add_argument(
         "--error", type=values.job_id, metavar="ID", help="jobs of which this error has ended an attempt"
     )
-    command.add_argument("--label", metavar="LABEL", help="jobs that have this label")
+    completion.asking_for(error, "errors")
+    label = command.add_argument("--label", metavar="LABEL", help="jobs that have this label")
+    completion.asking_for(label, "labels")
     command.add_argument(
         "--bulk",
         type=values.job_id,

@@ -114,7 +114,7 @@ def written(name: str) -> Flow:
     try:
         read = sys.stdin.read() if name == "-" else _content(name)
     except (OSError, UnicodeDecodeError) as error:
-        raise argparse.ArgumentTypeError(f"no flow in {name!r}: {error}") from None
+        raise argparse.ArgumentTypeError(f"no flow in {name!r}: {values.reason(error)}") from None
     try:
         request = values.sendable(values.from_json(read), MAX_DEPTH + 1)
     except json.JSONDecodeError as error:

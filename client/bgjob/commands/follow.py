@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from bgjob import text
 from bgjob.answers import OutputPart, failure_of
@@ -51,10 +51,10 @@ def tail(client: Client, given: argparse.Namespace) -> int:
         "search": given.search,
         "said": given.said,
     }
-    line: Callable[[Mapping[str, Any]], str] = text.to_json if given.json else screen.log_line
     if not given.follow:
         found = pages.search(partial(client.logs, until=given.until, **filters), given.count)
-        screen.show("".join(line(entry) + "\n" for entry in reversed(found.items)))
+        told = [line for entry in reversed(found.items) for line in _lines_of(entry, given.json)]
+        screen.show("".join(f"{line}\n" for line in told))
         if found.is_interrupted:
             screen.say("interrupted; older lines were not searched")
             return INTERRUPTED
@@ -63,8 +63,17 @@ def tail(client: Client, given: argparse.Namespace) -> int:
         return OK
     with going_on(*([] if given.job is None else [given.job])):
         for entry in client.follow_logs(limit=given.count, **filters):
-            screen.tell(line(entry))
+            for line in _lines_of(entry, given.json):
+                screen.tell(line)
     return OK
+
+
+def _lines_of(entry: Mapping[str, Any], is_json: bool) -> list[str]:
+    """One for a program; as many as a terminal has it in."""
+    return [text.to_json(entry)] if is_json else screen.folded(screen.log_line(entry), _INDENT)
+
+
+_INDENT: Final = 2
 
 
 def follow(client: Client, given: argparse.Namespace) -> int:

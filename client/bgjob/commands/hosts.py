@@ -10,8 +10,9 @@ from bgjob import text
 from bgjob.amounts import about_text, span_text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
-from bgjob.commands.problems import OK
+from bgjob.commands.problems import NOT_FOUND, OK
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import InvalidParameterError
 
 _LATE: Final = 30.0
 """Seconds without a word after which it is doubtful that a host hears anything."""
@@ -45,7 +46,11 @@ def try_missing(given: argparse.Namespace) -> str | None:
 
 def _lost(client: Client, given: argparse.Namespace) -> int:
     name = text.one_line(given.name)
-    client.host_lost(given.name)
+    try:
+        client.host_lost(given.name)
+    except InvalidParameterError:
+        screen.say(f"there is no other host {name} that could be lost; `bgjob hosts` has those there are")
+        return NOT_FOUND
     if given.json:
         screen.tell_json({"name": given.name})
     else:

@@ -36,7 +36,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
         now = time.time()
         screen.show(tables.table([_column(name, found.items, now) for name in given.columns]))
     is_empty = not found.items and found.next is None
-    if is_empty and given.queue is not None and not _is_queue(client, given.queue):
+    if is_empty and given.queue is not None and not is_queue(client, given.queue):
         screen.say(f"there is no queue {text.one_line(given.queue)}; `bgjob stats` lists them")
     elif not given.json:
         _say_what_is_left(
@@ -84,7 +84,8 @@ def why(client: Client, given: argparse.Namespace) -> int:
 # The list
 
 
-def _is_queue(client: Client, name: str) -> bool:
+def is_queue(client: Client, name: str) -> bool:
+    """Whether the daemon has a queue of this name, or jobs of one."""
     return any(queue["name"] == name for queue in client.stats()["queues"])
 
 
@@ -190,7 +191,7 @@ def _timeline(job: Mapping[str, Any], found: Job[Any], now: float) -> list[str]:
 def _lines_of(
     job: Mapping[str, Any], around: Graph | None, again: str, drawn: Sequence[str], now: float
 ) -> list[str]:
-    lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
+    lines = _folded(_heading(f"job {job['id']}  {text.one_line(text.target(job))}"), 2)
     rows = [*_rows(job, now), ("again as", again), *groups.ties(job, around, now), *_times(job, now)]
     for name, value in rows:
         lines += _folded(f"{name:<{_LABEL}}{value}", _LABEL) if value else []
@@ -202,7 +203,7 @@ def _lines_of(
 
 def _folded(line: str, indent: int) -> list[str]:
     """The line as the terminal has room for it, whole where there is none."""
-    return text.folded(line, screen.columns(), indent)
+    return screen.folded(line, indent)
 
 
 def _room() -> int:
@@ -281,7 +282,8 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     verdict = attempt["outcome"] or "running"
     began = "" if attempt["started_at"] is None else f"  {text.date(attempt['started_at'])} UTC"
     lasted = _lasted(attempt)
-    yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(text.one_line(verdict))}{began}{lasted}"
+    head = f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(text.one_line(verdict))}{began}{lasted}"
+    yield from _folded(head, 2)
     rows = [
         ("why", _why(attempt)),
         ("raised", text.one_line(text.raised(attempt))),
@@ -358,7 +360,7 @@ def _next_commands(job: Mapping[str, Any], open_step: Mapping[str, Any] | None) 
         f"bgjob graph {job['id']}" if has_ties else None,
     )
     given = [command for command in possible if command is not None]
-    return ["", f"next: {', '.join(given)}"] if given else []
+    return ["", *_folded(f"next: {', '.join(given)}", 6)] if given else []
 
 
 def _review(job: Mapping[str, Any], step: Mapping[str, Any] | None) -> Iterator[str]:
@@ -366,7 +368,7 @@ def _review(job: Mapping[str, Any], step: Mapping[str, Any] | None) -> Iterator[
     yield _heading("nobody knows what it did; whoever finds out says it")
     if step is not None:
         began = f"began in attempt {step['attempt']}, and has no record; its token is {step['token']}"
-        yield f"  step {text.one_line(step['name'])} {began}"
+        yield from _folded(f"  step {text.one_line(step['name'])} {began}", 4)
     settle = f"bgjob settle {job['id']}"
     name = "NAME" if step is None else text.one_line(shlex.quote(step["name"]))
     told = (
@@ -380,7 +382,8 @@ def _review(job: Mapping[str, Any], step: Mapping[str, Any] | None) -> Iterator[
     )
     given = [one for one in told if one is not None]
     most = max(len(command) for command, _ in given)
-    yield from (f"  {command:<{most}}  {meaning}" for command, meaning in given)
+    for command, meaning in given:
+        yield from _folded(f"  {command:<{most}}  {meaning}", 4)
 
 
 def _signal_to(job: Mapping[str, Any]) -> str | None:

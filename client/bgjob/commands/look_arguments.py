@@ -7,7 +7,7 @@ from typing import Final
 
 from bgjob.commands import compare, completion, errors, export, follow, look, pages, stack, values
 from bgjob.commands.filter_arguments import add_names, add_status
-from bgjob.commands.shared_arguments import Commands, add_id, add_ids, add_target, added
+from bgjob.commands.shared_arguments import Commands, add_id, add_target, added
 from bgjob.words import STATUS_WORDS, EntryType, ErrorSort
 
 
@@ -67,9 +67,10 @@ def _add_errors(commands: Commands) -> None:
         hint="`bgjob errors` lists them",
         more="What is one error: an exception by its type and where it comes from, another end by how it came.",
     )
-    command.add_argument(
+    error = command.add_argument(
         "id", type=values.job_id, nargs="?", metavar="ID", help="of an error, which is shown"
     )
+    completion.asking_for(error, "errors")
     command.add_argument(
         "--since", type=values.since, metavar="TIME", help="met since: 1h, 2026-12-04T14:31:53Z"
     )
@@ -157,7 +158,14 @@ def _add_why(commands: Commands) -> None:
 
 
 def _add_stack(commands: Commands) -> None:
-    command = added(commands, "stack", stack.stack, "bgjob stack 12", json_help="JSON, with all frames")
+    command = added(
+        commands,
+        "stack",
+        stack.stack,
+        "bgjob stack 12",
+        hint="only a job that runs is somewhere; `bgjob list --status running` has those",
+        json_help="JSON, with all frames",
+    )
     add_id(command)
     command.add_argument(
         "--no-signal", action="store_true", help="as the kernel sees it: its process is not asked"
@@ -246,21 +254,6 @@ def _add_output(commands: Commands) -> None:
     command.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
 
 
-def _add_wait(commands: Commands) -> None:
-    command = added(
-        commands,
-        "wait",
-        follow.wait,
-        "bgjob wait 12 13 --timeout 10m",
-        json_help="JSON lines: each job as it ends",
-        more="The exit code is that of the first of them that did not complete.",
-    )
-    add_ids(command, "open_jobs")
-    command.add_argument(
-        "--timeout", type=values.seconds, metavar="TIME", help="wait at most this long: 90, 5m, 2h"
-    )
-
-
 COMMANDS: Final = (
     _add_list,
     _add_errors,
@@ -272,5 +265,4 @@ COMMANDS: Final = (
     _add_tail,
     _add_follow,
     _add_output,
-    _add_wait,
 )

@@ -14,6 +14,7 @@ from bgjob.commands.problems import FAILED, OK
 from bgjob.errors import MethodNotFoundError
 
 _WIDTH: Final = 14
+_GAP: Final = 2
 """Of the longest kind, so that sentences begin below each other."""
 
 
@@ -41,8 +42,11 @@ def lines(found: Needed) -> Iterator[str]:
     """Each with its kind and sentence, and the hint below it."""
     for one in found.needs:
         kind = text.one_line(one["kind"])
-        yield f"{screen.painted(kind, 'yellow')}{' ' * (_WIDTH - len(kind))}  {text.one_line(one['sentence'])}"
+        sentence = (
+            f"{screen.painted(kind, 'yellow')}{' ' * (_WIDTH - len(kind))}  {text.one_line(one['sentence'])}"
+        )
+        yield from screen.folded(sentence, _WIDTH + _GAP)
         if one["hint"] is not None:
-            yield f"{'':<{_WIDTH}}  {text.one_line(one['hint'])}"
+            yield from screen.folded(f"{'':<{_WIDTH + _GAP}}{text.one_line(one['hint'])}", _WIDTH + _GAP)
     if found.more:
         yield f"{'':<{_WIDTH}}  and {found.more:,} more"

@@ -14,6 +14,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(text.one_line(message))
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Of commands, of which there are many, those alone that were perhaps meant."""
+        if isinstance(action, argparse._SubParsersAction) and value not in (action.choices or ()):
+            from difflib import get_close_matches  # here, as few command lines are wrong
+
+            like = get_close_matches(value, action.choices or ())
+            meant = f"did you mean {' or '.join(like)}? " if like else ""
+            raise argparse.ArgumentError(None, f"no command {value!r}; {meant}{self.prog} --help lists them")
+        super()._check_value(action, value)
+
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As from Python 3.13 on: before, the value of `--search=--` is taken for the end of the options, and lost."""
         if not action.option_strings or arg_strings != ["--"]:

@@ -89,6 +89,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     ScheduleNotFoundError: "`bgjob schedules` has those there are",
     ChangedError: "run it again to see which",
     AlertNotFoundError: "`bgjob alerts --open` has those there are",
+    ErrorGroupNotFoundError: "`bgjob errors` has those there are",
+    GroupNotFoundError: "`bgjob group` has the newest",
     HostNotFoundError: "`bgjob hosts` has those there are",
     GroupSealedError: "`bgjob group {id}` has more",
     BehindFailedError: "{cure}, or `bgjob retry {id} --anyway`",

@@ -128,6 +128,11 @@ def painted(word: str, style: str | None = None, stream: TextIO | None = None) -
     return word if code is None or not has_colours(stream or sys.stdout) else f"\x1b[{code}m{word}\x1b[0m"
 
 
+def folded(line: str, indent: int = 0) -> list[str]:
+    """The line, colours among it, as the terminal has room for it, broken between words; whole where there is none."""
+    return text.folded(line, columns(), indent, lambda word: text.width(_unpainted(word)))
+
+
 def log_line(entry: Mapping[str, Any], stream: TextIO | None = None) -> str:
     """The entry as the log file has it, `[2024-12-04 14:31:53] SUCCESS: myapp.jobs.ExampleJob::run - message`."""
     type = painted(entry["type"].upper(), stream=stream)

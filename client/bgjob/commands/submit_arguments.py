@@ -116,19 +116,21 @@ def _add_terms(of_job: Options) -> None:
         metavar="KEY",
         help="what it shares with others of the queue, which limits those with one key, or has keys take turns",
     )
-    of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
+    host = of_job.add_argument("--host", metavar="NAME", help="of several hosts the one that is to run it")
+    completion.asking_for(host, "hosts")
     of_job.add_argument(
         "--traceparent",
         metavar="TEXT",
         help="the span that it belongs to, as the W3C has it; else $TRACEPARENT",
     )
-    of_job.add_argument(
+    labels = of_job.add_argument(
         "--label",
         dest="labels",
         action="append",
         metavar="LABEL",
         help="what it is found by, such as tenant:7; may be repeated",
     )
+    completion.asking_for(labels, "labels")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"

@@ -15,6 +15,7 @@ from bgjob.commands import screen
 
 _GAP: Final = "  "
 _NARROWEST: Final = 8
+_UNTITLED: Final = "notes"
 _CHARACTERS_A_COLUMN: Final = 4
 """How many characters of a cell are looked at for each column of the terminal; there may be 64 KiB of them."""
 
@@ -65,7 +66,7 @@ def layout(of: Sequence[Column], room: int | None) -> Layout:
     """The columns side by side: in so much room, or as wide as need be; pure."""
     whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
     shown = _with_room(whole, room)
-    return Layout(shown, _fitted(shown, room), [column.title for column in whole[len(shown) :]])
+    return Layout(shown, _fitted(shown, room), [column.title or _UNTITLED for column in whole[len(shown) :]])
 
 
 def table(of: Sequence[Column]) -> str:

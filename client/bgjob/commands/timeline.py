@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +16,11 @@ _MOST_WORDS: Final = 30
 _LENGTH: Final = 15
 _LEAST: Final = 10
 _MOST: Final = 60
-"""Columns: before all, and between; of a step's words, of how long it took, and of the bar at least and at most."""
+"""Columns: before all, and between; of a step's words, of how long it took, and of the bar at least, beside them, and
+at most.
+"""
+
+Paint = Callable[[str, str], str]
 
 _BARS: Final[Mapping[Kind, str]] = {
     Kind.WAIT: "▒",
@@ -36,15 +40,30 @@ _COLOURS: Final[Mapping[Kind, str]] = {
 }
 
 
-def drawn(timeline: Timeline, room: int) -> list[str]:
-    """The steps in lines of at most so many columns, as far as they can be so narrow; the axis' begin and end below."""
+def drawn(timeline: Timeline, room: int, paint: Paint = screen.painted) -> list[str]:
+    """The steps in lines of at most so many columns, each with its bar beside or, with little room, below its words;
+    the axis' begin and end below all.
+    """
     told = [_words(step) for step in timeline.steps]
     wide = min(_MOST_WORDS, max(map(text.width, told), default=0))
-    across = max(_LEAST, min(_MOST, room - _INDENT - wide - 2 * _GAP - _LENGTH))
-    lines = [
-        _line(timeline, step, words, wide, across) for step, words in zip(timeline.steps, told, strict=True)
-    ]
-    return [*lines, *_axis(timeline, wide, across)]
+    length = max(_LENGTH, *(text.width(_length(step)) for step in timeline.steps), 0)
+    across = min(_MOST, room - _INDENT - wide - 2 * _GAP - length)
+    if across < _LEAST:
+        return _below(timeline, told, max(1, room - _INDENT), paint)
+    lines = []
+    for step, words in zip(timeline.steps, told, strict=True):
+        cut = text.shortened(words, wide)
+        bar, after = _bar(timeline, step, across, paint)
+        lines.append(f"  {cut}{' ' * (wide - text.width(cut))}  {bar}{' ' * after}  {_length(step)}")
+    return [*lines, *_axis(timeline, _INDENT + wide + _GAP, across)]
+
+
+def _below(timeline: Timeline, told: list[str], room: int, paint: Paint) -> list[str]:
+    lines = []
+    for step, words in zip(timeline.steps, told, strict=True):
+        lines.append(f"  {text.shortened(f'{words}, {_length(step)}', room)}")
+        lines.append(f"  {_bar(timeline, step, room, paint)[0]}")
+    return [*lines, *_axis(timeline, _INDENT, room)]
 
 
 def _words(step: Step) -> str:
@@ -53,21 +72,24 @@ def _words(step: Step) -> str:
     return text.one_line(f"{step.words} {step.outcome or 'running'}")
 
 
-def _line(timeline: Timeline, step: Step, words: str, wide: int, across: int) -> str:
-    cut = text.shortened(words, wide)
+def _length(step: Step) -> str:
+    so_far = " so far" if step.is_open and step.until is None else ""
+    return f"{text.span(step.seconds)}{so_far}"
+
+
+def _bar(timeline: Timeline, step: Step, across: int, paint: Paint) -> tuple[str, int]:
+    """The bar with what is before it on the axis, and how many columns of the axis come after it."""
     begin = min(across - 1, int(timeline.across(step.begin) * across))
     end = max(begin + 1, round(timeline.across(step.end) * across))
-    bar = screen.painted(_BARS[step.kind] * (end - begin), _COLOURS.get(step.kind, "none"))
-    padding = " " * (wide - text.width(cut))
-    so_far = " so far" if step.is_open and step.until is None else ""
-    return f"  {cut}{padding}  {' ' * begin}{bar}{' ' * (across - end)}  {text.span(step.seconds)}{so_far}"
+    bar = paint(_BARS[step.kind] * (end - begin), _COLOURS.get(step.kind, "none"))
+    return f"{' ' * begin}{bar}", across - end
 
 
-def _axis(timeline: Timeline, wide: int, across: int) -> Iterator[str]:
+def _axis(timeline: Timeline, before: int, across: int) -> Iterator[str]:
     form = "%m-%d %H:%M" if timeline.end - timeline.begin >= _A_DAY else "%H:%M:%S"
     begin, end = (f"{datetime.fromtimestamp(at, UTC):{form}}" for at in (timeline.begin, timeline.end))
     if across >= len(begin) + len(end) + 1:
-        yield f"  {' ' * wide}  {begin}{end:>{across - len(begin)}}"
+        yield f"{' ' * before}{begin}{end:>{across - len(begin)}}"
 
 
 _A_DAY: Final = 86_400.0

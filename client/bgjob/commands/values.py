@@ -63,7 +63,7 @@ def parameters(text: str) -> dict[str, Any]:
     try:
         given = from_json(_content(text))
     except (ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"no parameters in {_place(text)}: {error}") from None
+        raise argparse.ArgumentTypeError(f"no parameters in {_place(text)}: {reason(error)}") from None
     if not isinstance(given, dict):
         raise argparse.ArgumentTypeError(f"parameters are a JSON object; in {_place(text)} is none")
     taken: dict[str, Any] = sendable(given)
@@ -75,7 +75,12 @@ def payload(text: str) -> Any:
     try:
         return sendable(from_json(_content(text)))
     except (ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"no JSON in {_place(text)}: {error}") from None
+        raise argparse.ArgumentTypeError(f"no JSON in {_place(text)}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Why something could not be read; of a file without its name, which is told anyway."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 class StepResult(argparse.Action):

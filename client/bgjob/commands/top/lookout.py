@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from bgjob.client import Client
-from bgjob.commands.top import controls
-from bgjob.commands.top.controls import Wish
-from bgjob.commands.top.one_job import OneJob
-from bgjob.commands.top.scene import Look, Meter, Scene, rates_of
+from bgjob.commands.errors import named
+from bgjob.commands.top import many, wishes
+from bgjob.commands.top.many import Counted
+from bgjob.commands.top.one_job import OneError, OneJob
+from bgjob.commands.top.scene import Kind, Look, Meter, Name, Scene, rates_of
+from bgjob.commands.top.wishes import Wish
 from bgjob.errors import (
     BgjobError,
     ElsewhereError,
+    ErrorGroupNotFoundError,
     JobNotFoundError,
     MethodNotFoundError,
     PermissionDeniedError,
@@ -23,7 +26,8 @@ from bgjob.errors import (
 from bgjob.words import Status
 
 _FAILED: Final = 50
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 20
+_JOBS_OF_ERROR: Final = 10
 _OUTPUT: Final = 8 * 1024
 _SOONEST: Final = 0.25
 """Seconds between two looks at least, however many jobs change."""
@@ -39,19 +43,20 @@ _PAUSE: Final = 1.0
 
 
 class Wanted(NamedTuple):
-    """What is looked at besides: only jobs with this in class or method, the errors, the job of this id."""
+    """What is looked at besides: only jobs with this in class or method, the errors, all of one job or error."""
 
     only: str = ""
     errors: bool = False
-    job_id: int | None = None
+    one: Name | None = None
 
 
 def look_at(client: Client, wanted: Wanted = Wanted()) -> Look:  # noqa: B008  # it is frozen
     """How the daemon stands now. Raises what a client raises."""
     failed = client.list(status=Status.FAILED.value, search=wanted.only or None, limit=_FAILED)
     errors = client.errors(limit=_FAILED).items if wanted.errors else None
-    one = None if wanted.job_id is None else _try_one(client, wanted.job_id)
-    return Look(client.stats(), client.running(), failed.items, _needs(client), errors, one)
+    stats = client.stats()
+    one = None if wanted.one is None else _try_one(client, wanted.one, stats.get("code_version"))
+    return Look(stats, client.running(), failed.items, _needs(client), errors, one, wanted.one)
 
 
 def _needs(client: Client) -> list[dict[str, Any]]:
@@ -62,14 +67,22 @@ def _needs(client: Client) -> list[dict[str, Any]]:
         return []
 
 
-def _try_one(client: Client, job_id: int) -> OneJob | None:
+def _try_one(client: Client, name: Name, code: str | None) -> OneJob | OneError | None:
     """None where it is gone."""
     try:
-        return OneJob(
-            client.get(job_id, limit=_ATTEMPTS).snapshot, client.why(job_id), _end_of(client, job_id)
-        )
-    except JobNotFoundError:
+        if name[0] is Kind.ERROR:
+            return _error(client, int(name[1]), code)
+        return _job(client, int(name[1]))
+    except (JobNotFoundError, ErrorGroupNotFoundError):
         return None
+
+
+def _error(client: Client, id: int, code: str | None) -> OneError:
+    return OneError(client.error(id), named(client.list(error=id, limit=_JOBS_OF_ERROR)), code)
+
+
+def _job(client: Client, id: int) -> OneJob:
+    return OneJob(client.get(id, limit=_ATTEMPTS).snapshot, client.why(id), _end_of(client, id))
 
 
 def _end_of(client: Client, job_id: int) -> str:
@@ -100,7 +113,7 @@ class Lookout:
         self._orders: queue.SimpleQueue[Wish | _Changed] = queue.SimpleQueue()
         self._is_told = False
         self._wanted = Wanted()
-        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[str | Counted] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self.scene = self._scene_of(first)
 
@@ -125,8 +138,8 @@ class Lookout:
         """Ask it of the daemon, when the one who looks is free; what comes of it is a message."""
         self._orders.put(wish)
 
-    def try_message(self) -> str | None:
-        """What came of a wish, if that is news."""
+    def try_message(self) -> str | Counted | None:
+        """What came of a wish, if that is news: in words, or what is to be asked before more is done."""
         try:
             return self._messages.get_nowait()
         except queue.Empty:
@@ -180,37 +193,38 @@ class Lookout:
         at, now = time.time(), time.monotonic()
         return Scene(look, at, self._meter.take(look.attempts, at, now), rates_of(look.stats, at))
 
-    def _told_of(self, wish: Wish) -> str:
+    def _told_of(self, wish: Wish) -> str | Counted:
         try:
             return self._answer(wish)
         except BgjobError as error:
             return _why(error)
 
-    def _answer(self, wish: Wish) -> str:
+    def _answer(self, wish: Wish) -> str | Counted:
         match wish:
-            case controls.Cancel(job_id):
+            case wishes.Cancel(job_id):
                 self._client.cancel(job_id)
                 return f"job {job_id} is to be cancelled"
-            case controls.Retry(job_id):
+            case wishes.Retry(job_id):
                 self._client.retry(job_id)
                 return f"job {job_id} is to run again"
-            case controls.Pause(name):
+            case wishes.Pause(name):
                 self._client.pause(name)
                 return f"queue {name} is paused; p resumes it"
-            case controls.Resume(name):
+            case wishes.Resume(name):
                 self._client.resume(name)
                 return f"queue {name} is not paused"
-            case controls.Search(only):
-                self._wanted = self._wanted._replace(only=only)
+            case wishes.Count(meant):
+                return Counted(meant, self._client.matching(meant.filter, meant.to))
+            case wishes.DoToAll(counted):
+                return self._done(counted)
+            case _:
+                self._wanted = _wanted_by(wish, self._wanted)
                 return ""
-            case controls.Read(job_id):
-                self._wanted = self._wanted._replace(job_id=job_id)
-                return ""
-            case controls.Errors(are_wanted):
-                self._wanted = self._wanted._replace(errors=are_wanted)
-                return ""
-            case controls.Leave():
-                return ""
+
+    def _done(self, counted: Counted) -> str:
+        meant, matched = counted
+        do = self._client.retry_matching if meant.to == many.RETRY else self._client.cancel_matching
+        return many.done(meant, do(meant.filter, as_of=matched.as_of, expected=matched.jobs))
 
     # The one who watches
 
@@ -222,6 +236,18 @@ class Lookout:
             except BgjobError as error:
                 self.on_away(_why(error))
             time.sleep(_PAUSE)
+
+
+def _wanted_by(wish: Wish, wanted: Wanted) -> Wanted:
+    match wish:
+        case wishes.Search(only):
+            return wanted._replace(only=only)
+        case wishes.Read(name):
+            return wanted._replace(one=name)
+        case wishes.Errors(are_wanted):
+            return wanted._replace(errors=are_wanted)
+        case _:
+            return wanted
 
 
 def _why(error: BgjobError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bgjob import errors_told, text
@@ -11,7 +12,7 @@ from bgjob.commands import tables
 from bgjob.commands.about import job_counts, queue_columns
 from bgjob.commands.tables import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
-from bgjob.commands.top.one_job import lines_of
+from bgjob.commands.top.one_job import most_skipped, page_of, shown
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
 
 _LEAST_NAME: Final = 16
@@ -41,14 +42,16 @@ def printed(scene: Scene, columns: int | None) -> list[Line]:
 
 def drawn(scene: Scene, view: View, columns: int, lines: int) -> list[Line]:
     """A screen full: at most so many lines, none of them wider than so many columns."""
-    foot = [_foot(scene, view)]
-    head = [*_head(scene, view), *_needs(scene, lines // 8)][: max(0, lines - 1)]
+    foot = [_foot(scene, view, columns)]
+    head = _above(scene, view, lines)
     room = max(0, lines - len(head) - len(foot))
-    match view.mode:
+    match view.shown:
         case Mode.READING:
             body = _help()
-        case Mode.IN_JOB:
-            body = _one(scene, view, room)
+        case Mode.IN_ONE:
+            body = _one(scene, view, columns, room)
+        case _ if lines < _TINY:
+            body = _body(scene, view, columns, room + 1)[1:]  # without what parts it from the head
         case _:
             body = _body(scene, view, columns, room)
     padding = [Line("")] * max(0, room - len(body))
@@ -66,15 +69,36 @@ def _safe(written: str, columns: int | None) -> str:
     return text.shortened(text.one_line(text.capped(written, columns * _CHARACTERS_A_COLUMN)), columns)
 
 
-def _one(scene: Scene, view: View, room: int) -> list[Line]:
-    """The job that is read, once it is known."""
+def within(scene: Scene, view: View, columns: int, lines: int) -> View:
+    """The view, scrolled no further than to the end of what is read."""
     one = scene.look.one
-    if one is None or view.selected is None or one.job["id"] != view.selected[1]:
-        return [Line(""), Line("…")]
-    return [Line(line) for line in lines_of(one, scene.at, room)]
+    if not view.skip or one is None:
+        return view
+    room = lines - len(_above(scene, view, lines)) - 1
+    return view._replace(skip=min(view.skip, most_skipped(page_of(one, scene.at, columns), room)))
+
+
+def _one(scene: Scene, view: View, columns: int, room: int) -> list[Line]:
+    """The job or error that is read, once it is known."""
+    one = scene.look.one
+    if one is None or view.selected is None or one.id != view.selected[1]:
+        is_gone = one is None and scene.look.read == view.selected
+        return [Line(""), Line("it is not there any more" if is_gone else "…")]
+    return [Line(line) for line in shown(page_of(one, scene.at, columns), view.skip, room)]
 
 
 # Head and foot
+
+
+_TINY: Final = 8
+"""Lines of a screen that has room for little more than one row of what runs."""
+
+
+def _above(scene: Scene, view: View, lines: int) -> list[Line]:
+    """What stands above the body; of a tiny screen one line."""
+    needs = _needs(scene, lines // 8) if view.shown is not Mode.READING else []
+    head = [*_head(scene, view), *needs]
+    return head[: max(0, lines - 1) if lines >= _TINY else min(1, lines - 1)]
 
 
 def _head(scene: Scene, view: View) -> list[Line]:
@@ -87,7 +111,8 @@ def _head(scene: Scene, view: View) -> list[Line]:
         first += [] if scene.rates is None else [f"a minute: {_rate(scene.rates.completed)} completed"]
         first += [] if scene.rates is None else [f"{_rate(scene.rates.failed)} failed"]
         lines = [Line(", ".join(first), "bold")]
-    lines += [Line(f"jobs: {job_counts(stats)}")]
+    seen_at = f"at {datetime.fromtimestamp(scene.at, UTC):%H:%M:%S} UTC: " if scene.away is not None else ""
+    lines += [Line(f"{seen_at}jobs: {job_counts(stats)}")]
     lines += [Line(stats["storage_trouble"], "red")] if stats.get("storage_trouble") else []
     return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
 
@@ -109,26 +134,44 @@ def _rate(a_minute: float) -> str:
     return f"{a_minute:.0f}" if a_minute >= 10 or a_minute.is_integer() else f"{a_minute:.1f}"
 
 
-def _foot(scene: Scene, view: View) -> Line:
+def _foot(scene: Scene, view: View, columns: int) -> Line:
     match view.mode:
         case Mode.TYPING:
             return Line(f"class or method: {view.typed}_", "bold")
         case Mode.ASKED:
-            return Line(question(view, scene), "bold")
+            asked = text.one_line(question(view, scene))
+            return Line(f"{text.shortened(asked, max(1, columns - len(_ANSWERS)))}{_ANSWERS}", "bold")
         case Mode.READING:
             return Line("any key goes back", "bold")
-        case Mode.IN_JOB:
-            return Line("Esc goes back", "bold")
+        case Mode.IN_ONE:
+            return Line(view.message, "bold") if view.message else Line(_IN_ONE_KEYS)
         case Mode.LOOKING:
-            return Line(view.message, "bold") if view.message else Line(_keys(view))
+            return Line(view.message, "bold") if view.message else Line(_keys(view, columns))
 
 
-def _keys(view: View) -> str:
+_ANSWERS: Final = "? y/n"
+_IN_ONE_KEYS: Final = "Esc back  jk scroll  c cancel  r retry  CR all  p pause"
+
+
+def _keys(view: View, columns: int) -> str:
+    """The first keys, as many as there is room for, and the last, which tells all."""
     told = [f"{one.shown} {one.word}" for one in BINDINGS if one.shown]
-    return f"{'  '.join(told)}  by {view.sorting.value}"
+    more, last = [*told[1:-1], f"by {view.sorting.value}"], told[-1]
+    while more and len("  ".join([told[0], *more, last])) > columns:
+        more.pop()
+    return "  ".join([told[0], *more, last])
 
 
-_KEY_NAMES: Final = {"up": "↑", "down": "↓", "tab": "Tab", "enter": "Enter", CTRL_C: "Ctrl-C"}
+_KEY_NAMES: Final = {
+    "up": "↑",
+    "down": "↓",
+    "tab": "Tab",
+    "enter": "Enter",
+    " ": "Space",
+    "page up": "PgUp",
+    "page down": "PgDn",
+    CTRL_C: "Ctrl-C",
+}
 
 
 def _help() -> list[Line]:

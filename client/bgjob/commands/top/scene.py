@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from bgjob import errors_told, text
-from bgjob.commands.top.one_job import OneJob
+from bgjob.commands.top.one_job import OneError, OneJob
 
 Key = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -16,10 +16,23 @@ _SHORTEST: Final = 1.0
 """Seconds over which CPU time is compared at least: the kernel counts it in hundredths."""
 
 
+class Kind(Enum):
+    """What a row is about."""
+
+    RUNNING = "running"
+    FAILED = "failed"
+    ERROR = "error"
+    QUEUE = "queue"
+
+
+Name = tuple[Kind, int | str, int]
+
+
 class Look(NamedTuple):
     """The daemon's answers of one moment: as Stats, Running and List have them, the failed jobs newest first.
 
-    `needs` as Needs has them, `errors` as Errors, where somebody wants to see these; `one` is the job that is read.
+    `needs` as Needs has them, `errors` as Errors, where somebody wants to see these; `one` is the job, or the
+    error, that is `read`, None where it is not there.
     """
 
     stats: Mapping[str, Any]
@@ -27,7 +40,8 @@ class Look(NamedTuple):
     failed: list[dict[str, Any]]
     needs: list[dict[str, Any]] = []  # noqa: RUF012  # never changed
     errors: list[dict[str, Any]] | None = None
-    one: OneJob | None = None
+    one: OneJob | OneError | None = None
+    read: Name | None = None
 
 
 class Rates(NamedTuple):
@@ -56,18 +70,6 @@ class Sorting(Enum):
     AGE = "age"
     CPU = "cpu"
     MEMORY = "memory"
-
-
-class Kind(Enum):
-    """What a row is about."""
-
-    RUNNING = "running"
-    FAILED = "failed"
-    ERROR = "error"
-    QUEUE = "queue"
-
-
-Name = tuple[Kind, int | str, int]
 
 
 class Row(NamedTuple):

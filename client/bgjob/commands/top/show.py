@@ -12,8 +12,10 @@ from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.problems import OK
 from bgjob.commands.top import lookout, picture
-from bgjob.commands.top.controls import Leave, View, pressed
-from bgjob.commands.top.scene import Look, Meter, Scene
+from bgjob.commands.top.controls import View, counted, pressed
+from bgjob.commands.top.many import Counted
+from bgjob.commands.top.scene import Look, Meter, Scene, rates_of
+from bgjob.commands.top.wishes import Leave
 
 
 def run(client: Client, given: argparse.Namespace) -> int:
@@ -30,7 +32,7 @@ def run(client: Client, given: argparse.Namespace) -> int:
 
 def _print(look: Look) -> None:
     now = time.time()
-    scene = Scene(look, now, Meter().take(look.attempts, now, time.monotonic()))
+    scene = Scene(look, now, Meter().take(look.attempts, now, time.monotonic()), rates_of(look.stats, now))
     lines = picture.printed(scene, screen.columns())
     told = [screen.painted(line.text, line.style) if line.style else line.text for line in lines]
     screen.show("".join(f"{line}\n" for line in told))
@@ -45,7 +47,9 @@ def _show(first: Look, given: argparse.Namespace) -> int:
         watch.start()
         view: View | None = View()
         while view is not None and bell.ended_by is None:
-            terminal.draw(picture.drawn(watch.scene, view, *terminal.size()))
+            size, scene = terminal.size(), watch.scene
+            view = picture.within(scene, view, *size)
+            terminal.draw(picture.drawn(scene, view, *size))
             view = _next(view, terminal.wait_for_keys(bell), watch)
     if bell.ended_by not in (None, signal.SIGINT):
         os.kill(os.getpid(), bell.ended_by)  # as it would have ended without a screen to leave
@@ -55,9 +59,8 @@ def _show(first: Look, given: argparse.Namespace) -> int:
 def _next(view: View, keys: list[str], watch: lookout.Lookout) -> View | None:
     """The view after these keys and what has come of earlier wishes; None to leave. Raises what ended the watch."""
     watch.raise_failure()
-    message = watch.try_message()
-    if message is not None:
-        view = view._replace(message=message)
+    while (told := watch.try_message()) is not None:
+        view = counted(view, told) if isinstance(told, Counted) else view._replace(message=told)
     for key in keys:
         view, wish = pressed(view, key, watch.scene)
         if isinstance(wish, Leave):
