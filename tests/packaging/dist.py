@@ -112,10 +112,10 @@ def committed_at(tree: Path) -> int:
     return int(os.environ.get("SOURCE_DATE_EPOCH") or _git(tree, "log", "-1", "--format=%ct"))
 
 
-def unpack_committed(tree: Path, directory: Path) -> None:
+def unpack_committed(tree: Path, directory: Path, commit: str = "HEAD") -> None:
     """What is committed, and not the files beside it."""
     directory.mkdir()
-    archive = _git(tree, "-c", "tar.umask=0022", "archive", "HEAD")
+    archive = _git(tree, "-c", "tar.umask=0022", "archive", commit)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(directory, filter="fully_trusted")
 
