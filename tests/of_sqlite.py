@@ -101,6 +101,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_an_end_its_promotion_and_the_claim_cost_no_more_however_many_jobs_and_keys_wait": _STEPS,
     },
     "store/test_migrations.py": _FILE,
+    "store/test_old_stores.py": _FILE,
     "store/test_occurrences.py": {
         "test_nothing_is_scanned_but_the_schedules": _PLANS,
     },
