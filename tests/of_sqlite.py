@@ -105,6 +105,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_what_a_search_does_with_a_secret_does_not_depend_on_what_it_is": _LISTENS,
     },
     "store/test_migrations.py": _FILE,
+    "store/test_old_stores.py": _FILE,
     "store/test_occurrences.py": {
         "test_nothing_is_scanned_but_the_schedules": _PLANS,
     },

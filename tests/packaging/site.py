@@ -26,10 +26,10 @@ CONTENTS: Final[Mapping[str, tuple[str, ...]]] = {
         *("errors", "alerts", "service", "hosts", "operating", "page-and-metrics", "upgrading"),
         *("troubleshooting", "coming-from-the-original"),
     ),
-    "Reference": ("reference", "api", "CHANGELOG"),
+    "Reference": ("reference", "api", "stability", "CHANGELOG"),
     "Why it is so": (
         *("guarantees", "alternatives", "performance", "SECURITY", "architecture"),
-        *("where-things-go", "tests", "supply-chain", "CONTRIBUTING"),
+        *("where-things-go", "tests", "supply-chain", "CONTRIBUTING", "releasing"),
     ),
 }
 """The kinds of documents, apart (Diátaxis), and the pages of each, in the order in which they are read."""

@@ -25,18 +25,23 @@ def make(root: Path, base: Path | None, scripts: Path, more: Iterable[str] = ())
 
     The bare Debian is kept in `base`, if that is given, and taken from there the next time.
     """
-    say("a Debian")
-    packages = (*PACKAGES, *more)
-    if base is None:
-        _debootstrap(root, packages)
-    else:
-        if not (base / "usr/bin/python3").exists():
-            _debootstrap(base, packages)
-        call("cp", "-a", "--reflink=auto", str(base), str(root))
+    make_bare(root, base, more)
     say("this tree in it")
     _install_tree(root, root.parent)
     shutil.copytree(scripts, root / ACCEPTANCE[1:])
     shutil.copy(HERE / "guest.py", root / ACCEPTANCE[1:])
+
+
+def make_bare(root: Path, base: Path | None, more: Iterable[str] = ()) -> None:
+    """A Debian with these packages more, and nothing of ours; kept in `base` as `make` says."""
+    say("a Debian")
+    packages = (*PACKAGES, *more)
+    if base is None:
+        _debootstrap(root, packages)
+        return
+    if not (base / "usr/bin/python3").exists():
+        _debootstrap(base, packages)
+    call("cp", "-a", "--reflink=auto", str(base), str(root))
 
 
 def _debootstrap(root: Path, packages: Iterable[str]) -> None:

@@ -35,12 +35,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bgjobd-nspawn-") as directory:
         root = Path(directory) / "root"
         debian.make(root, given.base, Path(__file__).parent)
-        with _booted(root) as leader:
+        with booted(root) as leader:
             debian.say("booted")
             code = _run_inside(leader, *given.arguments)
             debian.say("poweroff")
         code = code or _judge_poweroff(root)
-        with _booted(root) as leader:
+        with booted(root) as leader:
             debian.say("booted again")
             code = code or _run_inside(leader, "--strand")
             debian.say("poweroff without a daemon")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _booted(root: Path) -> Iterator[int]:
+def booted(root: Path) -> Iterator[int]:
     """The pid of the container's systemd; it is powered off and its cgroups removed afterwards."""
     group = _unified() / f"bgjobd-nspawn-{os.getpid()}"
     group.mkdir()

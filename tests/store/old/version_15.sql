@@ -1,0 +1,106 @@
+-- Schema version 15, as commit 0305b55a wrote it. Never to be changed.
+BEGIN TRANSACTION;
+CREATE TABLE "background_jobs" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, "parameters" TEXT NOT NULL, "status" VARCHAR(255) NOT NULL, "retry_count" INTEGER NOT NULL, "max_retries" INTEGER NOT NULL, "retry_delay" REAL NOT NULL, "backoff" VARCHAR(255) NOT NULL, "max_retry_delay" REAL NOT NULL, "queue" VARCHAR(255) NOT NULL, "priority" INTEGER NOT NULL, "timeout" REAL, "scheduled_at" VARCHAR(255), "started_at" VARCHAR(255), "finished_at" VARCHAR(255), "created_at" VARCHAR(255) NOT NULL, "updated_at" VARCHAR(255) NOT NULL, "cancel_requested_at" VARCHAR(255), "idempotency_key" VARCHAR(255), "result" TEXT, "error" TEXT, "submitted_uid" INTEGER, "submitted_gid" INTEGER, "submitted_pid" INTEGER, "ready" INTEGER NOT NULL, "request_digest" VARCHAR(255), "sensitive" TEXT, "crashes" INTEGER NOT NULL DEFAULT 0, "submitted_by_job" INTEGER, "schedule" VARCHAR(255), "occurrence" VARCHAR(255), "waits_for" INTEGER NOT NULL DEFAULT 0, "failed_before" INTEGER NOT NULL DEFAULT 0, "if_failed" VARCHAR(255), "cancelled_after" VARCHAR(255), "group_id" INTEGER, "takes" TEXT, "expires_at" VARCHAR(255), "unique_key" VARCHAR(255), "unique_while" VARCHAR(255), "key" VARCHAR(255), "turn" INTEGER NOT NULL DEFAULT 0, "waits_until" VARCHAR(255));
+INSERT INTO "background_jobs" VALUES(1,'jobs.Example','work','{"to":"user@example.com"}','completed',0,3,5.0,'constant',3600.0,'default',0,NULL,NULL,'2026-11-29T03:27:59.747931Z','2026-11-29T03:27:59.903411Z','2026-11-29T03:27:59.747931Z','2026-11-29T03:27:59.952318Z',NULL,'done','{"sent":"user@example.com"}',NULL,0,0,1539315,1,'3e06ce13f425279d9ec2c75047fcef2c',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(2,'jobs.Example','fail','{"message":"no"}','failed',0,0,5.0,'constant',3600.0,'default',0,NULL,NULL,'2026-11-29T03:28:06.405111Z','2026-11-29T03:28:06.573857Z','2026-11-29T03:28:06.405111Z','2026-11-29T03:28:06.607393Z',NULL,'18ec665991e5ecae-0fbb767154a5759fe522812d08df3f31',NULL,'ValueError: no',0,0,1539582,1,'=db73b134d54a61b14617c25a61387057',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(3,'jobs.Example','fail','{"message":"again"}','pending',1,3,36000.0,'constant',3600.0,'default',0,NULL,'2026-11-29T13:28:12.081073Z','2026-11-29T03:28:11.815837Z',NULL,'2026-11-29T03:28:11.815837Z','2026-11-29T03:28:12.081073Z',NULL,'18ec665ad8d74b7a-b0a8b636d41a66d4d74e14ebe83f8869',NULL,'ValueError: again',0,0,1539698,0,'=28827d6b8c8b60041ef3a5415fb9634d',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(4,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'default',0,NULL,'2026-11-29T13:28:16.273927Z',NULL,NULL,'2026-11-29T03:28:16.322186Z','2026-11-29T03:28:16.322186Z',NULL,'18ec665be26f081b-3c90832cd0e240532e2c870bdb06098c',NULL,NULL,0,0,1539846,0,'=d939294671382e9877870cda3ad7070a',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(5,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'held',5,NULL,NULL,NULL,NULL,'2026-11-29T03:28:24.821712Z','2026-11-29T03:28:24.821712Z',NULL,'18ec665dddbe0ef2-ab2059d12c52ae5fee947b72c0d61956',NULL,NULL,0,0,1540063,1,'=cb5ca89fbfdffe3934accc069ed6df0a',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(6,'jobs.Example','work','{}','cancelled',0,3,5.0,'constant',3600.0,'default',0,NULL,'2026-11-29T12:28:28.811025Z',NULL,'2026-11-29T03:28:32.311216Z','2026-11-29T03:28:28.826759Z','2026-11-29T03:28:32.311216Z','2026-11-29T03:28:32.311216Z','18ec665eceb7c4b4-1d892f766aa81a6508f74323b560f4e2',NULL,NULL,0,0,1540129,0,'=5c1f5720a617aadcdfaf9c137da05b0b',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(7,'jobs.Example','wait','{}','running',0,3,5.0,'constant',3600.0,'default',0,NULL,NULL,'2026-11-29T03:28:35.781116Z',NULL,'2026-11-29T03:28:35.781116Z','2026-11-29T03:28:35.781116Z',NULL,'18ec66606b8ad78e-43be7518709d8dcaa3a67c1f4665731f',NULL,NULL,0,0,1540252,1,'=054dcaffd6982008782a73f0ceec7837',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(8,'jobs.Example','ignore','{}','running',0,3,5.0,'constant',3600.0,'default',0,NULL,NULL,'2026-11-29T03:28:39.654199Z',NULL,'2026-11-29T03:28:39.654199Z','2026-11-29T03:28:59.804020Z','2026-11-29T03:28:59.804020Z','18ec666152f82ddc-d768d58bcbaf148525ec0933b3fbb745',NULL,NULL,0,0,1540368,1,'=054dcaffd6982008782a73f0ceec7837',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(9,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'default',0,NULL,NULL,NULL,NULL,'2026-11-29T03:28:43.442374Z','2026-11-29T03:28:43.442374Z',NULL,'18ec66623620033c-1f15ee4c9417927a95d62eabe5e3de5e',NULL,NULL,0,0,1540488,2,'=50dc7ffd37ace2cac67cf70a76930690',NULL,0,NULL,NULL,NULL,1,0,'cancel',NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(10,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'default',0,NULL,'2026-11-29T05:28:47.312019Z',NULL,NULL,'2026-11-29T03:28:47.316530Z','2026-11-29T03:28:47.316530Z',NULL,'18ec66631e0a31d0-f58cc78888759a6bceea68410bec713e',NULL,NULL,0,0,1540585,0,'=0652d91481b5d49bdccb7c7f671e8e20',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,'2026-11-29T12:28:47.312019Z',NULL,NULL,NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(11,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'default',0,NULL,'2026-11-29T06:28:50.996711Z',NULL,NULL,'2026-11-29T03:28:51.002623Z','2026-11-29T03:28:51.002623Z',NULL,'18ec6663f8de41e9-dd4d0b1c44ca95f4893a58da0cbe6aaf',NULL,NULL,0,0,1540694,0,'=f6b2fd7226af1329eb39663b5f76d75a',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,'one','unfinished',NULL,0,NULL);
+INSERT INTO "background_jobs" VALUES(12,'jobs.Example','work','{}','pending',0,3,5.0,'constant',3600.0,'held',0,NULL,NULL,NULL,NULL,'2026-11-29T03:28:57.077349Z','2026-11-29T03:28:57.077349Z',NULL,'18ec666561706ee1-f05074b9e0a07e33fa60d3151be1d419',NULL,NULL,0,0,1540804,1,'=caa3ae5278a0476fa4bd11a9397c94b5',NULL,0,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'customer',0,NULL);
+CREATE TABLE "consequences" ("of" VARCHAR(255) NOT NULL, "id" INTEGER NOT NULL, "done_to" INTEGER NOT NULL, PRIMARY KEY ("of", "id")) WITHOUT ROWID;
+CREATE TABLE "job_attempts" ("job_id" INTEGER NOT NULL, "number" INTEGER NOT NULL, "token" VARCHAR(255) NOT NULL, "boot_id" VARCHAR(255) NOT NULL, "pid" INTEGER, "started_at" VARCHAR(255), "finished_at" VARCHAR(255), "outcome" VARCHAR(255), "exit_code" INTEGER, "signal" INTEGER, "error_type" TEXT, "error_message" TEXT, "traceback" TEXT, "max_rss" INTEGER, "cpu_user" REAL, "cpu_system" REAL, "output_bytes" INTEGER, "code_version" VARCHAR(255), "progress" TEXT, "noted" INTEGER NOT NULL DEFAULT 0, "spends_retry" INTEGER NOT NULL DEFAULT 1, "error_class" TEXT, PRIMARY KEY ("job_id", "number")) WITHOUT ROWID;
+INSERT INTO "job_attempts" VALUES(1,1,'6971e491658589da','1df388ec-d432-41b4-9c12-5c687383d3a6',1539450,'2026-11-29T03:27:59.869281Z','2026-11-29T03:27:59.903411Z','completed',0,NULL,NULL,NULL,NULL,14479360,0.0,0.007437,0,'8e55914fda53',NULL,0,1,NULL);
+INSERT INTO "job_attempts" VALUES(2,1,'c00f6c85bbe19343','1df388ec-d432-41b4-9c12-5c687383d3a6',1539557,'2026-11-29T03:28:06.473364Z','2026-11-29T03:28:06.573857Z','failed',1,NULL,'ValueError','no','Traceback (most recent call last):
+  File "/srv/app/jobs.py", line 13, in fail
+    raise ValueError(message)
+ValueError: no
+',14626816,3.86299999999999968e-03,0.009601,0,'8e55914fda53',NULL,0,1,'builtins.ValueError');
+INSERT INTO "job_attempts" VALUES(3,1,'b70f9b2c770030ec','1df388ec-d432-41b4-9c12-5c687383d3a6',1539682,'2026-11-29T03:28:11.927515Z','2026-11-29T03:28:11.996594Z','failed',1,NULL,'ValueError','again','Traceback (most recent call last):
+  File "/srv/app/jobs.py", line 13, in fail
+    raise ValueError(message)
+ValueError: again
+',14626816,0.014894,0.0,0,'8e55914fda53',NULL,0,1,'builtins.ValueError');
+INSERT INTO "job_attempts" VALUES(7,1,'303ddad999b10212','1df388ec-d432-41b4-9c12-5c687383d3a6',1539829,'2026-11-29T03:28:35.855471Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'8e55914fda53',NULL,0,1,NULL);
+INSERT INTO "job_attempts" VALUES(8,1,'c19717f9ec360691','1df388ec-d432-41b4-9c12-5c687383d3a6',1539449,'2026-11-29T03:28:39.755055Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'8e55914fda53',NULL,0,1,NULL);
+CREATE TABLE "job_dependencies" ("job_id" INTEGER NOT NULL, "of" VARCHAR(255) NOT NULL, "after_id" INTEGER NOT NULL, "standing" INTEGER NOT NULL, PRIMARY KEY ("job_id", "of", "after_id")) WITHOUT ROWID;
+INSERT INTO "job_dependencies" VALUES(9,'job',7,0);
+CREATE TABLE "job_groups" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "name" VARCHAR(255), "since_id" INTEGER NOT NULL, "group_id" INTEGER, "total" INTEGER NOT NULL, "unfinished" INTEGER NOT NULL, "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL, "cancelled" INTEGER NOT NULL, "sealed_at" VARCHAR(255), "ended_at" VARCHAR(255), "cancel_requested_at" VARCHAR(255), "created_at" VARCHAR(255) NOT NULL, "idempotency_key" VARCHAR(255), "submitted_uid" INTEGER);
+CREATE TABLE "job_logs" ("id" INTEGER NOT NULL PRIMARY KEY, "job_id" INTEGER NOT NULL, "attempt" INTEGER, "type" VARCHAR(255) NOT NULL, "message" TEXT NOT NULL, "context" TEXT, "created_at" VARCHAR(255) NOT NULL, "folded" TEXT, "attempts_allowed" INTEGER);
+INSERT INTO "job_logs" VALUES(1,1,NULL,'success','Background job initiated','{"id":1,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{"to":"user@example.com"}}','2026-11-29T03:27:59.747931Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(2,1,1,'success','Background job dispatched on Linux platform',NULL,'2026-11-29T03:27:59.747931Z',NULL,4);
+INSERT INTO "job_logs" VALUES(3,1,1,'success','Background job started','{"id":1,"class_name":"jobs.Example","method_name":"work","status":"running","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{"to":"user@example.com"}}','2026-11-29T03:27:59.952318Z',NULL,4);
+INSERT INTO "job_logs" VALUES(4,1,1,'success','Background job completed processing',NULL,'2026-11-29T03:27:59.952318Z',NULL,4);
+INSERT INTO "job_logs" VALUES(5,2,NULL,'success','Background job initiated','{"id":2,"class_name":"jobs.Example","method_name":"fail","status":"pending","retry_count":0,"max_retries":0,"queue":"default","priority":0,"parameters":{"message":"no"}}','2026-11-29T03:28:06.405111Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(6,2,1,'success','Background job dispatched on Linux platform',NULL,'2026-11-29T03:28:06.405111Z',NULL,1);
+INSERT INTO "job_logs" VALUES(7,2,1,'success','Background job started','{"id":2,"class_name":"jobs.Example","method_name":"fail","status":"running","retry_count":0,"max_retries":0,"queue":"default","priority":0,"parameters":{"message":"no"}}','2026-11-29T03:28:06.607393Z',NULL,1);
+INSERT INTO "job_logs" VALUES(8,2,1,'failure','ValueError: no (attempt 1 of 1)',NULL,'2026-11-29T03:28:06.607393Z',NULL,1);
+INSERT INTO "job_logs" VALUES(9,3,NULL,'success','Background job initiated','{"id":3,"class_name":"jobs.Example","method_name":"fail","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{"message":"again"}}','2026-11-29T03:28:11.815837Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(10,3,1,'success','Background job dispatched on Linux platform',NULL,'2026-11-29T03:28:11.815837Z',NULL,4);
+INSERT INTO "job_logs" VALUES(11,3,1,'success','Background job started','{"id":3,"class_name":"jobs.Example","method_name":"fail","status":"running","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{"message":"again"}}','2026-11-29T03:28:12.081073Z',NULL,4);
+INSERT INTO "job_logs" VALUES(12,3,1,'failure','ValueError: again (attempt 1 of 4, next at 13:28:12)',NULL,'2026-11-29T03:28:12.081073Z',NULL,4);
+INSERT INTO "job_logs" VALUES(13,3,1,'info','Background job waits for retry 1 of 3 at 13:28:12',NULL,'2026-11-29T03:28:12.081073Z',NULL,4);
+INSERT INTO "job_logs" VALUES(14,4,NULL,'success','Background job initiated','{"id":4,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:16.322186Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(15,5,NULL,'success','Background job initiated','{"id":5,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"held","priority":5,"parameters":{}}','2026-11-29T03:28:24.821712Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(16,6,NULL,'success','Background job initiated','{"id":6,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:28.826759Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(17,6,NULL,'info','Background job cancelled',NULL,'2026-11-29T03:28:32.311216Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(18,7,NULL,'success','Background job initiated','{"id":7,"class_name":"jobs.Example","method_name":"wait","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:35.781116Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(19,7,1,'success','Background job dispatched on Linux platform',NULL,'2026-11-29T03:28:35.781116Z',NULL,4);
+INSERT INTO "job_logs" VALUES(20,7,1,'success','Background job started','{"id":7,"class_name":"jobs.Example","method_name":"wait","status":"running","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:35.998192Z',NULL,4);
+INSERT INTO "job_logs" VALUES(21,8,NULL,'success','Background job initiated','{"id":8,"class_name":"jobs.Example","method_name":"ignore","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:39.654199Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(22,8,1,'success','Background job dispatched on Linux platform',NULL,'2026-11-29T03:28:39.654199Z',NULL,4);
+INSERT INTO "job_logs" VALUES(23,8,1,'success','Background job started','{"id":8,"class_name":"jobs.Example","method_name":"ignore","status":"running","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:39.815706Z',NULL,4);
+INSERT INTO "job_logs" VALUES(24,9,NULL,'success','Background job initiated','{"id":9,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:43.442374Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(25,9,NULL,'info','Background job waits for another',NULL,'2026-11-29T03:28:43.442374Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(26,10,NULL,'success','Background job initiated','{"id":10,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:47.316530Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(27,11,NULL,'success','Background job initiated','{"id":11,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"default","priority":0,"parameters":{}}','2026-11-29T03:28:51.002623Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(28,12,NULL,'success','Background job initiated','{"id":12,"class_name":"jobs.Example","method_name":"work","status":"pending","retry_count":0,"max_retries":3,"queue":"held","priority":0,"parameters":{}}','2026-11-29T03:28:57.077349Z',NULL,NULL);
+INSERT INTO "job_logs" VALUES(29,8,1,'info','Background job cancel requested',NULL,'2026-11-29T03:28:59.804020Z',NULL,4);
+CREATE TABLE "properties" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "value" TEXT NOT NULL);
+INSERT INTO "properties" VALUES('database_id','bfe7cf02-ec56-4cde-ab19-adfdab96ee10');
+CREATE TABLE "queue_turns" ("queue" VARCHAR(255) NOT NULL, "priority" INTEGER NOT NULL, "turn" INTEGER NOT NULL, PRIMARY KEY ("queue", "priority")) WITHOUT ROWID;
+CREATE TABLE "queues" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "paused_at" VARCHAR(255) NOT NULL, "resumes_at" VARCHAR(255));
+INSERT INTO "queues" VALUES('held','2026-11-29T03:28:20.637094Z',NULL);
+INSERT INTO "queues" VALUES('later','2026-11-29T03:28:54.090238Z','2026-11-29T08:28:54.090096Z');
+CREATE TABLE "rates" ("scope" VARCHAR(255) NOT NULL PRIMARY KEY, "full_at" REAL NOT NULL, "held_until" REAL, "held_by" INTEGER) WITHOUT ROWID;
+CREATE TABLE "schedule_occurrences" ("name" VARCHAR(255) NOT NULL, "at" VARCHAR(255) NOT NULL, "until" VARCHAR(255) NOT NULL, "count" INTEGER NOT NULL, "verdict" VARCHAR(255) NOT NULL, "reason" VARCHAR(255), "job_id" INTEGER, "dealt_at" VARCHAR(255) NOT NULL, PRIMARY KEY ("name", "at")) WITHOUT ROWID;
+CREATE TABLE "schedules" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "definition" TEXT NOT NULL, "since" VARCHAR(255) NOT NULL, "cursor" VARCHAR(255) NOT NULL, "paused_at" VARCHAR(255), "removed_at" VARCHAR(255), "uid" INTEGER, "made_by" VARCHAR(255));
+INSERT INTO "schedules" VALUES('nightly','{"job":"jobs.Example::work","cron":"30 2 * * *","zone":"UTC"}','2026-11-29T03:27:50.846030Z','2026-11-29T03:27:50.846030Z',NULL,NULL,NULL,NULL);
+CREATE TABLE "unique_keys" ("class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, "key" VARCHAR(255) NOT NULL, "job_id" INTEGER NOT NULL, "held_until" VARCHAR(255), PRIMARY KEY ("class_name", "method_name", "key")) WITHOUT ROWID;
+INSERT INTO "unique_keys" VALUES('jobs.Example','work','one',11,NULL);
+CREATE INDEX jobs_scheduled ON background_jobs (scheduled_at) WHERE status = 'pending' AND ready = 0;
+CREATE INDEX jobs_running ON background_jobs (queue) WHERE status = 'running';
+CREATE UNIQUE INDEX jobs_key ON background_jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX jobs_finished ON background_jobs (status, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX attempts_open ON job_attempts (job_id, number) WHERE outcome IS NULL;
+CREATE INDEX logs_job ON job_logs (job_id, id);
+CREATE INDEX jobs_pending ON background_jobs (ready) WHERE status = 'pending' AND finished_at IS NULL;
+CREATE INDEX logs_type ON job_logs (type) WHERE type <> 'success';
+CREATE INDEX jobs_ended ON background_jobs (status, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_of_schedule ON background_jobs (schedule, id) WHERE schedule IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX jobs_by_schedule ON background_jobs (schedule, id) WHERE schedule IS NOT NULL;
+CREATE INDEX edges_after ON job_dependencies ("of", after_id, job_id);
+CREATE INDEX jobs_of_group ON background_jobs (group_id, id) WHERE group_id IS NOT NULL;
+CREATE INDEX groups_of_group ON job_groups (group_id, id) WHERE group_id IS NOT NULL;
+CREATE UNIQUE INDEX groups_key ON job_groups (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX groups_unended ON job_groups (id) WHERE ended_at IS NULL;
+CREATE INDEX jobs_expiring ON background_jobs (expires_at) WHERE status = 'pending' AND started_at IS NULL AND expires_at IS NOT NULL;
+CREATE INDEX unique_keys_of ON unique_keys (job_id);
+CREATE INDEX unique_keys_until ON unique_keys (held_until) WHERE held_until IS NOT NULL;
+CREATE INDEX jobs_ready ON background_jobs (queue, priority DESC, turn, id) WHERE status = 'pending' AND ready = 1;
+CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, turn, id) WHERE status = 'pending' AND ready = 1;
+CREATE INDEX jobs_key_running ON background_jobs (queue, key) WHERE key IS NOT NULL AND status = 'running';
+CREATE INDEX jobs_key_ready ON background_jobs (queue, key, priority DESC, turn, id) WHERE key IS NOT NULL AND ready = 1 AND status = 'pending';
+CREATE INDEX jobs_behind ON background_jobs (queue, key, priority DESC, turn, id) WHERE ready = 3 AND status = 'pending';
+CREATE INDEX jobs_due_behind ON background_jobs (waits_until) WHERE waits_until IS NOT NULL AND ready = 3 AND status = 'pending';
+CREATE INDEX jobs_turns ON background_jobs (queue, key, priority, turn) WHERE turn > 0 AND status = 'pending';
+CREATE INDEX jobs_by_key ON background_jobs (key, id) WHERE key IS NOT NULL;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('background_jobs',12);
+COMMIT;
+PRAGMA user_version = 15;
