@@ -30,7 +30,7 @@ from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.values import Kept
 from bgjobd.store.written import BEHIND, Kind, Row, Written
 
-_IN_ORDER: Final = tuple(Kind)
+_PLACES: Final = {kind: place for place, kind in enumerate(Kind)}
 
 CANCEL: Final = "cancel"
 CANCEL_NESTED: Final = "cancel_nested"
@@ -352,7 +352,7 @@ class Batch(Gathered):
                 released = by_kind.get(Kind.RELEASED_KEY, [])
                 released[:] = [one for one in released if not is_of_same_key(one, row)]
         self.rows.clear()
-        in_order = {kind: by_kind[kind] for kind in _IN_ORDER if kind in by_kind}
+        in_order = {kind: by_kind[kind] for kind in sorted(by_kind, key=_PLACES.__getitem__)}
         self.written.append(in_order)
         return in_order
 
