@@ -67,7 +67,14 @@ class _Recorder:
         self._state = begun.state
         self._keeper: StepKeeper | None = None
         self.has_ended = False
-        self.notes = NotesRecorder(order, self._append)
+        self._notes: NotesRecorder | None = None
+
+    @property
+    def notes(self) -> NotesRecorder:
+        """What the job tells while it runs; most tell nothing."""
+        if self._notes is None:
+            self._notes = NotesRecorder(self._order, self._append)
+        return self._notes
 
     def keeper(self) -> StepKeeper:
         """Where the attempt's steps and values are kept."""
@@ -76,7 +83,9 @@ class _Recorder:
 
     def finish(self) -> None:
         """Record what it told last, and how much of what it told was left out."""
-        self.notes.finish(printing.lost(), 0 if self._keeper is None else self._keeper.left_out)
+        unprinted, unvalued = printing.lost(), 0 if self._keeper is None else self._keeper.left_out
+        if self._notes is not None or unprinted or unvalued:
+            self.notes.finish(unprinted, unvalued)
 
     def state_keeper(self) -> StateKeeper | None:
         """Where the attempt saves its job's state."""
@@ -259,7 +268,7 @@ def _rehearse(setting: Setting) -> None:
     setting.show_title(SPARE)
     outcome_of_result(None)
     Invocation(setting.approved.get(order.class_name))
-    NotesRecorder(order, lambda line, left: None).finish(printing.lost())
+    printing.lost()
 
 
 def _leave_fork_server(setting: Setting) -> None:
@@ -328,7 +337,7 @@ def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _B
         what = "work"
         sandbox.make_directory(order.directory)
         has_directory, what = True, "spool"
-        carry = open_carry(place.spool, order)
+        carry = open_carry(place.spool, order) if order.carries else None
         if approved is not None and order.error is None and order.method_name in approved.stateful:
             state = open_state(place.spool, order)
         journal = _prove_start(order, place, since, state is not None)

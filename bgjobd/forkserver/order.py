@@ -103,7 +103,7 @@ class Order(NamedTuple):
     @property
     def title(self) -> str:
         """What its process is called."""
-        method = "failed" if self.is_hook else self.method_name
+        method = self.method_name if self.kind == journals.ATTEMPT else "failed"
         return f"bgjobd: job {self.job} {self.class_name}::{method}"
 
     @property
