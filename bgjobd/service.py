@@ -23,6 +23,7 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.daemon.assembly import assembled
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
 from bgjobd.daemon.loop import Daemon
@@ -104,14 +105,10 @@ async def running(
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             is_restored = await start.prepare(engine)
             with errors_named(engine):
-                sent_at = time.clock_gettime(time.CLOCK_BOOTTIME)
-                joined = _join(engine, config)
-                if joined is not None:  # from now on others count
-                    fence.move(sent_at)
-                if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
-                    left.end()
-                    await left.wait(notifier.more_time)
-                daemon = Daemon(config, _clock(engine), log, life.own(), load_config, notifier, fence, joined)
+                joined = await _join_others(engine, config, fence, left, notifier)
+                daemon = assembled(
+                    config, _clock(engine), log, life.own(), load_config, notifier, fence, joined
+                )
             _say_what_is_open(daemon, config)
             daemon.needs.ended_early = daemon.clock.now() if was_cut_short else None
             if not config.approved:
@@ -136,6 +133,20 @@ def _fence(config: Config) -> Fence:
     """The one of this host, if others share its database."""
     is_shared = config.daemon.database is not None
     return Fence(AttemptDirs.from_config(config).fence if is_shared else None, config.fenced_after)
+
+
+async def _join_others(
+    engine: Engine, config: Config, fence: Fence, left: LeftBehind, notifier: Notifier
+) -> Joined | None:
+    """Be one of the hosts that work from the database, if others may; what they may repeat does not go on here."""
+    sent_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+    joined = _join(engine, config)
+    if joined is not None:  # from now on others count
+        fence.move(sent_at)
+    if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
+        left.end()
+        await left.wait(notifier.more_time)
+    return joined
 
 
 def _join(engine: Engine, config: Config) -> Joined | None:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from bgjob.alerts import Notice
 from bgjobd.config import loading
+from bgjobd.config.alerts import AlertTarget
 from bgjobd.config.problems import ConfigError
-from bgjobd.config.sections import AlertTarget, Config
+from bgjobd.config.sections import Config
 from bgjobd.core.alerts import Alert, noted
 from bgjobd.core.need_kinds import Kind
 from bgjobd.host.clock import to_text

@@ -12,7 +12,7 @@ from bgjobd.api.peer import Caller
 from bgjobd.api.replies import summary_of_stored
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import Settled, SettledAsCompleted, SettledAsFailed, StepSettled
-from bgjobd.forkserver.journal import MAX_RESULT
+from bgjobd.forkserver.journal_lines import MAX_RESULT
 from bgjobd.store.items import JobSettled
 
 if TYPE_CHECKING:

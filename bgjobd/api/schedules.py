@@ -23,7 +23,7 @@ from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import stored_instant, submitter, try_instant
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.config.problems import dotted, fault_message
-from bgjobd.config.sections import Schedule
+from bgjobd.config.schedules import Schedule
 from bgjobd.config.values import ValidationContext
 from bgjobd.core.masking import masked
 from bgjobd.core.schedules import Calendar

@@ -10,7 +10,7 @@ from bgjob.errors import JobNotFoundError
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
-from bgjobd.forkserver.journal import MAX_NESTING
+from bgjobd.forkserver.journal_lines import MAX_NESTING
 from bgjobd.forkserver.steps import seed_of, token_of
 from bgjobd.host import json_portions
 from bgjobd.store.reader import Reader

@@ -16,7 +16,7 @@ from bgjobd.commands import schedule_books
 from bgjobd.commands.process_table import Process
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import Life
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import spool_names
 from bgjobd.store.audit import (
     BookedSchedule,
     Counts,
@@ -238,10 +238,10 @@ def _left_files(look: Snapshot) -> Iterator[Discrepancy]:
     open_keys = {attempt.key for attempt in look.open_attempts}
     owed = {file.key for file in _owed_hooks(look)}
     for file in look.files:
-        subject = journals.file_name(*file.key, file.kind)
+        subject = spool_names.file_name(*file.key, file.kind)
         if file.is_fence:
             continue  # it stays as long as a fork server may have the start before it
-        if file.kind in journals.HOOKS:
+        if file.kind in spool_names.HOOKS:
             if file.pid is None:
                 yield Discrepancy(
                     subject, "hook", "the process of this failed hook is gone, its journal is not", _RESTART
@@ -317,7 +317,7 @@ def _fell_to_daemon(process: Process, look: Snapshot) -> bool:
 def _is_at_work(process: Process, begun: Collection[int], look: Snapshot) -> bool:
     """Whether its attempt, or hook, runs: it holds its files, is of its session, or descends from it."""
     open_keys = {attempt.key for attempt in look.open_attempts}
-    open_keys |= {file.key for file in look.files if file.kind in journals.HOOKS and file.pid is not None}
+    open_keys |= {file.key for file in look.files if file.kind in spool_names.HOOKS and file.pid is not None}
     return bool(process.holds & open_keys) or _is_below(process, begun, look.processes)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from bgjob.errors import RequestError
 from bgjobd.commands.findings import Finding, doubtful, ok, remark
-from bgjobd.config.sections import AlertTarget, Config
+from bgjobd.config.alerts import AlertTarget
+from bgjobd.config.sections import Config
 from bgjobd.core.alerts import JOURNAL
 from bgjobd.daemon.catalogue import Catalogue
 

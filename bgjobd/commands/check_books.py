@@ -20,6 +20,7 @@ from bgjobd.commands.exit_codes import FAILED, OK, check_owner, complain
 from bgjobd.config.sections import Config
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import spool_names
 from bgjobd.host import identity, life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
@@ -34,8 +35,8 @@ from bgjobd.supervisor.work_dirs import ASIDE
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
 
-_NO_JOURNALS: Final = ("stop", journals.CARRY, journals.STATE)
-_KINDS: Final = ("journal", *journals.HOOKS, *_NO_JOURNALS)
+_NO_JOURNALS: Final = ("stop", spool_names.CARRY, spool_names.STATE)
+_KINDS: Final = ("journal", *spool_names.HOOKS, *_NO_JOURNALS)
 _AT_ONCE: Final = 1000
 """How many files of attempts are looked up in the books at once."""
 
@@ -109,7 +110,7 @@ def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
         return (), ()
     try:
         names = sorted(os.listdir(directory))
-        keys = {name: key for name in names if (key := journals.try_key(name, *_KINDS)) is not None}
+        keys = {name: key for name in names if (key := spool_names.try_key(name, *_KINDS)) is not None}
         files = tuple([_read(directory, key, name.rpartition(".")[2]) for name, key in keys.items()])
     finally:
         os.close(directory)
@@ -118,7 +119,9 @@ def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
 
 
 def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
-    journal = None if kind in _NO_JOURNALS else journals.try_read(directory, journals.file_name(*key, kind))
+    journal = (
+        None if kind in _NO_JOURNALS else journals.try_read(directory, spool_names.file_name(*key, kind))
+    )
     if journal is None or (journal.started is None and journal.fenced is None):
         return SpoolFile(key, kind)
     if journal.started is None:
@@ -147,8 +150,10 @@ def _mark(spool: Path) -> str:
 def _left_work(work: Path, open_attempts: Iterable[OpenAttempt], files: Iterable[SpoolFile]) -> list[str]:
     """The working directories of attempts and hooks that do not run."""
     in_use = {ASIDE}
-    in_use |= {journals.directory_name(*attempt.key) for attempt in open_attempts}
-    in_use |= {journals.directory_name(*file.key, file.kind) for file in files if file.kind in journals.HOOKS}
+    in_use |= {spool_names.directory_name(*attempt.key) for attempt in open_attempts}
+    in_use |= {
+        spool_names.directory_name(*file.key, file.kind) for file in files if file.kind in spool_names.HOOKS
+    }
     try:
         return [str(work / name) for name in sorted(os.listdir(work)) if name not in in_use]
     except FileNotFoundError:
@@ -162,7 +167,7 @@ def _unknown_outputs(output: Path, books: Audit) -> tuple[str, ...]:
             names = (entry.name for entry in listed)
             found: list[str] = []
             while portion := list(islice(names, _AT_ONCE)):
-                keys = {name: journals.try_key(name, "out") for name in portion}
+                keys = {name: spool_names.try_key(name, "out") for name in portion}
                 known = books.entries({key for key in keys.values() if key is not None})
                 found += [str(output / name) for name, key in keys.items() if key not in known]
             return tuple(sorted(found))

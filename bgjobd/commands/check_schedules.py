@@ -11,7 +11,8 @@ from typing import Final
 from bgjob.codec import to_json
 from bgjobd.commands.findings import Finding, remark
 from bgjobd.config.cron_expressions import surprises_of
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config
 from bgjobd.core.schedules import next_of
 
 _DAY: Final = 86_400

@@ -25,7 +25,7 @@ from bgjob.text import one_line
 from bgjobd.commands import toml_text
 from bgjobd.commands.exit_codes import FAILED, OK, complain
 from bgjobd.config.problems import dotted, fault_message
-from bgjobd.config.sections import Schedule
+from bgjobd.config.schedules import Schedule
 from bgjobd.core.schedules import Missed, Overlap
 from bgjobd.host import clock
 

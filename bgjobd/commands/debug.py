@@ -141,11 +141,7 @@ def _asked(
     given: argparse.Namespace, config: Config, application: Application, found: Found
 ) -> dict[str, Any]:
     job, name = found.job, found.job["class_name"]
-    if name not in config.approved:
-        message = f"{name} is not approved by {config.file or 'any configuration'}"
-        raise RefusedError(f"{message}; --config names another", REFUSED)
-    if name in application.missing:
-        raise RefusedError(f"{name} cannot run: {application.missing[name]}", REFUSED)
+    _check_class(name, config, application)
     own = {**application.limits[name]}
     own["account"] = _account(own["account"], name, as_root=given.as_root)
     number = given.attempt or max((one["number"] for one in job["attempts"]), default=1)
@@ -174,17 +170,28 @@ def _asked(
         "has_run": bool(job["attempts"]),
         "told": [_history(job, given.attempt), *_further(found, carried)],
         "code_version": _version(job, number),
-        "load": {
-            "path": list(application.path),
-            "client": str(CLIENT),
-            "prepare": application.prepare,
-            "on_failure": application.on_failure,
-            "approved": {
-                one: methods
-                for one, methods in application.approved.items()
-                if one not in application.missing
-            },
-        },
+        "load": _load(application),
+    }
+
+
+def _check_class(name: str, config: Config, application: Application) -> None:
+    """Raises RefusedError for a class whose jobs do not run here."""
+    if name not in config.approved:
+        message = f"{name} is not approved by {config.file or 'any configuration'}"
+        raise RefusedError(f"{message}; --config names another", REFUSED)
+    if name in application.missing:
+        raise RefusedError(f"{name} cannot run: {application.missing[name]}", REFUSED)
+
+
+def _load(application: Application) -> dict[str, Any]:
+    """What is imported, and how."""
+    approved, missing = application.approved, application.missing
+    return {
+        "path": list(application.path),
+        "client": str(CLIENT),
+        "prepare": application.prepare,
+        "on_failure": application.on_failure,
+        "approved": {one: methods for one, methods in approved.items() if one not in missing},
     }
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import spool_names
 from bgjobd.host import lock
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
-_KINDS: Final = ("journal", *journals.HOOKS, "out")
+_KINDS: Final = ("journal", *spool_names.HOOKS, "out")
 _SERVER: Final = "/forkserver/__main__.py"
 _LONGEST_COMMAND: Final = 200
 
@@ -153,7 +153,7 @@ def _targets(pid: int) -> Iterator[tuple[str, str]]:
 def _try_key(target: str, places: _Places) -> AttemptKey | None:
     """The attempt that a file belongs to; its name may be gone already, which the kernel says behind it."""
     folder, _, name = target.removesuffix(" (deleted)").rpartition("/")
-    return journals.try_key(name, *_KINDS) if folder in (places.spool, places.output) else None
+    return spool_names.try_key(name, *_KINDS) if folder in (places.spool, places.output) else None
 
 
 def _is_for_writing(pid: int, link: str) -> bool:

@@ -29,7 +29,7 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.core.masking import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import retention
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import spool_names
 from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.store.audit import Audit
@@ -166,7 +166,9 @@ def _files_of(spool: Path) -> Iterable[AttemptKey]:
         names = os.listdir(spool)
     except FileNotFoundError:
         return ()
-    return [key for name in names if (key := journals.try_key(name, "journal", *journals.HOOKS)) is not None]
+    return [
+        key for name in names if (key := spool_names.try_key(name, "journal", *spool_names.HOOKS)) is not None
+    ]
 
 
 # The archive

@@ -15,7 +15,8 @@ from typing import Any
 from bgjob.text import one_line
 from bgjobd.api.schedules import coming
 from bgjobd.commands.exit_codes import OK, UNKNOWN, complain
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config
 from bgjobd.core.schedules import next_of
 
 

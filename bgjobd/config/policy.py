@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome, Unknown
+from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.problems import fault_message
-from bgjobd.config.sections import ClassPolicy, Config
+from bgjobd.config.sections import Config
 from bgjobd.config.values import ValidationContext
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.rates import Rate

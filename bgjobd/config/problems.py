@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.text import one_line
-from bgjobd.config.sections import ClassPolicy, Config, Queue, Schedule
+from bgjobd.config.approved import ClassPolicy
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config, Queue
 from bgjobd.config.values import shown
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")

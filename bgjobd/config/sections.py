@@ -1,49 +1,29 @@
 """The keys of the configuration, section by section.
 
+Those of `[approved]`, `[schedules]` and `[alerts]` are in files of their own, and taken together in `Config` here.
 What a single value looks like is in `values`, where they come from in `loading`; whether files, users or classes exist
 is asked elsewhere.
 """
 
-import math
 import socket
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    StrictBool,
-    StrictInt,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, StrictBool, StrictInt, ValidationInfo, field_validator
 
-from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome, Unknown
+from bgjob.words import MAX_DEPTH, MAX_FRAME, Backoff
 from bgjobd.config import values
-from bgjobd.config.values import ValidationContext, around, shown
-from bgjobd.core.alerts import JOURNAL, Watch
-from bgjobd.core.calendar import Cron, Every
+from bgjobd.config.alerts import Alerts
+from bgjobd.config.approved import ClassPolicy
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.section import Section, within_cap
+from bgjobd.config.values import ValidationContext, shown
 from bgjobd.core.gate import KeyRules, Share
 from bgjobd.core.job import MOST_CRASHES
-from bgjobd.core.need_kinds import ASKED, COUNTED_FOR, KEYS, OF_METHODS, USUAL, Kind
-from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 from bgjobd.host import container
 
 DAY: Final = 86_400.0
-
-
-class Section(BaseModel):
-    """A table of the file: it knows its keys and refuses others."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 DIRECTORIES: Final = ("state_dir", "runtime_dir", "log_dir")
@@ -160,7 +140,7 @@ class Retry(Section):
     @field_validator("max_retries")
     @classmethod
     def _is_within_cap(cls, value: int, info: ValidationInfo) -> int:
-        return _within_cap(value, info.data.get("cap"))
+        return within_cap(value, info.data.get("cap"))
 
 
 class Limits(Section):
@@ -317,384 +297,6 @@ _SHORTEST_BEAT: Final = 0.1
 _BEATS_MISSED: Final = 4
 
 
-def _known_queue(value: str | None, info: ValidationInfo) -> str | None:
-    queues = around(info).queues
-    if value is not None and queues is not None and value not in queues:
-        raise ValueError(f"must be a queue of [queues] ({', '.join(sorted(queues))}), not {shown(value)}")
-    return value
-
-
-def _retries_within_cap(value: int | None, info: ValidationInfo) -> int | None:
-    return value if value is None else _within_cap(value, around(info).cap)
-
-
-class ClassPolicy(Section):
-    """A class of `[approved]`; None is not set."""
-
-    methods: Annotated[tuple[values.MethodName, ...], values.NotEmpty] | None = None
-    """Those that may be called; else all that can."""
-    queue: values.Text | None = None
-    """For callers that say nothing; else `default`."""
-    priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
-    """For callers that say nothing, higher goes first; else 0."""
-    slots: values.Count | None = None
-    """Attempts of this class at once, however many queues they come from."""
-    slots_everywhere: values.Count | None = None
-    """The same on all hosts together that work from the database; else no limit."""
-    rate: values.Rate | None = None
-    """How often they start, such as `"100/1m"` or `"100/1m burst 20"`; else no limit."""
-    key: values.Text | None = None
-    """The parameter whose value is a job's key, where its caller gives none."""
-
-    max_retries: values.Whole | None = None
-    """Before the class attribute and `[retry]`."""
-    retry_delay: values.Delay | None = None
-    """The same."""
-    backoff: Backoff | None = None
-    """The same."""
-    max_retry_delay: values.Delay | None = None
-    """The same."""
-    crashes: values.Crashes | None = None
-    """The same."""
-    retry_lost: StrictBool | None = None
-    """Whether an attempt whose end nobody saw is retried; else it is."""
-    retry_on: tuple[values.RetriableOutcome, ...] | None = None
-    """The outcomes that are retried; else all that are bad."""
-    unknown: Unknown | None = None
-    """What becomes of a job of which nobody knows what it did, `failed` or `review`; else it has failed."""
-    throttle: StrictBool | None = None
-    """Whether its jobs may keep others from starting, by `Throttled`; else they may."""
-
-    exit_grace: values.Delay | None = None
-    """Before `[app]`: for what ends with an attempt, after its outcome."""
-    exit_handlers: Literal["own", "all"] | None = None
-    """The same: what of `atexit` runs then."""
-
-    timeout: values.Duration | None = None
-    """Before `[limits]`, as all of the next."""
-    stop_grace: values.Delay | None = None
-    """From SIGTERM to SIGKILL."""
-    memory: values.Size | None = None
-    """Bytes of data."""
-    cpu: values.Duration | None = None
-    """Seconds of CPU time."""
-    cpu_share: values.Cores | None = None
-    """Cores."""
-    open_files: values.Count | None = None
-    """Descriptors."""
-    processes: values.Count | None = None
-    """Processes and threads."""
-    file_size: values.Size | None = None
-    """Bytes of a file that is written."""
-    max_output: values.Size | None = None
-    """Of an attempt's output that is kept."""
-    work_limit: values.Size | None = None
-    """Of its working directories together, from which on none of its jobs starts."""
-    nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
-    """The kernel's priority of an attempt, -20 to 19."""
-
-    user: values.Account | None = None
-    """Whom its attempts run as, where the daemon is root."""
-    group: values.Account | None = None
-    """The same, of groups."""
-    writable: tuple[values.AbsolutePlace, ...] | None = None
-    """Where its attempts may write, beside their own directory."""
-    network: values.Network = None
-    """`false`: its attempts have no network but a loopback of their own; `"no-tcp"`: none by TCP; else the daemon's."""
-    umask: values.Umask | None = None
-    """What is taken from the modes of files that its attempts make, such as `"022"`; else `"077"`."""
-    unique: Annotated[tuple[values.Text, ...], values.NotEmpty] | None = None
-    """The parameters whose values are a job's unique key, where its caller gives none."""
-    sensitive: tuple[values.Text, ...] | None = None
-    """Names of parameters whose values are shown nowhere."""
-
-    _is_known = field_validator("queue")(_known_queue)
-    _is_within_cap = field_validator("max_retries")(_retries_within_cap)
-
-    @field_validator("sensitive")
-    @classmethod
-    def _keeps_secrets_out_of_keys(
-        cls, value: tuple[str, ...] | None, info: ValidationInfo
-    ) -> tuple[str, ...] | None:
-        both = sorted(set(value or ()) & set(info.data.get("unique") or ()))
-        if both:
-            raise ValueError(f"must not name {both[0]}, which unique does: who knows the key could guess it")
-        return value
-
-    @field_validator("retry_on")
-    @classmethod
-    def _agrees_about_lost(
-        cls, value: tuple[Outcome, ...] | None, info: ValidationInfo
-    ) -> tuple[Outcome, ...] | None:
-        if value is not None and Outcome.LOST in value and info.data.get("retry_lost") is False:
-            raise ValueError("must not name lost where retry_lost = false")
-        return value
-
-    @field_validator("unknown")
-    @classmethod
-    def _is_not_repeated_either(cls, value: Unknown | None, info: ValidationInfo) -> Unknown | None:
-        if value is Unknown.REVIEW and info.data.get("retry_lost", False) is not False:
-            raise ValueError(
-                "must have retry_lost = false beside it: else what is lost runs again, and nobody is asked "
-                "what it did"
-            )
-        return value
-
-
-class Schedule(Section):
-    """A schedule of `[schedules]`, whose job is submitted again and again; None is not set."""
-
-    job: values.JobPath
-    """What is submitted: class and method."""
-    parameters: values.JsonObject = Field(default_factory=dict)
-    """Its parameters."""
-    cron: values.CronExpression | None = None
-    """When: five fields, or `"@daily"` and the like."""
-    every: values.Interval | None = None
-    """The same, by elapsed time."""
-    starting: values.Instant | None = None
-    """An instant that `every` counts from; else `1970-01-01T00:00:00Z`."""
-    zone: values.Zone | None = None
-    """Whose clocks `cron` is of; else `"UTC"`."""
-    missed: Missed = Missed.RUN_ONCE
-    """What runs of occurrences that nobody dealt with in time: `skip`, `run_once` or `run_all`."""
-    overlap: Overlap = Overlap.SKIP
-    """What becomes of one while a job of it has not ended: `skip`, `allow`, `wait` or `cancel`."""
-    late: values.Interval = 60.0
-    """From when on an occurrence is missed; at least 1 s, for each is dealt with a moment after its time."""
-    missed_limit: Annotated[StrictInt, Field(ge=1, le=1000)] = 100
-    """The most jobs that `run_all` makes at once."""
-    jitter: values.Duration | None = None
-    """Up to so much later it starts, at each occurrence another part of it."""
-
-    queue: values.Text | None = None
-    """Of the job, before what its class says, as all of the next."""
-    priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
-    """Higher goes first."""
-    timeout: values.Duration | None = None
-    """Of an attempt."""
-    max_retries: values.Whole | None = None
-    """How often it is tried again."""
-    retry_delay: values.Delay | None = None
-    """Between two attempts."""
-    backoff: Backoff | None = None
-    """How that time grows."""
-    unique_key: values.Key | None = None
-    """An occurrence is skipped while another job of the method has this key."""
-    expires_in: values.Duration | None = None
-    """A job that has not started so long after its time is cancelled."""
-    key: values.Key | None = None
-    """What the job shares with others of its queue; else the parameter that its class names."""
-    host: values.HostName | None = None
-    """Of several hosts the one that alone starts it."""
-    labels: values.Labels = ()
-    """What its jobs are found by."""
-
-    _is_known = field_validator("queue")(_known_queue)
-    _is_within_cap = field_validator("max_retries")(_retries_within_cap)
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        wrong = next((told for is_wrong, told in self._disagreements() if is_wrong), None)
-        if wrong is not None:
-            raise ValueError(wrong)
-        return self
-
-    def _disagreements(self) -> Iterator[tuple[bool, str]]:
-        has_cron, has_every = self.cron is not None, self.every is not None
-        yield has_cron and has_every, "must not have both cron and every; two schedules may have the same job"
-        yield not (has_cron or has_every), 'must have cron, such as "30 2 * * *", or every, such as "15m"'
-        yield has_every and self.zone is not None, "must not have zone beside every, which is elapsed time"
-        yield has_cron and self.starting is not None, "must not have starting beside cron, only beside every"
-        yield (
-            self.missed is Missed.RUN_ALL and self.overlap in (Overlap.SKIP, Overlap.CANCEL),
-            f'must not have missed = "run_all" with overlap = "{self.overlap}", by which all but one would not run; '
-            'overlap = "wait" has them run one after the other',
-        )
-        yield (
-            self.jitter is not None and self.jitter >= (self.every or math.inf),
-            "must have a jitter below every",
-        )
-
-    @property
-    def calendar(self) -> Calendar:
-        """When its occurrences are."""
-        if self.cron is not None:
-            return Cron(self.cron, UTC if self.clocks == "UTC" else ZoneInfo(str(self.clocks)))
-        return Every(self.every or 0.0, self.starting or 0.0)
-
-    @property
-    def clocks(self) -> str | None:
-        """The zone whose clocks `cron` is of; None with `every`, which is elapsed time."""
-        return None if self.cron is None else self.zone or "UTC"
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What it is, as socket and commands tell it."""
-        return {
-            "job": self.job,
-            "cron": self.cron,
-            "every": self.every,
-            "zone": self.clocks,
-            "description": self.calendar.description,
-            "missed": self.missed,
-            "overlap": self.overlap,
-        }
-
-    @property
-    def rules(self) -> Rules:
-        """What becomes of them."""
-        return Rules(self.missed, self.overlap, self.late, self.missed_limit)
-
-
-NOTICE: Final = "bgjob.alerts.Notice"
-NOTICE_METHODS: Final = ("command", "smtp")
-"""The class whose jobs tell targets; nobody can submit any."""
-
-
-class AlertTarget(Section):
-    """Who is told, a target of `[alerts.targets]`: by a job, a command or a mail; one of the three."""
-
-    job: values.JobPath | None = None
-    """A method of a class of yours, which gets the notice as `notice`."""
-    command: Annotated[tuple[values.Text, ...], values.NotEmpty] | None = None
-    """A program by its absolute path, and its arguments; the notice comes on stdin, as JSON."""
-    smtp: values.Text | None = None
-    """A mail server, as `"127.0.0.1:25"`, without a login."""
-    to: tuple[values.Text, ...] = ()
-    """Whom mail goes to."""
-    sender: values.Text | None = None
-    """Whom mail is from; else `bgjobd@` and the machine's host name."""
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        given = [name for name in ("job", "command", "smtp") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("must have one of job, command and smtp")
-        if (self.smtp is not None) != bool(self.to):
-            raise ValueError("must have to beside smtp, and beside nothing else")
-        if self.command is not None and not self.command[0].startswith("/"):
-            raise ValueError(f"must have a command with an absolute path, not {shown(self.command[0])}")
-        if self.smtp is not None and not self.smtp.rpartition(":")[2].isdecimal():
-            raise ValueError(f'must have smtp with a port, such as "127.0.0.1:25", not {shown(self.smtp)}')
-        return self
-
-
-class AlertRule(Section):
-    """A rule of `[alerts.rules]`: a kind by its own name, with other numbers, or one `when`; None is not set."""
-
-    when: Kind | None = None
-    """The kind of what it looks for; of a rule by the name of a kind, that one."""
-    job: values.Text | None = None
-    """A class, or class and method, of whose jobs alone."""
-    queue: values.Text | None = None
-    """The queue alone."""
-    schedule: values.Text | None = None
-    """The schedule alone."""
-    longer: values.Duration | None = None
-    """How long it has to last."""
-    times: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """How often the usual."""
-    least: values.Count | None = None
-    """Of how many it is known what is usual, or how bad they are."""
-    last: values.Count | None = None
-    """How many in a row."""
-    over: values.Duration | None = None
-    """Of how long the last attempts count; at most an hour."""
-    above: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Which share has to be bad."""
-    within: values.Duration | None = None
-    """Of `no_success`: how long it may take until one completes."""
-    tell: tuple[values.Text, ...] | None = None
-    """Whom; none: it is only shown; else `alerts.tell`."""
-
-
-def _check_rule(name: str, rule: AlertRule) -> None:
-    """Raises ValueError where it means nothing, or less than was meant."""
-    is_kind = name in list(Kind)
-    if rule.when is None and not is_kind:
-        raise ValueError(f"rules.{name} must have when: the kind of what it looks for")
-    if is_kind and rule.when not in (None, name):
-        raise ValueError(f"rules.{name} is the kind of this name, and cannot have when = {shown(rule.when)}")
-    kind = Kind(name) if rule.when is None else rule.when
-    odd = sorted(rule.model_fields_set - {"when", "tell"} - KEYS[kind])
-    if odd:
-        has = ", ".join(sorted(KEYS[kind])) or "no key"
-        raise ValueError(f"rules.{name} cannot have {odd[0]}: {kind} takes {has}, beside tell")
-    if kind is Kind.NO_SUCCESS and None in (rule.job, rule.within):
-        raise ValueError(f"rules.{name} must have job and within: what is to complete, and within what time")
-    if rule.job is not None and "::" in rule.job and kind not in OF_METHODS:
-        raise ValueError(f"rules.{name}.job must be a class, for {kind} knows no methods")
-    if rule.over is not None and rule.over > COUNTED_FOR:
-        raise ValueError(f"rules.{name}.over must be an hour at most: for so long it is counted")
-
-
-class Alerts(Section):
-    """`[alerts]`: who is told of what needs somebody; nobody, unless there is a target."""
-
-    tell: tuple[values.Text, ...] = ()
-    """The targets of kinds and rules that say nothing else; `journal` is the daemon's own log."""
-    quiet: values.Duration = 3600.0
-    """The same again at the earliest."""
-    gather: values.Duration = 10.0
-    """What comes within it is one notice."""
-    most: values.Count = 20
-    """Notices an hour; one more says that others wait."""
-    targets: dict[values.ScheduleName, AlertTarget] = Field(default_factory=dict)
-    """By name."""
-    rules: dict[values.ScheduleName, AlertRule] = Field(default_factory=dict)
-    """By name."""
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        known = {JOURNAL, *self.targets}
-        for name, rule in self.rules.items():
-            _check_rule(name, rule)
-        for place, told in [
-            ("tell", self.tell),
-            *((f"rules.{n}.tell", r.tell or ()) for n, r in self.rules.items()),
-        ]:
-            unknown = [one for one in told if one not in known]
-            if unknown:
-                raise ValueError(
-                    f"{place} must name targets ({', '.join(sorted(known))}), not {shown(unknown[0])}"
-                )
-        return self
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is told, and so stored."""
-        return bool(self.tell) or any(rule.tell for rule in self.rules.values())
-
-    @property
-    def needs_notice(self) -> bool:
-        """Whether some target is told by a job of ours, be it a test alone."""
-        return any(target.job is None for target in self.targets.values())
-
-    @property
-    def watches(self) -> tuple[Watch, ...]:
-        """All rules, those of the kinds first."""
-        own = [kind for kind in Kind if kind not in ASKED or kind.value in self.rules]
-        names = [*own, *(name for name in self.rules if name not in own)]
-        return tuple(self._watch(str(name)) for name in names)
-
-    @property
-    def awaiting(self) -> tuple[Watch, ...]:
-        """Those that wait for a success; none where nobody is told anything, and so nothing is stored of them."""
-        waiting = (one for one in self.watches if one.rule.kind is Kind.NO_SUCCESS)
-        return tuple(waiting) if self.is_on else ()
-
-    def _watch(self, name: str) -> Watch:
-        asked = self.rules.get(name, AlertRule())
-        kind = Kind(name) if asked.when is None else asked.when
-        given = {key: getattr(asked, key) for key in asked.model_fields_set - {"when", "tell"}}
-        usual = USUAL[kind]
-        told = self.tell if asked.tell is None else asked.tell
-        return Watch(
-            name, replace(usual, **{key: one for key, one in given.items() if one is not None}), told
-        )
-
-
 class Config(Section):
     """Everything that was configured, checked and with its defaults; paths are absolute."""
 
@@ -740,9 +342,3 @@ class Config(Section):
         """Takes the file from the surroundings: as a field it would be a key that files may set."""
         if isinstance(context, ValidationContext):
             self._file = context.file
-
-
-def _within_cap(value: int, cap: object) -> int:
-    if isinstance(cap, int) and value > cap:
-        raise ValueError(f"must be at most the cap of [retry], {cap}, not {shown(value)}")
-    return value

@@ -16,7 +16,8 @@ from typing import Any, Final
 from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError
 from bgjob.words import EntryType
-from bgjobd.config.sections import NOTICE, Config
+from bgjobd.config.alerts import NOTICE
+from bgjobd.config.sections import Config
 from bgjobd.core import alerts
 from bgjobd.core.alerts import DIRECT, HOUR, JOURNAL, Alert, Raised, Settings, Watch
 from bgjobd.core.need_kinds import Seen

@@ -11,8 +11,9 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
 )
+from bgjobd.config.alerts import NOTICE
 from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
-from bgjobd.config.sections import NOTICE, Config
+from bgjobd.config.sections import Config
 from bgjobd.daemon.validator import InvalidSchemaError, Validator
 from bgjobd.forkserver.class_rules import BARE_CONTEXT
 

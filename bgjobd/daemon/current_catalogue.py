@@ -9,8 +9,9 @@ from typing import Any
 
 from bgjob.errors import ClassUnavailableError, InvalidParametersError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
+from bgjobd.config.alerts import NOTICE
 from bgjobd.config.policy import Policy, policy_of
-from bgjobd.config.sections import NOTICE, Config
+from bgjobd.config.sections import Config
 from bgjobd.core.edges import Node
 from bgjobd.core.job import Call, Job
 from bgjobd.core.taking import sources

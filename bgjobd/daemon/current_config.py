@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from bgjob.words import EntryType
-from bgjobd.config.sections import ClassPolicy, Config, Queue
+from bgjobd.config.approved import ClassPolicy
+from bgjobd.config.sections import Config, Queue
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.planner import BESIDE, Lanes
 from bgjobd.supervisor.limits import Enforcement

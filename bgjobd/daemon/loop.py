@@ -7,20 +7,17 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from bgjob import __version__
-from bgjob.codec import JsonObject
 from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
-from bgjobd.config.sections import NOTICE, Config
-from bgjobd.core.hosts import Profile
-from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.need_kinds import MOST
+from bgjobd.config.alerts import NOTICE
+from bgjobd.config.sections import Config
+from bgjobd.core.hosts import Term
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
@@ -34,7 +31,7 @@ from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.followers import Followers
-from bgjobd.daemon.hosts import Hosts, profile_of
+from bgjobd.daemon.hosts import Hosts
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.many import Many
 from bgjobd.daemon.needs import Needs
@@ -56,42 +53,48 @@ from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
-from bgjobd.store.hosts import Joined
 from bgjobd.store.items import (
     CodeLoaded,
     DaemonStarted,
-    HookBegun,
     HostLeft,
     Item,
     Look,
     OccurrencesDue,
-    ReloadFailed,
 )
-from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.span_counts import Counted
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
-from bgjobd.supervisor import cgroups, paging
-from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay
-from bgjobd.supervisor.supervisor import DaemonSide, Supervisor
-
-_MOST_TOLD: Final = 1000
-"""Characters of the reason why a reload failed that are kept with the change."""
+from bgjobd.supervisor.supervisor import Supervisor
 
 _LAST_MOMENT = 2.0
 """Seconds from the last SIGKILL until the ends of attempts are stored."""
 
 
 class Daemon:
-    """Everything between the socket and the fork server; made and started by the entry point.
+    """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first.
 
-    `load_config` reads the configuration anew, for a reload; it raises ConfigError.
+    `term` is that of this host, None where it shares no database.
     """
+
+    supervisor: Supervisor
+    traces: Traces
+    signs_of_life: SignsOfLife
+    retention: Retention
+    schedules: Schedules
+    schedule_requests: ScheduleRequests
+    others: Others
+    deliveries: Deliveries
+    inspection: Inspection
+    reload: Reload
+    hosts: Hosts
+    needs: Needs
+    many: Many
+    alerts: Alerts
 
     def __init__(
         self,
@@ -99,10 +102,9 @@ class Daemon:
         clock: Clock,
         log: Log,
         life: Life,
-        load_config: Callable[[], Config],
         notifier: Notifier,
         fence: Fence,
-        joined: Joined | None = None,
+        term: Term | None,
     ) -> None:
         place = self._place = place_of(config.daemon)
         self.clock = clock
@@ -111,8 +113,8 @@ class Daemon:
         self.loaded_at: float | None = None
         self._closing: Closing | None = None
         self._loop = asyncio.get_running_loop()
-        self._log = log
-        self._notifier = notifier
+        self.log = log
+        self.notifier = notifier
         self.fence = fence
         self.background = Background(self.say)
         self.waiters = Waiters()
@@ -125,39 +127,19 @@ class Daemon:
         self.health = StorageHealth(self.say, self._loop.time, engine.silence, self._history)
         self.readers = Readers(place)
         self.followers = Followers(self.readers.first.steps_under_way())
-        self._current = self._make_current_config(config)
+        self.current_config = self._make_current_config(config)
         self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
         self.peers = Peers(lambda: self.config, self.readers.read, clock.now)
-        term = None if joined is None else joined.term
         lanes = self.lanes.closed()
-        self._writer = Writer(place, life.id, clock, lanes, self._deliver, term, self._history)
-        self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
-        self._outbox = Outbox(self._hand_over)
-        self._relay = Relay(log.pass_on)
-        self.supervisor = self._make_supervisor(config, life)
-        self.traces = Traces(lambda: self.config.traces.near, lambda: self.supervisor.spool.database_id)
-        self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
-        self.retention = _retention(self)
-        self.schedules = _schedules(self)
-        self.schedule_requests = _schedule_requests(self)
-        self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
-        self._others = _others(self)
-        self._deliveries = _deliveries(self)
-        self.inspection = _inspection(self)
-        self.reload = _reload(self, load_config)
+        self.writer = Writer(place, life.id, clock, lanes, self._deliver, term, self._history)
+        self._silence = Silence(self._loop, lambda: self.writer.busy_since, self._on_silence)
+        self.outbox = Outbox(self._hand_over)
+        self.relay = Relay(log.pass_on)
+        self.due_timer = DueTimer(clock, self.outbox, self.on_leap, self.say)
         self.on_sent: Callable[[], None] = lambda: None
         """Hears that an application has sent something by its own transaction."""
         self.take_in: Callable[[int | None], Awaitable[bool]] = _nothing_came_in
         """Makes a job of what is known by this id and is none yet, None: of all that is none; whether to look again."""
-        self.hosts = _hosts(self, joined)
-        self.needs = _needs(self)
-        self.many = Many(self.readers.search, self.record, clock.now)
-        self.alerts = _alerts(self)
-        self.hosts.on_acknowledged, self.hosts.on_lost = fence.move, fence.stop_all
-        self.hosts.on_accept, self.hosts.on_drained = self.accept_database, self._on_change
-        self.hosts.on_hooks = self._call_hooks
-
-    # How the parts are wired
 
     def _make_current_config(self, config: Config) -> CurrentConfig:
         return CurrentConfig(
@@ -168,27 +150,6 @@ class Daemon:
             say=self.say,
         )
 
-    def _make_supervisor(self, config: Config, life: Life) -> Supervisor:
-        groups, why_none = cgroups.own()
-        if why_none is not None:
-            self.say(EntryType.FAILURE, why_none)
-        surroundings = DaemonSide(
-            dirs=AttemptDirs.from_config(config, life.id, groups, self._relay.fileno()),
-            life=life,
-            config=lambda: self.config,
-            slots=lambda: self.lanes.slots,
-            classes=self.current_catalogue,
-            outbox=self._outbox,
-            background=self.background,
-            ask=self.readers.ask,
-            now=self.clock.now,
-            say=self.say,
-            begin_hook=None if config.host is None else self._begin_hook,
-            on_server=self._on_change_of_server,
-            on_change=self._on_change,
-        )
-        return Supervisor(surroundings)
-
     # Start and stop
 
     def start(self) -> None:
@@ -196,14 +157,14 @@ class Daemon:
         reader = self.readers.first
         newest_entry, leapt_at = reader.old.newest_entry(), reader.leapt_at()  # before there are ours
         newest_log = reader.last_log_id()
-        self._writer.start()
-        self._due_timer.start()
-        self._outbox.send(DaemonStarted(__version__, self.host_name))
-        self.supervisor.start(reader, self.hosts.host_id, self._notifier.more_time)
+        self.writer.start()
+        self.due_timer.start()
+        self.outbox.send(DaemonStarted(__version__, self.host_name))
+        self.supervisor.start(reader, self.hosts.host_id, self.notifier.more_time)
         self.fence.on_change = self._on_change_of_fence
         self.fence.serve(self.supervisor.attempts.stop_repeatable, self.say)
         self.retention.start(newest_entry, leapt_at)
-        self._others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
+        self.others.start(engine_at(self._place), self.config.hosts.beat, newest_log)
         self.background.start(self.schedules.keep())
         self.background.start(self.hosts.keep())
         self.background.start(self.alerts.keep())
@@ -214,18 +175,18 @@ class Daemon:
 
     def start_watchdog(self) -> None:
         """Give systemd the signs of life that it wants, if it wants any."""
-        self.background.start(self._signs_of_life.keep_giving())
+        self.background.start(self.signs_of_life.keep_giving())
 
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._closing = Closing.STOPPING
-        self._others.close()
+        self.others.close()
         self.reload.close()
         self.retention.close()
         self.schedules.close()
         self.alerts.close()
         self.hosts.close()
-        self._notifier.stopping(self.inspection.status())
+        self.notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
@@ -234,18 +195,18 @@ class Daemon:
         self.current_catalogue.close()
         self.waiters.close()
         self.group_waiters.close()
-        self._outbox.send()
+        self.outbox.send()
         if self.hosts.term is not None:
-            self._outbox.send(HostLeft(), _unheard(self._loop.create_future()))
-        await self._loop.run_in_executor(None, self._writer.finish)
+            self.outbox.send(HostLeft(), _unheard(self._loop.create_future()))
+        await self._loop.run_in_executor(None, self.writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
-        self._deliveries.carry_out()
+        self.deliveries.carry_out()
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
-        self._due_timer.close()
+        self.due_timer.close()
         self._silence.close()
-        self._relay.close()
+        self.relay.close()
         self.background.close()
         self.readers.close()
         self.supervisor.close()
@@ -268,7 +229,7 @@ class Daemon:
         await self._start_nothing_new()
         left = _attempts(len(self.supervisor.attempts))
         self.say(EntryType.INFO, f"draining: waits for {left}, starts nothing new")
-        asking = self._loop.create_task(self._notifier.keep_asking(self._signs_of_life.hear_from_all))
+        asking = self._loop.create_task(self.notifier.keep_asking(self.signs_of_life.hear_from_all))
         try:
             await self.supervisor.wait_until_idle()
         finally:
@@ -278,15 +239,15 @@ class Daemon:
         """Close the lanes; claims that were under way are known when this returns."""
         self._closing = Closing.DRAINING
         self.supervisor.trials.close()
-        self._on_change()
+        self.on_change()
         with suppress(RequestError):
             await self.record(Look())
-        self._deliveries.carry_out()
+        self.deliveries.carry_out()
         self.supervisor.attempts.start_no_more()
 
     # What changes of what may start
 
-    def _on_change_of_server(self, server: ForkServer | None) -> None:
+    def on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
         self.loaded_at = None if server is None else self.clock.now()
         if server is None:
@@ -296,10 +257,10 @@ class Daemon:
             self.current_catalogue.take(catalogue)
             self.schedules.wake()
             if not self.reload.is_under_way:
-                self._outbox.send(CodeLoaded(server.code_version, self.host_name))
-        self._on_change()
+                self.outbox.send(CodeLoaded(server.code_version, self.host_name))
+        self.on_change()
 
-    def _on_leap(self, seconds: float) -> None:
+    def on_leap(self, seconds: float) -> None:
         """The clock was set by so much."""
         self.retention.on_leap(seconds)
         self.schedules.wake()
@@ -308,33 +269,25 @@ class Daemon:
         """What the database's clock shows may be another time than before."""
         leap = self.clock.take_leap()
         if leap is not None:
-            self._on_leap(leap)
+            self.on_leap(leap)
         self.clock_difference.note(self.clock.difference)
 
-    def _on_change(self) -> None:
+    def on_change(self) -> None:
         self._open_lanes()
         self.alerts.wake()
-        self._notifier.status(self.inspection.status)
+        self.notifier.status(self.inspection.status)
 
     def _on_change_of_fence(self) -> None:
         """This host is cut off, so that nothing may start, or is so no more."""
-        self._on_change()
-        self._outbox.send(Look())
+        self.on_change()
+        self.outbox.send(Look())
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server, nobody wants an end, and the host is not cut off."""
         is_open = self.supervisor.can_start and self.closing is None and not self.fence.is_over
         kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
         lanes = replace(self.lanes, hookless=self._hookless())
-        self._writer.lanes = lanes.without(kept_back) if is_open else lanes.closed()
-
-    def _note_reload(self, failure: str | None) -> None:
-        """Have changes tell of a reload that is over, and why it has failed."""
-        host, who, server = self.host_name, self.reload.asked_by, self.fork_server
-        if failure is not None:
-            self._outbox.send(ReloadFailed(failure[:_MOST_TOLD], host, who))
-        elif server is not None:
-            self._outbox.send(CodeLoaded(server.code_version, host, is_asked=True, who=who))
+        self.writer.lanes = lanes.without(kept_back) if is_open else lanes.closed()
 
     def _hookless(self) -> frozenset[str]:
         """The classes of which no failed job is owed a hook."""
@@ -344,27 +297,16 @@ class Daemon:
         wants = self.current_catalogue.try_has_failed_hook
         return frozenset(name for name in self.config.approved if wants(name) is False)
 
-    async def _begin_hook(self, key: AttemptKey) -> bool:
-        is_ours: bool = await self.record(HookBegun(key))
-        return is_ours
-
-    async def _call_hooks(self, keys: Sequence[AttemptKey]) -> None:
-        """Those that another host has owed; of a job that runs again by now there is none."""
-        for key in keys:
-            found = await self.readers.read(partial(_failed_attempt, key))
-            if found is not None:
-                self.supervisor.hooks.offer(key, *found)
-
     def counted(self) -> Counted:
         """What has ended that is in no row of the tallies yet."""
-        return self._writer.counted()
+        return self.writer.counted()
 
     # What the api needs
 
     @property
     def config(self) -> Config:
         """What holds now."""
-        return self._current.config
+        return self.current_config.config
 
     @property
     def host_name(self) -> str | None:
@@ -376,8 +318,10 @@ class Daemon:
         """The slots of queues and classes, as they are configured now."""
         catalogue = self.current_catalogue.try_catalogue()
         if catalogue is None:
-            return self._current.lanes.of_classes([*self.config.approved, NOTICE])
-        return self._current.lanes.of_classes([*catalogue.classes, NOTICE]).of_code(catalogue.code_version)
+            return self.current_config.lanes.of_classes([*self.config.approved, NOTICE])
+        return self.current_config.lanes.of_classes([*catalogue.classes, NOTICE]).of_code(
+            catalogue.code_version
+        )
 
     @property
     def closing(self) -> Closing | None:
@@ -389,7 +333,7 @@ class Daemon:
     @property
     def enforcement(self) -> Enforcement:
         """Which limits this machine enforces."""
-        return self._current.enforcement
+        return self.current_config.enforcement
 
     @property
     def outputs(self) -> Outputs:
@@ -408,18 +352,18 @@ class Daemon:
 
     def say(self, type: EntryType, message: str) -> None:
         """One log line about the daemon itself."""
-        self._log.say(type, message, self.clock.now())
+        self.log.say(type, message, self.clock.now())
 
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
         if self._closing is Closing.STOPPING:
             raise ShuttingDownError
         ticket: asyncio.Future[Any] = self._loop.create_future()
-        self._due_timer.note_jump()
+        self.due_timer.note_jump()
         self.health.check()
         if self.health.gone_back is not None and isinstance(item, OccurrencesDue):
             raise StorageUnavailableError(reason=self.health.gone_back, may_be_stored=False)
-        self._outbox.send(item, ticket)
+        self.outbox.send(item, ticket)
         return await ticket
 
     async def accept_database(self) -> bool:
@@ -430,19 +374,19 @@ class Daemon:
         if self._history.trouble is None:
             return False
         self._history.accept()
-        self._outbox.send(Look())
+        self.outbox.send(Look())
         return True
 
     # The writer
 
     def _hand_over(self, *entrusted: Entrusted) -> None:
-        self._writer.put(*entrusted)
+        self.writer.put(*entrusted)
         self._silence.listen()
 
     def _on_silence(self, seconds: float) -> None:
         self.health.note_silence(seconds)
         self.alerts.wake()
-        self._notifier.status(self.inspection.status)
+        self.notifier.status(self.inspection.status)
         if self.hosts.term is not None:
             self.background.start(self._end_standing())
 
@@ -458,15 +402,15 @@ class Daemon:
         self._loop.call_soon_threadsafe(self._on_delivery, delivery)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        self._signs_of_life.note_delivery()
+        self.signs_of_life.note_delivery()
         self.health.note(delivery)
         self.hosts.note(delivery)
-        self._deliveries.take(delivery)
+        self.deliveries.take(delivery)
         if delivery.committed is not None:
             self.schedules.on_commit()
         self.alerts.on_commit(delivery.committed)
         self._note_time()
-        self._notifier.status(self.inspection.status)
+        self.notifier.status(self.inspection.status)
 
 
 _STOOD_STILL: Final = (
@@ -475,192 +419,14 @@ _STOOD_STILL: Final = (
 )
 
 
-def _failed_attempt(key: AttemptKey, reader: Reader) -> tuple[Call, Ending, float | None] | None:
-    return reader.failed_attempt(*key)
-
-
 async def _nothing_came_in(_: int | None) -> bool:
     return False
-
-
-def _retention(daemon: Daemon) -> Retention:
-    def classes() -> Collection[str] | None:
-        catalogue = daemon.current_catalogue.try_catalogue()
-        return None if catalogue is None else {*catalogue.classes, *daemon.config.approved}
-
-    return Retention(
-        kept=lambda: daemon.config.retention,
-        outputs=daemon.outputs,
-        in_use=daemon.supervisor.jobs,
-        classes=classes,
-        read=daemon.readers.read,
-        record=daemon.record,
-        in_background=daemon.background.start,
-        now=daemon.clock.now,
-        say=daemon.say,
-        is_shared=daemon.config.host is not None,
-    )
-
-
-def _schedules(daemon: Daemon) -> Schedules:
-    return Schedules(
-        config=lambda: daemon.config,
-        current_catalogue=daemon.current_catalogue,
-        peers=daemon.peers,
-        read=daemon.readers.read,
-        record=daemon.record,
-        counters=daemon.counters,
-        now=daemon.clock.now,
-        say=daemon.say,
-    )
-
-
-def _hosts(daemon: Daemon, joined: Joined | None) -> Hosts:
-    def profile() -> Profile:
-        server = daemon.fork_server
-        code_version = None if server is None else server.code_version
-        profile = profile_of(daemon.config, code_version, daemon.inspection.storage_trouble)
-        ahead = daemon.clock.difference
-        return replace(profile, clock_difference=None if ahead is None else float(round(ahead)))
-
-    return Hosts(
-        joined,
-        settings=daemon.config.hosts,
-        profile=profile,
-        policy=daemon.current_catalogue.policy,
-        record=daemon.record,
-        read=daemon.readers.read,
-        now=daemon.clock.now,
-        say=daemon.say,
-    )
-
-
-def _others(daemon: Daemon) -> Others:
-    def call_others(name: str | None) -> None:
-        daemon._writer.told_as = name
-
-    return Others(
-        attempts=daemon.supervisor.attempts,
-        followers=daemon.followers,
-        waiters=daemon.waiters,
-        group_waiters=daemon.group_waiters,
-        recent=daemon.recent,
-        schedules=daemon.schedules,
-        lanes=lambda: daemon._writer.lanes,
-        read=daemon.readers.read,
-        record=daemon.record,
-        call_others=call_others,
-        in_background=daemon.background.start,
-        on_sent=lambda: daemon.on_sent(),
-        say=daemon.say,
-    )
 
 
 def _unheard(ticket: asyncio.Future[Any]) -> asyncio.Future[Any]:
     """One that nobody waits for: a refusal is nobody's business."""
     ticket.add_done_callback(lambda done: done.cancelled() or done.exception())
     return ticket
-
-
-def _schedule_requests(daemon: Daemon) -> ScheduleRequests:
-    return ScheduleRequests(
-        daemon.schedules,
-        config=lambda: daemon.config,
-        current_catalogue=daemon.current_catalogue,
-        peers=daemon.peers,
-        read=daemon.readers.read,
-        record=daemon.record,
-        now=daemon.clock.now,
-    )
-
-
-def _deliveries(daemon: Daemon) -> Deliveries:
-    return Deliveries(
-        supervisor=daemon.supervisor,
-        due_timer=daemon._due_timer,
-        counters=daemon.counters,
-        publish=daemon._others.publish,
-        waiters=daemon.waiters,
-        group_waiters=daemon.group_waiters,
-        recent=daemon.recent,
-        log=daemon._log,
-        say=daemon.say,
-        trace_of=daemon.traces.try_trace,
-    )
-
-
-def _inspection(daemon: Daemon) -> Inspection:
-    return Inspection(
-        readers=daemon.readers,
-        deliveries=daemon._deliveries,
-        supervisor=daemon.supervisor,
-        current_catalogue=daemon.current_catalogue,
-        health=daemon.health,
-        peers=daemon.peers,
-        lanes=lambda: daemon.lanes,
-        closing=lambda: daemon.closing,
-        reload_failure=lambda: daemon.reload.failure,
-        schedules_trouble=lambda: daemon.schedules.trouble,
-        now=daemon.clock.now,
-    )
-
-
-def _needs(daemon: Daemon) -> Needs:
-    return Needs(
-        readers=daemon.readers,
-        inspection=daemon.inspection,
-        counters=daemon.counters,
-        current_catalogue=daemon.current_catalogue,
-        refused=lambda: daemon.schedule_requests.refused(MOST),
-        queues=lambda: daemon.lanes.queues,
-        directories=lambda: daemon.config.daemon.directories,
-        host=daemon.config.hosts.name,
-        watches=lambda: daemon.config.alerts.watches,
-        now=daemon.clock.now,
-        counted=daemon.counted,
-    )
-
-
-def _alerts(daemon: Daemon) -> Alerts:
-    def run(command: Sequence[str], notice: JsonObject) -> None:
-        daemon.background.start(paging.run(command, notice, daemon.own_pids, daemon.say))
-
-    return Alerts(
-        config=lambda: daemon.config,
-        needs=daemon.needs,
-        current_catalogue=daemon.current_catalogue,
-        read=daemon.readers.read,
-        record=daemon.record,
-        run=run,
-        now=daemon.clock.now,
-        say=daemon.say,
-        cry=lambda message: daemon._log.say(EntryType.FAILURE, message, daemon.clock.now(), is_grave=True),
-    )
-
-
-def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
-    reload = Reload(
-        load_config=load_config,
-        current_config=daemon._current,
-        current_catalogue=daemon.current_catalogue,
-        peers=daemon.peers,
-        supervisor=daemon.supervisor,
-        readers=daemon.readers,
-        log=daemon._log,
-        notifier=daemon._notifier,
-        background=daemon.background,
-        status=daemon.inspection.status,
-        say=daemon.say,
-    )
-    reload.on_success += [
-        daemon.retention.look_now,
-        daemon.supervisor.work_limits.look_at_all,
-        daemon.schedules.wake,
-        lambda: daemon.alerts.wake(),
-        lambda: daemon._note_reload(None),
-    ]
-    reload.on_failure.append(daemon._note_reload)
-    return reload
 
 
 def _many(attempts: int) -> str:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from bgjob.codec import to_json
 from bgjob.errors import InvalidParameterError, RequestError, TooLargeError
 from bgjobd.config.problems import dotted
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.schedules import spans_of

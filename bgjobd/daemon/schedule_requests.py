@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from bgjob.errors import ScheduleNotFoundError
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers

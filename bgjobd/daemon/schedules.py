@@ -19,7 +19,8 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 from bgjob.words import EntryType
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.schedules import Schedule
+from bgjobd.config.sections import Config
 from bgjobd.core.facts import Submitted
 from bgjobd.core.log_entries import skip_entry
 from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from bgjob.errors import RequestError
-from bgjobd.config.sections import NOTICE, AlertTarget, Config
+from bgjobd.config.alerts import NOTICE, AlertTarget
+from bgjobd.config.sections import Config
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import BESIDE

@@ -13,25 +13,23 @@ import sys
 import time
 import traceback
 from _thread import _count as count_threads
-from _thread import allocate_lock
 from atexit import _ncallbacks as count_callbacks
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
-from . import allowances, exits, printing, subreaper
-from . import journal as journals
+from . import allowances, exits, journal_file, journal_lines, printing, spool_names, subreaper
 from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
+from .journal_writer import Begun, JournalWriter
 from .looking import Answers
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
-from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
-from .state_file import StateKeeper, open_state
-from .steps import Carry, StepKeeper, open_carry
+from .state_file import open_state
+from .steps import open_carry
 from .title import SPARE
 
 
@@ -42,165 +40,6 @@ class UnwritableError(Exception):
         self.what = what
         self.errno = error.errno or 0
         super().__init__(f"{what}: {error.strerror}")
-
-
-_FIRST_PAUSE_FOR_ROOM = 0.05
-_LONGEST_PAUSE_FOR_ROOM = 2.0
-
-
-class _Recorder:
-    """Appends records to the journal, unless the job closed its descriptor and something else took the number.
-
-    `notes` is what the job tells while it runs: it takes none of what the file system owes the journal from its start
-    on, for the end, while there is other room, and ENDING bytes never.
-    """
-
-    def __init__(self, begun: _Begun, order: Order, spool_path: str, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._journal = begun.journal
-        self._spool_path = spool_path
-        self._file = os.fstat(begun.journal)
-        self._pid = os.getpid()
-        self._lock = allocate_lock()
-        self._order = order
-        self._carry = begun.carry
-        self._state = begun.state
-        self._keeper: StepKeeper | None = None
-        self.has_ended = False
-        self._notes: NotesRecorder | None = None
-
-    @property
-    def notes(self) -> NotesRecorder:
-        """What the job tells while it runs; most tell nothing."""
-        if self._notes is None:
-            self._notes = NotesRecorder(self._order, self._append)
-        return self._notes
-
-    def keeper(self) -> StepKeeper:
-        """Where the attempt's steps and values are kept."""
-        self._keeper = StepKeeper(self._order, self._carry, self._append, self._is_own, self.end)
-        return self._keeper
-
-    def finish(self) -> None:
-        """Record what it told last, and how much of what it told was left out."""
-        unprinted, unvalued = printing.lost(), 0 if self._keeper is None else self._keeper.left_out
-        if self._notes is not None or unprinted or unvalued:
-            self.notes.finish(unprinted, unvalued)
-
-    def state_keeper(self) -> StateKeeper | None:
-        """Where the attempt saves its job's state."""
-        return (
-            None if self._state is None else StateKeeper(self._state, Carry(self._carry), self._write_beside)
-        )
-
-    def _write_beside(self, write: Callable[[], None]) -> None:
-        """Write into another file than the journal, which is bounded as that is."""
-        with self._lock:
-            if not self._sandbox.limits_files:
-                write()
-                return
-            with self._sandbox.room_in_files():
-                write()
-
-    def _is_own(self) -> bool:
-        """Whether the journal is still open."""
-        try:
-            return os.path.samestat(os.fstat(self._journal), self._file)
-        except OSError:
-            return False
-
-    def tell_unused(self, names: list[str]) -> None:
-        """Record which finished steps did not come again; where there is no room, nobody is told."""
-        if names:
-            with suppress(OSError):
-                self._append(journals.left(os.getpid(), time.time(), names), journals.RESERVE)
-
-    def answer(self, line: bytes) -> bool:
-        """Append what somebody has asked for, also a forked copy's; whether that could be. Raises OSError.
-
-        Not while a record is written: it may be its writer who was interrupted. Nothing is cut off where it finds no
-        room, for a copy would cut off what others write; but what they are left is set aside before.
-        """
-        if not self._lock.acquire(False):
-            return False
-        try:
-            if not self._is_own():
-                return False
-            with self._sandbox.room_in_files():
-                end = os.fstat(self._journal).st_size + 1 + len(line) + journals.RESERVE
-                journals.set_aside(self._journal, end)
-                journals.append(self._journal, line)
-            return True
-        finally:
-            self._lock.release()
-
-    def end(self, line: bytes) -> None:
-        """Record the outcome, the first. Without room in short; a result waits for some, or for the attempt's end."""
-        if self.has_ended:
-            return
-        self.has_ended = True
-        try:
-            self._append(line, journals.EXIT)
-        except OSError as error:
-            if error.errno not in journals.NO_ROOM:
-                raise
-            short = self._shortened(line)
-            if short is None:
-                self._wait_for_room(line, error)
-            else:
-                self._append(short, journals.EXIT)
-
-    def end_by_exit(self, code: int) -> None:
-        """Record that the job ends its process; where there is no room, the exit code tells."""
-        if self.has_ended:
-            return
-        with suppress(OSError):
-            self._append(journals.exiting(os.getpid(), code), journals.EXIT)
-
-    def _shortened(self, line: bytes) -> bytes | None:
-        """The outcome without what can be done without; None where it has nothing of the kind."""
-        # What a hook returns nobody is shown.
-        return journals.shortened(line) or (
-            journals.completed(os.getpid(), "null") if self._order.is_hook else None
-        )
-
-    def _wait_for_room(self, line: bytes, error: OSError) -> None:
-        """Nothing tells of room that there is again, so it is tried, ever more rarely; a stop ends it at once."""
-        _signal.signal(signal.SIGTERM, _signal.SIG_DFL)
-        message = f"its result of {len(line)} bytes waits for room in {self._spool_path}: {error.strerror}"
-        with suppress(OSError):  # a file system that sets nothing aside may have no room for that either
-            self._append(journals.waiting(os.getpid(), time.time(), len(line), message), journals.EXIT)
-        pause = _FIRST_PAUSE_FOR_ROOM
-        while True:
-            time.sleep(pause)
-            try:
-                self._append(line, journals.EXIT)
-            except OSError as again:
-                if again.errno not in journals.NO_ROOM:
-                    raise
-            else:
-                return
-            pause = min(pause * 2, _LONGEST_PAUSE_FOR_ROOM)
-
-    def _append(self, line: bytes, left: int) -> None:
-        """Append the record, and leave so many bytes for others. Raises OSError.
-
-        One after the other, for what finds no room is cut off again; of a forked copy's nobody would read any.
-        """
-        if os.getpid() != self._pid:
-            return
-        with self._lock:
-            try:
-                now = os.fstat(self._journal)
-            except OSError:
-                return
-            if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
-                return
-            if not self._sandbox.limits_files:  # in few calls: each has a fresh child copy some pages
-                journals.append_within(self._journal, line, now, left)
-                return
-            with self._sandbox.room_in_files():
-                journals.append_within(self._journal, line, now, left)
 
 
 class Setting(NamedTuple):
@@ -263,7 +102,9 @@ def _rehearse(setting: Setting) -> None:
     """
     order = Order.from_json(Order(0, 0, "", "", "", {}).to_json())
     setting.sandbox(order)
-    journals.started(order.token, 0, 0, pidfd_inode(os.getpid()), setting.place.boot_id, time.monotonic())
+    journal_lines.started(
+        order.token, 0, 0, pidfd_inode(os.getpid()), setting.place.boot_id, time.monotonic()
+    )
     allowances.lost(setting.means)
     setting.show_title(SPARE)
     outcome_of_result(None)
@@ -299,7 +140,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
                 os.environ["TRACEPARENT"] = order.traceparent
             if sandbox.must_forget_handlers:
                 exits.forget_registered()
-            recorder = _Recorder(begun, order, place.spool_path, sandbox)
+            recorder = JournalWriter(begun, order, place.spool_path, sandbox)
             setting.answers.append = recorder.answer
             code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
@@ -313,18 +154,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
         os._exit(code)
 
 
-class _Begun(NamedTuple):
-    """What an attempt has open whose start is proved: its journal, its output, what is carried over to it, and the file
-    for its job's state, where it may have one.
-    """
-
-    journal: int
-    output: int
-    carry: int | None
-    state: int | None
-
-
-def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _Begun | None:
+def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> Begun | None:
     """What the attempt has open, whose start is proved by that; None where somebody else was first.
 
     What it is to write into is made before the proof: an attempt that cannot write does not start, and costs its job
@@ -347,12 +177,12 @@ def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> _B
     if journal is None:
         _clear_away(order, place, sandbox, has_directory, state)
         return None
-    return _Begun(journal, output, carry, state)
+    return Begun(journal, output, carry, state)
 
 
 def _open_output(order: Order, place: Place) -> int:
     return os.open(
-        journals.file_name(order.job, order.number, "out"),
+        spool_names.file_name(order.job, order.number, "out"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
         0o600,
         dir_fd=place.output,
@@ -364,8 +194,8 @@ def _prove_start(order: Order, place: Place, since: float, has_state: bool) -> i
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
     known = order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark
-    line = journals.started(*known, has_state, order.grace)
-    return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
+    line = journal_lines.started(*known, has_state, order.grace)
+    return journal_file.link_first(place.spool, order.journal, line, journal_file.RESERVE)
 
 
 def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool, state: int | None) -> None:
@@ -374,9 +204,9 @@ def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: boo
         sandbox.remove_directory(order.directory)
     if state is not None:
         with suppress(OSError):
-            os.unlink(journals.file_name(order.job, order.number, journals.STATE), dir_fd=place.spool)
+            os.unlink(spool_names.file_name(order.job, order.number, spool_names.STATE), dir_fd=place.spool)
     if not order.is_hook:
-        output_bytes(place.output, journals.file_name(order.job, order.number, "out"))
+        output_bytes(place.output, spool_names.file_name(order.job, order.number, "out"))
 
 
 def _complain(complaints: int, **why: Any) -> None:
@@ -393,7 +223,9 @@ def _become_attempt(output: int, place: Place, complaints: int) -> None:
         os.close(descriptor)
 
 
-def _run_method(order: Order, setting: Setting, recorder: _Recorder, sandbox: Sandbox, since: float) -> int:
+def _run_method(
+    order: Order, setting: Setting, recorder: JournalWriter, sandbox: Sandbox, since: float
+) -> int:
     """Run it, confined, record the outcome, and run what ends with the process; answers the exit code."""
     try:
         sandbox.enter(order.directory)
@@ -415,7 +247,7 @@ def _run_method(order: Order, setting: Setting, recorder: _Recorder, sandbox: Sa
 
 
 def _outcome(
-    order: Order, setting: Setting, recorder: _Recorder, sandbox: Sandbox, since: float
+    order: Order, setting: Setting, recorder: JournalWriter, sandbox: Sandbox, since: float
 ) -> tuple[bytes, int]:
     """Call the method; the record of what it came to, and the exit code. What it told until then is recorded."""
     call = Invocation(setting.approved.get(order.class_name))
@@ -423,9 +255,9 @@ def _outcome(
         context = _context_maker(order, recorder, setting.place, since)
         result: Any = None
         match order.kind:
-            case journals.ATTEMPT:
+            case spool_names.ATTEMPT:
                 result = attempt_call(call, order, context)
-            case journals.HOOK:
+            case spool_names.HOOK:
                 hook_call(call, order, context)
             case _:
                 failure_call(setting.on_failure, order)
@@ -447,7 +279,7 @@ def _outcome(
         recorder.finish()
 
 
-def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:
+def _tell_unused(recorder: JournalWriter, context: Callable[[], Any]) -> None:
     try:
         recorder.tell_unused(context()._steps_of_job().unused)
     except Exception:  # how the attempt ended is worth more
@@ -455,7 +287,7 @@ def _tell_unused(recorder: _Recorder, context: Callable[[], Any]) -> None:
 
 
 def _outcome_of_error(
-    error: BaseException, order: Order, call: Invocation, recorder: _Recorder, sandbox: Sandbox
+    error: BaseException, order: Order, call: Invocation, recorder: JournalWriter, sandbox: Sandbox
 ) -> bytes:
     try:
         delay = call.retry_delay(order, error, recorder.notes.note)
@@ -463,10 +295,10 @@ def _outcome_of_error(
     except Exception:  # its class resists even being looked at
         traceback.print_exc()
         message = "an error of the job's that cannot be message; the output has more"
-        return journals.failed(os.getpid(), "Exception", message, "", may_retry=True)
+        return journal_lines.failed(os.getpid(), "Exception", message, "", may_retry=True)
 
 
-def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float) -> Any:
+def _context_maker(order: Order, recorder: JournalWriter, place: Place, since: float) -> Any:
     """Makes the JobContext when it is first asked for, and from then on SIGTERM is the job's to see."""
     made: list[Any] = []
 
@@ -478,12 +310,12 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
                     order.number,
                     None if order.timeout is None else since + order.timeout,
                     record=recorder.notes.note,
-                    stop_file=f"{place.spool_path}/{journals.file_name(order.job, order.number, 'stop')}",
+                    stop_file=f"{place.spool_path}/{spool_names.file_name(order.job, order.number, 'stop')}",
                 )
             )
             # The class may be of an older bgjob, whose arguments they are not.
             made[0].occurrence, made[0].traceparent = order.occurrence, order.traceparent
-            if order.kind == journals.ATTEMPT:
+            if order.kind == spool_names.ATTEMPT:
                 made[0]._keeper = recorder.keeper()
                 made[0]._state_keeper = recorder.state_keeper()
             with suppress(ValueError):  # in a thread nobody may, and SIGTERM ends the attempt

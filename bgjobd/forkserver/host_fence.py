@@ -13,8 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from . import journal as journals
-from . import libc
+from . import journal_file, libc, spool_names
 from .order import Order
 from .process_identity import ahead
 
@@ -49,9 +48,9 @@ def leave_word(spool: int, job: int, number: int) -> None:
     """Write why the attempt is stopped, for its process and for a later daemon, unless somebody has; `spool` is that
     directory's descriptor. Without room nobody is told by that: the exit record tells it as well.
     """
-    name = journals.file_name(job, number, "stop")
+    name = spool_names.file_name(job, number, "stop")
     with suppress(OSError):
-        word = journals.link_first(spool, name, f"{FENCED}\n".encode())
+        word = journal_file.link_first(spool, name, f"{FENCED}\n".encode())
         if word is not None:
             if os.fstat(spool).st_mode & 0o001:  # it may run as another user
                 os.fchmod(word, 0o644)

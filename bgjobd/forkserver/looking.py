@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
-from . import journal as journals
+from . import journal_lines
 from .process_identity import caught_signals
 
 ASK: Final = signal.SIGWINCH
@@ -51,7 +51,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.append: Callable[[bytes], bool] | None = None
-        self._left, self._bytes_left = journals.MAX_STACKS, journals.MAX_ALL_STACKS
+        self._left, self._bytes_left = journal_lines.MAX_STACKS, journal_lines.MAX_ALL_STACKS
         self._is_telling = False
 
     def listen(self) -> list[str]:
@@ -70,7 +70,7 @@ class Answers:
             return
         self._is_telling = True
         try:
-            line = journals.stack(os.getpid(), time.time(), told(frame))
+            line = journal_lines.stack(os.getpid(), time.time(), told(frame))
             if append(line):
                 self._left, self._bytes_left = self._left - 1, self._bytes_left - len(line)
         except Exception as error:  # no room, no memory, too deep: who asked gets no answer from here
@@ -105,7 +105,7 @@ def told(frame: FrameType | None) -> str:
     while True:
         kept = {"threads": _cut(threads, most), "tasks": _cut(tasks, most)}
         text = json.dumps(kept, separators=(",", ":"))
-        if len(text) + text.count('"') + text.count("\\") <= journals.MAX_STACK:
+        if len(text) + text.count('"') + text.count("\\") <= journal_lines.MAX_STACK:
             return text
         if most > _FEW_FRAMES:
             most //= 2

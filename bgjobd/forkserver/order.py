@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import journal as journals
+from . import spool_names
 
 
 class Place(NamedTuple):
@@ -44,7 +45,7 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
     key: str | None = None
-    kind: str = journals.ATTEMPT
+    kind: str = spool_names.ATTEMPT
     occurrence: str | None = None
     seed: str = ""
     carries: bool = False
@@ -68,7 +69,7 @@ class Order(NamedTuple):
             message["error"],
             None if is_short else parameters,
             message["key"],
-            message.get("kind", journals.ATTEMPT if message["error"] is None else journals.HOOK),
+            message.get("kind", spool_names.ATTEMPT if message["error"] is None else spool_names.HOOK),
             message["occurrence"],
             message.get("seed", ""),
             message.get("carries", False),
@@ -93,12 +94,12 @@ class Order(NamedTuple):
     @property
     def journal(self) -> str:
         """The journal's name: a hook has one of its own."""
-        return journals.file_name(self.job, self.number, self.kind)
+        return spool_names.file_name(self.job, self.number, self.kind)
 
     @property
     def directory(self) -> str:
         """The name of its working directory, and of its cgroup."""
-        return journals.directory_name(self.job, self.number, self.kind)
+        return spool_names.directory_name(self.job, self.number, self.kind)
 
     @property
     def title(self) -> str:
@@ -109,4 +110,4 @@ class Order(NamedTuple):
     @property
     def is_hook(self) -> bool:
         """Whether it tells somebody that its job has failed."""
-        return self.kind != journals.ATTEMPT
+        return self.kind != spool_names.ATTEMPT

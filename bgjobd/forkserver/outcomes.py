@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import journal as journals
+from . import journal_lines
 from .error_texts import kind_of, name_of, path_of, text_of, traceback_of
 from .fingerprints import Whence, whence_of
 from .masking import scrubbed
@@ -74,17 +74,17 @@ _THROTTLES = ("class", "key", "job")
 def outcome_of_result(result: Any) -> bytes:
     """The record of a method that returned. Raises InvalidResult."""
     text = "null" if result is None else result_text(result)  # None: without waking the encoder
-    return journals.completed(os.getpid(), text)
+    return journal_lines.completed(os.getpid(), text)
 
 
 def outcome_of_error(error: BaseException, order: Order, delay: float | None, sandbox: Sandbox) -> bytes:
     """The record of a method that raised; `delay` is what the class's own hook, or the error, asks for, in seconds."""
     if _is_a(error, "Snooze") and delay is not None:
-        return journals.snoozed(os.getpid(), delay, _throttles(error))
+        return journal_lines.snoozed(os.getpid(), delay, _throttles(error))
     hint, exceeded = sandbox.hint(error), sandbox.exceeded(error)
     text = text_of(error) if hint is None else f"{text_of(error)} ({hint})"
     path = path_of(type(error))
-    return journals.failed(
+    return journal_lines.failed(
         os.getpid(),
         scrubbed(name_of(type(error)), order)[:255],
         scrubbed(text, order),
@@ -113,17 +113,17 @@ def result_text(result: Any) -> str:
         _check_nesting(result, text)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidResult(f"the result is no JSON: {error}") from None
-    if size > journals.MAX_RESULT:
-        raise InvalidResult(f"the result takes {size} bytes, at most {journals.MAX_RESULT} are kept")
+    if size > journal_lines.MAX_RESULT:
+        raise InvalidResult(f"the result takes {size} bytes, at most {journal_lines.MAX_RESULT} are kept")
     return text
 
 
 def _check_nesting(result: Any, text: str) -> None:
     """Raises ValueError for a result nested so deeply that readers of JSON give up on it."""
     level, depth = [result], 0
-    while level and text.count("[") + text.count("{") > journals.MAX_NESTING:
-        if depth > journals.MAX_NESTING:
-            raise ValueError(f"it is nested more than {journals.MAX_NESTING} levels deep")
+    while level and text.count("[") + text.count("{") > journal_lines.MAX_NESTING:
+        if depth > journal_lines.MAX_NESTING:
+            raise ValueError(f"it is nested more than {journal_lines.MAX_NESTING} levels deep")
         below = [
             item.values() if isinstance(item, dict) else item
             for item in level

@@ -9,7 +9,7 @@ import io
 import sys
 from typing import Any
 
-from .journal import NO_ROOM
+from .journal_file import NO_ROOM
 
 
 class _Sink(io.FileIO):

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from . import journal as journals
-from . import subreaper
+from . import journal_file, journal_lines, subreaper
 from .cgroup import Evidence, Group, Surroundings
 from .process_identity import cpu_time
 
@@ -27,7 +26,7 @@ def collect(
     group: Group | None,
     around: Surroundings | None = None,
     stopped: str | None = None,
-) -> journals.Record:
+) -> journal_lines.Record:
     """Record how a child has ended, reap it, end what it left behind, and record what it used.
 
     `ended` is of a child that is not reaped; `end_strays` answers which processes it ended, by pid with the names of
@@ -35,7 +34,7 @@ def collect(
     stop from here. Answers the exit record, for the journal may be full, or gone.
     """
     code, number = _status(ended)
-    record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
+    record: journal_lines.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
     record["monotonic"] = round(time.monotonic(), 6)
     if stopped is not None:
         record["stopped"] = stopped
@@ -43,14 +42,14 @@ def collect(
         with suppress(OSError):  # no descriptors
             record["own_cpu"] = cpu_time(ended.si_pid)
     journal = _try_open(spool, journal_name)
-    _append(journal, journals.exited(**record))
+    _append(journal, journal_lines.exited(**record))
     _, _, rusage = os.wait4(ended.si_pid, 0)
     evidence = _without_group(number, around) if group is None else group.end()
     left = {**evidence.left, **end_strays()}  # of a group that was killed not all may be gone yet
     record["strays"], record["stray_names"] = len(left), subreaper.told_names(left)
     record["usage"] = _usage(rusage, output_bytes(), evidence)
     record["oom_kills"] = evidence.oom_kills
-    _append(journal, journals.exited(**record))
+    _append(journal, journal_lines.exited(**record))
     if journal is not None:
         os.close(journal)
     return record
@@ -92,7 +91,7 @@ def _append(journal: int | None, line: bytes) -> None:
     if journal is None:
         return
     try:
-        journals.append(journal, line)
+        journal_file.append(journal, line)
     except OSError:
         _complain()  # the spool is full; a daemon that lives hears of the end all the same
 

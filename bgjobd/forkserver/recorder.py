@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from . import journal as journals
+from . import journal_file, journal_lines
 from .masking import scrubbed
 from .order import Order
 
@@ -19,7 +19,7 @@ _PAUSE = 0.1
 _AT_ONCE = 10
 _UNHURRIED = 600
 _DOUBLING = 70
-_USUAL_SIZE = journals.MAX_NOTED / journals.MAX_PROGRESS
+_USUAL_SIZE = journal_lines.MAX_NOTED / journal_lines.MAX_PROGRESS
 
 
 class ProgressPace:
@@ -36,7 +36,7 @@ class ProgressPace:
     def allows(self, now: float, is_whole: bool) -> bool:
         """Whether a record may be written; that something is whole may be when the others have had their few."""
         ahead = (2 * _AT_ONCE if is_whole else _AT_ONCE) - 1
-        return self._spent < journals.MAX_PROGRESS and now >= self._earned_at - ahead * self._pause()
+        return self._spent < journal_lines.MAX_PROGRESS and now >= self._earned_at - ahead * self._pause()
 
     def take(self, now: float, size: int) -> None:
         """A record of so many bytes was written."""
@@ -57,8 +57,8 @@ class NotesRecorder:
 
     def __init__(self, order: Order, append: Callable[[bytes, int], None]) -> None:
         self._order, self._append = order, append
-        self._logs_left = journals.MAX_LOGS
-        self._bytes_left = journals.MAX_NOTED
+        self._logs_left = journal_lines.MAX_LOGS
+        self._bytes_left = journal_lines.MAX_NOTED
         self._left_out = 0
         self._pace = ProgressPace()
         self._recorded: dict[str, Any] | None = None
@@ -114,8 +114,8 @@ class NotesRecorder:
     def _write(self, record: dict[str, Any], at: float) -> int:
         """Append it; how many bytes it took, 0 where there is no room."""
         fields = {**record, "message": scrubbed(record["message"], self._order)}
-        line = journals.noted(os.getpid(), fields.pop("type"), at, fields.pop("message"), **fields)
-        for left in (journals.RESERVE, journals.ENDING):
+        line = journal_lines.noted(os.getpid(), fields.pop("type"), at, fields.pop("message"), **fields)
+        for left in (journal_file.RESERVE, journal_file.ENDING):
             with suppress(OSError):
                 self._append(line, left)
                 return len(line)
@@ -127,8 +127,8 @@ class ValueRecorder:
 
     def __init__(self, append: Callable[[bytes, int], None]) -> None:
         self._append = append
-        self._left = journals.MAX_VALUES
-        self._bytes_left = journals.MAX_VALUED
+        self._left = journal_lines.MAX_VALUES
+        self._bytes_left = journal_lines.MAX_VALUED
         self._room = _MOST_ROOM
         self.left_out = 0
 
@@ -141,13 +141,13 @@ class ValueRecorder:
 
     def _try_record(self, value: str, step: str | None, place: int) -> bool:
         size = len(value.encode())
-        if size > journals.MAX_VALUE or size > self._bytes_left or not self._left:
+        if size > journal_lines.MAX_VALUE or size > self._bytes_left or not self._left:
             return False
-        line = journals.value(os.getpid(), time.time(), place, step, value)
+        line = journal_lines.value(os.getpid(), time.time(), place, step, value)
         if len(line) > self._room:
             return False
         try:
-            self._append(line, journals.RESERVE)
+            self._append(line, journal_file.RESERVE)
         except OSError:  # a full spool costs the value, not the job
             return False
         self._left -= 1
@@ -156,7 +156,7 @@ class ValueRecorder:
         return True
 
 
-_MOST_ROOM = 4 * journals.MAX_VALUED
+_MOST_ROOM = 4 * journal_lines.MAX_VALUED
 """What the records of all values take at most, with the names of steps: those of steps are to find room behind them."""
 
 

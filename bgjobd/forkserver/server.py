@@ -28,6 +28,7 @@ from . import (
     printing,
     reaping,
     sandbox,
+    spool_names,
     subreaper,
     title,
     wire,
@@ -357,7 +358,7 @@ class _Server:
             self._fence.forget(ended.si_pid)
             self._report(order, "not_started", **self._why_not_begun(ended.si_pid))
             return
-        output = journals.file_name(order.job, order.number, "out")
+        output = spool_names.file_name(order.job, order.number, "out")
         record = reaping.collect(
             ended,
             place.spool,

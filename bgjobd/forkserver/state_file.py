@@ -13,7 +13,7 @@ from binascii import crc32
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import journal as journals
+from . import journal_file, spool_names
 from .order import Order
 from .steps import Carry, with_room
 
@@ -27,7 +27,7 @@ _LARGEST = 2**53
 
 def open_state(spool: int, order: Order) -> int:
     """An empty file of the attempt's, whatever had its name. Raises OSError."""
-    name = journals.file_name(order.job, order.number, journals.STATE)
+    name = spool_names.file_name(order.job, order.number, spool_names.STATE)
     mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(name, mode, 0o600, dir_fd=spool)
@@ -99,7 +99,7 @@ class Saved(NamedTuple):
 
 def try_read(spool: int, name: str) -> Saved | None:
     """What is saved in the file of this name; None where there is none. Raises OSError, as for a journal."""
-    descriptor = journals.try_open(spool, name)
+    descriptor = journal_file.try_open(spool, name)
     if descriptor is None:
         return None
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from . import journal as journals
+from . import journal_file, journal_lines, spool_names
 from .fingerprints import sha256
 from .recorder import ValueRecorder
 
@@ -88,7 +88,7 @@ class StepKeeper:
         """Record the outcome. Raises OSError where the job has closed its journal."""
         if not self._is_own():
             raise OSError("the attempt has closed its journal, and cannot wait")
-        self._end(journals.suspended(os.getpid(), kind, name, turn, delay, until))
+        self._end(journal_lines.suspended(os.getpid(), kind, name, turn, delay, until))
 
     def token(self, name: str) -> str:
         return token_of(self._seed, name)
@@ -98,15 +98,15 @@ class StepKeeper:
         if not self._is_own():
             raise OSError("the attempt has closed its journal, and no step can be kept")
         self._begun += 1
-        if self._begun > journals.MAX_STEPS:  # what raises is tried again, as often as the job likes
+        if self._begun > journal_lines.MAX_STEPS:  # what raises is tried again, as often as the job likes
             return
         with suppress(OSError):  # that it ran is not needed
-            self._append(journals.began(os.getpid(), time.time(), name), journals.RESERVE)
+            self._append(journal_lines.began(os.getpid(), time.time(), name), journal_file.RESERVE)
 
     def finished(self, name: str, result: str, is_awaited: bool) -> None:
         """Where there is no room it waits for some, as long as the attempt may live: the step is done."""
-        line = journals.step(os.getpid(), time.time(), name, result, is_awaited)
-        with_room(lambda: self._append(line, journals.ENDING))
+        line = journal_lines.step(os.getpid(), time.time(), name, result, is_awaited)
+        with_room(lambda: self._append(line, journal_file.ENDING))
 
 
 class Carry:
@@ -134,7 +134,7 @@ def with_room(write: Callable[[], None]) -> None:
         try:
             write()
         except OSError as error:
-            if error.errno not in journals.NO_ROOM:
+            if error.errno not in journal_file.NO_ROOM:
                 raise
         else:
             return
@@ -144,5 +144,5 @@ def with_room(write: Callable[[], None]) -> None:
 
 def open_carry(spool: int, order: Order) -> int:
     """What earlier attempts have finished, of an order that `carries`. Raises OSError."""
-    name = journals.file_name(order.job, order.number, journals.CARRY)
+    name = spool_names.file_name(order.job, order.number, spool_names.CARRY)
     return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=spool)

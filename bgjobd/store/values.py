@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob import codec
 from bgjob.words import MOST_BYTES_KEPT, MOST_BYTES_OF_A_VALUE, MOST_VALUES, Status
-from bgjobd.forkserver.journal import MAX_NESTING
+from bgjobd.forkserver.journal_lines import MAX_NESTING
 from bgjobd.host import json_portions
 from bgjobd.store.committed import StoredValue
 from bgjobd.store.engines import Connection

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd.config.sections import NOTICE, NOTICE_METHODS, Config
+from bgjobd.config.alerts import NOTICE, NOTICE_METHODS
+from bgjobd.config.sections import Config
 from bgjobd.core.host_fence import longest_grace
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.host import container

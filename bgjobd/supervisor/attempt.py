@@ -18,7 +18,8 @@ from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
-from bgjobd.forkserver.journal import Journal, Record
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal_lines import Record
 from bgjobd.host import clock
 from bgjobd.store.committed import Claim
 from bgjobd.store.items import Noted

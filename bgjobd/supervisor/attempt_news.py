@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from bgjobd.core.attempt_sights import ResultWaited, Sight
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import Journal, Record
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal_lines import Record
 from bgjobd.store.items import AttemptNotes, JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader

@@ -11,7 +11,9 @@ from contextlib import suppress
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import HOOKS, Journal
+from bgjobd.forkserver import journal_file, journal_lines, spool_names
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.spool_names import HOOKS
 from bgjobd.supervisor.kept_fork_servers import KeptForkServers
 from bgjobd.supervisor.spool_files import JOURNAL, SpoolFiles
 
@@ -28,8 +30,8 @@ class Fences:
 
         `mark` is of the fork server that was asked for the start; None where that is one of an earlier daemon's.
         """
-        line = journals.fenced(self._servers.holders(mark))
-        journal = journals.link_first(self._files.descriptor, journals.file_name(*key), line)
+        line = journal_lines.fenced(self._servers.holders(mark))
+        journal = journal_file.link_first(self._files.descriptor, spool_names.file_name(*key), line)
         if journal is None:
             return False
         os.close(journal)
@@ -39,19 +41,19 @@ class Fences:
         """Put one in the place of the journal of a hook that is over, and after which another is to come: it stays
         until it is removed, or replaced, by its key. Raises OSError.
         """
-        self._files.put(journals.file_name(*key, kind), journals.fenced())
+        self._files.put(spool_names.file_name(*key, kind), journal_lines.fenced())
 
     def put_against_hook(self, key: AttemptKey, kind: str) -> None:
         """Put one in the place of a hook's journal, where a fork server of an earlier daemon may be about to call
         it.
         """
-        name = journals.file_name(*key, kind)
+        name = spool_names.file_name(*key, kind)
         try:
             holders = self._servers.holders(None)
             if holders == []:
                 self._files.remove(name)
             else:
-                self._files.put(name, journals.fenced(holders))
+                self._files.put(name, journal_lines.fenced(holders))
         except OSError:
             self._files.remove(name)  # the spool is full, or no descriptors are left
 
@@ -88,7 +90,7 @@ class Fences:
     def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:
         able: frozenset[str] | None = None
         for key in keys:
-            name = journals.file_name(*key, kind)
+            name = spool_names.file_name(*key, kind)
             with suppress(OSError):  # it cannot be read now: it stays until the next occasion
                 able = self._servers.able() if able is None else able
                 journal = journals.try_read(self._files.descriptor, name)

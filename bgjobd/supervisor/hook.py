@@ -17,7 +17,8 @@ from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
-from bgjobd.forkserver.journal import HOOK, HOOKS, ON_FAILURE, Journal
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.spool_names import HOOK, HOOKS, ON_FAILURE
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Note, Noted

@@ -18,7 +18,7 @@ from typing import Any
 
 from bgjob.errors import RequestError
 from bgjobd.core.job import MOST_CRASHES, AttemptKey, Call, Ending
-from bgjobd.forkserver.journal import HOOK, HOOKS, directory_name
+from bgjobd.forkserver.spool_names import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook, remove_hooks
 from bgjobd.supervisor.starts import Start

@@ -19,7 +19,7 @@ from bgjobd.core.job import AttemptKey, Ending, Usage
 from bgjobd.core.verdict import without_room
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import subreaper
+from bgjobd.forkserver import journal_lines, subreaper
 from bgjobd.forkserver.host_fence import FENCED
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
@@ -47,7 +47,7 @@ def mark_in(journal: Journal) -> str | None:
 
 
 def ended(
-    key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
+    key: AttemptKey, journal: Journal, exit_record: journal_lines.Record | None = None
 ) -> AttemptEnded | None:
     """The fact that the exit record tells, the one given or the journal's; None where there is neither.
 
@@ -68,7 +68,7 @@ def ended(
     )
 
 
-def _seconds(started: journals.Record | None, record: journals.Record) -> float | None:
+def _seconds(started: journal_lines.Record | None, record: journal_lines.Record) -> float | None:
     """How long the process ran; None where one of the records does not tell, or the job has written over it."""
     ended_at = record.get("monotonic")
     if started is None or ended_at is None or ended_at < started["monotonic"]:
@@ -76,7 +76,9 @@ def _seconds(started: journals.Record | None, record: journals.Record) -> float 
     return float(ended_at - started["monotonic"])
 
 
-def end_seen(key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None) -> EndSeen | None:
+def end_seen(
+    key: AttemptKey, journal: Journal, exit_record: journal_lines.Record | None = None
+) -> EndSeen | None:
     """The end of an attempt, as `ended` tells it; and what it comes to should its long result be none."""
     fact = ended(key, journal, exit_record)
     if fact is None:
@@ -91,20 +93,20 @@ def vanished(journal: Journal | None) -> ProcessVanished:
     return ProcessVanished(left_in(journal), left_in(None if journal is None else journal.without_outcome()))
 
 
-def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
+def strays(exit_record: journal_lines.Record | None) -> tuple[int, list[str]]:
     """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
     record = exit_record or {}
     names = [_storable(name[:_LONGEST_NAME]) for name in record.get("stray_names", [])]
     return record.get("strays", 0), names[: subreaper.MAX_NAMES]
 
 
-def has_overstayed(journal: Journal, exit_record: journals.Record | None) -> bool:
+def has_overstayed(journal: Journal, exit_record: journal_lines.Record | None) -> bool:
     """Whether what was to end with the attempt took longer than it may, after the outcome."""
     record = exit_record or journal.exit or {}
     return journal.outcome is not None and record.get("signal") == signal.SIGALRM
 
 
-def was_fenced(journal: Journal, exit_record: journals.Record | None) -> bool:
+def was_fenced(journal: Journal, exit_record: journal_lines.Record | None) -> bool:
     """Whether its fork server has told it to stop, for its host was cut off."""
     record = exit_record or journal.exit or {}
     return bool(record.get("stopped") == FENCED)
@@ -138,7 +140,7 @@ def check_result(ending: Ending) -> Generator[None, None, Ending | None]:
     Gives way after each portion.
     """
     try:
-        yield from json_portions.check(ending.result or "null", journals.MAX_NESTING + 1)
+        yield from json_portions.check(ending.result or "null", journal_lines.MAX_NESTING + 1)
     except json_portions.UnsayableError as error:
         return replace(_invalid(error), exit_code=ending.exit_code, signal=ending.signal)
     except ValueError:
@@ -150,7 +152,7 @@ def _invalid(error: Exception) -> Ending:
     return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
 
 
-def _completed(record: journals.Record) -> Ending:
+def _completed(record: journal_lines.Record) -> Ending:
     if "unread" in record:
         return Ending.completed(record["unread"])
     try:
@@ -161,7 +163,7 @@ def _completed(record: journals.Record) -> Ending:
     return Ending.completed(result)
 
 
-def _failed(record: journals.Record) -> Ending:
+def _failed(record: journal_lines.Record) -> Ending:
     ending = Ending.failed(
         _storable(record["error_type"]),
         _storable(record["error_message"]),
@@ -181,7 +183,7 @@ def _failed(record: journals.Record) -> Ending:
     )
 
 
-def _try_whence(record: journals.Record) -> Whence | None:
+def _try_whence(record: journal_lines.Record) -> Whence | None:
     """Which error it is; None where the record does not tell it, or what no attempt would."""
     told = record.get("fingerprint")
     if type(told) is not str or not is_fingerprint(told):
@@ -192,12 +194,12 @@ def _try_whence(record: journals.Record) -> Whence | None:
     return Whence(told, **kept)
 
 
-def _snoozed(record: journals.Record) -> Ending:
+def _snoozed(record: journal_lines.Record) -> Ending:
     delay, of = _delay(record["delay"]), _THROTTLES.get(record.get("throttles"))
     return Ending.snoozed(delay) if of is None else Ending.throttled(delay, of)
 
 
-def _suspended(record: journals.Record) -> Ending:
+def _suspended(record: journal_lines.Record) -> Ending:
     delay, until = record.get("delay"), record.get("until")
     match record["kind"]:
         case WaitKind.SIGNAL if len(record["name"]) in KEY_LENGTHS:
@@ -211,7 +213,7 @@ def _suspended(record: journals.Record) -> Ending:
     return Ending.suspended(wait, None if delay is None else _delay(delay), until)
 
 
-def _exited(record: journals.Record) -> Ending:
+def _exited(record: journal_lines.Record) -> Ending:
     return Ending.exited(record["exit_code"])
 
 
@@ -222,19 +224,19 @@ def _delay(seconds: float) -> float:
 
 def _storable(text: str) -> str:
     """The text with what UTF-8 cannot hold replaced, and cut: a job may have written its journal by itself."""
-    return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
+    return text[: journal_lines.MAX_TEXT].encode("utf-8", "replace").decode()
 
 
-def notes(records: Iterable[journals.Record]) -> tuple[Told, ...]:
+def notes(records: Iterable[journal_lines.Record]) -> tuple[Told, ...]:
     """What an attempt has told of itself, for the job's log, of its steps, and for whoever follows it."""
     return tuple([_TOLD.get(record["type"], _note)(record) for record in records])
 
 
-def _began(record: journals.Record) -> StepNote:
+def _began(record: journal_lines.Record) -> StepNote:
     return StepNote(record["at"], _storable(record["name"]))
 
 
-def _finished(record: journals.Record) -> StepNote:
+def _finished(record: journal_lines.Record) -> StepNote:
     result = _storable_whole(record["result"])
     return StepNote(record["at"], _storable(record["name"]), result, record["is_awaited"])
 
@@ -244,25 +246,25 @@ def _storable_whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _value(record: journals.Record) -> ValueNote:
+def _value(record: journal_lines.Record) -> ValueNote:
     step, value = record["step"], _storable_whole(record["value"])
     return ValueNote(record["at"], record["place"], None if step is None else _storable(step), value)
 
 
-def _unused(record: journals.Record) -> UnusedSteps:
+def _unused(record: journal_lines.Record) -> UnusedSteps:
     text = record["names"]
     try:
-        names = json.loads(text) if len(text) <= journals.MAX_TEXT else []
+        names = json.loads(text) if len(text) <= journal_lines.MAX_TEXT else []
     except (ValueError, RecursionError):
         names = []
     found = names if isinstance(names, list) else []
     return UnusedSteps(
         record["at"],
-        tuple([_storable(name) for name in found if isinstance(name, str)][: journals.MAX_STEPS]),
+        tuple([_storable(name) for name in found if isinstance(name, str)][: journal_lines.MAX_STEPS]),
     )
 
 
-def _note(record: journals.Record) -> Note:
+def _note(record: journal_lines.Record) -> Note:
     is_progress = record["type"] == "progress"
     return Note(
         at=record["at"],
@@ -272,7 +274,7 @@ def _note(record: journals.Record) -> Note:
     )
 
 
-_TOLD: Final[dict[str, Callable[[journals.Record], Told]]] = {
+_TOLD: Final[dict[str, Callable[[journal_lines.Record], Told]]] = {
     "began": _began,
     "step": _finished,
     "left": _unused,
@@ -286,7 +288,7 @@ _EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EX
 _THROTTLES: Final[dict[str | None, Throttle]] = {word.value: word for word in Throttle}
 """Any other word holds nobody: it may be one of a version to come, or a job's own."""
 
-_OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
+_OUTCOMES: Final[dict[str, Callable[[journal_lines.Record], Ending]]] = {
     "completed": _completed,
     "failed": _failed,
     "snoozed": _snoozed,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bgjobd.forkserver import host_fence
+from bgjobd.forkserver import host_fence, spool_names
 from bgjobd.forkserver import journal as journals
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.processes import signal_group, try_open_process
@@ -55,14 +55,14 @@ class LeftBehind:
 def _found(spool: int, dirs: AttemptDirs) -> Iterator[tuple[int, int, float]]:
     """Each that lives: a pidfd, its pid, and its grace. It is left word of why it is to stop."""
     for name in os.listdir(spool):
-        key = journals.try_key(name, journals.ATTEMPT)
+        key = spool_names.try_key(name, spool_names.ATTEMPT)
         journal = None if key is None else _try_read(spool, name)
         record = None if journal is None else journal.started
         if key is None or journal is None or record is None or "grace" not in record:
             continue
         if record.get("boot_id") != dirs.life_id:
             continue
-        pidfd = try_open_process(journal, _owner(dirs.work, journals.directory_name(*key)))
+        pidfd = try_open_process(journal, _owner(dirs.work, spool_names.directory_name(*key)))
         if pidfd is not None:
             host_fence.leave_word(spool, *key)
             yield pidfd, record["pid"], record["grace"]

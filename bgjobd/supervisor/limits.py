@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.policy import first
 from bgjobd.config.problems import ConfigError, Problem
-from bgjobd.config.sections import ClassPolicy, Config
+from bgjobd.config.sections import Config
 from bgjobd.forkserver import landlock
 from bgjobd.forkserver.sandbox import (
     MAY_BE_LESS_NICE,

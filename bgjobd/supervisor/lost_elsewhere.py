@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import Journal, directory_name
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.spool_names import directory_name
 from bgjobd.store.items import JobFact
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox

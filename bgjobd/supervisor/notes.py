@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import takewhile
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import ATTEMPT, MAX_NOTES, MAX_VALUE, MAX_VALUED, MAX_VALUES
+from bgjobd.forkserver.journal_lines import MAX_NOTES, MAX_VALUE, MAX_VALUED, MAX_VALUES
+from bgjobd.forkserver.spool_names import ATTEMPT
 from bgjobd.store.items import Told, ValueNote
 from bgjobd.supervisor.journal_facts import notes
 from bgjobd.supervisor.spool import Spool

@@ -25,8 +25,7 @@ from inotify_simple import flags
 
 from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import reaping
+from bgjobd.forkserver import reaping, spool_names
 from bgjobd.host import threads
 from bgjobd.supervisor import sparse_files
 from bgjobd.supervisor.recording import Directory
@@ -154,20 +153,20 @@ class Outputs:
 
     def measure(self, key: AttemptKey) -> int:
         """The size of what the attempt printed, once it has ended; no file is kept for nothing."""
-        return reaping.output_bytes(self._directory, journals.file_name(*key, "out"))
+        return reaping.output_bytes(self._directory, spool_names.file_name(*key, "out"))
 
     @contextmanager
     def _open(self, key: AttemptKey, mode: int) -> Iterator[int]:
         """The file, whatever the job has put in its place, but no link. Raises OSError."""
         mode |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(journals.file_name(*key, "out"), mode, dir_fd=self._directory)
+        descriptor = os.open(spool_names.file_name(*key, "out"), mode, dir_fd=self._directory)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
     def _try_status(self, key: AttemptKey) -> os.stat_result | None:
-        name = journals.file_name(*key, "out")
+        name = spool_names.file_name(*key, "out")
         try:
             return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
@@ -180,7 +179,7 @@ class Outputs:
         with os.scandir(self._path) as listed:
             names = (entry.name for entry in listed)
             while portion := await self._off_the_loop(lambda: list(islice(names, _AT_ONCE))):
-                yield [key for name in portion if (key := journals.try_key(name, "out")) is not None]
+                yield [key for name in portion if (key := spool_names.try_key(name, "out")) is not None]
 
     async def remove(self, keys: Collection[AttemptKey]) -> None:
         """Have no files of these attempts; their jobs are gone."""
@@ -217,7 +216,7 @@ class Outputs:
     def _on_change(self) -> None:
         changed = list(self._inotify.read(timeout=0))
         names = {event.name for event in changed}
-        keys = {key for name in names if (key := journals.try_key(name, "out")) is not None}
+        keys = {key for name in names if (key := spool_names.try_key(name, "out")) is not None}
         jobs = {job for job, _ in keys}
         if any(event.mask & flags.Q_OVERFLOW for event in changed):
             keys, jobs = set(self._most), set(self._followers)
@@ -313,7 +312,7 @@ def remove(directory: int, keys: Iterable[AttemptKey]) -> None:
         with suppress(
             OSError
         ):  # most print nothing; and what a job has put in its place, such as a directory, stays
-            os.unlink(journals.file_name(*key, "out"), dir_fd=directory)
+            os.unlink(spool_names.file_name(*key, "out"), dir_fd=directory)
 
 
 _UNBOUNDED: Final = (

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import ATTEMPT, Journal, directory_name
+from bgjobd.forkserver import journal_lines
+from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import ahead, start_time
+from bgjobd.forkserver.spool_names import ATTEMPT, directory_name
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
@@ -75,7 +76,7 @@ class AttemptProcess:
         self._pid = 0
         self._next_look: asyncio.TimerHandle | None = None
         self.server_pid: int | None = None
-        self.exit: journals.Record | None = None
+        self.exit: journal_lines.Record | None = None
 
     @property
     def job(self) -> int:
@@ -103,7 +104,7 @@ class AttemptProcess:
             return None
         return try_open_process(journal, self._work.owner_of(self.directory), (self.server_pid,))
 
-    def note(self, record: journals.Record) -> None:
+    def note(self, record: journal_lines.Record) -> None:
         """Its journal has told who it is; that of another, should it tell the same later, is not believed."""
         self._identity = _identity(record)
         self._known.first.setdefault(self._identity, self)
@@ -138,7 +139,7 @@ class AttemptProcess:
         """Whether it has a parent that will tell how it ended."""
         return self._pidfd is not None and is_unreaped(self._pidfd)
 
-    def try_collect(self) -> journals.Record | None:
+    def try_collect(self) -> journal_lines.Record | None:
         """Its exit: it has ended, and is reaped, if it fell to this process from a dead fork server. Raises OSError."""
         if self.exit is None and self._pidfd is not None:
             group = self._work.try_group(self.directory)
@@ -179,11 +180,11 @@ class AttemptProcess:
             self._pidfd = None
 
 
-def _identity(record: journals.Record) -> Identity:
+def _identity(record: journal_lines.Record) -> Identity:
     return record["pid"], record["pidfd_inode"], record["start_time"]
 
 
-def began_at(record: journals.Record) -> float:
+def began_at(record: journal_lines.Record) -> float:
     """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
     moment = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
     return min(
@@ -200,7 +201,9 @@ def try_open_process(journal: Journal, owner: int | None = None, parents: Collec
     return None if journal.started is None else try_open(journal.started, owner, parents)
 
 
-def try_open(record: journals.Record, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
+def try_open(
+    record: journal_lines.Record, owner: int | None = None, parents: Collection[int] = ()
+) -> int | None:
     """A pidfd of the process with this pid, start time and pidfd's inode, as above.
 
     The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
@@ -222,7 +225,7 @@ def try_open(record: journals.Record, owner: int | None = None, parents: Collect
     return None
 
 
-def _has_started_then(record: journals.Record) -> bool:
+def _has_started_then(record: journal_lines.Record) -> bool:
     """Whether the pid's process is as old as the record says; 0 says that the pidfd's inode tells enough (pidfs)."""
     recorded = int(record["start_time"])
     return recorded == 0 or start_time(record["pid"]) == recorded

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgjob.words import EntryType
-from bgjobd.forkserver.journal import RESERVE
+from bgjobd.forkserver.journal_file import RESERVE
 from bgjobd.host import directories, threads
 
 _FIRST_PAUSE: Final = 0.25

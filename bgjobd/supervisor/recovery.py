@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import HOOKS
+from bgjobd.forkserver.spool_names import HOOKS
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hook import OwedHook
@@ -53,15 +53,20 @@ def recover(
         for key in _each(reader.owed_hooks(host), more_time):
             if key not in called and not hooks.has(key):
                 _is_owed_a_hook(key, reader, hooks)  # of which the spool does not tell, as after a boot
-    for key in set(spool.stops()) - is_open:
-        spool.remove_stop(key)
-    for key in set(spool.bereft()) - is_open:
-        spool.remove_bereft(key)
-    for key in set(spool.carries()) - is_open:
-        spool.remove_carry(key)
-    for key in set(spool.states()) - is_open:
-        spool.remove_state(key)
+    _remove_what_is_left(spool, is_open)
     work.tidy(attempts.directories() | hooks.directories() | going_on)
+
+
+def _remove_what_is_left(spool: Spool, is_open: set[AttemptKey]) -> None:
+    """What was left beside the journals of attempts that are over."""
+    for keys, remove in (
+        (spool.stops(), spool.remove_stop),
+        (spool.bereft(), spool.remove_bereft),
+        (spool.carries(), spool.remove_carry),
+        (spool.states(), spool.remove_state),
+    ):
+        for key in set(keys) - is_open:
+            remove(key)
 
 
 def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:

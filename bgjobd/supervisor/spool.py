@@ -16,9 +16,11 @@ from inotify_simple import INotify, flags
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import reaping, state_file, subreaper
+from bgjobd.forkserver import reaping, spool_names, state_file, subreaper
 from bgjobd.forkserver.cgroup import Group
-from bgjobd.forkserver.journal import HOOKS, Journal, Record
+from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal_lines import Record
+from bgjobd.forkserver.spool_names import HOOKS
 from bgjobd.supervisor.fences import Fences
 from bgjobd.supervisor.kept_fork_servers import KeptForkServers
 from bgjobd.supervisor.recording import Directory
@@ -51,7 +53,7 @@ class Changes(NamedTuple):
 
 def _keys_of(names: Iterable[str], kind: str = JOURNAL) -> frozenset[AttemptKey]:
     """The attempts whose journals, or files of another kind, are among these files."""
-    return frozenset(key for name in names if (key := journals.try_key(name, kind)))
+    return frozenset(key for name in names if (key := spool_names.try_key(name, kind)))
 
 
 def watch(directory: Path, changes: flags) -> INotify:
@@ -83,7 +85,7 @@ class Spool:
         self.fences = Fences(self.files, self.servers)
         self._inotify = watch(directory, _WATCHED)
         self.database_id = word_in(self.files.descriptor, MARKER)
-        self._carries = set(self.files.keys(journals.CARRY))
+        self._carries = set(self.files.keys(spool_names.CARRY))
 
     def close(self) -> None:
         self._inotify.close()
@@ -133,7 +135,7 @@ class Spool:
 
     def _mark_as_own(self, bereft: Iterable[AttemptKey]) -> None:
         for key in bereft:
-            self.files.put(journals.file_name(*key, BEREFT), b"")
+            self.files.put(spool_names.file_name(*key, BEREFT), b"")
         self.files.put(MARKER, self.database_id.encode())
 
     # What is in it
@@ -167,7 +169,7 @@ class Spool:
         return Changes(
             _keys_of(event.name for event in events if event.mask & flags.CREATE),
             _keys_of(modified),
-            _keys_of(modified, journals.STATE),
+            _keys_of(modified, spool_names.STATE),
             any(event.mask & flags.Q_OVERFLOW for event in events),
         )
 
@@ -183,7 +185,7 @@ class Spool:
 
         Raises OSError, as for a journal.
         """
-        name = journals.file_name(*key, kind)
+        name = spool_names.file_name(*key, kind)
         with self.files.a_descriptor_to_spare():
             part = journals.read_on(self.files.descriptor, name, offset, pid)
         is_waiting = any(record["type"] == "waiting" for record in part.notes)
@@ -191,7 +193,7 @@ class Spool:
 
     def size(self, key: AttemptKey) -> int:
         """How many bytes the attempt's journal has; 0 where there is none."""
-        name = journals.file_name(*key)
+        name = spool_names.file_name(*key)
         try:
             return os.stat(name, dir_fd=self.files.descriptor, follow_symlinks=False).st_size
         except OSError:
@@ -202,7 +204,7 @@ class Spool:
 
         Raises OSError, as for a journal.
         """
-        return journals.read_stacks(self.files.descriptor, journals.file_name(*key), offset)
+        return journals.read_stacks(self.files.descriptor, spool_names.file_name(*key), offset)
 
     def try_collect(
         self,
@@ -220,7 +222,7 @@ class Spool:
         ended = subreaper.try_end(pidfd)
         if ended is None:
             return None
-        name = journals.file_name(*key, kind)
+        name = spool_names.file_name(*key, kind)
         with self.files.a_descriptor_to_spare():
             return reaping.collect(ended, self.files.descriptor, name, output_bytes, end_strays, group)
 
@@ -231,29 +233,29 @@ class Spool:
         a job whose starts ended their fork servers, which are known to be gone.
         """
         self.fences.keep_no_longer(key)
-        self.files.remove(journals.file_name(*key))
+        self.files.remove(spool_names.file_name(*key))
         self.remove_carry(key)
 
     def remove_hook(self, key: AttemptKey, kind: str) -> None:
         """Remove the journal of a hook that has ended."""
-        self.files.remove(journals.file_name(*key, kind))
+        self.files.remove(spool_names.file_name(*key, kind))
 
     # Words about attempts
 
     def write_stop(self, key: AttemptKey, reason: StopReason) -> None:
         """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
-        self.files.put(journals.file_name(*key, STOP), f"{reason}\n".encode(), is_for_attempts=True)
+        self.files.put(spool_names.file_name(*key, STOP), f"{reason}\n".encode(), is_for_attempts=True)
 
     def write_carry(self, key: AttemptKey, text: str) -> None:
         """Leave what those before it have finished for the attempt. Raises OSError."""
         self._carries.add(key)
-        self.files.put(journals.file_name(*key, journals.CARRY), text.encode())
+        self.files.put(spool_names.file_name(*key, spool_names.CARRY), text.encode())
 
     def remove_carry(self, key: AttemptKey) -> None:
         """Remove what was left for an attempt."""
         if key in self._carries:
             self._carries.discard(key)
-            self.files.remove(journals.file_name(*key, journals.CARRY))
+            self.files.remove(spool_names.file_name(*key, spool_names.CARRY))
 
     def carries(self) -> list[AttemptKey]:
         """The attempts that were left such a file."""
@@ -261,29 +263,29 @@ class Spool:
 
     def states(self) -> list[AttemptKey]:
         """The attempts that have a file for their jobs' state."""
-        return self.files.keys(journals.STATE)
+        return self.files.keys(spool_names.STATE)
 
     def try_read_state(self, key: AttemptKey) -> state_file.Saved | None:
         """The state that the attempt has saved last; None where it has no file for that. Raises OSError."""
         with self.files.a_descriptor_to_spare():
-            return state_file.try_read(self.files.descriptor, journals.file_name(*key, journals.STATE))
+            return state_file.try_read(self.files.descriptor, spool_names.file_name(*key, spool_names.STATE))
 
     def remove_state(self, key: AttemptKey) -> None:
         """Remove what an attempt has saved of its job's state."""
-        self.files.remove(journals.file_name(*key, journals.STATE))
+        self.files.remove(spool_names.file_name(*key, spool_names.STATE))
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
         """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""
-        word = word_in(self.files.descriptor, journals.file_name(*key, STOP))
+        word = word_in(self.files.descriptor, spool_names.file_name(*key, STOP))
         return StopReason(word) if word in frozenset(StopReason) else None
 
     def remove_stop(self, key: AttemptKey) -> None:
         """Remove the word of why an attempt was stopped."""
-        self.files.remove(journals.file_name(*key, STOP))
+        self.files.remove(spool_names.file_name(*key, STOP))
 
     def remove_bereft(self, key: AttemptKey) -> None:
         """Remove the word of what an attempt has lost."""
-        self.files.remove(journals.file_name(*key, BEREFT))
+        self.files.remove(spool_names.file_name(*key, BEREFT))
 
     # Fork servers
 

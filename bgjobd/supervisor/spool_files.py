@@ -13,6 +13,7 @@ from typing import Final
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, spool_names
 from bgjobd.forkserver.journal import Journal
 from bgjobd.supervisor import fork_server_marks
 from bgjobd.supervisor.recording import Directory
@@ -20,8 +21,8 @@ from bgjobd.supervisor.recording import Directory
 MARKER: Final = "database-id"
 UNFINISHED: Final = fork_server_marks.UNFINISHED
 
-JOURNAL: Final = journals.ATTEMPT
-HOOK: Final = journals.HOOK
+JOURNAL: Final = spool_names.ATTEMPT
+HOOK: Final = spool_names.HOOK
 STOP: Final = "stop"
 BEREFT: Final = "bereft"
 
@@ -57,12 +58,12 @@ class SpoolFiles:
 
     def keys(self, *kinds: str) -> list[AttemptKey]:
         """The attempts that have a file of this kind, or of one of these."""
-        return [key for name in os.listdir(self.path) if (key := journals.try_key(name, *kinds))]
+        return [key for name in os.listdir(self.path) if (key := spool_names.try_key(name, *kinds))]
 
     def try_read(self, key: AttemptKey, kind: str) -> Journal | None:
         """The journal of this kind, an attempt's or its hook's."""
         with self.a_descriptor_to_spare():
-            return journals.try_read(self.descriptor, journals.file_name(*key, kind))
+            return journals.try_read(self.descriptor, spool_names.file_name(*key, kind))
 
     @contextmanager
     def a_descriptor_to_spare(self) -> Iterator[None]:
@@ -135,7 +136,7 @@ def word_in(directory: int, name: str) -> str:
 
     Raises OSError, as for a journal.
     """
-    descriptor = journals.try_open(directory, name)
+    descriptor = journal_file.try_open(directory, name)
     if descriptor is None:
         return ""
     try:

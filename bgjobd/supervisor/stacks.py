@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjobd import forkserver
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines
 from bgjobd.forkserver.looking import MAX_FRAMES, MAX_TASKS, MAX_THREADS
 
 _LONGEST_NAME: Final = 200
@@ -28,10 +28,10 @@ class Stacks(NamedTuple):
     tasks: list[JsonObject]
 
 
-def try_stacks(record: journals.Record) -> Stacks | None:
+def try_stacks(record: journal_lines.Record) -> Stacks | None:
     """What a `stack` record tells; None for what no process of ours has written."""
     text = record["stack"]
-    if len(text) > journals.MAX_STACK:
+    if len(text) > journal_lines.MAX_STACK:
         return None
     try:
         told = json.loads(text)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import Record
+from bgjobd.forkserver.journal_lines import Record
 from bgjobd.forkserver.state_file import Saved
 from bgjobd.store.items import StateSaved
 from bgjobd.supervisor.surroundings import AttemptSurroundings

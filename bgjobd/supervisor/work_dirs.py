@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from bgjobd.forkserver.cgroup import Group, Groups
-from bgjobd.forkserver.journal import try_directory_key
+from bgjobd.forkserver.spool_names import try_directory_key
 from bgjobd.supervisor.recording import Directory
 
 ASIDE: Final = "aside"

@@ -61,11 +61,11 @@ from bgjob.words import Backoff, IfFailed, Outcome, Status
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob, AsyncJobGroup, AsyncSubmitted
     from bgjob.answers import OutputPart, Page
-    from bgjob.calls import Options
     from bgjob.client import Client, Following, Job, JobGroup, Submitted, as_completed, wait
     from bgjob.default_client import call, call_function, run_background_job, submit, submit_function
     from bgjob.filters import Filter
     from bgjob.flow import Draft, Step, chain, group, job, result_of
+    from bgjob.submitting_calls import Options
 
 __version__ = "0.1.0"
 __all__ = [
@@ -164,7 +164,7 @@ _LATER = {
     "Following": "bgjob.client",
     "Job": "bgjob.client",
     "JobGroup": "bgjob.client",
-    "Options": "bgjob.calls",
+    "Options": "bgjob.submitting_calls",
     "OutputPart": "bgjob.answers",
     "Page": "bgjob.answers",
     "Step": "bgjob.flow",

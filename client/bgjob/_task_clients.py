@@ -7,7 +7,7 @@ import weakref
 from asyncio import AbstractEventLoop, get_running_loop
 from typing import TypeAlias
 
-from bgjob import calls
+from bgjob import addresses
 from bgjob.aio import AsyncClient
 from bgjob.client import Client
 
@@ -46,4 +46,4 @@ def async_client(daemon: Daemon) -> AsyncClient:
 def _place(daemon: Daemon) -> tuple[str, float]:
     """Where the daemon is by now: one that was started later may be somewhere else."""
     address, timeout = daemon
-    return calls.socket_path(address, os.environ, os.path.exists), timeout
+    return addresses.socket_path(address, os.environ, os.path.exists), timeout

@@ -1,7 +1,7 @@
 """The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.
 
-What is asked stands in `calls`, what an answer means in `answers`, how it gets there and back in `async_managing` and
-`async_connections`. `client.py` is made of this file: `./run sync` after a change.
+What is asked stands in `calls` and `submitting_calls`, what an answer means in `answers`, how it gets there and back in
+`async_managing` and `async_connections`. `client.py` is made of this file: `./run sync` after a change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, flow_requests, following, typed
+from bgjob import answers, calls, errors, flow_requests, following, managing_calls, submitting_calls, typed
 from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead, Value, ValuesRead
 from bgjob.async_connections import AsyncFollowing, Stream
 from bgjob.async_managing import GroupingClient
@@ -27,7 +27,8 @@ from bgjob.typed import P, R
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from bgjob.calls import Changes, Options
+    from bgjob.calls import Changes
+    from bgjob.submitting_calls import Options
 
 __all__ = [
     "AsyncClient",
@@ -97,8 +98,8 @@ class AsyncClient(GroupingClient):
         """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job. With
         `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
         """
-        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        call = calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
+        job = submitting_calls.job_of(class_name, method_name, parameters, retry_count, options)
+        call = submitting_calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
         made = await self._call(call)
         submitted: AsyncJob = AsyncJob(self, made.id)
         submitted.is_new = made.is_new
@@ -122,7 +123,7 @@ class AsyncClient(GroupingClient):
         """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
         jobs some thousands. Raises TooLargeError for more than the daemon takes, 1 MiB if nothing else is set.
         """
-        call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
+        call = submitting_calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [AsyncJob(self, job_id) for job_id in await self._call(call)]
 
     async def submit_flow(self, step: Step) -> AsyncSubmitted:
@@ -344,7 +345,7 @@ class AsyncClient(GroupingClient):
 
         After a lost reply it is not repeated: the job may be there.
         """
-        return AsyncJob(self, await self._call(calls.run_schedule(name)))
+        return AsyncJob(self, await self._call(managing_calls.run_schedule(name)))
 
     async def why(self, job_id: int) -> str:
         """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bgjob import calls, errors
+from bgjob import errors, sending
 from bgjob.codec import Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseKept, BaseStream, OwnSocket
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError
@@ -217,7 +217,7 @@ class Connection(OwnSocket):
         return replies[0]
 
     async def send(self, request: Request) -> None:
-        frame = calls.frame_of(request)
+        frame = sending.frame_of(request)
         try:
             async with asyncio.timeout(self.timeout):
                 await asyncio.get_running_loop().sock_sendall(self.socket, frame)

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bgjob import calls, errors
+from bgjob import calls, errors, managing_calls
 from bgjob.answers import (
     Backfilled,
     ClassStats,
@@ -116,13 +116,13 @@ class ManagingClient(CallingClient):
         """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
         stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
         """
-        return await self._call(calls.prune(job_ids, last_entry))
+        return await self._call(managing_calls.prune(job_ids, last_entry))
 
     async def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
         """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
         to go on behind, None at the end. For root and the daemon's own user.
         """
-        return await self._call(calls.prune_logs(before, after))
+        return await self._call(managing_calls.prune_logs(before, after))
 
     async def pause(
         self,
@@ -134,21 +134,21 @@ class ManagingClient(CallingClient):
         """Start no more jobs of a queue until it is resumed, or for so many seconds, or until an instant, by itself;
         that instant, a UTC text, or None. Of one that is paused already this replaces when it ends.
         """
-        return await self._call(calls.pause(queue, resumes_in, resumes_at))
+        return await self._call(managing_calls.pause(queue, resumes_in, resumes_at))
 
     async def resume(self, queue: str = "default") -> None:
         """Start jobs of a queue again."""
-        await self._call(calls.resume(queue))
+        await self._call(managing_calls.resume(queue))
 
     async def hold_class(self, name: str) -> None:
         """Start no more attempts of an approved class until it is resumed; its jobs wait. Raises NotApprovedError."""
-        await self._call(calls.hold_class(name))
+        await self._call(managing_calls.hold_class(name))
 
     async def resume_class(self, name: str) -> None:
         """Start attempts of a class again, which is held as its jobs crash, or as somebody has asked. Raises
         NotApprovedError.
         """
-        await self._call(calls.resume_class(name))
+        await self._call(managing_calls.resume_class(name))
 
     async def schedules(self, *, next: int | None = None, name: str | None = None) -> list[JsonObject]:
         """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
@@ -156,10 +156,10 @@ class ManagingClient(CallingClient):
 
         With `name` that one alone. Raises ScheduleNotFoundError.
         """
-        page = await self._call(calls.schedules(next, name))
+        page = await self._call(managing_calls.schedules(next, name))
         found = page.items
         while page.next is not None:
-            page = await self._call(calls.schedules(next, name, page.next))
+            page = await self._call(managing_calls.schedules(next, name, page.next))
             found += page.items
         return found
 
@@ -169,11 +169,11 @@ class ManagingClient(CallingClient):
 
         Raises InvalidNameError, InvalidParametersError for what is wrong with a key, and the refusals of a submit.
         """
-        return await self._call(calls.put_schedule(name, dict(definition)))
+        return await self._call(managing_calls.put_schedule(name, dict(definition)))
 
     async def delete_schedule(self, name: str) -> None:
         """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
-        await self._call(calls.delete_schedule(name))
+        await self._call(managing_calls.delete_schedule(name))
 
     async def occurrences(
         self, name: str, *, before: str | datetime | None = None, limit: int | None = None
@@ -182,15 +182,15 @@ class ManagingClient(CallingClient):
 
         `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
         """
-        return await self._call(calls.occurrences(name, before, limit))
+        return await self._call(managing_calls.occurrences(name, before, limit))
 
     async def pause_schedule(self, name: str) -> None:
         """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
-        await self._call(calls.pause_schedule(name))
+        await self._call(managing_calls.pause_schedule(name))
 
     async def resume_schedule(self, name: str) -> None:
         """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
-        await self._call(calls.resume_schedule(name))
+        await self._call(managing_calls.resume_schedule(name))
 
     async def backfill(
         self,
@@ -207,15 +207,15 @@ class ManagingClient(CallingClient):
         Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit, after which
         those jobs stay that were made.
         """
-        return await self._call(calls.backfill(name, since, until, spread, check_only))
+        return await self._call(managing_calls.backfill(name, since, until, spread, check_only))
 
     async def classes(self) -> list[JsonObject]:
         """What may run: name, doc, methods, policy with the limits, unavailable and held of each approved class."""
-        return await self._call(calls.classes())
+        return await self._call(managing_calls.classes())
 
     async def limits(self) -> dict[str, str]:
         """What enforces each limit on the daemon's machine, or what that takes, by the limit's name."""
-        return await self._call(calls.limits())
+        return await self._call(managing_calls.limits())
 
     async def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
         """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
@@ -223,14 +223,14 @@ class ManagingClient(CallingClient):
         With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
         `counts` also what attempts and jobs have come to since the daemon started.
         """
-        return await self._call(calls.stats(usage, counts))
+        return await self._call(managing_calls.stats(usage, counts))
 
     async def running(self, host: str | None = None) -> list[JsonObject]:
         """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
         pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
         its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return await self._call(calls.running(host))
+        return await self._call(managing_calls.running(host))
 
     async def keys(
         self,
@@ -247,7 +247,7 @@ class ManagingClient(CallingClient):
         `search`: a part of the key. `after`: a key, or the last page's `next`. Pages may be short, or empty. With
         `busiest` those that have most jobs.
         """
-        return await self._call(calls.keys(queue, search, after, limit, busiest))
+        return await self._call(managing_calls.keys(queue, search, after, limit, busiest))
 
     async def labels(
         self, *, prefix: str | None = None, after: str | None = None, limit: int | None = None
@@ -257,20 +257,20 @@ class ManagingClient(CallingClient):
 
         `prefix`: those that begin so. `after`: a label, or the last page's `next`.
         """
-        return await self._call(calls.labels(prefix, after, limit))
+        return await self._call(managing_calls.labels(prefix, after, limit))
 
     async def hosts(self) -> list[JsonObject]:
         """The hosts that work from the daemon's database: name, state ("alive", "draining", "left" or "lost"),
         is_own, seen_at, unseen_for, lost_after, slots, queues, classes, running, version, code_version,
         clock_difference, trouble, id, term, left_at, lost_at, drained_at. Where the database is a file, this one.
         """
-        return await self._call(calls.hosts())
+        return await self._call(managing_calls.hosts())
 
     async def needs(self) -> Needed:
         """What waits for somebody, in the order in which it is shown, at most 100, and how many `more` there are: kind,
         subject, since, sentence, hint.
         """
-        return await self._call(calls.needs())
+        return await self._call(managing_calls.needs())
 
     async def alerts(
         self, *, is_open: bool = False, before: int | None = None, limit: int | None = None
@@ -278,24 +278,24 @@ class ManagingClient(CallingClient):
         """What was raised of what needs somebody, newest first: 50, or up to 1000, a page. `is_open`: what is not over;
         `before` is the last page's `next`.
         """
-        return await self._call(calls.alerts(is_open, before, limit))
+        return await self._call(managing_calls.alerts(is_open, before, limit))
 
     async def acknowledge_alert(self, alert_id: int) -> None:
         """Take an open alert up: nobody is told of it any more, but of its end. Raises AlertNotFoundError where there
         is none, or it is over.
         """
-        await self._call(calls.acknowledge_alert(alert_id))
+        await self._call(managing_calls.acknowledge_alert(alert_id))
 
     async def mute_alerts(self, rule: str, seconds: float) -> None:
         """Have a rule tell nobody for so long; 0: it tells again. Raises InvalidParameterError for an unknown one."""
-        await self._call(calls.mute_alerts(rule, seconds))
+        await self._call(managing_calls.mute_alerts(rule, seconds))
 
     async def test_alerts(self, rule: str | None = None) -> list[int]:
         """Have a notice that is marked as a test told to all targets of a rule, or all there are: the jobs that do.
 
         Raises InvalidParameterError for an unknown rule, and what a submit of a target's job would raise.
         """
-        return await self._call(calls.test_alerts(rule))
+        return await self._call(managing_calls.test_alerts(rule))
 
     async def drain(self, host: str | None = None) -> JsonObject:
         """Have a host, by its name, or the one that is asked, start nothing new until its daemon is started again; what
@@ -303,25 +303,25 @@ class ManagingClient(CallingClient):
 
         Raises HostNotFoundError, HostGoneError where it has left or counts as lost.
         """
-        return await self._call(calls.drain(host))
+        return await self._call(managing_calls.drain(host))
 
     async def host_lost(self, name: str) -> None:
         """Have another host count as lost, so that what it ran runs elsewhere: twice, if it lives after all. For root
         and the daemon's own user. Raises InvalidParameterError where there is none of that name.
         """
-        await self._call(calls.host_lost(name))
+        await self._call(managing_calls.host_lost(name))
 
     async def host_accept(self) -> bool:
         """Take the database as it is, though it has gone back in time; False where it has not. For root and the
         daemon's own user.
         """
-        return await self._call(calls.host_accept())
+        return await self._call(managing_calls.host_accept())
 
     async def matching(self, wanted: Filter, to: str, *, as_of: str | datetime | None = None) -> Matched:
         """How many jobs a wish about all that match would be about, "retry" or "cancel", and which: those that had
         ended, or were submitted, by `as_of`, else by now. Raises InvalidParameterError.
         """
-        return await self._about_many(calls.matching(wanted, to, as_of))
+        return await self._about_many(managing_calls.matching(wanted, to, as_of))
 
     async def retry_matching(
         self,
@@ -338,20 +338,22 @@ class ManagingClient(CallingClient):
 
         It goes on if the answer is lost. Raises ChangedError where there are more by now, and nothing is done.
         """
-        return await self._about_many(calls.retry_matching(wanted, as_of, expected, spread, at_most_once))
+        return await self._about_many(
+            managing_calls.retry_matching(wanted, as_of, expected, spread, at_most_once)
+        )
 
     async def cancel_matching(self, wanted: Filter, *, as_of: str | datetime, expected: int) -> DoneToMany:
         """The same to cancel them; those that run are stopped."""
-        return await self._about_many(calls.cancel_matching(wanted, as_of, expected))
+        return await self._about_many(managing_calls.cancel_matching(wanted, as_of, expected))
 
     async def _about_many(self, call: Call[T]) -> T:
-        return await self._call_apart(call, calls.FOR_MANY, Breaks())
+        return await self._call_apart(call, managing_calls.FOR_MANY, Breaks())
 
     async def changes(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
         """What somebody has changed, or befell the daemon, newest first, 50, or up to 1000, a page: `kind`, `what`,
         `at`, and `who`, None where nobody has. `before`: an id, or the last page's `next`.
         """
-        return await self._call(calls.changes(before, limit))
+        return await self._call(managing_calls.changes(before, limit))
 
     async def errors(
         self,
@@ -366,13 +368,13 @@ class ManagingClient(CallingClient):
         a page. `since`: met since then; `class_name`: met by that class; `new`: met first within a day. `before` is the
         last page's `next`.
         """
-        return await self._call(calls.errors(since, class_name, new, before, limit))
+        return await self._call(managing_calls.errors(since, class_name, new, before, limit))
 
     async def error(self, error_id: int) -> ErrorRead:
         """An error with how many of its newest attempts are of each class, and its latest traceback. Raises
         ErrorGroupNotFoundError.
         """
-        return await self._call(calls.error(error_id))
+        return await self._call(managing_calls.error(error_id))
 
     async def trend(
         self, of: str = "", span: int = 300, *, since: str | datetime | None = None
@@ -381,21 +383,21 @@ class ManagingClient(CallingClient):
         are kept: of all classes, of "class:NAME", "queue:NAME", "queues" or "error:ID". A span in which nothing ended
         has no point; `at` is its begin, and null is whatever is not told of that kind.
         """
-        return await self._call(calls.trend(of, span, since))
+        return await self._call(managing_calls.trend(of, span, since))
 
     async def class_trends(self) -> list[JsonObject]:
         """What ended of each class in the last 24 hours, `day`, and in the 13 days before; how many attempts ended and
         jobs failed each hour.
         """
-        return await self._call(calls.class_trends())
+        return await self._call(managing_calls.class_trends())
 
     async def class_stats(self, class_name: str | type, *, limit: int | None = None) -> ClassStats:
         """The same of one class, with its newest `attempts` that have ended, 500 at most."""
-        return await self._call(calls.class_stats(class_name, limit))
+        return await self._call(managing_calls.class_stats(class_name, limit))
 
     async def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
-        return await self._call(calls.ping())
+        return await self._call(managing_calls.ping())
 
     async def reload(self) -> str:
         """Have the daemon read its configuration and import the code anew; the new code's version.
@@ -406,7 +408,7 @@ class ManagingClient(CallingClient):
 
     async def reload_and_tell(self) -> Reloaded:
         """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
-        call = calls.reload()
+        call = managing_calls.reload()
         connection = self._try_borrow() if try_substitute() is None else None
         if connection is not None:
             try:
@@ -462,9 +464,11 @@ class GroupingClient(ManagingClient):
 
 async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
     """The same, or that the daemon loads its code, where it says so on another connection."""
-    asked = calls.stats()
+    asked = managing_calls.stats()
     try:
-        with await connected(path, calls.ASIDE) as connection:
-            return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+        with await connected(path, managing_calls.ASIDE) as connection:
+            return errors.silence(
+                error, asked.answer(await connection.call(asked.request, managing_calls.ASIDE))
+            )
     except BgjobError:
         return error

@@ -1,7 +1,7 @@
 """The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
 
-What is asked stands in `calls`, what an answer means in `answers`, how it gets there and back in `sync_managing` and
-`sync_connections`. Made of `aio.py` by `./run sync`: change that file.
+What is asked stands in `calls` and `submitting_calls`, what an answer means in `answers`, how it gets there and back in
+`sync_managing` and `sync_connections`. Made of `aio.py` by `./run sync`: change that file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, flow_requests, following, typed
+from bgjob import answers, calls, errors, flow_requests, following, managing_calls, submitting_calls, typed
 from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead, Value, ValuesRead
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
@@ -27,7 +27,8 @@ from bgjob.typed import P, R
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from bgjob.calls import Changes, Options
+    from bgjob.calls import Changes
+    from bgjob.submitting_calls import Options
 
 __all__ = [
     "Client",
@@ -91,8 +92,8 @@ class Client(GroupingClient):
         """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job. With
         `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
         """
-        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        call = calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
+        job = submitting_calls.job_of(class_name, method_name, parameters, retry_count, options)
+        call = submitting_calls.submit_anew(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
         made = self._call(call)
         submitted: Job = Job(self, made.id)
         submitted.is_new = made.is_new
@@ -114,7 +115,7 @@ class Client(GroupingClient):
         """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
         jobs some thousands. Raises TooLargeError for more than the daemon takes, 1 MiB if nothing else is set.
         """
-        call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
+        call = submitting_calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [Job(self, job_id) for job_id in self._call(call)]
 
     def submit_flow(self, step: Step) -> Submitted:
@@ -335,7 +336,7 @@ class Client(GroupingClient):
 
         After a lost reply it is not repeated: the job may be there.
         """
-        return Job(self, self._call(calls.run_schedule(name)))
+        return Job(self, self._call(managing_calls.run_schedule(name)))
 
     def why(self, job_id: int) -> str:
         """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.

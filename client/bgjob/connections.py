@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
-from bgjob import calls, codec, errors
+from bgjob import addresses, codec, errors
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
@@ -42,7 +42,7 @@ class BaseClient:
     RETRY_DELAY: ClassVar[float | None] = None
 
     def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        self._path = calls.socket_path(address, os.environ, os.path.exists)
+        self._path = addresses.socket_path(address, os.environ, os.path.exists)
         self._timeout = timeout
         self._was_reached = False
         self._away: dict[str, object] = {}

@@ -14,7 +14,7 @@ from bgjob.typed import P, R
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bgjob.calls import Options
+    from bgjob.submitting_calls import Options
 
 
 def run_background_job(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bgjob import calls, predecessors
+from bgjob import predecessors, request_values, submitting_calls
 from bgjob.errors import InvalidParameterError, InvalidParametersError
 from bgjob.predecessors import ResultOf
 from bgjob.submission_rules import check_names, check_shape
@@ -12,7 +12,7 @@ from bgjob.values import TOO_DEEP
 from bgjob.words import KEY_LENGTHS, MAX_DEPTH
 
 if TYPE_CHECKING:
-    from bgjob.calls import Options
+    from bgjob.submitting_calls import Options
     from bgjob.typed import TypedCall
 
 
@@ -46,8 +46,8 @@ def _check_text(what: str, text: Any, lengths: range) -> None:
 def checked_options(call: TypedCall, retry_count: int, options: Options) -> Options:
     """The options, `after` as a tuple. Raises the error that a daemon would answer, TypeError, ValueError."""
     checked: Options = {**options}
-    own = {name: calls.plain_time(value) for name, value in options.items() if value is not None}
-    unknown = next((name for name in own if name not in calls.Options.__annotations__), None)
+    own = {name: request_values.plain_time(value) for name, value in options.items() if value is not None}
+    unknown = next((name for name in own if name not in submitting_calls.Options.__annotations__), None)
     if unknown is not None:
         raise InvalidParameterError(parameter=f"options.{unknown}")
     if (after := own.pop("after", None)) is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjob.request_values import class_or_none, given, plain_time
 from bgjob.words import BEHIND, BLOCKED, RETRYING, SCHEDULED, SNOOZED, WAITING, Status
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 BY_INDEX: Final = ("status", "class_name", "error", "bulk", "schedule", "group", "key", "label", "again_of")
 """What a filter needs one of, or it would be about all jobs that there are."""
@@ -43,14 +43,8 @@ class Filter(NamedTuple):
 
     def as_json(self) -> JsonObject:
         """What is given of it."""
-        told = self._asdict()
+        told = self._asdict() | {"class_name": class_or_none(self.class_name)}
+        told |= {name: plain_time(told[name]) for name in ("since", "until", "longer_than")}
         if self.status is not None:
             told["status"] = [self.status] if isinstance(self.status, str) else list(self.status)
-        if isinstance(self.class_name, type):
-            told["class_name"] = f"{self.class_name.__module__}.{self.class_name.__qualname__}"
-        for name in ("since", "until"):
-            if told[name] is not None and not isinstance(told[name], str):
-                told[name] = told[name].isoformat()
-        if isinstance(self.longer_than, timedelta):
-            told["longer_than"] = self.longer_than.total_seconds()
-        return {name: value for name, value in told.items() if value is not None}
+        return given(told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
 
-from bgjob import calls, draft_checks, predecessors, typed
+from bgjob import draft_checks, predecessors, request_values, submitting_calls, typed
 from bgjob.layout import GroupStep, JobStep, Laying, Layout, Place, PlacedGroup, PlacedJob, Places, Step
 from bgjob.predecessors import result_of
 from bgjob.shared_client import shared_client
@@ -13,9 +13,9 @@ from bgjob.typed import P, R, TypedCall
 
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncJob, AsyncSubmitted
-    from bgjob.calls import Options
     from bgjob.client import Client, Job, Submitted
     from bgjob.codec import JsonObject
+    from bgjob.submitting_calls import Options
 
 __all__ = ["Chain", "Draft", "Flow", "Group", "Step", "chain", "group", "job", "result_of"]
 
@@ -40,7 +40,7 @@ def job(*args: Any, **kwargs: Any) -> Draft[Any]:
     Raises TypeError and ValueError for what no daemon is asked for.
     """
     if args and callable(args[0]) and not isinstance(args[0], type):
-        typed.check_own(args[0], kwargs, ("name", *calls.Options.__annotations__))
+        typed.check_own(args[0], kwargs, ("name", *submitting_calls.Options.__annotations__))
         return Draft(typed.of_method(args[0], args[1:], kwargs))
     return _by_names(*args, **kwargs)
 
@@ -54,7 +54,7 @@ def _by_names(
     name: str | None = None,
     **options: Unpack[Options],
 ) -> Draft[Any]:
-    call = TypedCall(calls.class_name_of(class_name), method_name, parameters or {})
+    call = TypedCall(request_values.class_name_of(class_name), method_name, parameters or {})
     return Draft(call, options, retry_count, name)
 
 
@@ -143,7 +143,7 @@ class Draft(JobStep[R]):
         given, taken = predecessors.split(self._call.parameters)
         options: dict[str, Any] = {**self._options}
         after = tuple(options.pop("after", None) or ())
-        fields = calls.job_of(
+        fields = submitting_calls.job_of(
             self._call.class_name, self._call.method_name, given, self._retry_count, options
         )
         return PlacedJob(self, self._name, fields, after, taken)

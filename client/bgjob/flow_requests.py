@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bgjob import calls, shapes
+from bgjob import calls, request_values, shapes, submitting_calls
 from bgjob.answers import StoredMany
 from bgjob.bulk import try_bulk
-from bgjob.calls import Call, frame_of
+from bgjob.calls import Call
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import BgjobError, IdempotencyConflictError, TooLargeError
 from bgjob.keys import KeysLeft, new_keys
 from bgjob.layout import Layout, Place, PlacedGroup, PlacedJob, Step, Target, try_late_group
 from bgjob.predecessors import ResultOf
+from bgjob.sending import frame_of
 from bgjob.words import MAX_EDGES, MAX_FRAME, MAX_JOBS
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class _Flow:
         self._opened = None if group is None else self._ids[group]
         for portion in _portions([self._new_job(job) for job in members]):
             some = members[portion.start : portion.stop]
-            call = calls.submit_many([self._new_job(job) for job in some], None, None)
+            call = submitting_calls.submit_many([self._new_job(job) for job in some], None, None)
             self._note("ids", some, (yield from self._asked(call, some)))
         if group is not None and not group.is_open:
             yield from self._asked(calls.seal_group(self._ids[group]), [])
@@ -119,7 +120,7 @@ class _Flow:
     def _request(self, jobs: Sequence[PlacedJob], opened: PlacedGroup | None) -> Call[StoredMany]:
         """These jobs and all groups, of which one is to be open."""
         groups = [self._new_group(group, group.is_open or group is opened) for group in self._layout.groups]
-        return calls.submit_flow([self._new_job(job) for job in jobs], groups, [])
+        return submitting_calls.submit_flow([self._new_job(job) for job in jobs], groups, [])
 
     def _store(
         self, call: Call[StoredMany], jobs: Sequence[PlacedJob]
@@ -138,7 +139,7 @@ class _Flow:
         try:
             answer = yield call
         except BgjobError as error:
-            place = calls.place_of_job(error)
+            place = submitting_calls.place_of_job(error)
             if place is not None and place < len(jobs):
                 error.add_note(f"jobs.{place} is {jobs[place].step!r}")
             if self._opened is not None:
@@ -152,7 +153,9 @@ class _Flow:
 
     def _new_group(self, group: PlacedGroup, is_open: bool) -> JsonObject:
         asked = {"ref": self._refs[group], "idempotency_key": self._keys[group]}
-        return calls.given({**asked, **calls.given(group.fields), "open": is_open or None, **self._in(group)})
+        return request_values.given(
+            {**asked, **request_values.given(group.fields), "open": is_open or None, **self._in(group)}
+        )
 
     def _new_job(self, job: PlacedJob) -> JsonObject:
         own, within = job.fields["options"], self._in(job)
@@ -165,7 +168,9 @@ class _Flow:
             options["after"] = list(map(self._named, job.after))
         if job.sources:
             options["take"] = {name: self._source(job, name, result) for name, result in job.taken.items()}
-        asked = calls.submission({**job.fields, "options": options}, *self._retries, self._keys[job])
+        asked = submitting_calls.submission(
+            {**job.fields, "options": options}, *self._retries, self._keys[job]
+        )
         return {**asked, "ref": self._refs[job]} if job in self._refs else asked
 
     def _in(self, place: Place) -> JsonObject:
@@ -175,7 +180,7 @@ class _Flow:
         return {"group": {"ref": self._refs[place.within]} if id is None else {"id": id}}
 
     def _source(self, job: PlacedJob, name: str, result: ResultOf) -> JsonObject:
-        return calls.given({"of": self._named(job.sources[name]), "pointer": result.pointer or None})
+        return request_values.given({"of": self._named(job.sources[name]), "pointer": result.pointer or None})
 
     def _named(self, target: Target) -> JsonObject:
         """As a daemon is told it: by its id, where that is known."""

@@ -10,9 +10,10 @@ from typing import Any, Final, Generic, TypeVar
 
 from bgjob import answers, shapes
 from bgjob.answers import OutputPart, Value
-from bgjob.calls import class_or_none, given, tail_offset
+from bgjob.calls import tail_offset
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import ShuttingDownError
+from bgjob.request_values import class_or_none, given
 from bgjob.retrying import Breaks
 from bgjob.words import INTERFACE
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from bgjob import answers, calls
 from bgjob.answers import JobRead
-from bgjob.calls import Call, check_frame
+from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     BgjobError,
@@ -17,6 +17,7 @@ from bgjob.errors import (
     TooManyConnectionsError,
     late,
 )
+from bgjob.sending import check_frame
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bgjob import calls, errors
+from bgjob import errors, sending
 from bgjob.codec import Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseKept, BaseStream, OwnSocket
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError
@@ -237,7 +237,7 @@ class Connection(OwnSocket):
         return replies[0]
 
     def send(self, request: Request) -> None:
-        frame = calls.frame_of(request)
+        frame = sending.frame_of(request)
         self.socket.settimeout(self.timeout)
         try:
             self.socket.sendall(frame)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import bgjob
-from bgjob import answers, calls
+from bgjob import answers, calls, managing_calls, submitting_calls
 from bgjob.answers import JobRead
 from bgjob.codec import Reply
 from bgjob.errors import (
@@ -20,9 +20,9 @@ from tests.client.scripted import entry, group, part, summary, whole
 @pytest.mark.parametrize(
     ("call", "answer"),
     [
-        (calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": "1"}),
-        (calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": True}),
-        (calls.submit_many([], None, None), {"ids": [1, "2"]}),
+        (submitting_calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": "1"}),
+        (submitting_calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": True}),
+        (submitting_calls.submit_many([], None, None), {"ids": [1, "2"]}),
         (calls.get(1), {}),
         (calls.get(1), {"job": {"status": "dancing"}}),
         (calls.list_jobs(None, None, None, None, None, None, None), {"jobs": [1], "next": None}),
@@ -31,9 +31,9 @@ from tests.client.scripted import entry, group, part, summary, whole
         (calls.output(1, None, 0), part(1, 0, b"") | {"data": "no base64!"}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"left_out": None}),
-        (calls.reload(), {"code_version": None}),
-        (calls.prune([1], 2), {"ids": [1], "entries": None}),
-        (calls.prune_logs("2026", 0), {"entries": 1, "next": "1"}),
+        (managing_calls.reload(), {"code_version": None}),
+        (managing_calls.prune([1], 2), {"ids": [1], "entries": None}),
+        (managing_calls.prune_logs("2026", 0), {"entries": 1, "next": "1"}),
         (calls.group(5), {"group": {**group(5), "unfinished": None}}),
         (calls.groups(None, None, None, None), {"groups": [{}], "next": None}),
         (calls.retry_group(5), {}),

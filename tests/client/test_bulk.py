@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import calls
+from bgjob import sending, submitting_calls
 from bgjob.keys import is_made_here
 from bgjob.predecessors import result_of
 
@@ -19,7 +19,7 @@ def with_options(**options: Any) -> dict[str, Any]:
 
 
 def asked(*jobs: dict[str, Any], max_retries: int | None = None) -> dict[str, Any]:
-    return calls.submit_many(jobs, max_retries, None).parameters
+    return submitting_calls.submit_many(jobs, max_retries, None).parameters
 
 
 def test_jobs_that_differ_in_parameters_and_keys_are_asked_for_in_bulk() -> None:
@@ -34,11 +34,11 @@ def test_jobs_that_differ_in_parameters_and_keys_are_asked_for_in_bulk() -> None
 
 def test_values_that_json_has_not_go_in_their_forms_in_bulk_as_well() -> None:
     jobs = [{**JOB, "parameters": {"day": date(2026, 12, day)}} for day in (4, 5)]
-    sent = calls.frame_of(calls.submit_many(jobs, None, None).request)
+    sent = sending.frame_of(submitting_calls.submit_many(jobs, None, None).request)
     assert b'"each":[{"day":"2026-12-04"},{"day":"2026-12-05"}]' in sent
     jobs[1]["parameters"]["day"] = 2j
     with pytest.raises(TypeError, match=r"^each\.1\.day: JSON has no form"):
-        calls.frame_of(calls.submit_many(jobs, None, None).request)
+        sending.frame_of(submitting_calls.submit_many(jobs, None, None).request)
 
 
 def test_a_key_that_is_none_is_left_to_the_daemon_to_refuse() -> None:

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretBytes
 
 import bgjob.testing
-from bgjob import Client, calls, errors, retrying
+from bgjob import Client, addresses, calls, errors, retrying, sending, submitting_calls
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     BgjobError,
@@ -35,7 +35,7 @@ class Email:
 
 def test_a_submission_names_the_class_carries_a_key_and_leaves_open_what_nobody_gave() -> None:
     job = {"class_name": Email, "method_name": "send", "parameters": None, "options": {"queue": None}}
-    call = calls.submit(job, None, 2.5)
+    call = submitting_calls.submit(job, None, 2.5)
     assert call.method == "org.bgjobd.Jobs.Submit"
     options = call.parameters.pop("options")
     assert call.parameters == {"class_name": f"{__name__}.Email", "method_name": "send"}
@@ -46,7 +46,7 @@ def test_a_submission_names_the_class_carries_a_key_and_leaves_open_what_nobody_
 
 def test_the_callers_own_options_come_before_the_clients() -> None:
     options = {"max_retries": 1, "idempotency_key": "mine"}
-    call = calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 9, None)
+    call = submitting_calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 9, None)
     assert call.parameters["options"] == {"max_retries": 1, "idempotency_key": "mine"}
     assert not is_made_here("mine")
 
@@ -54,9 +54,9 @@ def test_the_callers_own_options_come_before_the_clients() -> None:
 def test_every_submission_has_a_key_of_its_own() -> None:
     job = {"class_name": "a.B", "method_name": "c"}
     different = [job, *[{"class_name": "a.B", "method_name": "d"}] * 100]
-    jobs = calls.submit_many(different, None, None).parameters["jobs"]
+    jobs = submitting_calls.submit_many(different, None, None).parameters["jobs"]
     assert len({one["options"]["idempotency_key"] for one in jobs}) == 101
-    keys = calls.submit_many([job] * 100, None, None).parameters["keys"]
+    keys = submitting_calls.submit_many([job] * 100, None, None).parameters["keys"]
     assert len(set(keys)) == 100
     assert all(map(is_made_here, keys))
 
@@ -77,7 +77,7 @@ def test_a_request_that_daemons_hang_up_on_is_told_as_what_it_is(
     parameters: JsonObject, error: type[BgjobError], told: str
 ) -> None:
     job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
-    tries = retrying.Tries(calls.submit(job, None, None), deadline=5.0)
+    tries = retrying.Tries(submitting_calls.submit(job, None, None), deadline=5.0)
     assert tries.pause_after(broken(was_sent=True), True, 0.0) == 0.0
     with pytest.raises(error, match=told):
         tries.pause_after(broken(was_sent=True), True, 0.1)
@@ -140,7 +140,7 @@ def node_with(count: int, kind: type[list[Any]] | type[set[Any]]) -> Node:
 def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, told: str) -> None:
     job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
     with pytest.raises(InvalidParametersError, match=told):
-        calls.frame_of(calls.submit(job, None, None).request)
+        sending.frame_of(submitting_calls.submit(job, None, None).request)
 
 
 @pytest.mark.parametrize(
@@ -181,20 +181,23 @@ def test_a_value_of_a_type_that_json_has_no_form_for_is_named_with_its_place(
 ) -> None:
     job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
     with pytest.raises(TypeError, match=f"^{re.escape(told)}$"):
-        calls.frame_of(calls.submit(job, None, None).request)
+        sending.frame_of(submitting_calls.submit(job, None, None).request)
     with bgjob.testing.recorded(), pytest.raises(TypeError, match=f"^{re.escape(told)}$"):
         bgjob.run_background_job("a.B", "c", parameters)
 
 
 def test_times_of_datetime_are_sent_as_a_daemon_takes_them() -> None:
     options = {"at": datetime(2026, 12, 4, 14, 31, tzinfo=UTC), "retry_delay": timedelta(minutes=5)}
-    sent = calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 3, None)
+    sent = submitting_calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 3, None)
     told = sent.parameters["options"]
     assert (told["at"], told["retry_delay"], told["max_retries"]) == ("2026-12-04T14:31:00+00:00", 300.0, 3)
 
 
 def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
-    assert "class_name" not in calls.submit_many([{"method_name": "c"}], None, None).parameters["jobs"][0]
+    assert (
+        "class_name"
+        not in submitting_calls.submit_many([{"method_name": "c"}], None, None).parameters["jobs"][0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,14 +268,14 @@ def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> N
 def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
     address: str | None, environ: dict[str, str], path: str
 ) -> None:
-    assert calls.socket_path(address, environ, lambda path: path.startswith("/own")) == path
+    assert addresses.socket_path(address, environ, lambda path: path.startswith("/own")) == path
 
 
 # What a job comes after
 
 
 def options_of(parameters: JsonObject | None = None, **options: Any) -> JsonObject:
-    call = calls.submit(calls.job_of("a.B", "c", parameters, 0, options), None, None)
+    call = submitting_calls.submit(submitting_calls.job_of("a.B", "c", parameters, 0, options), None, None)
     asked: JsonObject = call.parameters["options"]
     return {name: value for name, value in asked.items() if name != "idempotency_key"}
 
@@ -310,9 +313,11 @@ def test_a_parameter_that_is_a_result_is_taken_by_a_pointer() -> None:
 
 
 def test_a_result_that_is_to_come_is_a_parameter_and_no_part_of_one() -> None:
-    call = calls.submit(calls.job_of("a.B", "c", {"rows": [result_of(12)]}, 0, {}), None, None)
+    call = submitting_calls.submit(
+        submitting_calls.job_of("a.B", "c", {"rows": [result_of(12)]}, 0, {}), None, None
+    )
     with pytest.raises(TypeError, match=r"rows\.0: JSON has no form"):
-        calls.frame_of(call.request)
+        sending.frame_of(call.request)
     with pytest.raises(TypeError, match="no text"):
         f"all of {result_of(12)}"
     assert repr(result_of(12, "rows", 0)) == "<result of 12 at /rows/0>"

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bgjob import calls
+from bgjob import submitting_calls
 from bgjob.answers import PageBy
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments, look
@@ -72,10 +72,10 @@ def test_a_list_tells_labels_in_a_column_of_their_own() -> None:
 
 @pytest.mark.parametrize("given", [["a", "b"], ("a", "b"), iter(("a", "b")), {"a": 1, "b": 2}.keys()])
 def test_a_submit_takes_labels_as_anything_that_gives_them(given: Any) -> None:
-    job = calls.job_of("a.B", "c", None, 0, {"labels": given})
-    assert calls.submission(job, None, None, None)["options"]["labels"] == ["a", "b"]
+    job = submitting_calls.job_of("a.B", "c", None, 0, {"labels": given})
+    assert submitting_calls.submission(job, None, None, None)["options"]["labels"] == ["a", "b"]
 
 
 def test_one_text_is_no_list_of_its_letters() -> None:
-    job = calls.job_of("a.B", "c", None, 0, {"labels": "tenant:7"})
-    assert calls.submission(job, None, None, None)["options"]["labels"] == "tenant:7"
+    job = submitting_calls.job_of("a.B", "c", None, 0, {"labels": "tenant:7"})
+    assert submitting_calls.submission(job, None, None, None)["options"]["labels"] == "tenant:7"

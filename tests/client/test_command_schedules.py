@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bgjob import calls
+from bgjob import managing_calls
 from bgjob.codec import Reply
 from tests.fuzz.commands import shown_by
 
@@ -145,6 +145,6 @@ def test_before_a_backfill_it_is_told_how_many_and_what_they_hold_up() -> None:
 
 def test_a_backfill_is_not_sent_again_unless_it_only_counts() -> None:
     def may_repeat(check_only: bool) -> bool:
-        return calls.backfill("x", "2026-01-01", "2026-01-02", None, check_only).may_repeat
+        return managing_calls.backfill("x", "2026-01-01", "2026-01-02", None, check_only).may_repeat
 
     assert [may_repeat(True), may_repeat(False)] == [True, False]

@@ -13,8 +13,19 @@ from hypothesis import strategies as st
 
 import bgjob
 import bgjob.testing
-from bgjob import Client, Draft, Step, TooLargeError, call, calls, chain, flow_requests, group, job, result_of
-from bgjob.calls import check_frame
+from bgjob import (
+    Client,
+    Draft,
+    Step,
+    TooLargeError,
+    call,
+    chain,
+    flow_requests,
+    group,
+    job,
+    result_of,
+    submitting_calls,
+)
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     IdempotencyConflictError,
@@ -26,6 +37,7 @@ from bgjob.errors import (
 from bgjob.flow import Flow
 from bgjob.flow_requests import Retries, Stored, asking
 from bgjob.keys import REPEATED_WITHIN, KeysLeft, is_made_here
+from bgjob.sending import check_frame
 from bgjob.words import MAX_EDGES, MAX_FRAME, MAX_PREDECESSORS
 from tests.client.jobs_of_tests import Plain
 
@@ -495,7 +507,7 @@ def test_a_portion_has_no_more_predecessors_than_a_daemon_takes() -> None:
 def test_an_error_in_a_portion_says_which_group_is_open() -> None:
     made = asking([group(many(2000))], KeysLeft(), Retries(None, None), lambda: 0.0)
     next(made)
-    made.send(calls.submit_flow([], [], []).parse({"ids": [], "groups": [5]}))
+    made.send(submitting_calls.submit_flow([], [], []).parse({"ids": [], "groups": [5]}))
     with pytest.raises(QueueFullError) as error:
         made.throw(QueueFullError(queue="default", limit=1))
     assert "group 5 is open" in error.value.__notes__[0]
@@ -591,13 +603,16 @@ def test_an_error_tells_which_step_it_is_about() -> None:
     with pytest.raises(InvalidParameterError) as error:
         made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
     assert error.value.__notes__ == ["jobs.1 is <Draft 'b', of myapp.jobs.Report::b>"]
-    assert calls.place_of_job(TooLargeError(limit=65536, size=70000, parameter="jobs.1.parameters")) == 1
+    assert (
+        submitting_calls.place_of_job(TooLargeError(limit=65536, size=70000, parameter="jobs.1.parameters"))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("told", [5, [1], [[]], [{}], [{"path": 7}], [{"path": "jobs/" + "9" * 5000}]])
 def test_an_error_of_any_shape_is_about_no_step(told: Any) -> None:
-    assert calls.place_of_job(InvalidParametersError(problems=told)) is None
-    assert calls.place_of_job(InvalidParametersError(problems=[{"path": "jobs/1/x"}, 5])) == 1
+    assert submitting_calls.place_of_job(InvalidParametersError(problems=told)) is None
+    assert submitting_calls.place_of_job(InvalidParametersError(problems=[{"path": "jobs/1/x"}, 5])) == 1
 
 
 def key(one: JsonObject) -> str:

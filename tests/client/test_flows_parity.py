@@ -23,6 +23,7 @@ from bgjob import (
     group,
     job,
     result_of,
+    submitting_calls,
 )
 from bgjob.calls import Call
 from bgjob.errors import unreachable
@@ -322,7 +323,7 @@ def a_graph_has_what_hangs_together(client: Client) -> Any:
 
 def many(client: Client, *jobs: dict[str, Any], **more: Any) -> tuple[str, Any]:
     """How a request for these is refused."""
-    call = bgjob.calls.submit_flow(
+    call = submitting_calls.submit_flow(
         [{"class_name": f"{MODULE}.Plain", "method_name": "echo", **one} for one in jobs],
         more.get("groups", []),
         more.get("seal", []),
@@ -333,7 +334,7 @@ def many(client: Client, *jobs: dict[str, Any], **more: Any) -> tuple[str, Any]:
 def bulk(client: Client, **more: Any) -> tuple[str, Any]:
     """How one is refused that has what it must not have beside `each`."""
     named = {"class_name": f"{MODULE}.Plain", "method_name": "echo", "each": [{}], "keys": ["k"]}
-    call = bgjob.calls.submit_flow([], [], [])
+    call = submitting_calls.submit_flow([], [], [])
     return refusal(lambda: client._call(call._replace(parameters=named | more)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import calls
+from bgjob import submitting_calls
 from bgjob.outbox.direct import KNOWN_FOR, NOTHING, Found, Looks, may_be, takes
 from bgjob.outbox.rows import Row, new_row
 from bgjob.testing import inline
@@ -16,7 +16,7 @@ DIRECT = Found(is_direct=True, has_table=True)
 
 
 def row(parameters: Any = None, retry_count: int = 0, **options: Any) -> Row:
-    job = calls.job_of("shop.Mail", "send", parameters, retry_count, options)  # type: ignore[arg-type]
+    job = submitting_calls.job_of("shop.Mail", "send", parameters, retry_count, options)  # type: ignore[arg-type]
     return new_row(job, None, None, datetime.now(UTC))
 
 

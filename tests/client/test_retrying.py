@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import calls, errors, retrying
+from bgjob import calls, errors, managing_calls, retrying, submitting_calls
 from bgjob.answers import JobRead
 from bgjob.errors import (
     BgjobError,
@@ -24,7 +24,13 @@ from tests.client.scripted import broken, group
 
 @pytest.mark.parametrize(
     "call",
-    [calls.cancel([1]), calls.retry([1]), calls.reload(), calls.prune([1], 2), calls.prune_logs("2026", 0)],
+    [
+        calls.cancel([1]),
+        calls.retry([1]),
+        managing_calls.reload(),
+        managing_calls.prune([1], 2),
+        managing_calls.prune_logs("2026", 0),
+    ],
 )
 def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(call: calls.Call[Any]) -> None:
     assert retrying.may_ask_again(call, broken(was_sent=False), True)
@@ -36,9 +42,9 @@ def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(cal
     "call",
     [
         calls.get(1),
-        calls.stats(),
-        calls.pause("a"),
-        calls.submit({"class_name": "A", "method_name": "b"}, 1, 1),
+        managing_calls.stats(),
+        managing_calls.pause("a"),
+        submitting_calls.submit({"class_name": "A", "method_name": "b"}, 1, 1),
     ],
 )
 def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
@@ -56,11 +62,11 @@ def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
     ],
 )
 def test_only_what_may_get_better_is_tried_again(error: BgjobError, was_reached: bool, may: bool) -> None:
-    assert retrying.may_ask_again(calls.stats(), error, was_reached) is may
+    assert retrying.may_ask_again(managing_calls.stats(), error, was_reached) is may
 
 
 def test_a_broken_call_is_tried_at_once_and_then_after_pauses_until_its_time_is_up() -> None:
-    tries, now, found = retrying.Tries(calls.stats(), deadline=5.0), 0.0, []
+    tries, now, found = retrying.Tries(managing_calls.stats(), deadline=5.0), 0.0, []
     with suppress(BrokenError):
         while len(found) < 99:
             found.append(tries.pause_after(broken(was_sent=True), True, now))

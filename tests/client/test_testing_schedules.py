@@ -12,7 +12,7 @@ import bgjob.testing
 from bgjob import AttemptError, Client, InvalidParametersError, JobContext
 from bgjob.testing import next_occurrences
 from bgjob.testing.put_schedules import KEYS
-from bgjobd.config.sections import Schedule
+from bgjobd.config.schedules import Schedule
 
 SETTINGS = """
 [schedules.nightly-report]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import calls
+from bgjob import submitting_calls
 from bgjob.errors import InvalidParameterError
 from bgjob.submission_rules import check_shape
 from bgjob.traces import is_traceparent, try_current
@@ -44,8 +44,8 @@ def have_span(monkeypatch: pytest.MonkeyPatch, is_valid: bool = True) -> None:
 
 
 def told(**options: Any) -> Any:
-    job = calls.job_of("shop.Mail", "send", {}, 0, options)
-    return calls.submission(job, None, None, None)["options"].get("traceparent")
+    job = submitting_calls.job_of("shop.Mail", "send", {}, 0, options)
+    return submitting_calls.submission(job, None, None, None)["options"].get("traceparent")
 
 
 def test_there_is_none_where_nobody_traces() -> None:
@@ -76,8 +76,8 @@ def test_what_is_said_goes_before_all_and_none_is_as_good_as_nothing(monkeypatch
 
 def test_jobs_in_bulk_are_all_of_the_same_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     have_span(monkeypatch)
-    jobs = [calls.job_of("shop.Mail", "send", {"to": number}, 0, {}) for number in range(3)]
-    request = calls.submit_many(jobs, None, None).parameters
+    jobs = [submitting_calls.job_of("shop.Mail", "send", {"to": number}, 0, {}) for number in range(3)]
+    request = submitting_calls.submit_many(jobs, None, None).parameters
     assert (len(request["each"]), request["options"]["traceparent"]) == (3, GIVEN)
 
 

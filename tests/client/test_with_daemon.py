@@ -26,7 +26,7 @@ from bgjob import (
     WaitTimeoutError,
     aio,
     as_completed,
-    calls,
+    managing_calls,
     wait,
 )
 from bgjob.codec import Reply, Request
@@ -349,4 +349,4 @@ def test_what_a_daemon_said_before_it_closed_is_told_though_nothing_can_be_sent_
             with peer:
                 peer.sendall(refusal.to_bytes())
             with pytest.raises(TooManyConnectionsError, match=r"\[socket\] max_connections = 3"):
-                connection.call(calls.ping().request, 5.0)
+                connection.call(managing_calls.ping().request, 5.0)

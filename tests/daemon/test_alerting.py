@@ -11,8 +11,9 @@ import pytest
 
 from bgjob.codec import JsonObject
 from bgjob.errors import NotApprovedError, StorageUnavailableError
-from bgjobd.config.sections import NOTICE, AlertTarget, Config
-from bgjobd.config.sections import Alerts as Settings
+from bgjobd.config.alerts import NOTICE, AlertTarget
+from bgjobd.config.alerts import Alerts as Settings
+from bgjobd.config.sections import Config
 from bgjobd.core.need_kinds import HeldClass, Kind, MetError, Seen
 from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue

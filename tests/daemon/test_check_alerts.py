@@ -10,7 +10,7 @@ import pytest
 
 from bgjobd.commands.check_alerts import findings
 from bgjobd.config import loading
-from bgjobd.config.sections import Alerts
+from bgjobd.config.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
 
 PAGE = {"command": ["/bin/true"]}

@@ -9,7 +9,7 @@ import pytest
 from bgjobd.commands.check_rules import findings, judge
 from bgjobd.commands.findings import Severity
 from bgjobd.config import loading
-from bgjobd.config.sections import Alerts
+from bgjobd.config.alerts import Alerts
 from bgjobd.core.alerts import Watch
 from bgjobd.core.need_kinds import USUAL, Kind, Need, Queue, Rule, Seen
 from tests.store.samples import Store, asked

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
 from bgjobd.config import loading
+from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.loading import load
 from bgjobd.config.problems import ConfigError, Problem
-from bgjobd.config.sections import ClassPolicy, Config, Queue
+from bgjobd.config.sections import Config, Queue
 from bgjobd.config.values import TcpAddress, UnixAddress, delay, size
 from bgjobd.core.stopping import AtStop
 from bgjobd.supervisor.application import Application

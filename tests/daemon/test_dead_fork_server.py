@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgjob import Client
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, journal_lines
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import failing_calls, needs_root
 from tests.support import eventually
@@ -338,9 +338,9 @@ def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_bef
         running.stop()
         # As a daemon leaves it that dies after the end was committed, before the hook has begun.
         (running.spool / f"{job}.1.journal").write_bytes(
-            journals.started("aa", 4_000_000, 1, 2, "boot", 0.0)
-            + journals.failed(4_000_000, "ValueError", "no recipient", "", may_retry=True)
-            + journals.exited(4_000_000, 1.0, 1, None)
+            journal_lines.started("aa", 4_000_000, 1, 2, "boot", 0.0)
+            + journal_lines.failed(4_000_000, "ValueError", "no recipient", "", may_retry=True)
+            + journal_lines.exited(4_000_000, 1.0, 1, None)
         )
         for _ in range(2):
             running.start()
@@ -352,7 +352,9 @@ def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_bef
             assert len(hooks.read_text().splitlines()) == 2
             running.stop()
         directory = os.open(running.spool, os.O_RDONLY)
-        late = journals.link_first(directory, f"{job}.1.hook", journals.started("aa", 1, 1, 2, "boot", 0.0))
+        late = journal_file.link_first(
+            directory, f"{job}.1.hook", journal_lines.started("aa", 1, 1, 2, "boot", 0.0)
+        )
         os.close(directory)
         assert late is None
         running.start()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.config.sections import Schedule
+from bgjobd.config.schedules import Schedule
 from bgjobd.daemon.schedule_definitions import Meaningless, definition_of, meaning_of
 
 

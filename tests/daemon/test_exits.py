@@ -17,7 +17,7 @@ from bgjob import ReloadFailedError
 from bgjob.client import Job
 from bgjobd.commands.check import check
 from bgjobd.config import loading
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -159,7 +159,7 @@ def test_a_class_whose_own_hook_is_over_has_only_the_function_for_all_called_by_
         b'{"v":1,"type":"started","token":"aa","pid":1,"start_time":0,"pidfd_inode":1,"boot_id":"b",'
         b'"monotonic":0,"at":0}\n'
     )
-    (alerted.spool / f"{job}.1.hook").write_bytes(journals.fenced())
+    (alerted.spool / f"{job}.1.hook").write_bytes(journal_lines.fenced())
     alerted.start()
     found = [(line["who"], line["occurrence"]) for line in booked(alerted, job)]
     assert found == [("all", own["occurrence"])]

@@ -17,6 +17,7 @@ import pytest
 from bgjob import Client
 from bgjob.client import Job
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines
 from bgjobd.forkserver.process_identity import pidfd_inode
 from bgjobd.supervisor import processes
 from tests.daemon.running import RunningDaemon, daemon, is_alive
@@ -179,7 +180,7 @@ def test_a_start_that_is_told_as_later_than_now_gives_no_more_time() -> None:
 
 def test_a_process_that_is_hidden_is_not_taken_for_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     inode = pidfd_inode(os.getpid())
-    line = journals.started("ab", os.getpid(), 0, inode, "cd", 1.0)
+    line = journal_lines.started("ab", os.getpid(), 0, inode, "cd", 1.0)
 
     def hidden(*_: object, **__: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such process")

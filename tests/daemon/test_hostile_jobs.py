@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgjob import Client
-from bgjobd.forkserver.journal import MAX_NOTES
+from bgjobd.forkserver.journal_lines import MAX_NOTES
 from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon, is_alive
 from tests.support import eventually
 

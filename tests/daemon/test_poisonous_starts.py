@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bgjob import Client
 from bgjobd.commands import check_books
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, journal_lines
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.books import settings_of
 from tests.support import eventually
@@ -98,7 +98,7 @@ def _assert_hook_is_owed_until_it_was_called(
 ) -> None:
     """As a daemon leaves it that dies before the hook of a job has begun whose attempts never did."""
     directory = os.open(running.spool, os.O_RDONLY)
-    journals.link_first(directory, f"{job}.{number}.journal", journals.fenced())
+    journal_file.link_first(directory, f"{job}.{number}.journal", journal_lines.fenced())
     os.close(directory)
     for _ in range(2):
         running.start()

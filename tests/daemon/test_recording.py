@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd.forkserver.journal import RESERVE
+from bgjobd.forkserver.journal_file import RESERVE
 from bgjobd.supervisor import recording as module
 from bgjobd.supervisor.recording import Directory, Recording, fault_of
 from tests.faults.injecting import full_disk, needs_root, small_disk

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from inotify_simple import INotify, flags
 
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, journal_lines
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.spool_files import MARKER
 from tests.daemon.running import RunningDaemon, daemon, is_alive
@@ -312,11 +312,11 @@ def test_sigusr1_makes_a_new_log_file_after_logrotate_moved_the_old_and_so_does_
 def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    started = journals.started("aa", os.getpid(), 1, 2, "boot", 0.0)
-    assert journals.link_first(descriptor, "1.1.journal", started) is not None
+    started = journal_lines.started("aa", os.getpid(), 1, 2, "boot", 0.0)
+    assert journal_file.link_first(descriptor, "1.1.journal", started) is not None
     assert spool.fences.put((1, 1)) is False
     assert spool.fences.put((1, 2)) is True
-    assert journals.link_first(descriptor, "1.2.journal", started) is None
+    assert journal_file.link_first(descriptor, "1.2.journal", started) is None
     os.close(descriptor)
     spool.close()
 
@@ -412,12 +412,12 @@ def test_what_an_attempt_used_is_not_lost_to_a_daemon_that_reads_between_the_exi
         os.kill(pid, signal.SIGKILL)
         os.kill(server, signal.SIGKILL)
         eventually(lambda: not is_alive(pid))
-        _append(journal, journals.exited(pid, 1.0, None, 9))
+        _append(journal, journal_lines.exited(pid, 1.0, None, 9))
         with INotify() as watch:
             watch.add_watch(journal, flags.CLOSE_NOWRITE)
             running.start()
             assert watch.read(timeout=20_000), "the daemon did not read the journal"
-            _append(journal, journals.exited(pid, 1.0, None, 9, usage=usage))
+            _append(journal, journal_lines.exited(pid, 1.0, None, 9, usage=usage))
         eventually(lambda: running.query("SELECT outcome FROM job_attempts WHERE outcome IS NOT NULL"))
         assert running.query("SELECT outcome, max_rss, output_bytes FROM job_attempts") == [
             ("signalled", 7, 3)

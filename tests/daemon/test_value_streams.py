@@ -12,7 +12,7 @@ import pytest
 
 from bgjobd.api import schemas, values
 from bgjobd.daemon.followers import Followers
-from bgjobd.forkserver.journal import MAX_NOTES, MAX_VALUED, MAX_VALUES
+from bgjobd.forkserver.journal_lines import MAX_NOTES, MAX_VALUED, MAX_VALUES
 from bgjobd.store.committed import StoredValue
 from bgjobd.store.items import ValueNote
 from bgjobd.store.values import ValuesOfJob

@@ -21,7 +21,7 @@ from bgjob import Client, Job
 from bgjob.errors import DaemonUnavailableError
 from bgjobd.api.acceptor import Acceptor
 from bgjobd.core.verdict import StopReason
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines
 from bgjobd.supervisor.spool import Spool
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
@@ -157,7 +157,7 @@ def test_a_caller_without_a_descriptor_to_spare_is_sent_away_and_not_left_waitin
 def test_a_journal_is_read_though_no_descriptor_is_left(tmp_path: Path) -> None:
     """One that counted as gone would make another end of the attempt's."""
     spool = Spool(tmp_path)
-    (tmp_path / "1.1.journal").write_bytes(journals.started("aa", os.getpid(), 1, 2, "boot", 0.0))
+    (tmp_path / "1.1.journal").write_bytes(journal_lines.started("aa", os.getpid(), 1, 2, "boot", 0.0))
     with _no_descriptor_left():
         journal = spool.try_read((1, 1))
     spool.close()
@@ -171,7 +171,7 @@ def test_a_journal_that_is_read_while_an_end_is_collected_closes_no_descriptor_o
     spool = Spool(tmp_path)
     before = os.listdir("/proc/self/fd")
     child = subprocess.Popen(["true"])
-    (tmp_path / "1.1.journal").write_bytes(journals.started("aa", child.pid, 1, 2, "boot", 0.0))
+    (tmp_path / "1.1.journal").write_bytes(journal_lines.started("aa", child.pid, 1, 2, "boot", 0.0))
 
     def end_strays() -> dict[int, str]:
         assert spool.try_read((1, 1)) is not None  # as it is asked who is no stray

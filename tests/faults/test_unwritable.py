@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from bgjob.errors import ReloadFailedError
-from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import state_file
+from bgjobd.forkserver import journal_file, state_file
 from bgjobd.supervisor import journal_facts
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
@@ -135,7 +134,7 @@ def test_an_attempt_for_which_there_is_no_inode_does_not_start_says_why_and_leav
 
 
 def test_an_attempt_for_whose_end_there_is_no_room_does_not_start(server: DrivenServer) -> None:
-    fill(server.work.parent / FILLER, leave=journals.RESERVE - 1)
+    fill(server.work.parent / FILLER, leave=journal_file.RESERVE - 1)
     _start(server, "fill", size=1)
     told = server.receive()
     assert (told["type"], told["unwritable"]) == ("not_started", "spool")

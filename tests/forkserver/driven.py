@@ -15,7 +15,7 @@ from typing import Any
 import bgjob
 import bgjobd.forkserver
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import wire
+from bgjobd.forkserver import journal_lines, spool_names, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.journal import Journal
 from tests.daemon.running import NO_PYDANTIC, children_of
@@ -67,10 +67,10 @@ class Probe:
 class Told(Journal):
     """A journal, with what the job told in between."""
 
-    notes: tuple[journals.Record, ...] = ()
+    notes: tuple[journal_lines.Record, ...] = ()
 
 
-def notes_of(spool: int, name: str, pid: int) -> Iterator[journals.Record]:
+def notes_of(spool: int, name: str, pid: int) -> Iterator[journal_lines.Record]:
     """All of them, however many portions that takes."""
     end, has_more = 0, True
     while has_more:
@@ -155,13 +155,13 @@ class DrivenServer:
     def journal(self, job: int, number: int = 1) -> Told | None:
         directory = os.open(self.spool, os.O_RDONLY)
         try:
-            journal = journals.try_read(directory, journals.file_name(job, number))
+            journal = journals.try_read(directory, spool_names.file_name(job, number))
             if journal is None:
                 return None
             told = Told(*journal)
             if journal.started is not None:
                 pid = journal.started["pid"]
-                told.notes = tuple(notes_of(directory, journals.file_name(job, number), pid))
+                told.notes = tuple(notes_of(directory, spool_names.file_name(job, number), pid))
             return told
         finally:
             os.close(directory)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import wire
+from bgjobd.forkserver import journal_file, journal_lines, spool_names, wire
 from bgjobd.forkserver.process_identity import ahead, pidfd_inode
 from bgjobd.forkserver.subreaper import children
 from tests.faults.injecting import leased
@@ -43,7 +43,10 @@ def test_a_journal_has_start_outcome_and_exit_of_the_same_process(tmp_path: Path
 def test_an_attempt_that_was_fenced_first_never_runs(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         directory = os.open(server.spool, os.O_RDONLY)
-        assert journals.link_first(directory, journals.file_name(1, 1), journals.fenced()) is not None
+        assert (
+            journal_file.link_first(directory, spool_names.file_name(1, 1), journal_lines.fenced())
+            is not None
+        )
         server.start(1, "echo")
         assert server.receive()["job"] == 1
         journal = server.journal(1)
@@ -176,8 +179,8 @@ def _pid(server: DrivenServer) -> int:
 
 
 def test_a_torn_line_swallows_no_exit_record() -> None:
-    torn = journals.started("aa", 5, 0, 9, "b00", 0.0) + b'{"v":1,"type":"outcome","pid":5,"resu'
-    journal = journals.parse(torn + b"\n" + journals.exited(5, 1.0, None, 9))
+    torn = journal_lines.started("aa", 5, 0, 9, "b00", 0.0) + b'{"v":1,"type":"outcome","pid":5,"resu'
+    journal = journals.parse(torn + b"\n" + journal_lines.exited(5, 1.0, None, 9))
     assert journal.outcome is None
     assert journal.exit is not None
     assert journal.exit["signal"] == 9
@@ -185,12 +188,12 @@ def test_a_torn_line_swallows_no_exit_record() -> None:
 
 def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_exit() -> None:
     lines = [
-        journals.started("aa", 5, 0, 9, "b00", 0.0),
-        journals.completed(6, '"forged"'),
-        journals.completed(5, '"first"'),
-        journals.completed(5, '"second"'),
-        journals.exited(5, 1.0, 0, None),
-        journals.exited(5, 1.0, 0, None, usage=USAGE),
+        journal_lines.started("aa", 5, 0, 9, "b00", 0.0),
+        journal_lines.completed(6, '"forged"'),
+        journal_lines.completed(5, '"first"'),
+        journal_lines.completed(5, '"second"'),
+        journal_lines.exited(5, 1.0, 0, None),
+        journal_lines.exited(5, 1.0, 0, None, usage=USAGE),
         b'{"type": "system", "exc_module": "os"}\n',
         b"[]\nnull\n\xff\n",
     ]
@@ -202,16 +205,19 @@ def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_
 
 
 def test_the_records_formatted_by_hand_are_json() -> None:
-    for line in (journals.started("aa", 1, 2, 3, "b-1", 4.5), journals.completed(1, '{"a": [null]}')):
+    for line in (
+        journal_lines.started("aa", 1, 2, 3, "b-1", 4.5),
+        journal_lines.completed(1, '{"a": [null]}'),
+    ):
         assert line.endswith(b"\n")
-        assert json.loads(line)["v"] == journals.VERSION
+        assert json.loads(line)["v"] == journal_lines.VERSION
 
 
 def test_a_journal_that_cannot_be_made_leaves_no_descriptor_open(tmp_path: Path) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="name too long"):
-        journals.link_first(directory, "x" * 300, journals.fenced())
+        journal_file.link_first(directory, "x" * 300, journal_lines.fenced())
     assert len(os.listdir("/proc/self/fd")) == before
     os.close(directory)
 
@@ -220,7 +226,7 @@ def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_
     tmp_path: Path,
 ) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
-    (tmp_path / "1.1.journal").write_bytes(journals.fenced())
+    (tmp_path / "1.1.journal").write_bytes(journal_lines.fenced())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -237,7 +243,7 @@ def test_a_journal_that_cannot_be_opened_for_whatever_reason_is_not_taken_for_on
 ) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     path = tmp_path / "1.1.journal"
-    path.write_bytes(journals.fenced())
+    path.write_bytes(journal_lines.fenced())
     with leased(path), pytest.raises(BlockingIOError):
         journals.try_read(directory, path.name)
     journal = journals.try_read(directory, path.name)

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import spool_names
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 
 CODE = """
@@ -135,7 +135,7 @@ def test_what_an_attempt_has_left_for_its_exit_runs_once_its_outcome_is_recorded
             assert journal.exit is not None
             assert (method, said(tmp_path)) == (method, what)
             assert (journal.outcome["outcome"], journal.exit["code"]) == (outcome, code)
-        output = (server.output / journals.file_name(6, 1, "out")).read_text()
+        output = (server.output / spool_names.file_name(6, 1, "out")).read_text()
         assert "ZeroDivisionError" in output
         assert server.ready["exit_handlers"] == ["leaving.of_import"]
 
@@ -160,7 +160,7 @@ def test_what_hangs_at_an_exit_costs_the_grace_and_not_the_outcome(tmp_path: Pat
             assert journal.exit is not None
             assert outcome.items() <= journal.outcome.items()
             assert (journal.exit["code"], journal.exit["signal"]) == (None, signal.SIGALRM)
-            output = (server.output / journals.file_name(job, 1, "out")).read_text()
+            output = (server.output / spool_names.file_name(job, 1, "out")).read_text()
             assert "most recent call first" in output
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bgjob.fingerprints import Whence, is_fingerprint
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines
 from bgjobd.supervisor import journal_facts
 from tests.forkserver.driven import fork_server, order
 
@@ -26,7 +27,7 @@ class Failing:
         error = Declined("no") if word else ValueError(f"no {password}")
         raise error
 """
-STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
+STARTED = journal_lines.started("ab", 7, 0, 1, "cd", 1.0)
 WHENCE = Whence("0123456789abcdef", "myapp.mail:deliver", "mail.py:88", "declined")
 
 
@@ -37,7 +38,7 @@ def whence_of(line: bytes) -> Whence | None:
 
 
 def failed(whence: Whence | None = WHENCE) -> bytes:
-    return journals.failed(7, "ValueError", "no", "", may_retry=True, whence=whence)
+    return journal_lines.failed(7, "ValueError", "no", "", may_retry=True, whence=whence)
 
 
 def test_an_attempt_tells_which_error_it_was_without_what_is_sensitive(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_what_is_told_of_an_error_is_bounded_and_can_be_stored() -> None:
 
 def test_a_failure_that_finds_no_room_tells_which_error_it_was_in_any_case() -> None:
     whence = Whence(WHENCE.fingerprint, "\0" * 511, "mail.py:88", "\0" * 200)
-    line = journals.failed(7, "\0" * 255, "\0" * 9999, "\0" * 9999, may_retry=True, whence=whence)
-    short = journals.shortened(line)
+    line = journal_lines.failed(7, "\0" * 255, "\0" * 9999, "\0" * 9999, may_retry=True, whence=whence)
+    short = journal_lines.shortened(line)
     assert short is not None
     assert len(short) <= 4096
     assert whence_of(short) == Whence(WHENCE.fingerprint, None, "mail.py:88", None)

@@ -12,15 +12,16 @@ from bgjobd.core.job import Ending
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.core.waiting import Wait, WaitKind
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_lines, spool_names
 from bgjobd.store.items import StepNote, UnusedSteps
 from bgjobd.supervisor import journal_facts
 
-STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
+STARTED = journal_lines.started("ab", 7, 0, 1, "cd", 1.0)
 USED = {"max_rss": 1, "cpu_user": 0.5, "cpu_system": 0, "output_bytes": 0}
 
 
-def exit_of(usage: Any) -> journals.Record | None:
-    line = journals.exited(7, 1.0, 0, None, usage=usage)
+def exit_of(usage: Any) -> journal_lines.Record | None:
+    line = journal_lines.exited(7, 1.0, 0, None, usage=usage)
     return journals.parse(STARTED + line).exit
 
 
@@ -45,7 +46,7 @@ def test_how_long_it_ran_is_told_by_the_clock_that_nobody_sets(
     monotonic: float | None, seconds: float | None
 ) -> None:
     more = {} if monotonic is None else {"monotonic": monotonic}
-    journal = journals.parse(STARTED + journals.exited(7, 1.0, 0, None, **more))
+    journal = journals.parse(STARTED + journal_lines.exited(7, 1.0, 0, None, **more))
     found = journal_facts.ended((1, 1), journal)
     assert found is not None
     assert found.seconds == seconds
@@ -53,12 +54,14 @@ def test_how_long_it_ran_is_told_by_the_clock_that_nobody_sets(
 
 @pytest.mark.parametrize("monotonic", [-1, "1", True, float("nan"), float("inf"), [1]])
 def test_an_exit_at_no_time_is_none(monotonic: Any) -> None:
-    assert journals.parse(STARTED + journals.exited(7, 1.0, 0, None, monotonic=monotonic)).exit is None
+    assert journals.parse(STARTED + journal_lines.exited(7, 1.0, 0, None, monotonic=monotonic)).exit is None
 
 
 def test_exits_that_make_no_sense_leave_the_one_before() -> None:
     text = (
-        STARTED + journals.exited(7, 1.0, 3, None) + journals.exited(7, 1.0, 0, None, usage={"max_rss": -1})
+        STARTED
+        + journal_lines.exited(7, 1.0, 3, None)
+        + journal_lines.exited(7, 1.0, 0, None, usage={"max_rss": -1})
     )
     found = journals.parse(text + json.dumps({"v": 1, "type": "exit"}).encode()).exit
     assert found is not None
@@ -68,7 +71,8 @@ def test_exits_that_make_no_sense_leave_the_one_before() -> None:
 @pytest.mark.parametrize("names", [7, "sleep", {"sleep": 1}, ["sleep", 7], None])
 def test_names_of_strays_that_are_none_make_the_exit_none(names: Any) -> None:
     assert (
-        journals.parse(STARTED + journals.exited(7, 1.0, 0, None, strays=1, stray_names=names)).exit is None
+        journals.parse(STARTED + journal_lines.exited(7, 1.0, 0, None, strays=1, stray_names=names)).exit
+        is None
     )
 
 
@@ -101,12 +105,12 @@ def test_an_exit_that_tells_of_no_signal_is_one_all_the_same() -> None:
     ],
 )
 def test_a_file_whose_name_is_none_that_an_attempt_has_is_none_of_an_attempt(name: str) -> None:
-    assert journals.try_key("12.3.journal", "journal") == (12, 3)
-    assert journals.try_key(name, "journal") is None
+    assert spool_names.try_key("12.3.journal", "journal") == (12, 3)
+    assert spool_names.try_key(name, "journal") is None
 
 
-def outcome_of(line: bytes) -> journals.Record | None:
-    return journals.parse(STARTED + b"\n" + line + b"\n" + journals.exited(7, 1.0, 0, None)).outcome
+def outcome_of(line: bytes) -> journal_lines.Record | None:
+    return journals.parse(STARTED + b"\n" + line + b"\n" + journal_lines.exited(7, 1.0, 0, None)).outcome
 
 
 def ending_of(line: bytes) -> Ending | None:
@@ -115,42 +119,47 @@ def ending_of(line: bytes) -> Ending | None:
 
 @pytest.mark.parametrize("word", Throttle)
 def test_whom_a_snooze_keeps_from_starting_is_told_as_it_was_asked(word: Throttle) -> None:
-    assert ending_of(journals.snoozed(7, 60.0, word)) == Ending.throttled(60.0, word)
-    assert ending_of(journals.snoozed(7, 60.0)) == Ending.snoozed(60.0)
+    assert ending_of(journal_lines.snoozed(7, 60.0, word)) == Ending.throttled(60.0, word)
+    assert ending_of(journal_lines.snoozed(7, 60.0)) == Ending.snoozed(60.0)
 
 
 @pytest.mark.parametrize("delay", [3600.5, 2**53, 36_500 * 86_400])
 def test_a_job_that_writes_its_journal_by_itself_keeps_others_from_starting_for_an_hour_at_most(
     delay: float,
 ) -> None:
-    assert ending_of(journals.snoozed(7, delay, "class")) == Ending.throttled(3600.0, Throttle.CLASS)
+    assert ending_of(journal_lines.snoozed(7, delay, "class")) == Ending.throttled(3600.0, Throttle.CLASS)
 
 
 @pytest.mark.parametrize("delay", [0, -0.5, -(2**53)])
 def test_a_hold_of_no_time_holds_nobody(delay: float) -> None:
-    assert ending_of(journals.snoozed(7, delay, "class")) == Ending.snoozed(0.0)
+    assert ending_of(journal_lines.snoozed(7, delay, "class")) == Ending.snoozed(0.0)
 
 
 @pytest.mark.parametrize("word", ["", "CLASS", "queue", "class:myapp.Other", "\ud800"])
 def test_a_word_that_names_nobody_holds_nobody(word: str) -> None:
-    assert ending_of(journals.snoozed(7, 60.0, word)) == Ending.snoozed(60.0)
+    assert ending_of(journal_lines.snoozed(7, 60.0, word)) == Ending.snoozed(60.0)
 
 
 @pytest.mark.parametrize(
     ("line", "wait", "delay", "until"),
     [
-        (journals.suspended(7, "sleep", "", 3, 5.5, None), Wait(WaitKind.SLEEP, "", 3), 5.5, None),
-        (journals.suspended(7, "sleep", "x" * 300, 1, None, 7.0), Wait(WaitKind.SLEEP, "", 1), 0.0, None),
+        (journal_lines.suspended(7, "sleep", "", 3, 5.5, None), Wait(WaitKind.SLEEP, "", 3), 5.5, None),
         (
-            journals.suspended(7, "sleep", "", 1, 2**53, None),
+            journal_lines.suspended(7, "sleep", "x" * 300, 1, None, 7.0),
+            Wait(WaitKind.SLEEP, "", 1),
+            0.0,
+            None,
+        ),
+        (
+            journal_lines.suspended(7, "sleep", "", 1, 2**53, None),
             Wait(WaitKind.SLEEP, "", 1),
             3_153_600_000.0,
             None,
         ),
-        (journals.suspended(7, "until", "x", 1, 5.0, 7.0), Wait(WaitKind.UNTIL, "", 1), None, 7.0),
-        (journals.suspended(7, "until", "", 1, None, None), Wait(WaitKind.UNTIL, "", 1), None, 0.0),
+        (journal_lines.suspended(7, "until", "x", 1, 5.0, 7.0), Wait(WaitKind.UNTIL, "", 1), None, 7.0),
+        (journal_lines.suspended(7, "until", "", 1, None, None), Wait(WaitKind.UNTIL, "", 1), None, 0.0),
         (
-            journals.suspended(7, "signal", "a\ud800", 1, None, 7.0),
+            journal_lines.suspended(7, "signal", "a\ud800", 1, None, 7.0),
             Wait(WaitKind.SIGNAL, "a?", 1),
             None,
             None,
@@ -167,7 +176,7 @@ def test_a_wait_is_told_as_it_was_asked_and_what_a_job_has_made_up_is_one_that_c
     ("kind", "name"), [("signal", ""), ("signal", "x" * 256), ("SLEEP", ""), ("step", "one")]
 )
 def test_a_wait_for_what_nobody_knows_is_a_step_error_and_not_retried(kind: str, name: str) -> None:
-    ending = ending_of(journals.suspended(7, kind, name, 1, 5.0, None))
+    ending = ending_of(journal_lines.suspended(7, kind, name, 1, 5.0, None))
     assert ending == Ending.failed("StepError", "it waits for what nobody knows", may_retry=False)
 
 
@@ -183,7 +192,7 @@ def test_a_wait_for_what_nobody_knows_is_a_step_error_and_not_retried(kind: str,
     ],
 )
 def test_a_wait_without_a_turn_or_a_time_is_no_outcome(turn: Any, delay: Any, until: Any) -> None:
-    assert outcome_of(journals.suspended(7, "sleep", "", turn, delay, until)) is None
+    assert outcome_of(journal_lines.suspended(7, "sleep", "", turn, delay, until)) is None
 
 
 def test_a_wait_that_does_not_say_for_how_long_is_one_for_ever() -> None:
@@ -197,9 +206,9 @@ def notes_of(*lines: bytes) -> tuple[Any, ...]:
 
 def test_steps_are_told_as_they_were_made() -> None:
     assert notes_of(
-        journals.began(7, 1.5, "läbel"),
-        journals.step(7, 2.5, "läbel", '"ä"', True),
-        journals.left(7, 3.5, ["läbel", "charge"]),
+        journal_lines.began(7, 1.5, "läbel"),
+        journal_lines.step(7, 2.5, "läbel", '"ä"', True),
+        journal_lines.left(7, 3.5, ["läbel", "charge"]),
     ) == (
         StepNote(1.5, "läbel"),
         StepNote(2.5, "läbel", '"ä"', True),
@@ -227,39 +236,39 @@ def test_names_that_are_none_are_told_to_nobody(names: str) -> None:
     ],
 )
 def test_a_step_whose_record_is_odd_is_none(more: dict[str, Any]) -> None:
-    record = json.loads(journals.step(7, 2.5, "one", "1", False))
+    record = json.loads(journal_lines.step(7, 2.5, "one", "1", False))
     assert notes_of(json.dumps({**record, **more}).encode()) == ()
 
 
 @pytest.mark.parametrize("delay", [float("nan"), float("inf"), 2**53 + 2, True, None, "60", [60]])
 def test_a_snooze_without_a_time_is_no_outcome(delay: Any) -> None:
-    assert outcome_of(journals.snoozed(7, delay, "class")) is None
+    assert outcome_of(journal_lines.snoozed(7, delay, "class")) is None
 
 
 @pytest.mark.parametrize("word", [True, 1, ["class"], {"class": 1}])
 def test_a_snooze_that_holds_what_is_no_word_is_no_outcome(word: Any) -> None:
-    assert outcome_of(journals.snoozed(7, 60.0, word)) is None
+    assert outcome_of(journal_lines.snoozed(7, 60.0, word)) is None
 
 
 def test_a_long_result_stays_the_text_that_it_is() -> None:
     """1 MiB of lists held daemon and fork server for a tenth of a second each time the journal was read."""
     text = "[" + "[]," * 300_000 + "[]]"
-    found = outcome_of(journals.completed(7, text))
+    found = outcome_of(journal_lines.completed(7, text))
     assert found is not None
     assert (found["unread"], "result" in found) == (text, False)
     assert journal_facts.is_unread(journal_facts.left_in(journals.Journal(outcome=found)) or UNSEEN)
 
 
 def test_a_result_that_is_long_in_bytes_alone_is_read() -> None:
-    found = outcome_of(journals.completed(7, json.dumps("é" * (journals.LONG - 10), ensure_ascii=False)))
+    found = outcome_of(journal_lines.completed(7, json.dumps("é" * (journals.LONG - 10), ensure_ascii=False)))
     assert found is not None
     assert found["result"] == "é" * (journals.LONG - 10)
 
 
 @pytest.mark.parametrize("path", ["shop.Unpaid", "x" * 511, "\U0001f600" * 100, "\U0001f600" * 511, None])
 def test_a_failure_that_finds_no_room_for_its_texts_tells_its_class_whole_or_not(path: str | None) -> None:
-    line = journals.failed(7, "\0" * 255, "\0" * 9999, "\0" * 9999, may_retry=True, error_class=path)
-    short = journals.shortened(line)
+    line = journal_lines.failed(7, "\0" * 255, "\0" * 9999, "\0" * 9999, may_retry=True, error_class=path)
+    short = journal_lines.shortened(line)
     assert short is not None
     assert len(short) <= 4096
     found = outcome_of(short)
@@ -269,8 +278,8 @@ def test_a_failure_that_finds_no_room_for_its_texts_tells_its_class_whole_or_not
 
 @pytest.mark.parametrize("message", ["\0", "\U0001f600", '"', "\\", ",[{", '\\"'])
 def test_a_failure_with_the_longest_texts_is_read(message: str) -> None:
-    texts = message * (journals.MAX_TEXT // len(message))
-    found = outcome_of(journals.failed(7, "Worst", texts, texts, may_retry=True))
+    texts = message * (journal_lines.MAX_TEXT // len(message))
+    found = outcome_of(journal_lines.failed(7, "Worst", texts, texts, may_retry=True))
     assert found is not None
     assert (found["error_message"], found["traceback"]) == (texts, texts)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, journal_lines
 from bgjobd.forkserver.looking import ASK, INSIST, Answers
 from bgjobd.supervisor.stacks import try_printed, try_stacks
 from tests.forkserver.driven import DrivenServer, fork_server
@@ -117,13 +118,13 @@ def _order(method: str, parameters: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _started(server: DrivenServer) -> journals.Record:
+def _started(server: DrivenServer) -> journal_lines.Record:
     started = server.wait_for_start(1).started
     assert started is not None
     return started
 
 
-def stacks(server: DrivenServer) -> list[journals.Record]:
+def stacks(server: DrivenServer) -> list[journal_lines.Record]:
     directory = os.open(server.spool, os.O_RDONLY)
     try:
         found, offset = [], 0
@@ -136,7 +137,7 @@ def stacks(server: DrivenServer) -> list[journals.Record]:
         os.close(directory)
 
 
-def let_go(server: DrivenServer, path: Path) -> journals.Record:
+def let_go(server: DrivenServer, path: Path) -> journal_lines.Record:
     """The outcome, once it was let go."""
     path.touch()
     assert server.receive()["type"] == "ended"
@@ -179,11 +180,11 @@ def test_of_a_flood_of_asking_so_much_is_kept_and_notes_are_read_all_the_same(
     server: DrivenServer, tmp_path: Path
 ) -> None:
     pid = begun(server, "tell", path=str(tmp_path / "go"))
-    for _ in range(10 * journals.MAX_STACKS):
+    for _ in range(10 * journal_lines.MAX_STACKS):
         os.kill(pid, ASK)
         eventually(lambda: is_quiet(pid))
     let_go(server, tmp_path / "go")
-    assert len(stacks(server)) == journals.MAX_STACKS
+    assert len(stacks(server)) == journal_lines.MAX_STACKS
     journal = server.journal(1)
     assert journal is not None
     assert journal.notes[-1]["message"] == "told last"
@@ -197,7 +198,7 @@ def test_an_answer_has_its_bounds_however_many_tasks_there_are(server: DrivenSer
     os.kill(pid, ASK)
     count = len(stacks(server))
     eventually(lambda: len(stacks(server)) > count)
-    assert os.stat(server.spool / "1.1.journal").st_size - size <= journals.MAX_STACK + 1024
+    assert os.stat(server.spool / "1.1.journal").st_size - size <= journal_lines.MAX_STACK + 1024
     told = try_stacks(stacks(server)[-1])
     assert told is not None
     assert sum(task["same"] for task in told.tasks) == 3001
@@ -225,7 +226,7 @@ def test_what_another_handler_raises_in_between_is_the_jobs_and_what_asking_rais
     answers.append = interrupted
     with pytest.raises(TimeoutError):
         answers.on_ask(ASK, None)
-    answers.append = partial(journals.append, -1)  # type: ignore[assignment]  # as where there is no room
+    answers.append = partial(journal_file.append, -1)  # type: ignore[assignment]  # as where there is no room
     answers.on_ask(ASK, None)
 
 
@@ -271,7 +272,7 @@ _WHOLE = {
 }
 
 
-def record(told: Any) -> journals.Record:
+def record(told: Any) -> journal_lines.Record:
     return {
         "v": 1,
         "type": "stack",
@@ -299,7 +300,7 @@ def test_a_record_is_told_as_the_interface_has_it() -> None:
         {**_WHOLE, "tasks": [{"name": "x", "frames": [["a.py", 1e400, "x"]], "same": 1}]},
         {**_WHOLE, "tasks": [{"name": "x", "frames": [], "same": -1}]},
         {**_WHOLE, "tasks": [{"name": "x", "frames": [], "same": 2**80}]},
-        " " * journals.MAX_STACK + json.dumps(_WHOLE),
+        " " * journal_lines.MAX_STACK + json.dumps(_WHOLE),
     ],
 )  # fmt: skip
 def test_what_no_process_of_ours_has_written_is_no_answer(told: Any) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_RESULT, MAX_TEXT
+from bgjobd.forkserver import journal_lines
+from bgjobd.forkserver.journal_lines import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_RESULT, MAX_TEXT
 from bgjobd.forkserver.recorder import ProgressPace
 from bgjobd.supervisor import journal_facts
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
@@ -254,9 +255,9 @@ def _journal(directory: Path, text: bytes) -> int:
 
 
 def test_all_notes_that_there_may_be_are_read_in_portions(tmp_path: Path) -> None:
-    lines = [journals.noted(5, "log", 1.0, f"n{number}", level="INFO") for number in range(MAX_NOTES)]
-    text = journals.started("aa", 5, 0, 9, "b00", 0.0) + b"".join(b"\n" + line for line in lines)
-    whole = text + b"\n" + journals.completed(5, "7") + b"\n" + journals.exited(5, 1.0, 0, None)
+    lines = [journal_lines.noted(5, "log", 1.0, f"n{number}", level="INFO") for number in range(MAX_NOTES)]
+    text = journal_lines.started("aa", 5, 0, 9, "b00", 0.0) + b"".join(b"\n" + line for line in lines)
+    whole = text + b"\n" + journal_lines.completed(5, "7") + b"\n" + journal_lines.exited(5, 1.0, 0, None)
     spool = _journal(tmp_path, whole)
     try:
         parts = list(_parts(spool))
@@ -279,7 +280,7 @@ def _parts(spool: int) -> Iterator[journals.Part]:
 
 
 def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
-    note = journals.noted(5, "log", 1.0, "after it", level="INFO")
+    note = journal_lines.noted(5, "log", 1.0, "after it", level="INFO")
     spool = _journal(tmp_path, b"x" * (2 * MAX_NOTED + 10) + b"\n" + note)
     try:
         notes = [note for part in _parts(spool) for note in part.notes]
@@ -289,7 +290,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_note_that_is_longer_than_a_portion_is_read_whole(tmp_path: Path) -> None:
-    lines = [journals.noted(5, "log", 1.0, text, level="INFO") for text in ("\0" * MAX_TEXT, "after it")]
+    lines = [journal_lines.noted(5, "log", 1.0, text, level="INFO") for text in ("\0" * MAX_TEXT, "after it")]
     spool = _journal(tmp_path, b"\n".join(lines))
     try:
         notes = [note for part in _parts(spool) for note in part.notes]
@@ -299,7 +300,7 @@ def test_a_note_that_is_longer_than_a_portion_is_read_whole(tmp_path: Path) -> N
 
 
 def test_what_a_job_writes_without_end_is_read_up_to_a_limit(tmp_path: Path) -> None:
-    note = journals.noted(5, "log", 1.0, "x" * 1000, level="INFO")
+    note = journal_lines.noted(5, "log", 1.0, "x" * 1000, level="INFO")
     spool = _journal(tmp_path, note * 10_000)
     try:
         end = [part.end for part in _parts(spool)][-1]
@@ -314,10 +315,10 @@ _FORGED = {
     "outcomes": b'{"v":1,"type":"outcome","outcome":"completed","pid":5,"result":[%s'
     % b",".join([b"[]"] * 400),
     "of no kind": b'{"v":1,"x":[%s],"type":"outcome"}' % b",".join([b"[]"] * 400),
-    "steps": journals.step(5, 1.0, "one", '"' * (MAX_RESULT - 100), False).rstrip(),
-    "beginnings": journals.began(5, 1.0, "\x01" * 255).rstrip(),
+    "steps": journal_lines.step(5, 1.0, "one", '"' * (MAX_RESULT - 100), False).rstrip(),
+    "beginnings": journal_lines.began(5, 1.0, "\x01" * 255).rstrip(),
     "left": b'{"v":1,"type":"left","pid":5,"at":1,"names":"%s"}' % (b"[" * MAX_RESULT),
-    "stacks": journals.stack(5, 1.0, "[" * journals.MAX_STACK).rstrip(),
+    "stacks": journal_lines.stack(5, 1.0, "[" * journal_lines.MAX_STACK).rstrip(),
     "very short": b'{"v":1}',
 }
 
@@ -332,9 +333,9 @@ def _of_steps(count: int) -> float:
 
 @pytest.mark.parametrize("kind", _FORGED)
 def test_a_journal_that_a_job_has_filled_by_itself_is_read_soon(kind: str, tmp_path: Path) -> None:
-    started = journals.started("aa", 5, 0, 9, "b00", 0.0)
+    started = journal_lines.started("aa", 5, 0, 9, "b00", 0.0)
     line = _FORGED[kind] + b"\n"
-    end = journals.exited(5, 1.0, 3, None)
+    end = journal_lines.exited(5, 1.0, 3, None)
     spool = _journal(tmp_path, started + line * (8 * MAX_NOTED // len(line)) + end)
     pieces: list[float] = []
     try:

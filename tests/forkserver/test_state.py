@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import state_file, steps
+from bgjobd.forkserver import journal_file, journal_lines, spool_names, state_file, steps
 from bgjobd.forkserver.invocation import Approved
 from bgjobd.forkserver.order import Order
 from bgjobd.forkserver.state_file import MAX_STATE, StateKeeper, open_state
@@ -259,7 +258,7 @@ def test_once_an_attempt_has_ended_to_wait_it_saves_no_more(server: DrivenServer
 def test_a_hook_has_no_state(server: DrivenServer) -> None:
     job = next(_jobs)
     error = {"outcome": "failed", "error_type": "ValueError", "message": "", "traceback": ""}
-    server.send({**order(job, "fail"), "class_name": "stating.Job", "error": error, "kind": journals.HOOK})
+    server.send({**order(job, "fail"), "class_name": "stating.Job", "error": error, "kind": spool_names.HOOK})
     assert server.receive()["type"] == "ended"
     assert saved(server.spool, job) is None
     assert "StepError" in (server.spool / f"{job}.1.hook").read_text()
@@ -281,7 +280,7 @@ def test_whatever_has_the_name_of_the_file_keeps_no_attempt_from_its_start(serve
 def test_an_attempt_that_does_not_start_leaves_no_file(server: DrivenServer) -> None:
     job = next(_jobs)
     place = os.open(server.spool, os.O_RDONLY)
-    fence = journals.link_first(place, f"{job}.1.journal", journals.fenced())
+    fence = journal_file.link_first(place, f"{job}.1.journal", journal_lines.fenced())
     assert fence is not None
     os.close(fence)
     os.close(place)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import steps
+from bgjobd.forkserver import journal_file, journal_lines, spool_names, steps
 from bgjobd.forkserver.order import Order
 from bgjobd.forkserver.steps import StepKeeper
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
@@ -198,7 +198,7 @@ def told(journal: Told) -> list[tuple[str, str]]:
     return [(note["type"], note["name"]) for note in journal.notes if "name" in note]
 
 
-def outcome_of(journal: Told) -> journals.Record:
+def outcome_of(journal: Told) -> journal_lines.Record:
     assert journal.outcome is not None
     return journal.outcome
 
@@ -285,12 +285,12 @@ def test_a_forked_copy_of_the_attempt_runs_no_step(server: DrivenServer, tmp_pat
 def test_a_hook_has_no_steps(server: DrivenServer, tmp_path: Path) -> None:
     job, effects = next(_jobs), tmp_path / "effects"
     error = {"outcome": "failed", "error_type": "ValueError", "message": str(effects), "traceback": ""}
-    asked = {"class_name": "stepping.Job", "error": error, "kind": journals.HOOK}
+    asked = {"class_name": "stepping.Job", "error": error, "kind": spool_names.HOOK}
     server.send({**order(job, "fail"), **asked})
     assert server.receive()["type"] == "ended"
     place = os.open(server.spool, os.O_RDONLY)
     try:
-        journal = journals.try_read(place, journals.file_name(job, 1, journals.HOOK))
+        journal = journals.try_read(place, spool_names.file_name(job, 1, spool_names.HOOK))
     finally:
         os.close(place)
     assert journal is not None
@@ -400,17 +400,17 @@ def test_that_it_began_costs_a_step_nothing_where_there_is_no_room_and_is_told_a
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     kept = keeper(append)
-    for _ in range(journals.MAX_STEPS + 5):
+    for _ in range(journal_lines.MAX_STEPS + 5):
         kept.began("one")
-    assert tried == [journals.RESERVE] * journals.MAX_STEPS
+    assert tried == [journal_file.RESERVE] * journal_lines.MAX_STEPS
 
 
 def test_an_honest_attempt_tells_no_more_than_is_read_of_it() -> None:
-    line = journals.step(
-        2**22, 1e9 + 1e-6, "\x01" * 255, json.dumps('"' * (journals.MAX_RESULT // 2 - 1)), True
+    line = journal_lines.step(
+        2**22, 1e9 + 1e-6, "\x01" * 255, json.dumps('"' * (journal_lines.MAX_RESULT // 2 - 1)), True
     )
     assert len(line) <= journals._LONGEST_NOTE
     names = [f"{n:04d}" + "\x01" * 251 for n in range(1000)]
-    record = journals._try_record(journals.left(7, 1.0, names).rstrip())
+    record = journals._try_record(journal_lines.left(7, 1.0, names).rstrip())
     assert record is not None
     assert names[: len(json.loads(record["names"]))] == json.loads(record["names"])

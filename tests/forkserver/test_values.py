@@ -12,6 +12,7 @@ import pytest
 
 from bgjob import words
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import journal_file, journal_lines, spool_names
 from bgjobd.forkserver.recorder import ValueRecorder
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 
@@ -118,7 +119,12 @@ def test_a_job_that_has_closed_its_journal_tells_nothing(server: DrivenServer) -
 
 def test_the_failed_hook_tells_nothing(server: DrivenServer) -> None:
     error = {"outcome": "failed", "error_type": "ValueError", "message": "", "traceback": ""}
-    asked = {**order(next(_jobs), "fail"), "class_name": "telling.Job", "error": error, "kind": journals.HOOK}
+    asked = {
+        **order(next(_jobs), "fail"),
+        "class_name": "telling.Job",
+        "error": error,
+        "kind": spool_names.HOOK,
+    }
     server.send(asked)
     assert server.receive()["type"] == "ended"
     outputs = [path.read_text() for path in server.output.iterdir()]
@@ -135,16 +141,16 @@ def recorder() -> tuple[ValueRecorder, list[bytes]]:
 
 def test_an_attempt_has_ten_thousand_values() -> None:
     values, lines = recorder()
-    kept = [values.record("1", "step", 0) for _ in range(journals.MAX_VALUES + 2)]
-    assert kept == [True] * journals.MAX_VALUES + [False, False]
-    assert (len(lines), values.left_out) == (journals.MAX_VALUES, 2)
+    kept = [values.record("1", "step", 0) for _ in range(journal_lines.MAX_VALUES + 2)]
+    assert kept == [True] * journal_lines.MAX_VALUES + [False, False]
+    assert (len(lines), values.left_out) == (journal_lines.MAX_VALUES, 2)
 
 
 def test_a_value_that_finds_no_room_is_no_end_of_those_that_do() -> None:
     room = iter([errno.ENOSPC, None, errno.EDQUOT])
 
     def append(line: bytes, left: int) -> None:
-        assert left == journals.RESERVE
+        assert left == journal_file.RESERVE
         trouble = next(room)
         if trouble is not None:
             raise OSError(trouble, os.strerror(trouble))
@@ -167,4 +173,4 @@ def test_however_long_names_are_records_leave_room_for_those_of_steps(name: str,
 
 def test_the_bounds_are_those_that_clients_know() -> None:
     told = words.MOST_VALUES, words.MOST_BYTES_OF_A_VALUE, words.MOST_BYTES_OF_VALUES
-    assert told == (journals.MAX_VALUES, journals.MAX_VALUE, journals.MAX_VALUED)
+    assert told == (journal_lines.MAX_VALUES, journal_lines.MAX_VALUE, journal_lines.MAX_VALUED)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import wire
+from bgjobd.forkserver import journal_lines, wire
 from bgjobd.supervisor import journal_facts
 from tests.forkserver.driven import MAIN
 
@@ -56,7 +56,7 @@ def test_a_journal_that_does_not_tell_the_class_of_an_error_gives_none() -> None
     assert (ending.error_type, ending.error_class) == ("ValueError", None)
 
 
-def _of(record: journals.Record | None, field: str) -> object:
+def _of(record: journal_lines.Record | None, field: str) -> object:
     assert record is not None
     return record[field]
 

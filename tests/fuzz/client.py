@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bgjob import calls, following, retrying, text
+from bgjob import calls, following, managing_calls, retrying, submitting_calls, text
 from bgjob.answers import JobRead, has_ended, result_of
 from bgjob.calls import Call
 from bgjob.codec import parse_reply
@@ -31,8 +31,8 @@ _SEEN = Gathered(
     answer=Answer.ANSWERS,
 )
 _CALLS: tuple[Call[Any], ...] = (
-    calls.submit({"class_name": "a.B", "method_name": "run"}, None, None),
-    calls.submit_many([], None, None),
+    submitting_calls.submit({"class_name": "a.B", "method_name": "run"}, None, None),
+    submitting_calls.submit_many([], None, None),
     calls.get(1),
     calls.wait(1, 0.0),
     calls.list_jobs(None, None, None, None, None, None, None),
@@ -43,23 +43,23 @@ _CALLS: tuple[Call[Any], ...] = (
     calls.groups(None, None, None, None),
     calls.wait_group(1, 0.0),
     calls.graph(1, None),
-    calls.prune([1], 0),
-    calls.prune_logs("", 0),
-    calls.pause("default"),
-    calls.classes(),
-    calls.limits(),
-    calls.stats(),
-    calls.running(),
-    calls.hosts(),
-    calls.needs(),
-    calls.alerts(False, None, None),
-    calls.acknowledge_alert(1),
-    calls.mute_alerts("paused", 1.0),
-    calls.test_alerts(None),
-    calls.host_accept(),
+    managing_calls.prune([1], 0),
+    managing_calls.prune_logs("", 0),
+    managing_calls.pause("default"),
+    managing_calls.classes(),
+    managing_calls.limits(),
+    managing_calls.stats(),
+    managing_calls.running(),
+    managing_calls.hosts(),
+    managing_calls.needs(),
+    managing_calls.alerts(False, None, None),
+    managing_calls.acknowledge_alert(1),
+    managing_calls.mute_alerts("paused", 1.0),
+    managing_calls.test_alerts(None),
+    managing_calls.host_accept(),
     calls.why(1),
-    calls.reload(),
-    calls.ping(),
+    managing_calls.reload(),
+    managing_calls.ping(),
 )
 
 
@@ -130,7 +130,7 @@ def status(data: bytes) -> None:
 
 def _try_stats(data: bytes) -> dict[str, Any] | None:
     try:
-        return calls.stats().answer(parse_reply(data))
+        return managing_calls.stats().answer(parse_reply(data))
     except BgjobError as error:
         _tell(error)
         return None

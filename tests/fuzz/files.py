@@ -24,7 +24,7 @@ from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import state_file, wire
+from bgjobd.forkserver import journal_lines, spool_names, state_file, wire
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import Note, StepNote, Told, UnusedSteps, ValueNote
 from bgjobd.supervisor import journal_facts, processes
@@ -32,7 +32,7 @@ from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch
 
 _KEY = (1, 1)
-_NAME = journals.file_name(*_KEY)
+_NAME = spool_names.file_name(*_KEY)
 
 
 @cache
@@ -69,7 +69,7 @@ def journal(data: bytes) -> None:
 def state(data: bytes) -> None:
     """The file in which an attempt saves its job's state, or what lies in its place; and one that has this text."""
     directory = _spool()
-    name = journals.file_name(*_KEY, journals.STATE)
+    name = spool_names.file_name(*_KEY, spool_names.STATE)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _put(directory, data, name)
@@ -150,7 +150,7 @@ def _check_notes(descriptor: int, found: journals.Journal, data: bytes) -> None:
         return
     pid = found.started["pid"]
     at_once = _notes(descriptor, pid)
-    read: tuple[journals.Record, ...] = ()
+    read: tuple[journal_lines.Record, ...] = ()
     offset = 0
     place = os.open(_NAME, os.O_WRONLY | os.O_TRUNC | os.O_APPEND, dir_fd=descriptor)
     try:
@@ -171,21 +171,21 @@ def _texts_of(note: Told) -> Iterator[tuple[str, int]]:
     """What is told in words, and how long that may be."""
     match note:
         case Note():
-            yield f"{note.message}.", journals.MAX_TEXT + 1
+            yield f"{note.message}.", journal_lines.MAX_TEXT + 1
         case StepNote():
-            yield f"{note.name}.", journals.MAX_TEXT + 1
+            yield f"{note.name}.", journal_lines.MAX_TEXT + 1
             yield f"{note.result}.", journals._LONGEST_NOTE
         case ValueNote():
-            yield f"{note.step}.", journals.MAX_TEXT + 1
+            yield f"{note.step}.", journal_lines.MAX_TEXT + 1
             yield f"{note.value}.", journals._LONGEST_NOTE
         case UnusedSteps():
-            assert len(note.names) <= journals.MAX_STEPS
-            yield f"{note.names}.", 10 * journals.MAX_TEXT
+            assert len(note.names) <= journal_lines.MAX_STEPS
+            yield f"{note.names}.", 10 * journal_lines.MAX_TEXT
 
 
-def _notes(descriptor: int, pid: int, end: int = 0) -> tuple[tuple[journals.Record, ...], int]:
+def _notes(descriptor: int, pid: int, end: int = 0) -> tuple[tuple[journal_lines.Record, ...], int]:
     """The notes from there on, and where they end."""
-    found: tuple[journals.Record, ...] = ()
+    found: tuple[journal_lines.Record, ...] = ()
     has_more = True
     while has_more:
         notes, end, has_more = journals.read_on(descriptor, _NAME, end, pid)
@@ -280,13 +280,15 @@ def names(data: bytes) -> None:
 
 
 def _check_file_name(name: str) -> None:
-    key = journals.try_key(name, "journal", "hook", "stop", "carry", "state")
+    key = spool_names.try_key(name, "journal", "hook", "stop", "carry", "state")
     if key is not None:
-        assert journals.file_name(*key, name.rpartition(".")[2]) == name
+        assert spool_names.file_name(*key, name.rpartition(".")[2]) == name
         assert all(0 < number <= INT_MAX for number in key)
-    key = journals.try_directory_key(name)
+    key = spool_names.try_directory_key(name)
     if key is not None:
-        assert name in (journals.directory_name(*key, kind) for kind in (journals.ATTEMPT, *journals.HOOKS))
+        assert name in (
+            spool_names.directory_name(*key, kind) for kind in (spool_names.ATTEMPT, *spool_names.HOOKS)
+        )
 
 
 def _check_refusal(error: InvalidNameError) -> None:

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import main
-from bgjobd.config import loading, sections, values
+from bgjobd.config import alerts, approved, loading, schedules, section, sections, values
 from tests.packaging import roff
 
 PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "man"
@@ -265,16 +265,16 @@ def _about(model: type[BaseModel]) -> str:
 
 def described() -> dict[type[BaseModel], dict[str, str]]:
     """What each key of each section is, as the sources have it below the key."""
-    tree = ast.parse(inspect.getsource(sections))
     found: dict[type[BaseModel], dict[str, str]] = {}
-    for statement in tree.body:
-        model = getattr(sections, statement.name, None) if isinstance(statement, ast.ClassDef) else None
-        if (
-            isinstance(statement, ast.ClassDef)
-            and isinstance(model, type)
-            and issubclass(model, sections.Section)
-        ):
-            found[model] = dict(_described_in(statement))
+    for module in (sections, approved, schedules, alerts):
+        for statement in ast.parse(inspect.getsource(module)).body:
+            model = getattr(module, statement.name, None) if isinstance(statement, ast.ClassDef) else None
+            if (
+                isinstance(statement, ast.ClassDef)
+                and isinstance(model, type)
+                and issubclass(model, section.Section)
+            ):
+                found[model] = dict(_described_in(statement))
     return found
 
 
@@ -328,8 +328,8 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Instant: "date and time",
     values.Zone: "time zone",
     values.ScheduleName: "name",
-    sections.AlertTarget: "table",
-    sections.AlertRule: "table",
+    alerts.AlertTarget: "table",
+    alerts.AlertRule: "table",
     float: "number",
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from bgjob.commands import arguments
 from bgjobd import main
-from bgjobd.config import sections as config
+from bgjobd.config import approved
 from tests.packaging import manual, roff
 from tests.packaging.test_readme import all_keys, commands_of, options_of
 from tests.support import needed
@@ -49,7 +49,7 @@ def test_the_page_has_every_exit_code_that_the_parser_tells() -> None:
 
 def test_the_page_has_every_key_with_what_it_takes() -> None:
     text = shown(PAGES["bgjobd.toml.5"])
-    keys = [*all_keys(), *(f"approved.NAME.{name}" for name in config.ClassPolicy.model_fields)]
+    keys = [*all_keys(), *(f"approved.NAME.{name}" for name in approved.ClassPolicy.model_fields)]
     sections = dict(re.findall(r'^\.SS "\[(\w+)\].*?"\n(.*?)(?=^\.S[SH])', text, re.MULTILINE | re.DOTALL))
     for key in keys:
         section, *_, name = key.split(".")

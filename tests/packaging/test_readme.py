@@ -15,7 +15,8 @@ from pydantic_core import PydanticUndefined
 from bgjob.commands import arguments
 from bgjobd import main
 from bgjobd.api.access import RIGHTS, Right
-from bgjobd.config import loading, sections
+from bgjobd.config import approved, loading, schedules, sections
+from bgjobd.config.section import Section
 from tests.packaging import manual
 from tests.packaging.walkthrough import PAGES, Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
 from tests.support import needed
@@ -236,7 +237,7 @@ def keys_of(model: type[BaseModel], prefix: str) -> dict[str, tuple[type[BaseMod
 def all_keys() -> dict[str, tuple[type[BaseModel], str]]:
     keys: dict[str, tuple[type[BaseModel], str]] = keys_of(sections.Queue, "queues.NAME")
     for name, field in sections.Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, sections.Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             keys |= keys_of(field.annotation, name)
     return keys
 
@@ -286,7 +287,7 @@ def test_the_table_says_first_what_the_sources_say_of_each_key(key: str) -> None
 
 @pytest.mark.parametrize(
     ("model", "sentence"),
-    [(sections.ClassPolicy, "A class of `[approved]`"), (sections.Schedule, "A schedule of `[schedules]`")],
+    [(approved.ClassPolicy, "A class of `[approved]`"), (schedules.Schedule, "A schedule of `[schedules]`")],
 )
 def test_there_is_a_table_with_every_key_of_what_has_a_name_of_its_own(
     model: type[BaseModel], sentence: str

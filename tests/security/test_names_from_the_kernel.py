@@ -17,7 +17,7 @@ import pytest
 import bgjobd
 from bgjobd.commands import listeners, process_table
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import process_identity
+from bgjobd.forkserver import journal_lines, process_identity, spool_names
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.host import disk_space
 from bgjobd.supervisor import cgroups, live_usage, processes
@@ -55,7 +55,9 @@ def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> No
     assert (0 <= reading.cpu < 60, 2**16 < reading.memory < 2**34) == (True, True)
     seen = process_table.take(tmp_path, tmp_path)[named]
     assert (seen.parent, seen.is_zombie, seen.session) == (os.getpid(), False, os.getsid(0))
-    journal = journals.parse(journals.started("ab", named, 0, process_identity.pidfd_inode(named), "cd", 1.0))
+    journal = journals.parse(
+        journal_lines.started("ab", named, 0, process_identity.pidfd_inode(named), "cd", 1.0)
+    )
     assert processes.try_open_process(journal, owner=os.getuid() + 1, parents=(os.getpid(),)) is None
     assert processes.try_open_process(journal, owner=os.getuid(), parents=(1,)) is None
     pidfd = processes.try_open_process(journal, owner=os.getuid(), parents=(os.getpid(),))
@@ -130,17 +132,17 @@ ODD = [
 @pytest.mark.parametrize("name", ODD)
 def test_a_name_that_was_not_written_from_two_numbers_is_no_attempts(name: str) -> None:
     """CVE-2026-15059 (systemd-oomd): names of cgroups and files come from integers, and go back to them."""
-    assert journals.try_directory_key(name) is None
-    assert journals.try_key(f"{name}.journal", "journal") is None
+    assert spool_names.try_directory_key(name) is None
+    assert spool_names.try_key(f"{name}.journal", "journal") is None
 
 
 def test_the_name_of_a_cgroup_is_made_of_numbers_alone() -> None:
     """CVE-2026-15059 (systemd-oomd): the same from the other side, for the largest and the least."""
     for job, number in ((1, 1), (10**17, 10**17)):
-        for kind in (journals.ATTEMPT, *journals.HOOKS):
-            name = journals.directory_name(job, number, kind)
+        for kind in (spool_names.ATTEMPT, *spool_names.HOOKS):
+            name = spool_names.directory_name(job, number, kind)
             assert set(name) <= set("0123456789.hok_nfailure")
-            assert journals.try_directory_key(name) == (job, number)
+            assert spool_names.try_directory_key(name) == (job, number)
             assert Path(Group.of(Groups("/g", ()), name).path).parent == Path("/g")
 
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from bgjobd.config import loading
-from bgjobd.config.sections import Alerts, AlertTarget, Config
+from bgjobd.config.alerts import Alerts, AlertTarget
+from bgjobd.config.sections import Config
 from bgjobd.systemd.failed import tell
 
 

@@ -16,12 +16,14 @@ from bgjob.commands import (
     flow_arguments,
     groups,
     hosts,
-    job_arguments,
+    look_arguments,
     manage,
+    manage_arguments,
     many,
     schedule_arguments,
     schedules,
     submit,
+    submit_arguments,
     values,
 )
 from bgjob.commands.parsing import Parser
@@ -116,7 +118,9 @@ class _Words(argparse.Action):
 
 
 _ALL: Final = (
-    *job_arguments.COMMANDS,
+    submit_arguments.add_run,
+    *look_arguments.COMMANDS,
+    *manage_arguments.COMMANDS,
     *flow_arguments.COMMANDS,
     *daemon_arguments.COMMANDS,
     *schedule_arguments.COMMANDS,

@@ -8,7 +8,7 @@ import shutil
 import sys
 from typing import NoReturn
 
-from bgjob import calls
+from bgjob import addresses
 from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.debug_arguments import words_of
@@ -32,7 +32,7 @@ def _become(program: str, given: argparse.Namespace) -> NoReturn:
         words.append(f"--config={given.config}")
     environ = dict(os.environ)
     if given.socket or os.environ.get("BGJOBD_SOCKET"):
-        environ[_SOCKET] = os.path.abspath(calls.socket_path(given.socket, os.environ, os.path.exists))
+        environ[_SOCKET] = os.path.abspath(addresses.socket_path(given.socket, os.environ, os.path.exists))
     sys.stdout.flush()
     os.execve(program, [program, "debug", *words], environ)
 

@@ -15,7 +15,7 @@ from django.db import Error, connections, router, transaction
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
-from bgjob import calls, errors
+from bgjob import errors, submitting_calls
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django import flushing
@@ -31,7 +31,7 @@ from bgjob.outbox.statements import Statement
 from bgjob.words import Status
 
 if TYPE_CHECKING:
-    from bgjob.calls import Options
+    from bgjob.submitting_calls import Options
 
 _log = logging.getLogger("bgjob.outbox")
 
@@ -54,7 +54,7 @@ def run_background_job(
     TypeError for an `idempotency_key`; TransactionManagementError for a transaction where no outbox is allowed; and
     what the daemon refuses, where no transaction is open.
     """
-    row = new_row(calls.job_of(class_name, method_name, parameters, retry_count, options))
+    row = new_row(submitting_calls.job_of(class_name, method_name, parameters, retry_count, options))
     submit(row, backend, lambda job: None, using)
     return row.key
 

@@ -24,7 +24,7 @@ from bgjob.outbox.outboxes import (
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
-    from bgjob.calls import Options
+    from bgjob.submitting_calls import Options
 
 T = TypeVar("T")
 

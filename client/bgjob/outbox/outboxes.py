@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
-from bgjob import calls, text
+from bgjob import submitting_calls, text
 from bgjob.calls import Call
 from bgjob.client import Client
 from bgjob.codec import JsonObject
@@ -32,7 +32,7 @@ from bgjob.outbox.statements import POSTGRESQL
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
-    from bgjob.calls import Options
+    from bgjob.submitting_calls import Options
 
 T = TypeVar("T")
 
@@ -64,7 +64,10 @@ class BaseOutbox:
     ) -> Row:
         """A new one."""
         return new_row(
-            calls.job_of(class_name, method_name, parameters, retry_count, options), None, None, now
+            submitting_calls.job_of(class_name, method_name, parameters, retry_count, options),
+            None,
+            None,
+            now,
         )
 
     def _keep(self, row: Row) -> None:

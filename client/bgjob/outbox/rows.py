@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, errors, values
+from bgjob import errors, sending, submitting_calls, values
 from bgjob.calls import Call
 from bgjob.codec import to_json
 
@@ -74,9 +74,9 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
     Raises TypeError for an idempotency key, as the row's own is one, and for a value that JSON has no form for; what no
     daemon is asked for is InvalidParametersError, TooLargeError.
     """
-    call = calls.submit(job, max_retries, retry_delay)
+    call = submitting_calls.submit(job, max_retries, retry_delay)
     asked = values.plain(call.parameters)
-    calls.check_frame(call._replace(parameters=asked).request)
+    sending.check_frame(call._replace(parameters=asked).request)
     options = {**asked["options"]}
     if (job.get("options") or {}).get("idempotency_key") is not None:
         raise TypeError("a row of an outbox has an idempotency key of its own; leave yours out")
@@ -103,10 +103,12 @@ def submission(row: Row) -> Call[int]:
             raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
     asked = {field: job[field] for field in _FIELDS if field in job}
     try:
-        call = calls.submit({**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None)
+        call = submitting_calls.submit(
+            {**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None
+        )
     except TypeError as error:
         raise ValueError(f"{row.key} is no row of an outbox: {error}") from None
-    calls.check_frame(call.request)
+    sending.check_frame(call.request)
     return call
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from bgjob.calls import given as told
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
+from bgjob.request_values import given as told
 from bgjob.submission_rules import is_key
 from bgjob.testing.submissions import Submission
 

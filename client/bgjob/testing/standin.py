@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, codec, submission_rules
+from bgjob import codec, request_values, sending, submission_rules
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
@@ -74,7 +74,7 @@ class Recorder:
         self, approved: Iterable[str | type] | None, signals: Mapping[str, Iterable[Any]] | None = None
     ) -> None:
         self.jobs = Jobs()
-        self._approved = None if approved is None else {calls.class_name_of(cls) for cls in approved}
+        self._approved = None if approved is None else {request_values.class_name_of(cls) for cls in approved}
         self._rows: dict[int, JsonObject] = {}
         self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
         self._flows = Flows(self._rows)
@@ -583,7 +583,7 @@ _INFO: Final = {
 def _received(request: Request) -> Request:
     """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a client or a daemon does."""
     try:
-        return codec.parse_request(calls.frame_of(request)[:-1])
+        return codec.parse_request(sending.frame_of(request)[:-1])
     except codec.IntegerOutOfRangeError as error:
         raise InvalidParameterError(parameter=error.parameter) from None
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
-from bgjob import calls
+from bgjob import request_values
 from bgjob.codec import JsonObject
 from bgjob.words import Status
 
@@ -78,7 +78,7 @@ class Jobs(Sequence[SubmittedJob]):
 
     def of(self, class_name: str | type, method_name: str | None = None) -> list[SubmittedJob]:
         """Those of a class, or of one of its methods."""
-        name = calls.class_name_of(class_name)
+        name = request_values.class_name_of(class_name)
         return [job for job in self if job.class_name == name and method_name in (None, job.method_name)]
 
     def replace(self, job: SubmittedJob) -> None:
