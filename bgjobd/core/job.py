@@ -239,8 +239,8 @@ class Ending:
     whence: Whence | None = None
 
     @classmethod
-    def completed(cls, result: str) -> Ending:
-        return cls(Outcome.COMPLETED, result=result)
+    def completed(cls, result: str, exit_code: int | None = None, signal: int | None = None) -> Ending:
+        return cls(Outcome.COMPLETED, exit_code, signal, result)
 
     @classmethod
     def failed(

@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TextIO
 
 from bgjob.words import EntryType
 from bgjobd.host import directories
@@ -46,8 +46,7 @@ _LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened.
 
     `is_passing`: what went wrong there is tried again. `is_grave`: somebody is to be told of it. `trace_id` is told in
