@@ -157,7 +157,7 @@ def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
 
 def expire(job_ids: Sequence[int], batch: Batch) -> None:
     """End these jobs, whose time is up."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     for job_id in job_ids:
         apply_fact(job_id, Expired(), overlay)
     batch.take_in(overlay)
