@@ -397,6 +397,9 @@ def classify(life: AttemptLife, sight: Sight) -> Happening:
     """What the sight means to this attempt."""
     if life.state.is_final:
         return _classify_late(life, sight)
+    simple = _SIMPLE.get(type(sight))
+    if simple is not None:
+        return simple
     match sight:
         case StartRead():
             return Happening.STARTED if life.stop_reason is None else Happening.STARTED_LATE
@@ -417,7 +420,7 @@ def classify(life: AttemptLife, sight: Sight) -> Happening:
         case ProcessVanished(left=Ending() as left) if left.outcome is not Outcome.LOST:
             return Happening.OUTCOME_LEFT
         case _:
-            return _SIMPLE[type(sight)]
+            return _ELSE[type(sight)]
 
 
 def _classify_late(life: AttemptLife, sight: Sight) -> Happening:
@@ -455,18 +458,27 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
         KillOutlasted: Happening.KILL_OUTLASTED,
         ServerEnded: Happening.SERVER_ENDED,
         SpoolRenewed: Happening.SPOOL_RENEWED,
-        LifeEnded: Happening.LIFE_ENDED,
-        EndSeen: Happening.EXITED,
         EndSeenWithoutSpool: Happening.EXITED_WITHOUT_SPOOL,
-        ProcessVanished: Happening.VANISHED,
         ResultJudged: Happening.RESULT_INVALID,  # without an end; the table has no cell for it
         EndRefused: Happening.END_REFUSED,  # the same
     }
 )
 
 
+_ELSE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
+    {
+        LifeEnded: Happening.LIFE_ENDED,
+        EndSeen: Happening.EXITED,
+        ProcessVanished: Happening.VANISHED,
+    }
+)
+"""The same of those that mean something else by what they tell."""
+
+
 def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
     """What else is known after the sight: the wish to stop it, and what went wrong; of one that has ended no wish."""
+    if type(sight) not in _TELLING:
+        return {}
     match sight:
         case SpoolRenewed():
             return {"is_bereft": True}
@@ -486,6 +498,15 @@ def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
             return {"where": where}
         case _:
             return {}
+
+
+_TELLING: Final[Collection[type[Sight]]] = frozenset(
+    {
+        *(SpoolRenewed, EndRefused, StopRequested, StopRecalled, CancelRecalled),
+        *(ServerEnded, ResultWaited, StackRead),
+    }
+)
+"""What tells more than that it has happened, which most do not."""
 
 
 def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: EndTerms) -> AttemptEnded:

@@ -155,7 +155,7 @@ def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job
 def _set_back(job: Job) -> Job:
     """The job as it was submitted: so many are tried, and may crash, in a row without getting on."""
     count = 0 if job.carried is None else job.carried.retry_count_at_submit
-    return replace(job, retry_count=count, crashes=0)
+    return job.changed(retry_count=count, crashes=0)
 
 
 def is_allowed(job: Job, fact: CancelRequested | RetryRequested | Changed) -> bool:
@@ -305,7 +305,7 @@ def _predecessor_moved(
     after = _changed(job, now, **_counts(job, fact))
     if isinstance(fact, PredecessorDeleted) or fact.kept_by is None:
         return after
-    return replace(after, cancelled_after=None, error=f"cancelled: job {fact.kept_by} {HAS_KEY}")
+    return after.changed(cancelled_after=None, error=f"cancelled: job {fact.kept_by} {HAS_KEY}")
 
 
 HAS_KEY: Final = "has its unique key"
@@ -406,7 +406,7 @@ def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: 
 
 def _left_unknown(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     end = _quarantined if is_quarantined(job, fact.ending) else _given_up
-    return replace(end(job, fact, status, now, jitter), review_since=fact.at)
+    return end(job, fact, status, now, jitter).changed(review_since=fact.at)
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:

@@ -29,6 +29,7 @@ class CurrentCatalogue:
         self._say = say
         self._loop = asyncio.get_running_loop()
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
+        self._known: Catalogue | None = None
         self._is_closed = False
         self._told: dict[str, str] = {}
 
@@ -47,12 +48,11 @@ class CurrentCatalogue:
 
     def try_catalogue(self) -> Catalogue | None:
         """The same, None as long as there is none."""
-        is_there = self._catalogue.done() and self._catalogue.exception() is None
-        return self._catalogue.result() if is_there else None
+        return self._known
 
     def policy(self, class_name: str) -> Policy:
         """What holds for the jobs of a class; without its attributes as long as there is no catalogue."""
-        catalogue = self.try_catalogue()
+        catalogue = self._known
         known = None if catalogue is None else catalogue.policies.get(class_name)
         return known if known is not None else policy_of(self._config(), class_name)
 
@@ -116,6 +116,7 @@ class CurrentCatalogue:
         if self._catalogue.done():
             self._catalogue = self._loop.create_future()
         self._catalogue.set_result(catalogue)
+        self._known = catalogue
         self._say_changes(catalogue)
         for name in catalogue.classes.keys() - self._told.keys():
             for doubt in catalogue.doubts(self._config(), name):

@@ -41,5 +41,8 @@ def now() -> tuple[int, ...]:
 
 def lost(before: Sequence[int]) -> tuple[str, ...]:
     """The names of what is worse than before: whoever runs as the same user may do that to a process."""
-    worse = [name for name, had, has in zip(_NAMES, before, now(), strict=True) if has < had]
+    after = now()
+    if after == before:
+        return ()
+    worse = [name for name, had, has in zip(_NAMES, before, after, strict=True) if has < had]
     return tuple(dict.fromkeys(worse))

@@ -26,7 +26,6 @@ from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
-from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
 from .state_file import open_state
@@ -110,7 +109,7 @@ def _rehearse(setting: Setting) -> None:
     setting.show_title(SPARE)
     outcome_of_result(None)
     Invocation(setting.approved.get(order.class_name))
-    NotesRecorder(order, lambda line, left: None).finish(printing.lost())
+    printing.lost()
 
 
 def _leave_fork_server(setting: Setting) -> None:
@@ -168,7 +167,7 @@ def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> Be
         what = "work"
         sandbox.make_directory(order.directory)
         has_directory, what = True, "spool"
-        carry = open_carry(place.spool, order)
+        carry = open_carry(place.spool, order) if order.carries else None
         if approved is not None and order.error is None and order.method_name in approved.stateful:
             state = open_state(place.spool, order)
         journal = _prove_start(order, place, since, state is not None)

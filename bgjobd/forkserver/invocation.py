@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import CoroutineType, MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .error_texts import text_of
 from .outcomes import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final
@@ -93,7 +93,7 @@ class Invocation:
             raise _no_longer(order)
         self._object = approved.target
         if not approved.is_module:
-            self._object = approved.target(**{name: context() for name in approved.contexts})
+            self._object = approved.target(**_each(approved.contexts, context))
         return self._object, approved
 
     def retry_delay(
@@ -129,7 +129,7 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     member = getattr(made, order.method_name)
     places, names = _arguments(method, approved, order)
     if method.caller is None:
-        return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
+        return _awaited(member(*places, **names, **_each(method.contexts, context)))
     caller = importlib.import_module(method.caller)
     # An older bgjob of the application's tells nobody which attempt this is.
     call_task = partial(caller.call, context=context) if hasattr(caller, "job_context") else caller.call
@@ -144,6 +144,14 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     )
 
 
+def _each(names: Sequence[str], context: Callable[[], Any]) -> Mapping[str, Any]:
+    """The context by each of these names; most have none, and a comprehension costs a fresh child several pages."""
+    return {name: context() for name in names} if names else _NONE
+
+
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 def _arguments(method: Method, approved: Approved, order: Order) -> tuple[list[Any], Mapping[str, Any]]:
     """What to call the method with, by place and by name. Raises InvalidParameters."""
     given: Any = order.parameters
@@ -153,7 +161,8 @@ def _arguments(method: Method, approved: Approved, order: Order) -> tuple[list[A
         given = coerced(method.adapter or adapter_of(approved, order.method_name), given)
     elif method.whole is None:
         _check_names(method, given)
-        given = _with_integers(method, given)
+        if method.integers:
+            given = _with_integers(method, given)
     if method.by_place:
         return given.get("args", []), given.get("kwargs", {})
     return [], given if method.whole is None else {method.whole: given}
@@ -197,9 +206,9 @@ def _check_names(method: Method, given: Mapping[str, Any]) -> None:
     """Raises InvalidParameters for names that the method does not take; it may have changed since the submit."""
     missing = method.required.difference(given)
     unknown = set() if method.names is None else set(given) - method.names
-    problems = [f"{name}: is required" for name in sorted(missing)]
-    problems += [f"{name}: there is no such parameter" for name in sorted(unknown)]
-    if problems:
+    if missing or unknown:
+        problems = [f"{name}: is required" for name in sorted(missing)]
+        problems += [f"{name}: there is no such parameter" for name in sorted(unknown)]
         raise InvalidParameters("; ".join(problems))
 
 

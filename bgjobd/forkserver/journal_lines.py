@@ -204,7 +204,10 @@ def fenced(servers: list[str] | None = None) -> bytes:
 
 
 def _line(record: Record) -> bytes:
-    return json.dumps({"v": VERSION, **record}, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode({"v": VERSION, **record}).encode() + b"\n"
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def _plain_line(record: Record) -> bytes:

@@ -86,26 +86,34 @@ _USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, outpu
 _USAGE_NAMES = {field.name for field in _USAGE_FIELDS}
 _EXCEEDED_FIELDS = _fields(limit=str, used=int, most=int)
 
-_MORE_FIELDS = _fields(
-    strays=int,
-    oom_kills=int,
-    own_cpu=_NUMBER,
-    monotonic=_NUMBER,
-    error_class=(str, NoneType),
-    throttles=(str, NoneType),
-    stopped=str,
-    grace=_NUMBER,
-)
+_MORE = {
+    field.name: field
+    for field in _fields(
+        strays=int,
+        oom_kills=int,
+        own_cpu=_NUMBER,
+        monotonic=_NUMBER,
+        error_class=(str, NoneType),
+        throttles=(str, NoneType),
+        stopped=str,
+        grace=_NUMBER,
+    )
+}
 """What an exit record may have, or an outcome, and those of older versions have not."""
+
+_LISTS = frozenset({"stray_names", "servers"})
+"""What a record may have that is names."""
 
 
 def is_whole(record: Record) -> bool:
     """Whether it has what a record of its kind must have, each of a type and within bounds that this may have."""
     if not _has(record, _FIELDS.get(str(record.get("type")))):
         return False
-    if not _has(record, [field for field in _MORE_FIELDS if field.name in record]):
+    more = record.keys() & _MORE
+    if more and not all(_has(record, (_MORE[name],)) for name in more):
         return False
-    if not all(_are_names(record[name]) for name in ("stray_names", "servers") if name in record):
+    lists = record.keys() & _LISTS
+    if lists and not all(_are_names(record[name]) for name in lists):
         return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False

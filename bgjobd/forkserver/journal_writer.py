@@ -52,7 +52,14 @@ class JournalWriter:
         self._state = begun.state
         self._keeper: StepKeeper | None = None
         self.has_ended = False
-        self.notes = NotesRecorder(order, self._append)
+        self._notes: NotesRecorder | None = None
+
+    @property
+    def notes(self) -> NotesRecorder:
+        """What the job tells while it runs; most tell nothing."""
+        if self._notes is None:
+            self._notes = NotesRecorder(self._order, self._append)
+        return self._notes
 
     def keeper(self) -> StepKeeper:
         """Where the attempt's steps and values are kept."""
@@ -61,7 +68,9 @@ class JournalWriter:
 
     def finish(self) -> None:
         """Record what it told last, and how much of what it told was left out."""
-        self.notes.finish(printing.lost(), 0 if self._keeper is None else self._keeper.left_out)
+        unprinted, unvalued = printing.lost(), 0 if self._keeper is None else self._keeper.left_out
+        if self._notes is not None or unprinted or unvalued:
+            self.notes.finish(unprinted, unvalued)
 
     def state_keeper(self) -> StateKeeper | None:
         """Where the attempt saves its job's state."""

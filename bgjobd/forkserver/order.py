@@ -104,7 +104,7 @@ class Order(NamedTuple):
     @property
     def title(self) -> str:
         """What its process is called."""
-        method = "failed" if self.is_hook else self.method_name
+        method = self.method_name if self.kind == spool_names.ATTEMPT else "failed"
         return f"bgjobd: job {self.job} {self.class_name}::{method}"
 
     @property

@@ -170,16 +170,20 @@ class Sandbox:
         self._shared = shared
         self._rlimits = _rlimits(limits)
         self._must_forgive = oom_score_adj() != ground.exposed
-        self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
-            ("cgroup", self._join_group),
-            ("limits", self._set_limits),
-            ("working directory", self._hand_over_directory),
-            *((("network", self._leave_network),) if limits.network == network.NONE else ()),
-            ("user", self._change_user),
-            ("working directory", self._enter_directory),
-            ("Landlock", self._lock_up),
-            ("descriptors", self._close),
+        self.limits_files = limits.file_size is not None
+        """Whether files that the attempt writes have a largest size."""
+        is_alone = limits.network == network.NONE
+        steps: tuple[tuple[str, Callable[[str], None], bool], ...] = (
+            ("cgroup", self._join_group, ground.groups is not None),
+            ("limits", self._set_limits, True),
+            ("working directory", self._hand_over_directory, True),
+            ("network", self._leave_network, is_alone),
+            ("user", self._change_user, is_alone or limits.account is not None),
+            ("working directory", self._enter_directory, True),
+            ("Landlock", self._lock_up, True),
+            ("descriptors", self._close, True),
         )
+        self._steps = [(what, step) for what, step, is_wanted in steps if is_wanted]
 
     def make_directory(self, name: str) -> None:
         """Make the directory that the attempt of this name works in. Raises OSError."""
@@ -296,11 +300,6 @@ class Sandbox:
             if which in _WITH_RESERVE:
                 hard = resource.getrlimit(which)[1]
                 resource.setrlimit(which, (hard, hard))
-
-    @property
-    def limits_files(self) -> bool:
-        """Whether files that the attempt writes have a largest size."""
-        return self._limits.file_size is not None
 
     @contextmanager
     def room_in_files(self) -> Iterator[None]:

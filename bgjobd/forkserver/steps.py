@@ -142,9 +142,7 @@ def with_room(write: Callable[[], None]) -> None:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def open_carry(spool: int, order: Order) -> int | None:
-    """What earlier attempts have finished, where the order says that there is any. Raises OSError."""
-    if not order.carries:
-        return None
+def open_carry(spool: int, order: Order) -> int:
+    """What earlier attempts have finished, of an order that `carries`. Raises OSError."""
     name = spool_names.file_name(order.job, order.number, spool_names.CARRY)
     return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=spool)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -40,10 +39,14 @@ def children(pid: int | None = None) -> set[int]:
     """
     found: set[int] = set()
     threads = f"/proc/{pid or 'self'}/task"
-    with suppress(FileNotFoundError, ProcessLookupError):
+    try:
         for thread in os.listdir(threads):
-            with suppress(FileNotFoundError, ProcessLookupError):
+            try:
                 found.update(map(int, _read(f"{threads}/{thread}/children").split()))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    except (FileNotFoundError, ProcessLookupError):
+        return found
     return found
 
 
@@ -64,7 +67,7 @@ def try_name(pid: int) -> str | None:
 
 def told_names(found: Mapping[int, str]) -> list[str]:
     """The names to tell of these processes: each once, in the order of their pids, and not too many."""
-    return list(dict.fromkeys(found[pid] for pid in sorted(found)))[:MAX_NAMES]
+    return list(dict.fromkeys(found[pid] for pid in sorted(found)))[:MAX_NAMES] if found else []
 
 
 def try_any_end() -> os.waitid_result | None:
@@ -107,6 +110,8 @@ def end_strangers(
     for _ in range(_MOST_ROUNDS):
         there = children()  # first, so that whoever has become known meanwhile is
         strangers = there.difference(known())
+        if not strangers:  # as mostly, and what follows would have some pages copied after each fork
+            return Strangers(found)
         living = frozenset(pid for pid in strangers if not _has_reaped(pid))
         # Before anybody is killed, who has no name then.
         families = {pid: _family(pid) for pid in living if is_ours(pid)}

@@ -12,7 +12,10 @@ VERSION = 8
 
 def encode(message: Message) -> bytes:
     """The bytes of a message, NUL included."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\0"
+    return _ENCODER.encode(message).encode() + b"\0"
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Decoder:
@@ -24,4 +27,4 @@ class Decoder:
     def feed(self, data: bytes) -> list[Message]:
         """The messages that `data` completes, in order."""
         *ended, self._rest = (self._rest + data).split(b"\0")
-        return [json.loads(frame) for frame in ended]
+        return [json.loads(frame.decode()) for frame in ended]

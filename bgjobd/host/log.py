@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TextIO
 
 from bgjob.words import EntryType
 from bgjobd.host import directories
@@ -46,8 +46,7 @@ _LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened.
 
     `is_passing`: what went wrong there is tried again. `is_grave`: somebody is to be told of it. `trace_id` is told in
@@ -211,7 +210,9 @@ class _Outlet:
         self._dropped = 0
         self._is_in_trouble = False
         self._has_failed = False  # the last write
-        self._logger = structlog.wrap_logger(place, processors=processors)
+        self._logger = structlog.wrap_logger(
+            place, processors=processors
+        ).bind()  # once, and not for each line
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

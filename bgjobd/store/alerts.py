@@ -195,7 +195,7 @@ def _submit(
     if not wanted:
         return ()
     ids.take(execute, batch, len(wanted))
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     submitter, made = Submitter(item.uid, None, None), []
     for teller, those in wanted:
         notice = _noted(those, item.host, is_full=is_full, is_test=is_test)

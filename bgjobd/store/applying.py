@@ -128,7 +128,7 @@ def _open_wait(job: Job, fact: AttemptEnded, wait: Wait, overlay: Overlay) -> Jo
 
 def _drop_wait(job: Job, carried: Carried, overlay: Overlay) -> Job:
     """The job, which has ended, waits for nothing any more."""
-    after = replace(job, carried=carried._replace(waiting_on=None))
+    after = job.changed(carried=carried._replace(waiting_on=None))
     overlay.jobs[job.id] = after
     overlay.write(Kind.DROPPED_WAIT, {"job_id": job.id})
     overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
@@ -158,7 +158,7 @@ def take_values(job: Job, node: Node, result: Result, overlay: Overlay) -> Job:
 
 def expire(job_ids: Sequence[int], batch: Batch) -> None:
     """End these jobs, whose time is up."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     for job_id in job_ids:
         apply_fact(job_id, Expired(), overlay)
     batch.take_in(overlay)
@@ -361,7 +361,7 @@ def _retry_behind(job: Job, failed: Sequence[Node], fact: RetryRequested, overla
 
 def _from_start(job: Job, overlay: Overlay) -> Job:
     """The job, which goes on as what it comes after does, without what it did."""
-    after = replace(job, carried=(job.carried or Carried()).from_start())
+    after = job.changed(carried=(job.carried or Carried()).from_start())
     overlay.jobs[job.id] = after
     overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, after.carried or Carried()))
     _forget(job.id, overlay)

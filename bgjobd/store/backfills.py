@@ -65,7 +65,7 @@ def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] 
         return None
     ids.take(execute, batch, len(item.wanted))
     uniques.load(execute, [item.job], batch)
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     if item.job.unique is not None and len(item.wanted) > 1:
         raise PermissionDeniedError(reason="of jobs with a unique key one occurrence at a time is backfilled")
     uniques.check_free(item.job, overlay)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
 from bgjob.words import EntryType, Status
@@ -30,7 +30,7 @@ from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.values import Kept
 from bgjobd.store.written import BEHIND, Kind, Row, Written
 
-_IN_ORDER: Final = tuple(Kind)
+_PLACES: Final = {kind: place for place, kind in enumerate(Kind)}
 
 CANCEL: Final = "cancel"
 CANCEL_NESTED: Final = "cancel_nested"
@@ -299,49 +299,31 @@ class Batch(Gathered):
     def take_in(self, overlay: Overlay) -> None:
         """Make what an item has come to part of the transaction."""
         self.last_id, self.last_group_id = overlay.last_id, overlay.last_group_id
-        self.rows += overlay.rows
         if overlay.progressed:
             before, known = len(self.entries), self.progressed
             known |= {key: told.behind(before, known.get(key)) for key, told in overlay.progressed.items()}
+        self.rows += overlay.rows
         self.entries += overlay.entries
         self.ended += overlay.ended
-        self.stops += overlay.stops
-        self.settled += overlay.settled
         self.changed += overlay.changed
         self.moves += overlay.moves
         self.attempts += overlay.attempts
         self.claims += overlay.claims
         self.jobs |= overlay.jobs
-        self.keyed |= overlay.keyed
-        self.noted |= overlay.noted
-        self.groups |= overlay.groups
-        self.group_keys |= overlay.group_keys
-        self.new_groups += overlay.new_groups
-        self.sealed += overlay.sealed
-        self.unsettled += overlay.unsettled
-        self.forgiven |= overlay.forgiven
-        self.reviving |= overlay.reviving
         self.next_expiry = min(self.next_expiry, overlay.next_expiry)
-        self.holdings |= overlay.holdings
-        self.arrivals += overlay.arrivals
-        self.touched |= overlay.touched
-        self.steps |= overlay.steps
-        self.signals |= overlay.signals
+        for queue, count in overlay.pending.items():
+            self.pending[queue] = self.pending.get(queue, 0) + count
+        for name in overlay.seldom:
+            mine, more = getattr(self, name), getattr(overlay, name)
+            if isinstance(mine, list):
+                mine += more
+            else:
+                mine |= more
         for scope, until in overlay.holds:
             self.holds.hold(scope, until)
-        if overlay.codes:
-            self.codes |= overlay.codes
-        if overlay.values:
-            self.values += overlay.values
-            self.valued |= overlay.valued
-            self.kept_values |= overlay.kept_values
-        if overlay.errors:
-            self.errors += overlay.errors
         if overlay.class_ends:
             self.class_ends += overlay.class_ends
             self.counts_ends = True
-        for queue, count in overlay.pending.items():
-            self.pending[queue] = self.pending.get(queue, 0) + count
 
     def take_rows(self) -> dict[Kind, list[Row]]:
         """The rows that are not written yet, which then count as written."""
@@ -352,7 +334,7 @@ class Batch(Gathered):
                 released = by_kind.get(Kind.RELEASED_KEY, [])
                 released[:] = [one for one in released if not is_of_same_key(one, row)]
         self.rows.clear()
-        in_order = {kind: by_kind[kind] for kind in _IN_ORDER if kind in by_kind}
+        in_order = {kind: by_kind[kind] for kind in sorted(by_kind, key=_PLACES.__getitem__)}
         self.written.append(in_order)
         return in_order
 
@@ -401,18 +383,34 @@ class Batch(Gathered):
         return job if is_behind == job.is_behind else job.changed(is_behind=is_behind)
 
 
-@dataclass(slots=True, kw_only=True)
 class Overlay(Gathered):
-    """What one item has come to, over what the batch has; `holds` are scopes that it holds, and until when."""
+    """What one item has come to, over what the batch has; `holds` are scopes that it holds, and until when.
 
-    batch: Batch
-    last_id: int
-    last_group_id: int
-    holds: list[tuple[str, float]] = field(default_factory=list)
+    Of all that can be gathered most items have little: what is not usual is made when it is first asked for, and is
+    among the `seldom` from then on.
+    """
 
-    @classmethod
-    def over(cls, batch: Batch) -> Overlay:
-        return cls(batch=batch, last_id=batch.last_id, last_group_id=batch.last_group_id)
+    __slots__ = ("batch", "holds", "last_group_id", "last_id", "seldom")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.last_id, self.last_group_id = batch.last_id, batch.last_group_id
+        self.holds: list[tuple[str, float]] = []
+        self.seldom: list[str] = []
+        self.rows, self.entries, self.ended, self.changed, self.moves = [], [], [], [], []
+        self.attempts, self.claims = [], []
+        self.jobs, self.pending, self.progressed = {}, {}, {}
+        self.next_expiry, self.class_ends = math.inf, ()
+
+    if not TYPE_CHECKING:  # to which it has them all
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _MAKERS:
+                raise AttributeError(name)
+            made = _MAKERS[name]()
+            setattr(self, name, made)
+            self.seldom.append(name)
+            return made
 
     def job(self, job_id: int) -> Job:
         """The job as it stands now. Raises JobNotFoundError."""
@@ -526,6 +524,11 @@ class Overlay(Gathered):
         if (after.is_behind, after.turn) == (is_behind, turn):
             return after
         return after.changed(is_behind=is_behind, turn=turn)
+
+
+_MAKERS: Final[Mapping[str, Callable[[], Any]]] = {
+    one.name: one.default_factory for one in fields(Gathered) if one.default_factory is not MISSING
+}
 
 
 def _has_come_in(before: Job | None, after: Job) -> bool:

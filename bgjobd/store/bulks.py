@@ -41,7 +41,7 @@ def keys_of(bulk: BulkSubmission) -> list[str]:
 
 def placed(bulk: BulkSubmission, flow: Flow, batch: Batch) -> BulkSubmission:
     """The same with the group that all its jobs are members of. Raises the refusals, and for one that is cancelled."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     place, _ = Placing(flow, (), overlay).place(0, bulk.common.ties or Ties())
     for group in overlay.enclosing(place.group_id):
         if group.cancel_requested_at is not None:

@@ -262,7 +262,7 @@ class StoredBulk:
         """The job of this row, counted from 0."""
         row = self.rows[place]
         call = replace(self.first.call, parameters=row.parameters, sensitive=row.sensitive)
-        return replace(self.first, id=self.first.id + place, call=call, idempotency_key=row.idempotency_key)
+        return self.first.changed(id=self.first.id + place, call=call, idempotency_key=row.idempotency_key)
 
     def line(self, place: int) -> LogLine:
         """The entry of this row's job."""

@@ -114,7 +114,7 @@ def _note_jobs(jobs: Sequence[Submitted], needs: Needs) -> None:
 
 def settle(item: Item, batch: Batch) -> Any:
     """The item's answer. A refusal or a bug is an answer too, and leaves nothing of this item."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     try:
         answer = _decide(item, overlay)
     except REFUSALS as error:
@@ -127,7 +127,7 @@ def claim(
     jobs: Sequence[Job], tokens: Sequence[str], boot_id: str, batch: Batch, carried: Mapping[int, str]
 ) -> None:
     """Grant a slot to each of these jobs, whose attempt gets the token, and what those before it have finished."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     for job, token in zip(jobs, tokens, strict=True):
         claimed, waited = applying.advance(job, SlotGranted(), overlay), _waited(job, batch.now)
         overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id, batch.host_id, waited))

@@ -24,7 +24,7 @@ Rows = Iterable[tuple[Any, ...]]
 def load(execute: Execute, items: Sequence[Item], batch: Batch) -> None:
     """Have at hand what the items are decided by."""
     needs = decisions.needs_of(items)
-    jobs = rows_of(execute, of_jobs.SELECT_JOBS, "ids", needs.jobs)
+    jobs = rows_of(execute, of_jobs.SELECT_JOBS, "ids", list(dict.fromkeys(needs.jobs)))
     last_begun = rows_of(execute, of_attempts.SELECT_LAST_BEGUN, "ids", needs.last_begun)
     noted = rows_of(execute, of_attempts.SELECT_NOTED, "attempts", needs.noted)
     keyed = rows_of(execute, of_jobs.SELECT_JOBS_BY_KEY, "keys", [*needs.keyed, *needs.signalled_keys])

@@ -92,7 +92,7 @@ def record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
     if progress is not None:
         job = overlay.job(job.id)
-        after = replace(job, progress=progress) if item.number == job.attempt else job
+        after = job.changed(progress=progress) if item.number == job.attempt else job
         overlay.jobs[job.id] = after
         overlay.changed.append(after)
 
@@ -126,7 +126,7 @@ def _record_steps(job: Job, attempt: int, notes: Sequence[StepNote], overlay: Ov
         known[key] = StoredStep(attempt, carried.steps)
         overlay.write(Kind.FINISHED_STEP, finished_step_row(job.id, attempt, carried.steps, note))
     if is_kept:
-        overlay.jobs[job.id] = replace(job, carried=carried)
+        overlay.jobs[job.id] = job.changed(carried=carried)
         overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, carried))
         overlay.changed.append(overlay.jobs[job.id])
 
@@ -178,7 +178,7 @@ def _record_values(item: AttemptNotes, notes: Sequence[ValueNote], overlay: Over
     overlay.kept_values[job.id] = trimmed or kept
     if is_first or emitted != carried.emitted:
         carried = carried._replace(emitted=emitted)
-        overlay.jobs[job.id] = replace(job, carried=carried)
+        overlay.jobs[job.id] = job.changed(carried=carried)
         overlay.write(Kind.COUNTED_STEPS, carried_row(job.id, carried))
 
 

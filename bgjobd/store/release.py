@@ -243,7 +243,7 @@ class Release:
         free = self._free(one, ids)
         self._load(free)
         for id in free:
-            overlay = Overlay.over(self._batch)
+            overlay = Overlay(self._batch)
             if overlay.job(id).cancel_requested_at is None:
                 applying.apply_fact(id, CancelRequested(), overlay)
             self._batch.take_in(overlay)
@@ -259,7 +259,7 @@ class Release:
         groups = groups_by_id(self._execute, nested)
         for id in nested:
             if groups[id].cancel_requested_at is None:
-                overlay = Overlay.over(self._batch)
+                overlay = Overlay(self._batch)
                 overlay.seal(placing.sealed(groups[id], self._batch.now, is_cancelled=True))
                 self._batch.take_in(overlay)
             # Also of one that was: members may have been retried since.
@@ -288,7 +288,7 @@ class Release:
         self._load(free)
         end = self._end_of(node)
         for job_id, stored in self._of_these(free, edges, asked):
-            overlay = Overlay.over(self._batch)
+            overlay = Overlay(self._batch)
             self._settle_edge(end, job_id, Standing(stored), overlay)
             self._batch.take_in(overlay)
         self._write()

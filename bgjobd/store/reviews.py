@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bgjob.errors import InvalidParameterError, NotForReviewError, TooLargeError
 from bgjob.words import MOST_STEP_BYTES, MOST_STEPS
 from bgjobd.core.facts import SettledAsFailed, StepSettled
@@ -49,4 +47,4 @@ def _finish(job: Job, fact: StepSettled, overlay: Overlay) -> None:
     carried = carried._replace(steps=carried.steps + 1, step_bytes=size)
     known[key] = StoredStep(job.attempt, carried.steps)
     overlay.write(Kind.SETTLED_STEP, settled_step_row(job, carried.steps, fact, overlay.batch.now))
-    overlay.jobs[job.id] = replace(job, carried=carried)
+    overlay.jobs[job.id] = job.changed(carried=carried)

@@ -415,9 +415,7 @@ def checked(row: Row) -> Row:
 
     Found when rows are written together, such a value would cost its neighbours the transaction.
     """
-    for value in row.values():
-        if value is None:  # as most are
-            continue
+    for value in filter(None, row.values()):  # of which there are few
         kind = type(value)  # words of ours are of types of their own, and can be stored
         if kind is str:
             if not value.isascii():

@@ -126,7 +126,7 @@ def _deal_alone(
     batch: Batch,
 ) -> Dealt:
     """What cannot be dealt with keeps up no other: it stays due, and nothing is left of it."""
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     try:
         dealt = _deal(schedule, stands, unfinished, submitter, overlay)
     except decisions.REFUSALS as error:
@@ -289,7 +289,7 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     check_there(execute, item.name)
     ids.take(execute, batch, 1)
     uniques.load(execute, [item.job], batch)
-    overlay = Overlay.over(batch)
+    overlay = Overlay(batch)
     uniques.check_free(item.job, overlay)
     at = _free(execute, item.name, batch.now)
     job = submitting.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import DatabaseError
 
@@ -91,8 +91,7 @@ class Outbox:
             self._put(*held)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What one turn of the writer came to: the tickets in order with their answers, and the transaction if any.
 
     `trouble` is why the file could not be written, this time as before; `wal_bytes` how large its log has grown.
@@ -228,12 +227,12 @@ class Writer:
         except OSError as error:
             each = tuple(zip(entrusted, delivery.answered, strict=True))
             of_facts = tuple(answer for one, answer in each if _is_fact(one.item))
-            self._withheld = replace(delivery, answered=of_facts)
+            self._withheld = delivery._replace(answered=of_facts)
             self._give_up([one for one, _ in each if not _is_fact(one.item)], error, may_be_stored=True)
         else:
             if delivery.committed is not None:
                 self._history.note(delivery.committed.lines)
-            self._deliver(replace(delivery, wal_bytes=wal_bytes))
+            self._deliver(delivery._replace(wal_bytes=wal_bytes))
 
     def _rest(self) -> None:
         """Tell what the database stands on, where nothing else follows at once."""

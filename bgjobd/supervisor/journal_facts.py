@@ -122,7 +122,10 @@ def left_in(journal: Journal | None) -> Ending | None:
 def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
     """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
     if journal.outcome is not None:
-        ending = _OUTCOMES[journal.outcome["outcome"]](journal.outcome)
+        kind = journal.outcome["outcome"]
+        if kind == Outcome.COMPLETED:
+            return _completed(journal.outcome, code, number)
+        ending = _OUTCOMES[kind](journal.outcome)
         return replace(ending, exit_code=ending.exit_code if code is None else code, signal=number)
     if journal.waiting is not None:
         return replace(without_room(journal.waiting["size"]), exit_code=code, signal=number)
@@ -152,15 +155,15 @@ def _invalid(error: Exception) -> Ending:
     return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
 
 
-def _completed(record: journal_lines.Record) -> Ending:
+def _completed(record: journal_lines.Record, code: int | None, number: int | None) -> Ending:
     if "unread" in record:
-        return Ending.completed(record["unread"])
+        return Ending.completed(record["unread"], code, number)
     try:
         result = to_json(record.get("result"))
         result.encode()
     except (ValueError, RecursionError) as error:
-        return _invalid(error)
-    return Ending.completed(result)
+        return replace(_invalid(error), exit_code=code, signal=number)
+    return Ending.completed(result, code, number)
 
 
 def _failed(record: journal_lines.Record) -> Ending:
@@ -289,7 +292,6 @@ _THROTTLES: Final[dict[str | None, Throttle]] = {word.value: word for word in Th
 """Any other word holds nobody: it may be one of a version to come, or a job's own."""
 
 _OUTCOMES: Final[dict[str, Callable[[journal_lines.Record], Ending]]] = {
-    "completed": _completed,
     "failed": _failed,
     "snoozed": _snoozed,
     "exited": _exited,

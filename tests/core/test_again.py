@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +47,7 @@ def test_a_retry_keeps_what_the_job_did_unless_it_is_from_the_start(
             0,
             after.carried is not None and after.carried.steps > 0,
         )
-        job = replace(after, status=status, finished_at=NOW)
+        job = after.changed(status=status, finished_at=NOW)
 
 
 def test_a_job_that_runs_another_again_has_the_steps_that_it_goes_on_behind() -> None:

@@ -82,7 +82,7 @@ class History:
 
     def then(self, fact: Fact, now: float = NOW, jitter: float = 1.0) -> History:
         """The history with one more fact; asserts all that must hold of the step."""
-        before, copy = self.job, replace(self.job)
+        before, copy = self.job, Job(*self.job)
         if not isinstance(fact, LEGAL[before.status]):
             with pytest.raises(IllegalFactError):
                 advance(before, fact, now, jitter)
@@ -135,7 +135,7 @@ class History:
         before = self.job
         match fact:
             case ClockJumped(delta) if before.attempt > 0 and before.scheduled_at is not None:
-                assert after == replace(before, scheduled_at=before.scheduled_at + delta)
+                assert after == before.changed(scheduled_at=before.scheduled_at + delta)
             case ClockJumped():
                 assert after == before
             case RetryRequested():

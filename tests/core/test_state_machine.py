@@ -93,23 +93,22 @@ def test_a_submitted_job_is_pending_with_what_the_caller_gave() -> None:
 @pytest.mark.parametrize("attempt", [0, 4])
 def test_a_granted_slot_starts_the_next_attempt(attempt: int) -> None:
     before = pending(attempt=attempt)
-    assert advance(before, SlotGranted(), NOW) == replace(
-        before, status=Status.RUNNING, attempt=attempt + 1, started_at=NOW
+    assert advance(before, SlotGranted(), NOW) == before.changed(
+        status=Status.RUNNING, attempt=attempt + 1, started_at=NOW
     )
 
 
 def test_a_pending_job_is_cancelled_at_once() -> None:
     before = pending(scheduled_at=NOW + 60)
-    assert advance(before, CancelRequested(), NOW) == replace(
-        before, status=Status.CANCELLED, cancel_requested_at=NOW, finished_at=NOW
+    assert advance(before, CancelRequested(), NOW) == before.changed(
+        status=Status.CANCELLED, cancel_requested_at=NOW, finished_at=NOW
     )
 
 
 def test_an_attempt_that_completed_completes_the_job() -> None:
     before = running(retry_count=2, error="ValueError: the time before")
     after = advance(before, ends(before, Ending.completed('{"sent":1}'), at=NOW + 9), NOW + 10)
-    assert after == replace(
-        before,
+    assert after == before.changed(
         status=Status.COMPLETED,
         outcome=Outcome.COMPLETED,
         result='{"sent":1}',
@@ -121,8 +120,7 @@ def test_an_attempt_that_completed_completes_the_job() -> None:
 @pytest.mark.parametrize("ending", BAD_ENDINGS, ids=lambda ending: f"{ending.outcome} {ending.exit_code}")
 def test_an_attempt_that_ended_badly_is_tried_again_while_retries_are_left(ending: Ending) -> None:
     before = running(retry_count=2)
-    assert advance(before, ends(before, ending), NOW) == replace(
-        before,
+    assert advance(before, ends(before, ending), NOW) == before.changed(
         status=Status.PENDING,
         outcome=ending.outcome,
         retry_count=3,
@@ -135,8 +133,7 @@ def test_an_attempt_that_ended_badly_is_tried_again_while_retries_are_left(endin
 @pytest.mark.parametrize("ending", BAD_ENDINGS, ids=lambda ending: f"{ending.outcome} {ending.exit_code}")
 def test_an_attempt_that_ended_badly_fails_the_job_when_no_retry_is_left(ending: Ending) -> None:
     before = running(retry_count=3)
-    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
-        before,
+    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == before.changed(
         status=Status.FAILED,
         outcome=ending.outcome,
         error=ending.error,
@@ -150,7 +147,7 @@ def test_an_attempt_of_which_nobody_knows_what_it_did_leaves_its_job_for_review(
     before = running(retry_count=retry_count, crashes=1)
     after = advance(before, ends(before, UNKNOWN, at=NOW + 1), NOW + 2)
     told = {"outcome": UNKNOWN.outcome, "error": UNKNOWN.error, "finished_at": NOW + 1, "crashes": 2}
-    assert after == replace(before, status=Status.FAILED, review_since=NOW + 1, **told)
+    assert after == before.changed(status=Status.FAILED, review_since=NOW + 1, **told)
     assert not after.is_over
 
 
@@ -165,11 +162,11 @@ def test_a_job_is_for_review_only_once_no_other_attempt_follows() -> None:
 
 def test_a_person_says_what_it_came_to() -> None:
     before = for_review()
-    over = replace(before, review_since=None, finished_at=NOW + 5)
+    over = before.changed(review_since=None, finished_at=NOW + 5)
     completed = advance(before, SettledAsCompleted(1000, '{"id":1}'), NOW + 5)
-    assert completed == replace(over, status=Status.COMPLETED, result='{"id":1}', error=None)
-    assert advance(before, SettledAsFailed(1000, "the bank says no"), NOW + 5) == replace(
-        over, error="the bank says no"
+    assert completed == over.changed(status=Status.COMPLETED, result='{"id":1}', error=None)
+    assert advance(before, SettledAsFailed(1000, "the bank says no"), NOW + 5) == over.changed(
+        error="the bank says no"
     )
     assert advance(before, SettledAsFailed(1000), NOW + 5) == over
 
@@ -241,8 +238,7 @@ def test_a_start_that_ended_its_fork_server_is_counted_and_comes_back_later_each
     crashes: int, delay: float
 ) -> None:
     before = running(retry_count=3, crashes=crashes)
-    assert advance(before, ends(before, CRASHED), NOW) == replace(
-        before,
+    assert advance(before, ends(before, CRASHED), NOW) == before.changed(
         status=Status.PENDING,
         outcome=Outcome.NOT_STARTED,
         scheduled_at=NOW + delay,
@@ -252,8 +248,7 @@ def test_a_start_that_ended_its_fork_server_is_counted_and_comes_back_later_each
 
 def test_the_third_start_in_a_row_that_ended_its_fork_server_fails_the_job_and_says_why() -> None:
     before = running(crashes=2)
-    assert advance(before, ends(before, CRASHED, at=NOW + 1), NOW + 2) == replace(
-        before,
+    assert advance(before, ends(before, CRASHED, at=NOW + 1), NOW + 2) == before.changed(
         status=Status.FAILED,
         outcome=Outcome.NOT_STARTED,
         crashes=3,
@@ -283,14 +278,14 @@ def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(
     retry_count: int, ending: Ending
 ) -> None:
     before = running(retry_count=retry_count)
-    assert advance(before, ends(before, ending), NOW) == replace(
-        before, status=Status.PENDING, outcome=Outcome.SNOOZED, scheduled_at=NOW + 60
+    assert advance(before, ends(before, ending), NOW) == before.changed(
+        status=Status.PENDING, outcome=Outcome.SNOOZED, scheduled_at=NOW + 60
     )
 
 
 def test_a_running_job_runs_on_when_cancel_is_requested_and_the_wish_is_kept() -> None:
     before = running()
-    assert advance(before, CancelRequested(), NOW + 1) == replace(before, cancel_requested_at=NOW + 1)
+    assert advance(before, CancelRequested(), NOW + 1) == before.changed(cancel_requested_at=NOW + 1)
 
 
 def test_the_first_of_two_cancel_requests_is_the_one_that_is_kept() -> None:
@@ -310,8 +305,7 @@ def test_a_job_that_completed_although_cancel_was_requested_is_completed() -> No
 )
 def test_any_other_end_after_cancel_was_requested_is_cancelled(ending: Ending) -> None:
     before = running(cancel_requested_at=NOW)
-    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
-        before,
+    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == before.changed(
         status=Status.CANCELLED,
         outcome=ending.outcome,
         error=ending.error,
@@ -332,8 +326,7 @@ def test_a_person_can_have_an_ended_job_run_again_and_attempt_numbers_go_on(stat
         crashes=3,
     )
     after = advance(before, RetryRequested(), NOW + 100)
-    assert after == replace(
-        before,
+    assert after == before.changed(
         status=Status.PENDING,
         retry_count=0,
         scheduled_at=None,
@@ -352,7 +345,7 @@ def test_a_started_attempt_leaves_the_job_running() -> None:
 @pytest.mark.parametrize("delta", [-3600.0, 0.5, 86400.0])
 def test_a_clock_jump_moves_a_waiting_retry_by_its_delta(delta: float) -> None:
     before = pending(attempt=1, retry_count=1, scheduled_at=NOW + 5)
-    assert advance(before, ClockJumped(delta), NOW + delta) == replace(before, scheduled_at=NOW + 5 + delta)
+    assert advance(before, ClockJumped(delta), NOW + delta) == before.changed(scheduled_at=NOW + 5 + delta)
 
 
 @pytest.mark.parametrize(
@@ -370,17 +363,17 @@ def test_a_clock_jump_moves_no_other_pending_job(before: Job) -> None:
 def test_a_job_that_waits_gets_the_terms_that_are_given_and_keeps_the_others(before: Job) -> None:
     fact = Changed(1000, priority=5, queue="mail", scheduled_at=NOW + 60, timeout=9.0, max_retries=7)
     policy = replace(before.policy, max_retries=7)
-    after = replace(before, priority=5, queue="mail", scheduled_at=NOW + 60, timeout=9.0, policy=policy)
+    after = before.changed(priority=5, queue="mail", scheduled_at=NOW + 60, timeout=9.0, policy=policy)
     assert advance(before, fact, NOW) == after
-    assert advance(after, Changed(1000, expires_at=NOW + 90), NOW) == replace(after, expires_at=NOW + 90)
+    assert advance(after, Changed(1000, expires_at=NOW + 90), NOW) == after.changed(expires_at=NOW + 90)
     assert advance(after, Changed(1000), NOW) == after
 
 
 def test_a_change_takes_times_away() -> None:
     before = pending(scheduled_at=NOW + 60, expires_at=NOW + 90, timeout=9.0)
     assert advance(before, Changed(0, without=frozenset(Removable)), NOW) == pending()
-    assert advance(before, Changed(0, without=frozenset({Removable.AT})), NOW) == replace(
-        before, scheduled_at=None
+    assert advance(before, Changed(0, without=frozenset({Removable.AT})), NOW) == before.changed(
+        scheduled_at=None
     )
 
 
@@ -526,13 +519,13 @@ def test_what_waits_for_a_retry_is_cancelled_once_that_can_never_come() -> None:
 
 def test_what_a_person_cancelled_is_not_free_to_be_retried_once_its_predecessor_is_deleted() -> None:
     before = cancelled_for(cancelled_after=None, error=None, failed_before=0, if_failed=IfFailed.WAIT)
-    assert advance(before, DELETED, NOW) == replace(before, failed_before=1, if_failed=IfFailed.CANCEL)
+    assert advance(before, DELETED, NOW) == before.changed(failed_before=1, if_failed=IfFailed.CANCEL)
 
 
 @pytest.mark.parametrize("before", [blocked(), cancelled_for()], ids=["blocked", "cancelled"])
 def test_results_are_put_into_the_parameters_of_who_takes_them(before: Job) -> None:
     after = advance(before, ValuesTaken('{"rows":[1]}', '{"rows":{}}'), NOW)
-    assert after == replace(before, call=replace(CALL, parameters='{"rows":[1]}'), takes='{"rows":{}}')
+    assert after == before.changed(call=replace(CALL, parameters='{"rows":[1]}'), takes='{"rows":{}}')
 
 
 # What is asked for, and where the delay comes from
@@ -626,14 +619,14 @@ def test_a_fact_that_a_status_cannot_see_raises(status: Status | None, name: str
     for wish in (None, NOW) if status else (None,):
         job = JOBS[status]
         with pytest.raises(IllegalFactError, match="cannot see"):
-            advance(replace(job, cancel_requested_at=wish) if job else None, FACTS[name], NOW)
+            advance(job.changed(cancel_requested_at=wish) if job else None, FACTS[name], NOW)
 
 
 @pytest.mark.parametrize(("status", "name"), [pair for pair in PAIRS if pair[1] in SEES[pair[0]]])
 def test_a_fact_that_a_status_can_see_gives_a_job(status: Status | None, name: str) -> None:
     job = JOBS[status]
     if job is not None and name in TIES:
-        job = replace(job, waits_for=1, failed_before=int(status is Status.CANCELLED))
+        job = job.changed(waits_for=1, failed_before=int(status is Status.CANCELLED))
     assert advance(job, FACTS[name], NOW).id == 7
 
 

@@ -61,8 +61,7 @@ def test_an_attempt_that_ends_to_wait_has_its_job_wait_and_spends_no_retry(
     before = running(
         retry_count=2, carried=Carried(steps=4, step_bytes=9, retry_count_at_submit=1), crashes=2
     )
-    assert advance(before, ends(before, ending), NOW) == replace(
-        before,
+    assert advance(before, ends(before, ending), NOW) == before.changed(
         status=Status.PENDING,
         scheduled_at=at,
         is_waiting=True,
@@ -97,7 +96,7 @@ def test_a_signal_has_a_job_that_waits_go_on_at_once() -> None:
     job = running()
     waits = advance(job, ends(job, TIMED), NOW)
     after = advance(waits, SignalSent("packed"), NOW + 1)
-    assert after == replace(waits, is_waiting=False, scheduled_at=None)
+    assert after == waits.changed(is_waiting=False, scheduled_at=None)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING])
@@ -121,7 +120,7 @@ def test_a_clock_that_is_set_moves_spans_of_time_and_no_instants(ending: Ending,
     if not moves:
         assert after == before
     elif before.scheduled_at is not None:
-        assert after == replace(before, scheduled_at=before.scheduled_at - 3600)
+        assert after == before.changed(scheduled_at=before.scheduled_at - 3600)
 
 
 # Retries

@@ -355,8 +355,8 @@ def test_a_running_job_says_how_long_others_take_and_what_is_left() -> None:
 
 def test_of_a_job_of_a_schedule_that_and_its_occurrence_are_told() -> None:
     for job in (pending(schedule="nightly", occurrence=NOW - 60), running()):
-        sentence = told(OnFile(replace(job, schedule="nightly", occurrence=NOW - 60)))
-        assert sentence.startswith(told(OnFile(replace(job, schedule=None, occurrence=None))))
+        sentence = told(OnFile(job.changed(schedule="nightly", occurrence=NOW - 60)))
+        assert sentence.startswith(told(OnFile(job.changed(schedule=None, occurrence=None))))
         assert sentence.endswith("; schedule nightly submitted it, for 14:30:53 UTC, 1 min ago")
 
 
@@ -786,8 +786,8 @@ def test_a_cancelled_job_says_what_became_of_its_attempt() -> None:
 def test_every_status_after_every_outcome_has_a_sentence(status: Status, outcome: Outcome | None) -> None:
     evidence = Ending(outcome or Outcome.LOST, 3, 9, error_type="ValueError", error_message="no recipient")
     latest = None if outcome is None else LatestAttempt(1, 4711, NOW, NOW, evidence)
-    job = replace(running(), status=status, finished_at=NOW if status.is_final else None)
-    for given in (job, replace(job, scheduled_at=NOW + 5), replace(job, cancel_requested_at=NOW)):
+    job = running().changed(status=status, finished_at=NOW if status.is_final else None)
+    for given in (job, job.changed(scheduled_at=NOW + 5), job.changed(cancel_requested_at=NOW)):
         sentence = told(OnFile(given, latest))
         assert sentence.startswith("job 7 ")
         assert "None" not in sentence

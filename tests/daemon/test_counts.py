@@ -83,8 +83,8 @@ def test_occurrences_count_by_verdict_and_reason_however_many_are_told_of_in_one
     counts.note(replace(committed(), written=({Kind.OCCURRENCES: rows},)))
     for at in (1.0, 2.0):
         counts.note_skipped("nightly", Skipped(Span(at, at), Reason.PAUSED))
-    counts.note(committed(ended=(replace(job(Status.COMPLETED), schedule="nightly", finished_at=7.0),)))
-    counts.note(committed(ended=(replace(job(Status.FAILED), schedule="weekly", finished_at=8.0),)))
+    counts.note(committed(ended=(job(Status.COMPLETED).changed(schedule="nightly", finished_at=7.0),)))
+    counts.note(committed(ended=(job(Status.FAILED).changed(schedule="weekly", finished_at=8.0),)))
     counts.expect_schedules({"nightly": 3.0, "weekly": None})
     told = counts.as_json()["schedules"]
     assert told["nightly"]["occurrences"] == [

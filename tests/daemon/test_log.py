@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def test_lines_of_several_jobs_are_those_of_each(
     tmp_path: Path, console: str, options: dict[str, object], type: EntryType
 ) -> None:
     each = [Line(AT, type, "é.Job::run", "done\n", job_id=job, context=context) for job, context in CONTEXTS]
-    together = SimilarLines(replace(each[0], context=None), 2, 10, lambda: CONTEXTS)
+    together = SimilarLines(each[0]._replace(context=None), 2, 10, lambda: CONTEXTS)
     apart, bulk = tmp_path / "apart", tmp_path / "bulk"
     for directory in (apart, bulk):
         directory.mkdir()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
+from bgjobd.store.batch import Batch, Gathered, Overlay
 from bgjobd.store.committed import Committed, Stored
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
 from bgjobd.store.items.holds import QueuePaused
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import Deletion
 from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.progress import Steps
+from bgjobd.store.tally import NOTHING
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -259,3 +262,32 @@ def test_the_file_is_asked_as_often_for_many_items_as_for_one_of_each_kind(store
     )  # beside others it locks, and asks for what they did
     assert len(asked_for_many) == len(asked_for_one) < most
     assert SUBMITTER.uid == store.job(31)["submitted_uid"]
+
+
+def test_whatever_an_item_has_gathered_the_transaction_takes_in() -> None:
+    batch = Batch(now=NOW, jitter=lambda: 1.0, tally=NOTHING, max_pending={}, max_parameters=1)
+    overlay = Overlay(batch)
+    for one in fields(Gathered):
+        gathered = getattr(overlay, one.name)
+        match gathered:
+            case list():
+                gathered.append("told")
+            case set():
+                gathered.add("told")
+            case dict():
+                gathered["told"] = Steps([], None) if one.name == "progressed" else 1
+            case tuple():
+                overlay.class_ends = ("told",)  # type: ignore[assignment]
+            case float():
+                overlay.next_expiry = NOW
+    batch.take_in(overlay)
+    assert {one.name for one in fields(Gathered) if not getattr(batch, one.name)} == set()
+    assert batch.next_expiry == NOW
+
+
+def test_an_item_that_has_gathered_little_has_little() -> None:
+    overlay = Overlay(Batch(now=NOW, jitter=lambda: 1.0, tally=NOTHING, max_pending={}, max_parameters=1))
+    overlay.groups[1] = None  # type: ignore[assignment]
+    assert overlay.seldom == ["groups"]
+    with pytest.raises(AttributeError):
+        overlay.unheard_of  # type: ignore[attr-defined]  # noqa: B018
