@@ -115,6 +115,18 @@ def test_stats_of_a_class_tell_each_figure_against_its_past_and_24_hours_as_bloc
         ]
 
 
+def test_stats_of_the_classes_are_a_row_each_with_24_hours_as_blocks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(Counting("shop.Mail"), capsys, "stats", "--class") == [
+        "CLASS      ENDED  COMPLETED  BEFORE  24 HOURS                       P50 / P95        CPU  MEMORY",
+        f"shop.Mail  1,412      96.1%   99.2%  {' ' * 20}▁▄█ |  42 ms / 3.1 s  1 min 2 s  13 MiB",
+    ]
+    asked = arguments.parse(["stats", "--class"])
+    asked.run(cast(Client, Counting()), asked)
+    assert "nothing has ended in the last 14 days" in capsys.readouterr().err
+
+
 def test_stats_of_a_class_of_which_nothing_has_ended_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     asked = arguments.parse(["stats", "--class", "Mail"])
     asked.run(cast(Client, Counting("a.Mail", "b.Mail")), asked)  # which of the two is not said

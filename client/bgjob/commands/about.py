@@ -62,6 +62,8 @@ def stats(client: Client, given: argparse.Namespace) -> int:
 
 
 def _of_class(client: Client, given: argparse.Namespace) -> int:
+    if not given.class_name:
+        return _of_classes(client, given)
     one = class_figures.found(client, given.class_name)
     if given.json:
         screen.tell_json(one)
@@ -69,6 +71,17 @@ def _of_class(client: Client, given: argparse.Namespace) -> int:
     screen.show("".join(f"{line}\n" for line in class_figures.lines(one)))
     if not (one["day"]["ended"] or one["before"]["ended"]):
         screen.say("nothing of it has ended in the last 14 days; `bgjob classes` lists what is approved")
+    return OK
+
+
+def _of_classes(client: Client, given: argparse.Namespace) -> int:
+    trends = client.class_trends()
+    if given.json:
+        screen.tell_json({"classes": trends})
+    elif trends:
+        screen.show(tables.table(class_figures.columns(trends)))
+    else:
+        screen.say("nothing has ended in the last 14 days; `bgjob classes` lists what is approved")
     return OK
 
 

@@ -1,4 +1,4 @@
-"""How one class does against its own past: `bgjob stats --class NAME`."""
+"""How classes do against their own past: `bgjob stats --class`, with a NAME all that is known of one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import screen
+from bgjob.commands.tables import Column, Cut
 
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _HOURS: Final = 24
@@ -31,6 +32,21 @@ def found(client: Client, name: str) -> dict[str, Any]:
     nothing = client.class_stats(name, limit=1)
     hours = [0] * _HOURS
     return {"name": name, "day": nothing.day, "before": nothing.before, "hours": hours, "failed": hours}
+
+
+def columns(classes: Sequence[Told]) -> list[Column]:
+    """All classes of which anything has ended, a row each: the last 24 hours, and what completed before."""
+    days = [one["day"] for one in classes]
+    return [
+        Column("CLASS", [one["name"] for one in classes], cut=Cut.BEGINNING),
+        Column("ENDED", [f"{day['ended']:,}" for day in days], is_number=True),
+        Column("COMPLETED", [_completed(day) for day in days], is_number=True),
+        Column("BEFORE", [_completed(one["before"]) for one in classes], is_number=True),
+        Column("24 HOURS", [f"{blocks(one['hours'])}|" for one in classes]),
+        Column("P50 / P95", [_spans("p50", "p95")(day) for day in days], is_number=True),
+        Column("CPU", [text.span(day["cpu"]) for day in days], is_number=True),
+        Column("MEMORY", [text.size(day["memory"]) for day in days], is_number=True),
+    ]
 
 
 def lines(one: Told) -> Iterator[str]:

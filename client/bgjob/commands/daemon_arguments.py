@@ -49,13 +49,16 @@ def _add_stats(commands: Commands) -> None:
         "stats",
         about.stats,
         "bgjob stats",
+        "bgjob stats --class",
         "bgjob stats --class myapp.notifications.EmailNotification",
     )
     name = command.add_argument(
         "--class",
         dest="class_name",
+        nargs="?",
+        const="",
         metavar="NAME",
-        help="how this class does against its own past, with its last 24 hours as a line of blocks",
+        help="how the classes do against their own past, or this one, with the last 24 hours as a line of blocks",
     )
     completion.asking_for(name, "classes")
 
