@@ -57,7 +57,7 @@ class Followers:
 
 def findings(told: dict[str, list[tuple[int, int]]], stored: Collection[int]) -> Iterator[str]:
     """What is told twice or out of order; what one was told and another was not, of the entries that are stored: those
-    of jobs that are gone, and of a progress that was followed by another, are not there any more for whoever reads later.
+    of jobs that are gone, and of a progress that was followed by another, are not there for whoever reads later.
     """
     known = {entry: job for each in told.values() for entry, job in each}
     for host, each in told.items():
