@@ -266,7 +266,7 @@ class Writer:
         ledger = self._ledger if self._ledger is not None else self._open()
         self._ground.check()
         items = [one.item for one in entrusted]
-        if (found := ledger.try_beat(items)) is not None:
+        if self._term is not None and (found := ledger.try_beat(items)) is not None:
             return self._beaten(entrusted[0], *found)
         jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.torture import followers
 from tests.faults.torture.course import torture
 from tests.faults.torture.killer import Deed, Done, Killer
 from tests.faults.torture.mourning import Hook, findings
@@ -52,4 +53,12 @@ def test_a_hook_that_was_owed_ran_once_its_host_had_said_so_or_the_host_was_stru
         "job 2, attempt 1: its failed hook, which web1 owes, was not called",
         "job 3, attempt 1: its failed hook, which web1 owes, was to be called, and did not run",
         "job 5, attempt 1: its failed hook ran, and nobody had said that it would",
+    ]
+
+
+def test_who_follows_is_to_be_told_of_what_is_stored_alone() -> None:
+    told = {"web1": [(1, 7), (2, 7), (3, 7), (5, 8)], "web2": [(1, 7), (4, 7), (5, 8)]}
+    assert list(followers.findings(told, {1, 3, 4, 5})) == [
+        "log entry 4 of job 7: who follows at web1 was not told of it",
+        "log entry 3 of job 7: who follows at web2 was not told of it",
     ]

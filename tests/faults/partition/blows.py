@@ -173,7 +173,7 @@ def _end_sessions(round: Round) -> None:
 
 
 def _outage(round: Round, wait: Callable[[], None]) -> None:
-    round.site.database.stop(round.chance.choice((signal.SIGINT, signal.SIGQUIT)))
+    round.chance.choice((round.site.database.stop, round.site.database.crash))()
     try:
         wait()
     finally:

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pause",
         type=float,
-        help="seconds between two deeds at a host; where it is given most wait until the daemon answers",
+        help="seconds between two deeds at a host; most wait until the daemon can run jobs, where this is given",
     )
     parser.add_argument(
         "--lost-after", type=float, default=20.0, help="of hosts: seconds until one is given up"

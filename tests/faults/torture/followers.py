@@ -55,8 +55,10 @@ class Followers:
                 self._is_over.wait(_AGAIN)
 
 
-def findings(told: dict[str, list[tuple[int, int]]], gone: Collection[int]) -> Iterator[str]:
-    """What is told twice or out of order; what one was told and another was not, but for the jobs that are gone."""
+def findings(told: dict[str, list[tuple[int, int]]], stored: Collection[int]) -> Iterator[str]:
+    """What is told twice or out of order; what one was told and another was not, of the entries that are stored: those
+    of jobs that are gone, and of a progress that was followed by another, are not there for whoever reads later.
+    """
     known = {entry: job for each in told.values() for entry, job in each}
     for host, each in told.items():
         ids = [entry for entry, _ in each]
@@ -65,5 +67,5 @@ def findings(told: dict[str, list[tuple[int, int]]], gone: Collection[int]) -> I
                 yield f"log entry {entry}: who follows at {host} was told of it after {before}"
         missed = [entry for entry in known.keys() - set(ids) if ids and entry < ids[-1]]
         for entry in sorted(missed):
-            if known[entry] not in gone:
+            if entry in stored:
                 yield f"log entry {entry} of job {known[entry]}: who follows at {host} was not told of it"

@@ -102,7 +102,7 @@ class Done(NamedTuple):
 class Plan(NamedTuple):
     """Which deeds, how often beside each other, and how many seconds are between two, on average.
 
-    `mercy`: how often one is left out where the daemon does not answer yet, for what is never there does nothing.
+    `mercy`: how often one is left out where the daemon cannot run jobs yet, for what is never there does nothing.
     """
 
     weights: Mapping[Deed, int]
@@ -150,7 +150,7 @@ class Killer:
         weights, pause, mercy = self._plan
         while not self._is_over.wait(self._chance.uniform(0.0, 2 * pause)):
             self._mend(time.monotonic())
-            if mercy and self._chance.random() < mercy and not self._station.is_answering():
+            if mercy and self._chance.random() < mercy and not self._station.has_fork_server():
                 continue
             (deed,) = self._chance.choices(list(weights), list(weights.values()))
             if deed not in self._mending and _ACTS[deed](self):

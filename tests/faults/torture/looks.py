@@ -141,6 +141,11 @@ def ids_of(station: Station) -> set[int]:
     return {job_id for (job_id,) in rows_of(station, "SELECT id FROM background_jobs")}
 
 
+def entries(station: Station) -> set[int]:
+    """The ids of all log entries that are stored."""
+    return {entry for (entry,) in rows_of(station, "SELECT id FROM job_logs")}
+
+
 def open_jobs(station: Station) -> int:
     """How many jobs have not ended."""
     sql = "SELECT count(*) FROM background_jobs WHERE status IN ('pending', 'running')"

@@ -146,7 +146,7 @@ def _settle(course: Course, lasted: float) -> OutcomeOfHosts:
         *looks.steps_again(one, {loss.key[0] for loss in lost if loss.is_given_up}),
         *losses.findings(lost, course.done, one.lost_after),
         *mourning.of_hooks(one, course.done),
-        *followers.findings(course.followers.told, {job["id"] for job in archived}),
+        *followers.findings(course.followers.told, looks.entries(one)),
         *(line for host in hosts for line in recount.of_jobs(host)),
         *(line for host in hosts for line in looks.left_open(host)),
     ]
