@@ -53,7 +53,9 @@ class NowViews:
         """All that a person asks first."""
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
-        span = _SPANS.get(request.query.get("span", "")) or usual_span(self._points(LAST_DAY, now), now)
+        span = _SPANS.get(request.query.get("span", "")) or usual_span(
+            self._points(LAST_DAY, now), (LAST_HOUR, LAST_DAY), now
+        )
         changes = client.changes(limit=MOST_CHANGES).items
         needed = client.needs()
         slots = self._slots(span, stats, now)
