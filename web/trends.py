@@ -40,13 +40,21 @@ class Span:
 
 LAST_HOUR: Final = Span("1h", "1 h", 60, 60, "a minute")
 LAST_DAY: Final = Span("24h", "24 h", 300, 288, "in 5 min")
+SHORT_HOUR: Final = Span("1h", "1 h", 300, 12, "in 5 min")
+"""The same where what ended is not told by the minute."""
+
 TWO_WEEKS: Final = Span("14d", "14 d", HOUR, 14 * 24, "an hour")
 
 
-def usual_span(points: Iterable[Told], now: float) -> Span:
-    """The last day, or the last hour where of that day all is within it, as it is soon after a first start."""
+def usual_span(points: Iterable[Told], spans: Sequence[Span], now: float) -> Span:
+    """The shortest of them that has all that was told of the longest, the last; that one where nothing was. So a chart
+    is no empty one soon after a first start.
+    """
     begins = [instant(point["at"]) for point in points]
-    return LAST_HOUR if begins and min(begins) > now - HOUR else LAST_DAY
+    if not begins:
+        return spans[-1]
+    within = (span for span in spans if min(begins) > now - span.slots * span.step)
+    return next(within, spans[-1])
 
 
 @dataclass(frozen=True, slots=True)

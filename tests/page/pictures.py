@@ -213,6 +213,8 @@ def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
     if takes_all:
         views |= {"schedules": "/schedules", "schedule": "/schedules/nightly-report"}
         views |= {"jobs": "/jobs", "system": "/system", "no-match": "/?q=no+such+words", "broken": "/nowhere"}
+        views |= {"now": "/now", "errors": "/errors", "error": "/errors/1"}
+        views |= {"classes": "/classes", "class": f"/classes/shop.{REPORT}"}
     shoot_all(site, views, directory, WIDE if takes_all else REAL, takes_all)
     if takes_all:
         with site.context(is_logged_in=False) as context:

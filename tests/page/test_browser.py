@@ -191,7 +191,7 @@ def test_what_is_typed_stays_when_rows_arrive_meanwhile(site: Site, page: Page) 
 
 def test_a_filter_stays_with_a_search_and_with_paging(page: Page) -> None:
     opened(page, "/")
-    page.get_by_role("link", name="Failure").click()
+    page.locator(".filters").get_by_role("link", name="Failure").click()
     expect(page).to_have_url(re.compile(r"status=failure"))
     expect(rows(page).first).to_be_visible()
     assert set(page.locator("tbody .badge").all_inner_texts()) == {"Failure"}
@@ -878,7 +878,7 @@ def test_everything_is_there_without_javascript(site: Site, flow: list[int]) -> 
         page.get_by_role("link", name="Older →").click()
         expect(page.locator(".pages")).to_contain_text("Page 2")
         page.get_by_role("link", name="Jobs", exact=True).click()
-        page.get_by_role("link", name="Failed", exact=True).click()
+        page.locator(".filters").get_by_role("link", name="Failed", exact=True).click()
         newest_row(page).get_by_role("link").first.click()
         expect(page.locator("h1")).to_contain_text("Failed")
         expect(page.locator("details pre").first).to_be_visible()

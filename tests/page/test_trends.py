@@ -58,10 +58,11 @@ def test_every_moment_is_in_one_slot_whatever_it_is(now: float) -> None:
 
 
 def test_the_usual_span_is_the_hour_only_where_all_of_the_day_is_within_it() -> None:
-    first = LAST_HOUR.begin(NOW)
-    assert usual_span([point(first)], NOW) is LAST_HOUR
-    assert usual_span([point(first - 300), point(first)], NOW) is LAST_DAY
-    assert usual_span([], NOW) is LAST_DAY
+    spans, first = (LAST_HOUR, LAST_DAY), LAST_HOUR.begin(NOW)
+    assert usual_span([point(first)], spans, NOW) is LAST_HOUR
+    assert usual_span([point(first - 300), point(first)], spans, NOW) is LAST_DAY
+    assert usual_span([point(NOW - 90_000)], spans, NOW) is LAST_DAY
+    assert usual_span([], spans, NOW) is LAST_DAY
 
 
 def test_a_span_in_which_nothing_ended_is_a_slot_of_nothing() -> None:

@@ -12,11 +12,23 @@ from bgjob.text import signature
 
 from ..exchange import Request, Response
 from ..scatter import MEASURES, Measure, cloud_of
-from ..trends import DAY, LAST_DAY, MOST_CHANGES, TWO_WEEKS, Span, changes_in, share, slots_of, text_of
+from ..trends import (
+    DAY,
+    LAST_DAY,
+    MOST_CHANGES,
+    SHORT_HOUR,
+    TWO_WEEKS,
+    Span,
+    changes_in,
+    share,
+    slots_of,
+    text_of,
+    usual_span,
+)
 from .errors import told_of, with_hours
 from .means import Means
 
-_SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_DAY, TWO_WEEKS)}
+_SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (SHORT_HOUR, LAST_DAY, TWO_WEEKS)}
 _MOST_ERRORS: Final = 8
 _SLOWEST: Final = 8
 _MARKED: Final = frozenset({"started", "loaded", "class_held", "class_resumed"})
@@ -73,11 +85,9 @@ class ClassViews:
         described = self._described(stats).get(name)
         if described is None and stats["code_version"] is not None and not _is_known(found):
             raise NotApprovedError(class_name=name)
-        span = _SPANS.get(request.query.get("span", ""), TWO_WEEKS)
+        span = self._span(request.query.get("span", ""), name, now)
         measure = MEASURES.get(request.query.get("of", ""), MEASURES["time"])
-        slots = slots_of(
-            self._means.trends.trend(f"class:{name}", span.step, span.begin(now), now), span, now
-        )
+        slots = slots_of(self._points(name, span, now), span, now)
         changes = [one for one in client.changes(limit=MOST_CHANGES).items if _concerns(one, name)]
         values = {
             "name": name,
@@ -100,6 +110,14 @@ class ClassViews:
         drawn = {"chart": (slots, lately, span), "cloud": cloud, "limit": limit}
         choices = {"spans": list(_SPANS.values()), "measures": list(MEASURES.values())}
         return self._means.shown(request, "class.html", values | drawn | choices, stats)
+
+    def _span(self, word: str, name: str, now: float) -> Span:
+        spans = tuple(_SPANS.values())
+        return _SPANS.get(word) or usual_span(self._points(name, TWO_WEEKS, now), spans, now)
+
+    def _points(self, name: str, span: Span, now: float) -> Sequence[Told]:
+        """What of the class ended in those of the slots in which anything did."""
+        return self._means.trends.trend(f"class:{name}", span.step, span.begin(now), now)
 
     def _errors(self, name: str, stats: Told, now: float) -> list[dict[str, Any]]:
         """Those of the last 24 hours that the class has met, last seen first, with how often each hour."""

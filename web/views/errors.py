@@ -68,6 +68,7 @@ class ErrorViews:
         error = with_hours(self._means, told_of(read.error, stats), time.time())
         values = {
             "error": error,
+            "classes": sorted(read.classes.items(), key=lambda one: -one[1]),
             "met_by": read.met_by,
             "common": [one._asdict() for one in common_of(read.traits)] if read.traits else [],
             "completed": read.traits["completed"] if read.traits else None,

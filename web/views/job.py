@@ -16,6 +16,7 @@ from ..lists import id_in
 from ..printed import Seen, shown_of
 from ..stacks import Stacks
 from ..steps import again_as, steps_of
+from ..trends import MOST_CHANGES, just_before
 from ..values import values_of
 from .groups import beside
 from .means import Means
@@ -89,7 +90,7 @@ class JobViews:
         return first
 
     def _error_of(self, attempts: Sequence[Told]) -> Told | None:
-        """What has ended the latest that ended by an error; None where none has, or it is forgotten."""
+        """What has ended the latest that ended by one, and what was changed before; None where it is forgotten, too."""
         group = next((one["error_group"] for one in attempts if one.get("error_group") is not None), None)
         if group is None:
             return None
@@ -97,7 +98,8 @@ class JobViews:
             error = self._means.client.error(group).error
         except (ErrorGroupNotFoundError, MethodNotFoundError):
             return None
-        return error | {"where": where(error)}
+        changes = self._means.client.changes(limit=MOST_CHANGES).items
+        return error | {"where": where(error), "after": just_before(error["first_at"], changes)}
 
     def _used_by(self, job: Told) -> Told | None:
         """What the attempt that runs uses now; None where none does, or nobody knows."""

@@ -53,7 +53,9 @@ class NowViews:
         """All that a person asks first."""
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
-        span = _SPANS.get(request.query.get("span", "")) or usual_span(self._points(LAST_DAY, now), now)
+        span = _SPANS.get(request.query.get("span", "")) or usual_span(
+            self._points(LAST_DAY, now), (LAST_HOUR, LAST_DAY), now
+        )
         changes = client.changes(limit=MOST_CHANGES).items
         needed = client.needs()
         slots = self._slots(span, stats, now)
@@ -101,13 +103,9 @@ class NowViews:
         }
 
     def _with_classes(self, needs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Of the first errors among them how many attempts are of which classes, and wait for a retry; of none the
-        hint, which says what its link leads to.
-        """
-        errors = [need for need in needs if need["kind"] in _BY_ERROR]
+        """Of the first errors among them how many attempts are of which classes, and how many jobs wait for a retry."""
+        errors = [need for need in needs if need["kind"] in _BY_ERROR][:_MOST_ERRORS]
         for need in errors:
-            need["hint"] = None
-        for need in errors[:_MOST_ERRORS]:
             read = self._means.slow.error(int(need["subject"]))
             told = sorted(read.classes.items(), key=lambda one: -one[1])
             need["classes"], need["retrying"] = told[:_MOST_CLASSES], retrying_of(read.error)
