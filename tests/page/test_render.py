@@ -20,6 +20,7 @@ import pytest
 from bgjob.codec import Request as Asked
 from bgjob.timelines import timeline_of
 from bgjobd.host.clock import to_text
+from bgjobd.web import render
 from bgjobd.web.charts import dots, ended, spark, spark_bars
 from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
@@ -1264,6 +1265,16 @@ def test_the_static_files_have_an_address_of_their_content() -> None:
     assert renderer.file("page.js") == (renderer.files["page.js"], "text/javascript; charset=utf-8")
     assert renderer.file("../vendored.toml") is renderer.file("") is renderer.file("PAGE.JS") is None
     assert quote(renderer.static) == renderer.static
+
+
+def test_templates_are_those_of_the_start_though_an_upgrade_replaces_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "_TEMPLATES", tmp_path)
+    (tmp_path / "one.html").write_text("{{ word }}, as it began")
+    renderer = Renderer()
+    (tmp_path / "one.html").write_text("as it is now")
+    assert renderer.render("one.html", word="all") == "all, as it began"
 
 
 def test_scripts_are_sent_without_remarks_and_with_all_else() -> None:
