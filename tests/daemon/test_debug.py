@@ -541,12 +541,8 @@ def test_finished_steps_do_not_run_again_and_waits_are_settled_here(
         assert (nobody.returncode, "it waits for signal packed" in nobody.stderr) == (1, True)
         client.signal(job.id, "packed", {"parcels": 3})
         eventually(lambda: client.get(job.id).snapshot["finished_at"])
-    shown = subprocess.run(
-        [sys.executable, "-m", "bgjob", "show", str(job.id), "--steps", "--json"],
-        env=os.environ | {"BGJOBD_SOCKET": str(running.socket)},
-        capture_output=True,
-        text=True,
-    ).stdout
+    around = os.environ | {"BGJOBD_SOCKET": str(running.socket)}
+    shown = warm.run(["show", str(job.id), "--steps", "--json"], around, program="bgjob").stdout
     (tmp_path / "job.json").write_text(shown)
     environ = {"BGJOBD_DAEMON__SOCKET": "/nowhere/s.sock"}
     person = sits_at(
