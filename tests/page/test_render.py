@@ -263,16 +263,23 @@ def is_text(read: Read) -> bool:
     return is_own and markup(read) <= usual_markup()
 
 
-@pytest.mark.parametrize("path", [*places(SAMPLES)], ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize(
+    "top", sorted({path[:2] for path in places(SAMPLES)}), ids=lambda top: ".".join(map(str, top))
+)
 def test_whatever_the_daemon_tells_stays_text(
-    shown: OnePage, addresses_of: dict[str, list[str]], path: tuple[Any, ...]
+    shown: OnePage, addresses_of: dict[str, list[str]], top: tuple[Any, ...]
 ) -> None:
-    is_asked_for = path in (("schedule", "name"), ("stats", "queues", 0, "name"))  # a request can hold no NUL
-    put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
-    if path[0] in ("why", "running"):
-        shown.samples["job"]["status"] = "pending" if path[0] == "why" else "running"
-    for address in addresses_of[path[0]]:
-        assert is_text(shown.read(address))
+    for path in [path for path in places(SAMPLES) if path[:2] == top]:
+        shown.reset()
+        is_asked_for = path in (
+            ("schedule", "name"),
+            ("stats", "queues", 0, "name"),
+        )  # a request can hold no NUL
+        put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
+        if path[0] in ("why", "running"):
+            shown.samples["job"]["status"] = "pending" if path[0] == "why" else "running"
+        for address in addresses_of[path[0]]:
+            assert is_text(shown.read(address)), (path, address)
 
 
 SHOWN = {
