@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, span_text
@@ -58,6 +58,7 @@ from .trends import percent
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
+_TEMPLATES: Final = _HERE / "templates"
 _UNITS: Final = (("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400), ("week", 7 * 86_400))
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
 
@@ -69,18 +70,19 @@ _TYPES: Final[Mapping[str, str]] = {
 
 
 class Renderer:
-    """The templates, compiled once, and the static files, read once: an upgrade replaces them under a running page."""
+    """Templates and static files, read once: an upgrade replaces them under a running page. A template is compiled
+    when it is first wanted, for all of them take nine tenths of a start.
+    """
 
     def __init__(self) -> None:
         self.files = {path.name: _sent(path) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
         digest = hashlib.blake2b(b"".join(self.files.values()), digest_size=8).hexdigest()
         self.static = f"/static/{digest}"
-        environment = _environment(self.static)
-        self._templates = {name: environment.get_template(name) for name in environment.list_templates()}
+        self._environment = _environment(self.static)
 
     def render(self, template: str, **values: Any) -> str:
         """A view's page; `now` among the values is the wall clock, in seconds."""
-        return self._templates[template].render(**values)
+        return self._environment.get_template(template).render(**values)
 
     def file(self, name: str) -> tuple[bytes, str] | None:
         """A static file and its type."""
@@ -97,10 +99,15 @@ def _sent(path: Path) -> bytes:
     return _REMARK.sub(b"", content) if path.suffix == ".js" else content
 
 
+def _read(template: Path) -> tuple[str, str, None]:
+    """The text of a template, and where it is, for who reads of an error."""
+    return template.read_text("utf-8"), str(template), None
+
+
 def _environment(static: str) -> Environment:
     """What templates may use."""
     environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+        loader=FunctionLoader({path.name: _read(path) for path in _TEMPLATES.iterdir()}.get),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

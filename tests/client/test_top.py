@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -206,19 +207,18 @@ def test_trouble_with_the_storage_and_a_filter_are_said() -> None:
     assert shown(seen, View(only="mail"))[2:4] == ["the disk is full", "only with 'mail' in class or method"]
 
 
-@pytest.mark.parametrize("columns", [1, 2, 10, 20, 40, 60, 79, 80, 200])
 @pytest.mark.parametrize("lines", [1, 2, 3, 5, 8, 12, 24, 60])
-@pytest.mark.parametrize("mode", list(Mode))
-def test_no_picture_is_larger_than_the_screen(columns: int, lines: int, mode: Mode) -> None:
+def test_no_picture_is_larger_than_the_screen(lines: int) -> None:
     attempts = [attempt(n, class_name="日本語.ジョブ" * 9, queue="q" * 90) for n in range(40)]
     seen = scene(
         attempts, [failed(n, error="x" * 9000) for n in range(90, 120)], [queue(f"q{n}") for n in range(30)]
     )
-    view = View(mode=mode, asked=Cancel(7), typed="z" * 200, only="", message="m" * 300)
-    for chosen in (None, (Kind.RUNNING, 39, 1), (Kind.FAILED, 119, 0)):
-        drawn = picture.drawn(seen, view._replace(selected=chosen), columns, lines)
-        assert len(drawn) == lines
-        assert all(text.width(line.text) <= columns for line in drawn)
+    view = View(asked=Cancel(7), typed="z" * 200, only="", message="m" * 300)
+    places = (None, (Kind.RUNNING, 39, 1), (Kind.FAILED, 119, 0))
+    for mode, columns, chosen in product(Mode, (1, 2, 10, 20, 40, 60, 79, 80, 200), places):
+        drawn = picture.drawn(seen, view._replace(mode=mode, selected=chosen), columns, lines)
+        assert len(drawn) == lines, (mode, columns, chosen)
+        assert all(text.width(line.text) <= columns for line in drawn), (mode, columns, chosen)
 
 
 @pytest.mark.parametrize("chosen", [(Kind.RUNNING, 3, 1), (Kind.RUNNING, 39, 1), (Kind.FAILED, 119, 0)])

@@ -143,19 +143,32 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
+_FORKED_WITH_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.stdout.reconfigure(line_buffering=True)
+"""
+
+
 class Person:
     """Somebody at a terminal of their own, on which `bgjobd debug` or `bgjob debug` runs."""
 
-    def __init__(self, command: list[str], environ: dict[str, str]) -> None:
+    def __init__(self, program: str, words: list[str], environ: dict[str, str]) -> None:
         self._master, slave = os.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _WITH_TERMINAL, *command],
-            env=environ,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
+        self.process: subprocess.Popen[bytes] | warm.Process
+        if program == "bgjobd" and warm.is_able(environ):
+            self.process = warm.Process(words, environ, _FORKED_WITH_TERMINAL, slave, slave, slave, program)
+        else:
+            beside = os.path.join(os.path.dirname(sys.executable), program)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _WITH_TERMINAL, beside, *words],
+                env=environ,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                start_new_session=True,
+            )
         os.close(slave)
         self._told = b""
         self._seen = 0
@@ -209,10 +222,9 @@ def ended(running: RunningDaemon, method: str, class_name: str = "shop.Report", 
 def sits_at(
     running: RunningDaemon, job_id: int, *options: str, program: str = "bgjobd", **environ: str
 ) -> Person:
-    command = [os.path.join(os.path.dirname(sys.executable), program), "debug", str(job_id)]
     around = {name: value for name, value in os.environ.items() if name != "PYTHONBREAKPOINT"}
     around |= {"TERM": "dumb", "SHELL_SECRET": "of the shell", "HOME": str(running.directory), **environ}
-    return Person([*command, "--config", str(running.config), *ROOT, *options], around)
+    return Person(program, ["debug", str(job_id), "--config", str(running.config), *ROOT, *options], around)
 
 
 def debugged(
@@ -529,12 +541,8 @@ def test_finished_steps_do_not_run_again_and_waits_are_settled_here(
         assert (nobody.returncode, "it waits for signal packed" in nobody.stderr) == (1, True)
         client.signal(job.id, "packed", {"parcels": 3})
         eventually(lambda: client.get(job.id).snapshot["finished_at"])
-    shown = subprocess.run(
-        [sys.executable, "-m", "bgjob", "show", str(job.id), "--steps", "--json"],
-        env=os.environ | {"BGJOBD_SOCKET": str(running.socket)},
-        capture_output=True,
-        text=True,
-    ).stdout
+    around = os.environ | {"BGJOBD_SOCKET": str(running.socket)}
+    shown = warm.run(["show", str(job.id), "--steps", "--json"], around, program="bgjob").stdout
     (tmp_path / "job.json").write_text(shown)
     environ = {"BGJOBD_DAEMON__SOCKET": "/nowhere/s.sock"}
     person = sits_at(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from bgjob import Client, ErrorGroupNotFoundError
 from bgjob.errors import InvalidParameterError
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 
 SHOP = """
@@ -117,8 +117,7 @@ def test_errors_are_asked_for_by_class_and_time_and_an_error_that_there_is_not_i
 
 
 def bgjob(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bgjob", *words, "--socket", str(running.socket)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return warm.run([*words, "--socket", str(running.socket)], program="bgjob")
 
 
 def test_the_command_lists_errors_and_tells_all_of_one(running: RunningDaemon, met: dict[str, int]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from bgjob.errors import ClassUnavailableError, DaemonUnavailableError
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, children_of, daemon, spares_of
 from tests.support import eventually
 
@@ -96,8 +97,7 @@ def _odd(directory: Path, names: list[str]) -> Iterator[Odd]:
     sources = {modules[name]: ODD_MODULES[name][0] for name in names}
     settings = "\n".join(f'"{module}.Job" = {{}}' for module in sources)
     with daemon(directory, settings, modules=sources, has_pydantic=True) as running:
-        command = [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config)]
-        yield Odd(running, modules, subprocess.run(command, capture_output=True, text=True).stdout)
+        yield Odd(running, modules, warm.run(["check", "--config", str(running.config)]).stdout)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 
 from bgjob import Client, Filter
 from bgjob.errors import ChangedError, InvalidParameterError, ReloadFailedError
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -57,10 +58,7 @@ def failed(running: RunningDaemon) -> list[int]:
 
 
 def bgjob(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bgjob", *words, "--socket", str(running.socket)]
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
-    )
+    return warm.run([*words, "--socket", str(running.socket)], program="bgjob")
 
 
 def test_what_failed_is_counted_and_retried_and_a_cancel_of_that_undoes_it(

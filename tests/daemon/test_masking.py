@@ -7,8 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -417,11 +415,7 @@ def left_by(running: RunningDaemon, *jobs: Job) -> str:
 
 def command(running: RunningDaemon, *words: str) -> str:
     environ = os.environ | {"BGJOBD_SOCKET": str(running.socket)}
-    if words[0] == "bgjobd":
-        done = warm.run(words[1:], environ)
-    else:
-        command = [sys.executable, "-m", *words]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = warm.run(words[1:], environ, program=words[0])
     return done.stdout + done.stderr
 
 

@@ -224,9 +224,9 @@ class Ground:
         self._telling = Telling(running)
         self._walker = ThreadPoolExecutor(1, "walker")
 
-    def points(self, role: Role, part: str) -> list[Point]:
-        """The points of a part, in the order of a trial walk; the longest of three."""
-        trials = sorted((self._trial(role, part) for _ in range(3)), key=len)
+    def points(self, role: Role, part: str, walks: int = 3) -> list[Point]:
+        """The points of a part, in the order of a trial walk; the longest of so many."""
+        trials = sorted((self._trial(role, part) for _ in range(walks)), key=len)
         numbers: Counter[str] = Counter()
         found = []
         for place, call in enumerate(trials[-1], 1):

@@ -22,6 +22,7 @@ from bgjobd.config.sections import Config
 from bgjobd.host import life
 from bgjobd.store.audit import Counts
 from bgjobd.store.engines.places import place_of
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.engines import changing, copy_state
 from tests.faults.books import (
@@ -473,8 +474,7 @@ def test_a_damaged_file_is_found(place: Config) -> None:
 
 def test_books_that_are_not_there_are_told_by_path(tmp_path: Path) -> None:
     settings = RunningDaemon(tmp_path).config
-    command = [sys.executable, "-m", "bgjobd", "check", "--books", "--config", str(settings)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = warm.run(["check", "--books", "--config", str(settings)])
     assert told.returncode == 1
     assert f"the books cannot be read: the database {tmp_path}/state/bgjobd.db cannot be used" in told.stderr
 
@@ -719,12 +719,12 @@ def test_the_command_prints_each_finding_and_a_summary_and_exits_with_1(
     resting: tuple[RunningDaemon, Config],
 ) -> None:
     running, _ = resting
-    command = [sys.executable, "-m", "bgjobd", "check", "--books", "--config", str(running.config)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ["check", "--books", "--config", str(running.config)]
+    told = warm.run(words)
     assert (told.returncode, told.stdout) == (0, "the books balance: 1 job, 1 attempt, 0 running\n")
     planted = running.spool / "nothing"
     planted.touch()
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = warm.run(words)
     planted.unlink()
     assert told.returncode == 1
     assert told.stdout.splitlines() == [

@@ -18,7 +18,7 @@ from tests.faults.torture.submitters import Submitters
 def test_a_daemon_whose_processes_are_killed_at_random_loses_nothing_and_runs_nothing_twice(
     tmp_path: Path,
 ) -> None:
-    assert torture(tmp_path, seconds=6.0, seed=5, is_enough=is_enough).findings == ()
+    assert torture(tmp_path, seconds=4.0, seed=5, is_enough=is_enough).findings == ()
 
 
 def is_enough(killer: Killer, submitters: Submitters) -> bool:

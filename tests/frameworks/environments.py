@@ -57,8 +57,7 @@ def _is_of(place: Path, lock: Path) -> bool:
 def _make(place: Path, lock: Path) -> None:
     python = _interpreter(lock)
     subprocess.run([python, "-m", "venv", "--without-pip", place], check=True)
-    wheels = ("--only-binary", ":all:", "--no-compile", "-r", str(lock))  # compiled is what is imported
-    _pip("--python", str(place / "bin" / "python"), "install", *_QUIETLY, *wheels)
+    _install(place / "bin" / "python", "--only-binary", ":all:", "-r", str(lock))
     if _version(lock) is not None:
         _fetch_tests(place, lock)
 
@@ -134,10 +133,20 @@ def _for_backport(source: bytes) -> bytes:
 _QUIETLY: Final = ("--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes")
 
 
+def _install(python: Path, *what: str) -> None:
+    """By uv where there is one, which takes a tenth of the time."""
+    if (uv := shutil.which("uv")) is not None:
+        _ask_the_index(uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(python), *what)
+        return
+    _pip("--python", str(python), "install", *_QUIETLY, "--no-compile", *what)  # compiled is what is imported
+
+
 def _pip(*arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
-    )
+    _ask_the_index(sys.executable, "-m", "pip", *arguments)
+
+
+def _ask_the_index(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = f"what an application has cannot be installed; a package index is needed once: {done.stderr}"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)

@@ -101,11 +101,11 @@ def test_the_table_of_the_architecture_has_the_rooms_from_the_top_down() -> None
     assert rows == [room for room in rooms if room != "__main__"]
 
 
-@pytest.mark.parametrize("path", [path for path, _ in sources(TREE)], ids=str)
-def test_a_file_opens_with_a_sentence_that_says_what_is_in_it(path: Path) -> None:
-    said = ast.get_docstring(ast.parse((TREE / path).read_text(encoding="utf-8")))
-    assert said is not None
-    assert re.match(r"\S.*[.:]$", said.partition("\n\n")[0].replace("\n", " ")), said
+def test_each_file_opens_with_a_sentence_that_says_what_is_in_it() -> None:
+    said = {path: ast.get_docstring(ast.parse((TREE / path).read_bytes())) or "" for path, _ in sources(TREE)}
+    assert len(said) > 600
+    firsts = {path: text.partition("\n\n")[0].replace("\n", " ") for path, text in said.items()}
+    assert {path: first for path, first in firsts.items() if not re.match(r"\S.*[.:]$", first)} == {}
 
 
 # What contributors are told

@@ -48,6 +48,7 @@ NOT_RUN = {
     "bgjob drain --host web2": "the same",
     "HOST    STATE     SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
+    "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
 }
@@ -254,18 +255,18 @@ def test_the_table_has_every_key_of_the_configuration() -> None:
     assert rows_of_configuration().keys() == all_keys().keys()
 
 
-@pytest.mark.parametrize("key", all_keys())
-def test_the_table_has_the_default_of_each_key(key: str) -> None:
-    told = rows_of_configuration()[key]
-    model, name = all_keys()[key]
-    if key in RULES:
-        field = model.model_fields[name]
-        assert told == RULES[key]
-        assert field.is_required() or field.default is PydanticUndefined
-    else:
-        given = {} if told == "none" else {name: tomllib.loads(f"it = {told.strip('`')}")["it"]}
-        assert value_of(model, name, given) == value_of(model, name, {})
-        assert (value_of(model, name, {}) is None) == (told == "none")
+def test_the_table_has_the_default_of_each_key() -> None:
+    rows = rows_of_configuration()
+    for key, (model, name) in all_keys().items():
+        told = rows[key]
+        if key in RULES:
+            field = model.model_fields[name]
+            assert told == RULES[key], key
+            assert field.is_required() or field.default is PydanticUndefined, key
+        else:
+            given = {} if told == "none" else {name: tomllib.loads(f"it = {told.strip('`')}")["it"]}
+            assert value_of(model, name, given) == value_of(model, name, {}), key
+            assert (value_of(model, name, {}) is None) == (told == "none"), key
 
 
 def value_of(model: type[BaseModel], name: str, given: dict[str, Any]) -> Any:
@@ -273,16 +274,13 @@ def value_of(model: type[BaseModel], name: str, given: dict[str, Any]) -> Any:
     return getattr(model(**required | given), name)
 
 
-@pytest.mark.parametrize("key", all_keys())
-def test_the_table_says_first_what_the_sources_say_of_each_key(key: str) -> None:
-    model, name = all_keys()[key]
-    described = manual.described()[model][name]
-    told = re.search(
-        rf"^\| `{re.escape(key)}` +\| [^|]+ \| (.+?) +\|$", section("Configuration"), re.MULTILINE
-    )
-    assert told is not None
-    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", told[1])
-    assert text.lower().startswith(described.lower())
+def test_the_table_says_first_what_the_sources_say_of_each_key() -> None:
+    table, described = section("Configuration"), manual.described()
+    for key, (model, name) in all_keys().items():
+        told = re.search(rf"^\| `{re.escape(key)}` +\| [^|]+ \| (.+?) +\|$", table, re.MULTILINE)
+        assert told is not None, key
+        text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", told[1])
+        assert text.lower().startswith(described[model][name].lower()), key
 
 
 @pytest.mark.parametrize(

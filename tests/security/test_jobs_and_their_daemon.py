@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from bgjob import Client, JobFailedError
 from bgjob.client import Job
 from bgjobd.commands import books
 from bgjobd.forkserver import landlock
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import directory_for_all, eventually
 
@@ -309,8 +309,7 @@ def test_whatever_a_job_puts_in_the_place_of_the_spools_mark_ends_no_start(
 
 
 def bgjobd(running: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bgjobd", *arguments, "--config", str(running.config)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return warm.run([*arguments, "--config", str(running.config)])
 
 
 def is_plain(text: str) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from bgjob.words import INTERFACE
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol.peers import Peer, connect, leaves_nothing, ours
 from tests.protocol.test_names_fuzzed import APPROVED, CLASS, CLASS_NAMES, FORMS, TRAP_NAMES, TRAPS
@@ -110,6 +109,5 @@ def test_names_that_walk_objects_are_refused_from_the_command_line(running: Runn
     with leaves_nothing(running):
         for name in ("__class__", "borrowed", "Nested.run", "ｒｕｎ"):
             words = ["--socket", str(running.socket), "run", f"{CLASS}::{name}"]
-            command = [sys.executable, "-m", "bgjob", *words]
-            asked = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            asked = warm.run(words, program="bgjob")
             assert (asked.returncode, asked.stdout) == (77, ""), asked.stderr
