@@ -5,7 +5,6 @@ committed is read, and what this one commits meanwhile waits for that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from dataclasses import replace
 from typing import Any
 
 from bgjob.errors import StorageUnavailableError
@@ -111,7 +110,7 @@ class InOrder:
     def _pass(self, committed: Committed, told: Collection[int]) -> None:
         """Tell the rest of what was read already: of these jobs more is known than this."""
         changed = tuple([job for job in committed.changed if job.id not in told])
-        self._followers.publish(replace(committed, lines=(), bulks=(), changed=changed))
+        self._followers.publish(committed._replace(lines=(), bulks=(), changed=changed))
 
 
 def _span(committed: Committed) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bgjob.codec import to_json
@@ -272,8 +273,7 @@ class StoredBulk:
         return first._replace(id=first.id + place, job_id=job_id, context=context)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
 
     `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
@@ -303,7 +303,7 @@ class Committed:
     groups: tuple[Group, ...] = ()
     settled: tuple[Job, ...] = ()
     resumed: tuple[str, ...] = ()
-    placed: Mapping[int, Row] = field(default_factory=dict)
+    placed: Mapping[int, Row] = MappingProxyType({})
     values: tuple[StoredValue, ...] = ()
     said: tuple[tuple[EntryType, str], ...] = ()
 

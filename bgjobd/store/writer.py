@@ -450,6 +450,8 @@ def _delivery(entrusted: Sequence[Entrusted], committed: Committed) -> Delivery:
 def _jobs(item: Item) -> int:
     """How many jobs the item is about, which is what it costs."""
     match item:
+        case JobFact():  # as most are
+            return 1
         case Submission():
             return len(item.jobs)
         case Flow():

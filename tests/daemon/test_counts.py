@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -80,7 +79,7 @@ def test_occurrences_count_by_verdict_and_reason_however_many_are_told_of_in_one
     counts = Counters()
     counts.expect_schedules({"nightly": None, "weekly": 5.0})
     rows = [{"name": "nightly", "verdict": verdict} for verdict in ("submitted", "asked", "skipped")]
-    counts.note(replace(committed(), written=({Kind.OCCURRENCES: rows},)))
+    counts.note(committed()._replace(written=({Kind.OCCURRENCES: rows},)))
     for at in (1.0, 2.0):
         counts.note_skipped("nightly", Skipped(Span(at, at), Reason.PAUSED))
     counts.note(committed(ended=(job(Status.COMPLETED).changed(schedule="nightly", finished_at=7.0),)))

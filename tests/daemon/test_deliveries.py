@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -85,7 +84,7 @@ def test_callers_hear_before_anything_starts_and_stops_come_last() -> None:
         ticket: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await stage.call(ticket)
         answered = ((ticket, "stored"), ((2, 1), "ended"), ((3, 1), ValueError("no")))
-        after = replace(committed(1, stopped=(_JOB,)), lines=(_LINE,))
+        after = committed(1, stopped=(_JOB,))._replace(lines=(_LINE,))
         stage.deliveries.take(Delivery(answered, after))
         for _ in range(3):
             await asyncio.sleep(0)
@@ -122,7 +121,7 @@ def test_who_waits_for_a_group_hears_of_its_end_as_who_waits_for_a_job() -> None
         task.add_done_callback(lambda _: stage.seen.append("reply"))
         await asyncio.sleep(0)
         group = Group(5, since_id=0, name="mails", total=2, completed=2)
-        stage.deliveries.take(Delivery((), replace(committed(2), groups=(group,))))
+        stage.deliveries.take(Delivery((), committed(2)._replace(groups=(group,))))
         for _ in range(3):
             await asyncio.sleep(0)
 
