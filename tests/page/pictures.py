@@ -1,21 +1,25 @@
-"""Makes the documentation's pictures of the page, from a daemon with the jobs of a small shop.
+"""Makes the documentation's pictures of the page, from the demo and from a daemon with the jobs of a small shop.
 
-`python -m tests.page.pictures DIRECTORY` writes log.png, job.png and graph.png there. The jobs are real; only how
-long ago they ran is told to the database, so that the hour has a history. `--all` makes one of every view, to be looked
-at.
+`python -m tests.page.pictures DIRECTORY` writes now.png, of the demo, log.png, job.png and graph.png there. The jobs are
+real; only how long ago the shop's ran is told to the database, so that the hour has a history. `--all` makes one of
+every view, to be looked at.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from bgjob import Client, Draft, Submitted, chain, group, job
 from tests.daemon.running import RunningDaemon, daemon
@@ -106,6 +110,9 @@ HISTORY = (3400, 3290, 3285, 3010, 2800, 2790, 2785, 2400, 2390, 2010, 1900, 189
 REAL = {"width": 920, "height": 900}
 """So wide that a README shows a picture as large as it is."""
 
+BAD_DAY = {"width": 1100, "height": 640}
+"""What needs somebody, and what ended."""
+
 ACROSS = {"width": 1290, "height": 620}
 """As wide as the graph is."""
 
@@ -137,6 +144,24 @@ def main() -> None:
                 take_graph(site, go, arguments.directory, arguments.all)
             finally:
                 go.touch()
+        take_bad_day(browser, arguments.directory / "now.png")
+
+
+def take_bad_day(browser: Browser, file: Path) -> None:
+    """Photograph Now once the demo has shown all of its shop's bad day."""
+    command = [sys.executable, "-m", "bgjobd", "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        assert demo.stdout is not None
+        try:
+            told = next(line for line in demo.stdout if line.startswith("What became of the shop"))
+            (login,) = re.findall(r"http://\S+", told)
+            page = browser.new_page(viewport=BAD_DAY, timezone_id="UTC")
+            page.goto(login)
+            page.get_by_text("need somebody").wait_for()
+            page.screenshot(path=file)
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.stdout.read()
 
 
 @contextmanager
