@@ -42,6 +42,7 @@ from bgjobd.store.history import History
 from bgjobd.store.items import (
     AttemptNotes,
     BulkSubmission,
+    CodeLoaded,
     DaemonStarted,
     Flow,
     Item,
@@ -51,6 +52,7 @@ from bgjobd.store.items import (
     Noted,
     OccurrencesDue,
     OutputEnded,
+    ReloadFailed,
     StateSaved,
     Submission,
 )
@@ -476,6 +478,10 @@ def _jobs(item: Item) -> int:
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
-    return isinstance(
-        item, JobFact | Noted | AttemptNotes | StateSaved | OutputEnded | ClockJumped | DaemonStarted | Look
-    )
+    return isinstance(item, _FACTS)
+
+
+_FACTS: Final = (
+    *(JobFact, Noted, AttemptNotes, StateSaved, OutputEnded, ClockJumped, Look),
+    *(DaemonStarted, CodeLoaded, ReloadFailed),
+)
