@@ -40,7 +40,7 @@ from bgjobd.store.engines import (
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.history import History
 from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted, OutputEnded, StateSaved
-from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.items.submissions import BulkSubmission, Flow, Submission
@@ -468,6 +468,10 @@ def _jobs(item: Item) -> int:
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
-    return isinstance(
-        item, JobFact | Noted | AttemptNotes | StateSaved | OutputEnded | ClockJumped | DaemonStarted | Look
-    )
+    return isinstance(item, _FACTS)
+
+
+_FACTS: Final = (
+    *(JobFact, Noted, AttemptNotes, StateSaved, OutputEnded, ClockJumped, Look),
+    *(DaemonStarted, CodeLoaded, ReloadFailed),
+)

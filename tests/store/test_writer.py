@@ -29,7 +29,7 @@ from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
-from bgjobd.store.items.daemons import DaemonStarted, Look
+from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
 from bgjobd.store.ledger import Ledger
@@ -418,6 +418,18 @@ def test_facts_are_kept_while_there_is_no_memory(
         assert office.next().trouble == "no memory"
         assert [ticket for ticket, _ in office.next_with("ended")] == ["started", "ended"]
     assert store.job(job_id)["status"] == "completed"
+
+
+def test_what_the_daemon_tells_of_its_code_is_kept_as_what_happened(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    store.run_one()
+    opens(Flaky(failures=1, error=MemoryError()))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(CodeLoaded("736711a9ab89")), Entrusted(ReloadFailed("no such module"), "told"))
+        assert office.next().trouble == "no memory"
+        assert [answer for _, answer in office.next_with("told")] == [None, None]
 
 
 def test_trouble_that_comes_while_items_are_committed_one_by_one_costs_no_fact(
