@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -79,8 +78,14 @@ class Inbox:
         after = 0
         while some := await self._behind(after):
             for sent in some:
-                with suppress(QueueFullError):
+                try:
                     await self._take_up(sent)
+                except (StorageUnavailableError, ShuttingDownError):
+                    raise
+                except QueueFullError:
+                    pass
+                except Exception as error:  # whatever one meets: it keeps up none of those behind it
+                    self._note_trouble(error)
             after = some[-1].id
 
     async def take_in(self, job_id: int | None) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from bgjob.answers import Page
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments
-from bgjob.errors import WaitTimeoutError
+from bgjob.errors import JobNotFoundError, WaitTimeoutError
 from tests.client.scripted import summary
 from tests.client.test_top import HOSTILE
 
@@ -93,6 +93,19 @@ def test_a_label_of_which_no_job_is_open_is_said_to_have_none(
     ended, lines, (said,) = run(Changing(known=known), capsys, "wait", "--label", "tenant:7")
     assert (ended, lines) == (code, [])
     assert told in said
+
+
+def test_a_job_of_a_label_that_is_deleted_as_soon_as_it_has_ended_ends_no_wait_for_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Forgetting(Changing):
+        def watch(self, ids: Any = None, **filters: Any) -> Any:
+            if 3 in ids:
+                raise JobNotFoundError(id=3)
+            yield from super().watch(ids, **filters)
+
+    client = Forgetting([3, 4], [4])
+    assert run(client, capsys, "wait", "--label", "a") == (0, ["4 completed"], [])
 
 
 def test_changes_are_told_a_line_each_whatever_they_say(capsys: pytest.CaptureFixture[str]) -> None:

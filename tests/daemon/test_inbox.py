@@ -164,6 +164,31 @@ def test_who_asks_for_what_another_look_has_just_taken_up_looks_once_more() -> N
         assert asyncio.run(inbox.take_in(asked_for))
 
 
+def test_what_one_meets_keeps_up_none_of_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, taken = list[str](), list[int]()
+
+    async def read(question: Any) -> list[Any]:
+        return [SimpleNamespace(id=id) for id in (7, 8)] if question.keywords["after"] == 0 else []
+
+    async def take_up(inbox: Inbox, sent: Any) -> None:
+        if sent.id == 7:
+            raise KeyError("a bug")
+        taken.append(sent.id)
+
+    daemon: Any = SimpleNamespace(
+        config=SimpleNamespace(socket=SimpleNamespace(max_depth=32)),
+        readers=SimpleNamespace(read=read),
+        say=lambda type, told: said.append(told),
+    )
+    monkeypatch.setattr(Inbox, "_take_up", take_up)
+    inbox = Inbox(daemon, Grants.__new__(Grants))
+    for _ in range(2):
+        asyncio.run(inbox.look())
+    assert taken == [8, 8]
+    assert len(said) == 1
+    assert "a bug" in said[0]
+
+
 def submit_well(connection: psycopg.Connection[Any]) -> int:
     job_id = submit(connection, "echo", {"value": 1})
     connection.commit()

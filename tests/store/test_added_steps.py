@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 import psycopg
@@ -169,3 +169,57 @@ def test_an_index_that_was_not_finished_is_built_anew_and_by_one_host_at_a_time(
         other.execute(f"SELECT pg_advisory_unlock({postgres_indexes._LOCK})")
         newer(place)
         assert other.execute(STANDING).fetchone() == (True, len(STEPS) + 1)
+
+
+def unfinished(address: str, name: str) -> None:
+    """Leave an index that is there and not whole, as who is killed while it builds one does."""
+    with psycopg.connect(address, autocommit=True) as killed, psycopg.connect(address) as reader:
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM bgjobd.queues")
+        killed.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            killed.execute(
+                f"CREATE INDEX CONCURRENTLY {name} ON bgjobd.job_logs (attempt, id) WHERE attempt > 0"
+            )
+
+
+def test_an_index_that_was_not_finished_is_built_anew_though_its_table_is_small_by_now(
+    place: Postgres, newer: Callable[[Postgres], None]
+) -> None:
+    Store.on(place).close()
+    unfinished(place.address, "logs_added")
+    newer(place)
+    with psycopg.connect(place.address) as looker:
+        assert looker.execute(STANDING).fetchone() == (True, len(STEPS) + 1)
+
+
+def test_no_step_is_taken_over_an_index_that_somebody_still_builds(
+    place: Postgres, newer: Callable[[Postgres], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.on(place).close()
+    monkeypatch.setattr(postgres_indexes, "build", lambda *_: unfinished(place.address, "logs_added"))
+    with pytest.raises(AwayServerError, match="another host builds the indexes"):
+        newer(place)
+    with psycopg.connect(place.address) as looker:
+        assert looker.execute(STANDING).fetchone() == (False, len(STEPS))
+
+
+def test_who_has_waited_while_another_host_built_an_index_drops_none_that_is_whole(
+    place: Postgres, newer: Callable[[Postgres], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_indexes, "LARGE", 0)
+    alone, number = postgres_indexes._alone, "SELECT 'bgjobd.logs_added'::regclass::oid"
+    Store.on(place).close()
+    with psycopg.connect(place.address, autocommit=True) as other:
+
+        @contextmanager
+        def after_the_other(run: postgres_indexes.Run) -> Iterator[None]:
+            other.execute("CREATE INDEX logs_added ON bgjobd.job_logs (attempt, id) WHERE attempt > 0")
+            built.extend(other.execute(number).fetchall())
+            with alone(run):
+                yield
+
+        built: list[object] = []
+        monkeypatch.setattr(postgres_indexes, "_alone", after_the_other)
+        newer(place)
+        assert other.execute(number).fetchall() == built

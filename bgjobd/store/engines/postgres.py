@@ -143,6 +143,7 @@ class Postgres:
                     _hold_others(run)
                     self._check_others(run, range(version, len(STEPS)))
                 take_steps(run, version)
+                postgres_indexes.check_finished(run, SCHEMA, statements_from(version))
             run("COMMIT")
         except BaseException:
             database.roll_back()

@@ -25,10 +25,8 @@ _LOCK: Final = 0x62676A6F03
 """The advisory lock of who builds. It is tried: whoever waited for it within a statement would be waited for."""
 
 _CREATE: Final = re.compile(r"CREATE INDEX (?P<name>\w+) ON (?P<table>\w+) ")
-_STANDING: Final = """
-    SELECT (SELECT i.indisvalid FROM pg_index AS i WHERE i.indexrelid = to_regclass(%s)),
-        coalesce(pg_relation_size(to_regclass(%s)), 0)
-"""
+_IS_VALID: Final = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+_STANDING: Final = f"SELECT ({_IS_VALID}), coalesce(pg_relation_size(to_regclass(%s)), 0)"
 _NOT_THERE: Final = ("42703", "42P01")
 """A column, or a table, that a step makes first."""
 
@@ -61,12 +59,26 @@ def build(run: Run, schema: str, statements: Iterable[str], on_progress: Callabl
     with _alone(run):
         for index in wanted:
             on_progress()
-            run(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
-            try:
-                run(index.statement)
-            except DatabaseError as error:
-                if code_of(error) not in _NOT_THERE:
-                    raise
+            _build(run, index)
+
+
+def _build(run: Run, index: _Index) -> None:
+    """Unless whoever built before has, in whose database others may be at work by now: nothing whole is dropped."""
+    if not _is_to_be_built(run, index):
+        return
+    if _is_unfinished(run, index):
+        run(f"DROP INDEX CONCURRENTLY IF EXISTS {index.name}")
+    try:
+        run(index.statement)
+    except DatabaseError as error:
+        if code_of(error) not in _NOT_THERE:
+            raise
+
+
+def check_finished(run: Run, schema: str, statements: Iterable[str]) -> None:
+    """That none of those is there and not whole, which if_missing() takes for built. Raises BeingBuiltError."""
+    if any(_is_unfinished(run, one) for one in _indexes(schema, statements)):
+        raise BeingBuiltError
 
 
 def if_missing(statement: str) -> str:
@@ -82,8 +94,14 @@ def _indexes(schema: str, statements: Iterable[str]) -> Iterator[_Index]:
 
 
 def _is_to_be_built(run: Run, index: _Index) -> bool:
+    """What is there and not whole is, however small its table has become."""
     is_valid, size = run(_STANDING, (index.name, index.table)).fetchone()
-    return not is_valid and size >= LARGE
+    return not is_valid and (is_valid is not None or size >= LARGE)
+
+
+def _is_unfinished(run: Run, index: _Index) -> bool:
+    row = run(_IS_VALID, (index.name,)).fetchone()
+    return row is not None and not row[0]
 
 
 @contextmanager

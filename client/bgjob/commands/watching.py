@@ -6,13 +6,14 @@ import argparse
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import follow, look, pages, screen
 from bgjob.commands.problems import NOT_FOUND, OK
-from bgjob.errors import WaitTimeoutError
+from bgjob.errors import JobNotFoundError, WaitTimeoutError
 from bgjob.words import Status
 
 _FILTERS: Final = ("queue", "target", "label")
@@ -76,7 +77,8 @@ def _wait_for_label(client: Client, given: argparse.Namespace) -> int:
     codes: list[int] = []
     while ids := list(_open(client, given.label)):
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        codes.append(follow.wait(client, argparse.Namespace(ids=ids, timeout=left, json=given.json)))
+        with suppress(JobNotFoundError):  # it has ended and was deleted since: the next look is without it
+            codes.append(follow.wait(client, argparse.Namespace(ids=ids, timeout=left, json=given.json)))
     if not codes:
         return _none(client, given.label)
     return next((code for code in codes if code != OK), OK)
@@ -96,7 +98,8 @@ def _open(client: Client, label: str) -> Iterator[int]:
 def _none(client: Client, label: str) -> int:
     if client.list(label=label, limit=1).items:
         screen.say(
-            f"no job with label {label} waits or runs; `bgjob list --label {label}` has those there are"
+            f"no job with label {label} waits or runs; "
+            f"`bgjob list --label {shlex.quote(label)}` has those there are"
         )
         return OK
     screen.say(f"no job has label {label}; `bgjob labels` has those there are")
