@@ -1,6 +1,6 @@
 """Makes the documentation's pictures of the page, from the demo and from a daemon with the jobs of a small shop.
 
-`python -m tests.page.pictures DIRECTORY` writes now.png, of the demo, log.png, job.png and graph.png there. The jobs are
+`python -m tests.page.pictures DIRECTORY` writes now.png, of the demo, log.png, job.png and graph.png. Jobs are
 real; only how long ago the shop's ran is told to the database, so that the hour has a history. `--all` makes one of
 every view, to be looked at.
 """
