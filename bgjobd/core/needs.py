@@ -185,9 +185,13 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         if not rule.is_of(one.class_name):
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"
-        failed = counted(one.failed, "job") if one.failed else "no job"
-        met = counted(one.attempts, "time")
-        sentence = f"{short(one.title)} {age}: {failed} failed, met {met}"
+        attempts = counted(one.attempts, "attempt")
+        met = (
+            f"{counted(one.failed, 'job')} failed, in {attempts}"
+            if one.failed
+            else f"no job failed yet, {attempts} did"
+        )
+        sentence = f"{short(one.title)} {age}: {met}"
         hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
 
