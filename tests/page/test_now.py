@@ -211,7 +211,7 @@ def test_what_runs_is_told_beside_what_is_usual_and_what_it_may_have(standing: S
     text = standing.read()
     assert re.search(r'<span class="worse">41 min</span> of 1 min 58 s', text)
     assert "173 MiB of 256 MiB" in text
-    assert "50 % half of it" in words(text)
+    assert "50 %: half of it" in words(text).replace("\xa0", " ")
     running |= {"started_at": to_text(time.time() - 5), "expected": None, "memory": None}
     assert "worse" not in standing.read().partition("Running <small>")[2].partition("Queues <small>")[0]
     standing.samples["stats"]["code_version"] = None  # who asks for classes would wait
