@@ -366,9 +366,8 @@ def _of_commands(running: RunningDaemon, job_id: int) -> dict[str, str]:
         for words in (words for words in calls if words[0] != "units" and "--archive" not in words):
             configured = [*words, "--config", str(running.config)]
             told[f"bgjobd {words}"] = shown_by(lambda given=configured: main.main(given))
-    for copy in (
-        running.directory / "state" / "backups"
-    ).iterdir():  # of the database, so it keeps them as well
+    # Of the database, so it keeps them as well; that of a server is not the daemon's to make.
+    for copy in (running.directory / "state" / "backups").glob("*"):
         assert (copy.stat().st_mode & 0o077, copy.parent.stat().st_mode & 0o077) == (0, 0)
         copy.unlink()
     return told
