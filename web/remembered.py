@@ -23,9 +23,12 @@ Ask = Callable[..., list[dict[str, Any]]]
 
 
 class _Known(NamedTuple):
+    """All points since then, as of `now`; all of them were asked for at `asked_at`."""
+
     points: Sequence[Told]
     since: float
     asked_at: float
+    now: float
 
 
 class Remembered:
@@ -37,15 +40,16 @@ class Remembered:
         self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
 
     def trend(self, of: str, span: int, since: float, now: float) -> Sequence[Told]:
-        """The points since then, up to `now`, of the wall clock."""
+        """The points since then, up to `now`, of the wall clock; of the same moment nobody is asked twice."""
         with self._lock:
             known = self._known.get((of, span))
         if known is None or not 0 <= now - known.asked_at < KEPT or since < known.since:
-            known = _Known(self._ask(of, span, since=text_of(since)), since, now)
-        else:
+            known = _Known(self._ask(of, span, since=text_of(since)), since, now, now)
+        elif known.now != now:
             begin = (math.floor(now / span) - _AGAIN) * span
             before = [point for point in known.points if instant(point["at"]) < begin]
-            known = known._replace(points=[*before, *self._ask(of, span, since=text_of(begin))])
+            points = [*before, *self._ask(of, span, since=text_of(begin))]
+            known = known._replace(points=points, now=now)
         self._keep((of, span), known)
         return known.points
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import about_text, in_largest_unit, limits_text, size_text, span_text
+from bgjob.amounts import about_text, in_largest_unit, limits_text, many_of, size_text, span_text
 from bgjob.changes_told import filter_told
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
@@ -157,11 +157,6 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
-
-
-def many_of(count: int, what: str) -> str:
-    """So many of them: "1 job", "1,204 jobs"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def about_seconds(seconds: float) -> str:

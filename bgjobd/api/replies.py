@@ -23,7 +23,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.committed import LogLine
 from bgjobd.store.pages.page import Page
 from bgjobd.store.reader import Reader
-from bgjobd.store.reads.due_counts import DueByQueue
+from bgjobd.store.reads.due import DueByQueue
 from bgjobd.store.reads.stored_jobs import StoredJob
 from bgjobd.store.tally import Tally
 from bgjobd.supervisor.limits import LIMITS, value_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bgjob.amounts import many_of
 from bgjobd.commands.findings import Finding, doubtful, ok
 from bgjobd.daemon import fates
 from bgjobd.daemon.fates import Looked
@@ -16,4 +17,4 @@ def findings(looked: Looked) -> list[Finding]:
     so_far = fates.try_so_far(looked)
     if so_far is not None:
         return [*wrong, ok(f"queued jobs: {so_far}")]
-    return wrong or [ok(f"queued jobs: {fates.jobs_text(looked.seen)}, and nothing against them")]
+    return wrong or [ok(f"queued jobs: {many_of(looked.seen, 'job')}, and nothing against them")]

@@ -477,36 +477,35 @@ _ELSE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
 
 def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
     """What else is known after the sight: the wish to stop it, and what went wrong; of one that has ended no wish."""
-    if type(sight) not in _TELLING:
-        return {}
-    match sight:
-        case SpoolRenewed():
-            return {"is_bereft": True}
-        case EndRefused():
-            return {"is_refused": True}
-        case _ if life.state.is_final:
-            return {}
-        case StopRequested(reason=reason) | StopRecalled(reason=reason):
-            return {"stop_reason": life.stop_reason or reason}
-        case CancelRecalled():
-            return {"stop_reason": life.stop_reason or StopReason.CANCELLED}
-        case ServerEnded(crash=crash, is_killed=is_killed):
-            return {"unbegun": unbegun(crash, is_killed)}
-        case ResultWaited():
-            return {"is_waiting": True}
-        case StackRead(where=where):
-            return {"where": where}
-        case _:
-            return {}
+    tell = _LASTING.get(type(sight)) or (None if life.state.is_final else _UNTIL_ITS_END.get(type(sight)))
+    return {} if tell is None else tell(life, sight)
 
 
-_TELLING: Final[Collection[type[Sight]]] = frozenset(
+_Tell = Callable[[AttemptLife, Any], dict[str, Any]]
+
+
+def _wish(life: AttemptLife, sight: StopRequested | StopRecalled) -> dict[str, Any]:
+    return {"stop_reason": life.stop_reason or sight.reason}
+
+
+_LASTING: Final[Mapping[type[Sight], _Tell]] = MappingProxyType(
     {
-        *(SpoolRenewed, EndRefused, StopRequested, StopRecalled, CancelRecalled),
-        *(ServerEnded, ResultWaited, StackRead),
+        SpoolRenewed: lambda life, sight: {"is_bereft": True},
+        EndRefused: lambda life, sight: {"is_refused": True},
     }
 )
-"""What tells more than that it has happened, which most do not."""
+
+_UNTIL_ITS_END: Final[Mapping[type[Sight], _Tell]] = MappingProxyType(
+    {
+        StopRequested: _wish,
+        StopRecalled: _wish,
+        CancelRecalled: lambda life, sight: {"stop_reason": life.stop_reason or StopReason.CANCELLED},
+        ServerEnded: lambda life, sight: {"unbegun": unbegun(sight.crash, sight.is_killed)},
+        ResultWaited: lambda life, sight: {"is_waiting": True},
+        StackRead: lambda life, sight: {"where": sight.where},
+    }
+)
+"""What more the sights tell than that something has happened; most tell no more."""
 
 
 def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: EndTerms) -> AttemptEnded:

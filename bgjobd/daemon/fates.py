@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgjob import text
+from bgjob.amounts import many_of
 from bgjob.errors import RequestError
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver.invocation import Method
@@ -129,7 +130,9 @@ def try_so_far(looked: Looked) -> str | None:
     """That there are more than were looked at; None where there are not."""
     if looked.seen >= looked.pending:
         return None
-    so_far = f"of {jobs_text(looked.pending)} that wait, {looked.seen:,} were looked at in the time there is"
+    so_far = (
+        f"of {many_of(looked.pending, 'job')} that wait, {looked.seen:,} were looked at in the time there is"
+    )
     return f"{so_far}; the others were not"
 
 
@@ -137,8 +140,4 @@ def _told(target: str, fate: Fate, count: int, ids: tuple[int, ...]) -> str:
     named = ", ".join(map(str, ids)) if count <= len(ids) else f"{', '.join(map(str, ids))}, …"
     such_as = f", parameter {', '.join(fate.names)}" if fate.names else ""
     which = f"job{'s' if count > 1 else ''} {named}{such_as}"
-    return f"{jobs_text(count)} of {target} {fate.will}: {fate.why} ({which})"
-
-
-def jobs_text(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"
+    return f"{many_of(count, 'job')} of {target} {fate.will}: {fate.why} ({which})"

@@ -210,9 +210,8 @@ class _Outlet:
         self._dropped = 0
         self._is_in_trouble = False
         self._has_failed = False  # the last write
-        self._logger = structlog.wrap_logger(
-            place, processors=processors
-        ).bind()  # once, and not for each line
+        # Bound once, and not for each line.
+        self._logger = structlog.wrap_logger(place, processors=processors).bind()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

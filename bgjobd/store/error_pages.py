@@ -103,7 +103,11 @@ class ErrorFilter(NamedTuple):
 
 
 class ErrorRead(NamedTuple):
-    """An error with how many of its newest attempts are of each class, and the newest traceback that is kept."""
+    """An error with how many of its newest attempts are of each class, and the newest traceback that is kept.
+
+    `met_by` has what became of the jobs of each class, `next_retry` is the stored instant of the first that waits for
+    one, `traits` what its attempts have in common, None unless that was asked.
+    """
 
     error: JsonObject
     classes: dict[str, int]

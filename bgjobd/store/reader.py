@@ -39,7 +39,7 @@ from bgjobd.store.pages.page import BUDGET, PAGE, Page
 from bgjobd.store.pages.summaries import summaries_of
 from bgjobd.store.pages.walks import RowPlace
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
-from bgjobd.store.reads import due, due_counts, on_file
+from bgjobd.store.reads import due, on_file
 from bgjobd.store.reads.groups import GroupReads
 from bgjobd.store.reads.hosts import HostReads
 from bgjobd.store.reads.needs import NeedReads
@@ -165,9 +165,9 @@ class Reader:
         """As oldest_pending(), of each of these queues in which a job waits."""
         return due.oldest_by_queue(self._database, queues, now)
 
-    def due_by_queue(self, queues: Collection[str], now: float) -> due_counts.DueByQueue:
+    def due_by_queue(self, queues: Collection[str], now: float) -> due.DueByQueue:
         """How many pending jobs of these queues are due, and how many are for later."""
-        return due_counts.counted(self._database.connection(), queues, now)
+        return due.counted(self._database, queues, now)
 
     def changes(self, before: int, limit: int) -> Sequence[JsonObject]:
         """What was changed, the newest first, of the rows whose ids are smaller than `before`."""

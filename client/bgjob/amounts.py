@@ -23,6 +23,11 @@ def size_text(size: int) -> str:
     return f"{amount:.{digits}f} {_UNITS[unit]}"
 
 
+def many_of(count: int, what: str) -> str:
+    """So many of them: 1 job, 1,204 jobs."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def span_text(seconds: float) -> str:
     """A time span as exactly as a person needs it: 120 ms, 1.5 s, 3 min 20 s, 2 h 5 min, 1 d 1 h."""
     if seconds < 0.9995:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bgjob.amounts import many_of
 from bgjob.words import ChangeKind
 
 _LONGEST_REASON: Final = 200
@@ -60,8 +61,7 @@ def _many(verb: str) -> Callable[[What], str]:
         done, left_out = what.get("done") or 0, what.get("left_out") or 0
         left = f", {left_out:,} left out" if left_out else ""
         so_far = "" if what.get("is_over") else ", not all of them yet"
-        jobs = f"{done:,} job{'' if done == 1 else 's'}"
-        return f"{jobs} {verb}{left}{so_far} ({filter_told(what.get('filter') or {})})"
+        return f"{many_of(done, 'job')} {verb}{left}{so_far} ({filter_told(what.get('filter') or {})})"
 
     return told
 

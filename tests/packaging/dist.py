@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def make(target: Path, epoch: int) -> list[Path]:
-    """The four files, in place of whatever was in `target`. Raises DistError."""
+    """The four files, in place of what was made into `target` before. Raises DistError."""
     with tempfile.TemporaryDirectory(prefix="bgjobd-dist-") as name:
         work = Path(name)
         for place in ("one", "other"):
@@ -66,10 +66,17 @@ def make(target: Path, epoch: int) -> list[Path]:
         for project in PROJECTS:
             _compare(work / f"one-{project}", work / f"other-{project}")
             _compare_wheels(work / f"one-{project}", _of_source(work, project, epoch))
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
+        clear(target)
         built = [path for project in PROJECTS for path in sorted((work / f"one-{project}").iterdir())]
         return [Path(shutil.copy(path, target)) for path in built]
+
+
+def clear(target: Path) -> None:
+    """Remove what releases are made of, and nothing else: it may be anybody's directory."""
+    for pattern in ("bgjob*.whl", "bgjob*.tar.gz", "bgjob*.deb", "bgjob*.cdx.json", f"{SUMS}*"):
+        for path in target.glob(pattern):
+            path.unlink()
 
 
 def build(tree: Path, directory: Path, epoch: int) -> None:

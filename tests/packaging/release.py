@@ -111,11 +111,11 @@ def obstacles(release: Release) -> Iterator[str]:
 
 
 def signing(release: Release, key: Path, sums: Path) -> list[list[str]]:
-    """The commands that sign the tag and the sums with an SSH key."""
+    """The commands that sign the sums and the tag with an SSH key; the tag last, which is in the way of another try."""
     signs = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={key}"]
     return [
-        ["git", *signs, "tag", "--sign", release.tag, "--message", f"bgjobd {release.version}"],
         ["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", _NAMESPACE, str(sums)],
+        ["git", *signs, "tag", "--sign", release.tag, "--message", f"bgjobd {release.version}"],
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging import dist
 from tests.packaging.release import FILES, Release, left_to_do, obstacles, signing
 
 PROJECT = '[project]\nname = "{}"\nversion = "1.2.0"\nurls = {{ Home = "https://example.org" }}\n'
@@ -55,7 +56,20 @@ def test_what_is_in_the_way_of_a_release_is_named(release: Release, told: list[s
 
 def test_the_tag_and_the_sums_are_signed_and_nothing_is_pushed_or_uploaded_but_by_hand() -> None:
     commands = signing(READY, Path("key"), Path("dist/SHA256SUMS"))
-    assert [command[0] for command in commands] == ["git", "ssh-keygen"]
-    assert "v1.2.0" in commands[0]
+    assert [command[0] for command in commands] == ["ssh-keygen", "git"]
+    assert "v1.2.0" in commands[1]
     assert not {"push", "upload"} & {word for command in commands for word in command}
     assert [line.split()[:2] for line in left_to_do(READY)][:2] == [["git", "push"], ["twine", "upload"]]
+
+
+def test_of_a_directory_only_what_was_released_before_is_removed(tmp_path: Path) -> None:
+    for name in (
+        "bgjob-1.1.0.tar.gz",
+        "bgjobd_1.1.0-1_amd64.deb",
+        "SHA256SUMS",
+        "SHA256SUMS.sig",
+        "letter.tar.gz",
+    ):
+        (tmp_path / name).touch()
+    dist.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.tar.gz"]

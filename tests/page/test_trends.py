@@ -229,3 +229,11 @@ def test_spans_that_are_over_are_asked_for_once_a_minute_and_the_latest_each_tim
     remembered.trend("", HOUR, NOW - 2 * 86_400, NOW + 2 + KEPT)
     remembered.trend("class:a", HOUR, NOW - 86_400, NOW + 2 + KEPT)
     assert [since < NOW - 86_399 for since in asked.since] == [True, False, True, True, True]
+
+
+def test_of_the_same_moment_nobody_is_asked_twice() -> None:
+    asked = Asked()
+    remembered = Remembered(asked.trend)
+    first = remembered.trend("", HOUR, NOW - 86_400, NOW)
+    assert remembered.trend("", HOUR, NOW - HOUR, NOW) == first
+    assert len(asked.since) == 1

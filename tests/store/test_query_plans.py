@@ -50,7 +50,7 @@ from bgjobd.store import reader as reads
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.pages.job_sources import JOB_SOURCES, OF_ERROR
 from bgjobd.store.reader import Reader
-from bgjobd.store.reads import due, due_counts
+from bgjobd.store.reads import due
 from bgjobd.store.statements import of_attempts, of_deletions, of_jobs, of_slots, of_ties, of_times
 from tests.store.samples import NOW, Store, asked, statements_run_on
 
@@ -478,10 +478,10 @@ def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_prior
 
 
 def test_what_is_due_of_a_queue_is_counted_on_the_index_of_claims_alone(attempted: Store) -> None:
-    steps = plan(attempted, due_counts.DUE)
+    steps = plan(attempted, due.DUE)
     assert "SEARCH background_jobs USING COVERING INDEX jobs_ready (queue=?)" in steps
     assert not [step for step in steps if "TEMP B-TREE" in step]
-    steps = plan(attempted, due_counts.LATER)
+    steps = plan(attempted, due.LATER)
     assert "SEARCH background_jobs USING INDEX jobs_scheduled (scheduled_at>?)" in steps
 
 

@@ -20,7 +20,7 @@ from bgjobd.store.items.holds import QueuePaused
 from bgjobd.store.pages.attempts import page_of_attempts
 from bgjobd.store.pages.page import MOST_BYTES
 from bgjobd.store.reader import Reader
-from bgjobd.store.reads import due_counts
+from bgjobd.store.reads import due
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -236,7 +236,7 @@ def test_pending_jobs_are_due_or_for_later_as_time_goes_on_and_of_many_the_small
     store.submit(asked(queue="default", scheduled_at=NOW + 10))
     assert told(NOW, default=1, mail=5) == [(0, 1), (3, 2)]
     assert told(NOW + 15, default=1, mail=5) == [(1, 0), (3, 2)]
-    monkeypatch.setattr(due_counts, "MOST", 3)
+    monkeypatch.setattr(due, "MOST_COUNTED", 3)
     assert told(NOW, default=1, mail=4) == [(0, 1), (None, None)]
     store.commit(cancels(1))
     assert told(NOW, default=1, mail=4) == [(0, 1), (2, 2)]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob import text
+from bgjob.amounts import many_of
 from bgjob.client import Client
 from bgjob.commands import pages, screen, steps
 from bgjob.commands.problems import OK
@@ -28,15 +29,11 @@ def export(client: Client, given: argparse.Namespace) -> int:
         print(screen.as_line(text.to_json(job)))
         count += 1
         if sys.stderr.isatty() and time.monotonic() - said_at >= _MOMENT:
-            screen.say(f"{_jobs(count)} so far; --before {job['id']} goes on behind them")
+            screen.say(f"{many_of(count, 'job')} so far; --before {job['id']} goes on behind them")
             said_at = time.monotonic()
     sys.stdout.flush()
-    screen.say(f"{_jobs(count)} exported")
+    screen.say(f"{many_of(count, 'job')} exported")
     return OK
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"
 
 
 def _whole(client: Client, job_id: int, given: argparse.Namespace) -> dict[str, Any] | None:

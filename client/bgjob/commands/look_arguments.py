@@ -7,7 +7,7 @@ from typing import Final
 
 from bgjob.commands import compare, completion, errors, export, follow, look, pages, stack, values
 from bgjob.commands.filter_arguments import add_names, add_status
-from bgjob.commands.shared_arguments import Commands, add_id, add_target, added
+from bgjob.commands.shared_arguments import Commands, add_class, add_id, add_target, added
 from bgjob.words import STATUS_WORDS, EntryType, ErrorSort
 
 
@@ -75,15 +75,7 @@ def _add_errors(commands: Commands) -> None:
         "--since", type=values.since, metavar="TIME", help="met since: 1h, 2026-12-04T14:31:53Z"
     )
     command.add_argument("--new", action="store_true", help="met for the first time within a day")
-    target = command.add_argument(
-        "--class",
-        dest="target",
-        type=values.class_of,
-        default={},
-        metavar="CLASS",
-        help="met by this class, by its whole name",
-    )
-    completion.asking_for(target, "classes")
+    add_class(command, "met by this class, by its whole name")
     command.add_argument(
         "--sort",
         choices=[word.value for word in ErrorSort],

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgjob import text
+from bgjob.amounts import many_of
 from bgjob.answers import DoneToMany, Matched
 from bgjob.client import Client
 from bgjob.commands import screen
@@ -69,7 +70,7 @@ def carry_out(client: Client, given: argparse.Namespace, to: str) -> int:
             screen.say(line)
     if given.dry_run or not meant:
         return _told(given, to, matched, DoneToMany(0, left_out, None))
-    if not given.yes and not _is_sure(f"{to} {_jobs(meant)}?"):
+    if not given.yes and not _is_sure(f"{to} {many_of(meant, 'job')}?"):
         screen.say("nothing is done")
         return FAILED
     if is_retry:
@@ -94,7 +95,7 @@ def _lines(matched: Matched, is_retry: bool, left_out: int, now: float) -> list[
     ]
     more = len(matched.classes) - len(named)
     classes = ", ".join(named) + (f" and {more:,} other classes" if more > 0 else "")
-    lines = [f"{_jobs(matched.jobs)} match{'es' if matched.jobs == 1 else ''}: {classes}"]
+    lines = [f"{many_of(matched.jobs, 'job')} match{'es' if matched.jobs == 1 else ''}: {classes}"]
     if matched.oldest is not None and matched.newest is not None:
         did = "ended" if is_retry else "were submitted"
         lines.append(
@@ -126,7 +127,7 @@ def _told(given: argparse.Namespace, to: str, matched: Matched, done: DoneToMany
     are = "is" if done.done == 1 else "are"
     told = "to run again" if is_retry else "cancelled, or stopped first where running"
     left = f"; {done.left_out:,} left out" if done.left_out else ""
-    screen.say(f"{_jobs(done.done)} {are} {told}{left}")
+    screen.say(f"{many_of(done.done, 'job')} {are} {told}{left}")
     if done.change is not None:
         undo = f", `bgjob cancel --matching --bulk {done.change}` undoes it" if is_retry else ""
         screen.say(f"`bgjob list --bulk {done.change}` lists them{undo}")
@@ -137,7 +138,3 @@ def _as_json(given: argparse.Namespace, matched: Matched, done: DoneToMany) -> M
     told = matched._asdict()
     counted = {"count": told.pop("jobs"), **told}
     return counted | {"is_dry_run": given.dry_run, **done._asdict()}
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"

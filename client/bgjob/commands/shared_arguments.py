@@ -72,6 +72,13 @@ def add_target(command: Options) -> None:
     completion.asking_for(target, "filters")
 
 
+def add_class(command: Options, told: str) -> None:
+    target = command.add_argument(
+        "--class", dest="target", type=values.class_of, default={}, metavar="CLASS", help=told
+    )
+    completion.asking_for(target, "classes")
+
+
 class Help(argparse.HelpFormatter):
     """Fills sentences and leaves lines as they are."""
 

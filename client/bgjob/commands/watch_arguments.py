@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from bgjob.commands import completion, values, watching
-from bgjob.commands.shared_arguments import Commands, add_ids, added
+from bgjob.commands.shared_arguments import Commands, add_class, add_ids, added
 
 
 def _add_wait(commands: Commands) -> None:
@@ -39,15 +39,7 @@ def _add_watch(commands: Commands) -> None:
     add_ids(command, "open_jobs", nargs="*")
     queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
     completion.asking_for(queue, "queues")
-    target = command.add_argument(
-        "--class",
-        dest="target",
-        type=values.class_of,
-        default={},
-        metavar="CLASS",
-        help="jobs of this class, by its whole name",
-    )
-    completion.asking_for(target, "classes")
+    add_class(command, "jobs of this class, by its whole name")
     _add_label(command, "jobs that have this label")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from bgjob import text
+from bgjob.amounts import many_of
 from bgjob.answers import DoneToMany, Matched
 from bgjob.commands.top.scene import Kind, Row
 from bgjob.filters import Filter
@@ -61,7 +62,7 @@ _MEANT: Final[Mapping[Kind, Callable[[Row], tuple[str, Filter]]]] = {
 def question(counted: Counted) -> str:
     """What is asked before it is done: how many, whose, of which classes, and what becomes of them."""
     many, matched = counted.many, counted.matched
-    told = f"{many.to} {_jobs(counted.meant)} {many.of}{_classes(matched)}"
+    told = f"{many.to} {many_of(counted.meant, 'job')} {many.of}{_classes(matched)}"
     if many.to == CANCEL:
         return told + (f", {matched.running:,} of them running" if matched.running else "")
     more = matched.at_most_once
@@ -81,7 +82,7 @@ def nothing(counted: Counted) -> str:
     """That there is no job to do it to."""
     many = counted.many
     if counted.matched.jobs:
-        return f"{_jobs(counted.matched.jobs)} {many.of} may be tried but once; bgjob retry --at-most-once"
+        return f"{many_of(counted.matched.jobs, 'job')} {many.of} may be tried but once; bgjob retry --at-most-once"
     return f"no job {many.of} {'has failed' if many.to == RETRY else 'waits or runs'}"
 
 
@@ -91,8 +92,4 @@ def done(many: Many, told: DoneToMany) -> str:
     became = "to run again" if many.to == RETRY else "cancelled, or stopped first where running"
     left = f", {told.left_out:,} left out" if told.left_out else ""
     listed = "" if told.change is None else f": bgjob list --bulk {told.change}"
-    return f"{_jobs(told.done)} {are} {became}{left}{listed}"
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"
+    return f"{many_of(told.done, 'job')} {are} {became}{left}{listed}"
