@@ -11,7 +11,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from bgjob.amounts import about_text, span_text
+from bgjob.amounts import about_text, many_of, span_text
 from bgjobd.core.expectation import is_slow, slow_after
 from bgjobd.core.need_kinds import (
     ASKED,
@@ -26,7 +26,7 @@ from bgjobd.core.need_kinds import (
     Run,
     Seen,
 )
-from bgjobd.core.sentences import clock, counted, moment, short
+from bgjobd.core.sentences import clock, moment, short
 from bgjobd.core.trials import UNTRIED
 
 FORK_SERVERS: Final = 3
@@ -157,7 +157,7 @@ def _quarantined(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for crashed in seen.crashed:
         if rule.is_of(crashed.class_name) and crashed.class_name not in held:
             were = "was" if crashed.jobs == 1 else "were"
-            jobs = f"{counted(crashed.jobs, 'job')} {were} given up"
+            jobs = f"{many_of(crashed.jobs, 'job')} {were} given up"
             sentence = f"{jobs} of {crashed.class_name}: {short(crashed.message)}"
             yield _Found(crashed.class_name, sentence, "mend it, then `bgjob retry`", crashed.since)
 
@@ -174,7 +174,7 @@ def _review(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for one in seen.review:
         if rule.is_of(one.class_name):
             is_are, they = ("is", "it") if one.jobs == 1 else ("are", "they")
-            jobs = f"{counted(one.jobs, 'job')}{' or more' if one.is_more else ''}"
+            jobs = f"{many_of(one.jobs, 'job')}{' or more' if one.is_more else ''}"
             sentence = f"{jobs} of {one.class_name} {is_are} for review: nobody knows what {they} did"
             yield _Found(one.class_name, sentence, "`bgjob list --status review`", one.since, one.jobs)
 
@@ -185,8 +185,8 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         if not rule.is_of(one.class_name):
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"
-        failed = counted(one.failed, "job") if one.failed else "no job"
-        met = counted(one.attempts, "time")
+        failed = many_of(one.failed, "job") if one.failed else "no job"
+        met = many_of(one.attempts, "time")
         sentence = f"{short(one.title)} {age}: {failed} failed, met {met}"
         hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))
@@ -197,7 +197,7 @@ def _rising_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
         if is_rising(one, rule):
             usual = one.usual or 0.0
             usually = "none" if usual < _NEARLY_NONE else f"{usual:.1f}" if usual < 1 else f"{usual:,.0f}"
-            failed = f"{counted(one.failed, 'job')} failed by {short(one.title)} in the last hour"
+            failed = f"{many_of(one.failed, 'job')} failed by {short(one.title)} in the last hour"
             hint = f"`bgjob errors {one.id}` has all of it"
             yield _Found(str(one.id), f"{failed}, usually {usually}", hint, one.since, one.failed)
 
@@ -295,7 +295,7 @@ def _disk(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
 def _failed(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
     for one in seen.failures:
         if rule.is_of(one.class_name) and one.failed and now - one.last_at <= DAY:
-            sentence = f"{counted(one.failed, 'job')} failed by {short(one.title)}"
+            sentence = f"{many_of(one.failed, 'job')} failed by {short(one.title)}"
             hint = f"`bgjob errors {one.id}` has all of it"
             yield _Found(str(one.id), sentence, hint, one.last_at, one.failed)
 

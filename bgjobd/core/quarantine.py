@@ -14,10 +14,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from bgjob.amounts import relative_text
+from bgjob.amounts import many_of, relative_text
 from bgjob.words import QUARANTINED, Outcome
 from bgjobd.core.job import Ending
-from bgjobd.core.sentences import as_word, clock, counted
+from bgjobd.core.sentences import as_word, clock
 from bgjobd.core.trials import pause_before_trial
 
 MOST_OF_CLASS: Final = 10
@@ -183,7 +183,7 @@ def _words(before: ClassHold, end: ClassEnd) -> str:
 
 
 def _message(hold: ClassHold, words: str) -> str:
-    attempts, jobs = counted(hold.crashes, "attempt"), counted(len(hold.jobs), "job")
+    attempts, jobs = many_of(hold.crashes, "attempt"), many_of(len(hold.jobs), "job")
     return f"{attempts} of {jobs}{_IN_A_ROW} {words}{_WITH_CODE} {hold.code_version or 'that is not known'}"
 
 

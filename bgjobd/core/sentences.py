@@ -53,11 +53,6 @@ def as_word(text: str) -> str:
     return line if is_plain else "'" + line.replace("'", "'\\''") + "'"
 
 
-def counted(number: int, noun: str) -> str:
-    """So many of them: `1 job`, `1,200 jobs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listed(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
