@@ -82,8 +82,9 @@ def _indexes(schema: str, statements: Iterable[str]) -> Iterator[_Index]:
 
 
 def _is_to_be_built(run: Run, index: _Index) -> bool:
+    """Where one was begun in any case: the steps would take it for the whole."""
     is_valid, size = run(_STANDING, (index.name, index.table)).fetchone()
-    return not is_valid and size >= LARGE
+    return size >= LARGE if is_valid is None else not is_valid
 
 
 @contextmanager
