@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from bgjob import shapes
@@ -192,9 +192,9 @@ class ErrorRead(NamedTuple):
     error: JsonObject
     classes: dict[str, int]
     traceback: str | None
-    met_by: list[JsonObject]
-    next_retry: str | None
-    traits: JsonObject | None
+    met_by: Sequence[JsonObject] = ()
+    next_retry: str | None = None
+    traits: JsonObject | None = None
 
 
 class Needed(NamedTuple):

@@ -86,13 +86,8 @@ def _wait_for_label(client: Client, given: argparse.Namespace) -> int:
 
 def _open(client: Client, label: str) -> Iterator[int]:
     """The jobs of a label that have not ended."""
-    before: int | None = None
-    while True:
-        page = client.list(label=label, status=_OPEN, before=before, limit=pages.LARGEST)
-        yield from (job["id"] for job in page.items)
-        before = page.next
-        if before is None:
-            return
+    found = pages.each(lambda **place: client.list(label=label, status=_OPEN, **place))
+    return (job["id"] for job in found)
 
 
 def _none(client: Client, label: str) -> int:
