@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from itertools import pairwise
@@ -51,6 +52,34 @@ def test_units_go_where_packages_have_theirs_and_name_the_packages_python(tmp_pa
         "ExecStart=/usr/lib/bgjobd/bin/python -I -m bgjobd serve"
         in places["staged/usr/lib/systemd/system/bgjobd.service"]
     )
+
+
+@pytest.mark.parametrize(
+    ("is_running", "code", "called", "said"),
+    [(True, 0, "called", ""), (True, 1, "called", "jobs that are still running"), (False, 0, "", "")],
+)
+def test_a_removal_ends_jobs_where_a_systemd_runs_and_goes_on_where_it_cannot(
+    is_running: bool, code: int, called: str, said: str, tmp_path: Path
+) -> None:
+    """In a chroot with the host's /sys the cgroup is that of the host's service."""
+    script, system, ledger = (DEBIAN / "bgjobd.prerm").read_text(), tmp_path / "system", tmp_path / "ledger"
+    ledger.touch()
+    for name, does in (("python", f"printf called >> {ledger}; exit {code}"), ("py3clean", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    if is_running:
+        system.mkdir()
+    script = script.replace("/usr/lib/bgjobd/bin/python", str(tmp_path / "python"))
+    script = script.replace("/run/systemd/system", str(system))
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "prerm", "remove"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ledger.read_text() == called
+    assert said in done.stderr
 
 
 def test_each_override_of_lintian_has_its_reason() -> None:
