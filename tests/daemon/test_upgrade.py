@@ -22,7 +22,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a daemon whose journals and messages are one version on, which is compiled once."""
     package = tmp_path_factory.mktemp("next") / "bgjobd"
     shutil.copytree(Path(bgjobd.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, version in (("journal", journal_lines.VERSION), ("wire", wire.VERSION)):
+    for name, version in (("journal_lines", journal_lines.VERSION), ("wire", wire.VERSION)):
         source = package / "forkserver" / f"{name}.py"
         before = source.read_text()
         after = before.replace(f"\nVERSION = {version}\n", f"\nVERSION = {version + 1}\n")
