@@ -206,7 +206,7 @@ def test_a_retry_of_a_group_none_of_which_failed_says_what_helps_and_ends_with_1
 
 def test_a_group_that_there_is_not_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(tmp_path, lambda line, asked: line.refuse("GroupNotFound", id=7), "group", "7")[0] == 4
-    assert capsys.readouterr().err == "bgjob: there is no group 7\n"
+    assert capsys.readouterr().err == "bgjob: there is no group 7; `bgjob group` has the newest\n"
 
 
 @pytest.mark.parametrize(
