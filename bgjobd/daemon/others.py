@@ -83,6 +83,7 @@ class Others:
         self._newest = 0
         self._is_wanted = False
         self._is_looking = False
+        self._to_confirm: set[AttemptKey] = set()
 
     def start(self, engine: Engine, beat: float, last_entry: int) -> None:
         """Listen, where there may be others; from behind this log entry on."""
@@ -138,7 +139,7 @@ class Others:
         changed = notice.jobs | notice.ended
         self._recent.forget(changed)
         self._announce(notice.ended, notice.groups)
-        self._stop(notice.stops)
+        self._confirm(frozenset([key for key, _ in notice.stops]))
         if notice.queues & self._lanes().queues.keys():
             self._look_for_jobs()
         if notice.schedules:
@@ -151,6 +152,7 @@ class Others:
         self._call_others(self._name if looked.has_others else None)
         if looked.has_sent or looked.trouble is not None:
             self._on_sent()
+        self._confirm(frozenset())
         is_new = looked.has_others and looked.last_entry > self._newest
         self._newest = max(self._newest, looked.last_entry)
         if looked.may_have_missed or is_new:
@@ -182,17 +184,27 @@ class Others:
             self._group_waiters.announce(group_id)
 
     def _stop(self, stops: Collection[Stop]) -> None:
-        """Only who holds an attempt knows it; that it was claimed here may be on its way from the writer yet."""
         for key, reason in stops:
             self._attempts.stop(key, reason)
-        if not self._attempts.keys().issuperset(key for key, _ in stops):
-            self._in_background(self._stop_claimed(stops))
 
-    async def _stop_claimed(self, stops: Collection[Stop]) -> None:
+    def _confirm(self, attempts: frozenset[AttemptKey]) -> None:
+        """End those of them that the database has as to be ended, and not for being told to: whoever may connect to it
+        can send a notice. What could not be asked is asked at the next look.
+        """
+        self._to_confirm |= attempts
+        if self._to_confirm:
+            self._in_background(self._stop_confirmed())
+
+    async def _stop_confirmed(self) -> None:
+        """Only who holds an attempt knows it; that it was claimed here may be on its way from the writer yet."""
+        asked = frozenset(self._to_confirm)
         with suppress(RequestError):
-            await self._record(Look())
-            for key, reason in stops:
-                self._attempts.stop(key, reason)
+            if not asked <= self._attempts.keys():
+                await self._record(Look())
+            held = asked & self._attempts.keys()
+            found: Missed = await self._read(lambda reader: reader.missed((), (), held))
+            self._to_confirm -= asked
+            self._stop(found.stops)
 
     def _look_for_jobs(self) -> None:
         """See what may start, and when the next job is due; not where no slot is free, for an end looks as well."""

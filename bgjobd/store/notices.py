@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from bgjob.codec import to_json
-from bgjob.words import Status
+from bgjob.words import INT_MAX, Status
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.store.batch import Batch
@@ -107,12 +107,28 @@ def text_of(notice: Notice) -> str:
 
 
 def notice_from(text: str) -> Notice:
-    """What was sent. What nobody of ours has written is one that says to look, and says nothing else."""
+    """What was sent. What nobody of ours has written, and any role that may connect can send, is one that says to look,
+    and says nothing else.
+    """
     try:
         told = json.loads(text)
         known: dict[str, Any] = {name: told[name] for name in _NAMES if name in told}
         known |= {name: frozenset(known[name]) for name in _SETS if name in known}
         stops = [((job_id, number), StopReason(why)) for job_id, number, why in known.get("stops", ())]
-        return Notice(**{**known, "stops": frozenset(stops)})
-    except (ValueError, TypeError, KeyError):
+        notice = Notice(**{**known, "stops": frozenset(stops)})
+    except (ValueError, TypeError, KeyError, RecursionError):
         return Notice("", look=True)
+    return notice if _is_whole(notice) else Notice("", look=True)
+
+
+def _is_whole(notice: Any) -> bool:
+    """Whether all of it is of the types that it should be, and its numbers can be ids."""
+    numbers = [notice.log, *notice.jobs, *notice.ended, *notice.groups, *notice.valued]
+    numbers += [number for key, _ in notice.stops for number in key]
+    return (
+        isinstance(notice.by, str)
+        and all(isinstance(name, str) for name in notice.queues)
+        and all(type(number) is int and 0 <= number <= INT_MAX for number in numbers)
+        and type(notice.schedules) is bool
+        and type(notice.look) is bool
+    )

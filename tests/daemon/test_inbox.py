@@ -265,6 +265,24 @@ def test_names_of_the_callers_own_schema_change_nothing(running: RunningDaemon, 
         assert job_of(client, job_id)["id"] == job_id
 
 
+def test_who_may_submit_by_the_database_stops_no_job_by_what_it_tells_the_daemons(
+    running: RunningDaemon, shop: Shop, tmp_path: Path
+) -> None:
+    """PostgreSQL lets every role that may connect send to every channel."""
+    ledger, path = tmp_path / "ledger", tmp_path / "go"
+    with running.client() as client, shop.connect() as connection:
+        job = client.run_background_job(PROBE, "wait_for", {"path": str(path), "ledger": str(ledger)})
+        eventually(lambda: client.get(job.id).snapshot["attempts"][-1]["started_at"])
+        stops = json.dumps({"by": "cashier", "stops": [[job.id, 1, "cancelled"]]})
+        for text in (stops, "[" * 5000, '{"by": "cashier", "log": "x"}', stops):
+            connection.execute("SELECT pg_notify('bgjobd', %s)", (text,))
+            connection.commit()
+        job_of(client, submit_well(connection))
+        path.touch()
+        assert job.result(20) == "waited"
+        assert len(client.get(job.id).snapshot["attempts"]) == 1
+
+
 # By bgjob.outbox
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
@@ -38,6 +39,7 @@ class Scene:
         self.held: set[tuple[int, int]] = set()
         self.on_way: set[tuple[int, int]] = set()
         self.missed = Missed((), (), ())
+        self.is_away = False
         self.lanes = Lanes(4, {"default": None})
         self.waiters, self.group_waiters, self.followers = Waiters(), Waiters(), Followers()
         self.name: str | None = None
@@ -79,6 +81,8 @@ class Scene:
         self.name = name
 
     async def _read(self, question: Any) -> Any:
+        if self.is_away:
+            raise StorageUnavailableError(reason="away")
         return question(SimpleNamespace(missed=lambda jobs, groups, attempts: self.missed))
 
     async def _record(self, item: object) -> None:
@@ -158,7 +162,7 @@ def test_jobs_that_others_have_changed_are_forgotten_and_those_who_wait_hear_of_
 def test_an_attempt_is_stopped_where_it_is_held_and_elsewhere_nothing_is() -> None:
     async def scene(stage: Scene) -> None:
         stops = frozenset({((7, 1), StopReason.CANCELLED)})
-        stage.held = {(7, 1)}
+        stage.missed, stage.held = Missed([], [], [*stops]), {(7, 1)}
         assert "stop 7" in await stage.hear(stops=stops)
         stage.held = set()
         assert "stop 7" not in await stage.hear(stops=stops)
@@ -166,9 +170,31 @@ def test_an_attempt_is_stopped_where_it_is_held_and_elsewhere_nothing_is() -> No
     play(scene)
 
 
+def test_an_attempt_is_not_stopped_because_somebody_says_so_of_whom_the_database_knows_nothing() -> None:
+    """Whoever may connect to the database can send a notice."""
+
+    async def scene(stage: Scene) -> None:
+        stage.held = {(7, 1)}
+        assert "stop 7" not in await stage.hear(stops=frozenset({((7, 1), StopReason.CANCELLED)}))
+
+    play(scene)
+
+
+def test_a_stop_that_could_not_be_asked_about_is_asked_about_at_the_next_look() -> None:
+    async def scene(stage: Scene) -> None:
+        stops = frozenset({((7, 1), StopReason.CANCELLED)})
+        stage.missed, stage.held, stage.is_away = Missed([], [], [*stops]), {(7, 1)}, True
+        assert "stop 7" not in await stage.hear(stops=stops)
+        stage.is_away = False
+        assert await stage.find(last_entry=10) == ["stop 7"]
+        assert await stage.find(last_entry=10) == []
+
+    play(scene)
+
+
 def test_an_attempt_whose_claim_is_not_heard_of_yet_is_stopped_once_it_is() -> None:
     async def scene(stage: Scene) -> None:
-        stage.on_way = {(7, 1)}
+        stage.missed, stage.on_way = Missed([], [], [((7, 1), StopReason.CANCELLED)]), {(7, 1)}
         assert (await stage.hear(stops=frozenset({((7, 1), StopReason.CANCELLED)})))[-2:] == [
             "Look",
             "stop 7",

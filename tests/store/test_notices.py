@@ -123,7 +123,13 @@ def test_of_too_much_it_is_told_that_everything_may_have_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "[]", "7", '{"log":1}', '{"by":"a","stops":[[1]]}', '{"by":"a","jobs":7}']
+    "text",
+    [
+        *("", "x", "[]", "7", '{"log":1}', '{"by":"a","stops":[[1]]}', '{"by":"a","jobs":7}', "[" * 5000),
+        *('{"by":"a","log":"1"}', '{"by":"a","log":1e400}', '{"by":"a","log":-1}', '{"by":"a","look":"x"}'),
+        *('{"by":5}', '{"by":"a","jobs":[1.5]}', '{"by":"a","ended":{"x":1}}', '{"by":"a","queues":[1]}'),
+        *('{"by":"a","groups":[9223372036854775808]}', '{"by":"a","stops":[["1",1,"cancelled"]]}'),
+    ],
 )
 def test_what_is_none_of_ours_has_everything_looked_at(text: str) -> None:
     assert notice_from(text) == Notice("", look=True)
