@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.timeout(240)  # it ends after a dozen seconds, unless all is busy
+
 BENCH = Path(__file__).parent
 TINY = [
     *("--jobs=8", "--forks=50", "--submits=5", "--calls=1"),

@@ -158,6 +158,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "errors": ((), ("error",)),
     "errors 1": ((), ("error", "classes", "traceback")),
     "show": (("1", "--logs", "--steps"), ("job", "entry", "steps", "signals", "values")),
+    "export": (("--logs", "--steps"), ("summary", "job", "entry", "steps", "signals", "values")),
     "signal": (("1", "packed", "1"), ()),
     "compare": (("1.1", "1.2"), ("job",)),
     "why": (("1",), ("why",)),
