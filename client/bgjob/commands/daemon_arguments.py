@@ -16,10 +16,9 @@ from bgjob.commands import (
     manage,
     needs,
     outbox,
-    pages,
     values,
 )
-from bgjob.commands.shared_arguments import Commands, Options, added
+from bgjob.commands.shared_arguments import Commands, Options, add_limit, added
 from bgjob.commands.top import command as top
 
 
@@ -77,13 +76,7 @@ def _add_needs(commands: Commands) -> None:
 def _add_alerts(commands: Commands) -> None:
     command = added(commands, "alerts", alerts.alerts, "bgjob alerts --open")
     command.add_argument("--open", action="store_true", help="that alone which is not over")
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
 
 
 def _add_alert(commands: Commands) -> None:
@@ -118,13 +111,7 @@ def _add_alert(commands: Commands) -> None:
 
 def _add_changes(commands: Commands) -> None:
     command = added(commands, "changes", changes.changes, "bgjob changes --limit 10")
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
     command.add_argument("--before", type=values.job_id, metavar="ID", help="those before this one")
 
 
@@ -211,26 +198,14 @@ def _add_keys(commands: Commands) -> None:
     )
     _add_queue(command)
     command.add_argument("--search", metavar="TEXT", help="a part of the key")
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
 
 
 def _add_labels(commands: Commands) -> None:
     command = added(commands, "labels", labels.labels, "bgjob labels", "bgjob labels tenant:")
     prefix = command.add_argument("prefix", nargs="?", metavar="PREFIX", help="those that begin so")
     completion.asking_for(prefix, "labels")
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
 
 
 def _add_hosts(commands: Commands) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from bgjob.commands import compare, completion, errors, export, follow, look, pages, stack, values
+from bgjob.commands import compare, completion, errors, export, follow, look, stack, values
 from bgjob.commands.filter_arguments import add_names, add_status
-from bgjob.commands.shared_arguments import Commands, add_class, add_id, add_target, added
+from bgjob.commands.shared_arguments import Commands, add_class, add_id, add_limit, add_target, added
 from bgjob.words import STATUS_WORDS, EntryType, ErrorSort
 
 
@@ -37,13 +37,7 @@ def _add_page_of_list(command: argparse.ArgumentParser) -> None:
         choices=["id", "ended"],
         help="by the latest submit, or end, first; ended without --status: all that have ended",
     )
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
     command.add_argument(
         "--before", type=values.job_id, metavar="ID", help="jobs behind this one in the list"
     )
@@ -81,13 +75,7 @@ def _add_errors(commands: Commands) -> None:
         choices=[word.value for word in ErrorSort],
         help="first those that were met last, by which most jobs failed, or that are newest",
     )
-    command.add_argument(
-        "--limit",
-        type=values.page_size,
-        default=pages.USUAL,
-        metavar="N",
-        help=f"at most so many ({pages.USUAL})",
-    )
+    add_limit(command)
 
 
 def _add_show(commands: Commands) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bgjob.client import Client
-from bgjob.commands import completion, values
+from bgjob.commands import completion, pages, values
 
 Commands = Any  # argparse has no public name for what add_subparsers answers
 Options = Any  # nor for what add_argument_group answers
@@ -53,6 +53,16 @@ def add_socket(command: argparse.ArgumentParser, default: str | None) -> None:
 def add_id(command: argparse.ArgumentParser, kind: str = "jobs") -> None:
     job = command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
     completion.asking_for(job, kind)
+
+
+def add_limit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
+    )
 
 
 def add_ids(command: argparse.ArgumentParser, kind: str, nargs: str = "+") -> None:
