@@ -18,10 +18,9 @@ def time_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def time_to_delete(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way to a server takes longer than the file does."""
-    if engine == "postgresql":
-        monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
+def time_to_delete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deleted goes at once, however busy the machine is."""
+    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ from tests.store.samples import COMPLETED, NOW, Store, asked, ends, starts, stat
 FAR = 10**9
 
 
-@pytest.fixture(autouse=True)
-def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each item, however busy the machine is."""
-    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
-
-
 def end(store: Store, *ids: int, ending: Any = COMPLETED) -> None:
     """Have those end that may start."""
     store.claim(Lanes(1000))

@@ -17,12 +17,6 @@ from tests.store.test_schedules import FIRST, MINUTE, NIGHTLY, deal, define, row
 DAY = 86_400.0
 
 
-@pytest.fixture(autouse=True)
-def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each item, however busy the machine is."""
-    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
-
-
 @pytest.fixture
 def nightly(store: Store) -> Store:
     """Five occurrences, each a row."""

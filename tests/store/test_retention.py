@@ -38,12 +38,6 @@ FAR: Final = 10**9
 """A newest log entry that no test comes to."""
 
 
-@pytest.fixture(autouse=True)
-def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each item, however busy the machine is."""
-    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
-
-
 def ended(store: Store, ending: Any = COMPLETED, jobs: int = 1, **given: Any) -> list[int]:
     """Jobs that have ended so, with two log entries at least."""
     ids = [store.run_one(retry_count=3, **given) for _ in range(jobs)]
