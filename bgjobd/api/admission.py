@@ -226,7 +226,7 @@ class Rounds:
         loop = asyncio.get_running_loop()
         if not self._taken:
             self._ends = loop.time() + _LONGEST_ROUND
-            loop.call_soon(loop.call_soon, self._on_next)  # in between is answered what this one has taken
+            loop.call_soon(self._on_end)
         if not self._has_turn(taker, size):
             self._late[taker] = None
             return False
@@ -246,12 +246,22 @@ class Rounds:
         is_full = self._taken >= _TAKEN_IN_A_ROUND
         return is_full or (self._taken > 0 and asyncio.get_running_loop().time() >= self._ends)
 
-    def _on_next(self) -> None:
-        late = sorted(self._late, key=self._precedence)
-        self._late.clear()
+    def _on_end(self) -> None:
+        """In between is answered what this one has taken, if anybody waits for the next."""
+        if self._late:
+            asyncio.get_running_loop().call_soon(self._on_next)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
         self._shares.clear()
         self._shares_of_users.clear()
         self._taken = 0
+
+    def _on_next(self) -> None:
+        late = sorted(self._late, key=self._precedence)
+        self._late.clear()
+        self._begin()
         for taker in late:
             if self._is_over():
                 self._late[taker] = None

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
-from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
+from bgjob.codec import IntegerOutOfRangeError, Reply, Request
 from bgjob.errors import InvalidParameterError, ProtocolError, RequestError, TooManyConnectionsError
 from bgjobd.api.admission import Admission
-from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of, refused
+from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of
 from bgjobd.api.peer import Caller, HangUp, try_peer
 from bgjobd.api.requests import Call, RequestReader
 from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
@@ -150,18 +148,16 @@ class Connection(asyncio.BufferedProtocol):
             self._calls.append(call)
             self._send_replies()
         else:
-            self._work_on(call, request, self._dispatcher.answer(request, self._known(), call.size))
+            self._work_on(call, request)
 
     def refuse(self, call: Call, error: IntegerOutOfRangeError) -> None:
-        refusal = InvalidParameterError(parameter=error.parameter)
-        self._work_on(call, error.request, refused(refusal))
+        self._work_on(call, error.request, InvalidParameterError(parameter=error.parameter))
 
-    def _work_on(self, call: Call, request: Request, work: Coroutine[Any, Any, JsonObject | Encoded]) -> None:
+    def _work_on(self, call: Call, request: Request, refusal: RequestError | None = None) -> None:
         # Its parameters are kept no longer than they are worked on.
         call.request = request._replace(parameters={})
-        call.task = asyncio.ensure_future(work)
+        call.task = asyncio.ensure_future(self._answer(call, request, refusal))
         self._calls.append(call)
-        call.task.add_done_callback(partial(self._on_answer, call))
 
     def _known(self) -> Caller:
         """Whom the kernel has named; nothing is done for anybody else."""
@@ -171,21 +167,26 @@ class Connection(asyncio.BufferedProtocol):
 
     # Replies
 
-    def _on_answer(self, call: Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
-        self._requests.let_go(self, call)
-        if not task.cancelled():
-            task.exception()  # seen here, for the caller may be gone
-        self._send_replies()
-        if any(one is call for one in self._calls):
-            self._hold(call, task)
-            self._after_replies()
-
-    def _hold(self, call: Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
-        """Keep the reply until those before it are sent; a peer that has much waiting is as one that does not read."""
-        is_wanted = not call.request.oneway
-        call.frame = self._dispatcher.frame_of(call.request, task) if is_wanted else b""
+    async def _answer(self, call: Call, request: Request, refusal: RequestError | None) -> None:
+        """Have the reply made, and sent once those before it are; a peer that has much waiting is as one that does not
+        read.
+        """
+        try:
+            reply = (
+                await self._dispatcher.reply(request, self._known(), call.size)
+                if refusal is None
+                else refusal_of(refusal)
+            )
+        except asyncio.CancelledError:
+            if self._transport is None:
+                raise
+            reply = self._dispatcher.reply_to_bug(request, RuntimeError("the call was cancelled"))
+        finally:
+            self._requests.let_go(self, call)
+        call.frame = b"" if request.oneway else self._dispatcher.written(request, reply)
         call.task = None
         self._held += len(call.frame)
+        self._send_replies()
         if self._held > self._limits.max_unread:
             self.abort()
 
@@ -201,11 +202,7 @@ class Connection(asyncio.BufferedProtocol):
             if call.task is None:
                 self._requests.let_go(self, call)
                 self._stream_task = asyncio.ensure_future(self._stream(call.request))
-                return
-            if not call.task.done():
-                return
-            self._calls.popleft()
-            self._send(call.request, self._dispatcher.frame_of(call.request, call.task))
+            return
         self._after_replies()
 
     async def _stream(self, request: Request) -> None:
@@ -272,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # Ends
 
-    def owed(self) -> list[asyncio.Task[JsonObject | Encoded]]:
+    def owed(self) -> list[asyncio.Task[None]]:
         """What works on the answers to the requests taken so far."""
         return [call.task for call in self._calls if call.task is not None]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import ExpectedMoreError, InternalError, MethodNotFoundError, RequestError
@@ -59,11 +58,16 @@ class Dispatcher:
         asker.set(caller.uid)
         return self._methods.streams[request.method](request.parameters, caller)
 
-    def answer(
-        self, request: Request, caller: Caller, size: int
-    ) -> Coroutine[Any, Any, JsonObject | Encoded]:
-        """The one answer to a request of so many bytes."""
-        return self._answer_large(request, caller) if size > _MANY_VALUES else self._answer(request, caller)
+    async def reply(self, request: Request, caller: Caller, size: int) -> Reply | Encoded:
+        """The one reply to a request of so many bytes, whatever its method raises."""
+        answer = self._answer_large if size > _MANY_VALUES else self._answer
+        try:
+            told = await answer(request, caller)
+        except RequestError as error:
+            return refusal_of(error)
+        except Exception as error:
+            return self.reply_to_bug(request, error)
+        return told if isinstance(told, Encoded) else Reply(told)
 
     async def _answer_large(self, request: Request, caller: Caller) -> JsonObject | Encoded:
         """The answer, which has nothing of the request's lists and objects: those are emptied, a portion at a time."""
@@ -81,29 +85,12 @@ class Dispatcher:
             raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
         return await method(request.parameters, caller)
 
-    def frame_of(self, request: Request, answer: asyncio.Task[JsonObject | Encoded]) -> bytes:
-        """The reply, as it is sent, of an answer that is done."""
-        return self.written(request, self._reply_of(request, answer))
-
     def written(self, request: Request, reply: Reply | Encoded) -> bytes:
         """The reply as it is sent."""
         try:
             return reply.to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
             return self.reply_to_bug(request, error).to_bytes()
-
-    def _reply_of(self, request: Request, answer: asyncio.Task[JsonObject | Encoded]) -> Reply | Encoded:
-        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
-        match error:
-            case None:
-                told = answer.result()
-                return told if isinstance(told, Encoded) else Reply(told)
-            case RequestError():
-                return refusal_of(error)
-            case Exception():
-                return self.reply_to_bug(request, error)
-            case _:
-                return self.reply_to_bug(request, RuntimeError("the call was cancelled"))
 
     def reply_to_bug(self, request: Request, error: Exception) -> Reply:
         self._on_bug(request.method, error)
@@ -112,8 +99,3 @@ class Dispatcher:
 
 def refusal_of(error: RequestError) -> Reply:
     return Reply(error.parameters, error=error.error_name)
-
-
-async def refused(error: RequestError) -> JsonObject | Encoded:
-    """Stands for the answer to a request that is refused before any method is called."""
-    raise error

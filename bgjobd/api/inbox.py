@@ -115,7 +115,7 @@ class Inbox:
         """Store it as one that has failed, by its key, unless that is another job's."""
         bare = _bare(sent, self._queue())
         try:
-            await self._daemon.record(Received(replace(bare, idempotency_key=_key(sent)), _NOBODY, why))
+            await self._daemon.record(Received(bare._replace(idempotency_key=_key(sent)), _NOBODY, why))
         except (IdempotencyConflictError, DuplicateError):
             await self._daemon.record(Received(bare, _NOBODY, why))
 
@@ -125,7 +125,7 @@ class Inbox:
             raise sent.asked
         fact = await received(self._grants, self._daemon, sent.asked, caller)
         by = replace(submitter(caller, self._grants), pid=None)
-        return Received(replace(fact, id=sent.id), by)
+        return Received(fact._replace(id=sent.id), by)
 
     def _queue(self) -> str:
         return next(iter(self._daemon.config.queues))

@@ -10,10 +10,9 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from bgjob import codec
-from bgjob.codec import IntegerOutOfRangeError, JsonObject, Request
+from bgjob.codec import IntegerOutOfRangeError, Request
 from bgjob.errors import ProtocolError
 from bgjobd.api.admission import LARGE, TINY, Admission, Place, Taker
-from bgjobd.api.dispatch import Encoded
 from bgjobd.config.sections import Socket
 from bgjobd.host import json_portions
 from bgjobd.host.pacing import paced
@@ -31,7 +30,7 @@ class Call:
 
     request: Request
     size: int
-    task: asyncio.Task[JsonObject | Encoded] | None
+    task: asyncio.Task[None] | None
     held: int = 0
     """Bytes of the requests of all that it takes up until it is answered."""
     is_large: bool = False
@@ -143,8 +142,13 @@ class RequestReader:
             if call.task is None:
                 self.let_go(asker, call)
             elif not call.request.oneway:
+                call.task.add_done_callback(partial(self._on_dropped, asker, call))
                 call.task.cancel()
         self._calls.clear()
+
+    def _on_dropped(self, asker: Asker, call: Call, _: asyncio.Task[None]) -> None:
+        """Its work is over, or was never begun."""
+        self.let_go(asker, call)
 
     def _may_take(self, size: int) -> bool:
         """Whether a request of so many bytes may be held beside the others: in memory it is many times as large."""

@@ -88,13 +88,15 @@ class Policy:
         if max_retries is not None and max_retries > cap:
             raise AboveCapError(f"{max_retries} retries, and {cap} are the most that anybody may ask for")
         own = self.retry
-        return Terms(
-            retry=RetryPolicy(
+        if max_retries is not None or retry_delay is not None or backoff is not None:
+            own = RetryPolicy(
                 max_retries=first(max_retries, own.max_retries),
                 retry_delay=first(retry_delay, own.retry_delay),
                 backoff=Backoff(first(backoff, own.backoff)),
                 max_retry_delay=own.max_retry_delay,
-            ),
+            )
+        return Terms(
+            retry=own,
             queue=first(queue, self.queue),
             priority=first(priority, self.priority),
             timeout=first(timeout, self.timeout),

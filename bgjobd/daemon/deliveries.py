@@ -70,8 +70,8 @@ class Deliveries:
             _answer(ticket, answer)
         is_awaited = delivery.committed is not None and self._announce(delivery.committed)
         if asking or is_awaited:
-            # The next turn of the loop has their answers made, the one after it has them sent before this.
-            self._loop.call_soon(self._loop.call_soon, self.carry_out)
+            # The next turn of the loop has their answers made and sent before this.
+            self._loop.call_soon(self.carry_out)
         else:
             self.carry_out()
 

@@ -29,7 +29,7 @@ def run_again(item: AgainAsked, overlay: Overlay) -> Stored | None:
         raise InvalidStateError(id=source.id, status=standing)
     if item.wanted is None or source != item.source:
         return None
-    wanted = replace(_unique(item.wanted, source, overlay), again=_again(item, overlay))
+    wanted = _unique(item.wanted, source, overlay)._replace(again=_again(item, overlay))
     job = store_new(wanted, item.submitter, overlay)
     if job.carried is not None and job.carried.steps:
         steps = {"job_id": job.id, "of": source.id, "steps": job.carried.steps}
@@ -67,4 +67,4 @@ def _unique(wanted: Submitted, source: Job, overlay: Overlay) -> Submitted:
     if holding.job_id != source.id:
         raise DuplicateError(id=holding.job_id)
     held_for = None if holding.held_until is None else max(0.0, holding.held_until - overlay.batch.now)
-    return replace(wanted, unique=replace(wanted.unique, held_for=held_for))
+    return wanted._replace(unique=replace(wanted.unique, held_for=held_for))

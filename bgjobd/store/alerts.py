@@ -202,7 +202,7 @@ def _submit(
         fact = teller.job
         if fact is not None:
             call = replace(fact.call, parameters=to_json(teller.parameters | {"notice": notice}))
-            made.append(submitting.store_new(replace(fact, call=call), submitter, overlay).id)
+            made.append(submitting.store_new(fact._replace(call=call), submitter, overlay).id)
     batch.take_in(overlay)
     return tuple(made)
 

@@ -5,7 +5,6 @@ Within a transaction that is the ledger's.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from bgjob.errors import PermissionDeniedError
@@ -93,7 +92,7 @@ def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
 
 
 def _submit(item: Backfill, at: float, start_at: float | None, overlay: Overlay) -> int:
-    fact = replace(item.job, schedule=item.name, occurrence=at, scheduled_at=start_at)
+    fact = item.job._replace(schedule=item.name, occurrence=at, scheduled_at=start_at)
     job = submitting.store_new(fact, item.submitter, overlay)
     row = occurrence_row(item.name, Wanted(at, job.id), overlay.batch.now)
     overlay.write(Kind.OCCURRENCES, row | {"verdict": Became.BACKFILLED})

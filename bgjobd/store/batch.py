@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bgjob.errors import GroupNotFoundError, JobNotFoundError, QueueFullError
@@ -101,31 +101,30 @@ class Keyed(NamedTuple):
     call: Call
 
 
-@dataclass(slots=True)
 class Needs:
     """What is to be loaded for items; each name is that of the values in Batch."""
 
-    jobs: list[int] = field(default_factory=list)
-    last_begun: list[int] = field(default_factory=list)
-    noted: list[AttemptKey] = field(default_factory=list)
-    keyed: list[str] = field(default_factory=list)
-    new_jobs: int = 0
-    retried: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
-    flows: list[Flow] = field(default_factory=list)
-    unique: list[UniqueKey] = field(default_factory=list)
-    stepped: list[int] = field(default_factory=list)
-    unused: list[int] = field(default_factory=list)
-    ended: list[int] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
-    signalled: list[int] = field(default_factory=list)
-    signalled_keys: list[str] = field(default_factory=list)
-    valued: list[AttemptKey] = field(default_factory=list)
-    cuts: list[Cut] = field(default_factory=list)
-    received: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.jobs: list[int] = []
+        self.last_begun: list[int] = []
+        self.noted: list[AttemptKey] = []
+        self.keyed: list[str] = []
+        self.new_jobs: int = 0
+        self.retried: list[int] = []
+        self.changed: list[int] = []
+        self.flows: list[Flow] = []
+        self.unique: list[UniqueKey] = []
+        self.stepped: list[int] = []
+        self.unused: list[int] = []
+        self.ended: list[int] = []
+        self.results: list[str] = []
+        self.signalled: list[int] = []
+        self.signalled_keys: list[str] = []
+        self.valued: list[AttemptKey] = []
+        self.cuts: list[Cut] = []
+        self.received: list[int] = []
 
 
-@dataclass(slots=True)
 class Gathered:
     """What items come to: rows to write and what is told of them, in order; and how jobs stand after them.
 
@@ -140,39 +139,40 @@ class Gathered:
     Of `forgiven` jobs the edges that had failed count as met; those `reviving` go on as what they come after does.
     """
 
-    rows: list[tuple[Kind, Row]] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    ended: list[Job] = field(default_factory=list)
-    stops: list[Job] = field(default_factory=list)
-    settled: list[Job] = field(default_factory=list)
-    changed: list[Job] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
-    attempts: list[EndedAttempt] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    jobs: dict[int, Job] = field(default_factory=dict)
-    keyed: dict[str, Keyed] = field(default_factory=dict)
-    noted: dict[AttemptKey, int] = field(default_factory=dict)
-    progressed: dict[AttemptKey, Steps] = field(default_factory=dict)
-    pending: dict[str, int] = field(default_factory=dict)
-    groups: dict[int, Group] = field(default_factory=dict)
-    group_keys: dict[str, int] = field(default_factory=dict)
-    new_groups: list[Group] = field(default_factory=list)
-    sealed: list[int] = field(default_factory=list)
-    unsettled: list[Unsettled] = field(default_factory=list)
-    forgiven: set[int] = field(default_factory=set)
-    reviving: set[int] = field(default_factory=set)
-    next_expiry: float = math.inf
-    holdings: dict[UniqueKey, Holding | None] = field(default_factory=dict)
-    arrivals: list[Arrival] = field(default_factory=list)
-    touched: set[tuple[str, str]] = field(default_factory=set)
-    steps: dict[int, StoredSteps] = field(default_factory=dict)
-    signals: dict[int, list[SentSignal]] = field(default_factory=dict)
-    codes: dict[AttemptKey, str | None] = field(default_factory=dict)
-    values: list[StoredValue] = field(default_factory=list)
-    valued: dict[AttemptKey, int] = field(default_factory=dict)
-    kept_values: dict[int, Kept] = field(default_factory=dict)
-    errors: list[Met] = field(default_factory=list)
-    class_ends: tuple[ClassEnd, ...] = ()
+    def __init__(self) -> None:
+        self.rows: list[tuple[Kind, Row]] = []
+        self.entries: list[Entry] = []
+        self.ended: list[Job] = []
+        self.stops: list[Job] = []
+        self.settled: list[Job] = []
+        self.changed: list[Job] = []
+        self.moves: list[Move] = []
+        self.attempts: list[EndedAttempt] = []
+        self.claims: list[Claim] = []
+        self.jobs: dict[int, Job] = {}
+        self.keyed: dict[str, Keyed] = {}
+        self.noted: dict[AttemptKey, int] = {}
+        self.progressed: dict[AttemptKey, Steps] = {}
+        self.pending: dict[str, int] = {}
+        self.groups: dict[int, Group] = {}
+        self.group_keys: dict[str, int] = {}
+        self.new_groups: list[Group] = []
+        self.sealed: list[int] = []
+        self.unsettled: list[Unsettled] = []
+        self.forgiven: set[int] = set()
+        self.reviving: set[int] = set()
+        self.next_expiry: float = math.inf
+        self.holdings: dict[UniqueKey, Holding | None] = {}
+        self.arrivals: list[Arrival] = []
+        self.touched: set[tuple[str, str]] = set()
+        self.steps: dict[int, StoredSteps] = {}
+        self.signals: dict[int, list[SentSignal]] = {}
+        self.codes: dict[AttemptKey, str | None] = {}
+        self.values: list[StoredValue] = []
+        self.valued: dict[AttemptKey, int] = {}
+        self.kept_values: dict[int, Kept] = {}
+        self.errors: list[Met] = []
+        self.class_ends: tuple[ClassEnd, ...] = ()
 
     def expire_at(self, at: float | None) -> None:
         """Note by when a new job is to have got a slot."""
@@ -192,7 +192,7 @@ class Gathered:
             self.pending[after.queue] = self.pending.get(after.queue, 0) + 1
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job,
     `ids_until` up to which ids are taken for others.
@@ -248,6 +248,9 @@ class Batch(Gathered):
     said: list[tuple[EntryType, str]] = field(default_factory=list)
     met: list[tuple[int, AttemptKey, bool]] = field(default_factory=list)
     hookless: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__init__()
 
     @property
     def host_id(self) -> int | None:
@@ -390,8 +393,6 @@ class Overlay(Gathered):
     among the `seldom` from then on.
     """
 
-    __slots__ = ("batch", "holds", "last_group_id", "last_id", "seldom")
-
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.last_id, self.last_group_id = batch.last_id, batch.last_group_id
@@ -527,7 +528,7 @@ class Overlay(Gathered):
 
 
 _MAKERS: Final[Mapping[str, Callable[[], Any]]] = {
-    one.name: one.default_factory for one in fields(Gathered) if one.default_factory is not MISSING
+    name: type(made) for name, made in vars(Gathered()).items() if isinstance(made, list | dict | set)
 }
 
 

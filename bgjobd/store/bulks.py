@@ -46,7 +46,7 @@ def placed(bulk: BulkSubmission, flow: Flow, batch: Batch) -> BulkSubmission:
     for group in overlay.enclosing(place.group_id):
         if group.cancel_requested_at is not None:
             raise GroupSealedError(id=group.id)
-    return replace(bulk, common=replace(bulk.common, place=place))
+    return replace(bulk, common=bulk.common._replace(place=place))
 
 
 def decide(bulk: BulkSubmission, batch: Batch) -> Decided:
@@ -86,7 +86,7 @@ def _fact(bulk: BulkSubmission, row: BulkRow, id: int) -> Submitted:
     """That this row's job was submitted, with this id."""
     call = replace(bulk.common.call, parameters=row.parameters, sensitive=row.sensitive)
     key, by_job = row.idempotency_key, bulk.submitter.job
-    return replace(bulk.common, id=id, call=call, idempotency_key=key, digest=row.digest, by_job=by_job)
+    return bulk.common._replace(id=id, call=call, idempotency_key=key, digest=row.digest, by_job=by_job)
 
 
 _LATER: Final = 0

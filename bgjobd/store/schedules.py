@@ -6,7 +6,7 @@ Within a transaction that is the ledger's. What becomes of an occurrence is a ru
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from bgjob.codec import to_json
@@ -187,8 +187,7 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
     for job_id in wanted.cancels:
         applying.apply_fact(job_id, CancelRequested(), overlay)
     later = jitter_of(schedule.name, wanted.at, schedule.jitter) if schedule.jitter else 0.0
-    fact = replace(
-        schedule.job,
+    fact = schedule.job._replace(
         schedule=schedule.name,
         occurrence=wanted.at,
         scheduled_at=wanted.at + later if later else None,
@@ -292,7 +291,7 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     overlay = Overlay(batch)
     uniques.check_free(item.job, overlay)
     at = _free(execute, item.name, batch.now)
-    job = submitting.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
+    job = submitting.store_new(item.job._replace(schedule=item.name, occurrence=at), item.submitter, overlay)
     row = occurrence_row(item.name, Wanted(at, job.id), batch.now) | {"verdict": Became.ASKED}
     overlay.write(Kind.OCCURRENCES, row)
     batch.take_in(overlay)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from bgjob.errors import DuplicateError, IdempotencyConflictError, InvalidParameterError
@@ -48,7 +47,7 @@ def submit_flow(flow: Flow, overlay: Overlay) -> StoredFlow:
 
     def store(fact: Submitted) -> Job:
         place, edges = placing.place(len(stored), fact.ties or _NO_TIES)
-        return _store_placed(replace(fact, place=place), edges, flow.submitter, overlay)
+        return _store_placed(fact._replace(place=place), edges, flow.submitter, overlay)
 
     def on_known(fact: Submitted, job_id: int) -> None:
         placing.adopt(fact.ties or _NO_TIES, job_id)
@@ -117,7 +116,7 @@ def _store_each(
             continue
         job = store(fact)
         if key is not None:
-            own[key] = fact.numbered(job.id, by.job)
+            own[key] = fact._replace(id=job.id)
             overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)
         stored.append(Stored(job.id, created=True))
 
@@ -162,7 +161,7 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
     overlay.check_room(fact.queue)
     if not fact.id:
         overlay.last_id += 1
-    fact = _shared(fact.numbered(fact.id or overlay.last_id, by.job), by, overlay)
+    fact = _shared(fact._replace(id=fact.id or overlay.last_id, by_job=by.job), by, overlay)
     job = overlay.at_gate(None, state_machine.advance(None, fact, overlay.batch.now))
     given = job, fact.digest, overlay.batch.now, by
     has_ties = fact.place is not None or fact.unique is not None or job.expires_at is not None
@@ -187,7 +186,7 @@ def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
 
 def _shared(fact: Submitted, by: Submitter, overlay: Overlay) -> Submitted:
     key = overlay.batch.key_in(fact.queue, fact.key, by.uid)
-    return fact if key == fact.key else replace(fact, key=key)
+    return fact if key == fact.key else fact._replace(key=key)
 
 
 def _store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay: Overlay) -> Job:

@@ -116,7 +116,7 @@ ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separator
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     """The request in a frame. Raises ProtocolError, or IntegerOutOfRangeError where a reply is possible."""
-    request = request_of(_parse(frame, bounded_int))
+    request = request_of(_parse(frame, _OF_REQUESTS))
     has_escapes = b"\\u" in frame
     if has_escapes:
         _check_text((request.method,))
@@ -151,7 +151,7 @@ def parse_parameters(frame: bytes, max_depth: int = MAX_DEPTH) -> JsonObject:
 
     Raises ProtocolError, or InvalidParameterError for an integer beyond 64 bit.
     """
-    parameters = _parse(frame, bounded_int)
+    parameters = _parse(frame, _OF_REQUESTS)
     oversized = _check(parameters, max_depth, b"\\u" in frame)
     if oversized is not None:
         raise InvalidParameterError(parameter=oversized)
@@ -160,7 +160,7 @@ def parse_parameters(frame: bytes, max_depth: int = MAX_DEPTH) -> JsonObject:
 
 def parse_reply(frame: bytes) -> Reply:
     """The reply in a frame. Raises ProtocolError."""
-    message = _parse(frame, int)
+    message = _parse(frame, _OF_REPLIES)
     parameters, error = message.get("parameters"), message.get("error")
     if parameters is None:
         parameters = {}
@@ -183,13 +183,13 @@ def _refuse_unsayable(reply: Reply) -> None:
         raise ProtocolError(f"a reply holds what JSON cannot: {error}") from None
 
 
-def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
+def _parse(frame: bytes, decoder: json.JSONDecoder) -> JsonObject:
     try:
         text = frame.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ProtocolError(f"a frame is no UTF-8 (at byte {error.start})") from None
     try:
-        message = loads(text, _refuse_constant, parse_int)
+        message = decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is no valid JSON: {error}") from error
     if not isinstance(message, dict):
@@ -220,7 +220,16 @@ def bounded_int(text: str) -> int:
 
 def loads(text: str, parse_constant: _ParseConstant, parse_int: Callable[[str], int] = bounded_int) -> Any:
     """The value, with no key twice, and what the function makes of NaN and the infinities. Raises ValueError."""
-    return json.loads(text, object_pairs_hook=unique, parse_constant=parse_constant, parse_int=parse_int)
+    return _decoder(parse_constant, parse_int).decode(text)
+
+
+def _decoder(parse_constant: _ParseConstant, parse_int: Callable[[str], int]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=unique, parse_constant=parse_constant, parse_int=parse_int)
+
+
+# Kept, for to make one takes as long as to read a short text.
+_OF_REQUESTS: Final = _decoder(_refuse_constant, bounded_int)
+_OF_REPLIES: Final = _decoder(_refuse_constant, int)
 
 
 def _refuse_unknown(message: JsonObject, known: set[str]) -> None:
@@ -239,14 +248,10 @@ def _flag(message: JsonObject, name: str) -> bool:
 
 def _check(parameters: JsonObject, max_depth: int, has_escapes: bool) -> str | None:
     """The parameter that holds an integer beyond 64 bit, or None; what breaks the protocol raises."""
-    oversized = None
-    if has_escapes:
-        _check_text(parameters)
-    for name, value in parameters.items():
-        # The message and its parameters are the two levels above.
-        if not check_value(value, max_depth - 2, has_escapes) and oversized is None:
-            oversized = name
-    return oversized
+    # The message is the level above.
+    if check_value(parameters, max_depth - 1, has_escapes):
+        return None
+    return next(name for name, value in parameters.items() if not check_value(value, max_depth, False))
 
 
 def check_value(value: Any, max_depth: int, has_escapes: bool, known: Collection[int] = frozenset()) -> bool:

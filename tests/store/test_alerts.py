@@ -276,7 +276,7 @@ def test_it_is_told_though_all_slots_are_taken_and_takes_none_of_them(store: Sto
 
 
 def test_a_notice_of_a_class_that_cannot_start_holds_up_no_other(store: Store) -> None:
-    pager = replace(JOB, call=Call("myapp.ops.Pager", "page", "{}", ()))
+    pager = JOB._replace(call=Call("myapp.ops.Pager", "page", "{}", ()))
     look(store, "mail")
     store.now += GATHER
     tellers = {"pager": Teller({}, pager), "script": Teller({}, JOB)}

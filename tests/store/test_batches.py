@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,21 +267,21 @@ def test_the_file_is_asked_as_often_for_many_items_as_for_one_of_each_kind(store
 def test_whatever_an_item_has_gathered_the_transaction_takes_in() -> None:
     batch = Batch(now=NOW, jitter=lambda: 1.0, tally=NOTHING, max_pending={}, max_parameters=1)
     overlay = Overlay(batch)
-    for one in fields(Gathered):
-        gathered = getattr(overlay, one.name)
+    for name in vars(Gathered()):
+        gathered = getattr(overlay, name)
         match gathered:
             case list():
                 gathered.append("told")
             case set():
                 gathered.add("told")
             case dict():
-                gathered["told"] = Steps([], None) if one.name == "progressed" else 1
+                gathered["told"] = Steps([], None) if name == "progressed" else 1
             case tuple():
                 overlay.class_ends = ("told",)  # type: ignore[assignment]
             case float():
                 overlay.next_expiry = NOW
     batch.take_in(overlay)
-    assert {one.name for one in fields(Gathered) if not getattr(batch, one.name)} == set()
+    assert {name for name in vars(Gathered()) if not getattr(batch, name)} == set()
     assert batch.next_expiry == NOW
 
 

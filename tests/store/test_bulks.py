@@ -49,7 +49,7 @@ def one_by_one(item: BulkSubmission) -> Item:
     facts = []
     for row in item.rows:
         call = Call(item.common.call.class_name, item.common.call.method_name, row.parameters, row.sensitive)
-        fact = {name: getattr(item.common, name) for name in item.common.__slots__}
+        fact = item.common._asdict()
         own = {"call": call, "idempotency_key": row.idempotency_key, "digest": row.digest}
         facts.append(type(item.common)(**fact | own))
     return Submission(tuple(facts), item.submitter)
