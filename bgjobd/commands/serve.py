@@ -20,6 +20,7 @@ from bgjobd.config.sections import Config
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.waiting_start import EndedEarlyError
+from bgjobd.forkserver import huge_pages
 from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError
 from bgjobd.host.pacing import AtMostOnce
@@ -102,6 +103,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
         daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
+        huge_pages.collapse()
         why = await asked.get()
         if isinstance(why, TermTakenError):
             raise why

@@ -1,6 +1,8 @@
-"""Huge pages for what an application's imports have left in memory: a fork copies one entry of each, in place of 512.
+"""Huge pages for what imports have left in memory: a fork copies one entry of each, in place of 512, and to look
+something up the processor needs one in place of 512 as well.
 
-What is written afterwards is copied in small pages as before. A fork of a process of 100 MiB takes 0.9 ms, not 1.6.
+What is written after a fork is copied in small pages as before. A fork of a process of 100 MiB takes 0.9 ms, not 1.6;
+the daemon takes a submit in a fourteenth less of its time.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ _COLLAPSE = 25
 """MADV_COLLAPSE of linux/mman.h, since Linux 6.1."""
 
 _HUGE = 2 * 1024 * 1024
-_WORTH_IT = 4 * _HUGE
+_WORTH_IT = _HUGE
 """Bytes of a mapping from which on it is done: what is not used of a huge page is memory, too."""
 
-_MOST_UNUSED = 8
+_MOST_UNUSED = 3
 """A mapping of which more than one part of so many is not in memory is left alone: it would be, all of it."""
 
 _RESIDENT = "Rss:"

@@ -1,4 +1,4 @@
-"""Which memory of a fork server is made huge pages of, and that a kernel which cannot is no trouble."""
+"""Which memory is made huge pages of, and that a kernel which cannot is no trouble."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAPS = [
     ("55d0c2a00000-55d0c2c00000 r--p 00000000 fe:01 1234                       /usr/bin/python3.11", 2048),
     ("55d0c3001000-55d0c4001000 rw-p 00000000 00:00 0                          [heap]", 16_000),
     ("7f0000000000-7f0000800000 rw-p 00000000 00:00 0", 8192),
-    ("7f0001000000-7f00017ff000 rw-p 00000000 00:00 0", 8000),
+    ("7f0001001000-7f00013ff000 rw-p 00000000 00:00 0", 4000),  # no huge page fits in
     ("7f0002000000-7f0004000000 rw-s 00000000 00:00 0", 32_768),
     ("7f0005000000-7f0007000000 rw-p 00000000 fe:01 99                         /usr/lib/a b.so", 32_768),
     ("7f1000000000-7f1040000000 rw-p 00000000 00:00 0", 2048),  # 1 GiB, a page of every 512 used
