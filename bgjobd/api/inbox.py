@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -124,7 +123,7 @@ class Inbox:
         if isinstance(sent.asked, RequestError):
             raise sent.asked
         fact = await received(self._grants, self._daemon, sent.asked, caller)
-        by = replace(submitter(caller, self._grants), pid=None)
+        by = submitter(caller, self._grants)._replace(pid=None)
         return Received(fact._replace(id=sent.id), by)
 
     def _queue(self) -> str:

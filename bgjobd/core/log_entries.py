@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgjob.log_words import AT_PROGRESS, DISPATCHED, INITIATED, STARTED
 from bgjob.words import EntryType, Outcome, Throttle
@@ -30,8 +29,7 @@ from bgjobd.core.state_machine import Happening, classify, why_cancelled
 from bgjobd.core.waiting import signal_of
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One log entry; `with_job` asks for the whole job as its context.
 
     `is_passing`: what it tells of went wrong, and is tried again.

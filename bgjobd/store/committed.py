@@ -61,8 +61,7 @@ class SetBack:
     taken_back: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A submitted job's id, and whether this submission made it, or took the place of the one that did."""
 
     id: int

@@ -32,17 +32,18 @@ class Whereabouts:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = str(state_dir / FILE_NAME)
-        self._beside = os.path.realpath(self._path)
-        self._paths = {_MAIN: self._path, **{name: self._beside + name for name in _BESIDE}}
-        self._known: dict[str, _Identity] = {_MAIN: _identity(os.stat(self._path))}
+        path = str(state_dir / FILE_NAME)
+        beside = os.path.realpath(path)
+        self._paths = {_MAIN: path, **{name: beside + name for name in _BESIDE}}
+        self._known: dict[str, _Identity] = {}
+        self._stat(_MAIN)
 
     def learn(self) -> None:
         """The database has just been opened: what is beside it belongs to it from now on."""
         self.check(_MAIN)
         for name in _BESIDE:
             if name not in self._known:
-                self._known[name] = _identity(self._found(name))
+                self._stat(name)
 
     def check(self, *names: str) -> None:
         """Raises MovedError where one of them, or of all, is not in its place."""
@@ -55,23 +56,18 @@ class Whereabouts:
         return self._stat(_LOG).st_size
 
     def _stat(self, name: str) -> os.stat_result:
-        found = self._found(name)
-        if (found.st_dev, found.st_ino) != self._known[name]:  # before and after every commit
-            message = f"another file is in the place of {self._paths[name]}, which the daemon has open"
-            raise MovedError(f"{message}; {_remedy(name, 'takes what is there now')}")
-        return found
-
-    def _found(self, name: str) -> os.stat_result:
+        """What is there, which must be what was there when it was first looked at; before and after every commit."""
         path = self._paths[name]
         try:
-            return os.stat(path) if name == _MAIN else os.lstat(path)
+            found = os.stat(path) if name == _MAIN else os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             message = f"{path} was moved or removed while the daemon had it open"
             raise MovedError(f"{message}; {_remedy(name, 'without it begins with no jobs')}") from None
-
-
-def _identity(found: os.stat_result) -> _Identity:
-    return found.st_dev, found.st_ino
+        identity = found.st_dev, found.st_ino
+        if self._known.setdefault(name, identity) != identity:
+            message = f"another file is in the place of {path}, which the daemon has open"
+            raise MovedError(f"{message}; {_remedy(name, 'takes what is there now')}")
+        return found
 
 
 def _remedy(name: str, otherwise: str) -> str:

@@ -60,8 +60,7 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entrusted:
+class Entrusted(NamedTuple):
     """An item with whatever the sender wants back beside its answer."""
 
     item: Item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ from tests.core.samples import UNKNOWN
 from tests.store.samples import COMPLETED, NO_SLOTS, SUBMITTER, Store, asked, cancels, ends, starts
 
 NEVER_AGAIN: Final = Ending.failed("ValueError", "no", may_retry=False)
-READER: Final = replace(SUBMITTER, may_read=True)
+READER: Final = SUBMITTER._replace(may_read=True)
 DEEPEST: Final = 3
 
 

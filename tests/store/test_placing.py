@@ -126,7 +126,7 @@ def test_what_a_value_is_taken_of_is_come_after_whether_it_is_named_for_that_or_
     ids=str,
 )
 def test_what_is_not_there_is_refused_by_its_id(store: Store, ties: Ties, error: type[RequestError]) -> None:
-    answer = refusal(store, flow(None, ties, by=replace(SUBMITTER, may_read=True)))
+    answer = refusal(store, flow(None, ties, by=SUBMITTER._replace(may_read=True)))
     assert (type(answer), answer.parameters) == (error, {"id": 4711})
 
 

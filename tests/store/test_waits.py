@@ -319,7 +319,7 @@ def test_who_may_send_signals(store: Store) -> None:
     assert isinstance(
         store.answer(replace(mine, submitter=Submitter(None, None, None))), PermissionDeniedError
     )
-    assert store.answer(replace(other, submitter=replace(other.submitter, may_manage=True))) == (job_id, True)
+    assert store.answer(replace(other, submitter=other.submitter._replace(may_manage=True))) == (job_id, True)
     assert store.rows("SELECT uid FROM job_signals") == [{"uid": 2000}]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Submitter:
+class Submitter(NamedTuple):
     """Who asked, as the kernel says; None where it does not, as for a line of the named pipe.
 
     `job` is the one whose attempt asked, None where it was none. `may_manage` groups of
