@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -28,8 +27,8 @@ from bgjobd.store.items.wishes import GroupCancelled
 from tests.store.samples import SUBMITTER, Store, asked
 
 OTHER: Final = Submitter(uid=1002, gid=1002, pid=99)
-MANAGER: Final = replace(OTHER, may_manage=True)
-READER: Final = replace(OTHER, may_read=True)
+MANAGER: Final = OTHER._replace(may_manage=True)
+READER: Final = OTHER._replace(may_read=True)
 
 
 def job(place: int) -> Mentioned:
