@@ -290,6 +290,8 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
 
 
 def _carried_at_submit(fact: Submitted) -> Carried | None:
+    if not fact.retry_count and fact.again is None:
+        return None
     carried = Carried(retry_count_at_submit=fact.retry_count)
     if fact.again is not None:
         carried = carried._replace(steps=fact.again.steps, step_bytes=fact.again.step_bytes)

@@ -284,6 +284,18 @@ class Batch(Gathered):
             after is not None and after.is_waiting for _, after in self.moves
         )
 
+    @property
+    def is_followed_by_none(self) -> bool:
+        """Whether nothing comes after what it has come to, as where all of that are new jobs that are in no group."""
+        if self.unsettled or self.groups or self.new_groups or self.sealed or self.grown:
+            return False
+        return all(
+            [
+                before is None and isinstance(after, Job) and after.group_id is None
+                for before, after in self.moves
+            ]
+        )
+
     def takes_turns(self, queue: str) -> bool:
         """Whether keys take turns in the queue."""
         rules = self.rules.get(queue)

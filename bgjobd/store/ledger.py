@@ -437,6 +437,9 @@ class Ledger:
 
     def _release(self, batch: Batch, has_more: bool) -> bool:
         """Settle what comes after what has ended; whether something is left of that for the next transaction."""
+        if not has_more and batch.is_followed_by_none:
+            self._store(batch)
+            return False
         return release.Release(self._execute, batch, lambda: self._store(batch)).settle(has_more)
 
     def _grant_slots(self, lanes: Lanes, batch: Batch, gate: Gate, adopted: Adopted) -> float:
