@@ -5,6 +5,7 @@ Imported once somebody asks for it: prometheus-client takes longer to import tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,37 +24,71 @@ from prometheus_client.registry import Collector
 
 from bgjob.words import FINAL, Status
 
+from .needing import KINDS
+
 _Stats = Mapping[str, Any]
 
 
-def exposition(
-    stats: _Stats | None, accept: str, now: float, hosts: Sequence[_Stats] = ()
-) -> tuple[bytes, str]:
-    """The metrics as the Accept header wants them, and their content type; of a daemon that is away, no `stats`."""
+def exposition(told: Collector, accept: str) -> tuple[bytes, str]:
+    """The metrics as the Accept header wants them, and their content type."""
     try:
         encode, kind = choose_encoder(accept)
     except TypeError:  # it names a version that is no number
         encode, kind = choose_encoder("")
-    return encode(_Standing(stats, now, hosts)), kind
+    return encode(told), kind
 
 
 @dataclass(frozen=True)
-class _Standing(Collector):
-    """How the daemon stands at a moment."""
+class Away(Collector):
+    """A daemon that does not answer, or that says no more than that it cannot read its database (`is_up`)."""
 
-    stats: _Stats | None
-    now: float
-    hosts: Sequence[_Stats] = ()
+    is_up: bool
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge("up", "Whether the daemon answers; 0 comes alone.", float(self.stats is not None))
-        if self.stats is not None:
-            yield from _about_daemon(self.stats, self.now)
-            yield from _about_queues(self.stats["queues"], self.now)
-            yield from _about_classes(self.stats["counts"])
-            yield _waits(self.stats["counts"])
-            yield from _about_schedules(self.stats["counts"].get("schedules") or {})
-            yield from _about_hosts(self.hosts)
+        yield _is_up(self.is_up)
+        if self.is_up:
+            yield _has_storage_trouble(True)
+
+
+@dataclass(frozen=True)
+class Standing(Collector):
+    """How the daemon stands at a moment."""
+
+    stats: _Stats
+    now: float
+    hosts: Sequence[_Stats] = ()
+    needs: Sequence[_Stats] = ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield _is_up(True)
+        yield from _about_daemon(self.stats, self.now)
+        yield _needed(self.needs)
+        yield from _about_queues(self.stats["queues"], self.now)
+        yield from _about_classes(self.stats["counts"])
+        yield _waits(self.stats["counts"])
+        yield from _about_schedules(self.stats["counts"].get("schedules") or {})
+        yield from _about_hosts(self.hosts)
+
+
+def _is_up(answers: bool) -> Metric:
+    return _gauge("up", "Whether the daemon answers; 0 comes alone.", float(answers))
+
+
+def _has_storage_trouble(is_there: bool) -> Metric:
+    return _gauge(
+        "storage_trouble",
+        "Whether something keeps the database from being written, or schedules from being dealt with, or lets it grow.",
+        float(is_there),
+    )
+
+
+def _needed(needs: Sequence[_Stats]) -> Metric:
+    told = "What needs somebody, by kind: how many queues, classes, errors or others."
+    family = GaugeMetricFamily("bgjobd_needs", told, labels=["kind"])
+    counts = Counter(need["kind"] for need in needs)
+    for kind in {**dict.fromkeys(KINDS), **counts}:
+        family.add_metric([kind], counts[kind])
+    return family
 
 
 def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
@@ -68,11 +103,7 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
         float(stats["code_version"] is not None),
     )
     yield _gauge("slots", "How many attempts may run at once.", stats["slots"])
-    yield _gauge(
-        "storage_trouble",
-        "Whether something keeps the database from being written, or schedules from being dealt with, or lets it grow.",
-        float(stats["storage_trouble"] is not None),
-    )
+    yield _has_storage_trouble(stats["storage_trouble"] is not None)
     yield _gauge("database_bytes", "Size of the database, with its write-ahead log.", stats["database_bytes"])
     yield _gauge(
         "oldest_pending_age_seconds",

@@ -44,7 +44,7 @@ def _schedule(subject: str) -> Action:
 
 _ERROR: Final = _Kind("Failing", "bad", _to("See the error", "/errors/{}"))
 _CLASS: Final = _to("See the class", "/classes/{}")
-_KINDS: Final[Mapping[str, _Kind]] = {
+KINDS: Final[Mapping[str, _Kind]] = {
     "storage": _Kind("Storage", "bad", _to("See the system", "/system")),
     "no_code": _Kind("No code", "bad", _to("See the log", "/")),
     "daemon": _Kind("Ended", "bad", _to("See the changes", "/changes")),
@@ -85,7 +85,7 @@ def shown_of(
             "after": _after(need, changes, now),
         }
         for need in needs
-        for kind in [_KINDS.get(need["kind"]) or _Kind(need["kind"].replace("_", " ").capitalize(), "grey")]
+        for kind in [KINDS.get(need["kind"]) or _Kind(need["kind"].replace("_", " ").capitalize(), "grey")]
     ]
 
 

@@ -8,6 +8,7 @@ from bgjob.codec import JsonObject
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Nothing
 from bgjobd.core.need_kinds import MOST, Need
+from bgjobd.core.needs import most_of
 from bgjobd.host.clock import to_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 async def needs(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     async with caller.turn:
         found = await daemon.needs.look()
-    return {"needs": [_told(one) for one in found[:MOST]], "more": max(0, len(found) - MOST)}
+    told = most_of(found, MOST)
+    return {"needs": [_told(one) for one in told], "more": len(found) - len(told)}
 
 
 def _told(need: Need) -> JsonObject:

@@ -6,7 +6,7 @@ a `Rule`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -67,6 +67,13 @@ def needs(
         for need in found(seen, now, rule):
             answer.setdefault(("error" if need.kind in BY_ERROR else need.kind, need.subject), need)
     return list(answer.values())
+
+
+def most_of(all_needs: Sequence[Need], most: int) -> list[Need]:
+    """So many at most, in their order; the first of each kind is among them, however many there are of another."""
+    firsts = dict(reversed([(need.kind, place) for place, need in enumerate(all_needs)]))
+    others = [place for place, need in enumerate(all_needs) if firsts[need.kind] != place]
+    return [all_needs[place] for place in sorted([*firsts.values(), *others][:most])]
 
 
 def found(seen: Seen, now: float, rule: Rule) -> Iterator[Need]:

@@ -25,7 +25,7 @@ from bgjobd.core.need_kinds import (
     Seen,
     SkippedLast,
 )
-from bgjobd.core.needs import found, needs, told
+from bgjobd.core.needs import found, most_of, needs, told
 from bgjobd.core.peers import Peer
 
 NOW = 1_000_000.0
@@ -94,6 +94,14 @@ def test_they_come_in_the_order_of_the_kinds() -> None:
         WELL, **changes, queues=queues, refused={"a": "no"}, skipped=(SkippedLast("b", NOW, 1, "missed"),)
     )
     assert kinds(seen) == USUALLY
+
+
+def test_however_many_there_are_of_a_kind_the_first_of_each_other_one_is_told() -> None:
+    unavailable = {f"a.C{number}": "ImportError: no" for number in range(9)}
+    seen = replace(WELL, unavailable=unavailable, disks={"/var": "nearly full", "/tmp": "nearly full"})
+    told = most_of(needs(seen, NOW), 4)
+    assert [one.subject for one in told] == ["a.C0", "a.C1", "a.C2", "/var"]
+    assert most_of(needs(seen, NOW), 100) == needs(seen, NOW)
 
 
 def test_what_degrades_a_daemon_is_what_keeps_jobs_from_running() -> None:

@@ -23,8 +23,8 @@ CONTENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "How to": (
         *("submitting", "writing-jobs", "web-applications", "outbox", "testing-your-application"),
         *("keys", "workflows", "schedules", "steps", "limits-and-output", "stuck-jobs"),
-        *("errors", "alerts", "service", "hosts", "operating", "page-and-metrics", "upgrading"),
-        *("troubleshooting", "coming-from", "coming-from-the-original"),
+        *("errors", "alerts", "service", "hosts", "operating", "page-and-metrics", "monitoring"),
+        *("upgrading", "troubleshooting", "coming-from", "coming-from-the-original"),
     ),
     "Reference": ("reference", "api", "stability", "CHANGELOG"),
     "Why it is so": (
@@ -49,6 +49,7 @@ def build(folder: Path, builder: str = "html") -> int:
 def collect(pages: Path) -> None:
     """Put all pages beside each other, with their pictures, and their links as they are there."""
     shutil.copytree(TREE / "web" / "pictures", pages / "pictures")
+    shutil.copytree(DOCS / "monitoring", pages / "monitoring")
     for file in [*TREE.glob("*.md"), *DOCS.iterdir(), *(DOCS / "site").iterdir()]:
         if file.suffix == ".md":
             (pages / file.name).write_text(beside(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -71,6 +71,15 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     assert dead_links(page, tmp_path) == ["nosuch.md", "#nosuch"]
 
 
+def test_every_alert_leads_to_a_place_in_the_documents(tmp_path: Path) -> None:
+    rules = (TREE / "docs" / "monitoring" / "bgjobd.rules.yml").read_text()
+    runbooks = re.findall(r"runbook: (\S+)", rules)
+    assert len(runbooks) == rules.count("- alert: ")
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"[a]({TREE / runbook}) " for runbook in runbooks))
+    assert dead_links(page) == []
+
+
 def test_readme_leads_to_every_page() -> None:
     readme = TREE / "README.md"
     linked = {(TREE / target.partition("#")[0]).resolve() for target in targets(readme)}

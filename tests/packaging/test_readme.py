@@ -49,8 +49,8 @@ NOT_RUN = {
     "HOST    STATE     SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
-    "# /etc/prometheus/prometheus.yml": "for Prometheus",
-    "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
+    "# /etc/prometheus/prometheus.yml": "for Prometheus; tests/page/test_prometheus.py has it read by one",
+    "# /etc/prometheus/own.rules.yml": "the same",
 }
 
 # What the pages name and looks like an option of ours → what it is.
@@ -165,8 +165,9 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def spans() -> list[str]:
-    """What stands between backticks in the prose."""
-    return re.findall(r"`([^`\n]+)`", PROSE)
+    """What stands between backticks in the prose, and in what alerts say."""
+    alerts = (TREE / "docs" / "monitoring" / "bgjobd.rules.yml").read_text()
+    return re.findall(r"`([^`\n]+)`", PROSE + alerts)
 
 
 def named_commands() -> list[tuple[str, str, list[str]]]:

@@ -30,6 +30,11 @@ def test_each_page_is_in_it_and_can_be_searched(built: Path) -> None:
     assert all(f'"{name}"' in index for name in names)
 
 
+def test_what_prometheus_and_grafana_take_can_be_downloaded_from_it(built: Path) -> None:
+    names = {file.name for file in built.glob("_downloads/*/*")}
+    assert names >= {"bgjobd.rules.yml", "bgjobd.dashboard.json"}
+
+
 def test_its_first_page_fits_a_screen(built: Path) -> None:
     """One without a heading within, of so many words."""
     words = (site.DOCS / "index.md").read_text(encoding="utf-8").split()
@@ -60,6 +65,7 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, monkeypatch: pyte
     (docs / "site").mkdir(parents=True)
     (docs / "site" / "conf.py").write_text((site.DOCS / "site" / "conf.py").read_text())
     (docs / "index.md").write_text("# Index\n\n[gone](nosuch.md)\n")
+    (docs / "monitoring").mkdir()
     (tmp_path / "web" / "pictures").mkdir(parents=True)
     monkeypatch.setattr(site, "TREE", tmp_path)
     monkeypatch.setattr(site, "DOCS", docs)

@@ -17,10 +17,13 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed_text
 
+from bgjob.codec import Request as Asked
 from bgjob.words import Status
-from bgjobd.web.metrics import exposition
+from bgjobd.core.need_kinds import Kind
+from bgjobd.web.metrics import Standing, exposition
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
+from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import SAMPLES, TOKEN, WHEN, Answer, Served, page, serving
 
@@ -72,8 +75,8 @@ def told_by(answer: Answer) -> Told:
     return Told(answer.body.decode())
 
 
-def told_of(stats: dict[str, Any], now: float = SAMPLE_AT, hosts: Sequence[dict[str, Any]] = ()) -> Told:
-    return Told(exposition(stats, OPENMETRICS, now, hosts)[0].decode())
+def told_of(stats: dict[str, Any], now: float = SAMPLE_AT, **more: Sequence[dict[str, Any]]) -> Told:
+    return Told(exposition(Standing(stats, now, **more), OPENMETRICS)[0].decode())
 
 
 def sample_stats(**changes: Any) -> dict[str, Any]:
@@ -176,6 +179,17 @@ def test_a_daemon_that_is_away_is_down_and_nothing_more_is_told(tmp_path: Path) 
     assert told.value("up") == 0
 
 
+def test_of_a_daemon_that_cannot_read_its_database_that_is_told(tmp_path: Path) -> None:
+    def refusing(line: Line, asked: Asked) -> bool:
+        line.refuse("StorageUnavailable", reason="the server does not answer", may_be_stored=None)
+        return True
+
+    with page(tmp_path, tells=refusing, bind=f"unix:{tmp_path}/page.sock") as served:
+        told = told_by(served.ask("GET /metrics", f"Accept: {OPENMETRICS}"))
+    assert [*told.families] == ["bgjobd_up", "bgjobd_storage_trouble"]
+    assert (told.value("up"), told.value("storage_trouble")) == (1, 1)
+
+
 def test_every_metric_has_help_a_type_and_the_unit_of_its_name() -> None:
     for name, family in told_of(sample_stats()).families.items():
         assert re.fullmatch(r"bgjobd(_[a-z]+)*", name)
@@ -204,6 +218,14 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
     assert queue == [1, 1, 2, 0, 35]
     assert told.value("attempts_total", class_name="shop.jobs.Email", outcome="not_started") == 1
     assert told.value("retries_total", class_name="shop.jobs.Email") == 1
+
+
+def test_what_needs_somebody_is_counted_by_kind_and_each_kind_is_there() -> None:
+    needs = [{"kind": "disk"}, {"kind": "unavailable"}, {"kind": "unavailable"}, {"kind": "too_warm"}]
+    told = told_of(sample_stats(), needs=needs)
+    assert {labels["kind"] for labels in told.labels("needs")} == {*Kind, "too_warm"}
+    numbers = {kind: told.value("needs", kind=kind) for kind in ("unavailable", "disk", "too_warm", "host")}
+    assert numbers == {"unavailable": 2, "disk": 1, "too_warm": 1, "host": 0}
 
 
 def test_what_has_never_happened_is_0_and_what_is_not_there_is_left_out() -> None:

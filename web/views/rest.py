@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bgjob import Client
-from bgjob.errors import DaemonUnavailableError
+from bgjob.errors import DaemonUnavailableError, StorageUnavailableError
 
 from ..addresses import NOW, place_of
 from ..exchange import Request, Response, html, plain, redirect
@@ -51,14 +51,17 @@ class OtherViews:
 
     def metrics(self, request: Request) -> Response:
         """How the daemon stands, for Prometheus; that it is away is told in the same way, for somebody to be woken."""
-        from ..metrics import exposition  # here, for it is slow to import and most pages are never asked
+        # Here, for it is slow to import and most pages are never asked.
+        from ..metrics import Away, Standing, exposition
 
+        client = self._means.client
         try:
-            stats = self._means.client.stats(counts=True)
-            hosts = [] if stats.get("hosts") is None else self._means.client.hosts()
-        except DaemonUnavailableError:
-            stats, hosts = None, []
-        body, kind = exposition(stats, request.headers.get("accept", ""), time.time(), hosts)
+            stats = client.stats(counts=True)
+            hosts = [] if stats.get("hosts") is None else client.hosts()
+            told: Away | Standing = Standing(stats, time.time(), hosts, client.needs().needs)
+        except (DaemonUnavailableError, StorageUnavailableError) as error:
+            told = Away(is_up=isinstance(error, StorageUnavailableError))
+        body, kind = exposition(told, request.headers.get("accept", ""))
         return Response(200, body, {"Content-Type": kind})
 
     def static(self, request: Request, version: str, name: str) -> Response:
