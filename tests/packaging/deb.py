@@ -174,6 +174,7 @@ def _stage_rest(work: Path, staged: Path, epoch: int) -> None:
     (documents / "examples").mkdir(parents=True)
     for name in _DROP_INS:
         shutil.copy(work / "systemd" / name, documents / "examples")
+    shutil.copytree(work / "docs/monitoring", documents / "examples/monitoring")
     bill = documents / "sbom.cdx.json"
     call(sys.executable, "-m", "tests.packaging.sbom", str(bill), cwd=TREE, epoch=epoch)
 
