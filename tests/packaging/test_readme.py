@@ -49,6 +49,8 @@ NOT_RUN = {
     "HOST    STATE     SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
+    '{"mcpServers": {"bgjobd": {"command": "bgjob", "args": ["mcp"]}}}': "an assistant's configuration; "
+    "tests/daemon/test_mcp.py is one",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
 }

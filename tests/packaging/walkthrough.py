@@ -49,6 +49,7 @@ PAGES = [
                 "hosts",
                 "errors",
                 "alerts",
+                "assistants",
             ),
         )
     ),
