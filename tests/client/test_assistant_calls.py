@@ -73,7 +73,7 @@ def test_a_daemon_that_is_away_is_an_answer_that_says_so(tmp_path: Path) -> None
         told = call(client, READ, "needs", {})
     assert told.answer is None
     assert "no daemon answers at" in told.text
-    assert "`bgjobd status`" in told.text
+    assert "is bgjobd running? ask again in a moment; if that lasts, `bgjobd status` there" in told.text
 
 
 @pytest.mark.parametrize(

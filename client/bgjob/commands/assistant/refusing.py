@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from bgjob.commands.problems import followed
 from bgjob.errors import (
     BgjobError,
     CodeLoadingError,
@@ -60,10 +61,12 @@ class WrongArgumentError(Exception):
 def refusal(error: BgjobError, *, acts: bool) -> str:
     """Why there is no answer, on a line; of a call that `acts` also whether it may have been heard."""
     following = next((told for kind, told in _NEXT.items() if isinstance(error, kind)), None)
-    parts = [capped(one_line(str(error)), _LONGEST), *(() if following is None else (following,))]
+    told = capped(one_line(str(error)), _LONGEST)
+    if following is not None:
+        told = followed(told, following)
     if acts and isinstance(error, DaemonUnavailableError) and error.was_sent:
-        parts.append("it may have been done all the same: look at it before you ask again")
-    return "; ".join(parts)
+        told = followed(told, "it may have been done all the same: look at it before you ask again")
+    return told
 
 
 def wrong(told: str) -> str:
