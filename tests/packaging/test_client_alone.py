@@ -61,6 +61,7 @@ def test_both_distributions_say_the_same_of_the_client() -> None:
         assert ours[key] == whole[key], key
     assert ours["scripts"].items() <= whole["scripts"].items()
     assert set(ours["optional-dependencies"]["command"]) <= set(whole["dependencies"])
+    assert ours["optional-dependencies"]["mcp"] == whole["optional-dependencies"]["mcp"]
     ours, whole = OWN["tool"]["setuptools"]["packages"], PROJECT["tool"]["setuptools"]["packages"]
     assert ours == [name for name in whole if not name.startswith("bgjobd")]
 

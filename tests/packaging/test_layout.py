@@ -86,6 +86,7 @@ ENGINE_OF_POSTGRESQL = [
 OF_OUTBOX = ["bgjob.outbox.dsn", "bgjob.outbox.table"]
 CONVERTS = "bgjob.testing.arguments"
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
+OF_ASSISTANTS = ["bgjob.commands.assistant"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
     "bgjobd.__main__",
@@ -188,8 +189,13 @@ RULES = [
     Rule("nobody imports what is for Django", outside(*OF_DJANGO), of(*OF_DJANGO)),
     Rule(
         "the client's command imports rich and shtab inside functions only, and nothing else",
-        inside(*COMMAND),
+        lambda module: is_within(module, COMMAND) and not is_within(module, OF_ASSISTANTS),
         lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["rich", "shtab"])),
+    ),
+    Rule(
+        "what serves assistants imports MCP's SDK and jsonschema inside functions only, and nothing else",
+        inside(*OF_ASSISTANTS),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["mcp", "jsonschema"])),
     ),
     Rule(
         "the core imports only itself, shared words and pure modules: no I/O, clock, random, logging, peewee",
@@ -303,6 +309,9 @@ PLANTED = [
     ("client/bgjob/command.py", "def f(): import requests", "the client's command"),
     ("client/bgjob/commands/screen.py", "import rich", "the client's command"),
     ("client/bgjob/commands/look.py", "def f(): import requests", "the client's command"),
+    ("client/bgjob/commands/look.py", "def f(): import mcp", "the client's command"),
+    ("client/bgjob/commands/assistant/serving.py", "import mcp", "what serves assistants"),
+    ("client/bgjob/commands/assistant/asking.py", "def f(): import rich", "what serves assistants"),
     ("client/bgjob/outbox/table.py", "import sqlalchemy", "an outbox imports what"),
     ("client/bgjob/outbox/dsn.py", "def f(): import pymysql", "an outbox imports what"),
     (

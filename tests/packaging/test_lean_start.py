@@ -11,7 +11,7 @@ import pytest
 
 import bgjob
 
-HEAVY = {"rich", "jinja2", "shtab", "prometheus_client"}
+HEAVY = {"rich", "jinja2", "shtab", "prometheus_client", "mcp", "jsonschema"}
 
 
 def modules_after(code: str) -> set[str]:

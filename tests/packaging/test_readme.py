@@ -51,6 +51,8 @@ NOT_RUN = {
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus; tests/page/test_prometheus.py has it read by one",
     "# /etc/prometheus/own.rules.yml": "the same",
+    '{"mcpServers": {"bgjobd": {"command": "bgjob", "args": ["mcp"]}}}': "an assistant's configuration; "
+    "tests/daemon/test_mcp.py is one",
 }
 
 # What the pages name and looks like an option of ours → what it is.

@@ -50,6 +50,7 @@ PAGES = [
                 "errors",
                 "alerts",
                 "monitoring",
+                "assistants",
             ),
         )
     ),

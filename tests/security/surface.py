@@ -19,6 +19,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 
 from bgjob.commands import arguments
+from bgjob.commands.assistant import acting, looking
 from bgjob.words import SERVICE
 from bgjobd import main
 from bgjobd.api import introspection, methods
@@ -47,6 +48,7 @@ def lines() -> list[str]:
             *_routes(),
             *_commands(arguments.parser()),
             *_commands(main.parser()),
+            *_tools(),
             *_keys("config", sections.Config),
             *_scripts(),
             *_variables(),
@@ -114,6 +116,11 @@ def _written(action: argparse.Action) -> str:
     name = action.metavar or "|".join(action.choices or (action.dest,))
     told = " ".join(name) if isinstance(name, tuple) else name
     return f"{', '.join(action.option_strings)}{'' if action.nargs == 0 else f' {told}'}".strip()
+
+
+def _tools() -> Iterator[str]:
+    for tool in (*looking.TOOLS, *acting.TOOLS):
+        yield f"tool {tool.name} of assistants {'acts, where that is allowed' if tool.acts else 'looks'}"
 
 
 # The configuration

@@ -201,8 +201,10 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 }
 """For each command what else is given to it, and which answers it shows."""
 
-NEEDS_NO_DAEMON: Final = {"completion", "outbox", "debug"}
-"""Of `outbox`: tests/client/test_outbox_command.py. `debug` becomes the daemon's command of that name."""
+NEEDS_NO_DAEMON: Final = {"completion", "outbox", "debug", "mcp"}
+"""Of `outbox`: tests/client/test_outbox_command.py, of `mcp`: test_assistant.py. `debug` becomes the daemon's command
+of that name.
+"""
 
 
 class Liar:

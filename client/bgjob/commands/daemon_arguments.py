@@ -18,6 +18,7 @@ from bgjob.commands import (
     outbox,
     values,
 )
+from bgjob.commands.assistant import command as assistant
 from bgjob.commands.shared_arguments import Commands, Options, add_limit, added
 from bgjob.commands.top import command as top
 
@@ -287,6 +288,23 @@ def _add_ways(what: Options) -> None:
     )
 
 
+def _add_mcp(commands: Commands) -> None:
+    command = added(
+        commands,
+        "mcp",
+        assistant.mcp,
+        "bgjob mcp",
+        "bgjob mcp --allow-actions     # in the configuration of an assistant",
+        json_help=None,
+        more="What jobs wrote is marked as data in all answers.",
+    )
+    command.add_argument(
+        "--allow-actions",
+        action="store_true",
+        help="let it retry and cancel jobs, too, and pause and resume queues, classes and schedules",
+    )
+
+
 COMMANDS: Final = (
     _add_top,
     _add_stats,
@@ -304,6 +322,7 @@ COMMANDS: Final = (
     _add_hosts,
     _add_drain,
     _add_outbox,
+    _add_mcp,
 )
 
 _QUEUES: Final = "`bgjob stats` lists the queues"
