@@ -189,9 +189,11 @@ class Connection(asyncio.BufferedProtocol):
         self._send_replies()
         if self._held > self._limits.max_unread:
             self.abort()
+        else:
+            self._after_replies()
 
     def _send_replies(self) -> None:
-        """Send what is ready at the head of the line."""
+        """Send what is ready at the head of the line, or begin with its stream."""
         while self._calls and self._stream_task is None:
             call = self._calls[0]
             if call.frame is not None:
@@ -203,7 +205,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._requests.let_go(self, call)
                 self._stream_task = asyncio.ensure_future(self._stream(call.request))
             return
-        self._after_replies()
 
     async def _stream(self, request: Request) -> None:
         """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
@@ -227,6 +228,7 @@ class Connection(asyncio.BufferedProtocol):
             self._send(request, self._dispatcher.written(request, last))
             self._calls.popleft()
         self._send_replies()
+        self._after_replies()
 
     def _send(self, request: Request, frame: bytes) -> None:
         if self._transport is None or request.oneway:

@@ -103,7 +103,8 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
         daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        huge_pages.collapse()
+        # It takes a tenth of a second, for which nobody is to wait.
+        asyncio.get_running_loop().run_in_executor(None, huge_pages.collapse)
         why = await asked.get()
         if isinstance(why, TermTakenError):
             raise why

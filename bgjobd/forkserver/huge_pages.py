@@ -16,10 +16,8 @@ _COLLAPSE = 25
 """MADV_COLLAPSE of linux/mman.h, since Linux 6.1."""
 
 _HUGE = 2 * 1024 * 1024
-_WORTH_IT = _HUGE
-"""Bytes of a mapping from which on it is done: what is not used of a huge page is memory, too."""
 
-_MOST_UNUSED = 3
+_MOST_UNUSED = 8
 """A mapping of which more than one part of so many is not in memory is left alone: it would be, all of it."""
 
 _RESIDENT = "Rss:"
@@ -44,7 +42,7 @@ def large(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
             begin, end = _own(field, *values)
         elif field == _RESIDENT and (end - begin - int(values[0]) * 1024) * _MOST_UNUSED <= end - begin:
             begin, end = -(-begin // _HUGE) * _HUGE, end // _HUGE * _HUGE
-            if end - begin >= _WORTH_IT:
+            if begin < end:
                 yield begin, end
 
 

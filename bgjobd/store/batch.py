@@ -101,6 +101,9 @@ class Keyed(NamedTuple):
     call: Call
 
 
+# Written out: dataclasses, whose fields each have a factory, would take three times as long to make for each commit.
+
+
 class Needs:
     """What is to be loaded for items; each name is that of the values in Batch."""
 
@@ -290,10 +293,8 @@ class Batch(Gathered):
         if self.unsettled or self.groups or self.new_groups or self.sealed or self.grown:
             return False
         return all(
-            [
-                before is None and isinstance(after, Job) and after.group_id is None
-                for before, after in self.moves
-            ]
+            before is None and isinstance(after, Job) and after.group_id is None
+            for before, after in self.moves
         )
 
     def takes_turns(self, queue: str) -> bool:

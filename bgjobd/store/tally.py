@@ -99,9 +99,7 @@ class Tally:
 
     def of_queue(self, queue: str, status: Status) -> int:
         """How many jobs of a queue stand in a status that is no end."""
-        told = self.places.get
-        of_kept = [told((status, queue, kept), 0) for kept in (BLOCKED, BEHIND, WAITING)]
-        return told((status, queue, 0), 0) + sum(of_kept)
+        return sum([self.places.get((status, queue, kept), 0) for kept in (0, BLOCKED, BEHIND, WAITING)])
 
     def blocked_of(self, queue: str) -> int:
         """How many jobs of a queue wait for others; they are pending, too."""

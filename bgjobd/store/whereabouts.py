@@ -40,10 +40,7 @@ class Whereabouts:
 
     def learn(self) -> None:
         """The database has just been opened: what is beside it belongs to it from now on."""
-        self.check(_MAIN)
-        for name in _BESIDE:
-            if name not in self._known:
-                self._stat(name)
+        self.check(_MAIN, *_BESIDE)
 
     def check(self, *names: str) -> None:
         """Raises MovedError where one of them, or of all, is not in its place."""

@@ -248,8 +248,8 @@ def _flag(message: JsonObject, name: str) -> bool:
 
 def _check(parameters: JsonObject, max_depth: int, has_escapes: bool) -> str | None:
     """The parameter that holds an integer beyond 64 bit, or None; what breaks the protocol raises."""
-    # The message is the level above.
-    if check_value(parameters, max_depth - 1, has_escapes):
+    # The message is the level above; parameters in which nothing is nested are never too deep.
+    if check_value(parameters, max(1, max_depth - 1), has_escapes):
         return None
     return next(name for name, value in parameters.items() if not check_value(value, max_depth, False))
 

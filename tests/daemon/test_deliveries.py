@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -54,14 +54,14 @@ class Scene:
             trace_of=lambda line: None,
         )
 
-    async def call(self, ticket: asyncio.Future[Any]) -> None:
-        """What the api does for a caller: the reply goes out once the task that asked is done."""
+    async def call(self, asked: Awaitable[Any]) -> None:
+        """What the api does for a caller: the task that asks sends the reply."""
 
-        async def asked() -> None:
-            await ticket
+        async def answer() -> None:
+            await asked
+            self.seen.append("reply")
 
-        task = asyncio.ensure_future(asked())
-        task.add_done_callback(lambda _: self.seen.append("reply"))
+        self._task = asyncio.ensure_future(answer())
         await asyncio.sleep(0)
 
 
@@ -101,9 +101,7 @@ def test_who_waits_for_an_end_hears_before_the_next_one_starts() -> None:
             with stage.waiters.waiting_for(1) as ended:
                 assert await ended(10)
 
-        task = asyncio.ensure_future(wait())
-        task.add_done_callback(lambda _: stage.seen.append("reply"))
-        await asyncio.sleep(0)
+        await stage.call(wait())
         stage.deliveries.take(Delivery((), committed(2, ended=(_JOB,))))
         for _ in range(3):
             await asyncio.sleep(0)
@@ -117,9 +115,7 @@ def test_who_waits_for_a_group_hears_of_its_end_as_who_waits_for_a_job() -> None
             with stage.group_waiters.waiting_for(5) as ended:
                 assert await ended(10)
 
-        task = asyncio.ensure_future(wait())
-        task.add_done_callback(lambda _: stage.seen.append("reply"))
-        await asyncio.sleep(0)
+        await stage.call(wait())
         group = Group(5, since_id=0, name="mails", total=2, completed=2)
         stage.deliveries.take(Delivery((), committed(2)._replace(groups=(group,))))
         for _ in range(3):

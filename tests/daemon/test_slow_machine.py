@@ -51,6 +51,12 @@ def test_what_takes_longer_than_its_import_timeout_is_given_more_until_it_is_the
         assert first.endswith("; the next is given 0.02 s")
 
 
+def test_callers_are_answered_while_the_kernel_makes_huge_pages_of_the_daemons_memory(tmp_path: Path) -> None:
+    slow = "import time; from bgjobd.forkserver import huge_pages as pages; pages.collapse = lambda: time.sleep(60)"
+    with daemon(tmp_path, changes=slow) as running, running.client() as client:
+        assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+
+
 class Launched:
     """A fork server that came up, and stays."""
 

@@ -352,6 +352,13 @@ def test_a_message_may_nest_as_deep_as_the_limit_and_no_deeper(opening: str, clo
         parse_request(deep(4), max_depth=5)
 
 
+@pytest.mark.parametrize("max_depth", [1, 2])
+def test_where_least_may_be_nested_values_beside_each_other_still_may(max_depth: int) -> None:
+    assert parse_request(request_of('{"a":1}'), max_depth).parameters == {"a": 1}
+    with pytest.raises(ProtocolError, match="deep"):
+        parse_request(request_of('{"a":[]}'), max_depth)
+
+
 def test_depth_is_that_of_the_deepest_value_wherever_it_stands() -> None:
     deep = nested(31)
     for parameters in (f'{{"a":1,"b":{deep}}}', f'{{"a":[1,[],{{"b":{nested(29)}}}]}}'):

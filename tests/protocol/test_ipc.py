@@ -53,6 +53,7 @@ class House:
             self.open,
             self.refuse,
             self.fail,
+            self.abandon,
             self.who,
             self.grow,
             self.unsayable,
@@ -96,6 +97,9 @@ class House:
 
     async def fail(self, parameters: JsonObject, caller: Caller) -> JsonObject:
         raise ValueError("no good")
+
+    async def abandon(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        raise asyncio.CancelledError
 
     async def who(self, parameters: JsonObject, caller: Caller) -> JsonObject:
         return asdict(caller) | {"groups": sorted(caller.groups)}
@@ -340,6 +344,17 @@ def test_no_more_requests_of_one_write_are_taken_than_may_wait(play: Play) -> No
     play(scene, max_pipelined=2)
 
 
+def test_what_an_answered_request_leaves_room_for_is_taken_though_its_reply_waits(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        # The first is answered only because the third is taken, for which there is no room before the second's answer.
+        peer.send(WAIT, Request("test.Echo", {"n": "x" * 80}), Request("test.Open", {"padding": "x" * 80}))
+        replies = [await peer.reply() for _ in range(3)]
+        assert [reply.parameters for reply in replies] == [{"w": 1}, {"n": "x" * 80}, {}]
+
+    play(scene, max_frame=200)
+
+
 def test_requests_that_wait_are_as_large_together_as_one_may_be(play: Play) -> None:
     async def scene(world: World) -> None:
         peer = await world.connect()
@@ -444,6 +459,19 @@ def test_a_bug_is_an_internal_error_and_told_to_whoever_keeps_the_log(play: Play
         assert await peer.ask("Echo", n=2) == Reply({"n": 2})
         ((method, error),) = world.house.bugs
         assert (method, type(error), str(error)) == ("test.Fail", ValueError, "no good")
+
+    play(scene)
+
+
+def test_an_answer_that_something_else_has_cancelled_is_a_bug_while_its_caller_is_there(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Abandon", {"padding": "x" * 600}), echo(2))
+        first, second = await peer.reply(), await peer.reply()
+        assert (first.error, second) == ("org.bgjobd.Jobs.InternalError", Reply({"n": 2}))
+        assert [(method, str(error)) for method, error in world.house.bugs] == [
+            ("test.Abandon", "the call was cancelled")
+        ]
 
     play(scene)
 
@@ -1201,6 +1229,20 @@ def test_a_caller_that_does_not_read_is_cut_off_and_others_are_served(play: Play
         assert await peer.ask("Echo") == Reply()
 
     play(scene, max_unread=200_000)
+
+
+def test_what_is_taken_of_a_caller_in_the_moment_it_is_cut_off_takes_up_nothing(play: Play) -> None:
+    """Nobody begins to work on it any more; that the room is given back is seen at the end of each play."""
+
+    async def scene(world: World) -> None:
+        slow = await raw_connection(world.path)
+        with slow:
+            ask = Request("test.Grow", {"size": 2_000_000, "padding": "x" * 600}).to_bytes()
+            await asyncio.get_running_loop().sock_sendall(slow, ask * 4)
+            await world.settle()
+            assert world.server.admission.admitted == set()
+
+    play(scene, max_unread=200_000, max_pipelined=1)
 
 
 async def send_for_ever(sock: socket.socket, request: bytes) -> None:
