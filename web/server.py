@@ -35,7 +35,7 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _UNTIL_ROOM: Final = 0.1
 _UNTIL_GONE: Final = 0.5
 _FULL: Final = plain("too many connections", 503, Retry_After="2")
-_APART: Final = frozenset({"/healthz"})
+_APART: Final = "/healthz"
 """What is asked by machines, often, and may take as long as a daemon that hangs: it takes no place from people."""
 
 
@@ -45,7 +45,7 @@ class Limits:
 
     connections: int = 64
     apart: int = 16
-    """Beside those: whose request is one of _APART."""
+    """Beside those: whose request is _APART."""
 
     first: float = 5.0
     """For the first byte of the first request."""
@@ -76,6 +76,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, settings: Settings, respond: Respond, limits: Limits | None = None) -> None:
         self.respond = respond
         self.limits = limits or Limits()
+        self.apart = settings.at(_APART)
         self._settings = settings
         self._free = threading.BoundedSemaphore(self.limits.connections)
         self._free_apart = threading.BoundedSemaphore(self.limits.apart)
@@ -258,7 +259,7 @@ class Handler(socketserver.BaseRequestHandler):
         return self._answer(head, self._response(request).fitted(request))
 
     def _response(self, request: Request) -> Response:
-        if request.path not in _APART:
+        if request.path != self.server.apart:
             return self.server.respond(request)
         answer = self.server.respond(request) if self.server.put_apart(self.request) else _FULL
         return replace(answer, is_last=True)
