@@ -73,7 +73,14 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, settings: Settings, respond: Respond, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        respond: Respond,
+        limits: Limits | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """With a `listener`, a Unix socket at the settings' path that listens already, it binds none of its own."""
         self.respond = respond
         self.limits = limits or Limits()
         self.apart = settings.at(_APART)
@@ -89,7 +96,10 @@ class Server(ThreadingHTTPServer):
         elif ":" in settings.host:
             self.address_family = socket.AF_INET6
         address: Any = settings.path if settings.is_unix else (settings.host, settings.port)
-        super().__init__(address, Handler)
+        super().__init__(address, Handler, bind_and_activate=listener is None)
+        if listener is not None:
+            self.socket.close()
+            self.socket = listener
 
     def server_bind(self) -> None:
         """Bind without asking a name server who we are, as the base class does."""
