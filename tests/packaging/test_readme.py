@@ -49,6 +49,11 @@ NOT_RUN = {
     "HOST    STATE     SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "the same",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
+    **dict.fromkeys(
+        ("# /etc/systemd/system/bgjobd-web.socket", "# /etc/systemd/system/bgjobd-web.service"),
+        "for systemd; tests/page/test_behind_nginx.py has it look at them",
+    ),
+    "# /etc/nginx/sites-enabled/ops": "for nginx; tests/page/test_behind_nginx.py runs it",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
 }
