@@ -178,12 +178,21 @@ def web(given: argparse.Namespace) -> int:
     """Run the page alone, beside a daemon that has it switched off, or at another address."""
     from bgjobd.commands.settings import settings_of
     from bgjobd.config.problems import ConfigError
+    from bgjobd.host import sd_listen
     from bgjobd.supervisor import page_process
     from bgjobd.web.__main__ import serve
     from bgjobd.web.settings import Settings
 
+    handed = sd_listen.take(os.environ)
+    for refusal in handed.refused:
+        complain(refusal, FAILED)
     try:
-        serve(Settings(**page_process.settings_of(settings_of(given))))
+        settings = Settings(**page_process.settings_of(settings_of(given)))
+        if handed.path is not None and settings.bind != f"unix:{handed.path}":
+            return complain(
+                f'systemd handed over {handed.path}: set [web] bind = "unix:{handed.path}"', USAGE
+            )
+        serve(settings, handed.listener)
     except ConfigError as error:
         return complain(str(error), USAGE)
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -39,24 +40,28 @@ def main() -> None:
     finish()
 
 
-def serve(settings: Settings) -> None:
-    """Serve in this process, until it is interrupted; raises KeyboardInterrupt then."""
+def serve(settings: Settings, listener: socket.socket | None = None) -> None:
+    """Serve in this process, until it is interrupted; raises KeyboardInterrupt then.
+
+    The file of a `listener` that was handed over stays: whoever comes meanwhile waits there.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = _bound(settings)
+    server = _bound(settings, listener)
     try:
         server.serve_forever()
     finally:
-        _remove(settings)
+        if listener is None:
+            _remove(settings)
         finish()
 
 
-def _bound(settings: Settings) -> Server:
+def _bound(settings: Settings, listener: socket.socket | None = None) -> Server:
     """The server, once the page of an earlier daemon has let go of its address."""
     page = Page(settings)
     give_up_at = time.monotonic() + _PATIENCE
     while True:
         try:
-            server = Server(settings, page.respond)
+            server = Server(settings, page.respond, listener=listener)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
                 why = f"the page cannot listen at {settings.bind}: {error.strerror or error}"

@@ -116,7 +116,7 @@ class View:
     `since` and `until` are spans, `1h`, or moments, `2026-11-27T14:02Z`; `longer` is a time, as `10s`; the names of the
     others that a list of jobs is narrowed by are those of `List`. What is empty, or None, narrows nothing. `sort` is
     empty where it is the usual one; of errors it is a word of ErrorSort, and `at` what the place begins with. Of
-    schedules `upto` are on the pages before.
+    schedules `upto` are on the pages before. `base` is what its addresses begin with, and its `path` does not.
     """
 
     path: str
@@ -141,9 +141,12 @@ class View:
     longer: str = ""
     sort: str = ""
     bulk: int | None = None
+    base: str = ""
 
     @classmethod
-    def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
+    def of(
+        cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int, base: str = ""
+    ) -> View:
         """The view that the query names."""
         status = query.get("status", "") if query.get("status", "") in statuses else ""
         at = query.get("at", "")
@@ -162,6 +165,7 @@ class View:
             page=page if upto is not None else 1,
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _begins_a_place(at, narrowed.get("sort", "")) else "",
+            base=base,
             **narrowed,
         )
 
@@ -172,7 +176,8 @@ class View:
         names = ("q", "status", *_READ, "per", "page", "upto", "at")
         values = {name: changed.value(name) for name in names}
         told = {name: value for name, value in values.items() if value != default.value(name)}
-        return f"{self.path}?{urlencode(told)}" if told else self.path
+        place = f"{self.path}?{urlencode(told)}" if told else self.path
+        return f"{self.base}{place}"
 
     def without(self, name: str) -> str:
         """The address of the same without what it is narrowed by this name."""
@@ -206,9 +211,9 @@ class View:
         return self.sort == ENDED or (self.status in FINAL and self.sort != BY_ID)
 
     @property
-    def address(self) -> str:
-        """Its own."""
-        return self.but(page=self.page, upto=self.upto, at=self.at)
+    def place(self) -> str:
+        """Its own address, as this page's own forms name it: without the base."""
+        return replace(self, base="").but(page=self.page, upto=self.upto, at=self.at)
 
     @property
     def is_first(self) -> bool:

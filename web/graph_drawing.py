@@ -19,7 +19,7 @@ from .texts import colour, short, shown, spoken
 _MOST_LABEL: Final = 24
 _CORNER: Final = 24
 _NODE: Final = Markup(
-    '<a id="{of}-{number}" class="node {of} {kind}" href="/{of}s/{number}" tabindex="-1"><title>{title}</title>'
+    '<a id="{of}-{number}" class="node {of} {kind}" href="{base}/{of}s/{number}" tabindex="-1"><title>{title}</title>'
     f'<svg x="{{x}}" y="{{y}}" width="{WIDTH}" height="{HEIGHT}">'
     f'<rect x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="6"/><text x="10" y="17">'
     '<tspan class="word">{word}</tspan> {name}</text><text class="label" x="10" y="32">{label}</text>'
@@ -33,14 +33,14 @@ _WAYS: Final = {
 }
 
 
-def graph_drawing(picture: Picture, here: Key, now: float) -> Markup:
-    """What comes after what, for who sees it; each is a link. The others have a list."""
+def graph_drawing(picture: Picture, here: Key, now: float, base: str = "") -> Markup:
+    """What comes after what, for who sees it; each is a link, that begins with `base`. The others have a list."""
     ways = [
         Markup('<path class="way {}" d="{}"/>').format(kind, _ways(lines))
         for kind in STANDINGS
         if (lines := [one for one in picture.lines if one.standing == kind])
     ]
-    nodes = [_node(one, one.key == here, now) for column in picture.columns for one in column]
+    nodes = [_node(one, one.key == here, now, base) for column in picture.columns for one in column]
     drawing = Markup('<svg class="graph" width="{}" height="{}" aria-hidden="true">{}</svg>')
     return drawing.format(picture.width, picture.height, Markup("").join([*ways, *nodes]))
 
@@ -75,10 +75,11 @@ def _joined(stretches: Iterable[tuple[float, float]]) -> list[tuple[float, float
     return found
 
 
-def _node(placed: Placed, is_here: bool, now: float) -> Markup:
+def _node(placed: Placed, is_here: bool, now: float, base: str) -> Markup:
     of, number = placed.key
     said = _of_group(placed.told) if of == GROUP else _of_job(placed.told, now)
     return _NODE.format(
+        base=base,
         of=of,
         number=number,
         kind=f"{colour(said.word)} here" if is_here else colour(said.word),

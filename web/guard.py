@@ -92,7 +92,7 @@ class Guard:
     def cookie(self, request: Request) -> str:
         """The header that keeps a login; links from elsewhere may show a page, and what acts is no link."""
         name = cookie_name(request)
-        return f"{name}={self._settings.token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={_AGE}"
+        return f"{name}={self._settings.token}; Path={self._settings.at('/')}; HttpOnly; SameSite=Lax; Max-Age={_AGE}"
 
     def _no_action(self, request: Request) -> Response | None:
         """A form of this page, sent by a person; not one of another site's, nor a link."""

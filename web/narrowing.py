@@ -69,7 +69,9 @@ class Named(NamedTuple):
 def named(views: Mapping[str, str], view: View) -> list[Named]:
     """The views that are named, whatever the order of what stands in their addresses."""
     here = view.but()
-    return [Named(name, address, _same(address, view) == here) for name, address in views.items()]
+    return [
+        Named(name, f"{view.base}{address}", _same(address, view) == here) for name, address in views.items()
+    ]
 
 
 def _same(address: str, view: View) -> str | None:
@@ -77,7 +79,7 @@ def _same(address: str, view: View) -> str | None:
     parts = urlsplit(address)
     if parts.path != view.path:
         return None
-    return View.of(parts.path, dict(parse_qsl(parts.query)), STATUSES, view.default_per).but()
+    return View.of(parts.path, dict(parse_qsl(parts.query)), STATUSES, view.default_per, view.base).but()
 
 
 def _chip(view: View, name: str) -> Chip:

@@ -73,15 +73,19 @@ KINDS: Final[Mapping[str, _Kind]] = {
 
 
 def shown_of(
-    needs: Sequence[Told], changes: Sequence[Told], running: Sequence[Told], now: float
+    needs: Sequence[Told],
+    changes: Sequence[Told],
+    running: Sequence[Told],
+    now: float,
+    at: Callable[[str], str],
 ) -> list[dict[str, Any]]:
-    """The needs with word, colour, action and what was changed before."""
+    """The needs with word, colour, action and what was changed before; `at` answers the address of a place."""
     return [
         {
             **need,
             "word": kind.word,
             "colour": kind.colour,
-            "action": _action(need, kind, running),
+            "action": _action(need, kind, running, at),
             "after": _after(need, changes, now),
         }
         for need in needs
@@ -89,7 +93,9 @@ def shown_of(
     ]
 
 
-def _action(need: Told, kind: _Kind, running: Sequence[Told]) -> dict[str, Any] | None:
+def _action(
+    need: Told, kind: _Kind, running: Sequence[Told], at: Callable[[str], str]
+) -> dict[str, Any] | None:
     """Of what is slow the job itself, the one that began first."""
     action = kind.act(need["subject"])
     if need["kind"] == "slow":
@@ -99,7 +105,7 @@ def _action(need: Told, kind: _Kind, running: Sequence[Told]) -> dict[str, Any] 
             action = Action("See the job", f"/jobs/{first['job_id']}")
     if action is None:
         return None
-    return {"words": action.words, "place": action.place, "is_deed": action.is_deed}
+    return {"words": action.words, "place": at(action.place), "is_deed": action.is_deed}
 
 
 def _method(attempt: Told) -> str:

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,11 +75,11 @@ class Renderer:
     when it is first wanted, for all of them take nine tenths of a start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base: str = "") -> None:
         self.files = {path.name: _sent(path) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
         digest = hashlib.blake2b(b"".join(self.files.values()), digest_size=8).hexdigest()
         self.static = f"/static/{digest}"
-        self._environment = _environment(self.static)
+        self._environment = _environment(base, self.static)
 
     def render(self, template: str, **values: Any) -> str:
         """A view's page; `now` among the values is the wall clock, in seconds."""
@@ -104,8 +105,8 @@ def _read(template: Path) -> tuple[str, str, None]:
     return template.read_text("utf-8"), str(template), None
 
 
-def _environment(static: str) -> Environment:
-    """What templates may use."""
+def _environment(base: str, static: str) -> Environment:
+    """What templates may use; `base` is what each address begins with."""
     environment = Environment(
         loader=FunctionLoader({path.name: _read(path) for path in _TEMPLATES.iterdir()}.get),
         autoescape=True,
@@ -117,7 +118,8 @@ def _environment(static: str) -> Environment:
     )
     environment.filters |= {
         "quoted": quoted,
-        "badge": badge, "status_badge": status_badge, "outcome_badge": outcome_badge,
+        "badge": badge,
+        "status_badge": partial(status_badge, base=base), "outcome_badge": partial(outcome_badge, base=base),
         "size": size_text, "seconds": span_text, "maybe_seconds": span, "pretty": pretty,
         "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
@@ -128,7 +130,7 @@ def _environment(static: str) -> Environment:
         "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
         "retries_spent": retries_spent, "step_name": step_name, "step_took": step_took, "signal_of": try_signal,
         "usually": usually, "expectation": expectation, "duration_until": duration_until,
-        "key_rules": key_rules, "oldest_due": oldest_due, "static": static, "bar_of": bar_of,
+        "key_rules": key_rules, "oldest_due": oldest_due, "base": base, "static": base + static, "bar_of": bar_of,
         "filter_told": filter_told, "many_of": many_of,
         "timeline": timeline, "step_bar": step_bar, "length": length, "ticks": ticks, "key_of": key_of,
         "exact_clock": exact_clock, "clock_time": clock_time, "waited": waited_of, "took": took, "cpu_time": cpu_time,

@@ -35,7 +35,7 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _UNTIL_ROOM: Final = 0.1
 _UNTIL_GONE: Final = 0.5
 _FULL: Final = plain("too many connections", 503, Retry_After="2")
-_APART: Final = frozenset({"/healthz"})
+_APART: Final = "/healthz"
 """What is asked by machines, often, and may take as long as a daemon that hangs: it takes no place from people."""
 
 
@@ -45,7 +45,7 @@ class Limits:
 
     connections: int = 64
     apart: int = 16
-    """Beside those: whose request is one of _APART."""
+    """Beside those: whose request is _APART."""
 
     first: float = 5.0
     """For the first byte of the first request."""
@@ -73,9 +73,17 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, settings: Settings, respond: Respond, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        respond: Respond,
+        limits: Limits | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """With a `listener`, a Unix socket at the settings' path that listens already, it binds none of its own."""
         self.respond = respond
         self.limits = limits or Limits()
+        self.apart = settings.at(_APART)
         self._settings = settings
         self._free = threading.BoundedSemaphore(self.limits.connections)
         self._free_apart = threading.BoundedSemaphore(self.limits.apart)
@@ -88,7 +96,10 @@ class Server(ThreadingHTTPServer):
         elif ":" in settings.host:
             self.address_family = socket.AF_INET6
         address: Any = settings.path if settings.is_unix else (settings.host, settings.port)
-        super().__init__(address, Handler)
+        super().__init__(address, Handler, bind_and_activate=listener is None)
+        if listener is not None:
+            self.socket.close()
+            self.socket = listener
 
     def server_bind(self) -> None:
         """Bind without asking a name server who we are, as the base class does."""
@@ -258,7 +269,7 @@ class Handler(socketserver.BaseRequestHandler):
         return self._answer(head, self._response(request).fitted(request))
 
     def _response(self, request: Request) -> Response:
-        if request.path not in _APART:
+        if request.path != self.server.apart:
             return self.server.respond(request)
         answer = self.server.respond(request) if self.server.put_apart(self.request) else _FULL
         return replace(answer, is_last=True)

@@ -15,6 +15,7 @@ class Settings:
 
     `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none";
     `for_journald`: who reads it is told how grave each line is. `views` are names for addresses.
+    `base_path` is what each address of the page begins with: empty, or "/…" without a slash at its end.
     """
 
     socket: str
@@ -26,6 +27,7 @@ class Settings:
     console: str = "text"
     for_journald: bool = False
     views: Mapping[str, str] = field(default_factory=dict)
+    base_path: str = ""
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Settings:
@@ -50,9 +52,18 @@ class Settings:
     def port(self) -> int:
         return int(self.bind.rpartition(":")[2])
 
+    def at(self, place: str) -> str:
+        """The address of a place of the page, as a browser asks for it."""
+        return f"{self.base_path}{place}"
+
+    def try_place(self, path: str) -> str | None:
+        """The place that somebody asks for by this path; None where it is not below the base."""
+        place = path.removeprefix(self.base_path)
+        return place if path.startswith(f"{self.base_path}/") else None
+
     def address_of(self, port: int) -> str:
         """What a person opens; with the token, if it takes one. `port` is the one that was had, where any would do."""
         if self.is_unix:
             return self.bind
         place = f"{self.bind.rpartition(':')[0]}:{port}"
-        return f"http://{place}/" if self.token is None else f"http://{place}/login?token={self.token}"
+        return f"http://{place}{self.at('/' if self.token is None else f'/login?token={self.token}')}"

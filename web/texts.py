@@ -37,17 +37,17 @@ def badge(word: str) -> Markup:
     return Markup('<span class="badge {}">{}</span>').format(colour(word), spoken(word))
 
 
-def status_badge(word: str) -> Markup:
-    """The same of how a job stands, which leads to all that stand so."""
+def status_badge(word: str, base: str = "") -> Markup:
+    """The same of how a job stands, which leads to all that stand so, at an address that begins with `base`."""
     word_of_list = REVIEW if word == FOR_REVIEW else word
-    return _leading(word, f"/jobs?status={word_of_list}") if word_of_list in STATUSES else badge(word)
+    return _leading(word, f"{base}/jobs?status={word_of_list}") if word_of_list in STATUSES else badge(word)
 
 
-def outcome_badge(word: str) -> Markup:
+def outcome_badge(word: str, base: str = "") -> Markup:
     """The same of how an attempt ended, or that it runs."""
     if word == Status.RUNNING:
-        return status_badge(word)
-    return _leading(word, f"/jobs?outcome={word}") if word in tuple(Outcome) else badge(word)
+        return status_badge(word, base)
+    return _leading(word, f"{base}/jobs?outcome={word}") if word in tuple(Outcome) else badge(word)
 
 
 def _leading(word: str, address: str) -> Markup:

@@ -115,16 +115,18 @@ def _page_of(config: Config, holder: int | None) -> PageState:
     address = str(web.bind)
     if not web.enabled or address.endswith(":0"):
         return PageState(None, False)
-    shown = address if address.startswith("unix:") else f"http://{address}/"
+    shown = address if address.startswith("unix:") else f"http://{address}{web.base_path}/"
     stranger = None if holder is None else listeners.stranger_at(web.bind, holder)
-    return PageState(shown, _answers(address)) if stranger is None else PageState(shown, False, str(stranger))
+    if stranger is not None:
+        return PageState(shown, False, str(stranger))
+    return PageState(shown, _answers(address, web.base_path))
 
 
-def _answers(address: str) -> bool:
+def _answers(address: str, base_path: str) -> bool:
     """Whether the page says that it is well; it takes no login for that."""
     with closing(_connection(address)) as connection:
         try:
-            connection.request("GET", "/healthz")
+            connection.request("GET", f"{base_path}/healthz")
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False

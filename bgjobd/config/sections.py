@@ -214,6 +214,8 @@ class Web(Section):
     """Whether it may listen beyond this machine."""
     bind: values.Address = values.TcpAddress("127.0.0.1", 8377)
     """Where it listens: an address of this machine, or `"unix:PATH"`."""
+    base_path: values.BasePath = ""
+    """What each of its addresses begins with behind a web server, such as `"/jobs"`."""
     per_page: Annotated[StrictInt, Field(ge=1, le=100)] = 10
     """Rows of a list, unless a person chooses."""
     actions: StrictBool = False

@@ -374,6 +374,17 @@ def _view_address(value: str) -> str:
     return value
 
 
+def _base_path(value: str) -> str:
+    before, *parts = value.split("/")
+    if before or len(value) > _LONGEST_BASE_PATH or not all(map(_PART_OF_PATH.fullmatch, parts)):
+        example = f'"/jobs", of at most {_LONGEST_BASE_PATH} characters'
+        rule = "letters, digits, -, ., _ and ~ between each /, and no / at its end, no . or .."
+        raise ValueError(f"must be empty, or a path such as {example}: {rule}; not {shown(value)}")
+    return value
+
+
+_LONGEST_BASE_PATH: Final = 200
+_PART_OF_PATH: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._~-]+")
 _LONGEST_VIEW_NAME: Final = 64
 _VIEW_ADDRESS: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 
@@ -524,6 +535,7 @@ Member = Annotated[str, AfterValidator(_member)]
 RoleName = Annotated[str, AfterValidator(_role_name)]
 ViewName = Annotated[str, AfterValidator(_view_name)]
 ViewAddress = Annotated[str, AfterValidator(_view_address)]
+BasePath = Annotated[str, AfterValidator(_base_path)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
 RetriableOutcome = Annotated[Outcome, BeforeValidator(_retriable)]

@@ -50,7 +50,7 @@ def take(environ: Mapping[str, str]) -> Handed:
             os.close(descriptor)
             name = names[place] if place < len(names) else "unknown"
             text = f"systemd handed over descriptor {descriptor} ({name}), which was closed: {why}"
-            refused.append(f"{text}; have the unit hand over the Varlink socket alone")
+            refused.append(f"{text}; have the unit hand over one Unix socket alone")
     return Handed(listener, tuple(refused))
 
 

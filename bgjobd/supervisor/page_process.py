@@ -52,6 +52,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "socket": str(config.daemon.socket),
         "bind": str(web.bind),
         "token": None if is_unix else _try_credential() or _token(config.daemon.state_dir / _TOKEN_FILE),
+        "base_path": web.base_path,
         "per_page": web.per_page,
         "actions": web.actions,
         "allow_remote": web.allow_remote,

@@ -195,6 +195,7 @@ snapshots = true
 [web]
 enabled = false
 bind = "unix:/run/x-web.sock"
+base_path = "/ops/jobs"
 per_page = 100
 actions = true
 allow_remote = true
@@ -293,6 +294,11 @@ def test_a_page_on_this_machine_needs_no_permission(tmp_path: Path, bind: str) -
     assert loaded(tmp_path, f'[web]\nbind = "{bind}"').web.bind.is_loopback
 
 
+@pytest.mark.parametrize("path", ["", "/jobs", "/ops/bgjobd", "/~ops/v1.2/a_b-c", "/...", "/.a"])
+def test_a_page_may_be_below_a_path(tmp_path: Path, path: str) -> None:
+    assert loaded(tmp_path, f'[web]\nbase_path = "{path}"').web.base_path == path
+
+
 def test_a_page_for_other_machines_is_possible_when_asked_for(tmp_path: Path) -> None:
     made = loaded(tmp_path, '[web]\nbind = "[2001:db8::1]:80"\nallow_remote = true')
     assert made.web.bind == TcpAddress("2001:db8::1", 80)
@@ -378,6 +384,18 @@ BAD_VALUES = [
     ("[web]\nbind = '[::g]:80'", "web.bind", "HOST:PORT"),
     ("[web]\nbind = 8377", "web.bind", "not 8377"),
     (f"[web]\nbind = 'unix:/{'s' * 107}'", "web.bind", "is too long"),
+    ("[web]\nbase_path = 'jobs'", "web.base_path", 'must be empty, or a path such as "/jobs"'),
+    ("[web]\nbase_path = '/'", "web.base_path", "no / at its end, no . or ..; not '/'"),
+    ("[web]\nbase_path = '/jobs/'", "web.base_path", "no / at its end"),
+    ("[web]\nbase_path = '//jobs'", "web.base_path", "not '//jobs'"),
+    ("[web]\nbase_path = '/a/../b'", "web.base_path", "no . or .."),
+    ("[web]\nbase_path = '/.'", "web.base_path", "no . or .."),
+    ("[web]\nbase_path = '/a b'", "web.base_path", "letters, digits, -, ., _ and ~"),
+    ("[web]\nbase_path = '/a%2Fb'", "web.base_path", "not '/a%2Fb'"),
+    ("[web]\nbase_path = '/jöbs'", "web.base_path", "not '/jöbs'"),
+    ('[web]\nbase_path = "/jobs\\n"', "web.base_path", "such as"),
+    (f"[web]\nbase_path = '/{'a' * 200}'", "web.base_path", "at most 200 characters"),
+    ("[web]\nbase_path = 8", "web.base_path", "must be text, not 8"),
     ("[web]\nper_page = 0", "web.per_page", "greater than or equal to 1"),
     ("[web]\nper_page = 101", "web.per_page", "less than or equal to 100"),
     ("[access]\nsubmit = 'alice'", "access.submit", "must be a list, not 'alice'"),

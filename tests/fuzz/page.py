@@ -102,7 +102,7 @@ def addresses(data: bytes) -> None:
     assert 1 <= view.per <= 100
     assert view.page >= 1
     assert len(view.q) <= MOST_TEXT
-    path, _, again = view.address.partition("?")
+    path, _, again = view.place.partition("?")
     assert View.of(path, dict(parse_qsl(again)), STATUSES, 10) == view
     assert re.fullmatch(r"/([!-.0-\[\]-~][!-\[\]-~]*)?", place_of(text)), place_of(text)
 

@@ -312,6 +312,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.RoleName: "role",
     values.ViewName: "name",
     values.ViewAddress: "address",
+    values.BasePath: "path of an address",
     values.Labels: "list of at most 10 texts of 1 to 64 characters",
     values.Key: "text of 1 to 255 characters",
     values.MethodName: "name",

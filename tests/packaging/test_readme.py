@@ -53,6 +53,11 @@ NOT_RUN = {
     "# /etc/prometheus/own.rules.yml": "the same",
     '{"mcpServers": {"bgjobd": {"command": "bgjob", "args": ["mcp"]}}}': "an assistant's configuration; "
     "tests/daemon/test_mcp.py is one",
+    **dict.fromkeys(
+        ("# /etc/systemd/system/bgjobd-web.socket", "# /etc/systemd/system/bgjobd-web.service"),
+        "for systemd; tests/page/test_behind_nginx.py has it look at them",
+    ),
+    "# /etc/nginx/sites-enabled/ops": "for nginx; tests/page/test_behind_nginx.py runs it",
 }
 
 # What the pages name and looks like an option of ours → what it is.

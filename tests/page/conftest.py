@@ -15,7 +15,7 @@ from tests.page.serving import renderer
 @pytest.fixture(scope="session", autouse=True)
 def one_renderer() -> Iterator[None]:
     """No page changes its own, and to compile the templates takes longer than most tests."""
-    with mock.patch.object(means, "Renderer", return_value=renderer()):
+    with mock.patch.object(means, "Renderer", renderer):
         yield
 
 

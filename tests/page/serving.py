@@ -25,9 +25,9 @@ COMING = "2040-01-01T01:30:00Z"
 
 
 @cache
-def renderer() -> Renderer:
-    """One for the whole process, which takes a while to compile its templates."""
-    return Renderer()
+def renderer(base: str = "") -> Renderer:
+    """One for the whole process and each base, which takes a while to compile its templates."""
+    return Renderer(base)
 
 
 @dataclass(frozen=True)

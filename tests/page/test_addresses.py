@@ -45,8 +45,8 @@ def read(address: str, default_per: int = 10, statuses: tuple[str, ...] = TYPES)
 @given(QUERIES, DEFAULTS)
 def test_a_view_comes_back_from_its_own_address(query: dict[str, str], default_per: int) -> None:
     view = View.of("/jobs", query, STATUSES, default_per)
-    assert read(view.address, default_per, STATUSES) == view
-    assert read(view.address, default_per, STATUSES).address == view.address
+    assert read(view.place, default_per, STATUSES) == view
+    assert read(view.place, default_per, STATUSES).place == view.place
 
 
 @given(QUERIES, DEFAULTS)
@@ -74,17 +74,17 @@ def test_a_change_changes_that_and_begins_at_the_first_page(
 
 @given(QUERIES)
 def test_an_address_is_only_ever_a_path_with_a_query(query: dict[str, str]) -> None:
-    address = View.of("/jobs", query, STATUSES, 10).address
+    address = View.of("/jobs", query, STATUSES, 10).place
     assert address.startswith("/jobs")
     assert address.isascii()
     assert not set(address) & set(" \"'<>\\\r\n")
 
 
 def test_defaults_are_left_out() -> None:
-    assert read("/").address == "/"
-    assert read("/?per=25", default_per=25).address == "/"
-    assert read("/?per=10", default_per=25).address == "/?per=10"
-    assert read("/?q=a%26b&status=failure").address == "/?q=a%26b&status=failure"
+    assert read("/").place == "/"
+    assert read("/?per=25", default_per=25).place == "/"
+    assert read("/?per=10", default_per=25).place == "/?per=10"
+    assert read("/?q=a%26b&status=failure").place == "/?q=a%26b&status=failure"
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_number_that_is_none_falls_back(per: str) -> None:
 
 
 def test_a_page_without_its_place_is_the_first_and_a_place_without_its_page_too() -> None:
-    assert read("/?page=3").address == "/"
-    assert read("/?upto=5").address == "/"
-    assert read("/?page=2&upto=-1").address == "/"
-    assert read("/?page=2&upto=0").address == "/?page=2&upto=0"
-    assert read(f"/?page=3&upto={2**53 + 1}").address == "/"
+    assert read("/?page=3").place == "/"
+    assert read("/?upto=5").place == "/"
+    assert read("/?page=2&upto=-1").place == "/"
+    assert read("/?page=2&upto=0").place == "/?page=2&upto=0"
+    assert read(f"/?page=3&upto={2**53 + 1}").place == "/"
 
 
 def test_the_last_hour_is_the_one_whose_ends_are_counted_by_the_minute() -> None:
@@ -169,7 +169,7 @@ ALL_OF_A_LIST = (
 
 def test_all_of_a_list_stands_in_its_address_and_each_part_can_be_taken_away() -> None:
     view = read(ALL_OF_A_LIST, statuses=STATUSES)
-    assert view.address == ALL_OF_A_LIST
+    assert view.place == ALL_OF_A_LIST
     for name in view.narrowed_by:
         left = read(view.without(name), statuses=STATUSES)
         assert set(view.narrowed_by) - set(left.narrowed_by) == {name}

@@ -53,4 +53,4 @@ def test_each_thing_that_holds_is_told_with_the_address_without_it() -> None:
 )
 def test_a_link_that_is_given_away_has_times_that_stand_still(address: str, fixed: str | None) -> None:
     assert try_fixed(view(address), NOW) == fixed
-    assert fixed is None or view(fixed).address == fixed
+    assert fixed is None or view(fixed).place == fixed

@@ -86,7 +86,7 @@ def minutes(**ended: int) -> list[dict[str, Any]]:
 
 
 def test_each_kind_of_need_has_a_word_and_at_most_one_thing_to_do() -> None:
-    told = shown_of([need(kind, "a.B::c") for kind in Kind], [], [], 0.0)
+    told = shown_of([need(kind, "a.B::c") for kind in Kind], [], [], 0.0, str)
     assert {one["kind"] for one in told if one["action"] is None} == {"disk"}
     for one in told:
         assert one["word"] != one["kind"]
@@ -96,13 +96,13 @@ def test_each_kind_of_need_has_a_word_and_at_most_one_thing_to_do() -> None:
 
 
 def test_a_need_of_a_kind_that_nobody_knows_here_is_told_by_its_name() -> None:
-    (told,) = shown_of([need("too_warm", "x")], [], [], 0.0)
+    (told,) = shown_of([need("too_warm", "x")], [], [], 0.0, str)
     assert (told["word"], told["colour"], told["action"]) == ("Too warm", "grey", None)
 
 
 def test_names_in_what_is_to_be_done_lead_nowhere_else() -> None:
     for kind in Kind:
-        (told,) = shown_of([need(kind, "../../x?y#<z>")], [], [], 0.0)
+        (told,) = shown_of([need(kind, "../../x?y#<z>")], [], [], 0.0, str)
         if told["action"] and "{}" not in told["action"]["place"]:
             assert not re.search(r"\.\./|[#<>]", told["action"]["place"])
 

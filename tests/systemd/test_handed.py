@@ -1,4 +1,4 @@
-"""Sockets that systemd hands to the daemon: it serves at its own among them, and leaves that one to systemd."""
+"""Sockets that systemd hands to the daemon, or its page alone: each serves at its own, and leaves it to systemd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from bgjob import Client
+from bgjobd.commands.exit_codes import USAGE
+from bgjobd.host import sd_listen
 from bgjobd.host.sd_listen import Handed, take
+from bgjobd.main import main
 from tests.daemon.running import RunningDaemon
 from tests.support import eventually
 
@@ -179,12 +182,12 @@ def test_the_page_asks_at_the_socket_that_is_served(tmp_path: Path) -> None:
         eventually(lambda: "200 OK" in answer_of(tmp_path / "page.sock"))
 
 
-def answer_of(page: Path) -> str:
+def answer_of(page: Path, path: str = "/") -> str:
     """The first line that a page at a Unix socket answers; nothing as long as there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         if caller.connect_ex(str(page)) != 0:
             return ""
-        caller.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        caller.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         return caller.recv(4096).decode().partition("\n")[0]
 
 
@@ -235,6 +238,52 @@ def test_the_first_caller_starts_the_daemon_by_socket_activation(tmp_path: Path)
     finally:
         if running.process is not None:
             running.stop(signal.SIGKILL)
+
+
+# The page alone
+
+
+def web_config(directory: Path) -> Path:
+    """For a page at `p.sock` below a path, and no daemon."""
+    config = directory / "bgjobd.toml"
+    config.write_text(
+        f'[daemon]\nsocket = "{directory}/d.sock"\nstate_dir = "{directory}/state"\n[log]\nconsole = "text"\n'
+        f'[web]\nenabled = false\nbind = "unix:{directory}/p.sock"\nbase_path = "/jobs"\n'
+    )
+    return config
+
+
+@pytest.mark.needs("systemd-socket-activate")
+def test_the_first_browser_starts_the_page_which_leaves_its_socket_to_systemd(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    web = [sys.executable, "-m", "bgjobd", "web", "--config", str(web_config(tmp_path))]
+    process = subprocess.Popen(
+        ["systemd-socket-activate", "-l", str(path), "--", *web], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        eventually(lambda: is_listening(path))
+        inode = path.stat().st_ino
+        assert "503" in answer_of(path, "/jobs/healthz")  # there is no daemon
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert f"bgjobd-web: the page is at unix:{path}" in said
+    assert path.stat().st_ino == inode
+    assert not (tmp_path / "state").exists(), "who may use the socket needs no token"
+
+
+def test_a_page_that_is_handed_another_socket_than_its_own_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listening(tmp_path / "other.sock") as listener:
+        monkeypatch.setattr(sd_listen, "take", lambda environ: Handed(listener, ("a remark",)))
+        assert main(["web", "--config", str(web_config(tmp_path))]) == USAGE
+    said = capsys.readouterr().err
+    assert "a remark" in said
+    assert f'systemd handed over {tmp_path}/other.sock: set [web] bind = "unix:{tmp_path}/other.sock"' in said
 
 
 def is_listening(path: Path) -> bool:

@@ -3,6 +3,8 @@
 const $ = (selector, from = document) => from.querySelector(selector);
 const main = $("#main");
 const live = $("#live");
+// Where all addresses of this page begin, seen from static/HASH/page.js
+const ROOT = new URL("../..", import.meta.url);
 const AFTER_KEY = 300;
 const AFTER_TIME = 1200;
 const BETWEEN_LOOKS = 100;
@@ -302,7 +304,7 @@ document.addEventListener("visibilitychange", () => { if (isStale) onChange(); g
 
 // Following: one tab holds the stream, and tells the others
 
-const others = new BroadcastChannel("bgjobd");
+const others = new BroadcastChannel(`bgjobd${ROOT.pathname}`);
 others.onmessage = ({ data }) => onWord(data);
 let pending = null;
 
@@ -323,7 +325,7 @@ function concerns(ids) {
 
 function follow() {
   const spread = (word) => { others.postMessage(word); onWord(word); };
-  const stream = new EventSource("/events");
+  const stream = new EventSource(new URL("events", ROOT));
   stream.onopen = () => spread("changed *");
   stream.onmessage = ({ data }) => spread(`changed ${data.split("\n")[1] ?? "*"}`);
   stream.addEventListener("away", ({ data }) => spread(`away ${data}`));
@@ -340,7 +342,7 @@ const SILENT = "The daemon does not answer. What stands here is from before; it 
 
 async function ask() {
   clearTimeout(asking);
-  const trouble = await fetch("/healthz", { signal: AbortSignal.timeout(PATIENCE) }).then(
+  const trouble = await fetch(new URL("healthz", ROOT), { signal: AbortSignal.timeout(PATIENCE) }).then(
     ({ ok }) => (ok ? null : SILENT),
     () => "This page is not served any more. What stands here is from before; it goes on by itself.",
   );
@@ -555,6 +557,6 @@ goOn();
 if ($("[data-broken=away], [data-broken=storage]", main)) setAway("", sinceIn(main));
 live.hidden = $("[data-login]", main) !== null;
 if (!live.hidden) {
-  if (navigator.locks) navigator.locks.request("bgjobd-stream", follow);
+  if (navigator.locks) navigator.locks.request(`bgjobd-stream${ROOT.pathname}`, follow);
   else setInterval(() => onWord("changed"), 5000);
 }

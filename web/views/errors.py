@@ -36,7 +36,7 @@ class ErrorViews:
 
     def overview(self, request: Request) -> Response:
         """The errors, those first that were met last, have failed most jobs, or are newest."""
-        view = View.of("/errors", request.query, (NEW,), self._means.settings.per_page)
+        view = self._means.view("/errors", request.query, (NEW,))
         stats = self._means.slow.stats()
         found = self._means.slow.errors(
             since=since_of(view.since, time.time()) if view.since else None,

@@ -12,7 +12,7 @@ from bgjob.answers import Graph, Page
 from bgjob.errors import JobNotFoundError, MethodNotFoundError
 from bgjob.words import Status
 
-from ..addresses import PER_PAGE, View
+from ..addresses import PER_PAGE
 from ..exchange import Request, Response, redirect
 from ..graph import GROUP, JOB, Told, neighbours
 from ..lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
@@ -37,7 +37,7 @@ class GroupViews:
 
     def overview(self, request: Request) -> Response:
         """The groups, newest first."""
-        view = View.of("/groups", request.query, STATES, self._means.settings.per_page)
+        view = self._means.view("/groups", request.query, STATES)
         ask = partial(self._means.slow.groups, state=view.status or None)
         if "newer_than" in request.query:
             after = id_in(request.query["newer_than"])

@@ -30,11 +30,10 @@ class LabelViews:
         values = {
             "labels": found.items,
             "prefix": prefix,
-            "first": _address(begin) if after else None,
-            "further": None if found.next is None else _address({**begin, "after": found.next}),
+            "first": self._address(begin) if after else None,
+            "further": None if found.next is None else self._address({**begin, "after": found.next}),
         }
         return self._means.shown(request, "labels.html", values)
 
-
-def _address(query: dict[str, str]) -> str:
-    return f"{PATH}?{urlencode(query)}" if query else PATH
+    def _address(self, query: dict[str, str]) -> str:
+        return self._means.settings.at(f"{PATH}?{urlencode(query)}" if query else PATH)

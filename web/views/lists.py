@@ -30,7 +30,7 @@ class ListViews:
 
     def log(self, request: Request) -> Response:
         """The log, newest first."""
-        view = View.of("/", request.query, TYPES, self._means.settings.per_page)
+        view = self._means.view("/", request.query, TYPES)
         is_said = view.status == SAID
         type = None if is_said else view.status or None
         every = partial(self._client_for(view).logs, type=type, said=is_said, search=view.q or None)
@@ -49,7 +49,7 @@ class ListViews:
 
     def jobs(self, request: Request) -> Response:
         """The jobs, newest first: by their ends where all have ended."""
-        view = View.of("/jobs", request.query, STATUSES, self._means.settings.per_page)
+        view = self._means.view("/jobs", request.query, STATUSES)
         wanted = asked(view, time.time())
         ask = partial(self._client_for(view).list, **wanted)
         key_of: Callable[[Any], Any] = _end_of if view.is_by_end else _id_of

@@ -114,7 +114,7 @@ class ManyViews:
         return self._means.shown(request, "changes.html", values)
 
     def _view(self, given: Mapping[str, str]) -> View:
-        return View.of("/jobs", given, STATUSES, self._means.settings.per_page)
+        return self._means.view("/jobs", given, STATUSES)
 
 
 def try_sentence(client: Client, change: int | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bgjob import Client
 
+from ..addresses import View
 from ..console import say
 from ..events import Feed
 from ..exchange import Request, Response, as_json, html, redirect
@@ -35,7 +36,11 @@ class Means:
         self.slow = Client(settings.socket, timeout=_PATIENCE)
         self.many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
         self.trends = Remembered(self.slow.trend)
-        self.render = Renderer()
+        self.render = Renderer(settings.base_path)
+
+    def view(self, path: str, query: Mapping[str, str], statuses: tuple[str, ...]) -> View:
+        """The list at this path that the query names."""
+        return View.of(path, query, statuses, self.settings.per_page, self.settings.base_path)
 
     def shown(
         self, request: Request, template: str, values: Values, stats: Mapping[str, Any] | None = None

@@ -61,7 +61,9 @@ class NowViews:
         slots = self._slots(span, stats, now)
         lately = changes_in(changes, span, now)
         values = {
-            "needs": self._with_classes(shown_of(needed.needs, changes, running, now)),
+            "needs": self._with_classes(
+                shown_of(needed.needs, changes, running, now, self._means.settings.at)
+            ),
             "more": needed.more,
             **self._lately(stats),
             "span": _plain(span),

@@ -25,7 +25,7 @@ from bgjob.errors import (
 from bgjob.words import EntryType
 
 from ..console import say
-from ..exchange import Request, Response, as_json, html, plain
+from ..exchange import Request, Response, as_json, html, plain, redirect
 from ..settings import Settings
 from .many import address_of
 from .means import Means, Values
@@ -57,7 +57,21 @@ class Page:
         self.views = Views(self.means)
 
     def respond(self, request: Request) -> Response:
-        """The answer, whatever happens; who has not logged in keeps no connection."""
+        """The answer, whatever happens; who has not logged in keeps no connection.
+
+        Places are without the base path in here: it is taken off what is asked for, and put before where that leads on.
+        """
+        settings = self.means.settings
+        place = settings.try_place(request.path)
+        if place is None:
+            return replace(_outside(settings, request.path), is_last=True)
+        answer = self._allowed(replace(request, path=place))
+        if "Location" not in answer.headers:
+            return answer
+        leads_to = settings.at(answer.headers["Location"])
+        return replace(answer, headers={**answer.headers, "Location": leads_to})
+
+    def _allowed(self, request: Request) -> Response:
         refusal = self.means.guard.refusal(request)
         if refusal is not None:
             return replace(refusal, is_last=True)
@@ -98,6 +112,13 @@ class Page:
             "since": since,
         } | values
         return html(self.means.page("broken.html", told, None), status)
+
+
+def _outside(settings: Settings, path: str) -> Response:
+    """What is not below the base; the way there, for who has asked for nothing else."""
+    if path in ("/", settings.base_path):
+        return redirect(settings.at("/"))
+    return plain(f"there is nothing here: the page is at {settings.at('/')}", 404)
 
 
 def _form_of(request: Request) -> str | None:

@@ -36,7 +36,7 @@ class ScheduleViews:
 
     def overview(self, request: Request) -> Response:
         """The schedules by name, those of one page with what became of their latest occurrences."""
-        view = View.of("/schedules", request.query, STATES, self._means.settings.per_page)
+        view = self._means.view("/schedules", request.query, STATES)
         now = time.time()
         found = self._coming.schedules(now)
         fitting = [one for one in found if _fits(one, view)]
@@ -61,12 +61,13 @@ class ScheduleViews:
         [schedule] = self._client.schedules(next=_MOST_NEXT, name=name)
         before = moment_of(request.query.get("before", ""))
         page = self._client.occurrences(name, before=before, limit=self._means.settings.per_page)
+        further = f"/schedules/{quoted(name)}?before={page.next}"
         values = {
             "schedule": self._with_past(schedule),
             "coming": schedule["next"][:_NEXT],
             "occurrences": page.items,
             "before": before,
-            "older": None if page.next is None else f"/schedules/{quoted(name)}?before={page.next}",
+            "older": None if page.next is None else self._means.settings.at(further),
         }
         return self._means.shown(request, "schedule.html", values)
 
