@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,11 +16,12 @@ from bgjob.errors import (
     QueueFullError,
 )
 from bgjob.words import EntryType, Status
+from bgjobd.core.edges import Group, Of
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
-from bgjobd.store.batch import Batch, Gathered, Overlay
+from bgjobd.store.batch import Batch, Gathered, Overlay, Unsettled
 from bgjobd.store.committed import Committed, Stored
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted
 from bgjobd.store.items.holds import QueuePaused
@@ -28,7 +29,8 @@ from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import Deletion
 from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.progress import Steps
-from bgjobd.store.tally import NOTHING
+from bgjobd.store.tally import NOTHING, Countable, Move
+from tests.core.samples import ended, pending, running
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -264,8 +266,59 @@ def test_the_file_is_asked_as_often_for_many_items_as_for_one_of_each_kind(store
     assert SUBMITTER.uid == store.job(31)["submitted_uid"]
 
 
+def empty() -> Batch:
+    return Batch(now=NOW, jitter=lambda: 1.0, tally=NOTHING, max_pending={}, max_parameters=1)
+
+
+NEW: Final = None, pending()
+
+
+@pytest.mark.parametrize("moves", [(), (NEW,), (NEW, (None, pending(waits_for=1)))], ids=len)
+def test_behind_new_jobs_that_are_in_no_group_nothing_is_to_be_settled(moves: tuple[Move, ...]) -> None:
+    batch = empty()
+    batch.moves += moves
+    assert batch.is_followed_by_none
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        (None, pending(group_id=5)),
+        (None, Countable(Status.PENDING, "default", None)),
+        (running(), ended(Status.COMPLETED)),
+        (pending(waits_for=1), ended(Status.CANCELLED)),
+        (ended(Status.FAILED), None),
+    ],
+    ids=["of a group", "of any kind", "ended", "cancelled", "deleted"],
+)
+def test_behind_any_other_change_of_a_job_something_may_be(move: Move) -> None:
+    batch = empty()
+    batch.moves += [NEW, move]
+    assert not batch.is_followed_by_none
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"unsettled": [Unsettled(Of.JOB, 1)]},
+        {"groups": {5: Group(5, since_id=0)}},
+        {"new_groups": [Group(5, since_id=0)]},
+        {"sealed": [5]},
+        {"grown": {5: 1000}},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_behind_new_jobs_something_may_be_where_groups_or_what_is_unsettled_come_too(
+    told: dict[str, Any],
+) -> None:
+    batch = empty()
+    batch.moves.append(NEW)
+    vars(batch).update(told)
+    assert not batch.is_followed_by_none
+
+
 def test_whatever_an_item_has_gathered_the_transaction_takes_in() -> None:
-    batch = Batch(now=NOW, jitter=lambda: 1.0, tally=NOTHING, max_pending={}, max_parameters=1)
+    batch = empty()
     overlay = Overlay(batch)
     for name in vars(Gathered()):
         gathered = getattr(overlay, name)
