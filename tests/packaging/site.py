@@ -23,7 +23,16 @@ CONTENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "How to": (
         *("submitting", "writing-jobs", "web-applications", "outbox", "testing-your-application"),
         *("keys", "workflows", "schedules", "steps", "limits-and-output", "stuck-jobs"),
-        *("errors", "alerts", "assistants", "service", "hosts", "operating", "page-and-metrics", "monitoring"),
+        *(
+            "errors",
+            "alerts",
+            "assistants",
+            "service",
+            "hosts",
+            "operating",
+            "page-and-metrics",
+            "monitoring",
+        ),
         *("upgrading", "troubleshooting", "coming-from", "coming-from-the-original"),
     ),
     "Reference": ("reference", "api", "stability", "CHANGELOG"),
