@@ -73,7 +73,8 @@ class Guard:
         )
 
     def _no_login(self, request: Request) -> Response | None:
-        if request.path in OPEN or request.path.startswith("/static/") or self.is_known(request):
+        is_open = request.path in OPEN or request.path.startswith("/static/")
+        if is_open or self.is_known(request) or self._only_measures(request):
             return None
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return redirect(_login_for(request))
@@ -81,9 +82,16 @@ class Guard:
 
     def is_known(self, request: Request) -> bool:
         """Whether the peer has shown the token, as a cookie or as a bearer's."""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        shown = [bearer.strip()] if scheme.lower() == "bearer" else request.cookies(cookie_name(request))
+        bearer = _try_bearer(request)
+        shown = request.cookies(cookie_name(request)) if bearer is None else [bearer]
         return self._settings.token is None or any(map(self.is_token, shown))
+
+    def _only_measures(self, request: Request) -> bool:
+        """Whether it asks for the metrics, with the token that is good for these alone."""
+        token, shown = self._settings.metrics_token, _try_bearer(request)
+        if request.path != "/metrics" or token is None or shown is None:
+            return False
+        return hmac.compare_digest(shown.encode(), token.encode())
 
     def is_token(self, shown: str) -> bool:
         token = self._settings.token
@@ -118,6 +126,12 @@ def cookie_name(request: Request) -> str:
     """That of the login; browsers keep one jar for all ports of a host, and another page may have a port of its own."""
     found = _HOST.fullmatch(request.headers["host"])
     return f"bgjobd_login_{found[2] or 80}" if found else "bgjobd_login"
+
+
+def _try_bearer(request: Request) -> str | None:
+    """The token that a program sends, None where it sends none."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else None
 
 
 def _login_for(request: Request) -> str:

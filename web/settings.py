@@ -11,9 +11,10 @@ UNIX = "unix:"
 
 @dataclass(frozen=True)
 class Settings:
-    """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it.
+    """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it,
+    `metrics_token` to /metrics alone.
 
-    `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none";
+    Both are None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none";
     `for_journald`: who reads it is told how grave each line is. `views` are names for addresses.
     `base_path` is what each address of the page begins with: empty, or "/…" without a slash at its end.
     """
@@ -21,6 +22,7 @@ class Settings:
     socket: str
     bind: str
     token: str | None = None
+    metrics_token: str | None = None
     per_page: int = 10
     actions: bool = False
     allow_remote: bool = False

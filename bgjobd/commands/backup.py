@@ -11,7 +11,7 @@ from bgjob.text import one_line
 from bgjobd.commands.exit_codes import FAILED, INTERRUPTED, OK, USAGE, check_owner, complain, named
 from bgjobd.config.sections import Config
 from bgjobd.store import backups
-from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.database import UnusableDatabaseError, check_there
 from bgjobd.store.engines.places import OfServerError
 
 
@@ -25,6 +25,7 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
             raise OfServerError(
                 "a backup", "pg_dump(1) makes one of the schema bgjobd, and the server's own tools do"
             )
+        check_there(state_dir)
         if given.file is None:
             target.parent.mkdir(mode=0o700, exist_ok=True)
         size = backups.back_up(state_dir, target, given.force)

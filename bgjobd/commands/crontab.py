@@ -52,7 +52,7 @@ _OF_WRAPPERS: Final = {
 _IMPATIENT: Final = re.compile(r"-\w*[nw].*|--(?:nb|nonblock|wait|timeout).*")
 """Options of flock by which it gives up, at once or in the end."""
 _LEFT_OUT: Final = {
-    "idempotency_key": ("--key", "an occurrence becomes one job without it"),
+    "idempotency_key": ("--idempotency-key", "an occurrence becomes one job without it"),
     "delay": ("--delay", "write the later time"),
     "at": ("--at", "the times say when"),
     "wait": ("--wait", "nobody waits for it"),

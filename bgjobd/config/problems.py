@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.text import one_line
+from bgjob.unknown_names import perhaps
 from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.schedules import Schedule
 from bgjobd.config.sections import Config, Queue
@@ -59,7 +60,9 @@ def fault_message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
     """What is wrong with the value, as a sentence about it."""
     match fault["type"]:
         case "extra_forbidden":
-            return f"there is no such key; allowed here: {', '.join(_keys_beside(loc))}"
+            keys = _keys_beside(loc)
+            meant = perhaps([str(loc[-1])], keys)
+            return f"there is no such key; {meant}{meant and ' '}allowed here: {', '.join(keys)}"
         case "value_error":
             return str(fault["ctx"]["error"])
         case known if known in _PLAIN_MESSAGES:

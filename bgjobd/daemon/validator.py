@@ -14,6 +14,7 @@ import jsonschema_rs
 from pydantic import AnyUrl, TypeAdapter, ValidationError
 
 from bgjob.codec import to_json
+from bgjob.unknown_names import no_parameter
 from bgjobd.core.masking import MASK
 
 _MAX_PROBLEMS: Final = 20
@@ -52,7 +53,7 @@ class Validator:
         if _has_more_than(_TOO_MANY, parameters):
             problems = self._problems_around_long(parameters, sensitive)
         else:
-            problems = [_problem(error, sensitive) for error in self._errors(parameters)]
+            problems = [self._problem(error, sensitive) for error in self._errors(parameters)]
         return problems or [{"path": "", "message": "something does not fit"}]
 
     def _errors(self, parameters: Mapping[str, Any]) -> Iterator[Any]:
@@ -73,7 +74,7 @@ class Validator:
         if _has_more_than(_MANY, rest):
             return []
         problems = [
-            _problem(error, sensitive)
+            self._problem(error, sensitive)
             for error in islice(self._teller.iter_errors(rest), _MAX_PROBLEMS)
             if not error.instance_path or error.instance_path[0] not in long
         ]
@@ -83,17 +84,19 @@ class Validator:
             if not self._fits_alone(name, parameters[name])
         ]
 
+    def _problem(self, error: Any, sensitive: Collection[str]) -> dict[str, str]:
+        path = [str(step) for step in error.instance_path]
+        if path and path[0] in sensitive:
+            return {"path": path[0], "message": "does not fit"}
+        told = error.message
+        if not path and error.kind.name == "additionalProperties":
+            told = no_parameter(error.kind.unexpected, self._schema.get("properties", ()))
+        return {"path": "/".join(path), "message": _short(told)}
+
     def _fits_alone(self, name: str, value: Any) -> bool:
         """Whether the value fits what the schema says of this name."""
         schema = self._schema.get("properties", {}).get(name, True)
         return _try_fits(self._schema, "allOf", [schema])(value)
-
-
-def _problem(error: Any, sensitive: Collection[str]) -> dict[str, str]:
-    path = [str(step) for step in error.instance_path]
-    if path and path[0] in sensitive:
-        return {"path": path[0], "message": "does not fit"}
-    return {"path": "/".join(path), "message": _short(error.message)}
 
 
 class _Forms:

@@ -271,11 +271,16 @@ def open_for_writing(state_dir: Path) -> SqliteFile:
 
 def open_for_reading(state_dir: Path) -> SqliteFile:
     """A connection that cannot write, for queries off the loop. Raises NoDatabaseError, and peewee's errors."""
+    check_there(state_dir)
+    pragmas = {"query_only": 1, "cache_size": -2000}
+    return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
+
+
+def check_there(state_dir: Path) -> None:
+    """Raises NoDatabaseError where there is certainly no file."""
     path = state_dir / FILE_NAME
     if _is_missing(path):
         raise NoDatabaseError(path, "there is no such file")
-    pragmas = {"query_only": 1, "cache_size": -2000}
-    return _connected(f"{path.absolute().as_uri()}?mode=ro", pragmas, uri=True)
 
 
 def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteFile:

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `adoption`, `backfills`, `deletions`, `errors`, `gate`, `rates`, `release`, `schedules`, `slots` and `sweeps` the
-only SQL that writes. What is decided stands in memory until all of it is stored, each kind of row in one go; so an item
-that is refused costs its neighbours nothing.
+With the modules of this room that it imports, and those that they import, the only SQL that writes. What is decided
+stands in memory until all of it is stored, each kind of row in one go; so an item that is refused costs its neighbours
+nothing.
 Nothing here is remembered between transactions but what is derived from the file.
 """
 

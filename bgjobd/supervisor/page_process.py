@@ -28,6 +28,7 @@ from bgjobd.host.child_process import end_of
 from bgjobd.host.journal_priorities import is_for_journald
 
 _TOKEN_FILE: Final = "web.token"
+_METRICS_TOKEN_FILE: Final = "metrics.token"
 _CREDENTIAL: Final = "web-token"
 _LONGEST_TOKEN: Final = 1024
 _IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,%d}" % _LONGEST_TOKEN)
@@ -52,6 +53,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "socket": str(config.daemon.socket),
         "bind": str(web.bind),
         "token": None if is_unix else _try_credential() or _token(config.daemon.state_dir / _TOKEN_FILE),
+        "metrics_token": None if is_unix else _token(config.daemon.state_dir / _METRICS_TOKEN_FILE),
         "base_path": web.base_path,
         "per_page": web.per_page,
         "actions": web.actions,

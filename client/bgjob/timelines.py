@@ -18,6 +18,9 @@ _MOST: Final = 20
 _SHORTEST: Final = 0.1
 """Seconds: a shorter wait is not worth a step."""
 
+_START: Final = 1.0
+"""Seconds that a process may take to begin once its job has the slot, up to which it had `waited`: no time was set."""
+
 Told = Mapping[str, Any]
 
 
@@ -119,12 +122,14 @@ def _before_first(job: Told, first: Told) -> Iterator[Step]:
 
 
 def _due_first(job: Told, first: Told, created: float, start: float) -> float:
-    waited = first.get("waited")
-    if waited is not None:
-        return _within(start - waited, created, start)
     is_latest = first is job["attempts"][-1] and job["scheduled_at"] is not None
-    due = _instant(job["scheduled_at"]) if is_latest else created
-    return due if created <= due <= start else created  # else it is when the next one was to begin
+    its_time = _instant(job["scheduled_at"]) if is_latest else created
+    is_its = created <= its_time <= start  # else it is when the next one was to begin
+    waited, is_behind_others = first.get("waited"), job.get("if_failed") is not None
+    if waited is None or (is_latest and is_its and not is_behind_others):
+        return its_time if is_its else created
+    due = _within(start - waited, created, start)
+    return created if due - created < _START and not is_behind_others else due
 
 
 def _between(

@@ -279,7 +279,7 @@ def test_commands_run_jobs_again_and_from_the_start(client: Client, commands: Co
     (other,) = [one["id"] for one in client.list(again_of=job.id)]
     assert done.stderr == f"bgjob: job {other} submitted; waiting for its end\n"
     third = commands.json("again", str(job.id), "--key", "again-20")["id"]
-    assert commands.run("again", str(job.id), "--key", "again-20").stdout == f"{third}\n"
+    assert commands.run("again", str(job.id), "--idempotency-key", "again-20").stdout == f"{third}\n"
     assert re.search(rf"^again as +{third}, {other}$", commands.run("show", str(job.id)).stdout, re.M)
     assert re.search(rf"^again of +job {job.id}$", commands.run("show", str(other)).stdout, re.M)
     listed = commands.json("list", "--again-of", str(job.id))["jobs"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,10 +17,14 @@ _MORE = {"show": ["1"], "why": ["1"], "output": ["1"], "run": ["a.B::c"], "wait"
 _MORE |= {"retry": ["1"], "change": ["1"], "signal": ["1", "packed"], "completion": ["bash"]}
 
 
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[list[str], str, str]]:
     """Each option of each command that takes a value: the words, its name and where its value goes."""
-    (commands,) = (one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
-    for name, command in commands.choices.items():
+    for name, command in _commands(parser).items():
         for action in command._actions:
             if action.option_strings and action.nargs != 0:
                 option = action.option_strings[-1]
@@ -37,6 +42,23 @@ def test_two_hyphens_as_a_value_are_one_or_are_refused(parser: Callable[[], argp
             continue
     assert taken
     assert [option for option, value in taken.items() if "--" not in str(value)] == []
+
+
+def test_each_command_is_below_a_heading() -> None:
+    told = arguments.parser().format_help()
+    headings = re.findall(r"\n\n  (\S.*):\n    (\w+) ", told)
+    assert {command: heading for heading, command in headings} == arguments._HEADINGS
+    assert re.search(r"^    (\w+)", told, re.MULTILINE)[1] == headings[0][1]  # type: ignore[index]
+
+
+def test_the_key_of_a_request_goes_by_its_whole_name_and_by_the_one_that_it_had_first() -> None:
+    for words in (["run", "a.B::c"], ["again", "12"]):
+        for option in ("--idempotency-key", "--key"):
+            assert arguments.parse([*words, option, "once"]).idempotency_key == "once"
+        assert arguments.parse(words).idempotency_key is None
+    shown = _commands(arguments.parser())["run"].format_help()
+    assert "--idempotency-key KEY" in shown
+    assert "--key" not in shown
 
 
 def test_two_hyphens_end_the_options() -> None:

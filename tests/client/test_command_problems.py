@@ -21,7 +21,7 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
         (
             errors.unreachable("/run/bgjobd.sock", FileNotFoundError(2, "No such file or directory")),
             69,
-            "no daemon answers at /run/bgjobd.sock (No such file or directory); is bgjobd running? `bgjobd serve`",
+            "no daemon answers at /run/bgjobd.sock (No such file or directory); is bgjobd running? `systemctl start",
         ),
         (
             errors.unreachable("/run/bgjobd.sock", PermissionError(13, "Permission denied")),
@@ -96,7 +96,7 @@ def test_a_submit_of_which_nobody_says_what_became_of_it_tells_the_key_with_whic
 ) -> None:
     error.idempotency_keys = keys
     told = explained(error)
-    assert told.endswith("the job may be stored, and a repeat with --key k is one job") == is_told
+    assert told.endswith("the job may be stored, and a repeat with --idempotency-key k is one job") == is_told
 
 
 def test_every_error_that_the_client_can_raise_has_an_exit_code() -> None:

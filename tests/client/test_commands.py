@@ -273,7 +273,7 @@ def test_every_option_of_run_reaches_the_job(commands: Commands) -> None:
     job_id = commands.submitted(
         *("shop.Work::quiet", "--delay", "2h", "--priority", "7", "--queue", "mail"),
         *("--attempt-timeout", "1m", "--max-retries", "5", "--retry-delay", "500ms"),
-        *("--backoff", "exponential", "--retry-count", "2", "--key", "every-option"),
+        *("--backoff", "exponential", "--retry-count", "2", "--idempotency-key", "every-option"),
     )
     job = commands.json("show", str(job_id))
     told = {name: job[name] for name in ("status", "priority", "queue", "timeout", "max_retries")}
@@ -286,8 +286,10 @@ def test_every_option_of_run_reaches_the_job(commands: Commands) -> None:
 
 
 def test_the_same_key_gives_the_same_job(commands: Commands) -> None:
-    first, second = (commands.submitted("shop.Work::quiet", "--key", "once") for _ in range(2))
-    assert first == second
+    first, second = (
+        commands.submitted("shop.Work::quiet", option, "once") for option in ("--idempotency-key", "--key")
+    )
+    assert first == second, "--key is what it was called first"
 
 
 def test_run_with_follow_prints_output_on_stdout_and_log_lines_on_stderr(
@@ -1163,7 +1165,7 @@ def test_without_a_daemon_every_command_says_so(arguments: tuple[str, ...]) -> N
     done = Commands("/nowhere/s.sock").run(*arguments)
     assert (done.returncode, done.stdout) == (69, "")
     assert "no daemon answers at /nowhere/s.sock" in done.stderr
-    assert "`bgjobd serve` starts one" in done.stderr
+    assert "`systemctl start bgjobd` starts the service's, `bgjobd serve` one of your own" in done.stderr
 
 
 def test_the_socket_may_be_named_before_and_after_the_command(running: RunningDaemon) -> None:

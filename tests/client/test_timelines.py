@@ -74,6 +74,21 @@ def test_when_a_job_was_to_begin_tells_how_long_its_only_attempt_had_waited() ->
     assert waited_of(told | {"scheduled_at": at(35)}, 1) == 30, "that is of the retry that it waits for"
 
 
+def test_the_start_of_a_process_is_no_time_that_was_set() -> None:
+    told = job(attempt(1, 0.2, 3, waited=0.02), attempt(2, 20, 21, waited=0.0), scheduled_at=at(19))
+    assert read(timeline_of(told, BEGIN + 40))[:2] == [("Waited for a slot", 0, 0.2), ("Attempt 1", 0.2, 3)]
+    behind = timeline_of(told | {"if_failed": "cancel"}, BEGIN + 40)
+    assert read(behind)[0] == ("Waited for others", 0, 0.18), "which may have ended at any moment"
+
+
+def test_a_time_that_was_set_is_told_however_near_it_was() -> None:
+    told = job(attempt(1, 0.7, 3, waited=0.1), scheduled_at=at(0.5))
+    assert read(timeline_of(told, BEGIN + 40))[:2] == [
+        ("Waited for its time", 0, 0.5),
+        ("Waited for a slot", 0.5, 0.7),
+    ]
+
+
 def test_where_nothing_tells_it_delay_and_wait_are_one_and_say_so() -> None:
     told = job(attempt(1, 0, 3), attempt(2, 20, 21))
     step = timeline_of(told, BEGIN + 30).steps[1]

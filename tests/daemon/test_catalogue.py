@@ -92,7 +92,7 @@ def test_of_very_many_values_the_parameter_is_told_that_holds_what_does_not_fit(
         {"names": ["x"] * 5000, "others": ["x"] * 5000 + [1], "count": "x", "strange": 1},
     )
     assert sorted(told) == [
-        ("", "Additional properties are not allowed ('strange' was unexpected)"),
+        ("", "no parameter is called 'strange'"),
         ("count", '"x" is not of type "integer"'),
         ("others", "something in it does not fit"),
     ]
@@ -101,8 +101,18 @@ def test_of_very_many_values_the_parameter_is_told_that_holds_what_does_not_fit(
 def test_a_name_that_is_not_known_is_told_at_once_however_much_it_holds(judge: Judge) -> None:
     began_at = time.process_time()
     told = judge({}, {"value": [1] * 1_000_000})
-    assert told == [("", "Additional properties are not allowed ('value' was unexpected)")]
+    assert told == [("", "no parameter is called 'value'")]
     assert time.process_time() - began_at < 0.5
+
+
+def test_a_name_that_is_nearly_one_is_told_with_that_one(judge: Judge) -> None:
+    told = judge({"recipient": {"type": "string"}, "subject": {}}, {"recipent": "a", "sbject": "b"})
+    (message,) = (message for path, message in told if path == "")
+    assert message.endswith("; did you mean recipient or subject?")
+    inner = {"to": {"type": "object", "properties": {"name": {}}, "additionalProperties": False}}
+    assert judge(inner, {"to": {"nam": 1}}) == [
+        ("to", "Additional properties are not allowed ('nam' was unexpected)")
+    ], "that is no parameter"
 
 
 def test_of_few_values_each_that_does_not_fit_is_told_with_its_place(judge: Judge) -> None:
@@ -154,7 +164,7 @@ REQUIRED = ["rows", "title"]
         (
             {"title": "a", "x": 1},
             ("rows",),
-            [("", "Additional properties are not allowed ('x' was unexpected)")],
+            [("", "no parameter is called 'x'")],
         ),
     ],
 )

@@ -319,7 +319,11 @@ BAD_VALUES = [
         "must not have both cron and every",
     ),
     ("[schedules.x]\njob = 'a.B::c'\nevery = 0", "schedules.x.every", "must be at least 1 s, not 0"),
-    ("[retry]\nmax_retrys = 1", "retry.max_retrys", "allowed here: cap, max_retries"),
+    (
+        "[retry]\nmax_retrys = 1",
+        "retry.max_retrys",
+        "did you mean max_retries or max_retry_delay? allowed here: cap",
+    ),
     ("[queues.mail]\nslot = 1", "queues.mail.slot", "allowed here: slots, max_pending"),
     ("[daemon]\nslots = 0", "daemon.slots", "greater than or equal to 1, not 0"),
     ("[daemon]\nslots = true", "daemon.slots", "must be a whole number, not true"),
@@ -699,7 +703,12 @@ def test_names_without_two_underscores_and_names_of_others_are_no_overrides() ->
     [
         ("BGJOBD_NOSUCH__X", "1", "nosuch", "there is no such key"),
         ("BGJOBD_RETRY__NOSUCH", "1", "retry.nosuch", "there is no such key; allowed here: cap"),
-        ("BGJOBD_QUEUES__MAIL__SLOT", "1", "queues.mail.slot", "there is no such key; allowed here: slots"),
+        (
+            "BGJOBD_QUEUES__MAIL__SLOT",
+            "1",
+            "queues.mail.slot",
+            "no such key; did you mean slots? allowed here: slots",
+        ),
         ("BGJOBD_RETRY__CAP__DEEPER", "1", "retry.cap", "must be a whole number"),
         ("BGJOBD_RETRY__CAP", "", "retry.cap", "must be a whole number, not ''"),
         ("BGJOBD_DAEMON__DRAIN", "yes", "daemon.drain", "must be true or false, not 'yes'"),

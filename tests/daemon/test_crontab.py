@@ -123,7 +123,10 @@ def test_of_each_other_line_it_is_said_what_it_would_need(line: str, note: str) 
         ("root bgjob run a.B::c", "; --with-users is for crontabs whose lines name a user"),
         ("bgjob run a.B::c -w --timeout 30 --json", "left out: --timeout: nobody waits for it"),
         ("bgjob run a.B::c -w --timeout 30 --json", "left out: --json: nobody reads"),
-        ('bgjob run a.B::c --key "c-$(date +\\%F)"', "left out: --key: an occurrence becomes one job"),
+        (
+            'bgjob run a.B::c --key "c-$(date +\\%F)"',
+            "left out: --idempotency-key: an occurrence becomes one job",
+        ),
         ("bgjob --socket /run/s.sock run a.B::c -w", "left out: --wait"),
     ],
 )

@@ -345,7 +345,7 @@ PROBLEMS = [
     ({"number": 0}, "number", "0 is less than the minimum of 1"),
     ({"number": "1"}, "number", "is not of type"),
     ({"on": "4.12.2024"}, "on", "4.12.2024"),
-    ({"text": "x", "to": 1}, "", "'to' was unexpected"),
+    ({"text": "x", "to": 1}, "", "no parameter is called 'to'"),
 ]
 RULES = [
     refused(

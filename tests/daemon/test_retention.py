@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
@@ -17,6 +18,8 @@ import pytest
 
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
+from bgjobd.commands.backup import backup
+from bgjobd.config.loading import load
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
@@ -495,7 +498,9 @@ def test_prune_says_what_is_wrong_with_its_arguments(
     assert told in done.stderr
 
 
-def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(tmp_path: Path) -> None:
+def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     running = RunningDaemon(tmp_path)
     for command in ("prune", "backup"):
         done = bgjobd(
@@ -504,6 +509,13 @@ def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(tmp
         assert (done.returncode, done.stdout) == (1, "")
         assert "there is no such file; is --config the daemon's own?" in done.stderr
     assert not (tmp_path / "state").exists()
+    for is_made in (False, True):  # what an installation makes, and no daemon has used yet
+        if is_made:
+            (tmp_path / "state").mkdir()
+        settings = load(running.config, {}, is_root=False)
+        assert backup(argparse.Namespace(file=None, force=False), settings) == 1
+        assert "there is no such file; is --config the daemon's own?" in capsys.readouterr().err
+        assert not (tmp_path / "state" / "backups").exists()
     assert not (tmp_path / "copy.db").exists()
 
 

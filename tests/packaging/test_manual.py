@@ -44,7 +44,7 @@ def test_the_page_has_every_command_and_option(name: str) -> None:
 
 def test_the_page_has_every_exit_code_that_the_parser_tells() -> None:
     codes = re.findall(r"\\fB(\d+)\\fR\n", PAGES["bgjob.1"])
-    assert codes == ["0", "1", "2", "3", "4", "69", "70", "74", "75", "76", "77", "124", "130"]
+    assert codes == ["0", "1", "2", "3", "4", "69", "70", "74", "75", "76", "77", "124", "130", "141"]
 
 
 def test_the_page_has_every_key_with_what_it_takes() -> None:

@@ -39,7 +39,7 @@ NOT_RUN = {
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
-    "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
+    "$ install -o prometheus -m 0400 /var/lib/bgjobd/metrics.token /etc/prometheus/bgjobd.token": "takes root",
     "$ sudo systemctl stop bgjobd": "takes a server; tests/daemon/test_migrate.py moves a daemon",
     "$ rm -rf build": "takes root, a package index and systemd; tests/daemon/test_upgrade.py upgrades a daemon",
     "HOST    STATE  SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "takes two machines; "

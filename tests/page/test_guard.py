@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -134,6 +135,18 @@ def test_a_program_without_the_token_is_told_so() -> None:
         is_open = path in ("/login", "/healthz") or path.startswith("/static/")
         assert status(request(path, authorization="")) == (200 if is_open else 401)
         assert status(request(path, authorization="", accept="application/json")) == (200 if is_open else 401)
+
+
+def test_the_token_of_the_metrics_opens_these_and_nothing_else() -> None:
+    settings, shown = replace(LOCAL, metrics_token="of the metrics"), "Bearer of the metrics"
+    for path in addresses("GET"):
+        without = status(request(path, authorization=""))
+        assert status(request(path, authorization=shown), settings) == (
+            200 if path == "/metrics" else without
+        )
+    assert status(request("/metrics", authorization="Bearer x"), settings) == 401
+    assert status(request("/metrics", authorization=shown)) == 401, "where there is none"
+    assert status(request("/metrics", authorization="", cookie=f"{COOKIE}=of the metrics"), settings) == 401
 
 
 def test_a_browser_without_the_token_is_led_to_the_login() -> None:

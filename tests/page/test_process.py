@@ -365,6 +365,8 @@ def test_the_token_is_made_once_and_its_owners_alone(tmp_path: Path) -> None:
     assert token(tmp_path) == made
     assert (tmp_path / "web.token").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "web.new").exists()
+    assert (tmp_path / "metrics.token").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "metrics.token").read_text() != (tmp_path / "web.token").read_text()
 
 
 def test_tokens_of_two_installations_differ(tmp_path: Path) -> None:
@@ -415,5 +417,5 @@ def test_a_unix_socket_needs_no_token(tmp_path: Path) -> None:
         f'[daemon]\nstate_dir = "{tmp_path}"\n[web]\nbind = "unix:{tmp_path}/p.sock"\n'
     )
     settings = settings_of(load(tmp_path / "bgjobd.toml", {}, is_root=True))
-    assert settings["token"] is None
+    assert settings["token"] is settings["metrics_token"] is None
     assert not (tmp_path / "web.token").exists()

@@ -334,9 +334,9 @@ def test_a_link_in_the_place_of_the_socket_is_replaced_and_a_socket_that_it_lead
 # Token, backups, archives
 
 
-@pytest.mark.parametrize("name", ["web.token", "web.new"])
+@pytest.mark.parametrize("name", ["web.token", "web.new", "metrics.token"])
 @pytest.mark.parametrize("plant", [os.symlink, os.link])
-def test_a_file_in_the_place_of_the_token_is_neither_read_nor_written(
+def test_a_file_in_the_place_of_a_token_is_neither_read_nor_written(
     tmp_path: Path, name: str, plant: Callable[[Path, Path], None]
 ) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
@@ -344,7 +344,8 @@ def test_a_file_in_the_place_of_the_token_is_neither_read_nor_written(
     target.write_text("known-to-a-stranger-0123\n")
     target.chmod(0o600)
     plant(target, tmp_path / "state" / name)
-    assert settings_of(settings(tmp_path))["token"] != "known-to-a-stranger-0123"
+    made = settings_of(settings(tmp_path))
+    assert "known-to-a-stranger-0123" not in (made["token"], made["metrics_token"])
     assert target.read_text() == "known-to-a-stranger-0123\n"
 
 

@@ -79,10 +79,11 @@ def parser() -> argparse.ArgumentParser:
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
         "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
-        "step, group, error or schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
-        "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
-        "77 refused, 124 the wait timed out, 130 interrupted",
-        formatter_class=Help,
+        "step, group, error, alert, host or schedule, 69 no daemon, 70 a bug in the daemon,\n"
+        "74 the result could not be written, 75 queue full, storage unavailable or\n"
+        "shutting down, 76 not our protocol, 77 refused, 124 the wait timed out,\n"
+        "130 interrupted, 141 whoever reads what is printed has closed it",
+        formatter_class=_Grouped,
         allow_abbrev=False,
     )
     words.add_argument(
@@ -113,6 +114,14 @@ def _add_completion(commands: Commands, words: argparse.ArgumentParser) -> None:
     command.set_defaults(parser=words)
 
 
+class _Grouped(Help):
+    """With a heading before the first command of each kind."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        told, heading = super()._format_action(action), _HEADINGS.get(str(action.metavar))
+        return told if heading is None else f"\n  {heading}:\n{told}"
+
+
 class _Words(argparse.Action):
     """Prints the words of a kind, a line each, for the scripts of completion: `--words KIND [LINE...]`."""
 
@@ -132,3 +141,17 @@ _ALL: Final = (
     *schedule_arguments.COMMANDS,
 )
 """What adds a command, each, in the order in which help tells them."""
+
+_HEADINGS: Final = {
+    "run": "to submit a job",
+    "list": "to look at jobs",
+    "cancel": "to act on jobs",
+    "wait": "to wait for jobs",
+    "flow": "jobs after others, and in groups",
+    "top": "how all of it does",
+    "classes": "what there is",
+    "class": "to act on classes, queues, hosts and the daemon",
+    "schedules": "schedules",
+    "completion": "in your shell",
+}
+"""What the commands from each of these on are for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from bgjob import text
+from bgjob import text, unknown_names
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,11 +17,9 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Of commands, of which there are many, those alone that were perhaps meant."""
         if isinstance(action, argparse._SubParsersAction) and value not in (action.choices or ()):
-            from difflib import get_close_matches  # here, as few command lines are wrong
-
-            like = get_close_matches(value, action.choices or ())
-            meant = f"did you mean {' or '.join(like)}? " if like else ""
-            raise argparse.ArgumentError(None, f"no command {value!r}; {meant}{self.prog} --help lists them")
+            meant = unknown_names.perhaps([value], action.choices or ())
+            told = f"no command {value!r}; {meant}{meant and ' '}{self.prog} --help lists them"
+            raise argparse.ArgumentError(None, told)
         super()._check_value(action, value)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:

@@ -99,7 +99,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     NoAnswerError: "`bgjobd status` says whether it hangs",
     BrokenError: "`bgjobd status` says whether it is up",
     TooManyConnectionsError: "or try again in a moment",
-    DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
+    DaemonUnavailableError: "`systemctl start bgjobd` starts the service's, `bgjobd serve` one of your own; "
+    "--socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     DuplicateError: "`bgjob show {id}` has more",
     InvalidStateError: "`bgjob show {id}` has more",
@@ -138,7 +139,8 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
     if found is not None:
         told = followed(told, found.format_map({"id": "ID"} | _names_in(error)))
     if _may_be_stored_unheard(error):
-        told = f"{told}; the job may be stored, and a repeat with --key {' '.join(error.idempotency_keys)} is one job"
+        key = " ".join(error.idempotency_keys)
+        told = f"{told}; the job may be stored, and a repeat with --idempotency-key {key} is one job"
     return one_line(told)
 
 

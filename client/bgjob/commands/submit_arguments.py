@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from bgjob.commands import completion, submit, values
 from bgjob.commands.shared_arguments import Commands, Options, add_id, added
 from bgjob.words import Backoff, IfFailed, IfHeld, UniqueWhile
@@ -26,10 +28,17 @@ def add_run(commands: Commands) -> None:
     _add_terms(of_job)
     _add_retries(of_job)
     _add_after(of_job)
-    of_job.add_argument(
-        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
-    )
+    _add_idempotency_key(of_job)
     _add_waiting(command.add_argument_group("waiting for it"))
+
+
+def _add_idempotency_key(of_job: Options) -> None:
+    """`--key`, as it was called first, is taken and not shown: elsewhere `key` is the one that jobs share."""
+    for name, told in (
+        ("--idempotency-key", "the same key gives the same job again"),
+        ("--key", argparse.SUPPRESS),
+    ):
+        of_job.add_argument(name, dest="idempotency_key", metavar="KEY", help=told)
 
 
 def _add_waiting(of_wait: Options) -> None:
@@ -185,7 +194,5 @@ def add_again(commands: Commands) -> None:
         metavar="NAME",
         help="with all steps and waits that were finished before this step was",
     )
-    of_job.add_argument(
-        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
-    )
+    _add_idempotency_key(of_job)
     _add_waiting(command.add_argument_group("waiting for it"))

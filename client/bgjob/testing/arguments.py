@@ -32,6 +32,7 @@ from bgjob.class_rules import (
 from bgjob.codec import JsonObject
 from bgjob.jobs import JobContext
 from bgjob.module_rules import is_by_place
+from bgjob.unknown_names import no_parameter
 
 
 class InvalidParameters(Exception):
@@ -61,10 +62,9 @@ def misfits(function: Callable[..., Any], given: JsonObject, task: Any = None) -
     own = _own_parameters(function, task)
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
     told = [f'"{name}" is a required property' for name in missing]
-    unknown = [f"'{name}'" for name in given if name not in named]
+    unknown = [name for name in given if name not in named]
     if unknown and not _takes_any(own):
-        verb = "was" if len(unknown) == 1 else "were"
-        told.append(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
+        told.append(no_parameter(unknown, named))
     problems = [{"path": "", "message": message} for message in told]
     if problems and "context" not in given and has_bare_context(own):
         problems.append({"path": "context", "message": BARE_CONTEXT})
