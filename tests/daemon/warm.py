@@ -51,6 +51,7 @@ class Process:
     ) -> None:
         self.args = [program, *arguments]
         self.returncode: int | None = None
+        self._lock = threading.Lock()
         self._ends, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
             "program": program,
@@ -68,10 +69,13 @@ class Process:
 
     def poll(self) -> int | None:
         """The exit code, or minus the signal; None while it runs."""
-        if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
-            self.returncode = int(self._ends.recv(64))
-            self._ends.close()
+        with self._lock:
+            if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
+                self.returncode = int(self._ends.recv(64))
         return self.returncode
+
+    def __del__(self) -> None:
+        self._ends.close()  # not before, for another thread may wait there
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None and not select.select([self._ends], [], [], timeout)[0]:
