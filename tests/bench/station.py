@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import processes
 from limits import SLOTS
@@ -116,15 +116,9 @@ class Station:
     def start(self) -> float:
         """Start the daemon, and wait until it can run jobs; the seconds until it first answered."""
         began_at = time.monotonic()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")}
         with self._console.open("ab") as console:
-            self._process = subprocess.Popen(
-                [sys.executable, *self._program, "serve", "--config", str(self.config)],
-                env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,  # Ctrl-C is for the bench, which then ends it
-            )
+            self._process = self._spawn(["serve", "--config", str(self.config)], environ, console)
         self._wait_for_answer()
         seconds = time.monotonic() - began_at
         for described in self.client.classes():
@@ -132,6 +126,18 @@ class Station:
                 raise StationError(f"{described['name']} is unavailable: {described['unavailable']}")
         self.fork_server, self.page = self._parts()
         return seconds
+
+    def _spawn(
+        self, arguments: list[str], environ: dict[str, str], console: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, *self._program, *arguments],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,  # Ctrl-C is for the bench, which then ends it
+        )
 
     def _parts(self) -> tuple[int, int]:
         """The pids of the fork server, and of the page, 0 where there is none."""

@@ -137,20 +137,34 @@ class Commands:
         )
 
     def on_terminal(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> Terminal:
-        return Terminal(self._command(arguments), self._environ | environ, columns, lines)
+        return Terminal(list(arguments), self._environ | environ, columns, lines, program="bgjob")
 
     @staticmethod
     def _command(arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "bgjob", *arguments]
 
 
-class Terminal:
-    """A process on a pseudo-terminal of its own; `text` is all that it has written there."""
+_AT_A_TERMINAL = "import sys; sys.stdout.reconfigure(line_buffering=True)"
 
-    def __init__(self, command: list[str], environ: dict[str, str], columns: int, lines: int) -> None:
+
+class Terminal:
+    """A process on a pseudo-terminal of its own; `text` is all that it has written there. Where it is a program of ours
+    it is forked, and the command is its arguments.
+    """
+
+    def __init__(
+        self, command: list[str], environ: dict[str, str], columns: int, lines: int, program: str = ""
+    ) -> None:
         self._master, slave = os.openpty()
         termios.tcsetwinsize(slave, (lines, columns))
-        self.process = subprocess.Popen(command, env=environ, stdin=slave, stdout=slave, stderr=slave)
+        self.process: subprocess.Popen[bytes] | warm.Process
+        if program and warm.is_able(environ):
+            self.process = warm.Process(command, environ, _AT_A_TERMINAL, slave, slave, slave, program)
+        else:
+            program_first = [sys.executable, "-m", program] if program else []
+            self.process = subprocess.Popen(
+                [*program_first, *command], env=environ, stdin=slave, stdout=slave, stderr=slave
+            )
         os.close(slave)
         self._told = b""
 

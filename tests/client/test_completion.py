@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from bgjob.codec import Request
 from bgjob.commands import completion
 from tests.client.scripted import STANDING, Line, Script, ScriptedDaemon, group, method_of
 from tests.client.test_commands import Commands, Terminal
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually, needed
 
@@ -102,22 +102,20 @@ def shell_with(name: str, directory: Path, daemon_at: Path) -> Iterator[Shell | 
     script = Commands(daemon_at).run("completion", name)
     assert (script.returncode, script.stderr) == (0, "")
     (directory / "_bgjob").write_text(script.stdout)
-    program = directory / "bin" / "bgjob"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bgjob "$@"\n')
-    program.chmod(0o755)
     environ = {
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PATH": os.environ["PATH"],
         "BGJOBD_SOCKET": str(daemon_at),
         "HOME": str(directory),
         "TERM": "xterm",
         "LANG": "C.UTF-8",
     }
-    shell = Fish(directory, environ) if name == "fish" else Shell(name, directory, environ)
-    try:
-        yield shell
-    finally:
-        shell.end()
+    with warm.programs(directory / "bin", environ) as programs:
+        environ["PATH"] = f"{programs}:{environ['PATH']}"
+        shell = Fish(directory, environ) if name == "fish" else Shell(name, directory, environ)
+        try:
+            yield shell
+        finally:
+            shell.end()
 
 
 @pytest.mark.parametrize("name", completion.SHELLS)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -44,13 +45,7 @@ def checked(running: RunningDaemon) -> subprocess.CompletedProcess[str]:
 def _run(
     module: str, *arguments: str, socket: Path | str = "/nowhere/s.sock"
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=os.environ | {"BGJOBD_SOCKET": str(socket)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run(arguments, os.environ | {"BGJOBD_SOCKET": str(socket)}, program=module)
 
 
 @pytest.mark.parametrize("command", ["status", "units"])

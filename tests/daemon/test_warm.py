@@ -111,6 +111,23 @@ def test_its_code_and_what_it_says_are_those_of_the_command(
     assert forked.returncode == code
 
 
+def test_a_shell_that_calls_it_by_name_sees_what_the_command_says_and_its_code(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(
+        "cd /\necho '@daily true' | bgjobd schedules --from-crontab /dev/stdin\necho $?\n"
+        "BGJOBD_SOCKET=/nowhere/s.sock bgjob list\necho $?\nbgjobd serve --config x\necho $?\n"
+    )
+    with warm.programs(tmp_path / "bin", os.environ) as beside:
+        told = []
+        for programs in (beside, Path(sys.executable).parent):
+            environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
+            done = subprocess.run(
+                ["sh", tmp_path / "script"], env=environ, capture_output=True, text=True, timeout=30
+            )
+            told.append((done.stdout, done.stderr))
+    assert told[0] == told[1]
+    assert [line for line in told[0][0].splitlines() if line.isdecimal()] == ["0", "69", "2"]
+
+
 def test_it_ends_as_an_interpreter_does(tmp_path: Path) -> None:
     """Its threads first, then what was to be called, and all that was written is there."""
     last = """

@@ -3,14 +3,14 @@
 What is forked is as `python -m bgjobd` or `python -m bgjob` is at the call of `main`, with the commands imported that
 most tests run, which `main` does for the one that is called, and a new database is a copy. It has nothing open but the
 standard streams, and is one thread. Only its command line, in /proc, is another's. As a program this file is that
-process.
+process. `programs` is for who calls them by name, as a shell does.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
-import json
+import marshal
 import os
 import select
 import selectors
@@ -22,8 +22,8 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
@@ -51,6 +51,7 @@ class Process:
     ) -> None:
         self.args = [program, *arguments]
         self.returncode: int | None = None
+        self._lock = threading.Lock()
         self._ends, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
             "program": program,
@@ -63,15 +64,18 @@ class Process:
         with other:
             door = _door()
             streams = [stdout, stderr] if stdin is None else [stdout, stderr, stdin]
-            socket.send_fds(door, [json.dumps(request).encode()], [other.fileno(), *streams])
+            socket.send_fds(door, [marshal.dumps(request)], [other.fileno(), *streams])
         self.pid = int(self._ends.recv(64))
 
     def poll(self) -> int | None:
         """The exit code, or minus the signal; None while it runs."""
-        if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
-            self.returncode = int(self._ends.recv(64))
-            self._ends.close()
+        with self._lock:
+            if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
+                self.returncode = int(self._ends.recv(64))
         return self.returncode
+
+    def __del__(self) -> None:
+        self._ends.close()  # not before, for another thread may wait there
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None and not select.select([self._ends], [], [], timeout)[0]:
@@ -141,15 +145,22 @@ def _door() -> socket.socket:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
         with its:
-            process = subprocess.Popen(
-                [sys.executable, __file__, str(its.fileno())],
-                pass_fds=[its.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for who runs the tests, who then stops what was forked
-            )
+            process = _started(os.environ, its)
         _doors[os.getpid()] = ours
         atexit.register(_close, process, ours)
     return _doors[os.getpid()]
+
+
+def _started(environ: Mapping[str, str], *doors: socket.socket) -> subprocess.Popen[bytes]:
+    numbers = [door.fileno() for door in doors]
+    return subprocess.Popen(
+        [sys.executable, __file__, *map(str, numbers)],
+        env=environ,
+        pass_fds=numbers,
+        stdin=subprocess.DEVNULL,
+        stdout=numbers[0],  # nothing that a position is known of, for what is forked may have a pipe there
+        process_group=0,  # Ctrl-C is for who runs the tests, who then stops what was forked
+    )
 
 
 def _close(process: subprocess.Popen[bytes], door: socket.socket) -> None:
@@ -157,32 +168,75 @@ def _close(process: subprocess.Popen[bytes], door: socket.socket) -> None:
     process.wait(20)
 
 
+@contextmanager
+def programs(directory: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """A directory with a `bgjobd` and a `bgjob` that have themselves forked, for as long as this lasts. Who calls them
+    has those variables that an interpreter reads when it starts as they are here.
+    """
+    directory.mkdir()
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(directory / "door"))
+        process = _started(environ, its, door)
+    for name in ("bgjobd", "bgjob"):
+        (directory / name).write_text(
+            _CALLING.format(python=sys.executable, door=f"{directory}/door", name=name)
+        )
+        (directory / name).chmod(0o755)
+    try:
+        yield directory
+    finally:
+        _close(process, ours)
+
+
+# Without `socket` and `site`, to import which takes most of such a start.
+_CALLING: Final = """#!{python} -IS
+import _socket, marshal, os, sys
+
+ours, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+os.umask(umask := os.umask(0))
+request = {{
+    "program": "{name}", "arguments": sys.argv[1:], "environ": dict(os.environ), "changes": "",
+    "directory": os.getcwd(), "umask": umask,
+}}
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (its.fileno(), 1, 2, 0))
+door = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)]
+door.sendmsg([marshal.dumps(request)], rights, 0, {door!r})
+its.close()
+ours.recv(64)
+code = int(ours.recv(64))
+os._exit(code if code >= 0 else 128 - code)
+"""
+
+
 # The process that forks
 
 
-def _serve(door: socket.socket) -> dict[str, Any]:
+def _serve(*doors: socket.socket) -> dict[str, Any]:
     """Fork for whoever asks, and say how each ended. It returns in those forked, with what was asked for."""
     events = selectors.DefaultSelector()
-    events.register(door, selectors.EVENT_READ)
+    for door in doors:
+        events.register(door, selectors.EVENT_READ, door)
     told: dict[int, tuple[int, socket.socket]] = {}
     while True:
         for key, _ in events.select():
-            if key.fileobj is not door:
+            if key.data is None:
                 pid, teller = told.pop(key.fd)
                 events.unregister(key.fd)
                 os.close(key.fd)
                 with teller, suppress(BrokenPipeError):
                     teller.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
                 continue
-            message, descriptors, *_ = socket.recv_fds(door, _MOST, 4)
+            message, descriptors, *_ = socket.recv_fds(key.data, _MOST, 4)
             if not message:
                 os._exit(0)
             if (pid := os.fork()) == 0:
-                asked: dict[str, Any] = json.loads(message)
+                asked: dict[str, Any] = marshal.loads(message)
                 for number, descriptor in zip((1, 2, 0), descriptors[1:], strict=False):
                     os.dup2(descriptor, number)
                 # By their objects, which else would close by and by what has their numbers then.
-                for own in (door, events, *(teller for _, teller in told.values())):
+                for own in (*doors, events, *(teller for _, teller in told.values())):
                     own.close()
                 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
                 os.umask(asked["umask"])
@@ -206,7 +260,7 @@ def _main() -> NoReturn:
 
     _copy_new_databases()
     gc.freeze()  # who looked through all that, as an interpreter does at its end, would have a copy made of it
-    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = _serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))
     os.environ.clear()
     os.environ.update(asked["environ"])
     os.chdir(asked["directory"])

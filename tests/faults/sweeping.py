@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -125,6 +123,9 @@ ROLES: Final = {
     Way.ALERTS: (Role.DAEMON,),
 }
 """Whose system calls are walked through on each way: what others do there is as on the plain one."""
+_HALT: Final = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+"""What a start that is walked through does first. It has its imports behind it: they read, and nothing else."""
+
 _EFFECTS: Final = frozenset(
     {"accept4", "bind", "chmod", "connect", "fchmod", "fcntl", "fdatasync", "flock", "fsync", "ftruncate"}
     | {
@@ -140,7 +141,7 @@ _EFFECTS: Final = frozenset(
     }
     | {"setsockopt", "unlink", "unlinkat", "vfork", "clone", "clone3", "write", "epoll_wait", "recvfrom"}
 )
-"""The system calls of a start that matter to others; between them it only imports and reads."""
+"""The system calls of a start that matter to others; between them it only reads."""
 _THREADS: Final = (
     *("loop", "log", "console", "reader", "searcher", "outputs", "recording", "measuring"),
     "writer",
@@ -306,10 +307,9 @@ class Ground:
             waiting = "SELECT 1 FROM background_jobs WHERE status = 'pending' AND waiting_on IS NOT NULL"
             eventually(lambda: self._running.query(waiting))
         self._running.stop(signal.SIGKILL)
-        command = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._running.config)]
-        with (self._directory / "console").open("ab") as console:
-            halting = ["sh", "-c", 'kill -STOP $$; exec "$@"', "sh"]
-            successor = self._running.process = subprocess.Popen([*halting, *command], stderr=console)
+        self._running.changes = _HALT
+        successor = self._running.process = self._running.spawn()
+        self._running.changes = ""
         eventually(lambda: is_halted(successor.pid))
         return successor.pid
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.forkserver.process_identity import start_time
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, is_alive
 from tests.faults.injecting import needs_root, pid_of
 from tests.support import eventually
@@ -44,14 +45,13 @@ class Job:
 """
 
 SHIFTED = """
-import runpy, sys, time
+import time
 
-def shifted(path=sys.argv.pop(1), told=time.time):
+def shifted(path={path!r}, told=time.time):
     with open(path) as file:
         return told() + float(file.read())
 
 time.time = shifted
-runpy.run_module("bgjobd", run_name="__main__", alter_sys=True)
 """
 """A daemon whose wall clock is ahead by what a file says."""
 
@@ -59,11 +59,12 @@ runpy.run_module("bgjobd", run_name="__main__", alter_sys=True)
 class Elsewhere(RunningDaemon):
     """A daemon that is started with other words before its own; unless a test says so, with none."""
 
-    python: Sequence[str] = (sys.executable, "-m", "bgjobd")
     under: Sequence[str] = ()
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        command = [*self.under, *self.python, "serve", "--config", str(self.config)]
+    def spawn(self) -> subprocess.Popen[bytes] | warm.Process:
+        if not self.under:
+            return super().spawn()
+        command = [*self.under, sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)]
         return subprocess.Popen(command, stderr=(self.directory / "console").open("ab"))
 
 
@@ -90,7 +91,7 @@ def _noted(ledger: Path) -> list[float]:
 class Shifted(Elsewhere):
     def __init__(self, directory: Path, settings: str = "") -> None:
         super().__init__(directory, f'"{FAILING}" = {{}}\n{settings}', modules={"failing": MODULE})
-        self.python = (sys.executable, "-c", SHIFTED, str(directory / "shift"))
+        self.changes = SHIFTED.format(path=str(directory / "shift"))
         self.shift = 0.0
         self.set_by(0.0)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
+from tests.daemon import warm
 from tests.daemon.running import is_alive
 from tests.support import eventually
 
@@ -167,26 +168,16 @@ class Answered:
 
 
 class Walk:
-    """The way through the pages: files in a directory that stands for APPLICATION, one shell, one daemon."""
+    """The way through the pages: files in a directory that stands for APPLICATION, one shell, one daemon. What is in
+    `programs` the shell finds before all others.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, programs: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
-        self._home = directory.parent / "home"
-        for made in (self._directory, self._home):
-            made.mkdir()
-        self._shell = Shell(self._environ(), directory)
+        self._programs = programs
+        self._environ = environ
+        self._shell = Shell({**environ, "PATH": f"{programs}:{environ['PATH']}"}, directory)
         self._daemon: subprocess.Popen[bytes] | None = None
-
-    def _environ(self) -> dict[str, str]:
-        return {
-            "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
-            "HOME": str(self._home),
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            "BGJOBD_DAEMON__RUNTIME_DIR": str(self._directory.parent / "run"),  # not the machine's own
-            "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
-            "PYTHONUNBUFFERED": "1",  # as on a terminal, where results and messages come in order
-        }
 
     def write(self, block: Block) -> None:
         file = self._path_in(block)
@@ -213,7 +204,7 @@ class Walk:
         with (self._directory.parent / "console").open("ab") as console:
             self._daemon = subprocess.Popen(
                 ["bash", "-c", f"exec {self._here(command)}"],
-                env=self._environ(),
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -258,7 +249,7 @@ class Walk:
 
     def _here(self, text: str) -> str:
         # Also where somebody has followed the pages: theirs is another bgjobd.
-        text = text.replace(f"{ENVIRONMENT}/bin", _PROGRAMS)
+        text = text.replace(f"{ENVIRONMENT}/bin", str(self._programs))
         return text.replace(APPLICATION, str(self._directory))
 
     def _there(self, text: str) -> str:
@@ -282,11 +273,25 @@ class Walk:
 
 @contextmanager
 def walk(directory: Path) -> Iterator[Walk]:
-    walking = Walk(directory)
-    try:
-        yield walking
-    finally:
-        walking.close()
+    """One in this directory, which is made. Its commands are forked, for each takes ten times as long to start."""
+    home = directory.parent / "home"
+    for made in (directory, home):
+        made.mkdir()
+    environ = {
+        "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "BGJOBD_DAEMON__RUNTIME_DIR": str(directory.parent / "run"),  # not the machine's own
+        "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
+        "PYTHONUNBUFFERED": "1",  # as on a terminal, where results and messages come in order
+    }
+    with warm.programs(directory.parent / "bin", environ) as programs:
+        walking = Walk(directory, programs, environ)
+        try:
+            yield walking
+        finally:
+            walking.close()
 
 
 class Shell:

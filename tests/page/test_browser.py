@@ -9,8 +9,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -806,20 +807,29 @@ OUTSIDE = """all => all.filter(one => {
 """Of these elements those that end outside their box, which may clip them, or outside the window; a picture scrolls."""
 
 
-def test_no_view_scrolls_sideways_on_a_phone_and_no_control_is_outside_its_box(
-    site: Site, views: dict[str, str]
+@pytest.mark.parametrize(
+    "widths", [(320,), pytest.param((PHONE["width"], 360), marks=pytest.mark.long)], ids=str
+)
+def test_no_view_complains_scrolls_sideways_on_a_phone_or_has_a_control_outside_its_box(
+    site: Site, views: dict[str, str], widths: tuple[int, ...]
 ) -> None:
+    """To complain is to say something on the console, or to break its own policy."""
     with site.context(viewport=PHONE, has_touch=True, is_mobile=True) as context:
         page = context.new_page()
+        watched = Watched(page)
         for name, address in views.items():
             page.goto(address)
+            expect(page.locator(".switches")).to_be_visible()
             expect(page.locator("[data-broken=bug]")).to_have_count(0)
-            for width in (PHONE["width"], 360, 320):
+            for width in widths:
                 page.set_viewport_size(PHONE | {"width": width})
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{name} is {wide} wide on {width}"
                 cut = page.locator("main :is(td, th, a, dd, h1, h2, button)").evaluate_all(OUTSIDE)
                 assert cut == [], f"{name} on {width}"
+    missing = [said for said in watched.complaints if "404" in said]
+    assert watched.complaints == missing
+    assert len(missing) >= 2, "of the two views that are not there, asked for again where news came in"
 
 
 @pytest.mark.parametrize("width", [740, pytest.param(1280, marks=pytest.mark.long)])
@@ -904,24 +914,33 @@ VIOLATIONS = (
 )
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds wrong with what is shown, in either theme."""
+THEMES = ("light", "dark")
+
+
+def violations(page: Page, themes: Sequence[str] = THEMES) -> list[str]:
+    """What axe finds wrong with what is shown, in these themes."""
     page.evaluate(Axe().axe_script)
-    page.emulate_media(color_scheme="light")
-    found = page.evaluate(VIOLATIONS, {})
-    page.emulate_media(color_scheme="dark")
-    found += page.evaluate(VIOLATIONS, COLOURS)
+    found = []
+    for theme, options in zip(themes, ({}, COLOURS), strict=False):
+        page.emulate_media(color_scheme=theme)
+        found += page.evaluate(VIOLATIONS, options)
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
-def test_axe_finds_nothing_in_any_view_and_theme(site: Site, views: dict[str, str]) -> None:
+@pytest.mark.timeout(240)  # seconds, unless all is busy
+@pytest.mark.parametrize(
+    "count", [1, pytest.param(2, marks=pytest.mark.long)], ids=["a theme", "both themes"]
+)
+def test_axe_finds_nothing_in_any_view_and_theme(site: Site, views: dict[str, str], count: int) -> None:
+    """In one theme each view after the other is in the light, in the dark, in the light."""
     found = {}
+    themes = cycle([THEMES[:count], THEMES[::-1][:count]])
     elsewhere = {"graph", "group"}  # below, as large as they may be
     with site.context(bypass_csp=True, reduced_motion="reduce") as context:
         page = context.new_page()
-        for name in views.keys() - elsewhere:
+        for name in [name for name in views if name not in elsewhere]:
             page.goto(views[name])
-            found[name] = violations(page)
+            found[name] = violations(page, next(themes))
         page.goto("/")
         page.keyboard.press("?")
         found["help"] = violations(page)
@@ -936,16 +955,6 @@ def test_axe_finds_nothing_in_any_view_and_theme(site: Site, views: dict[str, st
             expect(page.locator(".broken h1")).to_be_visible()
             found[name] = violations(page)
     assert {name: what for name, what in found.items() if what} == {}
-
-
-def test_no_view_complains_on_the_console_or_breaks_its_own_policy(page: Page, views: dict[str, str]) -> None:
-    watched = Watched(page)
-    for address in views.values():
-        page.goto(address)
-        expect(page.locator(".switches")).to_be_visible()
-    missing = [said for said in watched.complaints if "404" in said]
-    assert watched.complaints == missing
-    assert len(missing) >= 2, "of the two views that are not there, asked for again where news came in"
 
 
 def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:

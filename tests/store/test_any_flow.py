@@ -17,7 +17,7 @@ from tests.engines import tables
 from tests.store.flows import STEPS, World, flows
 from tests.store.samples import BOOT, NOW, Store
 
-MANY: Final = 200 if settings().max_examples < 1000 else 10_000
+MANY: Final = 100 if settings().max_examples < 1000 else 10_000
 """Graphs that are tried; the more with `--long`."""
 
 
