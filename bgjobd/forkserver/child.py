@@ -150,8 +150,10 @@ def _run(order: Order, setting: Setting) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush()
-        os._exit(code)
+        try:
+            _flush()
+        finally:
+            os._exit(code)
 
 
 def _begin(order: Order, setting: Setting, sandbox: Sandbox, since: float) -> Begun | None:
@@ -341,5 +343,5 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError, AttributeError):
+        except Exception:
             continue  # closed or replaced by the job; what it held is the job's own loss

@@ -29,7 +29,8 @@ _RESERVE: Final = 16 * 1024 * 1024
 PRIVATE: Final = 0o077
 """The umask of attempts whose class has none of its own: what they make is for their user alone."""
 
-_WITH_RESERVE: Final = (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
+_MEMORY: Final = resource.RLIMIT_DATA
+_WITH_RESERVE: Final = (_MEMORY, resource.RLIMIT_FSIZE)
 
 _WRITABLE_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 
@@ -169,6 +170,7 @@ class Sandbox:
         self._ground = ground
         self._shared = shared
         self._rlimits = _rlimits(limits)
+        self._most_memory = next(((hard, hard) for which, _, hard in self._rlimits if which == _MEMORY), None)
         self._must_forgive = oom_score_adj() != ground.exposed
         self.limits_files = limits.file_size is not None
         """Whether files that the attempt writes have a largest size."""
@@ -295,7 +297,15 @@ class Sandbox:
         self._shared.close()
 
     def leave_room(self) -> None:
-        """Let this process take a little more than its limits, for the record of how it ended."""
+        """Let this process take a little more than its limits, for the record of how it ended.
+
+        There may be no memory left, not even for a loop: of that it may have more first, by what is there already.
+        """
+        if self._most_memory is not None:
+            try:  # noqa: SIM105  what suppresses would take memory
+                resource.setrlimit(_MEMORY, self._most_memory)
+            except ValueError:
+                pass  # the job itself has lowered it
         for which, _, _ in self._rlimits:
             if which in _WITH_RESERVE:
                 hard = resource.getrlimit(which)[1]
@@ -351,7 +361,7 @@ def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
     cpu = None if limits.cpu is None else math.ceil(limits.cpu)
     own = max(0, _memory("VmData") - (limits.memory or 0))  # which each attempt begins with
     asked = (
-        (resource.RLIMIT_DATA, limits.memory, own + _RESERVE),
+        (_MEMORY, limits.memory, own + _RESERVE),
         (resource.RLIMIT_FSIZE, limits.file_size, _RESERVE),
         (resource.RLIMIT_CPU, cpu, 1),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),

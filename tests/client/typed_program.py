@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import bgjob
+import bgjob.outbox
 import bgjob.testing
 from bgjob import (
     AsyncClient,
@@ -335,6 +337,20 @@ async def use_coroutines() -> None:
         assert_type((await job.again()).id, int)
         await job.change(at="2034-12-04T14:31:53Z")
         print(await job.result(timeout=3.0))
+
+
+def use_outbox(connection: sqlite3.Connection) -> None:
+    connection.executescript(bgjob.outbox.DDL["sqlite"])
+    outbox = bgjob.outbox.Outbox(timeout=1.0)
+    assert_type(outbox.submit(connection, Email, "send", {"to": "a"}, queue="mail"), str)
+    assert_type(outbox.flush(connection), bgjob.outbox.Flushed)
+    assert_type(bgjob.outbox.Flushed().submitted, int)
+
+
+async def use_outbox_of_coroutines(connection: Any) -> None:
+    outbox = bgjob.outbox.AsyncOutbox()
+    assert_type(await outbox.submit(connection, "myapp.jobs.Email", "send"), str)
+    assert_type(await outbox.flush(connection), bgjob.outbox.Flushed)
 
 
 def use_testing() -> None:

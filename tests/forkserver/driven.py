@@ -24,7 +24,7 @@ from tests.support import eventually
 MAIN = Path(bgjobd.forkserver.__file__).parent / "__main__.py"
 
 CODE = """
-import os, signal, time
+import os, signal, sys, time
 
 
 class Probe:
@@ -52,6 +52,14 @@ class Probe:
         os.closerange(3, 256)
         open("/dev/null")
         return "closed"
+
+    def have_a_stdout_that_raises(self):
+        class Raising:
+            def flush(self):
+                raise RuntimeError("not today")
+
+        sys.stdout = Raising()
+        return "done"
 
     def raise_unprintable(self):
         class Unprintable(Exception):

@@ -71,6 +71,17 @@ def test_a_job_that_closes_and_reuses_the_journals_descriptor_harms_nobody(tmp_p
     assert journal.exit["code"] == 0
 
 
+def test_a_job_that_leaves_a_stdout_which_raises_has_its_result_and_its_process_ends_as_any(
+    tmp_path: Path,
+) -> None:
+    with fork_server(tmp_path) as server:
+        journal = server.run(1, "have_a_stdout_that_raises")
+    assert journal.outcome is not None
+    assert journal.outcome["result"] == "done"
+    assert journal.exit is not None
+    assert journal.exit["code"] == 0
+
+
 def test_an_error_whose_text_raises_is_told_all_the_same(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         journal = server.run(1, "raise_unprintable")

@@ -117,18 +117,27 @@ def test_an_extra_brings_its_own() -> None:
 
 
 @pytest.fixture
-def installs(tmp_path: Path) -> list[list[str]]:
-    """What `./run audit` has installed, in a tree without .venv, by an installer that only notes it."""
-    (tmp_path / ".ci").mkdir()
+def tree(tmp_path: Path) -> Path:
+    """A tree with nothing set up, for `ran`."""
     for path in (lock.TREE / "run", lock.TREE / "pyproject.toml", *LOCKS):
+        (tmp_path / path.relative_to(lock.TREE)).parent.mkdir(exist_ok=True)
         shutil.copy2(path, tmp_path / path.relative_to(lock.TREE))
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    _script(programs / "uv", _UV.format(python=sys.executable, log=tmp_path / "log"))
-    environ = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHON": sys.executable}
-    subprocess.run([tmp_path / "run", "audit"], env=environ, capture_output=True, check=True)
-    noted = (tmp_path / "log").read_text().splitlines()
-    return [line.split() for line in noted if line.startswith("pip install ")]
+    (tmp_path / "programs").mkdir()
+    _script(tmp_path / "programs" / "uv", _UV.format(python=sys.executable, log=tmp_path / "log"))
+    return tmp_path
+
+
+def ran(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`./run` of this tree, where an installer only notes what it is to install."""
+    environ = os.environ | {"PATH": f"{tree / 'programs'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    return subprocess.run(
+        [tree / "run", *arguments], env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def noted(tree: Path) -> list[list[str]]:
+    lines = (tree / "log").read_text().splitlines()
+    return [line.split() for line in lines if line.startswith("pip install ")]
 
 
 _UV: Final = """\
@@ -136,7 +145,8 @@ echo "$@" >>{log}
 [ "$1" != venv ] || {{
     for last; do :; done
     mkdir -p "$last/bin"
-    ln -s {python} "$last/bin/python"
+    printf '#!/bin/sh\\nexec {python} "$@"\\n' >"$last/bin/python"
+    chmod +x "$last/bin/python"
     ln -s /bin/true "$last/bin/pip-audit"
 }}
 """
@@ -147,17 +157,18 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def test_nothing_is_installed_but_wheels_whose_hashes_are_locked_and_this_tree(
-    installs: list[list[str]], tmp_path: Path
-) -> None:
+def test_nothing_is_installed_but_wheels_whose_hashes_are_locked_and_this_tree(tree: Path) -> None:
+    done = ran(tree, "audit")
+    assert done.returncode == 0, done.stderr
+    installs = noted(tree)
     own = [told for told in installs if "-e" in told]
     assert [(told[-1], {"--no-deps", "--no-build-isolation"} <= {*told}) for told in own] == [
-        (str(tmp_path), True)
+        (str(tree), True)
     ]
     locked = [told for told in installs if told not in own]
     assert [_without_hash_or_wheel(locked), [told[-2:] for told in locked]] == [
         [],
-        [["-r", str(tmp_path / "requirements.lock")], ["-r", str(tmp_path / ".ci" / "audit.lock")]],
+        [["-r", str(tree / "requirements.lock")], ["-r", str(tree / ".ci" / "audit.lock")]],
     ]
 
 
@@ -167,3 +178,32 @@ def _without_hash_or_wheel(installs: Iterable[list[str]]) -> list[list[str]]:
         for told in installs
         if "--require-hashes" not in told or "--only-binary :all:" not in " ".join(told)
     ]
+
+
+def test_tests_on_another_python_have_an_environment_of_their_own(tree: Path) -> None:
+    version = "{}.{}".format(*sys.version_info)
+    done = ran(tree, "test", "--python", version, "--version")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        0,
+        f"run: setting up {tree}/.venv-{version} (once)",
+    )
+    assert f"pytest {metadata.version('pytest')}" in done.stdout + done.stderr
+    assert not (tree / ".venv").exists()
+    assert {told[told.index("--python") + 1] for told in noted(tree)} == {
+        f"{tree}/.venv-{version}/bin/python"
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "told"),
+    [
+        (["--python", "3.99"], 69, "run: no Python 3.99 was found; PYTHON=/path/to/python3.99 names one\n"),
+        (["--python"], 2, "it takes a version, as in --python 3.14\n"),
+    ],
+)
+def test_a_python_that_is_not_there_is_told_and_nothing_is_set_up(
+    tree: Path, asked: list[str], code: int, told: str
+) -> None:
+    done = ran(tree, "test", *asked)
+    assert (done.returncode, done.stderr[-len(told) :]) == (code, told)
+    assert [*tree.glob(".venv*"), *tree.glob("log")] == []

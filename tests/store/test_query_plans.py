@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -285,6 +286,8 @@ def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(attemp
     for statement in (retention.OLDEST_END, retention.ENDED_BEFORE, retention.COUNT_ENDED_BEFORE):
         step, *of_reviews = plan(attempted, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
+        with suppress(ValueError):
+            of_reviews.remove("CREATE BLOOM FILTER")  # which SQLite makes from 3.53 on
         assert of_reviews == ["LIST SUBQUERY 1", "SCAN background_jobs USING INDEX jobs_for_review"]
 
 

@@ -86,7 +86,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bgjobd-package-") as name:
         root = Path(name) / "root"
-        debian.make_bare(root, given.base)
+        debian.make_bare(root, given.base, ["man-db"])
         (root / "srv/app").mkdir(parents=True)
         (root / "srv/app/jobs.py").write_text(_JOBS)
         (root / "srv/first.deb").write_bytes(given.package.read_bytes())
