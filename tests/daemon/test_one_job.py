@@ -75,7 +75,8 @@ def test_an_attempt_sees_no_descriptor_but_its_streams_and_its_journal(
     assert targets.pop("0") == "/dev/null"
     assert targets.pop("1").endswith(f"output/{job.id}.1.out")
     assert targets.pop("2").endswith(f"output/{job.id}.1.out")
-    (journal,) = targets.values()
+    # From 3.5 on libffi, by which ctypes calls, has itself open.
+    (journal,) = (target for target in targets.values() if "/libffi.so" not in target)
     assert journal.startswith(str(running.spool))
 
 
