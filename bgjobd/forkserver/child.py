@@ -281,11 +281,16 @@ def _outcome(
         recorder.finish()
 
 
+def _print_exc() -> None:
+    with suppress(Exception):  # where there is somewhere to print it
+        traceback.print_exc()
+
+
 def _tell_unused(recorder: JournalWriter, context: Callable[[], Any]) -> None:
     try:
         recorder.tell_unused(context()._steps_of_job().unused)
     except Exception:  # how the attempt ended is worth more
-        traceback.print_exc()
+        _print_exc()
 
 
 def _outcome_of_error(
@@ -295,7 +300,7 @@ def _outcome_of_error(
         delay = call.retry_delay(order, error, recorder.notes.note)
         return outcome_of_error(error, order, delay, sandbox)
     except Exception:  # its class resists even being looked at
-        traceback.print_exc()
+        _print_exc()
         message = "an error of the job's that cannot be message; the output has more"
         return journal_lines.failed(os.getpid(), "Exception", message, "", may_retry=True)
 
@@ -340,8 +345,10 @@ def _exit_code(leaving: SystemExit) -> int:
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except Exception:
-            continue  # closed or replaced by the job; what it held is the job's own loss
+            getattr(sys, name).flush()
+        except (
+            BaseException
+        ):  # even SystemExit: the method has returned, and how it ends is not the stream's to say
+            continue  # closed, replaced or removed by the job; what it held is the job's own loss

@@ -61,6 +61,18 @@ class Probe:
         sys.stdout = Raising()
         return "done"
 
+    def have_a_stdout_that_exits(self):
+        class Exiting:
+            def flush(self):
+                raise SystemExit(0)
+
+        sys.stdout = Exiting()
+        return "done"
+
+    def have_no_stdout(self):
+        del sys.stdout
+        return "done"
+
     def raise_unprintable(self):
         class Unprintable(Exception):
             def __str__(self):

@@ -71,11 +71,14 @@ def test_a_job_that_closes_and_reuses_the_journals_descriptor_harms_nobody(tmp_p
     assert journal.exit["code"] == 0
 
 
+@pytest.mark.parametrize(
+    "method", ["have_a_stdout_that_raises", "have_a_stdout_that_exits", "have_no_stdout"]
+)
 def test_a_job_that_leaves_a_stdout_which_raises_has_its_result_and_its_process_ends_as_any(
-    tmp_path: Path,
+    tmp_path: Path, method: str
 ) -> None:
     with fork_server(tmp_path) as server:
-        journal = server.run(1, "have_a_stdout_that_raises")
+        journal = server.run(1, method)
     assert journal.outcome is not None
     assert journal.outcome["result"] == "done"
     assert journal.exit is not None
