@@ -192,6 +192,10 @@ def web(given: argparse.Namespace) -> int:
             return complain(
                 f'systemd handed over {handed.path}: set [web] bind = "unix:{handed.path}"', USAGE
             )
+        if handed.path is not None and handed.path.stat().st_mode & 0o002:
+            return complain(
+                f"everybody on this machine may use {handed.path}: set SocketMode=0600 in its unit", USAGE
+            )
         serve(settings, handed.listener)
     except ConfigError as error:
         return complain(str(error), USAGE)

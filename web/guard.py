@@ -30,12 +30,11 @@ class Guard:
 
     def refusal(self, request: Request) -> Response | None:
         """Why the request is not answered; None where it may be."""
-        return (
-            self._wrong_host(request)
-            or self._from_elsewhere(request)
-            or self._no_login(request)
-            or self._no_action(request)
-        )
+        return self.refusal_outside(request) or self._no_login(request) or self._no_action(request)
+
+    def refusal_outside(self, request: Request) -> Response | None:
+        """The same of what is not below the base path, for which nobody has to log in."""
+        return self._wrong_host(request) or self._from_elsewhere(request)
 
     def _wrong_host(self, request: Request) -> Response | None:
         """DNS rebinding: a stranger's name that leads here is no name of ours."""

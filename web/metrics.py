@@ -40,14 +40,19 @@ def exposition(told: Collector, accept: str) -> tuple[bytes, str]:
 
 @dataclass(frozen=True)
 class Away(Collector):
-    """A daemon that does not answer, or that says no more than that it cannot read its database (`is_up`)."""
-
-    is_up: bool
+    """A daemon that does not answer."""
 
     def collect(self) -> Iterator[Metric]:
-        yield _is_up(self.is_up)
-        if self.is_up:
-            yield _has_storage_trouble(True)
+        yield _is_up(False)
+
+
+@dataclass(frozen=True)
+class Unreadable(Collector):
+    """One that answers, and cannot read its database."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield _is_up(True)
+        yield _has_storage_trouble(True)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,13 @@ class Standing(Collector):
     stats: _Stats
     now: float
     hosts: Sequence[_Stats] = ()
-    needs: Sequence[_Stats] = ()
+    needs: Sequence[_Stats] | None = ()
 
     def collect(self) -> Iterator[Metric]:
         yield _is_up(True)
         yield from _about_daemon(self.stats, self.now)
-        yield _needed(self.needs)
+        if self.needs is not None:
+            yield _needed(self.needs)
         yield from _about_queues(self.stats["queues"], self.now)
         yield from _about_classes(self.stats["counts"])
         yield _waits(self.stats["counts"])

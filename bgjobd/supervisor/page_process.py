@@ -53,7 +53,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "socket": str(config.daemon.socket),
         "bind": str(web.bind),
         "token": None if is_unix else _try_credential() or _token(config.daemon.state_dir / _TOKEN_FILE),
-        "metrics_token": None if is_unix else _token(config.daemon.state_dir / _METRICS_TOKEN_FILE),
+        "metrics_token": None if is_unix else _try_token(config.daemon.state_dir / _METRICS_TOKEN_FILE),
         "base_path": web.base_path,
         "per_page": web.per_page,
         "actions": web.actions,
@@ -76,6 +76,14 @@ def _try_credential() -> str | None:
         rule = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"
         raise OSError(errno.EINVAL, rule, str(file))
     return token.decode("ascii")
+
+
+def _try_token(file: Path) -> str | None:
+    """None where it can be neither read nor made: then the page's own token alone opens the metrics."""
+    try:
+        return _token(file)
+    except OSError:
+        return None
 
 
 def _token(file: Path) -> str:

@@ -75,7 +75,7 @@ def told_by(answer: Answer) -> Told:
     return Told(answer.body.decode())
 
 
-def told_of(stats: dict[str, Any], now: float = SAMPLE_AT, **more: Sequence[dict[str, Any]]) -> Told:
+def told_of(stats: dict[str, Any], now: float = SAMPLE_AT, **more: Sequence[dict[str, Any]] | None) -> Told:
     return Told(exposition(Standing(stats, now, **more), OPENMETRICS)[0].decode())
 
 
@@ -218,6 +218,12 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
     assert queue == [1, 1, 2, 0, 35]
     assert told.value("attempts_total", class_name="shop.jobs.Email", outcome="not_started") == 1
     assert told.value("retries_total", class_name="shop.jobs.Email") == 1
+
+
+def test_what_needs_somebody_is_left_out_where_that_took_the_daemon_too_long() -> None:
+    told = told_of(sample_stats(), needs=None)
+    assert told.value("up") == 1
+    assert not told.labels("needs")
 
 
 def test_what_needs_somebody_is_counted_by_kind_and_each_kind_is_there() -> None:

@@ -64,7 +64,8 @@ class Page:
         settings = self.means.settings
         place = settings.try_place(request.path)
         if place is None:
-            return replace(_outside(settings, request.path), is_last=True)
+            refusal = self.means.guard.refusal_outside(request)
+            return replace(refusal or _outside(settings, request.path), is_last=True)
         answer = self._allowed(replace(request, path=place))
         if "Location" not in answer.headers:
             return answer

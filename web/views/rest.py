@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bgjob import Client
-from bgjob.errors import DaemonUnavailableError, StorageUnavailableError
+from bgjob.errors import DaemonUnavailableError, NoAnswerError, StorageUnavailableError
 
 from ..addresses import NOW, place_of
 from ..exchange import Request, Response, html, plain, redirect
@@ -52,17 +54,26 @@ class OtherViews:
     def metrics(self, request: Request) -> Response:
         """How the daemon stands, for Prometheus; that it is away is told in the same way, for somebody to be woken."""
         # Here, for it is slow to import and most pages are never asked.
-        from ..metrics import Away, Standing, exposition
+        from ..metrics import Away, Standing, Unreadable, exposition
 
         client = self._means.client
         try:
             stats = client.stats(counts=True)
             hosts = [] if stats.get("hosts") is None else client.hosts()
-            told: Away | Standing = Standing(stats, time.time(), hosts, client.needs().needs)
-        except (DaemonUnavailableError, StorageUnavailableError) as error:
-            told = Away(is_up=isinstance(error, StorageUnavailableError))
+            told: Away | Unreadable | Standing = Standing(stats, time.time(), hosts, self._try_needs())
+        except DaemonUnavailableError:
+            told = Away()
+        except StorageUnavailableError:
+            told = Unreadable()
         body, kind = exposition(told, request.headers.get("accept", ""))
         return Response(200, body, {"Content-Type": kind})
+
+    def _try_needs(self) -> Sequence[Mapping[str, Any]] | None:
+        """None where that takes the daemon too long, which is up all the same."""
+        try:
+            return self._means.slow.needs().needs
+        except NoAnswerError:
+            return None
 
     def static(self, request: Request, version: str, name: str) -> Response:
         found = self._means.render.file(name)
