@@ -162,10 +162,12 @@ class AsyncClient(GroupingClient):
     ) -> list[OutputPart]:
         """The same in parts, each with how many bytes were left out before it; at least one, which may be empty."""
         read = await self._call(calls.output(job_id, number, calls.tail_offset(tail)))
-        parts, place = [read.part], 0
-        while not read.is_end and read.next > place:
+        parts, place, had = [read.part], 0, len(read.part.data)
+        # Of one that writes without a pause the last bytes are those that were the last when they were asked for.
+        while not read.is_end and read.next > place and (tail is None or had < tail):
             place = read.next
             read = await self._call(calls.output(job_id, read.part.number, place))
+            had += len(read.part.data)
             if read.part.marked:
                 parts.append(read.part)
         return parts

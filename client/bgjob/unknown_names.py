@@ -8,13 +8,17 @@ from typing import Final
 _MOST: Final = 3
 """Of more unknown names than that nobody looks for what is like them: each takes a while."""
 
+_LONGEST: Final = 100
+"""Characters of a name; to look for what is like a longer one takes a while, and that is no slip of the pen."""
+
 
 def perhaps(names: Sequence[str], known: Iterable[str]) -> str:
     """A question, "did you mean a or b?"; empty where nothing is like them."""
     from difflib import get_close_matches  # here, as few names are wrong
 
     choices = list(known)
-    like = [one for name in names[:_MOST] for one in get_close_matches(name, choices)]
+    short = [name for name in names[:_MOST] if len(name) <= _LONGEST]
+    like = [one for name in short for one in get_close_matches(name, choices)]
     return f"did you mean {' or '.join(dict.fromkeys(like))}?" if like else ""
 
 
