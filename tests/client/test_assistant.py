@@ -97,7 +97,7 @@ def test_a_text_among_what_is_the_daemons_own_was_looked_at_when_it_came() -> No
     }
     assert texts == {
         *("class_name", "method_name", "queue", "host", "host_wanted", "outcome", "type", "kind", "backoff"),
-        *("if_failed", "verdict", "missed", "overlap", "zone", "of", "version", "code_version"),
+        *("if_failed", "verdict", "missed", "overlap", "zone", "version", "code_version"),
     }
 
 
@@ -107,6 +107,21 @@ def test_what_jobs_write_keeps_its_lines_and_moves_turns_and_hides_nothing() -> 
     assert told.replace("\n", "").replace("\t", "").isprintable()
     assert "\\u202e" in told
     assert "\\U000e0041" in told
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\ufe01", "\U000e0101", "\u3164", "\u034f", "\ufe0f\ufe0f", "\u200d\u200c"]
+)
+def test_signs_that_nobody_sees_are_shown(unseen: str) -> None:
+    (told,) = record({"traceback": f"a{unseen}b"})[WRITTEN].values()
+    assert unseen not in told
+    assert "\\" in told
+
+
+@pytest.mark.parametrize("seen", ["\u2764\ufe0f", "\U0001f469\u200d\U0001f680", "\u0915\u094d\u200d\u0937"])
+def test_signs_that_are_part_of_others_stay(seen: str) -> None:
+    (told,) = record({"traceback": seen})[WRITTEN].values()
+    assert told == seen
 
 
 def hostile(told: Any) -> Any:

@@ -138,7 +138,7 @@ def test_tools_are_annotated_as_what_they_are_and_come_by_the_protocol(tmp_path:
     assert {one.name for one in tools if one.annotations.destructive_hint} == {
         *("retry", "cancel", "pause", "hold_class", "pause_schedule")
     }
-    assert {one.name for one in tools if not one.annotations.idempotent_hint} == {"retry"}
+    assert {one.name for one in tools if not one.annotations.idempotent_hint} == {"retry", "pause"}
     assert all(one.annotations.open_world_hint for one in tools)
     assert told.structured_content["notice"] == NOTICE
     assert json.loads(told.content[0].text) == told.structured_content

@@ -77,7 +77,6 @@ TOOLS: Final = (
         ("queue",),
         acts=True,
         takes_away=True,
-        once=True,
     ),
     Tool(
         "resume", "Start the jobs of a paused queue again.", _resume, needs=("queue",), acts=True, once=True

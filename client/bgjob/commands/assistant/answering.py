@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -35,40 +36,14 @@ OWN_WORDS: Final = frozenset(
             "next_retry",
             "last_success",
         ),
-        *("review_since", "held_until", "backoff", "if_failed", "verdict", "missed", "overlap", "zone", "of"),
-        *("version", "code_version", "done", "next"),
+        *("review_since", "held_until", "backoff", "if_failed", "verdict", "missed", "overlap", "zone"),
+        *("version", "code_version"),
     }
 )
 """Texts of the daemon's, or names that its configuration has, where they are single words."""
 
 _PARTS: Final = frozenset(
-    {
-        *(
-            "progress",
-            "expected",
-            "policy",
-            "attempts",
-            "jobs",
-            "errors",
-            "needs",
-            "entries",
-            "classes",
-            "methods",
-        ),
-        *(
-            "queues",
-            "schedules",
-            "occurrences",
-            "changes",
-            "met_by",
-            "traits",
-            "each",
-            "day",
-            "before",
-            "last",
-        ),
-        *("minutes", "daemon", "completed"),
-    }
+    ("progress", "expected", "policy", "attempts", "jobs", "methods", "met_by", "day", "before", "last")
 )
 """What is made of such fields itself, or is a list of that."""
 
@@ -112,7 +87,7 @@ def records(name: str, found: Iterable[Mapping[str, Any]], following: object = N
 
 def sliced(name: str, found: Sequence[Mapping[str, Any]], behind: int, limit: int) -> Answer:
     """Some of a list that comes whole; `next` is how many are before what follows."""
-    end = behind + limit
+    end = behind + int(limit)  # 2.0 is an integer to JSON Schema
     return records(name, found[behind:end], end if len(found) > end else None)
 
 
@@ -137,11 +112,20 @@ def _is_own(name: str, value: Any) -> bool:
             return name not in _OF_ANY_TYPE
 
 
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
+    "|(?<=\ufe0f)\ufe0f|(?<=[\u200c\u200d])[\u200c\u200d]"
+)
+"""What Unicode has as a sign and nobody sees, so that a text could be hidden in it: fillers, and selectors of a variant
+but for one behind a sign.
+"""
+
+
 def _as_text(name: str, value: Any) -> str:
     """In plain signs, which take a while to make: of a long text no more than is ever told."""
-    if not isinstance(value, str):
-        return text.to_json(value)
-    return text.lines(text.capped(value, _LONGEST[0], keeps_end=name in _ENDS_TELL))
+    told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = text.lines(text.capped(told, _LONGEST[0], keeps_end=name in _ENDS_TELL))
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), shown)
 
 
 def _plain(value: Any) -> Any:

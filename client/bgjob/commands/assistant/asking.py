@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -73,6 +74,9 @@ def call(client: Client, tools: Mapping[str, Tool], name: str, arguments: Mappin
         return Told(None, refusing.wrong(str(error)))
     except TooMuchError:
         return Told(None, refusing.TOO_MUCH)
+    except Exception:  # a bug of ours, whose text may quote what jobs wrote
+        traceback.print_exc()  # to stderr, which is the person's
+        return Told(None, refusing.BUG)
 
 
 def _try_wrong(tool: Tool, arguments: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ EXTRA: Final = (
 
 
 def mcp(client: Client, given: argparse.Namespace) -> int:
-    """Serve an assistant by the Model Context Protocol, over stdin and stdout: it can look, and change nothing."""
+    """Serve an assistant by the Model Context Protocol, over stdin and stdout: it only looks unless more is allowed."""
     from bgjob.commands.assistant import acting, looking, serving
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a read of stdin is waited for

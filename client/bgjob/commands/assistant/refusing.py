@@ -32,6 +32,8 @@ _LONGEST: Final = 1000
 
 TOO_MUCH: Final = "the answer would be too large; ask for fewer, by limit, or for less by a filter"
 
+BUG: Final = "bgjob mcp met a bug; its stderr has more, for the person whom you help"
+
 _NEXT: Final[Mapping[type[BgjobError], str]] = {
     JobNotFoundError: "the tool jobs lists those there are; old ones are deleted after some time",
     ErrorGroupNotFoundError: "the tool errors lists those there are",
