@@ -140,9 +140,11 @@ def test_a_process_shows_the_mark_that_it_was_executed_with(
     environ: dict[str, str], told: str | None
 ) -> None:
     with subprocess.Popen(["sleep", "1000"], env=environ) as process:
-        eventually(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
-        assert fork_server_marks.try_mark_of(process.pid) == told
-        process.kill()
+        try:  # a program has its name a moment before it has its environment
+            eventually(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+            eventually(lambda: fork_server_marks.try_mark_of(process.pid) == told)
+        finally:
+            process.kill()
 
 
 def test_of_a_process_that_has_ended_nothing_is_known() -> None:
