@@ -259,6 +259,13 @@ def stuck(client: Client, method: str, **parameters: object) -> Job:
     return client.run_background_job("stuck.Stuck", method, parameters)
 
 
+def stuck_in_c(client: Client, answer: Path) -> Job:
+    """One that reads in C by now: who looks at it a moment before is answered by its Python, in the middle of that."""
+    job = stuck(client, "read_in_c", answer=str(answer))
+    eventually(lambda: "pipe" in (job.stack(signal=False).process["waits_in"] or ""))
+    return job
+
+
 def own_frames(read: StackRead) -> list[str]:
     return [frame["name"] for frame in read.threads[0]["frames"] if frame["file"].endswith("stuck.py")]
 
@@ -378,7 +385,7 @@ def test_who_is_not_asked_is_seen_as_the_kernel_sees_it(client: Client) -> None:
 
 def test_a_read_of_c_goes_on_after_a_look(client: Client, tmp_path: Path) -> None:
     answer = tmp_path / "answer"
-    job = stuck(client, "read_in_c", answer=str(answer))
+    job = stuck_in_c(client, answer)
     looked(job, Seen("c", "read_in_c", CAREFUL))
     answer.touch()
     assert job.result(20) == [1, 0]
@@ -386,7 +393,7 @@ def test_a_read_of_c_goes_on_after_a_look(client: Client, tmp_path: Path) -> Non
 
 def test_who_insists_may_end_a_read_of_c_and_gets_all_threads(client: Client, tmp_path: Path) -> None:
     answer = tmp_path / "answer"
-    job = stuck(client, "read_in_c", answer=str(answer))
+    job = stuck_in_c(client, answer)
     looked(job, Seen("c", "read_in_c", CAREFUL))
     assert len(job.stack(insist=True).threads) == 2
     count, _ = job.result(20)
