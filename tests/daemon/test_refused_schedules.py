@@ -112,7 +112,10 @@ def test_one_whose_class_vanishes_is_told_once_a_reason_and_goes_on_when_it_is_b
 
 
 def write(running: RunningDaemon, source: str) -> None:
-    """Replace the module, with a time that no cache of bytecode takes for the old one's."""
-    file = Path(running.directory) / "reports.py"
-    file.write_text(source)
-    os.utime(file, (1, len(source)))
+    """Replace the module at once, for a trial would import half of it; no cache of bytecode takes its time for the
+    old one's.
+    """
+    made = Path(running.directory) / "made"
+    made.write_text(source)
+    os.utime(made, (1, len(source)))
+    made.replace(Path(running.directory) / "reports.py")
