@@ -153,7 +153,7 @@ def test_what_acts_asks_for_just_that(
 
 
 def test_each_argument_is_described_and_none_is_there_for_nothing() -> None:
-    taken = {name for tool in ALL.values() for name in (*tool.needs, *tool.takes)}
+    taken = {name for tool in ALL.values() for name in (*tool.requires, *tool.takes)}
     assert taken == asking.ARGUMENTS.keys()
     assert all(asking.ARGUMENTS[name]["description"] for name in taken)
 

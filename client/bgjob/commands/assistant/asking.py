@@ -21,7 +21,7 @@ USUAL_OUTPUT: Final = 4 * 1024
 
 
 class Tool(NamedTuple):
-    """One of them: what it `says` of itself, which arguments it `takes` and `needs`, the function that answers.
+    """One of them: what it `says` of itself, which arguments it `takes` and `requires`, the function that answers.
 
     `acts`: it changes something. `takes_away`: not only adds; `once`: a second call changes nothing more.
     """
@@ -30,7 +30,7 @@ class Tool(NamedTuple):
     says: str
     answer: Callable[..., Answer]
     takes: Sequence[str] = ()
-    needs: Sequence[str] = ()
+    requires: Sequence[str] = ()
     acts: bool = False
     takes_away: bool = False
     once: bool = False
@@ -40,8 +40,8 @@ class Tool(NamedTuple):
         """Of its arguments, as JSON Schema."""
         return {
             "type": "object",
-            "properties": {name: ARGUMENTS[name] for name in (*self.needs, *self.takes)},
-            "required": list(self.needs),
+            "properties": {name: ARGUMENTS[name] for name in (*self.requires, *self.takes)},
+            "required": list(self.requires),
             "additionalProperties": False,
         }
 

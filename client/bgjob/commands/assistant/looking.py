@@ -216,7 +216,7 @@ TOOLS: Final = (
         "All of one error: the traceback, the classes and the newest jobs that met it, and what its attempts have in "
         "common that others do not, such as a version of the code, a queue or a host.",
         _error,
-        needs=("error",),
+        requires=("error",),
     ),
     Tool(
         "jobs",
@@ -255,7 +255,10 @@ TOOLS: Final = (
         _PAGE,
     ),
     Tool(
-        "class", "All of one class: its methods, its policy, and how it does.", _class, needs=("class_name",)
+        "class",
+        "All of one class: its methods, its policy, and how it does.",
+        _class,
+        requires=("class_name",),
     ),
     Tool(
         "stats",
@@ -271,7 +274,10 @@ TOOLS: Final = (
         _PAGE,
     ),
     Tool(
-        "schedule", "One schedule, and what became of its latest occurrences.", _schedule, needs=("schedule",)
+        "schedule",
+        "One schedule, and what became of its latest occurrences.",
+        _schedule,
+        requires=("schedule",),
     ),
     Tool(
         "changes",
