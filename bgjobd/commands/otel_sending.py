@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
-EXTRA: Final = "`bgjobd otel` takes OpenTelemetry's SDK: pip install 'bgjobd[otel]'"
+EXTRA: Final = "`bgjobd otel` takes OpenTelemetry's SDK, from the clone: pip install '.[otel]'"
 
 _TAKEN: Final = range(200, 300)
 _TOO_LARGE: Final = 413

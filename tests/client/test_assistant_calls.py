@@ -169,8 +169,8 @@ def test_without_the_extra_it_says_what_brings_it(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert command.main(["mcp"]) == 69
     needed = "the SDK of the Model Context Protocol"
-    brings = "pip install 'bgjob[mcp]', or 'bgjobd[mcp]', brings it"
-    assert capsys.readouterr().err == f"bgjob: mcp needs {needed}; {brings}\n"
+    brings = "in the clone pip install './client[mcp]', or '.[mcp]'"
+    assert capsys.readouterr().err == f"bgjob: mcp needs {needed}: {brings}\n"
 
 
 @pytest.mark.parametrize(("words", "tools"), [([], READ), (["--allow-actions"], ALL)])

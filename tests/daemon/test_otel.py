@@ -273,4 +273,4 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "requests", None)
     settings = SimpleNamespace(daemon=SimpleNamespace(state_dir=tmp_path, socket=tmp_path / "s"))
     assert command.otel(argparse.Namespace(cursor=None, once=True), cast(Any, settings)) == 2
-    assert "pip install 'bgjobd[otel]'" in capsys.readouterr().err
+    assert "pip install '.[otel]'" in capsys.readouterr().err

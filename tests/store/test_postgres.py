@@ -237,7 +237,7 @@ def test_without_its_driver_a_configured_database_is_refused_with_what_to_instal
     for name in [one for one in sys.modules if one.startswith(("bgjobd.store.engines.postgres", "psycopg"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("bgjobd.store.engines.postgres")
-    with absent("psycopg"), pytest.raises(NoDriverError, match=r"pip install 'bgjobd\[postgres\]'"):
+    with absent("psycopg"), pytest.raises(NoDriverError, match=r"pip install '\.\[postgres\]'"):
         place_of(daemon)
 
 

@@ -24,7 +24,7 @@ class NoDriverError(UnusableServerError):
     """The configuration names PostgreSQL, and what speaks to it is not installed."""
 
     def _next(self, path: Path) -> str:
-        return "install it beside bgjobd: pip install 'bgjobd[postgres]'"
+        return "install it beside bgjobd, from the clone: pip install '.[postgres]'"
 
 
 class OfServerError(Exception):

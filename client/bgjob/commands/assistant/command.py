@@ -11,7 +11,7 @@ from bgjob.commands import screen
 from bgjob.commands.problems import OK, UNAVAILABLE
 
 EXTRA: Final = (
-    "mcp needs the SDK of the Model Context Protocol; pip install 'bgjob[mcp]', or 'bgjobd[mcp]', brings it"
+    "mcp needs the SDK of the Model Context Protocol: in the clone pip install './client[mcp]', or '.[mcp]'"
 )
 
 
