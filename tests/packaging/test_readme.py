@@ -40,7 +40,7 @@ NOT_RUN = {
     '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/metrics.token /etc/prometheus/bgjobd.token": "takes root",
-    "$ sudo systemctl stop bgjobd": "takes a server; tests/daemon/test_migrate.py moves a daemon",
+    "$ sudo systemctl stop bgjobd.socket bgjobd.service": "takes a server; tests/daemon/test_migrate.py moves a daemon",
     "$ rm -rf build": "takes root, a package index and systemd; tests/daemon/test_upgrade.py upgrades a daemon",
     "HOST    STATE  SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "takes two machines; "
     "tests/daemon/test_hosts.py has two daemons",
@@ -51,6 +51,7 @@ NOT_RUN = {
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus; tests/page/test_prometheus.py has it read by one",
     "# /etc/prometheus/own.rules.yml": "the same",
+    "# /etc/prometheus/behind.yml": "for Prometheus; tests/page/test_behind_nginx.py asks as it says",
     '{"mcpServers": {"bgjobd": {"command": "bgjob", "args": ["mcp"]}}}': "an assistant's configuration; "
     "tests/daemon/test_mcp.py is one",
     **dict.fromkeys(

@@ -16,14 +16,22 @@ from playwright.sync_api import Response
 
 from tests.page.browsing import chromium, free_address
 from tests.page.serving import Answer, Peer, page
+from tests.page.test_monitoring import block
 from tests.page.test_views_served import Changes
 from tests.support import eventually, needed
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "page-and-metrics.md"
 NAME = "ops.example.org"
 WHO = {"username": "ada", "password": "lovelace"}
-LOGIN = f"Authorization: Basic {b64encode(':'.join(WHO.values()).encode()).decode()}"
+PROMETHEUS = {"username": "prometheus", "password": "bound"}
 FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+def basic(who: dict[str, str]) -> str:
+    return f"Authorization: Basic {b64encode(':'.join(who.values()).encode()).decode()}"
+
+
+LOGIN = basic(WHO)
 
 AROUND = """
 daemon off;
@@ -74,7 +82,8 @@ def nginx(directory: Path, listen: str) -> Iterator[subprocess.Popen[bytes]]:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     names = ("-addext", f"subjectAltName=DNS:{NAME}", "-days", "2")
     subprocess.run([openssl, "req", "-x509", *key, *certificate, *names], check=True, capture_output=True)
-    (directory / "ops.htpasswd").write_text(f"{WHO['username']}:{{PLAIN}}{WHO['password']}\n")
+    for file, who in (("ops.htpasswd", WHO), ("metrics.htpasswd", PROMETHEUS)):
+        (directory / file).write_text(f"{who['username']}:{{PLAIN}}{who['password']}\n")
     (directory / "nginx.conf").write_text(config(directory, listen))
     at = ("-p", str(directory), "-c", f"{directory}/nginx.conf", "-e", f"{directory}/errors")
     process = subprocess.Popen([program, *at])
@@ -120,6 +129,18 @@ def test_nginx_asks_who_somebody_is_for_each_address(front: Front) -> None:
     for path in ("/jobs/", "/jobs/now", "/jobs/healthz", "/jobs/events"):
         answer = front.ask(f"GET {path}")
         assert (answer.status, answer.header("www-authenticate")) == (401, 'Basic realm="jobs"')
+
+
+def test_prometheus_has_a_login_for_the_metrics_alone(front: Front) -> None:
+    (scrape,) = block("# /etc/prometheus/behind.yml")["scrape_configs"]
+    metrics, own = f"GET {scrape['metrics_path']}", basic(PROMETHEUS)
+    assert scrape["scheme"] == "https"
+    assert scrape["basic_auth"]["username"] == PROMETHEUS["username"]
+    assert scrape["static_configs"] == [{"targets": [NAME]}]
+    answer = front.ask(metrics, own)
+    assert (answer.status, b"\nbgjobd_up" in answer.body) == (200, True)
+    asked = ((metrics,), (metrics, LOGIN), ("GET /jobs/now", own), (f"{metrics}/", own))
+    assert [front.ask(*one).status for one in asked] == [401] * 4
 
 
 def test_a_view_and_its_files_come_through(front: Front) -> None:
