@@ -23,8 +23,9 @@ def parser(configured: Iterable[Command], others: Iterable[Command]) -> Parser:
         description="Background jobs for applications.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
         "is degraded, 2 usage or configuration, 3 the status is not running, 4 no such schedule, 65 the database is "
-        "damaged, too new or could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or "
-        "the database cannot be written now, 77 refused, 130 interrupted",
+        "damaged, too new or could not be migrated, 69 no Linux, the daemon does not answer, or PostgreSQL does not or "
+        "refuses us, 75 already running, or the database cannot be written now, 77 refused, 130 interrupted, "
+        "141 whoever reads what is printed has closed it",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -144,8 +145,9 @@ def _age(text: str) -> float | None:
 
 def _of_backup(command: Parser) -> None:
     command.epilog = (
-        "To restore: pause the queues, and stop the daemon once no attempt runs; put a copy of FILE in the place of "
-        "state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
+        "To restore: `bgjob drain`, and once no attempt runs stop the daemon, and systemd's socket, by which a caller "
+        "would start it again; put a copy of FILE in the place of state_dir/bgjobd.db; remove bgjobd.db-wal and "
+        "bgjobd.db-shm; start both."
     )
     command.add_argument(
         "file", type=_path, nargs="?", metavar="FILE", help="where to; else a name with the time"
@@ -155,9 +157,9 @@ def _of_backup(command: Parser) -> None:
 
 def _of_migrate(command: Parser) -> None:
     command.epilog = (
-        "Stop the daemon first; attempts go on, and the daemon that starts with DATABASE takes them over. It can be "
-        "repeated as long as nothing has changed in DATABASE. What was copied from stays as it is: start no daemon "
-        "with it any more."
+        "Stop the daemon first, and systemd's socket, by which a caller would start it again; attempts go on, and the "
+        "daemon that starts with DATABASE takes them over. It can be repeated as long as nothing has changed in "
+        "DATABASE. What was copied from stays as it is: start no daemon with it any more."
     )
     command.add_argument(
         "--to",

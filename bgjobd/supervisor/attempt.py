@@ -131,7 +131,7 @@ class Attempt:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether another host repeats it that takes this one for lost."""
+        """Whether a host may repeat it that takes this one for lost: by its class alone, retries or not."""
         return self._around.policy(self.class_name).retry_lost
 
     def under_way(self) -> UnderWay:

@@ -78,11 +78,12 @@ def parser() -> argparse.ArgumentParser:
         prog="bgjob",
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
-        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
-        "step, group, error, alert, host or schedule, 69 no daemon, 70 a bug in the daemon,\n"
-        "74 the result could not be written, 75 queue full, storage unavailable or\n"
-        "shutting down, 76 not our protocol, 77 refused, 124 the wait timed out,\n"
-        "130 interrupted, 141 whoever reads what is printed has closed it",
+        "exit codes: 0 well, 1 the job or group failed, something needs somebody, or a\n"
+        "target was not told, 2 usage, 3 cancelled, 4 no such job, step, group, error,\n"
+        "alert, host or schedule, 69 no daemon, or what a command takes is not installed,\n"
+        "70 a bug in the daemon, 74 the result could not be written, 75 queue full, storage\n"
+        "unavailable or shutting down, 76 not our protocol, 77 refused, 124 the wait timed\n"
+        "out, 130 interrupted, 141 whoever reads what is printed has closed it",
         formatter_class=_Grouped,
         allow_abbrev=False,
     )
