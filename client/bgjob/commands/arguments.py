@@ -80,10 +80,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
         "exit codes: 0 well, 1 the job or group failed, something needs somebody, or a\n"
         "target was not told, 2 usage, 3 cancelled, 4 no such job, step, group, error,\n"
-        "alert, host or schedule, 69 no daemon, or what a command takes is not installed,\n"
-        "70 a bug in the daemon, 74 the result could not be written, 75 queue full, storage\n"
-        "unavailable or shutting down, 76 not our protocol, 77 refused, 124 the wait timed\n"
-        "out, 130 interrupted, 141 whoever reads what is printed has closed it",
+        "alert, host or schedule, 69 no daemon, or what a command takes is not\n"
+        "installed, 70 a bug in the daemon, 74 the result could not be written,\n"
+        "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
+        "77 refused, 124 the wait timed out, 130 interrupted, 141 whoever reads what is\n"
+        "printed has closed it",
         formatter_class=_Grouped,
         allow_abbrev=False,
     )
