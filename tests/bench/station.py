@@ -163,12 +163,12 @@ class Station:
         (server,) = set(found).difference(pages)
         return server, pages[0] if pages else 0
 
-    def spares(self, count: int) -> list[int]:
+    def forked(self, count: int) -> list[int]:
         """The pids of the fork server's children, once there are so many."""
         deadline = time.monotonic() + _START
         while len(found := processes.children(self.fork_server)) != count:
             if time.monotonic() > deadline:
-                raise StationError(f"the fork server has not {count} spares but {found}")
+                raise StationError(f"the fork server has not {count} but {found}")
             time.sleep(0.01)
         return found
 

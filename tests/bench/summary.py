@@ -232,9 +232,9 @@ def _memory(one: Station, with_spares: Station) -> Memory:
     """What the spares add is told by a fork server that has them beside one that has none: they share pages."""
     one.look_at_page()
     with one.held(1):
-        (attempt,) = map(processes.uss, processes.children(one.fork_server))
+        (attempt,) = map(processes.uss, one.forked(1))
     one.client.resume()
-    spares = with_spares.spares(limits.SLOTS)
+    spares = with_spares.forked(limits.SLOTS)
     daemon, fork_server, page = map(processes.pss, (one.pid, one.fork_server, one.page))
     beside = sum(map(processes.pss, (with_spares.fork_server, *spares)))
     return Memory(daemon, fork_server, page, spares=beside - fork_server, attempt=attempt)
