@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ import pruning
 import report
 import rows
 import scheduling
+import server as servers
 import station
 import summary
 from measures import Confinement, Pass, Recovery
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = _measure(sizes, given.state_dir)
             lines, measured = report.figures(found), asdict(found)
             print(report.to_table(lines, before))
-        summed_up = _step("the summary", lambda: summary.measure(given.state_dir, sizes.jobs, sizes.samples))
+        summed_up = _summed_up(sizes, given)
     except KeyboardInterrupt:
         return 130
     except (StationError, BgjobError, OSError, subprocess.CalledProcessError) as error:
@@ -109,6 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.svg is not None:
         given.svg.write_text(graph.to_svg(screen, about))
     return 0
+
+
+def _summed_up(sizes: Sizes, given: argparse.Namespace) -> summary.Summary:
+    """The summary, of daemons with their files, or with databases of a server."""
+    measure = partial(summary.measure, given.state_dir, sizes.jobs, sizes.samples)
+    if given.engine == "sqlite":
+        return _step("the summary", measure)
+    with servers.running(given.state_dir) as server:
+        return _step("the summary, on PostgreSQL", lambda: measure(server.database))
 
 
 def _measure_hosts(sizes: Sizes, given: argparse.Namespace) -> int:
@@ -264,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description="Measure a real daemon beside its limits.")
     parser.add_argument("--all", action="store_true", help="not the summary alone")
     parser.add_argument("--hosts", action="store_true", help="daemons with one PostgreSQL, and nothing else")
+    parser.add_argument(
+        "--engine", choices=("sqlite", "postgresql"), default="sqlite", help="what the summary's daemons have"
+    )
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="the --json of another run, to show beside this one"
     )

@@ -47,10 +47,19 @@ def cpu(pid: int) -> Cpu:
 
 def pss(pid: int) -> float:
     """Proportional set size in MiB: each shared page divided by the number of those who share it."""
+    return _memory(pid, "Pss")
+
+
+def uss(pid: int) -> float:
+    """Unique set size in MiB: the pages that nobody else has."""
+    return _memory(pid, "Private_Clean") + _memory(pid, "Private_Dirty")
+
+
+def _memory(pid: int, name: str) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
     if found is None:
-        raise ValueError(f"no Pss in /proc/{pid}/smaps_rollup")
+        raise ValueError(f"no {name} in /proc/{pid}/smaps_rollup")
     return int(found[1]) / 1024
 
 

@@ -69,12 +69,24 @@ class Dated:
 '''
 
 
+LARGE: Final = "bench_large.Application"
+_LARGE: Final = '''
+class Application:
+    """What a framework, its plugins and an application's own modules take: 100 MiB in small objects."""
+
+    def run(self):
+        """Nothing."""
+
+HELD = [{"name": f"object {number}", "value": [number]} for number in range(277_000)]
+'''
+
+
 class StationError(Exception):
     """The daemon did not do what a measurement needs."""
 
 
 class Station:
-    """A daemon with an approved class, and perhaps another whose method takes a date; use `running` to make one."""
+    """A daemon with approved classes of those here; use `running` to make one."""
 
     def __init__(
         self,
@@ -83,9 +95,9 @@ class Station:
         slots: int,
         program: Sequence[str],
         web: bool,
-        dates: bool,
+        approved: Sequence[str],
         spares: int,
-        database: str = "",
+        database: str,
     ) -> None:
         self._program = program
         self.state = state
@@ -99,7 +111,7 @@ class Station:
         self._process: subprocess.Popen[bytes] | None = None
         (state / "bench_jobs.py").write_text(_JOBS)
         (state / "bench_dates.py").write_text(_DATES)
-        approved = [NOOP, DATED] if dates else [NOOP]
+        (state / "bench_large.py").write_text(_LARGE)
         self.config = state / "bgjobd.toml"
         self.config.write_text(
             _settings(state, runtime, self.socket, slots, self._page_socket, approved, spares, database)
@@ -151,12 +163,12 @@ class Station:
         (server,) = set(found).difference(pages)
         return server, pages[0] if pages else 0
 
-    def spares(self, count: int) -> list[int]:
+    def forked(self, count: int) -> list[int]:
         """The pids of the fork server's children, once there are so many."""
         deadline = time.monotonic() + _START
         while len(found := processes.children(self.fork_server)) != count:
             if time.monotonic() > deadline:
-                raise StationError(f"the fork server has not {count} spares but {found}")
+                raise StationError(f"the fork server has not {count} but {found}")
             time.sleep(0.01)
         return found
 
@@ -255,7 +267,7 @@ def running(
     slots: int = SLOTS,
     program: Sequence[str] = ("-m", "bgjobd"),
     web: bool = False,
-    dates: bool = False,
+    approved: Sequence[str] = (NOOP,),
     spares: int = SLOTS,
     database: str = "",
 ) -> Iterator[Station]:
@@ -268,7 +280,7 @@ def running(
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime), slots, program, web, dates, spares, database)
+        station = Station(Path(state), Path(runtime), slots, program, web, approved, spares, database)
         try:
             station.start()
             yield station

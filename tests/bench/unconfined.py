@@ -16,7 +16,9 @@ def _daemon() -> int:
     from bgjobd import main
     from bgjobd.supervisor import fork_server_link
 
-    fork_server_link._SERVER = Path(__file__)
+    if not fork_server_link.PROGRAM.is_file():
+        raise FileNotFoundError(fork_server_link.PROGRAM)
+    fork_server_link.PROGRAM = Path(__file__)
     return main.main()
 
 
