@@ -56,7 +56,7 @@ NOT_RUN = {
     "tests/daemon/test_mcp.py is one",
     **dict.fromkeys(
         ("# /etc/systemd/system/bgjobd-web.socket", "# /etc/systemd/system/bgjobd-web.service"),
-        "for systemd; tests/page/test_behind_nginx.py has it look at them",
+        "for systemd; tests/systemd/page.py installs them in a container",
     ),
     "# /etc/nginx/sites-enabled/ops": "for nginx; tests/page/test_behind_nginx.py runs it",
 }

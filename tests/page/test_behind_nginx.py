@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Response
 
+from tests.page.behind import shown
 from tests.page.browsing import chromium, free_address
 from tests.page.serving import Answer, Peer, page
 from tests.page.test_monitoring import block
 from tests.page.test_views_served import Changes
 from tests.support import eventually, needed
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "page-and-metrics.md"
 NAME = "ops.example.org"
 WHO = {"username": "ada", "password": "lovelace"}
 PROMETHEUS = {"username": "prometheus", "password": "bound"}
@@ -51,26 +51,17 @@ http {{
 """
 
 
-def blocks(language: str) -> dict[str, str]:
-    """What the section has in this language, by the file that it goes to."""
-    section = (
-        PAGE.read_text(encoding="utf-8").partition("\n### Behind a web server\n")[2].partition("\n## ")[0]
-    )
-    found = re.findall(rf"^```{language}\n# (\S+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    return {Path(file).name: text for file, text in found}
-
-
 def config(directory: Path, listen: str) -> str:
     """nginx's, with the server that the page shows, which has its files in this directory."""
-    (server,) = blocks("nginx").values()
+    (server,) = shown("nginx").values()
     moved = {
         "listen 443 ssl;": f"listen {listen} ssl;",
         "/etc/nginx/": f"{directory}/",
         "unix:/run/bgjobd-web.sock": f"unix:{directory}/p.sock",
     }
-    for shown, here in moved.items():
-        assert shown in server
-        server = server.replace(shown, here)
+    for there, here in moved.items():
+        assert there in server
+        server = server.replace(there, here)
     return AROUND.format(directory=directory, server=server)
 
 
@@ -174,20 +165,6 @@ def test_what_changes_is_told_at_once(front: Front, changes: Changes) -> None:
         eventually(lambda: changes.followers)
         changes.happen()
         assert b"data: " in peer.piece()
-
-
-@pytest.mark.needs("systemd-analyze")
-def test_systemd_takes_the_units_of_the_page(tmp_path: Path) -> None:
-    units = blocks("ini")
-    assert {*units} == {"bgjobd-web.socket", "bgjobd-web.service"}
-    for name, text in units.items():
-        (tmp_path / name).write_text(text.replace("/srv/bgjobd/bin/bgjobd", "/bin/true"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def is_at(path: str) -> Callable[[Response], bool]:

@@ -14,6 +14,8 @@ TREE = HERE.parents[1]
 SUITE = "trixie"
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "libpam-systemd", "procps", "python3", "logrotate")
 PYTHON = "/srv/bgjobd/bin/python"
+COMMAND = f"#!{PYTHON}\nimport sys\n\nfrom bgjobd.main import main\n\nsys.exit(main())\n"
+"""What pip makes of an entry point where it installs for an interpreter of its own."""
 ACCEPTANCE = "/srv/acceptance"
 """Where the scripts are that try it, with `guest.py`."""
 
@@ -26,8 +28,7 @@ def make(root: Path, base: Path | None, scripts: Path, more: Iterable[str] = ())
     The bare Debian is kept in `base`, if that is given, and taken from there the next time.
     """
     make_bare(root, base, more)
-    say("this tree in it")
-    _install_tree(root, root.parent)
+    install_tree(root, root.parent)
     shutil.copytree(scripts, root / ACCEPTANCE[1:])
     shutil.copy(HERE / "guest.py", root / ACCEPTANCE[1:])
 
@@ -55,8 +56,11 @@ def _mirror() -> str:
     return next(uri for uri in told if "security" not in uri)
 
 
-def _install_tree(root: Path, directory: Path) -> None:
-    """The wheel of what is committed, with its dependencies, in an environment as docs/service.md makes it."""
+def install_tree(root: Path, directory: Path) -> None:
+    """The wheel of what is committed, with its dependencies, in an environment as docs/service.md makes it; what is
+    made on the way is in `directory`.
+    """
+    say("this tree in it")
     source = directory / "source"
     source.mkdir()
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=TREE, stdout=subprocess.PIPE, check=True).stdout
@@ -71,6 +75,9 @@ def _install_tree(root: Path, directory: Path) -> None:
     pip = [str(directory / "pip/bin/pip"), "install", "-q", "--disable-pip-version-check"]
     for_it = ["--only-binary=:all:", "--python-version", version, "--target", str(site)]
     call(*pip, *for_it, str(wheel))
+    command = root / place.relative_to("/") / "bin/bgjobd"
+    command.write_text(COMMAND)
+    command.chmod(0o755)
 
 
 def call(*command: str, cwd: Path | None = None) -> None:

@@ -224,10 +224,10 @@ def verified(directory: Path, runtime: Path, *options: str) -> str:
     return done.stdout + done.stderr
 
 
-def is_within(root: Path, tenths: int) -> bool:
+def is_within(root: Path, tenths: int, unit: str = "bgjobd.service") -> bool:
     options = ["--offline=yes", f"--threshold={tenths}", f"--root={root}", "--no-pager"]
     done = subprocess.run(
-        [needed("systemd-analyze"), "security", *options, "bgjobd.service"],
+        [needed("systemd-analyze"), "security", *options, unit],
         capture_output=True,
         text=True,
         check=False,
