@@ -23,6 +23,7 @@ from bgjobd.api.fifo import Fifo
 from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
+from bgjobd.core.hosts import LivesElsewhereError, Pulse
 from bgjobd.daemon.assembly import assembled
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
@@ -39,7 +40,7 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at, errors_named
-from bgjobd.store.hosts import Joined, Newcomer, join
+from bgjobd.store.hosts import Joined, Newcomer, Watched, join
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.left_behind import LeftBehind
@@ -68,6 +69,11 @@ _RESTORED: Final = (
     "New jobs get ids at least a million ahead, as those behind the backup's newest were given before"
 )
 
+
+_LIVES_ELSEWHERE: Final = (
+    "another machine says that it is host {}, with the identity of this one: the machine, or its state directory, was "
+    "copied. That one goes on; this one is a host of its own from now on, which takes a [hosts] name of its own"
+)
 
 _NOTHING_APPROVED: Final = (
     "no class is approved, so no job is taken: list what may run under [approved], "
@@ -105,7 +111,7 @@ async def running(
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             is_restored = await start.prepare(engine)
             with errors_named(engine):
-                joined = await _join_others(engine, config, fence, left, notifier)
+                joined = await _join_others(engine, config, fence, left, start)
                 daemon = assembled(
                     config, _clock(engine), log, life.own(), load_config, notifier, fence, joined
                 )
@@ -136,24 +142,29 @@ def _fence(config: Config) -> Fence:
 
 
 async def _join_others(
-    engine: Engine, config: Config, fence: Fence, left: LeftBehind, notifier: Notifier
+    engine: Engine, config: Config, fence: Fence, left: LeftBehind, start: WaitingStart
 ) -> Joined | None:
     """Be one of the hosts that work from the database, if others may; what they may repeat does not go on here."""
-    sent_at = time.clock_gettime(time.CLOCK_BOOTTIME)
-    joined = _join(engine, config)
-    if joined is not None:  # from now on others count
-        fence.move(sent_at)
+    take = partial(_take_term, engine, config, fence)
+    try:
+        joined = await start.join(take)
+    except LivesElsewhereError:
+        start.say(EntryType.FAILURE, _LIVES_ELSEWHERE.format(config.hosts.name))
+        await start.end(left)  # the other one has counted it as lost
+        identity.renew(config.daemon.state_dir)
+        joined = await start.join(take)
     if joined is not None and joined.was_lost:  # others may be about to repeat it, or have
-        left.end()
-        await left.wait(notifier.more_time)
+        await start.end(left)
     return joined
 
 
-def _join(engine: Engine, config: Config) -> Joined | None:
-    """Take a term as this host, where others may work from the same database."""
+def _take_term(
+    engine: Engine, config: Config, fence: Fence, watched: Pulse | None
+) -> Joined | Watched | None:
+    """The term, where others may work from the same database."""
     if not engine.is_shared:
         return None
-    own = config.hosts
+    sent_at, own = time.clock_gettime(time.CLOCK_BOOTTIME), config.hosts
     newcomer = Newcomer(
         identity.own(config.daemon.state_dir),
         own.name,
@@ -161,8 +172,12 @@ def _join(engine: Engine, config: Config) -> Joined | None:
         own.lost_after,
         __version__,
         profile_of(config),
+        own.beat,
     )
-    return join(engine, newcomer)
+    found = join(engine, newcomer, watched)
+    if isinstance(found, Joined):  # from now on others count
+        fence.move(sent_at)
+    return found
 
 
 def _say_at_start(log: Log, type: EntryType, message: str) -> None:

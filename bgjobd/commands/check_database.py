@@ -1,4 +1,4 @@
-"""Whether a daemon could work from the PostgreSQL that it is configured for, and with whom; changes nothing there."""
+"""Whether a daemon could work from the database that it is configured for, and with whom; changes nothing there."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Final
 from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config
 from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.engines import sqlite
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import STEPS
 from bgjobd.store.server_look import KnownHost, ServerLook, look
 
 OLDEST: Final = 140000
 """The version of the server that does, as `server_version_num` has it."""
+
+OLDEST_SQLITE: Final = (3, 40, 0)
 
 _OF_A_DAEMON: Final = 4
 """Connections that one has at most."""
@@ -30,16 +33,22 @@ _REFUSED_BY_POOLER: Final = "unsupported startup parameter"
 
 
 def findings(config: Config, version: str) -> list[Finding]:
-    """What there is to say of the server; nothing where the database is a file. `version` is that of this bgjobd."""
+    """What there is to say of the server, or of SQLite where it is a file. `version` is that of this bgjobd."""
     try:
         place = place_of(config.daemon)
         if isinstance(place, Path):
-            return []
+            return list(_sqlite(sqlite.VERSION))
         return judge(look(place), config, version)
     except UnusableDatabaseError as error:
         if _REFUSED_BY_POOLER in str(error):
             return [broken(f"database: {_POOLER.format(error)}")]
         return [broken(f"database: {error}")]
+
+
+def _sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
+    if version < OLDEST_SQLITE:
+        told = f"SQLite is {'.'.join(map(str, version))} here, and 3.40 is the oldest that is tested"
+        yield doubtful(f"database: {told}; take a Python that has a newer one")
 
 
 def judge(seen: ServerLook, config: Config, version: str) -> list[Finding]:

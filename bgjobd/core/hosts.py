@@ -1,4 +1,5 @@
-"""The rules of several hosts at one database: whose transactions count, and when another one counts as lost.
+"""The rules of several hosts at one database: whose transactions count, who may take a term, and when another counts as
+lost.
 
 Instants are of the monotonic clock of the host that watches; what others' clocks say decides nothing.
 """
@@ -9,8 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+Pulse = tuple[int, int]
+"""A host's term and its beats: what changes as long as it lives."""
+
 _LATE: Final = 2
-"""Beats within which one has to be acknowledged; after a longer silence of the database all are watched anew."""
+"""Beats within which one has to be acknowledged; after a longer silence of the database all are watched anew. A daemon
+that has been silent for so long does not hinder another one of its identity.
+"""
 
 
 class Term(NamedTuple):
@@ -58,9 +64,38 @@ class Seen:
     is_lost: bool = False
 
     @property
-    def pulse(self) -> tuple[int, int]:
-        """What changes as long as it lives."""
+    def pulse(self) -> Pulse:
         return self.term, self.beats
+
+
+class Former(NamedTuple):
+    """Who has the term that a daemon of the same identity wants to follow: `boot_id` is of its life, `unseen_for` in
+    seconds by the database's clock.
+    """
+
+    pulse: Pulse
+    boot_id: str
+    unseen_for: float
+    has_left: bool = False
+
+
+class LivesElsewhereError(Exception):
+    """Another machine has the identity of this one, and beats."""
+
+
+def wait_before_term(former: Former, boot_id: str, beat: float, watched: Pulse | None) -> float:
+    """Seconds in which a daemon of this life waits whether the one before beats; 0.0: it may take the next term.
+
+    A life is over before the next one of its host begins: who beats after that is another machine, such as a clone.
+    `watched` is the pulse as it was found before such a wait. Raises LivesElsewhereError where it has moved since.
+    """
+    if former.boot_id == boot_id or former.has_left:
+        return 0.0
+    if watched is None:
+        return max(0.0, _LATE * beat - former.unseen_for)
+    if former.pulse != watched:
+        raise LivesElsewhereError
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)

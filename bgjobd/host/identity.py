@@ -6,30 +6,64 @@ import hashlib
 import json
 import os
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = "host.json"
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-def own(state_dir: Path, machine_ids: tuple[Path, ...] = _MACHINE_IDS) -> str:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine is told from another by: its id, as a digest, or its host name where it has none.
+
+    Without an id the boot counts as well: attempts may run yet, whatever the machine is called by now.
+    """
+
+    id: str
+    name: str = ""
+    boot_id: str = ""
+
+    @classmethod
+    def here(cls, ids: tuple[Path, ...] = _MACHINE_IDS) -> Machine:
+        if id := _digest(ids):
+            return cls(id)
+        boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+        return cls("", hashlib.sha256(f"bgjobd {os.uname().nodename}".encode()).hexdigest(), boot_id)
+
+    def is_of(self, told: Machine) -> bool:
+        """Whether it is the one of which that was written down; by an earlier version perhaps, without a name."""
+        if self.id or told.id:
+            return self.id == told.id
+        return told.name in ("", self.name) or told.boot_id == self.boot_id
+
+
+def own(state_dir: Path, machine: Machine | None = None) -> str:
     """The id of this host, a UUID; made where there is none yet, or it is of another machine. Raises OSError.
 
     To be called by who holds the state directory's lock.
     """
-    known = try_known(state_dir, machine_ids)
-    if known is not None:
-        return known
-    made = {"uuid": str(uuid.uuid4()), "machine": _digest(machine_ids)}
-    _write(state_dir / FILE_NAME, json.dumps(made) + "\n")
-    return made["uuid"]
+    here = machine or Machine.here()
+    known = _try_read(state_dir / FILE_NAME)
+    if known is None or not here.is_of(known[1]):
+        return renew(state_dir, here)
+    if known[1] != here:
+        _write(state_dir / FILE_NAME, known[0], here)
+    return known[0]
 
 
-def try_known(state_dir: Path, machine_ids: tuple[Path, ...] = _MACHINE_IDS) -> str | None:
+def renew(state_dir: Path, machine: Machine | None = None) -> str:
+    """Another id for this host, which is nobody else's. Raises OSError."""
+    _write(state_dir / FILE_NAME, made := str(uuid.uuid4()), machine or Machine.here())
+    return made
+
+
+def try_known(state_dir: Path, machine: Machine | None = None) -> str | None:
     """The same where it is there already; nothing is made. Raises OSError."""
     known = _try_read(state_dir / FILE_NAME)
-    return known[0] if known is not None and known[1] == _digest(machine_ids) else None
+    return known[0] if known is not None and (machine or Machine.here()).is_of(known[1]) else None
 
 
 def _digest(machine_ids: tuple[Path, ...]) -> str:
@@ -44,23 +78,27 @@ def _digest(machine_ids: tuple[Path, ...]) -> str:
     return ""
 
 
-def _try_read(file: Path) -> tuple[str, str] | None:
+def _try_read(file: Path) -> tuple[str, Machine] | None:
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return str(uuid.UUID(told["uuid"])), str(told["machine"])
+        machine = Machine(str(told["machine"]), str(told.get("name", "")), str(told.get("boot_id", "")))
+        return str(uuid.UUID(told["uuid"])), machine
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # what was cut short is as good as nothing: a new id takes nobody's place
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, id: str, machine: Machine) -> None:
     """Whole or not at all, and on disk: with another id the attempts of before would be another host's."""
+    told = {"uuid": id, "machine": machine.id}
+    if not machine.id:
+        told |= {"name": machine.name, "boot_id": machine.boot_id}
     unfinished = file.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(text)
+        opened.write(json.dumps(told) + "\n")
         opened.flush()
         os.fsync(opened.fileno())
     os.replace(unfinished, file)

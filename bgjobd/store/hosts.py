@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from bgjob.words import ChangeKind
-from bgjobd.core.hosts import Drained, Profile, Seen, Term
+from bgjobd.core.hosts import Drained, Former, Profile, Pulse, Seen, Term, wait_before_term
 from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import Reading, from_text, to_text
 from bgjobd.store import changes
@@ -32,7 +32,10 @@ _SELECT_NAMESAKE: Final = """
     SELECT seen_at FROM hosts WHERE name = :name AND uuid <> :uuid AND left_at IS NULL AND lost_at IS NULL
     AND seen_at > clock_before(coalesce(lost_after, :lives_for))
 """
-_SELECT_OWN: Final = "SELECT id, term, lost_at FROM hosts WHERE uuid = :uuid"
+_SELECT_OWN: Final = """
+    SELECT id, lost_at IS NOT NULL, term, beats, boot_id, clock_since(seen_at), left_at IS NOT NULL FROM hosts
+    WHERE uuid = :uuid
+"""
 _INSERT: Final = f"""
     INSERT INTO hosts (uuid, {_COLUMNS}, term, beats, seen_at) VALUES
     (:uuid, :name, :boot_id, :lost_after, :version, :schema, :slots, :queues, :classes, 1, 0, clock_now())
@@ -113,7 +116,7 @@ def own_beats(database: Database, own: Term) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """Who wants to be a host; `uuid` is that of its state directory, `lost_after` in seconds, None: never."""
+    """Who wants to be a host; `uuid` is of its state directory, `lost_after` and `beat` in seconds, None: never."""
 
     uuid: str
     name: str
@@ -121,6 +124,14 @@ class Newcomer:
     lost_after: float | None
     version: str
     profile: Profile
+    beat: float
+
+
+class Watched(NamedTuple):
+    """That a daemon waits for so many seconds before it takes a term, for another one may be this host: its pulse."""
+
+    pulse: Pulse
+    seconds: float
 
 
 class Joined(NamedTuple):
@@ -140,18 +151,18 @@ class NameTakenError(Exception):
         )
 
 
-def join(engine: Engine, newcomer: Newcomer) -> Joined | None:
+def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Joined | Watched | None:
     """Take a term as this host; None where nobody else can work from the database, whose hosts nobody counts.
 
-    What counted as lost before, and has not been settled, is the host's own again. Raises NameTakenError, peewee's
-    errors.
+    What counted as lost before, and has not been settled, is the host's own again. Where it is to wait nothing has
+    changed, and it asks again then, with the pulse. Raises NameTakenError, LivesElsewhereError, peewee's errors.
     """
     if not engine.is_shared:
         return None
     database = engine.open_for_writing()
     try:
         database.begin_writing()
-        joined = _join(database, engine.version(database), newcomer)
+        joined = _join(database, engine.version(database), newcomer, watched)
         database.commit_writing()
     except BaseException:
         database.roll_back()
@@ -161,7 +172,7 @@ def join(engine: Engine, newcomer: Newcomer) -> Joined | None:
     return joined
 
 
-def _join(database: Database, schema: int, newcomer: Newcomer) -> Joined:
+def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | None) -> Joined | Watched:
     execute = database.connection().execute
     execute(_LOCK)
     namesake = {"name": newcomer.name, "uuid": newcomer.uuid, "lives_for": LIVES_FOR}
@@ -172,10 +183,14 @@ def _join(database: Database, schema: int, newcomer: Newcomer) -> Joined:
     known = execute(_SELECT_OWN, {"uuid": newcomer.uuid}).fetchone()
     if known is None:
         host, number = execute(_INSERT, row).fetchone()
-    else:
-        host, number = execute(_TAKE_TERM, row | {"id": known[0]}).fetchone()
-        execute(_TAKE_BACK, {"id": host})
-    return Joined(Term(host, number, newcomer.name), known is not None and known[2] is not None)
+        return Joined(Term(host, number, newcomer.name), was_lost=False)
+    id, was_lost, term, beats, *rest = known
+    former = Former((term, beats), *rest)
+    if seconds := wait_before_term(former, newcomer.boot_id, newcomer.beat, watched):
+        return Watched(former.pulse, seconds)
+    host, number = execute(_TAKE_TERM, row | {"id": id}).fetchone()
+    execute(_TAKE_BACK, {"id": host})
+    return Joined(Term(host, number, newcomer.name), was_lost)
 
 
 def _row_of(newcomer: Newcomer, schema: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import uuid
@@ -563,7 +564,7 @@ def migrate(database: SqliteDatabase, path: Path) -> None:
     backup: Path | None = None
     try:
         if version > 0:
-            backup = _back_up(database, path.parent / "backups" / f"before-version-{len(STEPS)}.db")
+            backup = _back_up(database, path, path.parent / "backups" / f"before-version-{len(STEPS)}.db")
         _take_steps(database, version)
     except (PeeweeException, sqlite3.Error, OSError) as error:
         raise MigrationFailedError(path, version, backup, error) from error
@@ -576,17 +577,31 @@ def _take_steps(database: SqliteDatabase, version: int) -> None:
         database.execute_sql(f"PRAGMA user_version = {len(STEPS)}")
 
 
-def _back_up(database: SqliteDatabase, target: Path) -> Path:
-    """A copy under this name, whole, that says that it is one; one of an earlier try gives way to it only then."""
+def _back_up(database: SqliteDatabase, path: Path, target: Path) -> Path:
+    """A copy under this name, whole, that says that it is one; one of an earlier try gives way to it only then.
+
+    It is as old as the file, so that a file in which nothing was changed since is not copied again.
+    """
+    changed_at = _try_changed_at(path)
+    if changed_at is not None and target.exists() and target.stat().st_mtime_ns == changed_at:
+        return target
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = target.with_suffix(".new")
     _remove(new)
     try:
         database.execute_sql("VACUUM INTO ?", (str(new),))
         _mark_copy(new)
+        if changed_at is not None:
+            os.utime(new, ns=(changed_at, changed_at))
         return new.rename(target)
     finally:
         _remove(new)
+
+
+def _try_changed_at(path: Path) -> int | None:
+    """When the file was changed, in nanoseconds; None where more has been, of which it has nothing yet."""
+    log = path.with_name(f"{path.name}-wal")
+    return None if log.exists() and log.stat().st_size else path.stat().st_mtime_ns
 
 
 def _remove(copy: Path) -> None:

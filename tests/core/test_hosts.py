@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bgjobd.core.hosts import Seen, Vigil, acknowledged, lost
+import pytest
+
+from bgjobd.core.hosts import (
+    Former,
+    LivesElsewhereError,
+    Seen,
+    Vigil,
+    acknowledged,
+    lost,
+    wait_before_term,
+)
 
 BEAT = 5.0
 WEB2 = Seen(2, "web2", term=1, beats=7, lost_after=20.0)
@@ -63,3 +73,26 @@ def test_what_a_stopped_daemon_left_is_lost_and_one_that_left_nothing_has_just_l
 def test_a_host_that_came_later_counts_from_when_it_was_first_seen() -> None:
     vigil = acknowledged(still(100, 105, 110, 115), 120, BEAT, [WEB2, replace(WEB2, host=3, name="web3")])
     assert [one.name for one in lost(vigil)] == ["web2"]
+
+
+# Who may take a term
+
+
+FORMER = Former(pulse=(3, 7), boot_id="one", unseen_for=1.0)
+
+
+def test_who_beat_a_moment_ago_in_another_life_is_waited_for_until_it_is_silent_for_two_beats() -> None:
+    assert wait_before_term(FORMER, "another", BEAT, watched=None) == 9.0
+    assert wait_before_term(FORMER._replace(unseen_for=10.0), "another", BEAT, watched=None) == 0.0
+    assert wait_before_term(FORMER._replace(unseen_for=10.0), "another", BEAT, watched=(3, 7)) == 0.0
+
+
+def test_in_the_same_life_and_after_who_has_left_nobody_waits() -> None:
+    assert wait_before_term(FORMER, "one", BEAT, watched=None) == 0.0
+    assert wait_before_term(FORMER._replace(has_left=True), "another", BEAT, watched=None) == 0.0
+
+
+@pytest.mark.parametrize("pulse", [(3, 8), (4, 0)])
+def test_who_beats_or_starts_again_meanwhile_lives_elsewhere(pulse: tuple[int, int]) -> None:
+    with pytest.raises(LivesElsewhereError):
+        wait_before_term(FORMER._replace(pulse=pulse), "another", BEAT, watched=(3, 7))

@@ -1,4 +1,4 @@
-"""`bgjobd check` of a PostgreSQL: what a look at the server, and at other hosts, comes to."""
+"""`bgjobd check` of a database: what a look at SQLite, or at the server and at other hosts, comes to."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bgjobd.commands import check as checking
 from bgjobd.commands import check_database
 from bgjobd.commands.findings import Finding, Severity
 from bgjobd.config import loading, sections
+from bgjobd.store.engines import sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.migrations import STEPS
 from bgjobd.store.server_look import KnownHost, OldSnapshot, ServerLook, look
@@ -43,6 +44,23 @@ def told(tmp_path: Path, seen: ServerLook, more: str = "") -> list[Finding]:
     """What is not well."""
     found = check_database.judge(seen, config(tmp_path, more), "1.0")
     return [one for one in found if one.severity is not Severity.OK]
+
+
+@pytest.mark.parametrize(
+    ("version", "messages"),
+    [
+        ((3, 39, 5), ["database: SQLite is 3.39.5 here, and 3.40 is the oldest that is tested"]),
+        ((3, 40, 0), []),
+        ((4, 0, 0), []),
+    ],
+)
+def test_an_sqlite_that_is_older_than_those_that_are_tested_is_doubtful(
+    version: tuple[int, ...], messages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "VERSION", version)
+    found = check_database.findings(config(tmp_path), "1.0")
+    assert [one.told.partition(";")[0] for one in found] == messages
+    assert all(one.severity is Severity.DOUBTFUL for one in found)
 
 
 def test_a_server_that_is_well_is_told_with_its_version_and_distance(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -131,6 +132,38 @@ def test_a_daemon_whose_term_somebody_else_has_taken_ends_and_does_not_take_it_b
         assert running.process.wait(30) == 75
         assert site.rows("SELECT term FROM hosts") == [(2,)]
         assert any("another daemon has taken the place of host web1" in line for line in running.lines())
+
+
+def test_a_clone_of_a_host_that_lives_is_refused_by_its_name_and_has_an_identity_of_its_own_from_then_on(
+    site: Site, tmp_path: Path
+) -> None:
+    with site.host("web1", RARE) as web1:
+        (tmp_path / "clone" / "state").mkdir(parents=True, mode=0o700)
+        shutil.copy(web1.directory / "state" / "host.json", tmp_path / "clone" / "state")
+        go, ledger = web1.directory / "go", web1.directory / "ledger"
+        with web1.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}).id
+            eventually(ledger.exists)
+            with (
+                pytest.raises(RuntimeError, match="ended with 75") as ended,
+                site.host("web1", RARE, place="clone", changes=ANOTHER_LIFE),
+            ):
+                pass
+            assert "another host that is called web1 works from this database" in str(ended.value)
+            with site.host("web2", RARE, place="clone", changes=ANOTHER_LIFE):
+                assert site.rows("SELECT name, term FROM hosts ORDER BY id") == [("web1", 1), ("web2", 1)]
+            go.touch()
+            assert client.wait(job, 30)["status"] == "completed"
+        assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
+
+
+RARE = 'beat = "2s"'
+ANOTHER_LIFE = """
+from bgjobd.core.verdict import Life
+from bgjobd.host import life
+
+life.own = lambda: Life("another", "another")
+"""
 
 
 def test_what_a_lost_host_ran_is_run_elsewhere_once_it_was_ended_there(site: Site) -> None:
@@ -292,8 +325,7 @@ def test_a_hook_that_a_lost_host_had_not_called_is_called_by_another_one_once(
         with web2.client() as client:
             job = client.run_background_job("hooked.Hooked", "run")
             client.wait(job.id, 30)
-        eventually(called.exists)
-        assert called.read_text() == "web2\n"
+        eventually(lambda: called.exists() and called.read_text() == "web2\n")
         kill(web2)
         site.change(f"UPDATE job_attempts SET hook_called_at = NULL WHERE job_id = {job.id}")  # it had not
         eventually(lambda: called.read_text() == "web2\nweb1\n")

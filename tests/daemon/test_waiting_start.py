@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
+from bgjobd.core.hosts import Pulse, Term
 from bgjobd.daemon import waiting_start
 from bgjobd.daemon.waiting_start import EndedEarlyError, WaitingStart
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import AwayServerError, UnusableServerError
+from bgjobd.store.hosts import Joined, Watched
 
 AWAY = AwayServerError(Path("db"), "it is away")
 
@@ -95,6 +97,31 @@ def test_who_wants_an_end_gets_it_amid_a_pause(monkeypatch: pytest.MonkeyPatch) 
         asyncio.get_running_loop().call_later(0.01, wants_end.set)
         server: Any = Server(AWAY)
         await WaitingStart(Listener(), wants_end, lambda *line: None).prepare(server)
+
+    with pytest.raises(EndedEarlyError):
+        asyncio.run(wait())
+
+
+def test_who_may_not_take_a_term_yet_asks_again_with_what_it_saw_once_the_wait_is_over() -> None:
+    notifier, said, asked = Listener(), [], []
+
+    def take(watched: Pulse | None) -> Joined | Watched:
+        asked.append(watched)
+        return Watched((3, 7), 0.01) if watched is None else Joined(Term(1, 4, "web1"), was_lost=False)
+
+    start = WaitingStart(notifier, asyncio.Event(), lambda *line: said.append(line))
+    joined = asyncio.run(start.join(take))
+    assert joined == Joined(Term(1, 4, "web1"), was_lost=False)
+    assert asked == [None, (3, 7)]
+    assert [(kind, text[:12]) for kind, text in said] == [(EntryType.INFO, "waits 0.0 s ")]
+    assert notifier.asked >= 1
+
+
+def test_who_waits_for_a_term_is_ended_at_once() -> None:
+    async def wait() -> None:
+        wants_end = asyncio.Event()
+        wants_end.set()
+        await WaitingStart(Notifier(), wants_end, lambda *_: None).join(lambda _: Watched((3, 7), 1e6))
 
     with pytest.raises(EndedEarlyError):
         asyncio.run(wait())

@@ -41,6 +41,8 @@ _COMPLETIONS: Final = {
     "fish": "usr/share/fish/vendor_completions.d/bgjob.fish",
 }
 _DROP_INS: Final = ("strict.conf", "users.conf", "network.conf")
+DRIVER: Final = "psycopg"
+"""What is installed beside what is in runtime.lock."""
 NEEDED: Final = ("dh", "po2debconf", "dpkg-deb")
 
 
@@ -127,10 +129,10 @@ def _stage_environment(work: Path, place: Path, epoch: int) -> None:
     (place / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}\n"
     )
-    driver = read(DEVELOPMENT)["psycopg"]
+    driver = read(DEVELOPMENT)[DRIVER]
     lock = work / "package.lock"
     hashes = " ".join(f"--hash={one}" for one in driver.hashes)
-    lock.write_text(f"{(work / 'runtime.lock').read_text()}\npsycopg=={driver.version} {hashes}\n")
+    lock.write_text(f"{(work / 'runtime.lock').read_text()}\n{DRIVER}=={driver.version} {hashes}\n")
     pip = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "-q", "--disable-pip-version-check"]
     call(
         *pip,
@@ -176,7 +178,8 @@ def _stage_rest(work: Path, staged: Path, epoch: int) -> None:
         shutil.copy(work / "systemd" / name, documents / "examples")
     shutil.copytree(work / "docs/monitoring", documents / "examples/monitoring")
     bill = documents / "sbom.cdx.json"
-    call(sys.executable, "-m", "tests.packaging.sbom", str(bill), cwd=TREE, epoch=epoch)
+    told = ("tests.packaging.sbom", str(bill), "--beside", DRIVER)
+    call(sys.executable, "-m", *told, cwd=TREE, epoch=epoch)
 
 
 def _looked_at(made: Path) -> int:

@@ -1,6 +1,6 @@
 """What an installation consists of, as CycloneDX JSON: `./run sbom [FILE]`.
 
-Versions and hashes are those of runtime.lock and web/vendored.toml, never those of this machine: the same tree gives
+Versions and hashes are those of the locks and web/vendored.toml, never those of this machine: the same tree gives
 the same bytes. Only licences, and who needs whom, are asked of what is installed.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -52,16 +52,20 @@ def main() -> None:
         prog="run sbom", description="What an installation consists of, as CycloneDX JSON."
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="where it goes; else to standard output")
-    file = parser.parse_args().file
-    if file is None:
-        print(document(), end="")
+    parser.add_argument(
+        "--beside", nargs="+", default=[], metavar="NAME", help="what is installed beside runtime.lock"
+    )
+    given = parser.parse_args()
+    told = document(given.beside)
+    if given.file is None:
+        print(told, end="")
     else:
-        Path(file).write_text(document())
+        Path(given.file).write_text(told)
 
 
-def document() -> str:
+def document(beside: Sequence[str] = ()) -> str:
     """The same for the same tree; $SOURCE_DATE_EPOCH, where it is set, becomes the time of it."""
-    told: dict[str, Any] = json.loads(JsonV1Dot6(_bom()).output_as_string())
+    told: dict[str, Any] = json.loads(JsonV1Dot6(_bom(beside)).output_as_string())
     # The library has a time and a random number in each document.
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is None:
@@ -73,16 +77,17 @@ def document() -> str:
     return json.dumps(told, indent=2, sort_keys=True) + "\n"
 
 
-def _bom() -> Bom:
+def _bom(beside: Sequence[str]) -> Bom:
     project = _project()
-    pinned = lock.read(lock.RUNTIME)
-    needs = lock.closure(lock.PROJECT["project"]["dependencies"])
+    pinned = lock.read(lock.DEVELOPMENT) | lock.read(lock.RUNTIME)
+    needed = [*lock.PROJECT["project"]["dependencies"], *beside]
+    needs = lock.closure(needed)
     components = {name: _distribution(pinned[name]) for name in needs}
     vendored = list(_vendored())
     bom = Bom(metadata=BomMetaData(component=project), components=[*components.values(), *vendored])
     for name, component in components.items():
         bom.register_dependency(component, [components[one] for one in needs[name]])
-    direct = map(lock.name_of, lock.requirements(lock.PROJECT["project"]["dependencies"]))
+    direct = map(lock.name_of, lock.requirements(needed))
     bom.register_dependency(project, [*(components[name] for name in direct), *vendored])
     return bom
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.config.sections import Config
-from tests.packaging import deb
+from tests.packaging import deb, lock
 from tests.packaging.dist import TREE
 
 DEBIAN = TREE / "systemd" / "debian"
@@ -80,6 +81,17 @@ def test_a_removal_ends_jobs_where_a_systemd_runs_and_goes_on_where_it_cannot(
     )
     assert ledger.read_text() == called
     assert said in done.stderr
+
+
+def test_the_packages_bill_has_all_that_is_installed_with_it(tmp_path: Path) -> None:
+    deb._stage_rest(TREE, tmp_path, 1767225600)
+    (bill,) = tmp_path.rglob("*.cdx.json")
+    told = json.loads(bill.read_text())
+    found = {one["name"]: one["version"] for one in told["components"] if one["purl"].startswith("pkg:pypi/")}
+    installed = lock.read(lock.RUNTIME) | {deb.DRIVER: lock.read(lock.DEVELOPMENT)[deb.DRIVER]}
+    assert found == {name: pinned.version for name, pinned in installed.items()}
+    (own,) = [one for one in told["dependencies"] if one["ref"] == "bgjobd"]
+    assert any(one.startswith("pkg:pypi/psycopg@") for one in own["dependsOn"])
 
 
 def test_each_override_of_lintian_has_its_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -155,3 +156,17 @@ def test_symbols_that_are_named_are_in_the_sources(page: str) -> None:
     named = {word for symbol in symbols - files for word in symbol.split(".")}
     assert len(named) > 20
     assert sorted(named - known) == []
+
+
+def test_what_takes_long_is_told_as_it_is_run() -> None:
+    (steps,) = re.findall(r"for step in (.*?); do", (TREE / "run").read_text(), re.DOTALL)
+    told = (
+        (TREE / "docs/tests.md").read_text().partition("in `./run check --all`")[2].partition("It needs")[0]
+    )
+    words = shlex.split(steps.replace("\\\n", ""))
+    assert words == re.findall("`([^`]+)`", told.replace("`long`", ""))
+    assert {one.partition(" --seconds")[0] for one in words} >= {
+        "test --engine postgresql",
+        "partition",
+        "torture",
+    }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from bgjobd.core.hosts import Profile, Term
+from bgjobd.core.hosts import LivesElsewhereError, Profile, Term
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import hosts
@@ -18,7 +19,7 @@ from bgjobd.store.audit import Audit
 from bgjobd.store.engines import CountsAsLostError, TermTakenError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer
+from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer, Watched
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.hosts import AttemptsLost, Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.items.item import Item
@@ -38,10 +39,13 @@ def place(places: Places, tmp_path: Path) -> Iterator[Postgres]:
     places.take_back(known)
 
 
+def newcomer(name: str, uuid: str | None = None, lost_after: float | None = 600.0) -> Newcomer:
+    return Newcomer(uuid or f"uuid of {name}", name, f"boot of {name}", lost_after, "1.0", PROFILE, 5.0)
+
+
 def joined(place: Postgres, name: str, uuid: str | None = None, lost_after: float | None = 600.0) -> Joined:
-    newcomer = Newcomer(uuid or f"uuid of {name}", name, f"boot of {name}", lost_after, "1.0", PROFILE)
-    found = hosts.join(place, newcomer)
-    assert found is not None
+    found = hosts.join(place, newcomer(name, uuid, lost_after))
+    assert isinstance(found, Joined)
     return found
 
 
@@ -90,7 +94,7 @@ def lose(by: Host, other: Host, *more: Item) -> Any:
 
 
 def test_a_file_has_no_hosts(tmp_path: Path) -> None:
-    assert hosts.join(Sqlite(tmp_path), Newcomer("a", "web1", "b", 600.0, "1.0", PROFILE)) is None
+    assert hosts.join(Sqlite(tmp_path), newcomer("web1")) is None
 
 
 def test_each_daemon_of_a_host_takes_the_next_term(place: Postgres) -> None:
@@ -98,6 +102,24 @@ def test_each_daemon_of_a_host_takes_the_next_term(place: Postgres) -> None:
     assert (first.term.number, second.term.number) == (1, 2)
     assert first.term.host == second.term.host
     assert joined(place, "web2").term.host != first.term.host
+
+
+def test_a_daemon_of_another_boot_waits_whether_the_one_before_beats(
+    place: Postgres, pair: tuple[Host, Host]
+) -> None:
+    web1, _ = pair
+    clone = replace(newcomer("web1"), boot_id="another")
+    found = hosts.join(place, clone)
+    assert isinstance(found, Watched)
+    assert found.pulse == (1, 0)
+    assert 0 < found.seconds <= 10
+    web1.beat()
+    with pytest.raises(LivesElsewhereError):
+        hosts.join(place, clone, found.pulse)
+    assert (web1.row()["term"], web1.row()["boot_id"]) == (1, "boot of web1")
+    again = hosts.join(place, clone, (1, 1))
+    assert isinstance(again, Joined)
+    assert again.term.number == 2
 
 
 def test_another_living_host_of_the_same_name_is_refused_and_told(place: Postgres) -> None:

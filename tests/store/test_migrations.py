@@ -215,6 +215,30 @@ def test_a_step_that_fails_leaves_the_file_as_it_was_and_can_be_tried_again(
     assert version(store.database) == len(STEPS) + 1
 
 
+def test_a_start_that_fails_again_and_again_copies_the_file_once_unless_it_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_version_1(tmp_path)
+    monkeypatch.setattr(migrations, "STEPS", (*STEPS, break_off))
+    backup = tmp_path / "backups" / f"before-version-{len(STEPS) + 1}.db"
+
+    def copies() -> list[int]:
+        """Of three starts, each a copy's own number."""
+        found = []
+        for _ in range(3):
+            with pytest.raises(MigrationFailedError, match=str(backup)):
+                prepare(tmp_path)
+            found.append(backup.stat().st_ino)
+        return found
+
+    assert len(set(first := copies())) == 1
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
+        database.execute("DELETE FROM job_logs")
+    assert len(set(second := copies())) == 1
+    assert first[0] != second[0]
+    assert contents(backup)["job_logs"] == []
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_a_table_has_exactly_the_columns_of_the_contract(store: Store, table: str) -> None:
     assert columns(store.database, table) - OURS.get(table, set()) == set(COLUMNS[table].split())

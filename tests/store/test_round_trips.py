@@ -16,7 +16,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import hosts
 from bgjobd.store.committed import Committed
 from bgjobd.store.engines.postgres import Postgres
-from bgjobd.store.hosts import Newcomer
+from bgjobd.store.hosts import Joined, Newcomer
 from bgjobd.store.items.attempts import AttemptNotes, Note
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.hosts import Beat
@@ -73,8 +73,8 @@ def counted(
 ) -> Iterator[Counted]:
     known = places.known()
     place = places.at(tmp_path)
-    joined = hosts.join(place, Newcomer("uuid", "web1", "boot", 600.0, "1.0", PROFILE))
-    assert joined is not None
+    joined = hosts.join(place, Newcomer("uuid", "web1", "boot", 600.0, "1.0", PROFILE, 5.0))
+    assert isinstance(joined, Joined)
     with proxied(postgresql.directory) as proxy:
         told = psycopg.conninfo.conninfo_to_dict(place.address) | {"host": str(proxy.directory)}
         store = Store.on(Postgres(psycopg.conninfo.make_conninfo("", **told)))

@@ -6,10 +6,13 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from bgjobd.config import loading
 from bgjobd.config.alerts import Alerts, AlertTarget
 from bgjobd.config.sections import Config
-from bgjobd.systemd.failed import tell
+from bgjobd.systemd import failed
+from bgjobd.systemd.failed import is_news, tell
 
 
 def config(tmp_path: Path, **targets: AlertTarget) -> Config:
@@ -36,3 +39,63 @@ def test_where_one_cannot_be_told_the_others_are(tmp_path: Path) -> None:
     )
     assert tell(settings, {}, 1_000_000.0) == 1
     assert (tmp_path / "told").exists()
+
+
+def ended(tmp_path: Path, status: str) -> dict[str, str]:
+    """What systemd says of an exit with this code, and where it may be noted."""
+    return {
+        "MONITOR_SERVICE_RESULT": "exit-code",
+        "MONITOR_EXIT_CODE": "exited",
+        "MONITOR_EXIT_STATUS": status,
+        "RUNTIME_DIRECTORY": str(tmp_path),
+    }
+
+
+def test_a_daemon_that_fails_in_the_same_way_all_the_time_is_told_once_in_quiet_and_another_way_at_once(
+    tmp_path: Path,
+) -> None:
+    settings = config(tmp_path, script=copying(tmp_path / "told"))
+
+    def is_told(now: float, status: str) -> bool:
+        (tmp_path / "told").unlink(missing_ok=True)
+        assert tell(settings, ended(tmp_path, status), now) == 0
+        return (tmp_path / "told").exists()
+
+    asked = [
+        (0.0, "65"),
+        (2.0, "65"),
+        (3.0, "2"),
+        (4.0, "65"),
+        (3599.0, "65"),
+        (3600.0, "65"),
+        (3602.0, "65"),
+    ]
+    assert [is_told(1e6 + at, status) for at, status in asked] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_what_cannot_be_noted_or_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = {"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}
+    assert [is_news("it", nowhere, now, 600.0) for now in (1.0, 2.0)] == [True, True]
+    assert "will be told again" in capsys.readouterr().err
+    assert is_news("it", {}, 3.0, 600.0)
+    (tmp_path / "told.json").write_text("[")
+    here = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    assert [is_news("it", here, now, 600.0) for now in (4.0, 5.0)] == [True, False]
+    assert is_news("it", here, 3.0, 600.0), "the clock was set back"
+
+
+def test_a_configuration_that_cannot_be_read_is_told_once_in_ten_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("BGJOBD_DAEMON__SLOTS", "none")
+    assert [failed.main(), failed.main()] == [1, 0]
+    assert capsys.readouterr().err.count("nobody can be told that bgjobd has failed") == 1

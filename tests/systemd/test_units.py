@@ -299,6 +299,7 @@ def test_what_tells_that_the_daemon_has_failed_is_started_then_as_its_user(servi
     assert service["OnFailure"] == ["bgjobd-failed.service"]
     assert failed["ExecStart"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd.systemd.failed"]
     assert (failed["User"], failed["Type"]) == (service["User"], ["oneshot"])
+    assert (failed["RuntimeDirectory"], failed["RuntimeDirectoryPreserve"]) == (["bgjobd-failed"], ["yes"])
 
 
 def test_the_spool_outlives_a_stop(services: Services) -> None:

@@ -28,6 +28,9 @@ from bgjobd.store.engines import Database, Engine, Looked, Place
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.whereabouts import MovedError, Whereabouts
 
+VERSION: Final = sqlite3.sqlite_version_info
+"""Of the library that this Python has."""
+
 _SILENCE: Final = (
     "it has not answered for {:.0f} s: its file system is frozen, as by fsfreeze(8), or its disk hangs; thaw it, or "
     "see what the kernel says of the disk (`dmesg`)"
