@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 SLOTS: Final = 4
@@ -55,6 +56,11 @@ def drain_rate(directory: Path, jobs: int, in_flight: int) -> float:
 def row_rate(directory: Path, rows: int) -> float:
     """Rows inserted a thousand a commit: rows a second."""
     return rows / _run("rows", rows, str(directory / "rows.db"))[0]
+
+
+def loop() -> float:
+    """A million turns of a loop that adds, which tells how fast Python is here just now: milliseconds."""
+    return median(_run("loop", 5)) * 1e3
 
 
 def job_latency(directory: Path, samples: int) -> list[tuple[float, float]]:
@@ -178,6 +184,14 @@ def _jobs(count: int, database: str) -> Iterator[float]:
         yield (time.monotonic_ns() - before) / 1e9
 
 
+def _loops(count: int) -> Iterator[float]:
+    for _ in range(count):
+        before, total = time.perf_counter(), 0
+        for turn in range(1_000_000):
+            total += turn
+        yield time.perf_counter() - before
+
+
 def _rows(count: int, path: str) -> float:
     database = _opened(path)
     before = time.perf_counter()
@@ -229,6 +243,8 @@ def _main(mode: str, count: int, *more: str) -> None:
             print(_drain(count, more[0], int(more[1])))
         case "rows":
             print(_rows(count, *more))
+        case "loop":
+            print(*_loops(count))
         case "job":
             print(*_jobs(count, *more))
         case "echo":

@@ -74,7 +74,8 @@ class Summary:
     """Milliseconds of latencies, jobs a second of rates, milliseconds of CPU of commands.
 
     `drains` are by slots. `slowest` are those of a submit and of a body that a hundredth exceeds. `dated` is how much
-    longer a job takes to its end if a parameter is a date. `start` is from exec to the first answer.
+    longer a job takes to its end if a parameter is a date. `start` is from exec to the first answer, `loop` what a
+    million turns of a loop in Python take.
     """
 
     submit: Beside
@@ -88,6 +89,7 @@ class Summary:
     memory: Memory
     commands: dict[str, float]
     start: float
+    loop: float
 
 
 def measure(
@@ -97,6 +99,7 @@ def measure(
     `database` of its own on a server.
     """
     running = partial(stations.running, state_base)
+    loop = limits.loop()
     with running(database=database()) as one:
         _warm_up(one)
         to_body, to_result, slowest_body = _latencies(one, samples)
@@ -129,7 +132,9 @@ def measure(
         )
     drains = {slots: _drain(state_base, slots, jobs, database()) for slots in (2, 4)}
     slowest = median(found.p99 for found in submits), slowest_body
-    return Summary(submit, bulk, drains, to_body, to_result, slowest, dated, large, memory, commands, start)
+    return Summary(
+        submit, bulk, drains, to_body, to_result, slowest, dated, large, memory, commands, start, loop
+    )
 
 
 def figures(found: Summary) -> list[Figure]:
@@ -158,6 +163,7 @@ def figures(found: Summary) -> list[Figure]:
         Figure("submit to the first line there, p50", found.large.to_body, "ms"),
         Figure("start to the first answer", found.start, "ms"),
         *(Figure(f"CPU of {name}", spent, "ms") for name, spent in found.commands.items()),
+        Figure("a loop of a million turns in Python", found.loop, "ms"),
     ]
 
 
