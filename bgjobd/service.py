@@ -40,7 +40,7 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at, errors_named
-from bgjobd.store.hosts import Joined, Newcomer, Watched, join
+from bgjobd.store.hosts import Joined, Newcomer, Wait, join
 from bgjobd.supervisor import page_process
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.left_behind import LeftBehind
@@ -69,10 +69,8 @@ _RESTORED: Final = (
     "New jobs get ids at least a million ahead, as those behind the backup's newest were given before"
 )
 
-
-_LIVES_ELSEWHERE: Final = (
-    "another machine says that it is host {}, with the identity of this one: the machine, or its state directory, was "
-    "copied. That one goes on; this one is a host of its own from now on, which takes a [hosts] name of its own"
+_OF_ITS_OWN: Final = (
+    "that one goes on; this one is a host of its own now, and takes a [hosts] name of its own"
 )
 
 _NOTHING_APPROVED: Final = (
@@ -148,8 +146,8 @@ async def _join_others(
     take = partial(_take_term, engine, config, fence)
     try:
         joined = await start.join(take)
-    except LivesElsewhereError:
-        start.say(EntryType.FAILURE, _LIVES_ELSEWHERE.format(config.hosts.name))
+    except LivesElsewhereError as error:
+        start.say(EntryType.FAILURE, f"{error}; {_OF_ITS_OWN}")
         await start.end(left)  # the other one has counted it as lost
         identity.renew(config.daemon.state_dir)
         joined = await start.join(take)
@@ -158,9 +156,7 @@ async def _join_others(
     return joined
 
 
-def _take_term(
-    engine: Engine, config: Config, fence: Fence, watched: Pulse | None
-) -> Joined | Watched | None:
+def _take_term(engine: Engine, config: Config, fence: Fence, watched: Pulse | None) -> Joined | Wait | None:
     """The term, where others may work from the same database."""
     if not engine.is_shared:
         return None

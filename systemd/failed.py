@@ -25,6 +25,8 @@ _FAILED: Final = 1
 _QUIET: Final = 600.0
 """Seconds before the same is told again where no configuration says it."""
 
+_TOLD: Final = "told.json"
+
 _HOW: Final = ("MONITOR_SERVICE_RESULT", "MONITOR_EXIT_CODE", "MONITOR_EXIT_STATUS")
 """What systemd says of the end."""
 
@@ -34,44 +36,50 @@ def main() -> int:
     try:
         config = loading.load(None, os.environ, is_root=os.geteuid() == 0)
     except ConfigError as error:
-        if not is_news(str(error), os.environ, time.time(), _QUIET):
+        now = time.time()
+        told = told_lately(os.environ, now, _QUIET)
+        if str(error) in told:
             return _OK
         print(f"nobody can be told that bgjobd has failed: {error}", file=sys.stderr)
+        note(os.environ, told | {str(error): now})
         return _FAILED
     return tell(config, os.environ, time.time())
 
 
 def tell(config: Config, environ: Mapping[str, str], now: float) -> int:
-    """The same, by the targets of rule `daemon` that need no daemon; `environ` has what systemd says of the end."""
+    """The same, by the targets of rule `daemon` that need no daemon; `environ` has what systemd says of the end.
+
+    A daemon that cannot start fails every two seconds: whoever was told of the same within `quiet` is not told again.
+    """
     how = " ".join(environ.get(name, "") for name in _HOW)
-    if not is_news(how, environ, now, config.alerts.quiet):
-        return _OK
     (watch,) = (watch for watch in config.alerts.watches if watch.name == Kind.DAEMON)
     notice = notice_of(config.hosts.name, environ, now)
     targets = {name: config.alerts.targets[name] for name in watch.tell if name in config.alerts.targets}
-    told = [_is_told(name, target, notice) for name, target in targets.items()]
-    return _OK if all(told) else _FAILED
+    told = told_lately(environ, now, config.alerts.quiet)
+    asked = {f"{name}: {how}": (name, target) for name, target in targets.items()}
+    new = {key: _is_told(*one, notice) for key, one in asked.items() if key not in told}
+    note(environ, told | {key: now for key, is_told in new.items() if is_told})
+    return _OK if all(new.values()) else _FAILED
 
 
-def is_news(failure: str, environ: Mapping[str, str], now: float, quiet: float) -> bool:
-    """Whether this was not asked of the same within so many seconds, for a daemon that cannot start fails every two.
+def told_lately(environ: Mapping[str, str], now: float, quiet: float) -> dict[str, float]:
+    """What was told within so many seconds, and when; nothing where systemd gives no directory for it."""
+    directory = environ.get("RUNTIME_DIRECTORY")
+    noted = {} if directory is None else _noted(Path(directory, _TOLD))
+    return {one: at for one, at in noted.items() if 0 <= now - at < quiet}
 
-    That is noted in the directory that systemd gives; where there is none, all is news.
-    """
+
+def note(environ: Mapping[str, str], told: Mapping[str, float]) -> None:
+    """Have it there the next time."""
     directory = environ.get("RUNTIME_DIRECTORY")
     if directory is None:
-        return True
-    file = Path(directory, "told.json")
-    told = {one: at for one, at in _noted(file).items() if 0 <= now - at < quiet}
-    if failure in told:
-        return False
+        return
     try:
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps(told | {failure: now}))
-        new.replace(file)
+        new = Path(directory, f"{_TOLD}.new")
+        new.write_text(json.dumps(told))
+        new.replace(Path(directory, _TOLD))
     except OSError as error:
         print(f"that bgjobd has failed will be told again: {error}", file=sys.stderr)
-    return True
 
 
 def _noted(file: Path) -> dict[str, float]:

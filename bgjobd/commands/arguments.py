@@ -23,9 +23,9 @@ def parser(configured: Iterable[Command], others: Iterable[Command]) -> Parser:
         description="Background jobs for applications.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
         "is degraded, 2 usage or configuration, 3 the status is not running, 4 no such schedule, 65 the database is "
-        "damaged, too new or could not be migrated, 69 no Linux, the daemon does not answer, or PostgreSQL does not or "
-        "refuses us, 75 already running, or the database cannot be written now, 77 refused, 130 interrupted, "
-        "141 whoever reads what is printed has closed it",
+        "damaged, too new or could not be migrated, 69 no Linux, the daemon or PostgreSQL does not answer, or "
+        "PostgreSQL refuses us, 75 already running, or the database cannot be written now, 77 refused, "
+        "130 interrupted, 141 whoever reads what is printed has closed it",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -47,7 +47,8 @@ def findings(config: Config, version: str) -> list[Finding]:
 
 def _sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
     if version < OLDEST_SQLITE:
-        told = f"SQLite is {'.'.join(map(str, version))} here, and 3.40 is the oldest that is tested"
+        here, oldest = (".".join(map(str, one)) for one in (version, OLDEST_SQLITE[:2]))
+        told = f"SQLite is {here} here, and {oldest} is the oldest that is tested"
         yield doubtful(f"database: {told}; take a Python that has a newer one")
 
 

@@ -82,6 +82,11 @@ class Former(NamedTuple):
 class LivesElsewhereError(Exception):
     """Another machine has the identity of this one, and beats."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "another machine beats with the identity of this host: the machine, or its state directory, was copied"
+        )
+
 
 def wait_before_term(former: Former, boot_id: str, beat: float, watched: Pulse | None) -> float:
     """Seconds in which a daemon of this life waits whether the one before beats; 0.0: it may take the next term.

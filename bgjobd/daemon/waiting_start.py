@@ -14,7 +14,7 @@ from bgjobd.core.hosts import Pulse
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import AwayServerError
-from bgjobd.store.hosts import Joined, Watched
+from bgjobd.store.hosts import Joined, Wait
 from bgjobd.supervisor.left_behind import LeftBehind
 
 _FIRST_PAUSE: Final = 0.1
@@ -54,15 +54,15 @@ class WaitingStart:
             await self._pause(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def join(self, take: Callable[[Pulse | None], Joined | Watched | None]) -> Joined | None:
+    async def join(self, take: Callable[[Pulse | None], Joined | Wait | None]) -> Joined | None:
         """The term that is taken, once nobody else is seen to be this host, if there are others; `take` asks the
         database, with the pulse that was found before a wait.
 
         Raises NameTakenError, LivesElsewhereError, EndedEarlyError.
         """
         found = take(None)
-        while isinstance(found, Watched):
-            text = f"waits {found.seconds:.1f} s whether another machine says that it is this host, as one did just now"
+        while isinstance(found, Wait):
+            text = f"waits {found.seconds:.1f} s whether another machine is this host, which was seen a moment ago"
             self.say(EntryType.INFO, text)
             await self._wait(found.seconds, text)
             found = take(found.pulse)

@@ -12,6 +12,9 @@ from typing import Final
 
 FILE_NAME: Final = "host.json"
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_NOT_BOOTED: Final = "uninitialized"
+"""What an image has there before its first boot."""
+
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -73,7 +76,7 @@ def _digest(machine_ids: tuple[Path, ...]) -> str:
             found = path.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             continue
-        if found:
+        if found and found != _NOT_BOOTED:
             return hashlib.sha256(f"bgjobd {found}".encode()).hexdigest()
     return ""
 

@@ -116,7 +116,7 @@ def own_beats(database: Database, own: Term) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """Who wants to be a host; `uuid` is of its state directory, `lost_after` and `beat` in seconds, None: never."""
+    """Who wants to be a host; `uuid` is of its state directory; `beat` and `lost_after` are seconds, None: never."""
 
     uuid: str
     name: str
@@ -127,8 +127,8 @@ class Newcomer:
     beat: float
 
 
-class Watched(NamedTuple):
-    """That a daemon waits for so many seconds before it takes a term, for another one may be this host: its pulse."""
+class Wait(NamedTuple):
+    """Seconds before a daemon may take a term, for another one may be this host, whose pulse this is."""
 
     pulse: Pulse
     seconds: float
@@ -151,7 +151,7 @@ class NameTakenError(Exception):
         )
 
 
-def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Joined | Watched | None:
+def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Joined | Wait | None:
     """Take a term as this host; None where nobody else can work from the database, whose hosts nobody counts.
 
     What counted as lost before, and has not been settled, is the host's own again. Where it is to wait nothing has
@@ -172,7 +172,7 @@ def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Jo
     return joined
 
 
-def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | None) -> Joined | Watched:
+def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | None) -> Joined | Wait:
     execute = database.connection().execute
     execute(_LOCK)
     namesake = {"name": newcomer.name, "uuid": newcomer.uuid, "lives_for": LIVES_FOR}
@@ -187,7 +187,7 @@ def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | 
     id, was_lost, term, beats, *rest = known
     former = Former((term, beats), *rest)
     if seconds := wait_before_term(former, newcomer.boot_id, newcomer.beat, watched):
-        return Watched(former.pulse, seconds)
+        return Wait(former.pulse, seconds)
     host, number = execute(_TAKE_TERM, row | {"id": id}).fetchone()
     execute(_TAKE_BACK, {"id": host})
     return Joined(Term(host, number, newcomer.name), was_lost)

@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = _sizes(given)
     before = None if given.against is None else json.loads(given.against.read_text())["figures"]
-    about = _about(sizes)
+    about = _about(sizes, given.engine)
     print(f"the load average is {about['load']:.1f} before anything is measured", file=sys.stderr)
     lines, measured = [], {}
     try:
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StationError, BgjobError, OSError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    screen = summary.figures(summed_up)
+    screen = summary.figures(summed_up, has_targets=given.engine == "sqlite")
     print(report.to_table(screen, before))
     measured["summary"] = asdict(summed_up)
     given.json.write_text(json.dumps(report.to_json([*lines, *screen], measured, about), indent=2) + "\n")
@@ -129,7 +129,9 @@ def _measure_hosts(sizes: Sizes, given: argparse.Namespace) -> int:
     lines = hosts.figures(found)
     print(report.to_table(lines, None))
     measured = {"hosts": asdict(found)}
-    given.json.write_text(json.dumps(report.to_json(lines, measured, _about(sizes)), indent=2) + "\n")
+    given.json.write_text(
+        json.dumps(report.to_json(lines, measured, _about(sizes, "postgresql")), indent=2) + "\n"
+    )
     return 0
 
 
@@ -253,13 +255,14 @@ def _step(name: str, act: Callable[[], T]) -> T:
     return answer
 
 
-def _about(sizes: Sizes) -> dict[str, object]:
+def _about(sizes: Sizes, engine: str) -> dict[str, object]:
     """Where and when; the load is that of others, so this is asked first."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cores": len(os.sched_getaffinity(0)),
+        "engine": engine,
         "load": os.getloadavg()[0],
         "sizes": asdict(sizes),
     }

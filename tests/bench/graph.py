@@ -25,7 +25,7 @@ def to_svg(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     rows = [figure for figure in figures if figure.limit is not None]
     height = _TOP + _ROW * len(rows) + 8
     kernel = about["kernel"].partition("-")[0]
-    where = f"{about['at'][:10]}, {about['cores']} cores, Linux {kernel}, Python {about['python']}"
+    where = f"{about['at'][:10]}, {about['cores']} cores, Linux {kernel}, Python {about['python']}, {about['engine']}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
         f"<title>bgjobd beside what the machine can do</title><style>{_STYLE}</style>",

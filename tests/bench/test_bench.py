@@ -38,8 +38,9 @@ their own.
 """
 
 
-def test_a_tiny_run_writes_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    figures, printed = measured(tmp_path, program=("-c", FORKED))
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def test_a_tiny_run_writes_the_summary_and_leaves_nothing_behind(tmp_path: Path, engine: str) -> None:
+    figures, printed = measured(tmp_path, "--engine", engine, program=("-c", FORKED))
     assert {"submit in bulk", "drain, 2 slots", "submit to the result, p50", "PSS of the spares"} < figures
     assert re.search(r"^submit in bulk .* 10 +0\.12 +\+[\d,]+ %$", printed, re.MULTILINE)
     drawn = ElementTree.parse(tmp_path / "bench.svg").getroot()

@@ -14,7 +14,7 @@ from bgjobd.daemon import waiting_start
 from bgjobd.daemon.waiting_start import EndedEarlyError, WaitingStart
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import AwayServerError, UnusableServerError
-from bgjobd.store.hosts import Joined, Watched
+from bgjobd.store.hosts import Joined, Wait
 
 AWAY = AwayServerError(Path("db"), "it is away")
 
@@ -105,9 +105,9 @@ def test_who_wants_an_end_gets_it_amid_a_pause(monkeypatch: pytest.MonkeyPatch) 
 def test_who_may_not_take_a_term_yet_asks_again_with_what_it_saw_once_the_wait_is_over() -> None:
     notifier, said, asked = Listener(), [], []
 
-    def take(watched: Pulse | None) -> Joined | Watched:
+    def take(watched: Pulse | None) -> Joined | Wait:
         asked.append(watched)
-        return Watched((3, 7), 0.01) if watched is None else Joined(Term(1, 4, "web1"), was_lost=False)
+        return Wait((3, 7), 0.01) if watched is None else Joined(Term(1, 4, "web1"), was_lost=False)
 
     start = WaitingStart(notifier, asyncio.Event(), lambda *line: said.append(line))
     joined = asyncio.run(start.join(take))
@@ -121,7 +121,7 @@ def test_who_waits_for_a_term_is_ended_at_once() -> None:
     async def wait() -> None:
         wants_end = asyncio.Event()
         wants_end.set()
-        await WaitingStart(Notifier(), wants_end, lambda *_: None).join(lambda _: Watched((3, 7), 1e6))
+        await WaitingStart(Notifier(), wants_end, lambda *_: None).join(lambda _: Wait((3, 7), 1e6))
 
     with pytest.raises(EndedEarlyError):
         asyncio.run(wait())

@@ -19,7 +19,7 @@ from bgjobd.store.audit import Audit
 from bgjobd.store.engines import CountsAsLostError, TermTakenError
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer, Watched
+from bgjobd.store.hosts import Beaten, Joined, NameTakenError, Newcomer, Wait
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.hosts import AttemptsLost, Beat, HostDrained, HostLeft, HostLost
 from bgjobd.store.items.item import Item
@@ -110,7 +110,7 @@ def test_a_daemon_of_another_boot_waits_whether_the_one_before_beats(
     web1, _ = pair
     clone = replace(newcomer("web1"), boot_id="another")
     found = hosts.join(place, clone)
-    assert isinstance(found, Watched)
+    assert isinstance(found, Wait)
     assert found.pulse == (1, 0)
     assert 0 < found.seconds <= 10
     web1.beat()

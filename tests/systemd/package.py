@@ -33,7 +33,7 @@ class Example:
             time.sleep(0.1)
         return "waited"
 """
-_THREE_LINES: Final = """
+_LINES: Final = """
 [app]
 path = ["/srv/app"]
 [approved]
@@ -121,7 +121,7 @@ def _installed(machine: Machine) -> Iterator[str]:
     begun = time.monotonic()
     machine.ask("dpkg -i /srv/first.deb")
     config = machine.ask("cat /etc/bgjobd/bgjobd.toml")
-    machine.ask(f"cat > /etc/bgjobd/bgjobd.toml <<'END'\n{_THREE_LINES}\n{config}\nEND")
+    machine.ask(f"cat > /etc/bgjobd/bgjobd.toml <<'END'\n{_LINES}\n{config}\nEND")
     machine.ask("systemctl reload bgjobd")
     if (told := machine.ask("bgjob run jobs.Example::echo -p value=done -w")) != '"done"':
         yield f"the first job said {told}"

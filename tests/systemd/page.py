@@ -114,7 +114,7 @@ def _the_first_request_starts_the_page(machine: Machine) -> Iterator[str]:
             yield f"at the socket curl ends with {found} for {user}"
 
 
-def _a_restart_turns_nobody_away(machine: Machine) -> Iterator[str]:
+def _a_restart_comes_back(machine: Machine) -> Iterator[str]:
     page = _property(machine, "MainPID")
     machine.ask("systemctl restart bgjobd.service")
     yield from _not_well(machine)
@@ -204,7 +204,7 @@ def _nothing_is_left_of_it(machine: Machine) -> Iterator[str]:
 STEPS: Final[tuple[Callable[[Machine], Iterator[str]], ...]] = (
     _what_systemd_makes_of_them,
     _the_first_request_starts_the_page,
-    _a_restart_turns_nobody_away,
+    _a_restart_comes_back,
     _a_page_that_is_killed_again_and_again_comes_back,
     _what_is_said_while_the_daemon_is_stopped,
     _what_is_said_while_the_daemon_cannot_start,

@@ -12,7 +12,7 @@ from bgjobd.config import loading
 from bgjobd.config.alerts import Alerts, AlertTarget
 from bgjobd.config.sections import Config
 from bgjobd.systemd import failed
-from bgjobd.systemd.failed import is_news, tell
+from bgjobd.systemd.failed import note, tell, told_lately
 
 
 def config(tmp_path: Path, **targets: AlertTarget) -> Config:
@@ -81,15 +81,26 @@ def test_a_daemon_that_fails_in_the_same_way_all_the_time_is_told_once_in_quiet_
     ]
 
 
+def test_who_could_not_be_told_is_told_again_and_the_others_are_not(tmp_path: Path) -> None:
+    broken = AlertTarget(command=["/bin/false"])
+    settings = config(tmp_path, broken=broken, script=copying(tmp_path / "told"))
+    assert tell(settings, ended(tmp_path, "65"), 1e6) == 1
+    (tmp_path / "told").unlink()
+    assert tell(settings, ended(tmp_path, "65"), 1e6 + 2) == 1
+    assert not (tmp_path / "told").exists()
+
+
 def test_what_cannot_be_noted_or_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nowhere = {"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}
-    assert [is_news("it", nowhere, now, 600.0) for now in (1.0, 2.0)] == [True, True]
+    note({"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}, {"it": 1.0})
     assert "will be told again" in capsys.readouterr().err
-    assert is_news("it", {}, 3.0, 600.0)
-    (tmp_path / "told.json").write_text("[")
+    note({}, {"it": 1.0})
+    assert told_lately({}, 2.0, 600.0) == {}
     here = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    assert [is_news("it", here, now, 600.0) for now in (4.0, 5.0)] == [True, False]
-    assert is_news("it", here, 3.0, 600.0), "the clock was set back"
+    (tmp_path / "told.json").write_text("[")
+    assert told_lately(here, 2.0, 600.0) == {}
+    note(here, {"it": 4.0})
+    assert told_lately(here, 5.0, 600.0) == {"it": 4.0}
+    assert told_lately(here, 3.0, 600.0) == {}, "the clock was set back"
 
 
 def test_a_configuration_that_cannot_be_read_is_told_once_in_ten_minutes(
