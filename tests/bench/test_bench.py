@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -78,16 +79,17 @@ def measured(
     directory: Path, *options: str, program: tuple[str, ...] = (str(BENCH),)
 ) -> tuple[set[str], str]:
     """The names of the figures that a tiny run has written, and what it has printed, which has all of them."""
-    state = directory / "state"
-    state.mkdir()
     before = directory / "before.json"
     before.write_text(json.dumps({"figures": {"submit in bulk": {"value": 10.0, "ratio": 0.123}}}))
-    command = [sys.executable, *program, *options, *TINY, "--state-dir", str(state), "--json", "bench.json"]
-    command += ["--against", str(before), "--svg", "bench.svg"]
     environ = os.environ | {"PYTHONPATH": str(BENCH.parents[1])}
-    done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with tempfile.TemporaryDirectory(prefix="bgjobd-test-", dir="/var/tmp") as name:
+        state = Path(name)
+        state.chmod(0o755)  # a server of PostgreSQL, which is another user's, has its data there
+        command = [sys.executable, *program, *options, *TINY, "--state-dir", name, "--json", "bench.json"]
+        command += ["--against", str(before), "--svg", "bench.svg"]
+        done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert list(state.iterdir()) == []
     figures = json.loads((directory / "bench.json").read_text())["figures"]
     assert all(name in done.stdout for name in figures)
-    assert list(state.iterdir()) == []
     return set(figures), done.stdout
