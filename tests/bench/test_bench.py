@@ -49,7 +49,7 @@ def test_a_tiny_run_writes_the_summary_and_leaves_nothing_behind(tmp_path: Path,
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_tiny_run_of_everything_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path) -> None:
     figures, _ = measured(tmp_path, "--all")
     assert {"drain", "submit p50", "SubmitMany", "submit to body p50", "drain, 2 slots"} < figures
@@ -67,7 +67,7 @@ def test_a_tiny_run_of_everything_writes_every_figure_and_leaves_nothing_behind(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_tiny_run_of_several_daemons_with_a_server_writes_its_figures_and_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:
