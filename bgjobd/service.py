@@ -70,7 +70,8 @@ _RESTORED: Final = (
 )
 
 _OF_ITS_OWN: Final = (
-    "that one goes on; this one is a host of its own now, and takes a [hosts] name of its own"
+    "that one goes on; this one is a host of its own now, and takes a [hosts] name of its own: stop it until it has "
+    "one, for it would take that one's once that is stopped"
 )
 
 _NOTHING_APPROVED: Final = (
@@ -156,7 +157,9 @@ async def _join_others(
     return joined
 
 
-def _take_term(engine: Engine, config: Config, fence: Fence, watched: Pulse | None) -> Joined | Wait | None:
+def _take_term(
+    engine: Engine, config: Config, fence: Fence, watched: Pulse | None, was_away: bool
+) -> Joined | Wait | None:
     """The term, where others may work from the same database."""
     if not engine.is_shared:
         return None
@@ -170,7 +173,8 @@ def _take_term(engine: Engine, config: Config, fence: Fence, watched: Pulse | No
         profile_of(config),
         own.beat,
     )
-    found = join(engine, newcomer, watched)
+    with errors_named(engine):
+        found = join(engine, newcomer, watched, was_away)
     if isinstance(found, Joined):  # from now on others count
         fence.move(sent_at)
     return found

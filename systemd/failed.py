@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -37,11 +38,10 @@ def main() -> int:
         config = loading.load(None, os.environ, is_root=os.geteuid() == 0)
     except ConfigError as error:
         now = time.time()
-        told = told_lately(os.environ, now, _QUIET)
-        if str(error) in told:
+        if str(error) in told_lately(os.environ, now, _QUIET):
             return _OK
         print(f"nobody can be told that bgjobd has failed: {error}", file=sys.stderr)
-        note(os.environ, told | {str(error): now})
+        note(os.environ, told_lately(os.environ, now, math.inf) | {str(error): now})
         return _FAILED
     return tell(config, os.environ, time.time())
 
@@ -49,17 +49,24 @@ def main() -> int:
 def tell(config: Config, environ: Mapping[str, str], now: float) -> int:
     """The same, by the targets of rule `daemon` that need no daemon; `environ` has what systemd says of the end.
 
-    A daemon that cannot start fails every two seconds: whoever was told of the same within `quiet` is not told again.
+    A daemon that cannot start fails every two seconds: whoever was told of the same within `quiet` is not told again,
+    also where systemd ended this before the others were.
     """
     how = " ".join(environ.get(name, "") for name in _HOW)
     (watch,) = (watch for watch in config.alerts.watches if watch.name == Kind.DAEMON)
     notice = notice_of(config.hosts.name, environ, now)
     targets = {name: config.alerts.targets[name] for name in watch.tell if name in config.alerts.targets}
     told = told_lately(environ, now, config.alerts.quiet)
-    asked = {f"{name}: {how}": (name, target) for name, target in targets.items()}
-    new = {key: _is_told(*one, notice) for key, one in asked.items() if key not in told}
-    note(environ, told | {key: now for key, is_told in new.items() if is_told})
-    return _OK if all(new.values()) else _FAILED
+    ended = _OK
+    for name, target in targets.items():
+        if (key := f"{name}: {how}") in told:
+            continue
+        if _is_told(name, target, notice):
+            told[key] = now
+            note(environ, told)
+        else:
+            ended = _FAILED
+    return ended
 
 
 def told_lately(environ: Mapping[str, str], now: float, quiet: float) -> dict[str, float]:
@@ -86,7 +93,7 @@ def _noted(file: Path) -> dict[str, float]:
     """When each was told; none where that cannot be read."""
     try:
         return {str(one): float(at) for one, at in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return {}
 
 

@@ -88,16 +88,21 @@ class LivesElsewhereError(Exception):
         )
 
 
-def wait_before_term(former: Former, boot_id: str, beat: float, watched: Pulse | None) -> float:
+def wait_before_term(
+    former: Former, boot_id: str, beat: float, watched: Pulse | None, was_away: bool = False
+) -> float:
     """Seconds in which a daemon of this life waits whether the one before beats; 0.0: it may take the next term.
 
     A life is over before the next one of its host begins: who beats after that is another machine, such as a clone.
-    `watched` is the pulse as it was found before such a wait. Raises LivesElsewhereError where it has moved since.
+    `watched` is the pulse as it was found before such a wait. Raises LivesElsewhereError where it has moved since; a
+    database that went back tells of nobody's life, and one that `was_away` until now of nobody's silence.
     """
     if former.boot_id == boot_id or former.has_left:
         return 0.0
-    if watched is None:
-        return max(0.0, _LATE * beat - former.unseen_for)
+    if was_away:
+        return _LATE * beat
+    if watched is None or former.pulse < watched:
+        return max(0.0, _LATE * beat - max(0.0, former.unseen_for))
     if former.pulse != watched:
         raise LivesElsewhereError
     return 0.0

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from bgjob.words import EntryType
 from bgjobd.core.hosts import Pulse
@@ -19,6 +20,8 @@ from bgjobd.supervisor.left_behind import LeftBehind
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+
+Answer = TypeVar("Answer")
 
 
 class EndedEarlyError(Exception):
@@ -35,43 +38,53 @@ class WaitingStart:
         self._wants_end = wants_end
         self.say = say
         self._told = ""
+        self._was_away = False
 
     async def prepare(self, engine: Engine) -> bool:
         """Have the database there, however long that takes; whether it is a backup that was put in its place.
 
         Raises UnusableDatabaseError, SchemaTooNewError, OlderHostsError, EndedEarlyError.
         """
-        began, pause = time.monotonic(), _FIRST_PAUSE
-        while True:
-            try:
-                is_restored = engine.prepare(self._notifier.more_time)
-            except AwayServerError as error:
-                self._tell(error.reason)
-            else:
-                if self._told:
-                    self.say(EntryType.INFO, f"the database is there, after {time.monotonic() - began:.1f} s")
-                return is_restored
-            await self._pause(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        return await self._answered(partial(engine.prepare, self._notifier.more_time))
 
-    async def join(self, take: Callable[[Pulse | None], Joined | Wait | None]) -> Joined | None:
+    async def join(self, take: Callable[[Pulse | None, bool], Joined | Wait | None]) -> Joined | None:
         """The term that is taken, once nobody else is seen to be this host, if there are others; `take` asks the
-        database, with the pulse that was found before a wait.
+        database, with the pulse that was found before a wait, and whether nobody could beat until now.
 
         Raises NameTakenError, LivesElsewhereError, EndedEarlyError.
         """
-        found = take(None)
-        while isinstance(found, Wait):
-            text = f"waits {found.seconds:.1f} s whether another machine is this host, which was seen a moment ago"
+        watched: Pulse | None = None
+
+        def ask() -> Joined | Wait | None:
+            return take(watched, self._was_away)
+
+        while isinstance(found := await self._answered(ask), Wait):
+            watched, self._was_away = found.pulse, False
+            text = f"waits {found.seconds:.1f} s whether another machine beats as this host"
             self.say(EntryType.INFO, text)
             await self._wait(found.seconds, text)
-            found = take(found.pulse)
         return found
 
     async def end(self, left: LeftBehind) -> None:
         """Have what an earlier daemon has left, and others may repeat, end here."""
         left.end()
         await left.wait(self._notifier.more_time)
+
+    async def _answered(self, ask: Callable[[], Answer]) -> Answer:
+        """What the database answers, however long it is away."""
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                answer = ask()
+            except AwayServerError as error:
+                self._tell(error.reason)
+            else:
+                if self._told:
+                    self.say(EntryType.INFO, f"the database is there, after {time.monotonic() - began:.1f} s")
+                self._told = ""
+                return answer
+            await self._pause(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _wait(self, seconds: float, status: str) -> None:
         until = time.monotonic() + seconds
@@ -82,6 +95,7 @@ class WaitingStart:
 
     def _tell(self, reason: str) -> None:
         """Say what it waits for, once for each reason; systemd is told whenever it goes on."""
+        self._was_away = True
         if reason != self._told:
             self._told = reason
             self.say(EntryType.FAILURE, f"{self._status()}; until it answers nobody is served")

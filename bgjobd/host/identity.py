@@ -6,23 +6,24 @@ import hashlib
 import json
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from bgjobd.host import life
 
 FILE_NAME: Final = "host.json"
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 _NOT_BOOTED: Final = "uninitialized"
 """What an image has there before its first boot."""
 
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What this machine is told from another by: its id, as a digest, or its host name where it has none.
 
-    Without an id the boot counts as well: attempts may run yet, whatever the machine is called by now.
+    In the same life, `boot_id`, it is the same: attempts may run yet, whatever id or name the machine has by now.
     """
 
     id: str
@@ -31,16 +32,14 @@ class Machine:
 
     @classmethod
     def here(cls, ids: tuple[Path, ...] = _MACHINE_IDS) -> Machine:
-        if id := _digest(ids):
-            return cls(id)
-        boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        return cls("", hashlib.sha256(f"bgjobd {os.uname().nodename}".encode()).hexdigest(), boot_id)
+        name = hashlib.sha256(f"bgjobd {os.uname().nodename}".encode()).hexdigest()
+        return cls(id := _digest(ids), "" if id else name, life.own().id)
 
     def is_of(self, told: Machine) -> bool:
         """Whether it is the one of which that was written down; by an earlier version perhaps, without a name."""
-        if self.id or told.id:
-            return self.id == told.id
-        return told.name in ("", self.name) or told.boot_id == self.boot_id
+        if told.boot_id == self.boot_id:
+            return True
+        return self.id == told.id if self.id or told.id else told.name in ("", self.name)
 
 
 def own(state_dir: Path, machine: Machine | None = None) -> str:
@@ -53,7 +52,8 @@ def own(state_dir: Path, machine: Machine | None = None) -> str:
     if known is None or not here.is_of(known[1]):
         return renew(state_dir, here)
     if known[1] != here:
-        _write(state_dir / FILE_NAME, known[0], here)
+        with suppress(OSError):  # a full disk; the next start tries again
+            _write(state_dir / FILE_NAME, known[0], here)
     return known[0]
 
 
@@ -88,15 +88,13 @@ def _try_read(file: Path) -> tuple[str, Machine] | None:
         return str(uuid.UUID(told["uuid"])), machine
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # what was cut short is as good as nothing: a new id takes nobody's place
 
 
 def _write(file: Path, id: str, machine: Machine) -> None:
     """Whole or not at all, and on disk: with another id the attempts of before would be another host's."""
-    told = {"uuid": id, "machine": machine.id}
-    if not machine.id:
-        told |= {"name": machine.name, "boot_id": machine.boot_id}
+    told = {"uuid": id, "machine": machine.id, "name": machine.name, "boot_id": machine.boot_id}
     unfinished = file.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

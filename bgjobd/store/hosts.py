@@ -151,18 +151,21 @@ class NameTakenError(Exception):
         )
 
 
-def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Joined | Wait | None:
+def join(
+    engine: Engine, newcomer: Newcomer, watched: Pulse | None = None, was_away: bool = False
+) -> Joined | Wait | None:
     """Take a term as this host; None where nobody else can work from the database, whose hosts nobody counts.
 
     What counted as lost before, and has not been settled, is the host's own again. Where it is to wait nothing has
-    changed, and it asks again then, with the pulse. Raises NameTakenError, LivesElsewhereError, peewee's errors.
+    changed, and it asks again then, with the pulse; `was_away`: until now the database was. Raises NameTakenError,
+    LivesElsewhereError, peewee's errors.
     """
     if not engine.is_shared:
         return None
     database = engine.open_for_writing()
     try:
         database.begin_writing()
-        joined = _join(database, engine.version(database), newcomer, watched)
+        joined = _join(database, engine.version(database), newcomer, watched, was_away)
         database.commit_writing()
     except BaseException:
         database.roll_back()
@@ -172,7 +175,9 @@ def join(engine: Engine, newcomer: Newcomer, watched: Pulse | None = None) -> Jo
     return joined
 
 
-def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | None) -> Joined | Wait:
+def _join(
+    database: Database, schema: int, newcomer: Newcomer, watched: Pulse | None, was_away: bool
+) -> Joined | Wait:
     execute = database.connection().execute
     execute(_LOCK)
     namesake = {"name": newcomer.name, "uuid": newcomer.uuid, "lives_for": LIVES_FOR}
@@ -186,7 +191,7 @@ def _join(database: Database, schema: int, newcomer: Newcomer, watched: Pulse | 
         return Joined(Term(host, number, newcomer.name), was_lost=False)
     id, was_lost, term, beats, *rest = known
     former = Former((term, beats), *rest)
-    if seconds := wait_before_term(former, newcomer.boot_id, newcomer.beat, watched):
+    if seconds := wait_before_term(former, newcomer.boot_id, newcomer.beat, watched, was_away):
         return Wait(former.pulse, seconds)
     host, number = execute(_TAKE_TERM, row | {"id": id}).fetchone()
     execute(_TAKE_BACK, {"id": host})

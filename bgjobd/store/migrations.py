@@ -580,8 +580,10 @@ def _take_steps(database: SqliteDatabase, version: int) -> None:
 def _back_up(database: SqliteDatabase, path: Path, target: Path) -> Path:
     """A copy under this name, whole, that says that it is one; one of an earlier try gives way to it only then.
 
-    It is as old as the file, so that a file in which nothing was changed since is not copied again.
+    It is as old as the file, so that a file in which nothing was changed since is not copied again; what a start that
+    was killed has left beside it is no change.
     """
+    database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     changed_at = _try_changed_at(path)
     if changed_at is not None and target.exists() and target.stat().st_mtime_ns == changed_at:
         return target

@@ -87,6 +87,26 @@ def test_who_beat_a_moment_ago_in_another_life_is_waited_for_until_it_is_silent_
     assert wait_before_term(FORMER._replace(unseen_for=10.0), "another", BEAT, watched=(3, 7)) == 0.0
 
 
+def test_a_database_that_went_back_meanwhile_tells_nothing_of_who_has_the_term() -> None:
+    for pulse in ((3, 6), (2, 9)):
+        former = FORMER._replace(pulse=pulse)
+        assert wait_before_term(former, "another", BEAT, watched=(3, 7)) == 9.0
+        assert wait_before_term(former, "another", BEAT, watched=pulse) == 0.0
+
+
+def test_a_clock_of_the_database_that_was_set_back_is_no_longer_wait() -> None:
+    former = FORMER._replace(unseen_for=-3600.0)
+    assert wait_before_term(former, "another", BEAT, watched=None) == 10.0
+
+
+@pytest.mark.parametrize("watched", [None, (3, 7), (3, 6)])
+def test_a_database_that_was_away_until_now_tells_of_nobodys_silence(watched: tuple[int, int] | None) -> None:
+    former = FORMER._replace(unseen_for=600.0)
+    assert wait_before_term(former, "another", BEAT, watched, was_away=True) == 10.0
+    assert wait_before_term(former, "one", BEAT, watched, was_away=True) == 0.0
+    assert wait_before_term(former._replace(has_left=True), "another", BEAT, watched, was_away=True) == 0.0
+
+
 def test_in_the_same_life_and_after_who_has_left_nobody_waits() -> None:
     assert wait_before_term(FORMER, "one", BEAT, watched=None) == 0.0
     assert wait_before_term(FORMER._replace(has_left=True), "another", BEAT, watched=None) == 0.0

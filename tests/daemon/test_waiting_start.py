@@ -105,23 +105,63 @@ def test_who_wants_an_end_gets_it_amid_a_pause(monkeypatch: pytest.MonkeyPatch) 
 def test_who_may_not_take_a_term_yet_asks_again_with_what_it_saw_once_the_wait_is_over() -> None:
     notifier, said, asked = Listener(), [], []
 
-    def take(watched: Pulse | None) -> Joined | Wait:
-        asked.append(watched)
+    def take(watched: Pulse | None, was_away: bool) -> Joined | Wait:
+        asked.append((watched, was_away))
         return Wait((3, 7), 0.01) if watched is None else Joined(Term(1, 4, "web1"), was_lost=False)
 
     start = WaitingStart(notifier, asyncio.Event(), lambda *line: said.append(line))
     joined = asyncio.run(start.join(take))
     assert joined == Joined(Term(1, 4, "web1"), was_lost=False)
-    assert asked == [None, (3, 7)]
+    assert asked == [(None, False), ((3, 7), False)]
     assert [(kind, text[:12]) for kind, text in said] == [(EntryType.INFO, "waits 0.0 s ")]
     assert notifier.asked >= 1
+
+
+JOINED = Joined(Term(1, 4, "web1"), was_lost=False)
+
+
+def test_whoever_had_to_wait_for_the_database_says_so_when_it_asks_for_a_term() -> None:
+    asked: list[tuple[Pulse | None, bool]] = []
+
+    def take(*one: Any) -> Joined | Wait:
+        asked.append(one)
+        return Wait((3, 7), 0.01) if len(asked) == 1 else JOINED
+
+    async def wait() -> Joined | None:
+        start = WaitingStart(Listener(), asyncio.Event(), lambda *_: None)
+        server: Any = Server(AWAY)
+        await start.prepare(server)
+        return await start.join(take)
+
+    assert asyncio.run(wait()) == JOINED
+    assert asked == [(None, True), ((3, 7), False)]
+
+
+def test_a_database_that_goes_away_in_the_wait_for_a_term_is_waited_for() -> None:
+    answers = [Wait((3, 7), 0.01), AWAY, Wait((3, 7), 0.01), JOINED]
+    asked: list[tuple[Pulse | None, bool]] = []
+    said: Said = []
+
+    def take(*one: Any) -> Joined | Wait:
+        asked.append(one)
+        answer: Any = answers[len(asked) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    start = WaitingStart(Listener(), asyncio.Event(), lambda *line: said.append(line))
+    assert asyncio.run(start.join(take)) == JOINED
+    assert asked == [(None, False), ((3, 7), False), ((3, 7), True), ((3, 7), False)]
+    assert [text.partition(",")[0] for kind, text in said if kind is EntryType.INFO][
+        1
+    ] == "the database is there"
 
 
 def test_who_waits_for_a_term_is_ended_at_once() -> None:
     async def wait() -> None:
         wants_end = asyncio.Event()
         wants_end.set()
-        await WaitingStart(Notifier(), wants_end, lambda *_: None).join(lambda _: Wait((3, 7), 1e6))
+        await WaitingStart(Notifier(), wants_end, lambda *_: None).join(lambda *_: Wait((3, 7), 1e6))
 
     with pytest.raises(EndedEarlyError):
         asyncio.run(wait())

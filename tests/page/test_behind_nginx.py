@@ -54,6 +54,9 @@ http {{
 def config(directory: Path, listen: str) -> str:
     """nginx's, with the server that the page shows, which has its files in this directory."""
     (server,) = shown("nginx").values()
+    assert server.count('proxy_set_header Authorization "";') == server.count("proxy_pass"), (
+        "no login goes on"
+    )
     moved = {
         "listen 443 ssl;": f"listen {listen} ssl;",
         "/etc/nginx/": f"{directory}/",
@@ -132,6 +135,10 @@ def test_prometheus_has_a_login_for_the_metrics_alone(front: Front) -> None:
     assert (answer.status, b"\nbgjobd_up" in answer.body) == (200, True)
     asked = ((metrics,), (metrics, LOGIN), ("GET /jobs/now", own), (f"{metrics}/", own))
     assert [front.ask(*one).status for one in asked] == [401] * 4
+    disguised = front.ask("GET /jobs/schedules/x%2F..%2F..%2Fmetrics", own)
+    assert disguised.status == 404, (
+        "to nginx it is the address of the metrics, to the page that of no schedule"
+    )
 
 
 def test_a_view_and_its_files_come_through(front: Front) -> None:

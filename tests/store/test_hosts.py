@@ -113,6 +113,7 @@ def test_a_daemon_of_another_boot_waits_whether_the_one_before_beats(
     assert isinstance(found, Wait)
     assert found.pulse == (1, 0)
     assert 0 < found.seconds <= 10
+    assert hosts.join(place, clone, (1, 0), was_away=True) == Wait((1, 0), 10.0)
     web1.beat()
     with pytest.raises(LivesElsewhereError):
         hosts.join(place, clone, found.pulse)

@@ -239,6 +239,39 @@ def test_a_start_that_fails_again_and_again_copies_the_file_once_unless_it_was_c
     assert contents(backup)["job_logs"] == []
 
 
+def test_starts_that_were_killed_amid_a_step_copy_the_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_version_1(tmp_path)
+    log = unfinished(tmp_path / FILE_NAME)
+    monkeypatch.setattr(migrations, "STEPS", (*STEPS, break_off))
+    backup = tmp_path / "backups" / f"before-version-{len(STEPS) + 1}.db"
+    found = set()
+    for _ in range(3):
+        (tmp_path / f"{FILE_NAME}-wal").write_bytes(log)
+        with pytest.raises(MigrationFailedError):
+            prepare(tmp_path)
+        found.add(backup.stat().st_ino)
+    assert len(found) == 1
+
+
+def unfinished(path: Path) -> bytes:
+    """The write-ahead log of whoever is killed amid a transaction that is too large for its memory."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as killed:
+        for statement in (
+            "PRAGMA journal_mode = wal",
+            "PRAGMA cache_size = 1",
+            "BEGIN",
+            "CREATE TABLE x (y)",
+        ):
+            killed.execute(statement)
+        killed.executemany("INSERT INTO x VALUES (zeroblob(4000))", [()] * 20)
+        log = path.with_name(f"{path.name}-wal").read_bytes()
+        killed.execute("ROLLBACK")
+    assert log
+    return log
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_a_table_has_exactly_the_columns_of_the_contract(store: Store, table: str) -> None:
     assert columns(store.database, table) - OURS.get(table, set()) == set(COLUMNS[table].split())

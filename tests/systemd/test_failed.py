@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -90,14 +91,35 @@ def test_who_could_not_be_told_is_told_again_and_the_others_are_not(tmp_path: Pa
     assert not (tmp_path / "told").exists()
 
 
+def test_who_was_told_is_not_told_again_where_the_next_one_took_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd ends it then, amid a target."""
+    told: list[str] = []
+
+    def tell_one(name: str, *_: object) -> bool:
+        told.append(name)
+        if name == "slow":
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(failed, "_is_told", tell_one)
+    settings = config(tmp_path, script=copying(tmp_path / "told"), slow=AlertTarget(command=["/bin/false"]))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            tell(settings, ended(tmp_path, "65"), 1e6)
+    assert told == ["script", "slow", "slow"]
+
+
 def test_what_cannot_be_noted_or_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     note({"RUNTIME_DIRECTORY": str(tmp_path / "nowhere")}, {"it": 1.0})
     assert "will be told again" in capsys.readouterr().err
     note({}, {"it": 1.0})
     assert told_lately({}, 2.0, 600.0) == {}
     here = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    (tmp_path / "told.json").write_text("[")
-    assert told_lately(here, 2.0, 600.0) == {}
+    for text in ("[", "[" * 100_000, '{"it": 1' + "0" * 400 + "}", '{"it": NaN}'):
+        (tmp_path / "told.json").write_text(text)
+        assert told_lately(here, 2.0, 600.0) == {}
     note(here, {"it": 4.0})
     assert told_lately(here, 5.0, 600.0) == {"it": 4.0}
     assert told_lately(here, 3.0, 600.0) == {}, "the clock was set back"
@@ -108,5 +130,7 @@ def test_a_configuration_that_cannot_be_read_is_told_once_in_ten_minutes(
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("BGJOBD_DAEMON__SLOTS", "none")
+    note({"RUNTIME_DIRECTORY": str(tmp_path)}, {"script: watchdog": (before := time.time() - 3000)})
     assert [failed.main(), failed.main()] == [1, 0]
+    assert json.loads((tmp_path / "told.json").read_text())["script: watchdog"] == before, "for longer"
     assert capsys.readouterr().err.count("nobody can be told that bgjobd has failed") == 1
