@@ -140,9 +140,16 @@ def doubts(choice: Choice, python: Path) -> Iterator[str]:
         yield f"this machine has {f'systemd {version}' if version else 'no systemd'}; the units take {OLDEST} or newer"
     if choice.is_personal:
         return
-    for needed in dict.fromkeys((python.absolute(), python.resolve(), HERE.parent.resolve())):
+    link, target = python.absolute(), python.resolve()
+    for needed in dict.fromkeys((link, target, HERE.parent.resolve())):
         if (hidden := _try_hidden(needed)) is not None:
-            yield f"the service cannot see {needed} ({hidden}); install bgjobd elsewhere, such as in /srv/bgjobd"
+            remedy = "install bgjobd elsewhere, such as in /srv/bgjobd"
+            if needed == target and _try_hidden(link) is None:
+                remedy = (
+                    f"{link} leads there: make the environment anew with a Python outside of home directories, "
+                    f"`/usr/bin/python3 -m venv --clear {link.parent.parent}`, and install bgjobd again"
+                )
+            yield f"the service cannot see {needed} ({hidden}); {remedy}"
         elif (closed := _try_closed(needed)) is not None and not choice.has_users:
             yield f"the user bgjobd may not be able to read {needed}: {closed} is not open to others; chmod o+rX"
 

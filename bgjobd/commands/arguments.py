@@ -146,8 +146,8 @@ def _age(text: str) -> float | None:
 def _of_backup(command: Parser) -> None:
     command.epilog = (
         "To restore: `bgjob drain`, and once no attempt runs stop the daemon, and systemd's socket, by which a caller "
-        "would start it again; put a copy of FILE in the place of state_dir/bgjobd.db; remove bgjobd.db-wal and "
-        "bgjobd.db-shm; start both."
+        "would start it again; put a copy of FILE in the place of state_dir/bgjobd.db, which is to be the daemon's "
+        "user's, with mode 0600 (`runuser -u bgjobd -- cp FILE …`); remove bgjobd.db-wal and bgjobd.db-shm; start both."
     )
     command.add_argument(
         "file", type=_path, nargs="?", metavar="FILE", help="where to; else a name with the time"

@@ -25,6 +25,8 @@ from bgjobd.supervisor.application import AttemptDirs
 
 _READ: Final = 0o4
 _PASS: Final = 0o1
+_UNITS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
+"""Where `bgjobd units` and the Debian package have theirs; the first hides the other's."""
 
 
 def findings(config: Config, daemon: int | None) -> list[Finding]:
@@ -120,9 +122,20 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
     listener = listeners.at_path(path)
     if listener is not None:
         return _listened(path, listener, daemon)
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return broken(f"socket: {path.parent} is not for this user to write to; set [daemon] socket")
-    return ok(f"socket: {path} can be made")
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        return ok(f"socket: {path} can be made")
+    if _is_of_a_unit(path):
+        return ok(f"socket: {path} is systemd's to make: `systemctl start bgjobd.socket`")
+    message = (
+        f"socket: {path.parent} is not for this user to write to; set [daemon] socket, or let systemd hold it"
+    )
+    return broken(f"{message}: `bgjobd units --install`, `systemctl start bgjobd.socket`")
+
+
+def _is_of_a_unit(path: Path) -> bool:
+    units = (directory / "bgjobd.socket" for directory in _UNITS)
+    unit = next((unit for unit in units if unit.exists()), None)
+    return unit is not None and f"ListenStream={path}" in unit.read_text(encoding="utf-8").splitlines()
 
 
 def _listened(path: Path, listener: listeners.Listener, daemon: int | None) -> Finding:

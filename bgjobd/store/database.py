@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
@@ -59,7 +60,20 @@ class UnusableDatabaseError(Exception):
         super().__init__(f"the database {path} cannot be used: {reason}; {self._next(path)}")
 
     def _next(self, path: Path) -> str:
-        return f"see to room, rights and errors of the disk at {path.parent}, then start again"
+        return (
+            _whose(path) or f"see to room, rights and errors of the disk at {path.parent}, then start again"
+        )
+
+
+def _whose(path: Path) -> str | None:
+    """Of a file that this user may not open: whose it is, and what to do."""
+    with suppress(OSError):
+        found, own = path.stat(), os.geteuid()
+        if found.st_uid != own and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            mode = f"{stat.S_IMODE(found.st_mode):04o}"
+            message = f"it belongs to uid {found.st_uid}, with mode {mode}, and this is uid {own}"
+            return f"{message}: run this as that user, or `chown {own} {path}`"
+    return None
 
 
 class NoDatabaseError(UnusableDatabaseError):

@@ -247,6 +247,25 @@ def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_
         assert found.severity is severity
 
 
+def test_a_socket_that_this_user_may_not_make_is_well_where_systemd_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = settings(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may
+    monkeypatch.setattr(check_places, "_UNITS", (tmp_path / "etc", tmp_path / "usr"))
+    shipped = (Path(sections.__file__).parents[2] / "systemd" / "bgjobd.socket").read_text()
+
+    def told(directory: str, text: str) -> tuple[Severity, bool]:
+        (tmp_path / directory).mkdir(exist_ok=True)
+        (tmp_path / directory / "bgjobd.socket").write_text(text)
+        (found, *_) = of("socket", check_places.findings(made, None))
+        return found.severity, "`systemctl start bgjobd.socket`" in found.told
+
+    assert told("usr", shipped) == (Severity.BROKEN, True), "it holds another"
+    assert told("usr", shipped.replace("/run/bgjobd.sock", f"{tmp_path}/s.sock")) == (Severity.OK, True)
+    assert told("etc", "") == (Severity.BROKEN, True), "which hides the other"
+
+
 def _mkfifo(path: Path) -> None:
     os.mkfifo(path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -52,10 +51,12 @@ def loud(running: RunningDaemon) -> int:
         return job.id
 
 
-def configured() -> dict[str, Any]:
-    """What the page has an assistant's configuration say."""
+def configured(socket: str) -> dict[str, Any]:
+    """What the page has an assistant's configuration say, with this environment and daemon in the place of its own."""
     (block,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    told: dict[str, Any] = json.loads(block)["mcpServers"]["bgjobd"]
+    here = block.replace("/srv/bgjobd/bin", str(Path(sys.executable).parent))
+    here = here.replace("/srv/myapp/bgjobd.sock", socket)
+    told: dict[str, Any] = json.loads(here)["mcpServers"]["bgjobd"]
     return told
 
 
@@ -64,10 +65,8 @@ def test_an_assistant_that_is_configured_as_the_page_says_finds_the_cause_and_fo
 ) -> None:
     from mcp import StdioServerParameters, stdio_client
 
-    told = configured()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environ = {"BGJOBD_SOCKET": str(running.socket), "PATH": path}
-    server = StdioServerParameters(command=told["command"], args=told["args"], env=environ)
+    told = configured(str(running.socket))
+    server = StdioServerParameters(command=told["command"], args=told["args"])
 
     async def look(assistant: Assistant) -> dict[str, Any]:
         assert [one.name for one in (await assistant.list_tools()).tools] == list(READ)

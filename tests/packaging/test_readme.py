@@ -39,7 +39,16 @@ NOT_RUN = {
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
-    "$ install -o prometheus -m 0400 /var/lib/bgjobd/metrics.token /etc/prometheus/bgjobd.token": "takes root",
+    **dict.fromkeys(
+        (
+            "$ sudo install -o prometheus -m 0400 /var/lib/bgjobd/metrics.token /etc/prometheus/bgjobd.token",
+            "$ sudo cp docs/monitoring/bgjobd.rules.yml /etc/prometheus/",
+            "$ sudo install -o prometheus -m 0400 /dev/stdin /etc/prometheus/bgjobd.password",
+            """$ sudo sh -c 'echo "ada:$(openssl passwd -apr1)" | install -g www-data -m 0640 """
+            "/dev/stdin /etc/nginx/ops.htpasswd'",
+        ),
+        "takes root",
+    ),
     "$ sudo systemctl stop bgjobd.socket bgjobd.service": "takes a server; tests/daemon/test_migrate.py moves a daemon",
     "$ rm -rf build": "takes root, a package index and systemd; tests/daemon/test_upgrade.py upgrades a daemon",
     "HOST    STATE  SEEN     RUNNING  SLOTS  QUEUES   CODE          VERSION": "takes two machines; "
@@ -51,9 +60,10 @@ NOT_RUN = {
     "# apt install ./bgjobd_0.1.0-1_amd64.deb": "takes root; tests/systemd/package.py installs it in a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus; tests/page/test_prometheus.py has it read by one",
     "# /etc/prometheus/own.rules.yml": "the same",
-    "# /etc/prometheus/behind.yml": "for Prometheus; tests/page/test_behind_nginx.py asks as it says",
-    '{"mcpServers": {"bgjobd": {"command": "bgjob", "args": ["mcp"]}}}': "an assistant's configuration; "
-    "tests/daemon/test_mcp.py is one",
+    "# in the place of the job above, in /etc/prometheus/prometheus.yml": "for Prometheus; "
+    "tests/page/test_behind_nginx.py asks as it says",
+    '{"mcpServers": {"bgjobd": {"command": "/srv/bgjobd/bin/bgjob", "args": ["mcp", "--socket", '
+    '"/srv/myapp/bgjobd.sock"]}}}': "an assistant's configuration; tests/daemon/test_mcp.py is one",
     **dict.fromkeys(
         ("# /etc/systemd/system/bgjobd-web.socket", "# /etc/systemd/system/bgjobd-web.service"),
         "for systemd; tests/systemd/page.py installs them in a container",

@@ -126,7 +126,7 @@ def test_nginx_asks_who_somebody_is_for_each_address(front: Front) -> None:
 
 
 def test_prometheus_has_a_login_for_the_metrics_alone(front: Front) -> None:
-    (scrape,) = block("# /etc/prometheus/behind.yml")["scrape_configs"]
+    (scrape,) = block("# in the place of the job above, in /etc/prometheus/prometheus.yml")["scrape_configs"]
     metrics, own = f"GET {scrape['metrics_path']}", basic(PROMETHEUS)
     assert scrape["scheme"] == "https"
     assert scrape["basic_auth"]["username"] == PROMETHEUS["username"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from bgjobd.store.database import (
     prepare,
 )
 from bgjobd.store.engines.sqlite import errors_named
+from tests.support import directory_for_all
 
 PAGE = 4096
 
@@ -38,6 +40,23 @@ def test_damage_that_is_met_while_rows_are_fetched_is_named_as_any_other(tmp_pat
 def fetch(rows: sqlite3.Cursor, state_dir: Path) -> None:
     with errors_named(state_dir):
         rows.fetchall()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_file_that_was_put_there_as_another_user_is_told_with_whose_it_is() -> None:
+    with directory_for_all() as directory:
+        prepare(directory)
+        os.chown(directory, 65534, 65534)
+        (directory / FILE_NAME).chmod(0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(UnusableDatabaseError) as refused:
+                prepare(directory)
+        finally:
+            os.seteuid(0)
+    told = str(refused.value)
+    assert "unable to open database file; it belongs to uid 0, with mode 0600, and this is uid 65534" in told
+    assert f"`chown 65534 {directory}/{FILE_NAME}`" in told
 
 
 @pytest.mark.parametrize(

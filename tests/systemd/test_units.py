@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd.systemd import left
+from bgjobd.systemd import install, left
 from bgjobd.systemd.install import HERE, Choice, doubts
 from tests.daemon import warm
 from tests.support import needed
@@ -167,6 +167,20 @@ def test_what_the_service_would_not_see_is_doubted(tmp_path: Path) -> None:
     told = list(doubts(Choice(), tmp_path / "python"))
     assert any(f"cannot see {tmp_path}/python (PrivateTmp=)" in doubt for doubt in told)
     assert list(doubts(Choice(root=tmp_path), tmp_path / "python")) == []
+
+
+def test_an_environment_of_a_python_that_the_service_would_not_see_is_to_be_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python, link = tmp_path / "root" / "python", tmp_path / "srv" / "bin" / "python3"
+    for file in (python, link):
+        file.parent.mkdir(parents=True)
+    python.touch()
+    link.symlink_to(python)
+    monkeypatch.setattr(install, "_HIDDEN", {str(python.parent): "ProtectHome=yes"})
+    (told,) = (doubt for doubt in doubts(Choice(), link) if "cannot see" in doubt)
+    assert told.startswith(f"the service cannot see {python} (ProtectHome=yes); {link} leads there")
+    assert f"`/usr/bin/python3 -m venv --clear {tmp_path}/srv`" in told
 
 
 # What systemd makes of them
