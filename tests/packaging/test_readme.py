@@ -75,7 +75,7 @@ NOT_RUN = {
 NO_OPTIONS = {
     "-wal": "the end of a file's name",
     "-shm": "the same",
-    "--stop-timeout": "an option of podman and docker",
+    **dict.fromkeys(("--stop-timeout", "--hostname"), "an option of podman and docker"),
     **dict.fromkeys(("-p", "-t", "-u"), "of journalctl"),
 }
 
