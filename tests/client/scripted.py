@@ -100,8 +100,8 @@ class ScriptedDaemon:
 
     def _start(self, function: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=function, args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # who joins it does so while another one starts more
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):

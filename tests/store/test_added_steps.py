@@ -57,7 +57,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Postgres], None]:
 
 
 def host(place: Postgres, name: str) -> Term:
-    joined = join(place, Newcomer(name, name, BOOT, 60.0, "1", Profile(4, ("default",), ())))
+    joined = join(place, Newcomer(name, name, BOOT, 60.0, "1", Profile(4, ("default",), ()), 5.0))
     assert joined is not None
     return joined.term
 
