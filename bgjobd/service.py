@@ -37,6 +37,7 @@ from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Engine
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at, errors_named
@@ -70,8 +71,8 @@ _RESTORED: Final = (
 )
 
 _OF_ITS_OWN: Final = (
-    "that one goes on; this one is a host of its own now, and takes a [hosts] name of its own: stop it until it has "
-    "one, for it would take that one's once that is stopped"
+    "that one goes on, and this one becomes a host of its own. If it has the same [hosts] name, stop it until it has "
+    "another: once the other one is stopped it would take its name"
 )
 
 _NOTHING_APPROVED: Final = (
@@ -173,8 +174,11 @@ def _take_term(
         profile_of(config),
         own.beat,
     )
-    with errors_named(engine):
-        found = join(engine, newcomer, watched, was_away)
+    try:
+        with errors_named(engine):
+            found = join(engine, newcomer, watched, was_away)
+    except UncertainCommitError as error:  # it is asked again: a term that it has taken is its own
+        raise engine.unusable(error) from error
     if isinstance(found, Joined):  # from now on others count
         fence.move(sent_at)
     return found

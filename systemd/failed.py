@@ -26,6 +26,9 @@ _FAILED: Final = 1
 _QUIET: Final = 600.0
 """Seconds before the same is told again where no configuration says it."""
 
+_AGAIN: Final = 60.0
+"""Seconds before a target that was not told is tried again."""
+
 _TOLD: Final = "told.json"
 
 _HOW: Final = ("MONITOR_SERVICE_RESULT", "MONITOR_EXIT_CODE", "MONITOR_EXIT_STATUS")
@@ -50,7 +53,7 @@ def tell(config: Config, environ: Mapping[str, str], now: float) -> int:
     """The same, by the targets of rule `daemon` that need no daemon; `environ` has what systemd says of the end.
 
     A daemon that cannot start fails every two seconds: whoever was told of the same within `quiet` is not told again,
-    also where systemd ended this before the others were.
+    and who could not be is tried once a minute.
     """
     how = " ".join(environ.get(name, "") for name in _HOW)
     (watch,) = (watch for watch in config.alerts.watches if watch.name == Kind.DAEMON)
@@ -61,6 +64,10 @@ def tell(config: Config, environ: Mapping[str, str], now: float) -> int:
     for name, target in targets.items():
         if (key := f"{name}: {how}") in told:
             continue
+        told[key] = now - max(0.0, config.alerts.quiet - _AGAIN)
+        note(
+            environ, told
+        )  # before: one that takes too long has systemd end this, and is not the first again
         if _is_told(name, target, notice):
             told[key] = now
             note(environ, told)

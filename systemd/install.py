@@ -144,10 +144,11 @@ def doubts(choice: Choice, python: Path) -> Iterator[str]:
     for needed in dict.fromkeys((link, target, HERE.parent.resolve())):
         if (hidden := _try_hidden(needed)) is not None:
             remedy = "install bgjobd elsewhere, such as in /srv/bgjobd"
-            if needed == target and _try_hidden(link) is None:
+            environment = link.parent.parent
+            if needed == target and _try_hidden(link) is None and (environment / "pyvenv.cfg").exists():
                 remedy = (
                     f"{link} leads there: make the environment anew with a Python outside of home directories, "
-                    f"`/usr/bin/python3 -m venv --clear {link.parent.parent}`, and install bgjobd again"
+                    f"`/usr/bin/python3 -m venv --clear {environment}`, and install bgjobd again"
                 )
             yield f"the service cannot see {needed} ({hidden}); {remedy}"
         elif (closed := _try_closed(needed)) is not None and not choice.has_users:

@@ -26,7 +26,10 @@ from bgjobd.supervisor.application import AttemptDirs
 _READ: Final = 0o4
 _PASS: Final = 0o1
 _UNITS: Final = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
-"""Where `bgjobd units` and the Debian package have theirs; the first hides the other's."""
+"""Where `bgjobd units` and the Debian package have theirs; the first hides the other's. Drop-ins are not read."""
+
+_SHIPPED: Final = Path("/run/bgjobd.sock")
+"""What that of ours listens at."""
 
 
 def findings(config: Config, daemon: int | None) -> list[Finding]:
@@ -126,16 +129,20 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
         return ok(f"socket: {path} can be made")
     if _is_of_a_unit(path):
         return ok(f"socket: {path} is systemd's to make: `systemctl start bgjobd.socket`")
-    message = (
-        f"socket: {path.parent} is not for this user to write to; set [daemon] socket, or let systemd hold it"
-    )
-    return broken(f"{message}: `bgjobd units --install`, `systemctl start bgjobd.socket`")
+    remedy = "have ListenStream= of a unit bgjobd.socket name it"
+    if path == _SHIPPED:
+        remedy = "let systemd hold it: `bgjobd units --install`, `systemctl start bgjobd.socket`"
+    return broken(f"socket: {path.parent} is not for this user to write to; set [daemon] socket, or {remedy}")
 
 
 def _is_of_a_unit(path: Path) -> bool:
     units = (directory / "bgjobd.socket" for directory in _UNITS)
-    unit = next((unit for unit in units if unit.exists()), None)
-    return unit is not None and f"ListenStream={path}" in unit.read_text(encoding="utf-8").splitlines()
+    try:
+        unit = next((unit for unit in units if unit.exists()), None)
+        lines = [] if unit is None else unit.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return f"ListenStream={path}" in lines
 
 
 def _listened(path: Path, listener: listeners.Listener, daemon: int | None) -> Finding:

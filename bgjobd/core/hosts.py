@@ -99,12 +99,12 @@ def wait_before_term(
     """
     if former.boot_id == boot_id or former.has_left:
         return 0.0
+    if watched is not None and former.pulse > watched:
+        raise LivesElsewhereError
     if was_away:
         return _LATE * beat
     if watched is None or former.pulse < watched:
         return max(0.0, _LATE * beat - max(0.0, former.unseen_for))
-    if former.pulse != watched:
-        raise LivesElsewhereError
     return 0.0
 
 

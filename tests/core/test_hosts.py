@@ -99,7 +99,7 @@ def test_a_clock_of_the_database_that_was_set_back_is_no_longer_wait() -> None:
     assert wait_before_term(former, "another", BEAT, watched=None) == 10.0
 
 
-@pytest.mark.parametrize("watched", [None, (3, 7), (3, 6)])
+@pytest.mark.parametrize("watched", [None, (3, 7), (3, 8)])
 def test_a_database_that_was_away_until_now_tells_of_nobodys_silence(watched: tuple[int, int] | None) -> None:
     former = FORMER._replace(unseen_for=600.0)
     assert wait_before_term(former, "another", BEAT, watched, was_away=True) == 10.0
@@ -116,3 +116,5 @@ def test_in_the_same_life_and_after_who_has_left_nobody_waits() -> None:
 def test_who_beats_or_starts_again_meanwhile_lives_elsewhere(pulse: tuple[int, int]) -> None:
     with pytest.raises(LivesElsewhereError):
         wait_before_term(FORMER._replace(pulse=pulse), "another", BEAT, watched=(3, 7))
+    with pytest.raises(LivesElsewhereError):
+        wait_before_term(FORMER._replace(pulse=pulse), "another", BEAT, watched=(3, 7), was_away=True)

@@ -261,9 +261,11 @@ def test_a_socket_that_this_user_may_not_make_is_well_where_systemd_makes_it(
         (found, *_) = of("socket", check_places.findings(made, None))
         return found.severity, "`systemctl start bgjobd.socket`" in found.told
 
-    assert told("usr", shipped) == (Severity.BROKEN, True), "it holds another"
+    assert told("usr", shipped) == (Severity.BROKEN, False), "it holds another, and so would a new one"
     assert told("usr", shipped.replace("/run/bgjobd.sock", f"{tmp_path}/s.sock")) == (Severity.OK, True)
-    assert told("etc", "") == (Severity.BROKEN, True), "which hides the other"
+    assert told("etc", "") == (Severity.BROKEN, False), "which hides the other"
+    monkeypatch.setattr(check_places, "_SHIPPED", made.daemon.socket)
+    assert told("etc", "") == (Severity.BROKEN, True)
 
 
 def _mkfifo(path: Path) -> None:

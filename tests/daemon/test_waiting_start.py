@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
+from bgjobd import service
+from bgjobd.config import loading
 from bgjobd.core.hosts import Pulse, Term
 from bgjobd.daemon import waiting_start
+from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.waiting_start import EndedEarlyError, WaitingStart
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.store.engines.places import AwayServerError, UnusableServerError
+from bgjobd.store.database import UncertainCommitError
+from bgjobd.store.engines.places import AwayServerError, UnusableServerError, place_of
 from bgjobd.store.hosts import Joined, Wait
 
 AWAY = AwayServerError(Path("db"), "it is away")
@@ -165,3 +169,19 @@ def test_who_waits_for_a_term_is_ended_at_once() -> None:
 
     with pytest.raises(EndedEarlyError):
         asyncio.run(wait())
+
+
+def test_a_term_whose_commit_nobody_knows_the_end_of_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def join(*_: Any) -> None:
+        raise UncertainCommitError("the server has closed the connection")
+
+    monkeypatch.setattr(service, "join", join)
+    file = tmp_path / "bgjobd.toml"
+    file.write_text(
+        "[daemon]\nstate_dir = '.'\ndatabase = 'postgresql://bgjobd@/nowhere'\n[hosts]\nname = 'web1'\n"
+    )
+    config = loading.load(file, {}, is_root=False)
+    with pytest.raises(AwayServerError):
+        service._take_term(place_of(config.daemon), config, Fence(None, 1.0), None, False)

@@ -104,6 +104,6 @@ def test_each_override_of_lintian_has_its_reason() -> None:
 def test_the_configuration_of_the_package_is_one_that_the_daemon_takes() -> None:
     """As it is, and with the four lines that stand there as comments."""
     text = (DEBIAN / "bgjobd.toml").read_text()
-    three = re.sub(r"^# (?=\[|path|\")", "", text, flags=re.MULTILINE)
+    filled = re.sub(r"^# (?=\[|path|\")", "", text, flags=re.MULTILINE)
     assert Config.model_validate(tomllib.loads(text)).approved == {}
-    assert [*Config.model_validate(tomllib.loads(three)).approved] == ["myapp.jobs.Example"]
+    assert [*Config.model_validate(tomllib.loads(filled)).approved] == ["myapp.jobs.Example"]
