@@ -317,7 +317,7 @@ def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_rea
 
     def is_at_rest() -> bool:
         read.append(_bytes_read(running))
-        return len(read) > 20 and read[-20] == read[-1]
+        return len(read) > 100 and read[-100] == read[-1]
 
     eventually(is_at_rest)
     Path(f"{path}.go").touch()
