@@ -64,10 +64,9 @@ def tell(config: Config, environ: Mapping[str, str], now: float) -> int:
     for name, target in targets.items():
         if (key := f"{name}: {how}") in told:
             continue
+        # Noted before: one that takes too long has systemd end this, and is not the first again.
         told[key] = now - max(0.0, config.alerts.quiet - _AGAIN)
-        note(
-            environ, told
-        )  # before: one that takes too long has systemd end this, and is not the first again
+        note(environ, told)
         if _is_told(name, target, notice):
             told[key] = now
             note(environ, told)

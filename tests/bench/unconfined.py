@@ -16,8 +16,8 @@ def _daemon() -> int:
     from bgjobd import main
     from bgjobd.supervisor import fork_server_link
 
-    if not fork_server_link.PROGRAM.is_file():
-        raise FileNotFoundError(fork_server_link.PROGRAM)
+    if not hasattr(fork_server_link, "PROGRAM"):
+        raise AttributeError("the fork server's program has another name, and would be confined")
     fork_server_link.PROGRAM = Path(__file__)
     return main.main()
 
