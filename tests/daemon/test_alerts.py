@@ -22,8 +22,7 @@ class Mail:
         raise OSError(f"no route for {number}")
 """
 SCRIPT = """#!/bin/sh
-cat >> "$0.told"
-echo >> "$0.told"
+printf '%s\\n' "$(cat)" >> "$0.told"
 if [ ! -e "$0.go" ]; then sleep 600; fi
 """
 SETTINGS = """
@@ -174,7 +173,7 @@ AWAITING = """
 tell = ["journal"]
 gather = "50ms"
 [alerts.rules]
-nightly = { when = "no_success", job = "probes.Probe::echo", within = "1s" }
+nightly = { when = "no_success", job = "probes.Probe::echo", within = "4s" }
 """
 
 

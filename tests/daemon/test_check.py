@@ -230,12 +230,13 @@ def test_a_port_of_the_page_that_another_program_has_is_told(tmp_path: Path, hos
 
 
 def test_a_port_at_which_others_listen_elsewhere_is_free(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.2", 0)) as other, socket.socket() as bound:
-        port = other.getsockname()[1]
-        bound.bind(("127.0.0.1", port))  # and listens not
-        (found,) = of(
-            "page", check_places.findings(settings(tmp_path, f"[web]\nbind = '127.0.0.1:{port}'"), None)
-        )
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and listens not; first, for what is free elsewhere may be taken here
+        port = bound.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)):
+            (found,) = of(
+                "page", check_places.findings(settings(tmp_path, f"[web]\nbind = '127.0.0.1:{port}'"), None)
+            )
     assert found.severity is Severity.OK
 
 

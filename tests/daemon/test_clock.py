@@ -6,6 +6,8 @@ import os
 import select
 import time
 
+import pytest
+
 from bgjob.words import EntryType
 from bgjobd.daemon.clock_difference import ClockDifference
 from bgjobd.host.clock import JUMP, Clock, Reading, SetClock
@@ -35,12 +37,21 @@ def test_a_set_wall_clock_is_a_jump_once_and_the_clock_follows_it() -> None:
     assert clock.take_jump() is None
 
 
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clocks of this machine stand still, so that no time lies between two looks at them."""
+    wall, monotonic = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: wall)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic)
+
+
 def of_another(seconds: float, took: float = 0.0) -> Reading:
     """A clock that is ahead of this machine's by so much."""
     asked = time.monotonic()
     return Reading.taken(time.time() + seconds + took / 2, asked, asked + took)
 
 
+@pytest.mark.usefixtures("standing")
 def test_a_clock_that_is_followed_is_shown_whatever_ours_is_set_to() -> None:
     clock = Clock()
     clock.follow(of_another(3600))
@@ -50,6 +61,7 @@ def test_a_clock_that_is_followed_is_shown_whatever_ours_is_set_to() -> None:
     assert clock.take_jump() is None
 
 
+@pytest.mark.usefixtures("standing")
 def test_a_difference_that_the_way_there_may_have_made_moves_nothing() -> None:
     clock = Clock()
     clock.follow(of_another(3600))
@@ -60,6 +72,7 @@ def test_a_difference_that_the_way_there_may_have_made_moves_nothing() -> None:
     assert abs(clock._offset - before - 0.6) < 0.05
 
 
+@pytest.mark.usefixtures("standing")
 def test_a_leap_of_the_clock_that_is_followed_is_told_once() -> None:
     clock = Clock()
     assert clock.difference is None

@@ -71,7 +71,7 @@ def test_a_start_waits_for_its_server_and_tells_what_for(
             eventually(running.answers)
             with running.client() as client:
                 assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-            assert any("the database is there, after" in line for line in running.lines())
+            eventually(lambda: any("the database is there, after" in line for line in running.lines()))
             running.stop()
         finally:
             proxy.close()
@@ -141,6 +141,16 @@ def wants_password(postgresql: PostgreSQL, name: str) -> None:
     with psycopg.connect(postgresql.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f"ALTER ROLE {USER} PASSWORD 'right'")
         connection.execute("SELECT pg_reload_conf()")
+    eventually(lambda: is_refused(postgresql, name))  # the server reads them a moment later
+
+
+def is_refused(postgresql: PostgreSQL, name: str) -> bool:
+    """Whether the server takes nobody to this database who has no password."""
+    try:
+        psycopg.connect(postgresql.dsn(name)).close()
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 WENT = """

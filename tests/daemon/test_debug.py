@@ -396,6 +396,7 @@ def test_a_secret_comes_from_a_file_and_not_as_a_word(typed: RunningDaemon, tmp_
 
 def test_nothing_is_written_and_nothing_left(running: RunningDaemon) -> None:
     job_id = ended(running, "build", rows=4)
+    eventually(lambda: running.spooled() == [])
     running.query("PRAGMA wal_checkpoint(TRUNCATE)")
     before = digest_of(running), running.spooled()
     person = sits_at(running, job_id, "--yes", "--trace")

@@ -40,7 +40,7 @@ class Leaving:
     def fail(self):
         raise ValueError("broken")
 """
-APPROVED = '"leaving.Leaving" = { max_retries = 0, exit_grace = "100ms" }'
+APPROVED = '"leaving.Leaving" = { max_retries = 0, exit_grace = "1s" }'
 TOLD = "took longer than exit_grace, and was ended; the output tells where"
 
 

@@ -601,11 +601,23 @@ def test_output_is_followed_while_it_grows(running: RunningDaemon, client: Clien
 def test_output_is_followed_from_attempt_to_attempt(
     running: RunningDaemon, client: Client, tmp_path: Path
 ) -> None:
-    job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(tmp_path / "marker")}, delay=0.2)
-    with stream(running, "Output", id=job.id) as following:
+    with to_be_followed(running, client, tmp_path / "marker") as following:
         replies = following.rest()
     told = [(reply["number"], base64.b64decode(reply["data"])) for reply in replies]
     assert told == [(1, b"attempt one\n"), (2, b"attempt two\n"), (2, b"")]
+
+
+@contextmanager
+def to_be_followed(
+    running: RunningDaemon, client: Client, marker: Path, **parameters: Any
+) -> Iterator[Stream]:
+    """The output of a job whose first attempt fails, and that starts once its stream is asked for."""
+    client.pause("mail")
+    job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(marker)}, queue="mail")
+    with stream(running, "Output", id=job.id, **parameters) as following:
+        client.stats()  # which is read behind what the stream begins with
+        client.resume("mail")
+        yield following
 
 
 def test_output_is_read_in_parts_as_the_bytes_it_is(running: RunningDaemon, client: Client) -> None:
@@ -654,8 +666,7 @@ def test_output_is_followed_from_near_its_end(running: RunningDaemon, client: Cl
 def test_a_follower_from_near_the_end_misses_nothing_that_is_printed_later(
     running: RunningDaemon, client: Client, tmp_path: Path
 ) -> None:
-    job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(tmp_path / "marker")}, delay=0.2)
-    with stream(running, "Output", id=job.id, offset=-1) as following:
+    with to_be_followed(running, client, tmp_path / "marker", offset=-1) as following:
         replies = following.rest()
     told = [(reply["number"], base64.b64decode(reply["data"])) for reply in replies]
     assert told == [(1, b"attempt one\n"), (2, b"attempt two\n"), (2, b"")]
@@ -687,13 +698,13 @@ def test_a_slow_reader_gets_all_of_a_long_output(running: RunningDaemon, client:
 def test_who_reads_slowly_but_steadily_gets_all_though_it_takes_longer_than_replies_may_lie(
     tmp_path: Path,
 ) -> None:
-    settings = SETTINGS + "\n[socket]\nidle_timeout = 1.0\n"
+    settings = SETTINGS + "\n[socket]\nidle_timeout = 2.0\n"
     with daemon(tmp_path, settings, modules={"talker": MODULE}) as running:
         with running.client() as client:
             job = client.run_background_job(TALKER, "say", {"text": "x" * 999, "times": 300})
             job.wait(20)
         with closing(Stream(running, "Output", more=False, times=8, id=job.id)) as asked:
-            for _ in range(20):
+            for _ in range(25):
                 start = time.monotonic()
                 asked.take(100_000)
                 eventually(lambda start=start: time.monotonic() >= start + 0.1)
@@ -1110,14 +1121,14 @@ def test_a_follower_that_never_reads_is_cut_off_however_little_waits_for_it(
 def test_a_follower_that_reads_all_is_never_cut_off(desk: Play, tmp_path: Path) -> None:
     async def scene(at: Desk) -> None:
         job_id = at.store.run_one()
-        async with served(at, tmp_path, "Logs", idle_timeout=0.1) as (reader, writer, _):
+        async with served(at, tmp_path, "Logs", idle_timeout=1.0) as (reader, writer, _):
             writer.write(Request("Logs", {"limit": 0}, more=True).to_bytes())
             await reader.readuntil(b"\0")
             for _ in range(5):
                 at.commit(a_note(job_id, "x" * 1_000_000))
                 await reader.readuntil(b"\0")
             deadline_is_over = asyncio.Event()
-            asyncio.get_running_loop().call_later(0.3, deadline_is_over.set)
+            asyncio.get_running_loop().call_later(1.2, deadline_is_over.set)
             await deadline_is_over.wait()
             at.commit(a_note(job_id))
             assert b"hay" in await reader.readuntil(b"\0")

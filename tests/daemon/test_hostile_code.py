@@ -89,9 +89,8 @@ ERRORS = {"late": Late, "never": Never, "raising": Raising, "liar": Liar, "namel
 
 class Hostile:
     def forge_pid(self, pid, pids):
-        Path(pids).write_text(str(os.getpid()))
-        place_now = place()
         rewrite(pid=pid)
+        Path(pids).write_text(str(os.getpid()))
         time.sleep(60)
 
     def forge_dates(self, at):

@@ -319,7 +319,7 @@ def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_rea
         read.append(_bytes_read(running))
         return len(read) > 100 and read[-100] == read[-1]
 
-    eventually(is_at_rest)
+    eventually(is_at_rest, 40)
     Path(f"{path}.go").touch()
     eventually(Path(f"{path}.gone").exists)
     assert _bytes_read(running) - read[-1] < 200_000

@@ -159,13 +159,14 @@ def test_modules_that_hang_cost_their_own_classes_alone(tmp_path: Path) -> None:
     modules = {f"odd{number}": source for number, source in enumerate(HANGS.values())}
     settings = "\n".join(f'"{module}.Job" = {{}}' for module in modules)
     with (
-        daemon(tmp_path, settings, "import_timeout = 1", modules=modules, has_pydantic=True) as running,
+        daemon(tmp_path, settings, "import_timeout = 3", modules=modules, has_pydantic=True) as running,
         running.client() as client,
     ):
+        eventually(lambda: client.stats()["loaded_at"], 40)  # each that hangs costs 3 s, and a start
         assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
         for module in modules:
             with pytest.raises(
-                ClassUnavailableError, match=r"was not imported within 1 s; raise .app. import_timeout"
+                ClassUnavailableError, match=r"was not imported within 3 s; raise .app. import_timeout"
             ):
                 client.run_background_job(f"{module}.Job", "run")
         eventually(lambda: len(running.children()) == 1)

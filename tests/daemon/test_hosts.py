@@ -36,7 +36,7 @@ class Stubborn(Probe):
 class Once(Probe):
     pass
 """
-QUICK = 'beat = "250ms"\nlost_after = "2500ms"'
+QUICK = 'beat = "250ms"\nlost_after = "5s"'
 
 
 class Site:
@@ -110,7 +110,7 @@ def test_the_fence_of_a_daemon_stands_from_its_term_on_though_no_beat_was_stored
     with site.host("web1", QUICK, changes=NO_BEAT) as running:
         until = host_fence.try_read(str(running.directory / "run" / "fence"))
         assert until is not None
-        assert began < until < time.clock_gettime(time.CLOCK_BOOTTIME) + 1.25
+        assert began < until < time.clock_gettime(time.CLOCK_BOOTTIME) + 2.5
 
 
 NO_BEAT = """
@@ -179,7 +179,8 @@ def test_what_a_lost_host_ran_is_run_elsewhere_once_it_was_ended_there(site: Sit
         with web1.client() as client:
             assert client.wait(job, 30)["status"] == "completed"
         assert ledger.read_text().count("end") == 1
-        assert any("host web2 counts as lost: it was not seen for 2.5 s" in line for line in web1.lines())
+        lost = "host web2 counts as lost: it was not seen for 5 s"
+        eventually(lambda: any(lost in line for line in web1.lines()))
         web2.start()
         with web2.client() as client:
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
@@ -197,12 +198,13 @@ def test_what_nobody_may_repeat_goes_on_and_its_own_end_is_told_when_its_lost_ho
         with web2.client() as client:
             given = {"path": str(go), "ledger": str(ledger)}
             job = client.run_background_job("stubborn.Once", "wait_for", given).id
-        eventually(ledger.exists)
+        pid = int(eventually(lambda: ledger.exists() and ledger.read_text().split()[1:])[0])
         web2.stop(signal.SIGKILL)
         with web1.client() as client:
             assert client.wait(job, 30)["status"] == "failed"
         go.touch()
-        eventually(lambda: ledger.read_text().count("end") == 1)
+        eventually(lambda: not is_alive(pid))  # what still ended would be killed
+        assert ledger.read_text().count("end") == 1
         web2.start()
         with web2.client() as client:
             eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
@@ -240,7 +242,7 @@ def test_a_host_that_leaves_with_nothing_running_is_not_lost(site: Site) -> None
         with site.host("web2", QUICK) as web2:
             assert web2.stop() == 0
         beats = site.rows("SELECT beats FROM hosts WHERE name = 'web1'")[0][0]
-        eventually(lambda: site.rows("SELECT beats FROM hosts WHERE name = 'web1'")[0][0] > beats + 12)
+        eventually(lambda: site.rows("SELECT beats FROM hosts WHERE name = 'web1'")[0][0] > beats + 24)
         assert site.rows("SELECT left_at IS NOT NULL, lost_at FROM hosts WHERE name = 'web2'") == [
             (True, None)
         ]
@@ -270,7 +272,7 @@ def test_a_living_host_that_is_said_to_be_lost_is_back_in_its_next_term_and_its_
             eventually(lambda: LATE in [entry["message"] for entry in client.logs(id=job).items])
         with web2.client() as client:
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-        assert any("host web2 is back, in term 2" in line for line in web2.lines())
+        eventually(lambda: any("host web2 is back, in term 2" in line for line in web2.lines()))
 
 
 def test_a_host_that_is_drained_leaves_the_jobs_to_others_until_its_daemon_is_started_again(
