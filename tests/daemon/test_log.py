@@ -198,5 +198,6 @@ def test_a_file_that_cannot_be_written_is_told_once_on_the_console(tmp_path: Pat
     for number in range(5):
         log.put([_line(f"line {number}")])
         eventually(lambda number=number: f"line {number}" in console.getvalue())
+    eventually(lambda: "the log's file cannot be written" in console.getvalue())
     log.close()
     assert console.getvalue().count("the log's file cannot be written") == 1

@@ -87,7 +87,7 @@ def test_what_failed_is_counted_and_retried_and_a_cancel_of_that_undoes_it(
     )
     assert retried["what"]["filter"] == {"status": ["failed"], "class_name": "shop.Mail"}
     assert retried["who"] == paused["who"]
-    assert any("retry of 2 jobs, 1 left out" in line for line in running.lines())
+    eventually(lambda: any("retry of 2 jobs, 1 left out" in line for line in running.lines()))
 
 
 def test_the_command_says_how_many_and_does_as_it_is_told(

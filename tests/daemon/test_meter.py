@@ -140,10 +140,13 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_process_is_measured_if_it_is_the_one_of_the_journal(process: subprocess.Popen[bytes]) -> None:
-    reading = live_usage.try_read(journal_of(process.pid))
-    assert reading is not None
-    assert reading.cpu >= 0.0
-    assert reading.memory > 0
+    def reading() -> tuple[float, int]:
+        found = live_usage.try_read(journal_of(process.pid))
+        assert found is not None
+        return found.cpu, found.memory
+
+    assert reading()[0] >= 0.0
+    assert eventually(lambda: reading()[1]) > 0  # which the kernel counts a moment later
     assert live_usage.try_read(journal_of(process.pid, start_time=1)) is None
     assert live_usage.try_read(journal_of(process.pid, pidfd_inode=1)) is None
     assert live_usage.try_read(Journal()) is None

@@ -69,7 +69,9 @@ def test_a_daemon_whose_code_cannot_be_prepared_says_so_and_takes_it_up_once_it_
         eventually(
             lambda: any("prepare: ready.setup ended the fork server" in one for one in running.lines())
         )
-        (running.directory / "ready.py").write_text(READY)
+        made = running.directory / "made"
+        made.write_text(READY)
+        made.replace(running.directory / "ready.py")  # at once, for one that starts just now imports it
         assert client.run_background_job("shop.upkeep", "vacuum").result(20) == {"full": False}
 
 

@@ -88,6 +88,7 @@ def test_starts_that_end_their_fork_server_are_given_up_after_three_and_cost_nob
         ledger = tmp_path / "ledger"
         told = "the attempt could not start: its fork server ended before it began (signal 11)\n"
         assert eventually(lambda: ledger.exists() and ledger.read_text()) == told
+        eventually(lambda: running.spooled() == [])  # nor is anybody still about to see the hook's end
         running.stop()
         assert check_books.audit(settings_of(running.config)).findings == ()
         _assert_hook_is_owed_until_it_was_called(running, guilty, len(job["attempts"]), ledger)

@@ -97,7 +97,7 @@ def test_while_the_database_is_away_submits_are_refused_and_what_ends_is_stored_
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert job.result(30) == "waited"
         assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-        assert any("the database can be written again" in line for line in running.lines())
+        eventually(lambda: any("the database can be written again" in line for line in running.lines()))
 
 
 def test_what_is_done_to_a_file_says_that_there_is_none(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -1181,7 +1181,7 @@ def test_nothing_that_is_refused_leaves_a_row_a_line_a_file_or_a_process(running
                 pipe.write(line + b"\n")
         eventually(lambda: len(refused_lines(running)) - told_before >= len(lines))
         assert Kept.by(running) == before
-        assert len(running.children()) == 1
+        eventually(lambda: len(running.children()) == 1)  # but for a trial of what is missing
     assert len(refused_lines(running)) - told_before == len(lines)
     assert len(REFUSALS) * 3 + len(BROKEN_FRAMES) + len(lines) > 400
 

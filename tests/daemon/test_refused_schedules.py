@@ -53,8 +53,9 @@ def test_one_that_was_refused_from_the_start_on_is_told_once_and_stops_no_reload
     eventually(
         lambda: [(reason, count > 2) for reason, count in skipped(running, "stale")] == [("refused", True)]
     )
-    assert len(told(running, "schedule stale: its occurrences are skipped, for the job is refused")) == 1
-    assert len(told(running, "schedule stale: occurrence")) == 1
+    for text in ("its occurrences are skipped, for the job is refused", "occurrence"):
+        eventually(lambda text=text: told(running, f"schedule stale: {text}"))
+        assert len(told(running, f"schedule stale: {text}")) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,7 @@ def test_one_whose_class_vanishes_is_told_once_a_reason_and_goes_on_when_it_is_b
     eventually(
         lambda: [(reason, count > 1) for reason, count in skipped(running, "good")] == [("refused", True)]
     )
+    eventually(failures)
     assert failures() == 1
     write(running, "raise RuntimeError('nor tomorrow')")
     eventually(lambda: "nor tomorrow" in told(running, "schedule good: its")[-1])  # a trial finds it

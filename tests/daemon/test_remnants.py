@@ -245,14 +245,22 @@ def orphans(script: str, count: int) -> Iterator[list[int]]:
     with subprocess.Popen(["sh", "-c", script], env=environ, stdout=subprocess.PIPE, text=True) as told:
         assert told.stdout is not None
         pids = [int(told.stdout.readline()) for _ in range(count)]
-    for pid in pids:
-        eventually(lambda pid=pid: Path(f"/proc/{pid}/comm").read_text() != "setsid\n")
     try:
+        # Whoever was told of by another is no sleeper at first, and a program has its words before its environment.
+        eventually(lambda: [*map(_words, pids)].count([b"sleep", b"1000"]) == script.count("sleep 1000"))
+        for pid in pids:
+            eventually(lambda pid=pid: not is_alive(pid) or fork_server_marks.try_mark_of(pid) == SERVER.mark)
         yield pids
     finally:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _words(pid: int) -> list[bytes]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    return []
 
 
 @contextmanager
@@ -465,7 +473,7 @@ def test_a_search_that_is_short_of_descriptors_keeps_none_of_those_that_it_has_o
     marked = [subprocess.Popen(["sleep", "1000"], env={"BGJOB_MARK": SERVER.mark}) for _ in range(3)]
     try:
         for process in marked:
-            eventually(lambda pid=process.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+            eventually(lambda pid=process.pid: fork_server_marks.try_mark_of(pid) == SERVER.mark)
         before = os.listdir("/proc/self/fd")
         with pytest.raises(OSError, match="Too many open files"):
             remnants._search({SERVER.mark})

@@ -132,7 +132,7 @@ def test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_
         with running.client() as client:
             snapshot = client.get(job.id).wait(20)
         assert [one["outcome"] for one in snapshot["attempts"]] == outcomes
-        (said,) = [line for line in running.lines() if "of an earlier daemon" in line]
+        (said,) = eventually(lambda: [line for line in running.lines() if "of an earlier daemon" in line])
         assert said.endswith(f"of an earlier daemon 1 attempt {told}")
 
 
@@ -415,9 +415,10 @@ def test_what_an_attempt_used_is_not_lost_to_a_daemon_that_reads_between_the_exi
         _append(journal, journal_lines.exited(pid, 1.0, None, 9))
         with INotify() as watch:
             watch.add_watch(journal, flags.CLOSE_NOWRITE)
-            running.start()
+            running.process = running.spawn()
             assert watch.read(timeout=20_000), "the daemon did not read the journal"
             _append(journal, journal_lines.exited(pid, 1.0, None, 9, usage=usage))
+        eventually(running.answers)
         eventually(lambda: running.query("SELECT outcome FROM job_attempts WHERE outcome IS NOT NULL"))
         assert running.query("SELECT outcome, max_rss, output_bytes FROM job_attempts") == [
             ("signalled", 7, 3)

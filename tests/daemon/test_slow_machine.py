@@ -115,9 +115,8 @@ def test_callers_who_wait_for_the_code_to_be_loaded_are_told_so_and_it_is_no_ale
         go.touch()
         with running.client() as client:
             assert client.run_background_job(NAME, "tell").result(20) == "there"
-            assert {one["rule"] for one in client.alerts().items} == {
-                "unavailable"
-            }  # broken.Job and NeedsMore
+            # Of broken.Job and NeedsMore.
+            eventually(lambda: {one["rule"] for one in client.alerts().items} == {"unavailable"})
 
 
 def _submitted(running: RunningDaemon) -> str:

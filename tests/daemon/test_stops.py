@@ -58,9 +58,14 @@ class Stopped:
 
     def deadline(self, context: bgjob.JobContext):
         return context.remaining
+
+
+class Leaving(Stopped):
+    pass
 """
-TARGET = "stopped.Stopped"
-SETTINGS = '"stopped.Stopped" = { max_retries = 0, stop_grace = 0.3 }'
+TARGET, LEAVING = "stopped.Stopped", "stopped.Leaving"
+SETTINGS = f'"{TARGET}" = {{ max_retries = 0, stop_grace = 0.3 }}\n"{LEAVING}" = {{ max_retries = 0 }}'
+"""Whoever does not leave is killed soon; those that do have the time that it takes."""
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,7 @@ def test_a_stopped_attempt_is_killed_too(client: Client, tmp_path: Path) -> None
     job = client.run_background_job(TARGET, "sleep", {"pids": str(tmp_path / "pids")})
     (pid,) = pids_in(tmp_path / "pids")
     os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     job.cancel()
     assert job.wait(20)["attempts"][0]["signal"] == signal.SIGKILL
 
@@ -122,7 +128,7 @@ def test_the_whole_group_of_an_attempt_is_ended(client: Client, tmp_path: Path) 
 def test_a_method_with_a_context_sees_why_it_is_to_leave_and_may_complete(
     client: Client, tmp_path: Path
 ) -> None:
-    job = client.run_background_job(TARGET, "look", {"pids": str(tmp_path / "pids")})
+    job = client.run_background_job(LEAVING, "look", {"pids": str(tmp_path / "pids")})
     pids_in(tmp_path / "pids")
     job.cancel()
     assert job.result(20) == "cancelled"
@@ -140,23 +146,23 @@ def test_a_timeout_ends_the_attempt_and_says_so(client: Client, tmp_path: Path) 
 def test_what_a_job_raises_once_it_is_told_to_leave_is_told_with_the_timeout(
     client: Client, tmp_path: Path
 ) -> None:
-    job = client.run_background_job(TARGET, "look_and_raise", {"pids": str(tmp_path / "pids")}, timeout=0.2)
+    job = client.run_background_job(LEAVING, "look_and_raise", {"pids": str(tmp_path / "pids")}, timeout=2)
     job.wait(20)
     assert (
         job.snapshot["error"]
-        == "timed_out: the attempt ran longer than 0.2 s (RuntimeError: left for it was timed_out)"
+        == "timed_out: the attempt ran longer than 2 s (RuntimeError: left for it was timed_out)"
     )
     assert "left for it was" in job.snapshot["attempts"][0]["traceback"]
 
 
 def test_a_job_that_exits_once_it_is_told_to_leave_has_timed_out(client: Client, tmp_path: Path) -> None:
-    job = client.run_background_job(TARGET, "exit_on_stop", {"pids": str(tmp_path / "pids")}, timeout=0.2)
+    job = client.run_background_job(LEAVING, "exit_on_stop", {"pids": str(tmp_path / "pids")}, timeout=2)
     (attempt,) = job.wait(20)["attempts"]
     assert (attempt["outcome"], attempt["exit_code"]) == ("timed_out", 3)
 
 
 def test_a_job_may_ask_for_a_snooze_when_its_time_is_up(client: Client, tmp_path: Path) -> None:
-    job = client.run_background_job(TARGET, "look_and_snooze", {"pids": str(tmp_path / "pids")}, timeout=0.2)
+    job = client.run_background_job(LEAVING, "look_and_snooze", {"pids": str(tmp_path / "pids")}, timeout=2)
     assert job.result(20) == "second"
     assert [attempt["outcome"] for attempt in job.snapshot["attempts"]] == ["snoozed", "completed"]
 
@@ -210,7 +216,8 @@ def test_a_deadline_goes_on_when_the_daemon_is_replaced(tmp_path: Path, number: 
 
 
 def test_a_cancel_is_carried_out_though_the_daemon_died_before_its_signal(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules={"stopped": STOPPED}) as running:
+    settings = SETTINGS.replace("stop_grace = 0.3", "stop_grace = 2")  # in which the daemon dies
+    with daemon(tmp_path, settings, modules={"stopped": STOPPED}) as running:
         with running.client() as client:
             job = client.run_background_job(TARGET, "ignore", {"pids": str(tmp_path / "pids")})
             (pid,) = pids_in(tmp_path / "pids")

@@ -153,7 +153,7 @@ def test_what_hides_behind_an_attempt_that_has_to_be_killed_is_told_where_there_
         job.cancel()
         assert job.wait(20)["attempts"][0]["signal"] == signal.SIGKILL
         assert f"processes that it left behind, killed: 5 ({PYTHON})" in _told(job)
-        assert not any(is_alive(pid) for pid in _pids(book))
+        eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
 
 
 def test_what_a_hook_left_behind_that_no_fork_server_saw_the_end_of_is_told(
@@ -172,7 +172,7 @@ def test_what_a_hook_left_behind_that_no_fork_server_saw_the_end_of_is_told(
             go.touch()
             told = f"the failed hook: processes that it left behind, killed: 1 ({PYTHON})"
             eventually(lambda: told in _told(client.get(job.id)))
-            assert not any(is_alive(pid) for pid in _pids(book))
+            eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
 
 
 def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business
         eventually(running.answers)
         with running.client() as client:
             assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-            (server,) = set(running.children()) - {sleeper}
+            (server,) = eventually(lambda: _one(set(running.children()) - {sleeper}))
             os.kill(server, signal.SIGKILL)
             assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
             eventually(lambda: len(running.children()) == 2)

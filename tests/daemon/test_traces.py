@@ -49,7 +49,7 @@ def lines_of(running: RunningDaemon, job_id: int) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in running.console().splitlines() if line.startswith("{")]
         return [line for line in lines if line.get("job") == job_id]
 
-    eventually(lambda: found()[-1]["type"] != "info")
+    eventually(lambda: (lines := found()) and lines[-1]["type"] != "info")
     return found()
 
 

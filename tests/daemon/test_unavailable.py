@@ -24,8 +24,11 @@ APPROVED = f'"{MAIL}" = {{ max_retries = 0 }}'
 MANY = 300
 
 
-def write(running: RunningDaemon, source: str) -> None:
-    (running.directory / "mails.py").write_text(source)
+def write(running: RunningDaemon, source: str, name: str = "mails") -> None:
+    """Replace the module at once, for a trial would import half of it."""
+    made = running.directory / "made"
+    made.write_text(source)
+    made.replace(running.directory / f"{name}.py")
 
 
 def is_unavailable(client: Client) -> bool:
@@ -102,7 +105,7 @@ def test_what_a_trial_finds_mended_waits_for_a_reload_where_other_code_has_chang
         eventually(lambda: is_unavailable(client))
         client.resume()
         eventually(lambda: "cannot be used: ModuleNotFoundError: No module named 'nosuch'" in job.why())
-        (running.directory / "others.py").write_text(FIRST.replace("first", "second"))
+        write(running, FIRST.replace("first", "second"), "others")
         write(running, MAILS)
         eventually(lambda: job.why().endswith("; `bgjob reload` takes up both"))
         assert eventually(lambda: said(running, "the code of other classes has changed as well") == 1)

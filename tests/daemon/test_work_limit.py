@@ -363,6 +363,9 @@ def test_a_real_class_that_fills_its_directories_waits_and_others_do_not(tmp_pat
         assert first.wait(20)["status"] == "completed"
         assert second.refresh()["retry_count"] == 0
         assert client.stats()["held"] == {}
-    told = [line for line in running.lines() if "hoarding.Hoarder" in line and "work_limit" in line]
-    assert "no job of hoarding.Hoarder starts" in told[0]
-    assert "below its work_limit again" in told[-1]
+
+        def told() -> list[str]:
+            return [line for line in running.lines() if "hoarding.Hoarder" in line and "work_limit" in line]
+
+        eventually(lambda: told() and "below its work_limit again" in told()[-1])
+        assert "no job of hoarding.Hoarder starts" in told()[0]
