@@ -29,6 +29,7 @@ from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
     APPROVED,
     MODULE,
+    PATIENCE,
     PHONE,
     QUEUES,
     SCHEDULE,
@@ -1115,7 +1116,7 @@ def scripted(browser: Browser, directory: Path, telling: Telling) -> Iterator[Pa
     """A tab for a page over this daemon."""
     with served_page(directory, tells=telling.tells, actions=True) as served:
         context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True)
-        context.set_default_timeout(5_000)
+        context.set_default_timeout(PATIENCE)
         try:
             yield context.new_page()
         finally:
