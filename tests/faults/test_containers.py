@@ -54,6 +54,10 @@ class Container(RunningDaemon):
         serve = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)]
         return subprocess.Popen([*made, *serve], stderr=(self.directory / "console").open("ab"))
 
+    def start(self) -> None:
+        self.process = self.spawn()
+        eventually(self.answers, within=60.0)  # an interpreter of its own, which takes its time
+
     def answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the container ended with {self.process.returncode}: {self.console()}")
@@ -221,4 +225,4 @@ def test_it_ends_with_the_code_of_its_daemon(tmp_path: Path) -> None:
     broken = Container(tmp_path)
     broken.config.write_text("[daemon]\nnosuch = 1\n")
     (tmp_path / "run").mkdir()
-    assert broken.spawn().wait(20) == 2
+    assert broken.spawn().wait(60) == 2
