@@ -32,7 +32,7 @@ class Stepping:
 
     def ship_late(self, effects: str) -> list[str]:
         """The same with a sleep in which a daemon can be killed, and another one start."""
-        return self.ship(effects, nap=1.0)
+        return self.ship(effects, nap=3.0)
 
     def ship_second(self, effects: str) -> list[str]:
         """The same; its second attempt halts at its beginning."""

@@ -293,15 +293,17 @@ class Ground:
             return
         if role is Role.CHILD and part not in _SHIPPING[1:]:  # which asks for that by itself
             ask_to_halt(self._running)
+        said = self._said.read_text()
         walking = walk()
-        victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor(part)
+        victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor(part, said)
         with Knife(victim, injection, log) as knife:
             knife.let_go_on()
             yield knife, walking
 
-    def _halted_successor(self, part: str) -> int:
-        """Kill the daemon once attempts run, or wait; the pid of one that is about to start in its place."""
-        before = self._said.read_text()
+    def _halted_successor(self, part: str, before: str) -> int:
+        """Kill the daemon once attempts run, or wait, and more is said than before; the pid of one that is about to
+        start in its place.
+        """
         eventually(lambda: self._said.read_text() != before)
         if part == "ship_late":
             waiting = "SELECT 1 FROM background_jobs WHERE status = 'pending' AND waiting_on IS NOT NULL"

@@ -37,6 +37,7 @@ from tests.faults.books import (
     descriptors,
     lines_of,
     marked,
+    marked_processes,
     settings_of,
 )
 from tests.support import eventually
@@ -625,6 +626,7 @@ def test_a_process_that_writes_to_the_output_of_an_ended_attempt_is_a_stray(
     with output.open() as file:
         reader = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=file)
     try:
+        eventually(lambda: has_words(stray.pid))
         (told,) = found(settings)
         assert told.startswith(f"process {stray.pid} (started at tick ")
         assert "it outlived its attempt (job 1, attempt 1): " in told
@@ -635,6 +637,11 @@ def test_a_process_that_writes_to_the_output_of_an_ended_attempt_is_a_stray(
             assert process.stdin is not None
             process.stdin.close()
         output.unlink()
+
+
+def has_words(pid: int) -> bool:
+    """Whether /proc tells its command line: that comes a moment after the exec has closed what Popen waits for."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
 
 
 def test_a_fork_server_that_waits_for_nothing_is_found(resting: tuple[RunningDaemon, Config]) -> None:
@@ -759,6 +766,7 @@ def test_a_descriptor_that_stays_open_and_a_process_that_is_left_are_told(tmp_pa
         del rest["anon_inode:[eventpoll]"]
         environ = {"BOOKS_MARK": str(tmp_path)}
         with subprocess.Popen(["sleep", "60"], env=os.environ | environ) as left:
+            eventually(lambda: (left.pid, "sleep 60") in marked_processes(tmp_path))
             told = complaints(settings, [], None, running.process.pid, rest)
             left.kill()
     assert told == [
@@ -810,6 +818,7 @@ def test_a_process_that_cannot_be_looked_into_is_another_daemons(
     )
     spool = os.open(tmp_path, os.O_RDONLY)
     try:
+        eventually(lambda: has_words(server.pid))
         assert not process_table.take(tmp_path, tmp_path)[server.pid].is_fork_server
 
         def refuse(pid: int) -> list[str]:

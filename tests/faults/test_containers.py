@@ -54,6 +54,10 @@ class Container(RunningDaemon):
         serve = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)]
         return subprocess.Popen([*made, *serve], stderr=(self.directory / "console").open("ab"))
 
+    def start(self) -> None:
+        self.process = self.spawn()
+        eventually(self.answers, within=60.0)  # an interpreter of its own, which takes its time
+
     def answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the container ended with {self.process.returncode}: {self.console()}")
@@ -84,14 +88,16 @@ class Container(RunningDaemon):
     def lingers(self, name: str, **options: Any) -> int:
         """A job that has begun, and ends once there is a file of this name; its id."""
         ledger = self.directory / f"{name}.ledger"
+        before = lines_in(ledger)
         parameters = {"path": str(self.directory / name), "ledger": str(ledger)} | options
         with self.client() as client:
             job = client.run_background_job("lingering.Lingering", "until", parameters).id
-        eventually(lambda: ledger.exists() and self.begun() >= 1)
+        eventually(lambda: lines_in(ledger) > before and self.has_begun(job))
         return job
 
-    def begun(self) -> int:
-        return int(self.query("SELECT count(*) FROM job_attempts WHERE started_at IS NOT NULL")[0][0])
+    def has_begun(self, job: int) -> bool:
+        begun = f"SELECT 1 FROM job_attempts WHERE job_id = {job} AND started_at IS NOT NULL"
+        return bool(self.query(begun))
 
     def attempts(self, job: int) -> list[tuple[Any, ...]]:
         return self.query(f"SELECT outcome, signal, spends_retry FROM job_attempts WHERE job_id = {job}")
@@ -101,6 +107,10 @@ class Container(RunningDaemon):
         (self.directory / name).touch()
         with self.client() as client:
             return client.get(job).wait(20)
+
+
+def lines_in(ledger: Path) -> int:
+    return len(ledger.read_text().splitlines()) if ledger.exists() else 0
 
 
 def below(pid: int) -> list[int]:
@@ -186,7 +196,8 @@ def test_a_daemon_that_is_killed_in_its_container_is_followed_by_one_that_adopts
 
 
 def test_what_others_start_in_the_container_is_reaped_and_no_reload_ends_it(lasting: Container) -> None:
-    """As `docker exec` does: their orphans fall to pid 1."""
+    """As `docker exec` does: their orphans fall to pid 1. So did the fork server of a daemon that was killed before."""
+    eventually(lambda: len(below(lasting.first)) == 1)
     enter = ["nsenter", "-t", str(lasting.first), "-p", "--", "sh", "-c"]
     subprocess.run([*enter, "sleep 600 & sleep 0 &"], check=True)
     orphan = eventually(lambda: orphans(lasting))[0]
@@ -214,4 +225,4 @@ def test_it_ends_with_the_code_of_its_daemon(tmp_path: Path) -> None:
     broken = Container(tmp_path)
     broken.config.write_text("[daemon]\nnosuch = 1\n")
     (tmp_path / "run").mkdir()
-    assert broken.spawn().wait(20) == 2
+    assert broken.spawn().wait(60) == 2

@@ -41,8 +41,8 @@ def test_a_frozen_file_system_is_told_stops_no_reader_and_loses_nothing(tmp_path
         (tmp_path / "log").symlink_to(state / "log")
         with daemon(tmp_path, changes=IMPATIENT) as running, running.client() as client:
             first = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
-            eventually(lambda: client.get(first.id).snapshot["attempts"][0]["pid"])
-            due = client.run_background_job(PROBE, "echo", {"value": 1}, delay=0.3)
+            eventually(lambda: client.get(first.id).snapshot["attempts"][0]["pid"] and ledger.exists())
+            due = client.run_background_job(PROBE, "echo", {"value": 1}, delay=2.0)
             with ThreadPoolExecutor(1) as submitting, frozen(state):  # nobody has read since the last commit
                 late = submitting.submit(client.run_background_job, PROBE, "echo", {"value": 2})
                 with Client(str(running.socket), timeout=5.0) as reading:
@@ -54,7 +54,7 @@ def test_a_frozen_file_system_is_told_stops_no_reader_and_loses_nothing(tmp_path
                     told = reading.stats()["storage_trouble"]
                     assert "has not answered for" in told
                     assert "frozen" in told
-                    assert "has not answered for" in reading.why(due.id)
+                    eventually(lambda: "has not answered for" in reading.why(due.id))  # once it is due
                     with pytest.raises(StorageUnavailableError) as refused:
                         reading.run_background_job(PROBE, "echo")
                     assert not refused.value.may_be_stored

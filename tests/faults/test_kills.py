@@ -350,7 +350,7 @@ def test_what_a_job_has_left_for_the_interpreters_exit_runs_and_does_not_spoil_i
 
 def test_a_stopped_child_is_ended_at_its_timeout(lasting: RunningDaemon, tmp_path: Path) -> None:
     with lasting.client() as client:
-        (job,) = _begin(client, tmp_path, "wait", 1, timeout=0.5, retry_count=1)
+        (job,) = _begin(client, tmp_path, "wait", 1, timeout=3.0, retry_count=1)
         os.kill(_pids(tmp_path / "pids")[0], signal.SIGSTOP)
         end = client.get(job).wait(20)
     assert (end["status"], _told(end)) == ("failed", [("timed_out", None, signal.SIGKILL)])
@@ -414,7 +414,7 @@ def test_an_attempt_that_no_signal_reaches_keeps_its_slot_and_holds_up_nobody_el
     with running.client() as client, _file_system(tmp_path / "disk") as disk:
         with _frozen(disk):
             parameters = {"pids": str(pids), "path": str(disk / "file")}
-            job = client.run_background_job(TARGET, "sync", parameters, timeout=0.3, retry_count=1)
+            job = client.run_background_job(TARGET, "sync", parameters, timeout=3.0, retry_count=1)
             (pid,) = eventually(lambda: _pids(pids))
             eventually(lambda: _is_in_the_kernel(pid) and _has_pending_kill(pid))
             assert client.run_background_job(TARGET, "complete").result(20) == "whole"

@@ -29,6 +29,7 @@ def test_a_database_that_was_moved_takes_no_job_until_it_is_back_and_nothing_is_
     with daemon(tmp_path) as running, running.client() as client:
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        eventually(ledger.exists)
         running.database.rename(tmp_path / "aside.db")
         error = _refusal(client)
         assert f"{running.database} was moved or removed" in str(error)

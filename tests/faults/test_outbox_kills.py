@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -103,6 +104,7 @@ def watching(shop: Shop) -> Iterator[None]:
     with (shop.book.parent / "watch").open("w") as told:
         process = warm.Process(
             shop.outbox("--watch", "--every", "50ms"),
+            os.environ | {"PGAPPNAME": "watcher"},
             program="bgjob",
             stdout=told.fileno(),
             stderr=told.fileno(),
@@ -180,6 +182,8 @@ def test_an_application_on_postgresql_is_killed_at_any_step_and_each_committed_o
     rounds: int, running: RunningDaemon, postgresql: PostgreSQL, tmp_path: Path
 ) -> None:
     def restart() -> None:
+        at_work = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'watcher'"
+        eventually(lambda: shop.query(at_work))  # who comes later meets no trouble
         postgresql.stop()
         postgresql.start()
         eventually(lambda: "all is well again" in (tmp_path / "watch").read_text())

@@ -14,7 +14,7 @@ from bgjob import Job
 from bgjobd.forkserver import state_file
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults import stating
-from tests.support import eventually
+from tests.support import eventually, remove_tree
 
 MODULES = {"stating": Path(stating.__file__).read_text()}
 TARGET = "stating.Stating"
@@ -109,10 +109,8 @@ def test_with_a_lost_spool_what_was_stored_stays(running: RunningDaemon, tmp_pat
     ledger = tmp_path / "ledger"
     job_id = submit(running, "crawl", ledger=str(ledger), pages=3)
     child = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
-    eventually(lambda: stored(running, job_id))
-    for name in os.listdir(running.spool):
-        (running.spool / name).unlink()
-    running.spool.rmdir()
+    eventually(lambda: [saved for _, _, saved in stored(running, job_id)] == [2])
+    remove_tree(running.spool)
     os.kill(child, signal.SIGKILL)
     assert ended(running, job_id)["result"] == 2
     assert ledger.read_text().split() == ["0", "1", "2"]
@@ -147,7 +145,7 @@ def test_a_spool_that_another_database_had_has_no_state_for_a_job_of_the_same_nu
         running.start()
         (tmp_path / "end").touch()
         assert ended(running, job_id)["result"] == {}
-        assert files(running) == []
+        eventually(lambda: files(running) == [])
 
 
 @pytest.mark.parametrize("plant", ["fifo", "link", "huge", "forged", "torn", "directory"])

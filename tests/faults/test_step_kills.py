@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults import stepping
-from tests.support import eventually
+from tests.support import eventually, remove_tree
 
 MODULES = {"stepping": Path(stepping.__file__).read_text()}
 TARGET = "stepping.Stepping"
@@ -159,9 +159,7 @@ def test_with_a_lost_spool_what_was_stored_stays(running: RunningDaemon, tmp_pat
             == [(3,)]
         )
     )
-    for name in os.listdir(running.spool):
-        (running.spool / name).unlink()
-    running.spool.rmdir()
+    remove_tree(running.spool)
     os.kill(child, signal.SIGKILL)
     job = ended(running, job_id)
     assert (job["status"], effects_in(tmp_path)) == ("completed", [f"part-{n}" for n in range(3)])

@@ -101,6 +101,7 @@ def test_trouble_refuses_submits_keeps_ends_and_passes(
     with running.client() as client:
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        eventually(ledger.exists)
         with trouble(running):
             eventually(lambda: _is_refused(client))
             stored = client.stats()["jobs"]
@@ -130,7 +131,7 @@ def test_nothing_starts_in_trouble_and_what_came_due_meanwhile_starts_after_it(
 ) -> None:
     ledger = tmp_path / "ledger"
     with running.client() as client:
-        due = client.run_background_job(PROBE, "note", {"ledger": str(ledger)}, delay=0.5)
+        due = client.run_background_job(PROBE, "note", {"ledger": str(ledger)}, delay=3.0)
         with failing_calls(pid_of(running), "pwrite64", "EIO"):
             eventually(
                 lambda: client.stats()["storage_trouble"]
@@ -176,6 +177,7 @@ def test_a_daemon_that_ends_in_trouble_leaves_the_ends_to_the_next(tmp_path: Pat
         with running.client() as client:
             job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
             eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+            eventually(ledger.exists)
             server = running.fork_server()
             with failing_calls(pid_of(running), "fdatasync", "EIO"):
                 eventually(lambda: _is_refused(client))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,7 @@ def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for
     with roomy.client() as client:
         job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        eventually(ledger.exists)  # who has begun is not in its directory yet
         mode = removed.stat().st_mode
         remove_tree(removed)
         said = client.run_background_job("probes.Probe", "say", {"text": "again"})
@@ -417,8 +419,9 @@ def test_a_directory_that_was_removed_is_made_again_where_there_is_no_fork_serve
         client.reload()
         remove_tree(removed)
         ends = _count_ends(roomy)
-        for pid in eventually(roomy.children):  # the one that was drained may be there still
-            os.kill(pid, signal.SIGKILL)
+        for pid in eventually(roomy.children):
+            with suppress(ProcessLookupError):  # the one that was drained may be there still
+                os.kill(pid, signal.SIGKILL)
         # An attempt that the dead one was asked for, and whose journal may have gone, nobody could repeat.
         eventually(lambda: _count_ends(roomy) > ends)
         assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3

@@ -12,7 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from tests.daemon.running import RunningDaemon
 from tests.support import eventually, needed
@@ -22,7 +30,10 @@ _NAMES = (
     *("chromium-browser", "google-chrome", "google-chrome-stable"),
 )
 """The first that is there: the engine is the same, but without the windows that nobody looks at it takes half."""
-_PATIENCE = 5_000
+PATIENCE = 20_000
+"""Milliseconds, as long as `eventually` waits: a busy machine takes its time for a look."""
+
+expect.set_options(timeout=PATIENCE)
 WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -127,7 +138,7 @@ class Site:
     def context(self, is_logged_in: bool = True, **options: Any) -> Iterator[BrowserContext]:
         """A browser's storage of its own: cookies, what is remembered, and the stream that its tabs share."""
         context = self.browser.new_context(**({"viewport": WIDE, "base_url": self.root} | options))
-        context.set_default_timeout(_PATIENCE)
+        context.set_default_timeout(PATIENCE)
         try:
             if is_logged_in:
                 token = self.login.partition("token=")[2]

@@ -27,6 +27,9 @@ from tests.page.serving import Answer, Peer, Served, serving
 from tests.support import eventually
 
 IMPATIENT = Limits(first=0.2, idle=0.2, request=0.2, answer=0.2, farewell=0.2, keepalive=0.2, pause=0.01)
+UNREAD = replace(IMPATIENT, first=20.0, request=20.0)
+"""For who asks as fast as a busy machine lets him, and does not read what is answered."""
+
 LIKE_HOST = "Host: localhost\r\n"
 
 
@@ -376,13 +379,13 @@ def is_cut_off(peer: Peer) -> bool:
 
 
 def test_a_connection_that_is_kept_is_not_kept_for_ever(heard: Heard) -> None:
-    with serving(heard.respond, limits=IMPATIENT) as served, served.peer() as peer:
+    with serving(heard.respond, limits=Limits(idle=0.2)) as served, served.peer() as peer:
         assert peer.ask("GET /").status == 200
         assert peer.rest() == b""
 
 
 def test_after_its_first_request_a_peer_has_more_time_for_the_next(heard: Heard) -> None:
-    limits = Limits(first=0.2, idle=300)
+    limits = Limits(first=2.0, idle=300)
     with serving(heard.respond, limits=limits) as served, served.peer() as peer, served.peer() as idle:
         assert peer.ask("GET /").status == 200
         assert idle.rest() == b""  # which came later
@@ -404,13 +407,15 @@ def test_an_answer_that_is_to_be_the_last_ends_the_connection() -> None:
 
 
 def test_who_does_not_read_an_answer_is_cut_off() -> None:
-    with (
-        serving(lambda _: Response(500, b"x" * 20_000_000), limits=IMPATIENT) as served,
-        served.peer() as peer,
-    ):
+    asked = []
+
+    def respond(request: Request) -> Response:
+        asked.append(request)
+        return Response(500, b"x" * 20_000_000)
+
+    with serving(respond, limits=UNREAD) as served, served.peer() as peer:
         peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
-        eventually(connection_threads)
-        eventually(lambda: not connection_threads())
+        eventually(lambda: asked and not connection_threads())
         assert len(peer.rest()) < 20_000_000
 
 
@@ -529,7 +534,7 @@ def test_a_stream_shows_now_and_then_that_it_is_there() -> None:
 
 def test_a_browser_that_reads_nothing_of_a_stream_is_cut_off() -> None:
     stream = Pieces(b"x" * 1_000_000)
-    with serving(lambda _: Response(200, stream=stream), limits=IMPATIENT) as served, served.peer() as peer:
+    with serving(lambda _: Response(200, stream=stream), limits=UNREAD) as served, served.peer() as peer:
         peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         eventually(lambda: stream.is_closed and not connection_threads())
 

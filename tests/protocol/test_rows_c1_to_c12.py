@@ -479,7 +479,7 @@ def test_c10_descriptors_that_are_sent_along_stay_with_nobody(running: RunningDa
         # Also with a frame that ends never, and one that ends the connection.
         peer.sock.sendmsg([b'{"method":'], rights)
         peer.settle()
-        eventually(lambda: open_descriptors(running) == before)
+        eventually(lambda: open_descriptors(running) <= before)
         peer.sock.sendmsg([b"\0"], rights)
         assert peer.rest() == []
 

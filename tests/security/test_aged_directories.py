@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.running import daemon
 from tests.support import eventually
 
 WAITING = """
@@ -19,6 +19,7 @@ import os, time
 
 class Waiting:
     def run(self, path):
+        open(f"{path}.begun", "w").close()
         while not os.path.exists(path):
             time.sleep(0.01)
         with open("made", "w") as file:
@@ -34,10 +35,10 @@ def cleaned(tmp_path: Path, place: Path) -> None:
     subprocess.run(["systemd-tmpfiles", "--clean", str(rules)], check=True, timeout=50)
 
 
-def waiting(running: RunningDaemon, client: Any, go: Path) -> Any:
+def waiting(client: Any, go: Path) -> Any:
     """A job that runs until `go` is there."""
     job = client.run_background_job("waits.Waiting", "run", {"path": str(go)})
-    eventually(lambda: (running.directory / "run" / "work" / f"{job.id}.1").exists())
+    eventually(go.with_name(f"{go.name}.begun").exists)  # by then it is in its directory
     return job
 
 
@@ -52,7 +53,7 @@ def test_what_systemd_removes_for_its_age_is_nothing_of_a_daemon_that_runs(tmp_p
         daemon(place, '"waits.Waiting" = {}', modules={"waits": WAITING}) as running,
         running.client() as client,
     ):
-        job = waiting(running, client, go)
+        job = waiting(client, go)
         inode = (place / "run" / "work" / f"{job.id}.1").stat().st_ino
         stored = {path.name for path in (place / "state").iterdir()}
         (place / "old").mkdir()
@@ -74,7 +75,7 @@ def test_directories_that_an_attacker_makes_in_the_place_of_ours_get_nothing(tmp
         daemon(tmp_path, '"waits.Waiting" = {}', modules={"waits": WAITING}) as running,
         running.client() as client,
     ):
-        job = waiting(running, client, go)
+        job = waiting(client, go)
         inode = (place / "work" / f"{job.id}.1").stat().st_ino
         place.rename(aside)
         names = [

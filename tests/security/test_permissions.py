@@ -67,7 +67,7 @@ def test_a_database_read_between_its_creation_and_its_chmod(tmp_path: Path, umas
         pid = client.stats()["pid"]
         client.run_background_job("probes.Probe", "say", {"text": "x"}).result(20)
         slow = client.run_background_job("probes.Probe", "sleep", {"seconds": 30})
-        eventually(lambda: client.get(slow.id).snapshot["status"] == "running")
+        eventually(lambda: client.get(slow.id).snapshot["attempts"][0]["pid"])
         slow.cancel()
         slow.wait(20)
     eventually(lambda: (tmp_path / "page.sock").is_socket())

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -65,7 +65,11 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 def targets(pid: int) -> list[str]:
     """What the process has open, standard streams apart."""
-    return [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if int(file.name) > 2]
+    found = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what it has closed since
+            found += [os.readlink(file)] if int(file.name) > 2 else []
+    return found
 
 
 def inode_link(one: socket.socket) -> str:

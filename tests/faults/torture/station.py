@@ -104,7 +104,9 @@ class Station:
     def deploy(self, before: str = "") -> None:
         """Put the code of the jobs in its place, with this before it."""
         source = Path(__file__).with_name("jobs.py").read_text()
-        (self.directory / "tortured.py").write_text(f"{before}{source}")
+        new = self.directory / "tortured.new"
+        new.write_text(f"{before}{source}")
+        new.rename(self.directory / "tortured.py")  # who imports it just now finds it whole
 
     def client(self) -> Client:
         return Client(str(self.socket), timeout=10.0)
