@@ -155,11 +155,15 @@ class Station:
         """The pids of the fork server, and of the page, 0 where there is none."""
         deadline = time.monotonic() + _START
         expected = 1 if self._page_socket is None else 2
-        while len(found := processes.children(self.pid)) != expected:
+        while True:
+            found = processes.children(self.pid)
+            # One that was just forked has its parent's command line.
+            pages = [pid for pid in found if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            if (len(found), len(pages)) == (expected, expected - 1):
+                break
             if time.monotonic() > deadline:
                 raise StationError(f"the daemon has not {expected} children but {found}")
             time.sleep(0.01)
-        pages = [pid for pid in found if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         (server,) = set(found).difference(pages)
         return server, pages[0] if pages else 0
 

@@ -183,7 +183,7 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key_and_gives_one_job(
 
 def test_a_reply_that_is_lost_again_and_again_is_an_error_in_the_end(path: Path, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.hang_up())
-    with Client(str(path), timeout=0.2) as client, pytest.raises(DaemonUnavailableError, match="broke"):
+    with Client(str(path), timeout=2.0) as client, pytest.raises(DaemonUnavailableError, match="broke"):
         client.ping()
     assert len(daemon.lines) > 1
 
@@ -209,8 +209,8 @@ def test_a_daemon_that_says_nothing_is_given_up_and_its_late_answer_is_nobodys(
         line.reply(line=line.number)
 
     daemon = serve(answer)
-    with Client(str(path), timeout=0.2) as client:
-        with pytest.raises(DaemonUnavailableError, match=r"did not answer within 0\.2 s"):
+    with Client(str(path), timeout=2.0) as client:
+        with pytest.raises(DaemonUnavailableError, match=r"did not answer within 2 s"):
             client.ping()
         late.set()
         assert client.ping() == {"line": 2}
@@ -317,8 +317,8 @@ def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, s
             client.ping()
         return time.monotonic() - began_at
 
-    with Client(str(path), timeout=0.5) as client, ThreadPoolExecutor(8) as pool:
-        assert max(pool.map(time_until_told, [client] * 8)) < 2.5
+    with Client(str(path), timeout=1.0) as client, ThreadPoolExecutor(8) as pool:
+        assert max(pool.map(time_until_told, [client] * 8)) < 5.0
 
 
 def test_a_child_forked_while_a_thread_calls_is_not_held_up(client: Client, serve: Serve) -> None:
@@ -676,7 +676,7 @@ def test_where_no_daemon_answers_any_more_the_error_says_whether_one_may_have_th
     path: Path, serve: Serve
 ) -> None:
     daemon = serve(lambda line, request: daemon.stop())
-    with Client(str(path), timeout=0.3) as client:
+    with Client(str(path), timeout=2.0) as client:
         for was_sent in (True, False):
             with pytest.raises(DaemonUnavailableError, match="is bgjobd running") as caught:
                 client.run_background_job("a.B", "c")
@@ -707,10 +707,10 @@ def test_waiting_goes_on_when_the_daemon_comes_back_with_what_is_left_of_its_tim
                 line.reply(job=whole(1, "completed", result=[1]))
 
     daemon = serve(answer)
-    assert client.wait(1, timeout=10)["result"] == [1]
+    assert client.wait(1, timeout=100)["result"] == [1]
     times = [one["timeout"] for one in daemon.parameters("Wait")]
     assert len(times) == 3
-    assert 10 >= times[0] > times[1] > times[2] > 8
+    assert 100 >= times[0] > times[1] > times[2] > 80
 
 
 def _submitted_or_completed(line: Line, request: Request) -> None:
@@ -873,9 +873,9 @@ def test_one_daemon_that_is_away_holds_up_no_jobs_of_another(tmp_path: Path) -> 
         one, other = Client(str(away.path)), Client(str(there))
         one.ping()
         away.stop()
-        ends = as_completed(jobs_of(one, 1) + jobs_of(other, 5), 0.3)
+        ends = as_completed(jobs_of(one, 1) + jobs_of(other, 5), 2)
         assert next(ends).id == 5
-        with pytest.raises(WaitTimeoutError, match=r"1 of 2 jobs have not ended after 0\.3 s; they go on"):
+        with pytest.raises(WaitTimeoutError, match=r"1 of 2 jobs have not ended after 2 s; they go on"):
             next(ends)
 
 

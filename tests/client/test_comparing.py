@@ -68,9 +68,9 @@ def test_parameters_are_told_by_the_places_that_differ() -> None:
 
 def test_long_lists_are_compared_in_a_moment() -> None:
     many = [0] * 30_000
-    began = time.monotonic()
+    began = time.thread_time()
     assert differing({"x": many}, {"x": [*many, 1]}) == [("/x/30000", None, "1")]
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5
 
 
 def test_a_long_path_is_told_by_its_end() -> None:
@@ -113,9 +113,9 @@ def test_of_a_text_that_is_too_long_nothing_is_told_but_that() -> None:
 def test_texts_that_are_made_to_be_hard_take_no_more_than_seconds() -> None:
     one = "\n".join(str(place % 100) for place in range(MOST_LINES))
     other = "\n".join(str(place * 7 % 100) for place in range(MOST_LINES))
-    began_at = time.monotonic()
+    began_at = time.thread_time()
     lines_of(one, other)
-    assert time.monotonic() - began_at < 15
+    assert time.thread_time() - began_at < 15
 
 
 def test_traceback_and_output_are_compared_where_they_are_known() -> None:

@@ -34,6 +34,9 @@ _STARTS = {
 }
 """How the shells that complete at a terminal only are started, and what is done first."""
 
+_PATIENT = "from bgjob.commands import completion; completion._PATIENCE = 20.0"
+"""A person would type on; on a busy machine the daemon's answer takes longer than that."""
+
 
 class Shell:
     """Runs a shell at a terminal and types into it; bgjob tells its words there instead of running."""
@@ -109,7 +112,7 @@ def shell_with(name: str, directory: Path, daemon_at: Path) -> Iterator[Shell | 
         "TERM": "xterm",
         "LANG": "C.UTF-8",
     }
-    with warm.programs(directory / "bin", environ) as programs:
+    with warm.programs(directory / "bin", environ, _PATIENT) as programs:
         environ["PATH"] = f"{programs}:{environ['PATH']}"
         shell = Fish(directory, environ) if name == "fish" else Shell(name, directory, environ)
         try:

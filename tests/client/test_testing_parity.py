@@ -286,7 +286,7 @@ def client(running: RunningDaemon) -> Iterator[Client]:
 def by_daemon(client: Client) -> dict[str, Any]:
     """Every job of the table, once it has ended."""
     jobs = {case.sentence: case.submit(client) for case in CASES}
-    assert wait(jobs.values(), 20)[1] == []
+    assert wait(jobs.values(), 50)[1] == []
     return {sentence: job.refresh() for sentence, job in jobs.items()}
 
 

@@ -169,9 +169,10 @@ def _close(process: subprocess.Popen[bytes], door: socket.socket) -> None:
 
 
 @contextmanager
-def programs(directory: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    """A directory with a `bgjobd` and a `bgjob` that have themselves forked, for as long as this lasts. Who calls them
-    has those variables that an interpreter reads when it starts as they are here.
+def programs(directory: Path, environ: Mapping[str, str], changes: str = "") -> Iterator[Path]:
+    """A directory with a `bgjobd` and a `bgjob` that have themselves forked, for as long as this lasts, and first run
+    the statements in `changes`. Who calls them has those variables that an interpreter reads when it starts as they are
+    here.
     """
     directory.mkdir()
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -180,7 +181,7 @@ def programs(directory: Path, environ: Mapping[str, str]) -> Iterator[Path]:
         process = _started(environ, its, door)
     for name in ("bgjobd", "bgjob"):
         (directory / name).write_text(
-            _CALLING.format(python=sys.executable, door=f"{directory}/door", name=name)
+            _CALLING.format(python=sys.executable, door=f"{directory}/door", name=name, changes=changes)
         )
         (directory / name).chmod(0o755)
     try:
@@ -196,7 +197,7 @@ import _socket, marshal, os, sys
 ours, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 os.umask(umask := os.umask(0))
 request = {{
-    "program": "{name}", "arguments": sys.argv[1:], "environ": dict(os.environ), "changes": "",
+    "program": "{name}", "arguments": sys.argv[1:], "environ": dict(os.environ), "changes": {changes!r},
     "directory": os.getcwd(), "umask": umask,
 }}
 streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (its.fileno(), 1, 2, 0))

@@ -257,6 +257,11 @@ def account(**more: Any) -> dict[str, Any]:
     return {"uid": STRANGER, "gid": STRANGER, "groups": [STRANGER], "name": "", "home": "", **more}
 
 
+def nobody_elses(number: int) -> int:
+    """A uid of these tests alone: of STRANGER others may have processes at the same moment."""
+    return STRANGER + 1 + number * 3_000 + os.getpid() % 3_000
+
+
 # Memory
 
 
@@ -349,13 +354,14 @@ def test_whoever_may_not_raise_a_limit_gives_what_there_is(tmp_path: Path) -> No
 
 @as_root
 def test_an_attempt_has_no_more_processes_than_it_may(passable: Path) -> None:
-    with confined(passable, SYSTEM_PYTHON, processes=3, account=account()) as server:
+    mine, another = (nobody_elses(number) for number in (1, 2))
+    with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=mine)) as server:
         assert result(run(server, "fork", children=2)) is None
     other = passable / "other"
     other.mkdir(
         mode=0o755
     )  # and another user: what the first has left may be dying still, and counts meanwhile
-    with confined(other, SYSTEM_PYTHON, processes=3, account=account(uid=STRANGER + 1)) as server:
+    with confined(other, SYSTEM_PYTHON, processes=3, account=account(uid=another)) as server:
         told = outcome(run(server, "fork", children=3))
     assert told["error_type"] == "BlockingIOError"
     assert told["error_message"].endswith("(its limit is processes = 3)")
@@ -371,8 +377,7 @@ def test_a_limit_from_which_root_is_exempt_is_not_what_an_error_is_about(tmp_pat
 
 @as_root
 def test_processes_of_other_attempts_of_the_same_user_are_not_counted(passable: Path) -> None:
-    nobody_elses = STRANGER + 1 + os.getpid() % 10_000  # of STRANGER other tests may have processes
-    with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=nobody_elses)) as server:
+    with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=nobody_elses(0))) as server:
         for job in range(1, 4):
             server.send({**order(job, "burn"), "class_name": "confined.Job"})
             server.wait_for_start(job)

@@ -61,8 +61,8 @@ class Office:
         self.deliveries: Queue[Delivery] = Queue()
         self.writer = Writer(state_dir, BOOT, clock or Clock(), lanes, self.deliveries.put)
 
-    def next(self, patience: float = PATIENCE) -> Delivery:
-        return self.deliveries.get(timeout=patience)
+    def next(self) -> Delivery:
+        return self.deliveries.get(timeout=PATIENCE)
 
     def next_with(self, *tickets: object) -> list[tuple[object, object]]:
         """The answers of the coming deliveries, until these tickets are among them."""
@@ -308,7 +308,7 @@ def test_a_look_that_failed_is_made_again_when_the_file_works(
     office.writer.put(Entrusted(Look()))
     try:
         assert office.next().trouble is not None
-        again = office.next(patience=1.0)
+        again = office.next()
     finally:
         office.writer.finish()
     assert again.committed is not None
@@ -529,7 +529,7 @@ def test_an_item_that_is_a_bug_does_not_end_the_thread(store: Store) -> None:
     office = Office(store.state_dir)
     with at_work(office) as writer:
         writer.put(Entrusted(submission(asked(scheduled_at=253_402_304_399.0)), "after 9999"))
-        ((_, refused),) = office.next(patience=1.0).answered
+        ((_, refused),) = office.next().answered
         assert isinstance(refused, Exception)
         writer.put(Entrusted(submission(asked()), "after"))
         assert office.next_with("after") == [("after", (Stored(1, created=True),))]
