@@ -95,14 +95,22 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     wants_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(_ask_for_end, number, asked, wants_end))
+    wants_reload = (
+        asyncio.Event()
+    )  # of somebody who did not wait until it is up: the configuration is read already
+    has_gone = partial(_ask_for_end, signal.SIGTERM, asked, wants_end)
+    on_hangup = partial(_on_hangup, has_gone, is_at_terminal=os.isatty(2))
+    _listen(signal.SIGHUP, partial(on_hangup, wants_reload.set))
     # There is no log yet that could be reopened. It is not ignored from here on: what is started would ignore it, too.
     _listen(signal.SIGUSR1, lambda: None)
     notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd, wants_end) as daemon:
-        _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
+        _listen(signal.SIGHUP, partial(on_hangup, daemon.reload.in_background))
         _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
         daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
+        if wants_reload.is_set():
+            daemon.reload.in_background()
         # It takes a tenth of a second, for which nobody is to wait.
         asyncio.get_running_loop().run_in_executor(None, huge_pages.collapse)
         why = await asked.get()
@@ -132,12 +140,12 @@ async def _drain(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError]) -> 
         waiting.cancel()
 
 
-def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError], is_at_terminal: bool) -> None:
+def _on_hangup(has_gone: Callable[[], None], reload: Callable[[], None], is_at_terminal: bool) -> None:
     """A wish for a reload, unless the terminal that the daemon was started at has gone away."""
     if is_at_terminal and not os.isatty(2):
-        asked.put_nowait(signal.SIGTERM)
+        has_gone()
     else:
-        daemon.reload.in_background()
+        reload()
 
 
 def _listen(number: int, act: Callable[[], None]) -> None:

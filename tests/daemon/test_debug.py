@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -206,7 +207,8 @@ class Person:
             except OSError:  # the other side is closed
                 break
             self._told += data
-        return self._told.decode().replace("\r\n", "\n")
+        whole = codecs.getincrementaldecoder("utf-8")().decode(self._told)  # it may end within a character
+        return whole.replace("\r\n", "\n")
 
 
 @pytest.fixture(scope="module")
