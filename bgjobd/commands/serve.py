@@ -95,21 +95,22 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     wants_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(_ask_for_end, number, asked, wants_end))
-    wants_reload = (
-        asyncio.Event()
-    )  # of somebody who did not wait until it is up: the configuration is read already
+    # Of who does not wait until it is up: configuration and log are there before that.
+    wants_reload, wants_new_log = asyncio.Event(), asyncio.Event()
     has_gone = partial(_ask_for_end, signal.SIGTERM, asked, wants_end)
     on_hangup = partial(_on_hangup, has_gone, is_at_terminal=os.isatty(2))
     _listen(signal.SIGHUP, partial(on_hangup, wants_reload.set))
-    # There is no log yet that could be reopened. It is not ignored from here on: what is started would ignore it, too.
-    _listen(signal.SIGUSR1, lambda: None)
+    _listen(signal.SIGUSR1, wants_new_log.set)
     notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd, wants_end) as daemon:
         _listen(signal.SIGHUP, partial(on_hangup, daemon.reload.in_background))
-        _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
+        reopen = AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log)
+        _listen(signal.SIGUSR1, reopen)
         daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        if wants_reload.is_set():
+        if wants_new_log.is_set():
+            reopen()
+        if wants_reload.is_set() and not wants_end.is_set():
             daemon.reload.in_background()
         # It takes a tenth of a second, for which nobody is to wait.
         asyncio.get_running_loop().run_in_executor(None, huge_pages.collapse)

@@ -66,12 +66,16 @@ def test_a_start_waits_for_its_server_and_tells_what_for(
         eventually(lambda: any("waits for the database" in line for line in running.lines()))
         with pytest.raises(DaemonUnavailableError), running.client() as client:
             client.stats()
+        assert running.process is not None
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            running.process.send_signal(number)
         proxy = Proxy(Path(place), postgresql.directory)
         try:
             eventually(running.answers)
             with running.client() as client:
                 assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-            eventually(lambda: any("the database is there, after" in line for line in running.lines()))
+            for told in ("the database is there, after", "the log was reopened", "reloaded: code version"):
+                eventually(lambda told=told: any(told in line for line in running.lines()))
             running.stop()
         finally:
             proxy.close()

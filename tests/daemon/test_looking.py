@@ -469,13 +469,14 @@ def test_a_timeout_tells_where_the_attempt_was(client: Client) -> None:
     assert ", in Stuck.copy\n" in attempt["traceback"]
 
 
-@pytest.mark.parametrize("method", ["exec_d", "stopped", "signals_blocked", "pausing"])
-def test_a_timeout_of_who_cannot_tell_says_how_the_kernel_saw_it(client: Client, method: str) -> None:
-    job = client.run_background_job("stuck.Stuck", method, {}, timeout=2)
-    (attempt,) = job.wait(20)["attempts"]
-    assert attempt["outcome"] == "timed_out"
-    assert attempt["traceback"].startswith("it was s")
-    assert attempt["traceback"].rstrip().endswith(str(WAYS[method].note))
+def test_a_timeout_of_who_cannot_tell_says_how_the_kernel_saw_it(client: Client) -> None:
+    methods = ("exec_d", "stopped", "signals_blocked", "pausing")
+    jobs = {method: client.run_background_job("stuck.Stuck", method, {}, timeout=2) for method in methods}
+    for method, job in jobs.items():  # whose two seconds are the same
+        (attempt,) = job.wait(20)["attempts"]
+        assert attempt["outcome"] == "timed_out", method
+        assert attempt["traceback"].startswith("it was s"), method
+        assert attempt["traceback"].rstrip().endswith(str(WAYS[method].note)), method
 
 
 # Other surroundings

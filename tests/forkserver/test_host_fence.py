@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ def stop_file(server: DrivenServer, job: int) -> Path:
 def alarms(server: DrivenServer, pid: int | None = None) -> list[dict[str, str]]:
     """What the kernel tells of the timers that a process has open."""
     place = Path(f"/proc/{pid or server.process.pid}")
-    timers = [one for one in (place / "fd").iterdir() if os.readlink(one) == "anon_inode:[timerfd]"]
-    texts = [(place / "fdinfo" / one.name).read_text() for one in timers]
+    texts = []
+    for one in (place / "fd").iterdir():
+        with suppress(FileNotFoundError):  # what it has closed since
+            if os.readlink(one) == "anon_inode:[timerfd]":
+                texts.append((place / "fdinfo" / one.name).read_text())
     return [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
 
 
@@ -117,7 +121,7 @@ def test_a_file_that_is_gone_says_nothing_and_one_without_an_end_lifts_it(
 
 def test_who_does_not_leave_is_killed_after_the_grace(tmp_path: Path, fence: Path) -> None:
     with fork_server(tmp_path, fence=fence) as server:
-        move(fence, 2 * SOON)
+        move(fence, SOON)
         server.send(repeatable(1, "resist", grace=0.3, path=str(tmp_path / "deaf")))
         eventually((tmp_path / "deaf").exists)
         server.send(repeatable(2, "wait_for", grace=0.3, path=str(tmp_path / "never")))
@@ -160,15 +164,18 @@ def test_a_fork_server_without_its_daemon_minds_that_the_next_one_ends_sooner(
         server.wait_for_start(1)
         server.link.close()
         eventually(lambda: watches(server))
-        move(fence, SOON)
+        move(fence, 0.5)
         exit_record = eventually(lambda: _exit_of(server.journal(1)))
         assert (exit_record["signal"], exit_record["stopped"]) == (15, "fenced")
 
 
 def watches(server: DrivenServer) -> list[str]:
     """What the fork server watches by."""
-    open_files = [os.readlink(one) for one in Path(f"/proc/{server.process.pid}/fd").iterdir()]
-    return [target for target in open_files if target == "anon_inode:inotify"]
+    found = []
+    for one in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what it has closed since
+            found.append(os.readlink(one))
+    return [target for target in found if target == "anon_inode:inotify"]
 
 
 def _exit_of(journal: Told | None) -> dict[str, Any] | None:

@@ -818,7 +818,7 @@ def test_a_large_request_that_waits_for_its_turn_is_not_read(play: Play) -> None
         world.house.door.set()
         assert await second.reply() == Reply()
 
-    play(scene, max_frame=4_000_000, frame_timeout=2.0)
+    play(scene, max_frame=4_000_000)
 
 
 def test_who_waits_for_hours_takes_no_room_from_large_requests_nor_they_from_whoever_asks_little(
@@ -972,7 +972,7 @@ def test_a_busy_caller_whose_writes_end_inside_frames_is_not_cut(play: Play) -> 
 
     async def scene(world: World) -> None:
         peer, loop = await world.connect(), asyncio.get_running_loop()
-        end = loop.time() + 2.0
+        end = loop.time() + 1.2
         number = 0
         peer.send(echo(0).to_bytes()[:9])
         while loop.time() < end:
@@ -1025,7 +1025,7 @@ def test_a_connection_that_nobody_uses_is_closed_at_its_deadline(play: Play) -> 
 def test_a_connection_in_use_outlives_the_deadline_of_idle_ones(play: Play) -> None:
     async def scene(world: World) -> None:
         peer, loop = await world.connect(), asyncio.get_running_loop()
-        end = loop.time() + 2.0
+        end = loop.time() + 1.2
         while loop.time() < end:
             assert await peer.ask("Echo") == Reply()
         assert await peer.rest() == []
