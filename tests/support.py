@@ -42,6 +42,13 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
     return answer
 
 
+def put(path: Path, text: str) -> None:
+    """Have the file hold this, at once: who reads it just now gets all of the old text, or of this one."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def remove_tree(directory: Path) -> None:
     """Remove it with all that is in it; its owner may remove some of that at the same time."""
 

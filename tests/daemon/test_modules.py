@@ -9,7 +9,7 @@ import pytest
 from bgjob.errors import MethodNotApprovedError, NotApprovedError, ReloadFailedError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_check import checked
-from tests.support import eventually
+from tests.support import eventually, put
 
 READY = "import os\n\ndef setup():\n    os.environ['IS_READY'] = 'yes'\n"
 NEEDY = """
@@ -69,9 +69,7 @@ def test_a_daemon_whose_code_cannot_be_prepared_says_so_and_takes_it_up_once_it_
         eventually(
             lambda: any("prepare: ready.setup ended the fork server" in one for one in running.lines())
         )
-        made = running.directory / "made"
-        made.write_text(READY)
-        made.replace(running.directory / "ready.py")  # at once, for one that starts just now imports it
+        put(running.directory / "ready.py", READY)
         assert client.run_background_job("shop.upkeep", "vacuum").result(20) == {"full": False}
 
 

@@ -11,7 +11,7 @@ import pytest
 from bgjob import Client
 from bgjob.errors import ClassUnavailableError
 from tests.daemon.running import RunningDaemon, daemon, is_alive
-from tests.support import eventually
+from tests.support import eventually, put
 
 MAILS = """
 class Mails:
@@ -25,10 +25,7 @@ MANY = 300
 
 
 def write(running: RunningDaemon, source: str, name: str = "mails") -> None:
-    """Replace the module at once, for a trial would import half of it."""
-    made = running.directory / "made"
-    made.write_text(source)
-    made.replace(running.directory / f"{name}.py")
+    put(running.directory / f"{name}.py", source)
 
 
 def is_unavailable(client: Client) -> bool:

@@ -18,7 +18,7 @@ from bgjobd.forkserver.process_identity import start_time
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, is_alive
 from tests.faults.injecting import needs_root, pid_of
-from tests.support import eventually
+from tests.support import eventually, put
 
 PROBE = "probes.Probe"
 FAILING = "failing.Job"
@@ -97,9 +97,7 @@ class Shifted(Elsewhere):
 
     def set_by(self, seconds: float) -> None:
         self.shift += seconds
-        new = self.directory / "shift.new"
-        new.write_text(str(self.shift))
-        new.rename(self.directory / "shift")
+        put(self.directory / "shift", str(self.shift))
 
 
 @pytest.fixture(scope="module")

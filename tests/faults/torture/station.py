@@ -24,6 +24,7 @@ from tests.daemon.running import children_of, spares_of
 from tests.engines import Engines, setting_of
 from tests.faults import books
 from tests.faults.injecting import fill, may_mount, small_disk
+from tests.support import put
 
 SLOTS: Final = 4
 SPARES: Final = 1
@@ -104,9 +105,7 @@ class Station:
     def deploy(self, before: str = "") -> None:
         """Put the code of the jobs in its place, with this before it."""
         source = Path(__file__).with_name("jobs.py").read_text()
-        new = self.directory / "tortured.new"
-        new.write_text(f"{before}{source}")
-        new.rename(self.directory / "tortured.py")  # who imports it just now finds it whole
+        put(self.directory / "tortured.py", f"{before}{source}")
 
     def client(self) -> Client:
         return Client(str(self.socket), timeout=10.0)
