@@ -319,6 +319,15 @@ def spares_of(server: int) -> set[int]:
     return found
 
 
+def links_of(pid: int) -> dict[int, str]:
+    """Where the descriptors of a process lead."""
+    found = {}
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what it has closed since
+            found[int(link.name)] = os.readlink(link)
+    return found
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:

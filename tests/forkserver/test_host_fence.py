@@ -12,6 +12,7 @@ import pytest
 
 from bgjobd.forkserver import host_fence, wire
 from bgjobd.forkserver.process_identity import ahead
+from tests.daemon.running import links_of
 from tests.faults.injecting import needs_root
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
@@ -43,10 +44,10 @@ def alarms(server: DrivenServer, pid: int | None = None) -> list[dict[str, str]]
     """What the kernel tells of the timers that a process has open."""
     place = Path(f"/proc/{pid or server.process.pid}")
     texts = []
-    for one in (place / "fd").iterdir():
-        with suppress(FileNotFoundError):  # what it has closed since
-            if os.readlink(one) == "anon_inode:[timerfd]":
-                texts.append((place / "fdinfo" / one.name).read_text())
+    for descriptor, target in links_of(pid or server.process.pid).items():
+        if target == "anon_inode:[timerfd]":
+            with suppress(FileNotFoundError):  # it has closed it since
+                texts.append((place / "fdinfo" / str(descriptor)).read_text())
     return [dict(line.split(":", 1) for line in text.splitlines()) for text in texts]
 
 
@@ -163,19 +164,10 @@ def test_a_fork_server_without_its_daemon_minds_that_the_next_one_ends_sooner(
         server.send(repeatable(1, "wait_for", path=str(tmp_path / "never")))
         server.wait_for_start(1)
         server.link.close()
-        eventually(lambda: watches(server))
+        eventually(lambda: "anon_inode:inotify" in links_of(server.process.pid).values())
         move(fence, 0.5)
         exit_record = eventually(lambda: _exit_of(server.journal(1)))
         assert (exit_record["signal"], exit_record["stopped"]) == (15, "fenced")
-
-
-def watches(server: DrivenServer) -> list[str]:
-    """What the fork server watches by."""
-    found = []
-    for one in Path(f"/proc/{server.process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # what it has closed since
-            found.append(os.readlink(one))
-    return [target for target in found if target == "anon_inode:inotify"]
 
 
 def _exit_of(journal: Told | None) -> dict[str, Any] | None:

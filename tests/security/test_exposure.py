@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from bgjob import Client
 from bgjob.errors import NotApprovedError
 from bgjobd.config import problems
 from bgjobd.supervisor.page_process import settings_of
-from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.running import RunningDaemon, daemon, links_of
 from tests.daemon.test_check import settings
 from tests.support import eventually
 
@@ -53,11 +51,7 @@ def listening(pids: list[int]) -> dict[int, list[str]]:
 
 
 def _sockets(pid: int) -> list[str]:
-    links = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # what it has closed since
-            links.append(os.readlink(link))
-    return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
+    return [found[1] for link in links_of(pid).values() if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
 
 
 def test_nothing_but_the_page_is_in_the_network_and_that_on_loopback_alone(bare: RunningDaemon) -> None:

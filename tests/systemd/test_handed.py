@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from bgjobd.commands.exit_codes import USAGE
 from bgjobd.host import sd_listen
 from bgjobd.host.sd_listen import Handed, take
 from bgjobd.main import main
-from tests.daemon.running import RunningDaemon
+from tests.daemon.running import RunningDaemon, links_of
 from tests.support import eventually
 
 PROBE = "probes.Probe"
@@ -65,11 +65,7 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 def targets(pid: int) -> list[str]:
     """What the process has open, standard streams apart."""
-    found = []
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # what it has closed since
-            found += [os.readlink(file)] if int(file.name) > 2 else []
-    return found
+    return [target for descriptor, target in links_of(pid).items() if descriptor > 2]
 
 
 def inode_link(one: socket.socket) -> str:
