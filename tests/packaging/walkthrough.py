@@ -64,7 +64,7 @@ ENVIRONMENT = "/srv/bgjobd"
 
 _PROGRAMS = os.path.dirname(os.path.abspath(sys.executable))
 _PATIENCE = 30.0
-_SETTLES_WITHIN = 10.0
+_SETTLES_WITHIN = 20.0
 _FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _AT_THE_END = "# at the end of "
 _OF_OTHERS = ("sqlite3", "varlinkctl")
