@@ -164,7 +164,7 @@ class Person:
     def __init__(self, program: str, words: list[str], environ: dict[str, str]) -> None:
         self._master, slave = os.openpty()
         self.process: subprocess.Popen[bytes] | warm.Process
-        if program == "bgjobd" and warm.is_able(environ):
+        if warm.is_able(environ):
             self.process = warm.Process(words, environ, _FORKED_WITH_TERMINAL, slave, slave, slave, program)
         else:
             beside = os.path.join(os.path.dirname(sys.executable), program)
@@ -336,7 +336,7 @@ def test_the_session_of_the_documentation_goes_so(tmp_path: Path) -> None:
     with daemon(tmp_path, settings, modules={"myapp/reports": REPORTS}, has_pydantic=True) as running:
         job_id = ended(running, "build", "myapp.reports.Report", rows=0, token="sesame")
         (tmp_path / "myapp" / "reports.py").write_text(f"{REPORTS}\n# changed since\n")
-        person = sits_at(running, job_id, program="bgjob", BGJOBD_SOCKET=str(running.socket))
+        person = sits_at(running, job_id)
         told = ""
         for words, typed in (
             ("[y/N] ", "y"),
@@ -383,13 +383,8 @@ def test_a_secret_comes_from_a_file_and_not_as_a_word(typed: RunningDaemon, tmp_
     assert word.returncode == 2
     assert "token is a secret, and whoever lists processes would see it" in word.stderr
     assert "spoken" not in word.stderr
-    nobody = subprocess.run(
-        [sys.executable, "-m", "bgjobd", "debug", str(job_id), "--config", typed.config, "--yes", *ROOT],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
+    command = ["debug", str(job_id), "--config", str(typed.config), "--yes", *ROOT]
+    nobody = warm.run(command, changes="import os; os.setsid()")
     assert (nobody.returncode, "nobody has typed" in nobody.stderr) == (1, True)
 
 

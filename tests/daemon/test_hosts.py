@@ -43,7 +43,7 @@ class Site:
     """A database, and the hosts that work from it."""
 
     def __init__(self, postgresql: PostgreSQL, directory: Path) -> None:
-        self._dsn = postgresql.dsn(name := postgresql.database())
+        self._dsn = postgresql.dsn(name := postgresql.database_with_tables())
         self._directory = directory
         self._address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
 

@@ -76,7 +76,7 @@ class Pair:
 
     def __init__(self, postgresql: PostgreSQL, directory: Path) -> None:
         self._postgresql = postgresql
-        self._name = postgresql.database()
+        self._name = postgresql.database_with_tables()
         self._directory = directory
         self._daemons: list[RunningDaemon] = []
         self._held = 0

@@ -38,8 +38,10 @@ def _wait(running: RunningDaemon, go: Path, ledger: Path) -> int:
     return job.id
 
 
-@pytest.mark.parametrize("is_upgrade", [True, False], ids=["upgrade", "downgrade"])
-@pytest.mark.parametrize("ends_meanwhile", [True, False])
+@pytest.mark.parametrize(
+    ("is_upgrade", "ends_meanwhile"),
+    [(True, True), (True, False), (False, True), pytest.param(False, False, marks=pytest.mark.long)],
+)
 def test_the_daemon_of_another_version_adopts_what_runs(
     tmp_path: Path, newer: dict[str, str], is_upgrade: bool, ends_meanwhile: bool
 ) -> None:

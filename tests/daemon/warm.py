@@ -102,14 +102,15 @@ def run(
     timeout: float = 50.0,
     given: str = "",
     program: str = "bgjobd",
+    changes: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """As `subprocess.run` with what it says captured as text; `given` is what it can read."""
+    """As `subprocess.run` with what it says captured as text; `given` is what it can read, `changes` is of Process."""
     file = tempfile.TemporaryFile
     with file("w+") as out, file("w+") as err, file("w+") as source:
         source.write(given)
         source.seek(0)
         streams = {"stdin": source.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
-        process = Process(arguments, environ, program=program, **streams)
+        process = Process(arguments, environ, changes, program=program, **streams)
         try:
             code = process.wait(timeout)
         finally:

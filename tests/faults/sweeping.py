@@ -469,9 +469,7 @@ def ground(directory: Path, role: Role, way: Way = Way.PLAIN) -> Iterator[Ground
     spares = 0 if way is Way.CRASH else _SPARES.get(role)
     environ = {} if spares is None else {"BGJOBD_DAEMON__SPARES": str(spares)}
     settings = _SETTINGS + (settings_in(directory) if way is Way.ALERTS else "")
-    with daemon(
-        directory, settings, books.marked(directory), environ, _MODULES, has_pydantic=True
-    ) as running:
+    with daemon(directory, settings, books.marked(directory), environ, _MODULES) as running:
         made = Ground(running, way)
         try:
             yield made

@@ -11,8 +11,7 @@ import argparse
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -156,41 +155,40 @@ def _scripts() -> Iterator[str]:
 # What the sources read
 
 
-@cache
-def sources() -> tuple[tuple[Path, ast.Module], ...]:
-    """Every source that is installed, parsed."""
-    paths = [path for folder in SOURCES for path in sorted((TREE / folder).rglob("*.py"))]
-    return tuple((path, ast.parse(path.read_text(), str(path))) for path in paths)
+def _sources(words: Iterable[str]) -> Iterator[tuple[str, list[ast.AST]]]:
+    """The path and the nodes of every source that is installed and has one of these words: few are worth parsing."""
+    for path in (path for folder in SOURCES for path in sorted((TREE / folder).rglob("*.py"))):
+        text = path.read_text()
+        if any(word in text for word in words):
+            yield str(path.relative_to(TREE)), list(ast.walk(ast.parse(text, str(path))))
 
 
 def _variables() -> Iterator[str]:
     """Every word in capitals of the modules that look at the environment: rather one too many than one unseen."""
-    for path, tree in sources():
-        if "environ" not in path.read_text():
-            continue
-        shown = {keyword.value for keyword in ast.walk(tree) if isinstance(keyword, ast.keyword)}
-        for node in set(ast.walk(tree)) - shown:  # a keyword's is what a help shows, such as FILE
+    for path, nodes in _sources(["environ"]):
+        shown = {node.value for node in nodes if isinstance(node, ast.keyword)}
+        for node in set(nodes) - shown:  # a keyword's is what a help shows, such as FILE
             if (
                 isinstance(node, ast.Constant)
                 and isinstance(node.value, str)
                 and _VARIABLE.fullmatch(node.value)
             ):
-                yield f"variable {node.value} in {path.relative_to(TREE)}"
+                yield f"variable {node.value} in {path}"
 
 
 def _signals() -> Iterator[str]:
     """Every signal that is named in a module that sets what becomes of some; of SIGKILL nobody can set it."""
-    for path, tree in sources():
-        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        if _calls(tree) & _SETTERS:
+    for path, nodes in _sources(_SETTERS):
+        names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        if _calls(nodes) & _SETTERS:
             for name in names - {"SIGKILL"}:
                 if re.fullmatch(r"SIG[A-Z0-9]+", name):
-                    yield f"signal {name} in {path.relative_to(TREE)}"
+                    yield f"signal {name} in {path}"
 
 
-def _calls(tree: ast.Module) -> set[str]:
+def _calls(nodes: Iterable[ast.AST]) -> set[str]:
     """The attributes that are called, with what they are of where that is a name: `signal.signal`, `loop().…`."""
-    called = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    called = (node.func for node in nodes if isinstance(node, ast.Call))
     return {
         f"{function.value.id}.{function.attr}" if isinstance(function.value, ast.Name) else function.attr
         for function in called

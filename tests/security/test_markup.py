@@ -15,10 +15,10 @@ from bgjob import job as draft
 from bgjobd.web.views import routes
 from tests.page.serving import SAMPLES, Answer
 from tests.page.test_guard import FORM, addresses
-from tests.page.test_render import HOSTILE, OnePage, Read, is_text, only_page
+from tests.page.test_render import HOSTILE, OnePage, Read, addresses_of, is_text, only_page
 from tests.security.paged import Target, target
 
-__all__ = ["only_page"]  # a fixture
+__all__ = ["addresses_of", "only_page"]  # fixtures
 
 TEXT = (
     HOSTILE.replace("\0", "")
@@ -135,26 +135,16 @@ def dicts(value: Any) -> Iterator[dict[str, Any]]:
         yield from dicts(inner)
 
 
-def test_names_in_what_the_daemon_tells_stay_text(only_page: OnePage) -> None:
+def test_names_in_what_the_daemon_tells_stay_text(
+    only_page: OnePage, addresses_of: dict[str, list[str]]
+) -> None:
     """Keys of parameters, of results, of limits: tests/page/test_render.py has the values."""
-    for number in range(len([*dicts(SAMPLES)])):
-        only_page.reset()
-        [*dicts(only_page.samples)][number][HOSTILE] = HOSTILE
-        for path in (
-            "/",
-            "/jobs",
-            "/jobs/1",
-            "/jobs/1/graph",
-            "/errors",
-            "/errors/1",
-            "/now",
-            "/classes",
-            "/classes/shop.jobs.Email",
-            "/groups",
-            "/groups/5",
-            "/system",
-        ):
-            assert is_text(only_page.read(path))
+    for name, sample in SAMPLES.items():
+        for number in range(len([*dicts(sample)])):
+            only_page.reset()
+            [*dicts(only_page.samples[name])][number][HOSTILE] = HOSTILE
+            for path in addresses_of[name]:
+                assert is_text(only_page.read(path)), (name, number, path)
 
 
 @pytest.mark.parametrize("name", PARAMETERS, ids=lambda name: name if len(name) < 20 else "a name")
