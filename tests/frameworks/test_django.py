@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.frameworks.environments import environment
 from tests.postgresql import USER, PostgreSQL
@@ -170,8 +170,8 @@ def test_a_task_is_debugged_in_whatever_thread_it_runs(
         job = client.run_background_job("shop.tasks", task, given, max_retries=0)
         eventually(lambda: client.get(job.id).snapshot["finished_at"])
     as_root = ["--as-root"] if os.geteuid() == 0 else []
-    command = [sys.executable, "-m", "bgjobd", "debug", str(job.id), "--config", str(running.config), "--yes"]
-    done = subprocess.run([*command, *as_root, *words], input=typed, capture_output=True, text=True)
+    command = ["debug", str(job.id), "--config", str(running.config), "--yes"]
+    done = warm.run([*command, *as_root, *words], given=typed)
     assert (done.returncode, end[1] in done.stdout) == (end[0], True), done
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon import warm
 from tests.frameworks.environments import environment
 from tests.packaging.walkthrough import Block, blocks_of, is_as_shown
 from tests.support import eventually, needed
@@ -25,15 +26,14 @@ _INSTALLING = re.compile(r"sudo |-m venv|pip install ")
 class Guide:
     """A page whose places are in a directory of the test's, and whose web server has a port of its own."""
 
-    def __init__(self, place: str, directory: Path, python: Path) -> None:
+    def __init__(self, place: str, directory: Path, python: Path, programs: Path) -> None:
         self._place, self.directory = place, directory
         self._started: list[subprocess.Popen[bytes]] = []
         (directory / "venv").symlink_to(python.parents[1])
         with socket.create_server(("localhost", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
             self._port, self._port_of_page = (str(one.getsockname()[1]) for one in (free, other))
-        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environ = {
-            "PATH": programs,
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(_TREE / "client"),
             "HOME": str(directory),
             "FLASK_RUN_PORT": self._port,
@@ -115,12 +115,16 @@ class Guide:
 
 @contextmanager
 def guide(directory: Path, place: str, name: str) -> Iterator[Guide]:
-    """One that is followed in the environment of that name, and whose daemon ends with it."""
-    one = Guide(place, directory, environment(name).python)
-    try:
-        yield one
-    finally:
-        one.close()
+    """One that is followed in the environment of that name, and whose daemon ends with it. The command `bgjob` is
+    forked.
+    """
+    with warm.programs(directory / "forked", os.environ) as programs:
+        (programs / "bgjobd").unlink()  # the daemon is started, to be ended as what was started
+        one = Guide(place, directory, environment(name).python, programs)
+        try:
+            yield one
+        finally:
+            one.close()
 
 
 @pytest.mark.timeout(300)  # the first time it installs what it needs

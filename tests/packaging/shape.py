@@ -26,7 +26,7 @@ class Piece:
 
 
 def main() -> int:
-    files = list(sources(TREE))
+    files = sources(TREE)
     trees = {path: ast.parse(source) for path, source in files}
     imports = imported(files)
     pieces = [Piece(str(path), source.count("\n")) for path, source in files]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -435,10 +435,10 @@ def test_what_the_design_allows_is_not_refused(path: str, source: str) -> None:
 # The checker ---------------------------------------------------------------------------------------------
 
 
-def sources(tree: Path) -> Iterator[tuple[Path, str]]:
-    for directory in PACKAGES:
-        for file in sorted((tree / directory).rglob("*.py")):
-            yield file.relative_to(tree), file.read_text(encoding="utf-8")
+@cache
+def sources(tree: Path) -> list[tuple[Path, str]]:
+    files = [file for directory in PACKAGES for file in sorted((tree / directory).rglob("*.py"))]
+    return [(file.relative_to(tree), file.read_text(encoding="utf-8")) for file in files]
 
 
 def violations(path: Path, source: str, rules: list[Rule] = RULES) -> list[str]:

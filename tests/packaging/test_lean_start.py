@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import bgjob
 HEAVY = {"rich", "jinja2", "shtab", "prometheus_client", "mcp", "jsonschema"}
 
 
+@cache
 def modules_after(code: str) -> set[str]:
     told = subprocess.run(
         [sys.executable, "-c", f"import sys; {code}\nprint(*sys.modules)"],

@@ -285,6 +285,8 @@ def walk(directory: Path) -> Iterator[Walk]:
         "BGJOBD_DAEMON__RUNTIME_DIR": str(directory.parent / "run"),  # not the machine's own
         "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
         "PYTHONUNBUFFERED": "1",  # as on a terminal, where results and messages come in order
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # what else is installed here takes half of its start
+        "PYTEST_PLUGINS": "_bgjob_pytest",
     }
     with warm.programs(directory.parent / "bin", environ) as programs:
         walking = Walk(directory, programs, environ)
