@@ -69,9 +69,13 @@ def _try_credential() -> str | None:
     none: whoever set it does not expect another to be taken.
     """
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not directory or not (file := Path(directory) / _CREDENTIAL).exists():
+    if not directory:
         return None
-    token = file.read_bytes().strip()
+    file = Path(directory) / _CREDENTIAL
+    try:
+        token = file.read_bytes().strip()
+    except FileNotFoundError:
+        return None
     if not _IS_TOKEN.fullmatch(token):
         rule = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"
         raise OSError(errno.EINVAL, rule, str(file))

@@ -306,11 +306,11 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
         (directory / "closed").mkdir(mode=0o700)
         for key in ("socket", "fifo", "state_dir", "runtime_dir", "log_dir"):
             object.__setattr__(made.daemon, key, directory / "closed" / "in" / key)
-        os.seteuid(65534)
+        os.setresuid(65534, 65534, 0)
         try:
             found = check_places.findings(made, None)
         finally:
-            os.seteuid(0)
+            os.setresuid(0, 0, 0)
     told = [one.told for one in found if one.severity is Severity.BROKEN]
     assert told
     assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)

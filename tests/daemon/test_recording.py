@@ -119,6 +119,8 @@ class Looks:
     async def settle(self) -> None:
         """Wait until what looks has done what it was asked."""
         await asyncio.to_thread(self.recording._looking.submit(lambda: None).result)
+        for _ in range(2):  # turns of the loop in which its end is heard of
+            await asyncio.sleep(0)
 
 
 def test_in_trouble_it_is_looked_at_after_longer_and_longer_pauses_whatever_anybody_suspects(

@@ -256,7 +256,7 @@ class Person(BaseModel):
     addresses: list[Address]
 
 
-def even(number):
+def checked_even(number):
     if number % 2:
         raise ValueError("must be even")
     return number
@@ -352,7 +352,7 @@ class Typed:
     def anything(self, first: int, **rest: int):
         return [first, rest]
 
-    def even(self, value: Annotated[int, AfterValidator(even)]):
+    def even(self, value: Annotated[int, AfterValidator(checked_even)]):
         return told(value)
 
     def forward(self, value: Span):

@@ -23,6 +23,7 @@ from bgjob.commands import follow, look, manage, screen, submit, tables, waiting
 from bgjobd import main
 from bgjobd.commands import backup, check, check_books, prune, serve, settings, status
 from bgjobd.store.engines import postgres
+import array  # by which descriptors are handed over
 print(json.dumps({
     "modules": sorted({*sys.modules} - {"__main__"}),
     "handlers": [str(signal.getsignal(number)) for number in range(1, signal.NSIG)],

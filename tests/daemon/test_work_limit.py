@@ -150,6 +150,8 @@ class Scales:
         """Wait until what measures has done what it was asked, by a timer that is due too."""
         await asyncio.sleep(0)  # what is due runs in this turn of the loop, but after who waits for it here
         await asyncio.to_thread(self.limits._measuring.submit(lambda: None).result)
+        for _ in range(2):  # turns of the loop in which its end is heard of
+            await asyncio.sleep(0)
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, second by second."""

@@ -295,7 +295,7 @@ def test_a_page_that_cannot_be_started_is_no_reason_for_the_daemon_not_to_be(tmp
 def test_a_page_is_missed_although_there_was_no_descriptor_to_hear_of_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_descriptors(pid: int) -> int:
+    def without_descriptors(pid: int, flags: int = 0) -> int:
         raise OSError(errno.EMFILE, "no descriptors")
 
     async def is_missed() -> None:
@@ -410,6 +410,9 @@ def test_the_token_is_systemds_credential_where_there_is_one(
         token(tmp_path)
     (tmp_path / "web-token").unlink()
     assert token(tmp_path) == made
+    (tmp_path / "web-token").symlink_to("web-token")  # one that is there, and cannot be read
+    with pytest.raises(OSError, match="web-token"):
+        token(tmp_path)
 
 
 def test_a_unix_socket_needs_no_token(tmp_path: Path) -> None:

@@ -143,6 +143,8 @@ def sendable(value: Any, max_depth: int = INT_MAX) -> Any:
         raise argparse.ArgumentTypeError("a text holds a lone surrogate") from None
     except ProtocolError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    except RecursionError:  # from Python 3.14 on what is read may be too deep to be written
+        raise argparse.ArgumentTypeError("it is nested too deeply") from None
     return value
 
 
