@@ -43,7 +43,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.schedule_definitions import refusals
-from bgjobd.host import clock, life
+from bgjobd.host import clock, directories, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import SchemaTooNewError
@@ -275,7 +275,7 @@ def _stored(
     state_dir = config.daemon.state_dir
     try:
         place = place_of(config.daemon)
-        if place == state_dir and not (state_dir / FILE_NAME).exists():
+        if place == state_dir and not directories.mode_of(state_dir / FILE_NAME):
             yield ok("database: there is none yet, the first start makes it")
             return
         if _is_of_another_user(state_dir):

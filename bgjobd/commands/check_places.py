@@ -116,7 +116,7 @@ def _socket(config: Config, daemon: int | None) -> Iterator[Finding]:
 
 def _place_of_socket(config: Config, daemon: int | None) -> Finding:
     path = config.daemon.socket
-    if not path.parent.is_dir():
+    if not stat.S_ISDIR(directories.mode_of(path.parent)):
         if _will_be_made(path.parent, config):
             return ok(f"socket: {path} can be made")
         return broken(f"socket: {path.parent} is not there; make it, or set [daemon] socket")
@@ -160,7 +160,7 @@ def _fifo(config: Config) -> Iterator[Finding]:
     path = config.daemon.fifo
     if path is None:
         return
-    if not path.parent.is_dir():
+    if not stat.S_ISDIR(directories.mode_of(path.parent)):
         if not _will_be_made(path.parent, config):
             yield broken(f"fifo: {path.parent} is not there; make it, or set [daemon] fifo")
     elif not os.path.lexists(path):

@@ -108,6 +108,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         _listen(signal.SIGUSR1, reopen)
         daemon.hosts.on_ousted = asked.put_nowait
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
+        await asyncio.sleep(0)  # those that came before, and are on their way to the former two
         if wants_new_log.is_set():
             reopen()
         if wants_reload.is_set() and not wants_end.is_set():

@@ -203,6 +203,7 @@ class _Debugged:
 
     def _take_breakpoints(self) -> None:
         """Have `breakpoint()` do what $PYTHONBREAKPOINT says, which an isolated interpreter does not look at."""
+        sys.breakpointhook = _stop_here
         name = os.environ.get("PYTHONBREAKPOINT")
         if name == "0":
             sys.breakpointhook = lambda *_, **__: None
@@ -317,6 +318,14 @@ class _Debugged:
             return made[0]
 
         return context
+
+
+def _stop_here(*, header: str | None = None, **_: Any) -> None:
+    """As `pdb.set_trace`, but that who quits leaves on any Python: from 3.14 on that would ask, and end the process."""
+    debugger = pdb.Pdb()
+    if header is not None:
+        debugger.message(header)
+    debugger.set_trace(sys._getframe().f_back)
 
 
 class _FromFirstLine(pdb.Pdb):

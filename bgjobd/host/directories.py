@@ -19,6 +19,16 @@ _NOBODY: Final = 65534
 """The usual number of whoever has none in this user namespace (/proc/sys/fs/overflowuid)."""
 
 
+def mode_of(path: Path) -> int:
+    """The st_mode of what is there, or of what a link leads to; 0 where nothing is. Raises OSError where that cannot be
+    looked at, where Path.exists() tells, from Python 3.14 on, that nothing is there.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def make(directory: Path, mode: int) -> None:
     """Have the directory, with this mode. Raises PermissionError where others may have put something in it, OSError."""
     _refuse_planted_links(directory)
@@ -59,7 +69,7 @@ def doubts(directory: Path) -> Iterator[tuple[str, str]]:
     In a sticky one only its owner can.
     """
     for above in dict.fromkeys((*directory.parents, *Path(os.path.realpath(directory)).parents)):
-        if not above.exists():
+        if not mode_of(above):
             continue
         found = above.stat()
         if _is_for_all(found.st_mode) and not found.st_mode & stat.S_ISVTX:

@@ -25,6 +25,7 @@ from bgjobd.forkserver.sandbox import (
     Limits,
     has_capability,
 )
+from bgjobd.host.directories import mode_of
 from bgjobd.host.disk_space import existing
 from bgjobd.supervisor import cgroups, networks, sparse_files
 
@@ -285,7 +286,7 @@ def _missing_places(config: Config) -> Iterator[tuple[str, str]]:
     """The keys of paths that are to be written below and are not there, each with a sentence."""
     for class_name, own in config.approved.items():
         for path in own.writable or ():
-            if not path.exists():
+            if not mode_of(path):
                 where = f'approved."{class_name}".writable'
                 yield where, f"names {path}, which is not there; make it, or leave it out"
 

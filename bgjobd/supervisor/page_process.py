@@ -75,6 +75,8 @@ def _try_credential() -> str | None:
     try:
         token = file.read_bytes().strip()
     except FileNotFoundError:
+        if file.is_symlink():
+            raise
         return None
     if not _IS_TOKEN.fullmatch(token):
         rule = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"

@@ -122,7 +122,9 @@ class Recording:
         """Have those made again that were removed; whether any was. Not where that which they were in is gone as well:
         a file system that was unmounted is no directory to be made.
         """
-        removed = [place for place in self._places if not place.path.exists() and self._is_above(place)]
+        removed = [
+            place for place in self._places if not os.path.exists(place.path) and self._is_above(place)
+        ]
         made_again = [place for place in removed if self._renew(place)]
         return bool(made_again)
 

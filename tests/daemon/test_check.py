@@ -312,7 +312,7 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
         finally:
             os.setresuid(0, 0, 0)
     told = [one.told for one in found if one.severity is Severity.BROKEN]
-    assert told
+    assert len(told) >= 3  # directories, socket and fifo
     assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
 
 

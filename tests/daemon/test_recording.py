@@ -209,6 +209,24 @@ def test_what_was_removed_is_made_again_and_what_is_wrong_besides_is_told(tmp_pa
     asyncio.run(live())
 
 
+@needs_root
+def test_what_this_user_may_not_look_at_any_more_is_told(tmp_path: Path) -> None:
+    async def live() -> None:
+        has_changed = asyncio.Event()
+        with opened(tmp_path / "spool") as spool:
+            recording = Recording([spool], lambda *_: None, has_changed.set, lambda _: False)
+            os.setresuid(65534, 65534, 0)  # tmp_path is for root alone
+            try:
+                recording.suspect()
+                await asyncio.wait_for(has_changed.wait(), 20)
+            finally:
+                os.setresuid(0, 0, 0)
+            assert "Permission denied" in str(recording.reason)
+            recording.close()
+
+    asyncio.run(live())
+
+
 def test_trouble_is_said_once_when_it_begins_and_once_when_it_is_over(tmp_path: Path) -> None:
     async def live() -> None:
         said: list[tuple[EntryType, str]] = []

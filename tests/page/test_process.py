@@ -410,7 +410,7 @@ def test_the_token_is_systemds_credential_where_there_is_one(
         token(tmp_path)
     (tmp_path / "web-token").unlink()
     assert token(tmp_path) == made
-    (tmp_path / "web-token").symlink_to("web-token")  # one that is there, and cannot be read
+    (tmp_path / "web-token").symlink_to("nowhere")  # one that is there, and cannot be read
     with pytest.raises(OSError, match="web-token"):
         token(tmp_path)
 

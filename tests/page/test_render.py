@@ -158,7 +158,7 @@ def addresses_of(only_page: OnePage) -> dict[str, list[str]]:
         told[address] = samples.told
     found = {name: [address for address in ADDRESSES if name in told[address]] for name in SAMPLES}
     found["why"] = ["/jobs/1"]  # of a job that waits
-    found["running"] = ["/jobs/1"]  # and of one that runs
+    found["running"].append("/jobs/1")  # and of one that runs
     assert all(found.values())
     return found
 
