@@ -114,8 +114,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three more than cores, for most tests wait for a daemon, a child or a browser a good part of their time."""
-    return len(os.sched_getaffinity(0)) + 3
+    """Two more than cores, for most tests wait for a daemon, a child or a browser a good part of their time."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
