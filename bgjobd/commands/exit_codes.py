@@ -39,7 +39,11 @@ def tell(text: str, code: int) -> int:
 
 def check_owner(state_dir: Path) -> None:
     """Raises PermissionError where the daemon is another user's: files that we made would be in its way."""
-    if state_dir.exists() and (owner := state_dir.stat().st_uid) != os.geteuid():
+    try:
+        owner = state_dir.stat().st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if owner != os.geteuid():
         raise PermissionError(f"{state_dir} belongs to uid {owner}: run it as that user, whose daemon it is")
 
 

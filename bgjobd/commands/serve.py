@@ -118,20 +118,26 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         why = await asked.get()
         if isinstance(why, TermTakenError):
             raise why
-        wants_drain = why == signal.SIGQUIT
-        wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))
-        is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
-        if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
-            await _drain(daemon, asked)
-        if await is_machine_ending():
-            await daemon.stop_attempts(_GRACE_AT_POWEROFF, "the machine goes down")
-        elif wanted is AtStop.STOP:
-            await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
+        await _see_to_attempts(daemon, asked, wants_drain=why == signal.SIGQUIT)
 
 
 def _ask_for_end(number: int, asked: asyncio.Queue[int | TermTakenError], wants_end: asyncio.Event) -> None:
     asked.put_nowait(number)
     wants_end.set()
+
+
+async def _see_to_attempts(
+    daemon: Daemon, asked: asyncio.Queue[int | TermTakenError], *, wants_drain: bool
+) -> None:
+    """Before the daemon ends: wait for them, stop them, or leave them to the next one."""
+    wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))
+    is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
+    if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
+        await _drain(daemon, asked)
+    if await is_machine_ending():
+        await daemon.stop_attempts(_GRACE_AT_POWEROFF, "the machine goes down")
+    elif wanted is AtStop.STOP:
+        await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
 
 
 async def _drain(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError]) -> None:
