@@ -1,6 +1,9 @@
 """Where an attempt is just now, told by its own process when a signal asks: by Python in its journal, with all threads
 and tasks, or by C on stderr, with the main thread. Nothing here runs until somebody asks.
 
+C reads a thread that runs Python's code while its frames change: one in 100,000 such looks has ended a process of 3.12,
+and of all threads at once many more, of 3.13 too. So it is asked to once Python has not answered, and about one thread.
+
 Both signals are ignored by default: what the job has exec'd lives through them.
 """
 
@@ -24,8 +27,7 @@ ASK: Final = signal.SIGWINCH
 """Answered by Python, once the main thread comes to bytecode."""
 
 INSIST: Final = signal.SIGURG
-"""Answered by faulthandler, within C too. One thread alone: where it reads all, busy ones change under its eyes, and
-that has ended processes of 3.12 and 3.13.
+"""Answered by faulthandler, within C too; by Python, where the application has ASK to itself.
 """
 
 MAX_THREADS: Final = 100
@@ -44,15 +46,16 @@ Frames = list[tuple[str, int, str]]
 
 class Answers:
     """Answers ASK in the process of an attempt, and in copies that it forks; `append` puts a record into the journal,
-    and answers whether it could; None where there is no journal. It raises nothing of its own into what it interrupts.
+    and answers whether it could; None where there is no journal. Where it could not, stderr has the main thread. It
+    raises nothing of its own into what it interrupts.
     """
 
-    __slots__ = ("_bytes_left", "_is_telling", "_left", "append")
+    __slots__ = ("_bytes_left", "_is_asked", "_is_telling", "_left", "append")
 
     def __init__(self) -> None:
         self.append: Callable[[bytes], bool] | None = None
         self._left, self._bytes_left = journal_lines.MAX_STACKS, journal_lines.MAX_ALL_STACKS
-        self._is_telling = False
+        self._is_asked = self._is_telling = False
 
     def listen(self) -> list[str]:
         """Set the handlers, but for signals that the application handles itself; the names of those that are set."""
@@ -60,24 +63,50 @@ class Answers:
         if ASK not in caught:
             signal.signal(ASK, self.on_ask)
         if INSIST not in caught:
-            faulthandler.register(INSIST, file=2, all_threads=False)
+            _print_on_insist(by_python=ASK in caught)
         return [number.name for number in (ASK, INSIST) if number not in caught]
 
     def on_ask(self, number: int, frame: FrameType | None) -> None:
         """Tell where this process is."""
         append = self.append
-        if append is None or self._is_telling or self._left <= 0 or self._bytes_left <= 0:
+        if append is None:
             return
+        self._is_asked = True
+        if self._is_telling:
+            return  # and is asked once more, from there
         self._is_telling = True
         try:
-            line = journal_lines.stack(os.getpid(), time.time(), told(frame))
-            if append(line):
-                self._left, self._bytes_left = self._left - 1, self._bytes_left - len(line)
+            while self._is_asked:
+                self._is_asked = False
+                if not self._try_record(append, frame):
+                    _print()
         except Exception as error:  # no room, no memory, too deep: who asked gets no answer from here
             if not _is_of_asking(error):
                 raise  # of another handler, which came in between: it is for the job
         finally:
             self._is_telling = False
+
+    def _try_record(self, append: Callable[[bytes], bool], frame: FrameType | None) -> bool:
+        """Whether the journal has it; it has room for so many, and may have been closed."""
+        if self._left <= 0 or self._bytes_left <= 0:
+            return False
+        line = journal_lines.stack(os.getpid(), time.time(), told(frame))
+        if not append(line):
+            return False
+        self._left, self._bytes_left = self._left - 1, self._bytes_left - len(line)
+        return True
+
+
+def _print_on_insist(by_python: bool) -> None:
+    if not by_python:
+        faulthandler.register(INSIST, file=2, all_threads=False)
+        return
+    signal.signal(INSIST, lambda number, frame: _print())
+    signal.siginterrupt(INSIST, False)
+
+
+def _print() -> None:
+    faulthandler.dump_traceback(2, all_threads=False)
 
 
 def _is_of_asking(error: BaseException) -> bool:

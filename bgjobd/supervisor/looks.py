@@ -20,7 +20,7 @@ from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.process_view import SIGNALS, View, view
 from bgjobd.supervisor.processes import is_unreaped, signal_alone
 from bgjobd.supervisor.spool import Spool
-from bgjobd.supervisor.stacks import Stacks, text_of, try_printed, try_stacks
+from bgjobd.supervisor.stacks import Printed, Stacks, text_of, try_printed, try_stacks
 
 _FIRST_PAUSE: Final = 0.001
 _LAST_PAUSE: Final = 0.05
@@ -137,8 +137,9 @@ class Looks:
                 continue  # it has gone on meanwhile, and waits where that would end its wait
             told = await self._tell(subject, pidfd, way, asked, seen)
             if told is not None:
+                answered, stacks = told
                 note = None if way is Way.ASK else why_silent(seen.seen, asked.insist)
-                return Look(look.at, way, seen.state, told.threads, told.tasks, note)
+                return Look(look.at, answered, seen.state, stacks.threads, stacks.tasks, note)
         if not asked.signal:
             return look
         note = why_silent(seen.seen, asked.insist) or "it does not answer"
@@ -155,34 +156,40 @@ class Looks:
             raise GoneError  # or somebody else has its pid by now
         return seen
 
-    async def _tell(self, subject: _Subject, pidfd: int, way: Way, asked: Asked, seen: View) -> Stacks | None:
+    async def _tell(self, subject: _Subject, pidfd: int, way: Way, asked: Asked, seen: View) -> _Told | None:
         """What it answers this way; None where nothing comes."""
         if way is Way.INSIST:
             return await self._printed(subject, pidfd)
         return await self._recorded(subject, pidfd, seen.state["children"] if asked.children else [])
 
-    async def _recorded(self, subject: _Subject, pidfd: int, children: list[int]) -> Stacks | None:
-        """What it tells in its journal, and copies of it, behind, each thread with the pid before its name."""
-        begin = self._spool.size(subject.key)
+    async def _recorded(self, subject: _Subject, pidfd: int, children: list[int]) -> _Told | None:
+        """What it tells in its journal, and copies of it, behind, each thread with the pid before its name; or what it
+        prints, where its journal takes no more.
+        """
+        begin, printed_before = self._spool.size(subject.key), await self._printed_size(subject)
         if not signal_alone(pidfd, SIGNALS[Way.ASK]):
             return None
         asked = {subject.pid, *(pid for pid in children if _ask_copy(subject, pid))}
         found: dict[int, Stacks] = {}
+        printed: Printed | None = None
 
         async def has_all() -> bool:
+            nonlocal printed
             if self._spool.size(subject.key) > begin:
                 found.update(await self._ask(self._read, subject.key, begin))
-            return found.keys() >= asked
+            elif asked == {subject.pid}:
+                printed = await self._read_printed(subject, printed_before)
+            return found.keys() >= asked or (printed is not None and printed.is_whole)
 
         await wait_until(has_all, PATIENCE[Way.ASK])
         own = found.pop(subject.pid, None)
         if own is None:
-            return None
+            return _of_main_thread(subject, printed)
         threads, tasks = list(own.threads), list(own.tasks)
         for pid in sorted(found.keys() & asked):
             threads += [_named(one, pid) for one in found[pid].threads]
             tasks += [_named(one, pid) for one in found[pid].tasks]
-        return Stacks(threads, tasks)
+        return Way.ASK, Stacks(threads, tasks)
 
     def _read(self, key: AttemptKey, begin: int) -> dict[int, Stacks]:
         """The newest answers by pid, of those that are some."""
@@ -193,24 +200,38 @@ class Looks:
         stacks = {record["pid"]: try_stacks(record) for record in records}
         return {pid: told for pid, told in stacks.items() if told is not None}
 
-    async def _printed(self, subject: _Subject, pidfd: int) -> Stacks | None:
+    async def _printed(self, subject: _Subject, pidfd: int) -> _Told | None:
         """What it prints to stderr."""
-        begin = (await self._outputs.read(subject.key, -1, 1)).next
-        frames: list[JsonObject] = []
+        begin = await self._printed_size(subject)
+        printed: Printed | None = None
 
         async def is_whole() -> bool:
-            part = await self._outputs.read(subject.key, begin, _MOST_PRINTED)
-            printed = try_printed(part.data.decode("utf-8", "replace"))
-            if printed is not None:
-                frames[:] = printed.frames
+            nonlocal printed
+            printed = await self._read_printed(subject, begin)
             return printed is not None and printed.is_whole
 
         for _ in range(_TRIES):
-            if not frames and signal_alone(pidfd, SIGNALS[Way.INSIST]):
+            if not (printed and printed.frames) and signal_alone(pidfd, SIGNALS[Way.INSIST]):
                 await wait_until(is_whole, PATIENCE[Way.INSIST] / _TRIES)
-        if not frames:
-            return None
-        return Stacks([{"name": "MainThread", "native_id": subject.pid, "frames": frames, "same": 1}], [])
+        return _of_main_thread(subject, printed)
+
+    async def _printed_size(self, subject: _Subject) -> int:
+        return (await self._outputs.read(subject.key, -1, 1)).next
+
+    async def _read_printed(self, subject: _Subject, begin: int) -> Printed | None:
+        part = await self._outputs.read(subject.key, begin, _MOST_PRINTED)
+        return try_printed(part.data.decode("utf-8", "replace"))
+
+
+_Told = tuple[Way, Stacks]
+"""Who has told, and what."""
+
+
+def _of_main_thread(subject: _Subject, printed: Printed | None) -> _Told | None:
+    if printed is None or not printed.frames:
+        return None
+    thread = {"name": "MainThread", "native_id": subject.pid, "frames": printed.frames, "same": 1}
+    return Way.INSIST, Stacks([thread], [])
 
 
 class _Subject(NamedTuple):

@@ -424,8 +424,8 @@ def test_a_look_is_told_in_the_jobs_log(client: Client) -> None:
 
 
 def test_those_who_look_at_once_share_the_answer(running: RunningDaemon, client: Client) -> None:
-    job = stuck(client, "closed_journal")  # whose answer takes half a second
-    looked(job, WAYS["closed_journal"])
+    job = stuck(client, "in_c")  # whose answer takes half a second
+    looked(job, WAYS["in_c"])
     before = client.get(job.id).output()
     found: list[StackRead] = []
 

@@ -21,7 +21,7 @@ from tests.forkserver.driven import DrivenServer, fork_server
 from tests.support import eventually
 
 ASKED = """
-import asyncio, os, signal, threading, time
+import asyncio, os, signal, sys, threading, time
 import bgjob
 
 
@@ -41,6 +41,8 @@ class Asked:
         context.logger.info("told last")
 
     def spin(self, path):
+        sys.setswitchinterval(0.0005)
+
         def busy():
             while not os.path.exists(path):
                 sum(number * number for number in range(1000))
@@ -52,6 +54,11 @@ class Asked:
         for thread in threads:
             thread.join()
         return "spun"
+
+    def compute(self, path):
+        while not os.path.exists(path):
+            sum(range(2_000_000))
+        return "computed"
 
     async def many(self, path):
         async def waiting(left):
@@ -75,7 +82,8 @@ class Asked:
         return self.wait_for(path)
 
     def handler(self):
-        return signal.getsignal(signal.SIGWINCH).__name__
+        # None is one of C's.
+        return [signal.getsignal(signal.SIGWINCH).__name__, signal.getsignal(signal.SIGURG) is None]
 
     def exec_in_between(self, numbers):
         pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.2")
@@ -161,7 +169,7 @@ def test_a_handler_of_the_application_stays(tmp_path: Path) -> None:
         journal = server.journal(1)
         assert journal is not None
         assert journal.outcome is not None
-        assert journal.outcome["result"] == "resized"
+        assert journal.outcome["result"] == ["resized", False]
 
 
 def test_fork_server_and_spares_live_through_being_asked(server: DrivenServer, tmp_path: Path) -> None:
@@ -185,6 +193,7 @@ def test_of_a_flood_of_asking_so_much_is_kept_and_notes_are_read_all_the_same(
         eventually(lambda: is_quiet(pid))
     let_go(server, tmp_path / "go")
     assert len(stacks(server)) == journal_lines.MAX_STACKS
+    assert printed_by(server.output / "1.1.out")[-1].endswith("tell")
     journal = server.journal(1)
     assert journal is not None
     assert journal.notes[-1]["message"] == "told last"
@@ -242,17 +251,35 @@ def test_a_program_that_a_job_runs_lives_through_both_signals(server: DrivenServ
 def test_busy_threads_are_looked_at_again_and_again_and_nobody_dies(
     server: DrivenServer, tmp_path: Path, looks: int
 ) -> None:
-    """As they died of it where C read all threads while they ran."""
+    """As they died of it where C read all threads while they ran, or this one; past what the journal takes as well."""
     pid = begun(server, "spin", path=str(tmp_path / "go"))
-    output = server.output / "1.1.out"
-    eventually(lambda: output.stat().st_size or os.kill(pid, INSIST))
-    for look in range(looks):
-        os.kill(pid, ASK if look % 2 else INSIST)
-        eventually(lambda: is_quiet(pid))
+    journal, output = server.spool / "1.1.journal", server.output / "1.1.out"
+    for _ in range(looks):
+        size = journal.stat().st_size + output.stat().st_size
+        os.kill(pid, ASK)
+        eventually(lambda size=size: journal.stat().st_size + output.stat().st_size > size)  # type: ignore[misc]
     assert let_go(server, tmp_path / "go")["result"] == "spun"
+    assert len(stacks(server)) == journal_lines.MAX_STACKS
+    assert printed_by(output).count("busy") >= 1
+
+
+@pytest.mark.parametrize("looks", [300, pytest.param(10_000, marks=pytest.mark.long)])
+def test_who_computes_in_c_is_looked_at_again_and_again_and_does_not_die(
+    server: DrivenServer, tmp_path: Path, looks: int
+) -> None:
+    pid = begun(server, "compute", path=str(tmp_path / "go"))
+    for _ in range(looks):
+        os.kill(pid, INSIST)
+        eventually(lambda: is_quiet(pid))
+    assert let_go(server, tmp_path / "go")["result"] == "computed"
+    assert printed_by(server.output / "1.1.out")[0].endswith("compute")
+
+
+def printed_by(output: Path) -> list[str]:
+    """The names of the frames of the last stack that was printed."""
     printed = try_printed(output.read_text())
     assert printed is not None
-    assert printed.frames
+    return [str(frame["name"]) for frame in printed.frames]
 
 
 def is_quiet(pid: int) -> bool:
