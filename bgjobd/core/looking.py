@@ -12,7 +12,9 @@ from typing import Final
 
 
 class Way(StrEnum):
-    """Who answers: Python, with all threads and tasks, or C, with the main thread."""
+    """Who answers: Python, with all threads and tasks, or C, with the main thread. Python prints that, too, where the
+    journal takes no more.
+    """
 
     ASK = "python"
     INSIST = "c"
@@ -51,6 +53,8 @@ def order(seen: Seen, insist: bool) -> tuple[Way, ...]:
     """How to ask it, one after the other until it answers; `insist`: also where that may end a call of C's."""
     if seen.state not in ("R", "S"):
         return ()
+    if seen.state == "R" and not insist and Way.ASK not in seen._open:
+        return ()  # C would read what changes
     if seen.state == "R" or insist or _GOES_ON.search(seen._function):
         ways = [Way.ASK, Way.INSIST]
     else:
@@ -80,7 +84,7 @@ def why_silent(seen: Seen, insist: bool) -> str | None:
         return "the application handles SIGWINCH itself"
     if Way.ASK in seen.hears & seen.blocks:
         return "it blocks the signal"
-    if not seen.hears:
+    if Way.ASK not in seen.hears:
         return "it has taken the handlers away"
     if not insist and Way.ASK not in order(seen, insist):
         return "to ask it for more might end the call that it waits in"

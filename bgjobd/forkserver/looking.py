@@ -2,7 +2,7 @@
 and tasks, or by C on stderr, with the main thread. Nothing here runs until somebody asks.
 
 C reads a thread that runs Python's code while its frames change: one in 100,000 such looks has ended a process of 3.12,
-and of all threads at once many more, of 3.13 too. So it is asked to once Python has not answered, and about one thread.
+and of all threads at once many more, of 3.13 too. So C is asked once Python has not answered, and of one thread.
 
 Both signals are ignored by default: what the job has exec'd lives through them.
 """
@@ -13,6 +13,7 @@ import faulthandler
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from _thread import get_ident
@@ -27,8 +28,7 @@ ASK: Final = signal.SIGWINCH
 """Answered by Python, once the main thread comes to bytecode."""
 
 INSIST: Final = signal.SIGURG
-"""Answered by faulthandler, within C too; by Python, where the application has ASK to itself.
-"""
+"""Answered by faulthandler, within C too."""
 
 MAX_THREADS: Final = 100
 MAX_FRAMES: Final = 100
@@ -50,44 +50,49 @@ class Answers:
     raises nothing of its own into what it interrupts.
     """
 
-    __slots__ = ("_bytes_left", "_is_asked", "_is_telling", "_left", "append")
+    __slots__ = ("_bytes_left", "_is_due", "_is_telling", "_left", "append")
 
     def __init__(self) -> None:
         self.append: Callable[[bytes], bool] | None = None
         self._left, self._bytes_left = journal_lines.MAX_STACKS, journal_lines.MAX_ALL_STACKS
-        self._is_asked = self._is_telling = False
+        self._is_due = self._is_telling = False
 
     def listen(self) -> list[str]:
         """Set the handlers, but for signals that the application handles itself; the names of those that are set."""
         caught = caught_signals(os.getpid())
-        if ASK not in caught:
+        ours = []
+        # C has set it where readline is imported, for a terminal, which an attempt has not.
+        if ASK not in caught or signal.getsignal(ASK) is signal.SIG_DFL:
             signal.signal(ASK, self.on_ask)
+            ours.append(ASK.name)
         if INSIST not in caught:
-            _print_on_insist(by_python=ASK in caught)
-        return [number.name for number in (ASK, INSIST) if number not in caught]
+            faulthandler.register(INSIST, file=2, all_threads=False)
+            ours.append(INSIST.name)
+        return ours
 
     def on_ask(self, number: int, frame: FrameType | None) -> None:
         """Tell where this process is."""
         append = self.append
         if append is None:
             return
-        self._is_asked = True
+        self._is_due = True
         if self._is_telling:
             return  # and is asked once more, from there
         self._is_telling = True
         try:
-            while self._is_asked:
-                self._is_asked = False
+            while self._is_due:
+                self._is_due = False
                 if not self._try_record(append, frame):
                     _print()
-        except Exception as error:  # no room, no memory, too deep: who asked gets no answer from here
+        except Exception as error:  # no room, no memory, too deep
             if not _is_of_asking(error):
                 raise  # of another handler, which came in between: it is for the job
+            _print()
         finally:
             self._is_telling = False
 
     def _try_record(self, append: Callable[[bytes], bool], frame: FrameType | None) -> bool:
-        """Whether the journal has it; it has room for so many, and may have been closed."""
+        """Whether the journal has it; it takes so many, and may be closed."""
         if self._left <= 0 or self._bytes_left <= 0:
             return False
         line = journal_lines.stack(os.getpid(), time.time(), told(frame))
@@ -97,16 +102,15 @@ class Answers:
         return True
 
 
-def _print_on_insist(by_python: bool) -> None:
-    if not by_python:
-        faulthandler.register(INSIST, file=2, all_threads=False)
-        return
-    signal.signal(INSIST, lambda number, frame: _print())
-    signal.siginterrupt(INSIST, False)
-
-
 def _print() -> None:
-    faulthandler.dump_traceback(2, all_threads=False)
+    try:
+        is_file = stat.S_ISREG(
+            os.fstat(2).st_mode
+        )  # a pipe may be full, and who reads it wait for the interpreter
+    except OSError:
+        return
+    if is_file:
+        faulthandler.dump_traceback(2, all_threads=False)
 
 
 def _is_of_asking(error: BaseException) -> bool:

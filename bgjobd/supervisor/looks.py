@@ -20,7 +20,7 @@ from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.process_view import SIGNALS, View, view
 from bgjobd.supervisor.processes import is_unreaped, signal_alone
 from bgjobd.supervisor.spool import Spool
-from bgjobd.supervisor.stacks import Printed, Stacks, text_of, try_printed, try_stacks
+from bgjobd.supervisor.stacks import Stacks, text_of, try_printed, try_stacks
 
 _FIRST_PAUSE: Final = 0.001
 _LAST_PAUSE: Final = 0.05
@@ -159,34 +159,36 @@ class Looks:
     async def _tell(self, subject: _Subject, pidfd: int, way: Way, asked: Asked, seen: View) -> _Told | None:
         """What it answers this way; None where nothing comes."""
         if way is Way.INSIST:
-            return await self._printed(subject, pidfd)
-        return await self._recorded(subject, pidfd, seen.state["children"] if asked.children else [])
+            return await self._told_by_c(subject, pidfd)
+        return await self._told_by_python(subject, pidfd, seen.state["children"] if asked.children else [])
 
-    async def _recorded(self, subject: _Subject, pidfd: int, children: list[int]) -> _Told | None:
+    async def _told_by_python(self, subject: _Subject, pidfd: int, children: list[int]) -> _Told | None:
         """What it tells in its journal, and copies of it, behind, each thread with the pid before its name; or what it
         prints, where its journal takes no more.
         """
-        begin, printed_before = self._spool.size(subject.key), await self._printed_size(subject)
+        begin, printed = self._spool.size(subject.key), self._printed_from_now_on(subject)
         if not signal_alone(pidfd, SIGNALS[Way.ASK]):
             return None
-        asked = {subject.pid, *(pid for pid in children if _ask_copy(subject, pid))}
         found: dict[int, Stacks] = {}
-        printed: Printed | None = None
 
-        async def has_all() -> bool:
-            nonlocal printed
+        async def have_recorded(pids: set[int]) -> bool:
             if self._spool.size(subject.key) > begin:
                 found.update(await self._ask(self._read, subject.key, begin))
-            elif asked == {subject.pid}:
-                printed = await self._read_printed(subject, printed_before)
-            return found.keys() >= asked or (printed is not None and printed.is_whole)
+            return found.keys() >= pids
 
-        await wait_until(has_all, PATIENCE[Way.ASK])
-        own = found.pop(subject.pid, None)
+        async def has_told() -> bool:
+            return await have_recorded({subject.pid}) or await printed.is_whole()
+
+        await wait_until(has_told, PATIENCE[Way.ASK])
+        own = found.get(subject.pid)
         if own is None:
-            return _of_main_thread(subject, printed)
+            return _of_main_thread(subject, printed) if await printed.is_whole() else None
+        # Not before: what they print goes to the same stderr.
+        copies = {pid for pid in children if _ask_copy(subject, pid)}
+        if copies:
+            await wait_until(lambda: have_recorded(copies), PATIENCE[Way.ASK])
         threads, tasks = list(own.threads), list(own.tasks)
-        for pid in sorted(found.keys() & asked):
+        for pid in sorted(found.keys() & copies):
             threads += [_named(one, pid) for one in found[pid].threads]
             tasks += [_named(one, pid) for one in found[pid].tasks]
         return Way.ASK, Stacks(threads, tasks)
@@ -200,35 +202,45 @@ class Looks:
         stacks = {record["pid"]: try_stacks(record) for record in records}
         return {pid: told for pid, told in stacks.items() if told is not None}
 
-    async def _printed(self, subject: _Subject, pidfd: int) -> _Told | None:
+    async def _told_by_c(self, subject: _Subject, pidfd: int) -> _Told | None:
         """What it prints to stderr."""
-        begin = await self._printed_size(subject)
-        printed: Printed | None = None
-
-        async def is_whole() -> bool:
-            nonlocal printed
-            printed = await self._read_printed(subject, begin)
-            return printed is not None and printed.is_whole
-
+        printed = self._printed_from_now_on(subject)
         for _ in range(_TRIES):
-            if not (printed and printed.frames) and signal_alone(pidfd, SIGNALS[Way.INSIST]):
-                await wait_until(is_whole, PATIENCE[Way.INSIST] / _TRIES)
+            if not printed.frames and signal_alone(pidfd, SIGNALS[Way.INSIST]):
+                await wait_until(printed.is_whole, PATIENCE[Way.INSIST] / _TRIES)
         return _of_main_thread(subject, printed)
 
-    async def _printed_size(self, subject: _Subject) -> int:
-        return (await self._outputs.read(subject.key, -1, 1)).next
+    def _printed_from_now_on(self, subject: _Subject) -> _Growth:
+        return _Growth(self._outputs, self._ask, subject.key)
 
-    async def _read_printed(self, subject: _Subject, begin: int) -> Printed | None:
-        part = await self._outputs.read(subject.key, begin, _MOST_PRINTED)
-        return try_printed(part.data.decode("utf-8", "replace"))
+
+class _Growth:
+    """What a process prints after this was made, and the frames of the stack in that."""
+
+    def __init__(self, outputs: Outputs, ask: Callable[..., Awaitable[Any]], key: AttemptKey) -> None:
+        self._outputs, self._ask, self._key = outputs, ask, key
+        self._begin = self._seen = outputs.size(key)
+        self._is_whole = False
+        self.frames: list[JsonObject] = []
+
+    async def is_whole(self) -> bool:
+        """Whether all of a stack is there; reads what has come since it was last asked."""
+        size = self._outputs.size(self._key)
+        if size > self._seen:
+            self._seen = size
+            part = await self._outputs.read(self._key, self._begin, _MOST_PRINTED)
+            printed = await self._ask(try_printed, part.data.decode("utf-8", "replace"))
+            if printed is not None:
+                self.frames, self._is_whole = printed
+        return self._is_whole
 
 
 _Told = tuple[Way, Stacks]
 """Who has told, and what."""
 
 
-def _of_main_thread(subject: _Subject, printed: Printed | None) -> _Told | None:
-    if printed is None or not printed.frames:
+def _of_main_thread(subject: _Subject, printed: _Growth) -> _Told | None:
+    if not printed.frames:
         return None
     thread = {"name": "MainThread", "native_id": subject.pid, "frames": printed.frames, "same": 1}
     return Way.INSIST, Stacks([thread], [])

@@ -120,6 +120,11 @@ class Outputs:
         part: Part = await self._ask(self._read, key, offset, limit)
         return part
 
+    def size(self, key: AttemptKey) -> int:
+        """How many bytes its output has, with those that were not kept; 0 where there is none."""
+        found = self._try_status(key)
+        return 0 if found is None else found.st_size
+
     async def is_shorter(self, key: AttemptKey, size: int) -> bool:
         """Whether the file is there and has less than `size` bytes."""
         found: os.stat_result | None = await self._ask(self._try_status, key)

@@ -75,8 +75,13 @@ def _number(value: Any) -> int:
 
 # What faulthandler prints
 
-_HEAD: Final = re.compile(r"(?:Stack|(?:Current thread|Thread) 0x[0-9a-f]+.*) \(most recent call first\):")
-_FRAME: Final = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
+# What a job prints is matched as well: each takes time that grows as the line does, and no more.
+_HEAD: Final = re.compile(
+    r"(?:Stack|(?:Current thread|Thread) 0x[0-9a-f]{1,16}[^()]{0,100}) \(most recent call first\):"
+)
+_FILE: Final = '  File "'
+_BEHIND_FILE: Final = '", line '
+_PLACE: Final = re.compile(r'", line ([0-9]{1,10}|\?\?\?) in (.*)')
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 _OWN: Final = f"{Path(forkserver.__file__).parent}/"
 _LONGEST_PRINTED: Final = 500
@@ -99,17 +104,25 @@ def try_printed(text: str) -> Printed | None:
     frames: list[JsonObject] = []
     is_whole = False
     for line in lines[heads[-1] + 1 : -1]:
-        found = _FRAME.search(line)
+        found = _try_frame(line)
         if found is None:
             is_whole = is_whole or line.strip() == "..."
             continue
-        file = _unescaped(found[1])
+        file, number, name = found
         is_own = file.startswith(_OWN[:_LONGEST_PRINTED])
-        is_whole = is_whole or (is_own and found[3] == "<module>")
+        is_whole = is_whole or (is_own and name == "<module>")
         if not is_own:
-            number = int(found[2]) if found[2].isdecimal() else 0
-            frames.append(_frame(file, min(number, _LARGEST - 1), _unescaped(found[3])))
+            frames.append(_frame(file, min(number, _LARGEST - 1), name))
     return Printed(frames[:MAX_FRAMES], is_whole)
+
+
+def _try_frame(line: str) -> tuple[str, int, str] | None:
+    begin, end = line.find(_FILE), line.rfind(_BEHIND_FILE)
+    found = _PLACE.match(line, end) if 0 <= begin <= end - len(_FILE) else None
+    if found is None:
+        return None
+    number = int(found[1]) if found[1].isdecimal() else 0
+    return _unescaped(line[begin + len(_FILE) : end]), number, _unescaped(found[2])
 
 
 def _unescaped(text: str) -> str:

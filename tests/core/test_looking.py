@@ -49,6 +49,19 @@ def test_who_runs_is_asked_by_python_first() -> None:
     assert order(Seen("R"), insist=False) == (ASK, INSIST)
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Seen("R", hears=frozenset({INSIST})),
+        Seen("R", blocks=frozenset({ASK})),
+        Seen("R", own=frozenset({ASK})),
+    ],
+)
+def test_of_who_runs_c_is_not_asked_unless_python_was_or_one_insists(seen: Seen) -> None:
+    assert order(seen, insist=False) == ()
+    assert order(seen, insist=True) == (INSIST,)
+
+
 @pytest.mark.parametrize("state", ["D", "T", "t", "Z", "X", "I"])
 def test_who_would_not_come_to_it_is_not_asked(state: str) -> None:
     assert order(Seen(state, "futex_do_wait"), insist=True) == ()

@@ -24,6 +24,7 @@ from tests.support import directory_for_all, eventually
 STUCK = r"""
 import asyncio, ctypes, fcntl, os, queue, re, select, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import ThreadPoolExecutor
+import bgjob
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -120,6 +121,11 @@ class Stuck:
     def closed_journal(self):
         os.closerange(3, 256)
         time.sleep(600)
+
+    def telling(self, context: bgjob.JobContext):
+        while True:
+            context.logger.info("still here")
+            time.sleep(0.004)
 
     def signals_blocked(self):
         signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
@@ -335,6 +341,23 @@ def test_equal_threads_are_counted_and_have_the_name_of_the_first(client: Client
     end(job)
 
 
+def test_where_the_journal_takes_no_more_python_prints_and_c_is_not_asked(client: Client) -> None:
+    closed, full = stuck(client, "closed_journal"), stuck(client, "telling")
+    looked(closed, WAYS["closed_journal"])
+    eventually(lambda: full.stack().answered == "c")
+    for job in (closed, full):
+        eventually(lambda job=job: printed_by_a_look(client, job) == (1, 1))  # type: ignore[misc]
+        end(job)
+
+
+def printed_by_a_look(client: Client, job: Job) -> tuple[int, int]:
+    """How many stacks come by one, and how many of them Python has printed."""
+    before = len(client.get(job.id).output())
+    job.stack()
+    text = client.get(job.id).output()[before:]
+    return text.count(b"most recent call first"), text.count(b" in on_ask\n")
+
+
 def test_equal_tasks_are_counted_and_tell_what_they_await(client: Client) -> None:
     job = stuck(client, "tasks")
     wanted = [(["Stuck.tasks"], 1), (["sleep", "Stuck.tasks.<locals>.fetch"], 3000)]
@@ -509,6 +532,7 @@ def test_an_attempt_that_a_daemon_has_adopted_answers(tmp_path: Path) -> None:
 def test_a_signal_that_the_application_handles_itself_is_left_to_it(tmp_path: Path) -> None:
     source = f"{STUCK}\nsignal.signal(signal.SIGWINCH, lambda *_: None)\n"
     with daemon(tmp_path, PLAIN, modules={"stuck": source}) as running, running.client() as client:
-        job = stuck(client, "sleep")
-        looked(job, Seen("c", "sleep", "the application handles SIGWINCH itself"))
-        end(job)
+        for method in ("sleep", "lock", "read"):
+            job = stuck(client, method)
+            looked(job, Seen("c", method, "the application handles SIGWINCH itself"))
+            end(job)

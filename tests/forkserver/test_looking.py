@@ -21,7 +21,7 @@ from tests.forkserver.driven import DrivenServer, fork_server
 from tests.support import eventually
 
 ASKED = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, contextlib, os, signal, sys, threading, time
 import bgjob
 
 
@@ -72,6 +72,19 @@ class Asked:
         while not os.path.exists(path):
             await asyncio.sleep(0.005)
 
+    def full_pipe(self, path):
+        for _ in range(100):
+            os.kill(os.getpid(), signal.SIGWINCH)
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x" * 4096)
+        os.set_blocking(write, True)
+        os.dup2(write, 2)
+        open(path + ".ready", "w").close()
+        return self.wait_for(path)
+
     def replace_journal(self, path, file):
         for name in os.listdir("/proc/self/fd"):
             try:
@@ -82,8 +95,7 @@ class Asked:
         return self.wait_for(path)
 
     def handler(self):
-        # None is one of C's.
-        return [signal.getsignal(signal.SIGWINCH).__name__, signal.getsignal(signal.SIGURG) is None]
+        return signal.getsignal(signal.SIGWINCH).__name__
 
     def exec_in_between(self, numbers):
         pid = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "0.2")
@@ -169,7 +181,16 @@ def test_a_handler_of_the_application_stays(tmp_path: Path) -> None:
         journal = server.journal(1)
         assert journal is not None
         assert journal.outcome is not None
-        assert journal.outcome["result"] == ["resized", False]
+        assert journal.outcome["result"] == "resized"
+
+
+def test_a_handler_that_readline_has_set_for_its_terminal_gives_way(tmp_path: Path) -> None:
+    pytest.importorskip("readline")
+    (tmp_path / "asked.py").write_text(f"{ASKED}\nimport readline\n")
+    with fork_server(tmp_path, approved={"asked.Asked": None}) as server:
+        assert server.ready["listens"] == ["SIGWINCH", "SIGURG"]
+        begun(server, "wait_for", path=str(tmp_path / "go"))
+        assert let_go(server, tmp_path / "go")["result"] == "waited"
 
 
 def test_fork_server_and_spares_live_through_being_asked(server: DrivenServer, tmp_path: Path) -> None:
@@ -200,6 +221,15 @@ def test_of_a_flood_of_asking_so_much_is_kept_and_notes_are_read_all_the_same(
     assert {note["type"] for note in journal.notes} == {"log"}
 
 
+def test_who_has_a_full_pipe_for_its_stderr_is_not_held_up(server: DrivenServer, tmp_path: Path) -> None:
+    server.send(_order("full_pipe", {"path": str(tmp_path / "go")}))
+    pid = int(_started(server)["pid"])
+    eventually((tmp_path / "go.ready").exists)
+    os.kill(pid, ASK)
+    eventually(lambda: is_quiet(pid))
+    assert let_go(server, tmp_path / "go")["result"] == "waited"
+
+
 def test_an_answer_has_its_bounds_however_many_tasks_there_are(server: DrivenServer, tmp_path: Path) -> None:
     pid = begun(server, "many", path=str(tmp_path / "go"))
     eventually((tmp_path / "go.ready").exists)
@@ -226,7 +256,9 @@ def test_what_took_the_number_of_a_closed_journal_is_left_alone(server: DrivenSe
     assert file.read_bytes() == b""
 
 
-def test_what_another_handler_raises_in_between_is_the_jobs_and_what_asking_raises_is_nobodys() -> None:
+def test_what_another_handler_raises_in_between_is_the_jobs_and_what_asking_raises_is_nobodys(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     def interrupted(line: bytes) -> bool:
         raise TimeoutError("of a handler of the job's")
 
@@ -236,6 +268,9 @@ def test_what_another_handler_raises_in_between_is_the_jobs_and_what_asking_rais
         answers.on_ask(ASK, None)
     answers.append = partial(journal_file.append, -1)  # type: ignore[assignment]  # as where there is no room
     answers.on_ask(ASK, None)
+    printed = try_printed(capfd.readouterr().err)
+    assert printed is not None
+    assert printed.frames
 
 
 def test_a_program_that_a_job_runs_lives_through_both_signals(server: DrivenServer, tmp_path: Path) -> None:
@@ -251,7 +286,7 @@ def test_a_program_that_a_job_runs_lives_through_both_signals(server: DrivenServ
 def test_busy_threads_are_looked_at_again_and_again_and_nobody_dies(
     server: DrivenServer, tmp_path: Path, looks: int
 ) -> None:
-    """As they died of it where C read all threads while they ran, or this one; past what the journal takes as well."""
+    """As they died of it where C read them while they ran; past what the journal takes as well."""
     pid = begun(server, "spin", path=str(tmp_path / "go"))
     journal, output = server.spool / "1.1.journal", server.output / "1.1.out"
     for _ in range(looks):
@@ -357,3 +392,19 @@ def test_what_is_printed_is_read_whatever_stands_between_its_lines() -> None:
     ]
     assert not printed.is_whole
     assert try_printed("nothing of the kind\n") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '  File "' * 2**18,
+        '", line 1' * 2**18,
+        "Thread 0x1" * 2**18,
+        f'  File "a.py", line {"1" * 2**20} in x',
+    ],
+)
+def test_what_only_looks_like_it_is_read_past_however_long_it_is(line: str) -> None:
+    """A line that took time by the square of its length took longer than a test may."""
+    printed = try_printed(f'Stack (most recent call first):\n{line}\n  File "a.py", line 1 in last\n')
+    assert printed is not None
+    assert [one["name"] for one in printed.frames] == ["last"]
