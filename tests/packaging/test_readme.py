@@ -27,7 +27,7 @@ TEXT = "\n".join(TEXTS.values())
 BLOCKS = [block for page, text in TEXTS.items() for block in blocks_of(text, page)]
 
 pytestmark = pytest.mark.timeout(
-    240
+    600
 )  # the first test of a session takes the whole walk, seconds unless all is busy
 
 # First line of a block that no test can run → why.
