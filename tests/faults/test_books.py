@@ -84,14 +84,16 @@ def found(settings: Config) -> list[str]:
 def change(settings: Config, sql: str) -> None:
     place = place_of(settings.daemon)
     with changing(place) as connection:
-        connection.execute(sql if isinstance(place, Path) else COUNTERS.get(sql, sql))
+        connection.execute(sql if isinstance(place, Path) else COUNTERS.get(sql.strip(), sql))
 
 
 COUNTERS = {
+    "UPDATE sqlite_sequence SET seq = 2 WHERE name = 'background_jobs'": "SELECT setval('job_ids', 2)",
     "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'background_jobs'": "SELECT setval('job_ids', 3)",
     "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'job_groups'": "SELECT setval('group_ids', 3)",
+    "UPDATE sqlite_sequence SET seq = 5 WHERE name = 'job_groups'": "SELECT setval('group_ids', 5)",
 }
-"""A counter of ids that is set back, as PostgreSQL has it."""
+"""A counter of ids that is set, as PostgreSQL has it."""
 
 
 def test_the_books_of_a_daemon_that_was_stopped_balance(place: Config) -> None:
@@ -363,6 +365,7 @@ def test_of_very_many_occurrences_the_last_thousand_are_looked_at(place: Config)
 TIED = """
     INSERT INTO job_groups (id, since_id, group_id, total, unfinished, completed, failed, cancelled, sealed_at,
         ended_at, created_at) VALUES (5, 0, 4, 2, 0, 1, 1, 0, '', '', ''), (4, 0, NULL, 1, 0, 0, 1, 0, '', '', '');
+    UPDATE sqlite_sequence SET seq = 5 WHERE name = 'job_groups';
     INSERT INTO job_dependencies VALUES (3, 'job', 1, 1), (4, 'job', 2, 2), (4, 'group', 5, 2);
     UPDATE background_jobs SET group_id = 5 WHERE id < 3;
     UPDATE background_jobs SET if_failed = 'cancel' WHERE id = 3;
@@ -508,6 +511,7 @@ def claim(settings: Config, boot: str, pid: str) -> None:
         f"INSERT INTO background_jobs (id, status, retry_count, ready, {columns}, {rest}) "
         f"SELECT 2, 'running', 0, 1, {columns}, {rest} FROM background_jobs WHERE id = 1",
     )
+    change(settings, "UPDATE sqlite_sequence SET seq = 2 WHERE name = 'background_jobs'")
     change(
         settings,
         "INSERT INTO job_attempts (job_id, number, token, boot_id, pid) "
