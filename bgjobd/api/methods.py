@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -57,6 +58,7 @@ from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
+from bgjobd.host.background import unheard
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import ENDED, LogFilter
 from bgjobd.store.items.holds import QueuePaused, QueueResumed
@@ -435,6 +437,14 @@ _ASKING_GRANTS: Final = frozenset(
 )
 """The methods that ask what else the caller may do: they get the grants first."""
 
+_TO_THEIR_END: Final = frozenset(
+    [name for name, right in RIGHTS.items() if right in (Right.MANAGE, Right.OWN) and name != "Backfill"]
+    + ["SealGroup", "CancelGroup"]
+)
+"""The methods that go on where their caller has left: they say who asked, or take over what was stored, after the
+commit. A backfill ends there, and says what it has made.
+"""
+
 _HELD: Final = frozenset({"Wait", "WaitGroup"})
 """The methods that take so long that the right to them has to last; streams look at it for each of their replies."""
 
@@ -446,6 +456,8 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
         shape, function = entry
         known = partial(function, grants) if name in _ASKING_GRANTS else function
         answer = partial(_call, daemon, grants, RIGHTS[name], shape, known)
+        if name in _TO_THEIR_END:
+            answer = partial(_go_on_to_the_end, answer)
         is_held = name in _HELD
         answers[f"{INTERFACE}.{name}"] = partial(_hold, grants, RIGHTS[name], answer) if is_held else answer
     answers[f"{SERVICE}.GetInfo"] = info
@@ -462,6 +474,11 @@ async def _hold(
 ) -> JsonObject | Encoded:
     async with grants.holding(caller, right):
         return await answer(parameters, caller)
+
+
+async def _go_on_to_the_end(answer: Answer, parameters: JsonObject, caller: Caller) -> JsonObject | Encoded:
+    """What is committed is followed by what belongs to it, be its caller still there or not."""
+    return await asyncio.shield(unheard(asyncio.ensure_future(answer(parameters, caller))))
 
 
 async def _call(

@@ -78,6 +78,7 @@ class Hosts:
         self._whole_at = -math.inf
         self._trouble: str | None = None
         self._is_closed = False
+        self._to_call: list[AttemptKey] = []  # this host's by now
         self.drained: Drained | None = None
         self.on_drained: Callable[[], None] = lambda: None
         self.on_hooks: Callable[[Sequence[AttemptKey]], Awaitable[None]] = _no_hooks
@@ -160,6 +161,7 @@ class Hosts:
         names = {one.host: one.name for one in beaten.others}
         owing = [host for host in beaten.owing if host in names]
         try:
+            await self._call_taken()
             owing += [one.host for one in lost(self._vigil) if await self._declare(one)]
             for host in owing:
                 await self._settle(host, names[host])
@@ -188,11 +190,22 @@ class Hosts:
         has_more = True
         while has_more:
             hooks = await self._record(HooksTakenOver(host, classes, _AT_ONCE))
-            await self.on_hooks(hooks)
+            self._to_call += hooks
+            await self._call_taken()
             has_more = len(hooks) == _AT_ONCE
         if count:
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
             self._say(EntryType.INFO, f"of host {name}, which counts as lost, {attempts} lost; {_RETRIED}")
+
+    async def _call_taken(self) -> None:
+        """Call the hooks that are this host's by now; what could not be is tried again at the next beat."""
+        while self._to_call:
+            key = self._to_call.pop(0)
+            try:
+                await self.on_hooks([key])
+            except BaseException:
+                self._to_call.append(key)
+                raise
 
     def _end(self, name: str, job_id: int, number: int, class_name: str) -> JobFact:
         policy = self._policy(class_name)

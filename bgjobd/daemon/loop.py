@@ -45,7 +45,7 @@ from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.host.background import Background
+from bgjobd.host.background import Background, unheard
 from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
@@ -193,7 +193,7 @@ class Daemon:
         self.group_waiters.close()
         self.outbox.send()
         if self.hosts.term is not None:
-            self.outbox.send(HostLeft(), _unheard(self._loop.create_future()))
+            self.outbox.send(HostLeft(), unheard(self._loop.create_future()))
         await self._loop.run_in_executor(None, self.writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
         self.deliveries.carry_out()
@@ -417,12 +417,6 @@ _STOOD_STILL: Final = (
 
 async def _nothing_came_in(_: int | None) -> bool:
     return False
-
-
-def _unheard(ticket: asyncio.Future[Any]) -> asyncio.Future[Any]:
-    """One that nobody waits for: a refusal is nobody's business."""
-    ticket.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return ticket
 
 
 def _many(attempts: int) -> str:

@@ -15,6 +15,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import ChangedError
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.many import Wish, are_others, start_of, statuses_of
+from bgjobd.host.background import unheard
 from bgjobd.host.clock import to_text
 from bgjobd.store import matching
 from bgjobd.store.filters import JobFilter
@@ -100,9 +101,9 @@ class Many:
         A caller who leaves does not end it. Raises ChangedError where there are more than were expected, and then
         nothing is done, StorageUnavailableError, ShuttingDownError.
         """
-        task = self._loop.create_task(self._carry_out(wanted, expected, on_end))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(task)
+        return await asyncio.shield(
+            unheard(self._loop.create_task(self._carry_out(wanted, expected, on_end)))
+        )
 
     async def _carry_out(self, wanted: Wanted, expected: int, on_end: Callable[[Done], None]) -> Done:
         async with self._turn:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
+from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError, StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
@@ -140,7 +140,7 @@ class Reload:
         self._log.reopen()
         try:
             self.failure = await self._try_replace()
-        except (ConfigError, ForkServerError) as error:
+        except (ConfigError, ForkServerError, StorageUnavailableError) as error:
             self._supervisor.recording.suspect()
             self.failure = str(error)
         if self.failure is not None:
@@ -158,7 +158,7 @@ class Reload:
     async def _try_replace(self) -> str | None:
         """Put a fork server of the new code in charge; None where it is, else what the new code breaks.
 
-        Raises ConfigError, ForkServerError.
+        Raises ConfigError, ForkServerError, StorageUnavailableError.
         """
         config = await self._loop.run_in_executor(None, self._load_config)
         enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)

@@ -222,7 +222,12 @@ class Schedules:
         if self._taken_up is not config:
             await self._take_up(config)
         elif self._is_elsewhere:
-            await self._take_over(config)
+            self._is_elsewhere = False
+            try:
+                await self._take_over(config)
+            except BaseException:
+                self._is_elsewhere = True  # of which nobody tells again
+                raise
         ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._now()}
         if ahead:
             await self.set_back(ahead)
@@ -254,7 +259,6 @@ class Schedules:
 
     async def _take_over(self, config: Config) -> None:
         """What is put elsewhere is kept here, too; what is configured here goes on from where others have come to."""
-        self._is_elsewhere = False
         stored = {one.name: one for one in await self._read(lambda reader: reader.schedules.stored())}
         own = {name: kept for name, kept in self.kept.items() if kept.uid is None}
         for name, kept in own.items():

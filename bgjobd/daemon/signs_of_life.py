@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from bgjobd.host.background import unheard
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.items.daemons import Ping
 from bgjobd.store.writer import Outbox
@@ -43,7 +44,7 @@ class SignsOfLife:
         it otherwise: attempts go on, and what was answered is stored.
         """
         self._has_delivered.clear()
-        self._outbox.send(Ping())
+        self._outbox.send(Ping(), unheard(asyncio.get_running_loop().create_future()))
         await self._has_delivered.wait()
         server = self._fork_server()
         if server is not None:

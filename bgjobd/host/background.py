@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from bgjob.words import EntryType
+
+T = TypeVar("T", bound=asyncio.Future[Any])
+
+
+def unheard(future: T) -> T:
+    """One that nobody may wait for any more: how it ends is nobody's business then."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 class Background:

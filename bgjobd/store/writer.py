@@ -41,6 +41,7 @@ from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.history import History
 from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted, OutputEnded, StateSaved
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
+from bgjobd.store.items.hosts import HooksTakenOver
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.items.submissions import BulkSubmission, Flow, Submission
@@ -473,4 +474,5 @@ def _is_fact(item: Item) -> bool:
 _FACTS: Final = (
     *(JobFact, Noted, AttemptNotes, StateSaved, OutputEnded, ClockJumped, Look),
     *(DaemonStarted, CodeLoaded, ReloadFailed),
+    HooksTakenOver,  # whose answer alone tells what there is to call
 )

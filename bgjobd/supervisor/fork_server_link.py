@@ -199,8 +199,9 @@ class ForkServer(asyncio.Protocol):
         self._send({"type": "drain"})
 
     async def ping(self) -> None:
-        """Come back once it has answered, or is gone, which is others' to mend; for one caller at a time."""
-        self._pong = asyncio.get_running_loop().create_future()
+        """Come back once it has answered, or is gone, which is others' to mend."""
+        if self._pong is None or self._pong.done():  # else whoever asks meanwhile waits for the same
+            self._pong = asyncio.get_running_loop().create_future()
         self._send({"type": "ping"})
         await asyncio.wait([self._pong, self.gone], return_when=asyncio.FIRST_COMPLETED)
 

@@ -153,6 +153,7 @@ def test_a_text_that_is_no_request_is_told(text: str) -> None:
         (errors.NotApprovedError(class_name="a.B"), Fate.REFUSED),
         (errors.InvalidParametersError(problems=[]), Fate.REFUSED),
         (errors.JobNotFoundError(id=12), Fate.REFUSED),
+        (errors.DuplicateError(id=12), Fate.REFUSED),
         (errors.GroupSealedError(id=5), Fate.REFUSED),
         (errors.QueueFullError(queue="mail", limit=1), Fate.WAITS),
         (errors.ClassUnavailableError(class_name="a.B", reason="x"), Fate.WAITS),

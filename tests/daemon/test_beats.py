@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
+from bgjob.errors import StorageUnavailableError
 from bgjobd.config.sections import Hosts as Settings
-from bgjobd.core.hosts import Profile, Term
+from bgjobd.core.hosts import Profile, Seen, Term
+from bgjobd.core.job import AttemptKey
 from bgjobd.daemon.hosts import Hosts
 from bgjobd.store.hosts import Beaten, Joined
-from bgjobd.store.items.hosts import Beat
+from bgjobd.store.items.hosts import Beat, HooksTakenOver
 
 
 def test_a_beat_may_be_alone_but_where_there_is_something_to_say_and_once_a_minute() -> None:
@@ -56,6 +60,43 @@ def test_a_beat_that_fails_for_whatever_reason_is_said_once_and_followed_by_othe
     told = "bug: a beat of host web1 met RuntimeError: no such statement; it goes on beating"
     assert said == [told]
     assert [one.profile is None for one in beats[:6]] == [False, True, False, False, True, True]
+
+
+def test_a_hook_that_was_taken_over_and_could_not_be_called_is_called_at_a_later_beat() -> None:
+    offered: list[AttemptKey] = []
+    owing, answers, beats = [(2,)], [((7, 1), (8, 1))], itertools.count(1)
+    has_failed = False
+
+    async def record(item: Any) -> Any:
+        match item:
+            case Beat():
+                return Beaten(next(beats), (Seen(2, "web2", 1, 1, None),), owing.pop() if owing else ())
+            case HooksTakenOver():
+                return answers.pop() if answers else ()
+        return ()
+
+    async def call(keys: Sequence[AttemptKey]) -> None:
+        nonlocal has_failed
+        if not has_failed:
+            has_failed = True
+            raise StorageUnavailableError(reason="the reader's connection broke")
+        offered.extend(keys)
+        if len(offered) == 2:
+            hosts.close()
+
+    async def scene() -> None:
+        nonlocal hosts
+        hosts = _hosts(record, read=nothing)
+        hosts.on_hooks = call
+        async with asyncio.timeout(20):
+            await hosts.keep()
+
+    async def nothing(question: Any) -> list[Any]:
+        return []
+
+    hosts: Hosts = None  # type: ignore[assignment]
+    asyncio.run(scene())
+    assert sorted(offered) == [(7, 1), (8, 1)]
 
 
 def _hosts(record: Any, **given: Any) -> Hosts:

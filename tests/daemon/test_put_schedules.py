@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
+import socket
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bgjob.client import Client
+from bgjob.codec import Request
 from bgjob.errors import (
     InvalidNameError,
     InvalidParametersError,
     MethodNotApprovedError,
     RequestError,
     ScheduleNotFoundError,
+    StorageUnavailableError,
 )
-from tests.daemon.running import daemon
+from bgjobd.daemon.schedules import Schedules
+from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
 SCHEDULES = """
@@ -94,3 +100,58 @@ def check_refusals(client: Client) -> None:
     with pytest.raises(InvalidParametersError, match="hour 25 of 0 to 23"):
         client.put_schedule("a/b", {"job": "probes.Probe::echo", "cron": "30 25 * * *"})
     assert [one["name"] for one in client.schedules()] == ["customer/7", "nightly"]
+
+
+def test_what_is_asked_by_who_hangs_up_at_once_is_done_to_its_end_and_said(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.put_schedule("customer/7", HOURLY)
+        client.put_schedule("customer/8", HOURLY)
+        job = client.run_background_job("probes.Probe", "echo", {"value": 1}, delay=3600)
+        hang_up(running, "PutSchedule", name="customer/7", definition=HOURLY | {"parameters": {"value": 8}})
+        hang_up(running, "DeleteSchedule", name="customer/8")
+        hang_up(running, "Cancel", ids=[job.id])
+        (seven,) = eventually(
+            lambda: [one for one in client.schedules() if one["parameters"] == {"value": 8}] or None
+        )
+        assert seven["name"] == "customer/7"
+        eventually(lambda: [one["name"] for one in client.schedules()] == ["customer/7"])
+        asked = f"cancel of job {job.id} requested by "
+        eventually(lambda: any(asked in line for line in running.lines()))
+        assert job.snapshot["status"] in ("pending", "cancelled")
+
+
+def hang_up(running: RunningDaemon, method: str, **parameters: Any) -> None:
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(running.socket))
+        caller.sendall(Request(f"org.bgjobd.Jobs.{method}", parameters).to_bytes())
+
+
+def test_what_another_host_has_put_is_looked_for_until_it_could_be_read() -> None:
+    reads: list[Any] = []
+
+    async def read(question: Any) -> list[Any]:
+        reads.append(question)
+        if len(reads) == 1:
+            raise StorageUnavailableError(reason="the connection broke")
+        return []
+
+    async def look() -> None:
+        config = cast(Any, SimpleNamespace(schedules={}))
+        unused: Any = None
+        schedules = Schedules(
+            config=lambda: config,
+            current_catalogue=cast(Any, SimpleNamespace(try_catalogue=lambda: None)),
+            peers=cast(Any, SimpleNamespace(own="a")),
+            read=read,
+            record=unused,
+            counters=unused,
+            now=lambda: 0.0,
+            say=unused,
+        )
+        schedules._taken_up = config
+        schedules.on_others()
+        for _ in range(3):
+            await schedules._try_look()
+
+    asyncio.run(look())
+    assert len(reads) == 2

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from bgjobd.daemon.reload import Reloads
+from bgjob.errors import StorageUnavailableError
+from bgjobd.daemon import reload as reloading
+from bgjobd.daemon.reload import Reload, Reloads
+from bgjobd.host.background import Background
 
 
 class Doors:
@@ -44,3 +49,39 @@ def test_who_asks_during_a_reload_shares_the_next_one() -> None:
         assert await reloads.ask() == 4
 
     asyncio.run(ask())
+
+
+def test_a_reload_by_signal_while_the_database_is_away_says_that_it_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reloading, "Enforcement", SimpleNamespace(here=lambda config: None))
+    said: list[str] = []
+
+    async def away(question: Any) -> None:
+        raise StorageUnavailableError(reason="the server closed the connection")
+
+    async def reload() -> None:
+        unused: Any = SimpleNamespace(**dict.fromkeys(("pause", "resume", "suspect", "reopen"), lambda: None))
+        reload = Reload(
+            load_config=lambda: cast(Any, None),
+            current_config=unused,
+            current_catalogue=unused,
+            supervisor=cast(Any, SimpleNamespace(trials=unused, recording=unused)),
+            peers=unused,
+            readers=cast(Any, SimpleNamespace(read=away)),
+            log=unused,
+            notifier=cast(
+                Any, SimpleNamespace(reload_begins=lambda: None, reload_ends=lambda status: ended.set())
+            ),
+            background=Background(lambda type, text: said.append(text)),
+            status=lambda: "",
+            say=lambda type, text: said.append(text),
+        )
+        ended = asyncio.Event()
+        reload.in_background()
+        await ended.wait()
+        assert reload.failure is not None
+
+    asyncio.run(reload())
+    (line,) = said
+    assert line.startswith("the reload failed, the old code and configuration stay: nothing was stored: ")

@@ -52,6 +52,7 @@ _OF_ERRORS: Final[Mapping[type[errors.BgjobError], Fate]] = {
     errors.InvalidParameterError: Fate.REFUSED,
     errors.TooLargeError: Fate.REFUSED,
     errors.IdempotencyConflictError: Fate.REFUSED,
+    errors.DuplicateError: Fate.REFUSED,
     errors.JobNotFoundError: Fate.REFUSED,
     errors.GroupNotFoundError: Fate.REFUSED,
     errors.GroupSealedError: Fate.REFUSED,
