@@ -207,7 +207,7 @@ class Fifo:
             return await paced(json_portions.parameters_in(line, self._limits.max_depth))
 
     def _refuse(self, error: ProtocolError | RequestError) -> None:
-        reason = escaped(_reason(error))
+        reason = escaped(_reason(error)[: _LONGEST_REASON + 1])  # it may quote a name as long as the line
         self._on_refused(reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…")
 
     # Reading

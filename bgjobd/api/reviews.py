@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import summary_of_stored
+from bgjobd.api.submissions import checked_value
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import Settled, SettledAsCompleted, SettledAsFailed, StepSettled
 from bgjobd.forkserver.journal_lines import MAX_RESULT
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def settle(daemon: Daemon, given: schemas.Settle, caller: Caller) -> JsonObject:
-    item = JobSettled(given.id, _word(given, caller.uid))
+    item = JobSettled(given.id, await _word(given, caller.uid))
     with await _hook_expected(daemon, item, caller):
         await daemon.record(item)
     say_who(daemon, f"settlement of job {given.id}", caller)
@@ -41,7 +42,7 @@ async def _hook_expected(daemon: Daemon, item: JobSettled, caller: Caller) -> Ab
     return daemon.supervisor.expecting_hook((item.job_id, job["attempt"]))
 
 
-def _word(given: schemas.Settle, uid: int) -> Settled:
+async def _word(given: schemas.Settle, uid: int) -> Settled:
     """Raises InvalidParameterError, TooLargeError."""
     if (given.completed is None) == (given.step is None):
         raise InvalidParameterError(parameter="completed")
@@ -51,8 +52,5 @@ def _word(given: schemas.Settle, uid: int) -> Settled:
         return SettledAsFailed(uid, given.why or None)
     if given.why is not None:
         raise InvalidParameterError(parameter="why")
-    result = to_json(given.result)
-    size = len(result.encode())
-    if size > MAX_RESULT:
-        raise TooLargeError(limit=MAX_RESULT, size=size, parameter="result")
+    result = await checked_value(given.result, MAX_RESULT, "result")
     return SettledAsCompleted(uid, result) if given.step is None else StepSettled(uid, given.step, result)

@@ -20,7 +20,7 @@ from bgjob.errors import (
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import stored_instant, submitter, try_instant
+from bgjobd.api.submissions import checked_text, stored_instant, submitter, try_instant
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.config.problems import dotted, fault_message
 from bgjobd.config.schedules import Schedule
@@ -165,6 +165,7 @@ def _instant(text: str, parameter: str) -> float:
 async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Caller) -> JsonObject:
     if not _may_be_put(given.name):
         raise InvalidNameError(field="name", value=given.name[:_LONGEST_NAME])
+    await _check_size(daemon, given.definition)
     definition = _definition(daemon, given.definition)
     reason = daemon.schedules.why_no_submit(caller.uid)
     if reason is not None:
@@ -192,6 +193,19 @@ def _may_be_put(name: str) -> bool:
     parts = name.split("/")
     is_named = len(parts) > 1 and len(name) <= _LONGEST_NAME and name[0].isalpha()
     return is_named and all(_PART.fullmatch(part) for part in parts)
+
+
+_LONGEST_DEFINITION: Final = 8 * 1024
+"""Bytes, but for the parameters: each unknown key is a fault of its own, and each term of a cron expression is read."""
+
+
+async def _check_size(daemon: Daemon, given: JsonObject) -> None:
+    """Raises TooLargeError for more than any schedule has: it would keep all others waiting."""
+    parameters = given.get("parameters")
+    if isinstance(parameters, dict):
+        await checked_text(parameters, daemon.limits.max_parameters, lambda _: None)
+        given = {name: value for name, value in given.items() if name != "parameters"}
+    await checked_text(given, _LONGEST_DEFINITION, lambda _: None)
 
 
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:

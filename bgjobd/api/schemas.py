@@ -495,7 +495,7 @@ def checked(shape: type[_I], parameters: JsonObject) -> _I:
         raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
 
 
-_OBJECTS: Final = ("options", "group")
+_OBJECTS: Final = ("options", "group", "filter")
 """The parameters that have objects in them whose names mean something to us."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParameterError, TooLargeError
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError
 from bgjob.words import MOST_PAYLOAD_BYTES
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import submitter
+from bgjobd.api.submissions import checked_value, submitter
 from bgjobd.store.items.wishes import Signal
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 async def signal(grants: Grants, daemon: Daemon, given: schemas.Signal, caller: Caller) -> JsonObject:
     if (given.id is None) == (given.key is None):
         raise InvalidParameterError(parameter="id")
-    payload = to_json(given.payload)
-    size = len(payload.encode())
-    if size > MOST_PAYLOAD_BYTES:
-        raise TooLargeError(limit=MOST_PAYLOAD_BYTES, size=size, parameter="payload")
+    payload = await checked_value(given.payload, MOST_PAYLOAD_BYTES, "payload")
     by = submitter(caller, grants)
     item = Signal(given.id, given.key, given.name, payload, given.signal_key, by)
     job_id, is_new = await daemon.record(item)

@@ -288,6 +288,18 @@ async def checked_text(parameters: JsonObject, limit: int, check: Callable[[Json
     return text
 
 
+async def checked_value(value: Any, limit: int, parameter: str) -> str:
+    """The same of one value, which is no object of parameters. Raises TooLargeError."""
+    begin, end = '{"":', "}"
+    around = len(begin) + len(end)
+    try:
+        text = await checked_text({"": value}, limit + around, lambda _: None)
+    except TooLargeError as error:
+        size = error.parameters["size"] - around
+        raise TooLargeError(limit=limit, size=size, parameter=parameter) from None
+    return text[len(begin) : -len(end)]
+
+
 def _are_few(parameters: JsonObject) -> bool:
     """Whether the values are few, those in them counted, so that they are written in no time."""
     if len(parameters) < _FEW and _is_flat(parameters):

@@ -24,7 +24,11 @@ def scrubbed(text: str, order: Order) -> str:
     import re  # only for those who have secrets
 
     values = {leaf for name in order.sensitive for leaf in _leaves(order.parameters.get(name))}
-    forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
+    found = {form for value in values for form in _forms(value)}
+    if text.isascii():  # then lower() finds what IGNORECASE does, ten times as fast where they are many
+        lower = text.lower()
+        found = {form for form in found if not form.isascii() or form.lower() in lower}
+    forms = sorted(found, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, forms)), MASK, text, flags=re.IGNORECASE) if forms else text
 
 

@@ -263,18 +263,18 @@ class Remnants:
         """
         answer: asyncio.Future[list[tuple[int, Process]]] = self._loop.create_future()
 
-        def tell(found: list[tuple[int, Process]] | OSError) -> None:
+        def tell(found: list[tuple[int, Process]] | Exception) -> None:
             if answer.done():
                 return  # nobody waits any more
-            if isinstance(found, OSError):
+            if isinstance(found, Exception):
                 answer.set_exception(found)
             else:
                 answer.set_result(found)
 
         def ask() -> None:
             try:
-                found: list[tuple[int, Process]] | OSError = question()
-            except OSError as error:
+                found: list[tuple[int, Process]] | Exception = question()
+            except Exception as error:  # whatever it is: somebody waits for an answer
                 found = error
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(tell, found)
@@ -327,7 +327,8 @@ def _try_read(pid: int) -> Process | None:
     if mark is None:
         return None
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        # Its name comes first, and may have a \r in it, which ends no line.
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace", newline="\n") as file:
             uids = next((line.split()[1:] for line in file if line.startswith("Uid:")), [])
         began, session = process_identity.start_time(pid), os.getsid(pid)
     except (FileNotFoundError, ProcessLookupError):

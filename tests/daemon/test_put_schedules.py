@@ -21,6 +21,7 @@ from bgjob.errors import (
     RequestError,
     ScheduleNotFoundError,
     StorageUnavailableError,
+    TooLargeError,
 )
 from bgjobd.daemon.schedules import Schedules
 from tests.daemon.running import RunningDaemon, daemon
@@ -91,6 +92,9 @@ def check_refusals(client: Client) -> None:
         ("a/b", HOURLY | {"nonsense": 1}, InvalidParametersError),
         ("a/b", HOURLY | {"parameters": {"other": 1}}, InvalidParametersError),
         ("a/b", HOURLY | {"job": "probes.Probe::none"}, MethodNotApprovedError),
+        ("a/b", HOURLY | {"cron": ",".join("1" * 5000) + " * * * *"}, TooLargeError),
+        ("a/b", HOURLY | dict.fromkeys(map(str, range(2000))), TooLargeError),
+        ("a/b", HOURLY | {"parameters": {"value": "x" * 2**21}}, TooLargeError),
     ]
     for name, definition, refusal in wrong:
         with pytest.raises(refusal):

@@ -295,6 +295,13 @@ INVALID = [
         invalid(f"{method} of something", "all", {"all": True}, method, by_client=False)
         for method in ("Classes", "Stats", "Reload")
     ),
+    invalid(
+        "Matching by many names",
+        "filter",
+        {"filter": dict.fromkeys(map(str, range(101))), "to": "cancel"},
+        "Matching",
+        by_client=False,
+    ),
     invalid("Prune nothing", "ids", {"ids": [], "last_entry": 1}, "Prune"),
     invalid("Prune too much", "ids", {"ids": [1] * 1001, "last_entry": 1}, "Prune"),
     invalid("Prune whatever happened since", "last_entry", {"ids": [1]}, "Prune", by_client=False),

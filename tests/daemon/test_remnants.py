@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -261,6 +262,21 @@ def _words(pid: int) -> list[bytes]:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
     return []
+
+
+def test_whoever_calls_itself_by_what_looks_like_a_line_of_its_status_has_its_own_user() -> None:
+    name = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'\\rUid:\\tx'); print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-I", "-c", name]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env={"BGJOB_MARK": SERVER.mark}, **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = remnants._try_read(process.pid)
+        process.kill()
+    assert found is not None
+    assert found.uids == {os.geteuid()}
 
 
 @contextmanager
