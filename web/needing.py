@@ -44,6 +44,7 @@ def _schedule(subject: str) -> Action:
 
 _ERROR: Final = _Kind("Failing", "bad", _to("See the error", "/errors/{}"))
 _CLASS: Final = _to("See the class", "/classes/{}")
+_GIVEN_UP: Final = _Kind("Given up", "bad", _to("See the jobs", "/jobs?class={}&status=failed"))
 KINDS: Final[Mapping[str, _Kind]] = {
     "storage": _Kind("Storage", "bad", _to("See the system", "/system")),
     "no_code": _Kind("No code", "bad", _to("See the log", "/")),
@@ -89,8 +90,16 @@ def shown_of(
             "after": _after(need, changes, now),
         }
         for need in needs
-        for kind in [KINDS.get(need["kind"]) or _Kind(need["kind"].replace("_", " ").capitalize(), "grey")]
+        for kind in [_kind_of(need)]
     ]
+
+
+def _kind_of(need: Told) -> _Kind:
+    """Of a class whose jobs were given up for their crashes, and that is not held, there is nothing to resume."""
+    kind = str(need["kind"])
+    if kind == "quarantined" and "class resume" not in (need["hint"] or ""):
+        return _GIVEN_UP
+    return KINDS.get(kind) or _Kind(kind.replace("_", " ").capitalize(), "grey")
 
 
 def _action(

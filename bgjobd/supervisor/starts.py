@@ -15,7 +15,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Start:
-    """An attempt, or a hook, that is to be started; `crashes` is how many starts of it ended their fork server.
+    """An attempt, or a hook, that is to be started; `crashes` is how many in a row crashed before it.
 
     `send` asks the fork server for it, and answers whether it did; `has_begun` is asked where nobody tells, by `leave`,
     that it has.

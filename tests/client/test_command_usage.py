@@ -99,13 +99,14 @@ def test_show_tells_no_time_of_an_attempt_that_never_began(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("job_id", "told"), [(12, "by job 12, uid 1000, pid 17"), (None, "by uid 1000, pid 17")]
+    ("job_id", "pid", "told"),
+    [(12, 17, "by job 12, uid 1000, pid 17"), (None, 17, "by uid 1000, pid 17"), (None, None, "by uid 1000")],
 )
 def test_show_tells_which_job_has_submitted_it(
-    capsys: pytest.CaptureFixture[str], job_id: int | None, told: str
+    capsys: pytest.CaptureFixture[str], job_id: int | None, pid: int | None, told: str
 ) -> None:
     client = ToldClient()
-    client.snapshot |= {"submitted_uid": 1000, "submitted_pid": 17, "submitted_by_job": job_id}
+    client.snapshot |= {"submitted_uid": 1000, "submitted_pid": pid, "submitted_by_job": job_id}
     (line,) = [line for line in run(client, capsys, "show", "7") if line.startswith("submitted")]
     assert line.endswith(f") {told}")
 

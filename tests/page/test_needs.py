@@ -73,7 +73,8 @@ def alerting(line: Line, asked: Asked) -> bool:
     """What a daemon says that it has told."""
     if not asked.method.endswith(".Alerts"):
         return False
-    line.reply(alerts=[ALERT], next=14 if asked.parameters.get("before") is None else None)
+    new = ALERT | {"id": 15, "kind": "new_error", "subject": "77", "message": "it is new"}
+    line.reply(alerts=[new, ALERT], next=14 if asked.parameters.get("before") is None else None)
     return True
 
 
@@ -86,6 +87,7 @@ def test_alerts_are_led_to_from_system_and_tell_who_has_taken_one_up(tmp_path: P
     assert "queue &lt;mail&gt; is paused" in shown
     assert "<bdi>&lt;nightly&gt;</bdi>" in shown
     assert "taken up by uid 1000" in shown
+    assert '<a href="/errors/77"><bdi>it is new</bdi></a>' in shown
     assert '<a href="/alerts?before=14">Older</a>' in shown
     assert "Older" not in older
 

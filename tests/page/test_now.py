@@ -95,6 +95,15 @@ def test_each_kind_of_need_has_a_word_and_at_most_one_thing_to_do() -> None:
             assert re.fullmatch(r"/[!-~]*", one["action"]["place"])
 
 
+def test_only_a_class_that_is_held_can_be_resumed() -> None:
+    hint = "`bgjob class resume a.B` lets it go on"
+    held, given_up = shown_of(
+        [need("quarantined", "a.B", hint=hint), need("quarantined", "a.B")], [], [], 0.0, str
+    )
+    assert (held["word"], held["action"]["place"]) == ("Held", "/classes/a.B/resume")
+    assert (given_up["word"], given_up["action"]["place"]) == ("Given up", "/jobs?class=a.B&status=failed")
+
+
 def test_a_need_of_a_kind_that_nobody_knows_here_is_told_by_its_name() -> None:
     (told,) = shown_of([need("too_warm", "x")], [], [], 0.0, str)
     assert (told["word"], told["colour"], told["action"]) == ("Too warm", "grey", None)

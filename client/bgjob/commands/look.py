@@ -275,7 +275,8 @@ def _submitter(job: Mapping[str, Any]) -> str:
     if job["submitted_uid"] is None:
         return ""
     by = "" if job["submitted_by_job"] is None else f"job {job['submitted_by_job']}, "
-    return f" by {by}uid {job['submitted_uid']}, pid {job['submitted_pid']}"
+    pid = "" if job["submitted_pid"] is None else f", pid {job['submitted_pid']}"
+    return f" by {by}uid {job['submitted_uid']}{pid}"
 
 
 def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
