@@ -41,6 +41,7 @@ class Backfills:
     since: float
     job: Submitted
     submitter: Submitter
+    definition: str | None = None
     read: Callable[[Callable[[Reader], Any]], Awaitable[Any]]
     record: Callable[[Item], Awaitable[Any]]
 
@@ -84,7 +85,13 @@ class Backfills:
             left_over = [one for one in portion if one[0] not in jobs]
             left = [one for row in skipped for one in await self._left(row, {at for at, _ in left_over})]
             item = Backfill(
-                self.name, tuple(left_over), tuple(skipped), tuple(left), self.job, self.submitter
+                self.name,
+                tuple(left_over),
+                tuple(skipped),
+                tuple(left),
+                self.job,
+                self.submitter,
+                self.definition,
             )
             ids: tuple[int, ...] | None = await self.record(item)
             if ids is not None:

@@ -56,7 +56,10 @@ class ScheduleRequests:
         definition = await self._in_file(name)
         catalogue = await self._current_catalogue.catalogue()
         item = OccurrenceAsked(
-            name, job_of(self._config(), catalogue, definition, await self._peers.others()), submitter
+            name,
+            job_of(self._config(), catalogue, definition, await self._peers.others()),
+            submitter,
+            self._schedules.own_definition(name),
         )
         job_id: int = await self._record(item)
         return job_id
@@ -94,6 +97,7 @@ class ScheduleRequests:
             since=kept.since,
             job=job_of(self._config(), catalogue, definition, await self._peers.others()),
             submitter=submitter,
+            definition=self._schedules.own_definition(name),
             read=self._read,
             record=self._record,
         )

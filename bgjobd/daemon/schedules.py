@@ -48,6 +48,7 @@ from bgjobd.store.items.schedules import (
 )
 from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.reader import Reader
+from bgjobd.store.schedules import SOMEBODY
 
 _LONG_AGO: Final = 86_400.0
 """Seconds since when so much may be due that it is counted by the day before it is looked at one by one."""
@@ -262,9 +263,13 @@ class Schedules:
         stored = {one.name: one for one in await self._read(lambda reader: reader.schedules.stored())}
         own = {name: kept for name, kept in self.kept.items() if kept.uid is None}
         for name, kept in own.items():
-            if name in stored and stored[name].cursor != kept.cursor:
+            if name not in stored:
+                continue
+            if stored[name].cursor != kept.cursor:
                 kept.known = stored[name].known
                 kept.move(stored[name].cursor)
+            if self.own_definition(name) not in (None, stored[name].definition):
+                self._on_other_definition(kept, stored[name].set_by or SOMEBODY)
         put = await self._kept_of(config, [one for one in stored.values() if one.uid is not None])
         for name, kept in put.items():
             before = self.kept.get(name)
@@ -384,8 +389,13 @@ class Schedules:
         if found is None:
             return None
         job = kept.job if self._may_be_submitted(kept, why_no_submit) else None
-        own = definition_of(kept.definition) if kept.uid is None and self._peers.own is not None else None
+        own = self.own_definition(kept.name)
         return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid, own)
+
+    def own_definition(self, name: str) -> str | None:
+        """As this host has it, None where no other may have another one."""
+        kept = self.kept[name]
+        return definition_of(kept.definition) if kept.uid is None and self._peers.own is not None else None
 
     def _may_be_submitted(self, kept: KeptSchedule, why_no_submit: _WhyNot) -> bool:
         """Whether who has put the schedule may submit by now; say where that has changed."""

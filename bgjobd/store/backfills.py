@@ -59,7 +59,7 @@ def end_of_older(execute: Execute, name: str, since: float) -> float | None:
 
 def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
     """Make the jobs, and the rows that tell of them. Raises the refusals, with nothing written of it."""
-    check_there(execute, item.name)
+    check_there(execute, item.name, item.definition)
     if not _is_as_it_was(execute, item):
         return None
     ids.take(execute, batch, len(item.wanted))

@@ -39,7 +39,7 @@ class Dealt:
 class StoredSchedule:
     """A schedule as it is stored; `known` are occurrences behind the cursor that became jobs.
 
-    `uid` and `made_by` are of who has put it, None where the configuration has it.
+    `uid` and `made_by` are of who has put it, None where the configuration has it; `set_by` is the host of that.
     """
 
     name: str
@@ -50,6 +50,7 @@ class StoredSchedule:
     known: frozenset[float] = frozenset()
     uid: int | None = None
     made_by: str | None = None
+    set_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def _deal(
     if stands is None or stands.cursor != to_text(schedule.cursor):
         return Dealt(schedule.cursor if stands is None else from_text(stands.cursor))
     if schedule.definition is not None and schedule.definition != stands.definition:
-        return Dealt(schedule.cursor, set_by=stands.set_by or _SOMEBODY)
+        return Dealt(schedule.cursor, set_by=stands.set_by or SOMEBODY)
     verdicts = decide(
         schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
     )
@@ -161,7 +161,7 @@ def _deal(
     return Dealt(schedule.due.until, tuple(verdicts), is_more)
 
 
-_SOMEBODY: Final = "another"
+SOMEBODY: Final = "another"
 """Who has set a schedule while there was but one host."""
 
 
@@ -285,7 +285,7 @@ def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
-    check_there(execute, item.name)
+    check_there(execute, item.name, item.definition)
     ids.take(execute, batch, 1)
     uniques.load(execute, [item.job], batch)
     overlay = Overlay(batch)
@@ -298,10 +298,16 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     return job.id
 
 
-def check_there(execute: Execute, name: str) -> None:
-    """Raises ScheduleNotFoundError, where it was deleted or removed a moment ago."""
-    if execute(_SELECT_THERE, {"name": name}).fetchone() is None:
+def check_there(execute: Execute, name: str, definition: str | None = None) -> None:
+    """Raises ScheduleNotFoundError, where it was deleted or removed a moment ago, and PermissionDeniedError where not
+    this definition holds.
+    """
+    found = execute(_SELECT_THERE, {"name": name}).fetchone()
+    if found is None:
         raise ScheduleNotFoundError(name=name)
+    if definition is not None and found[0] != definition:
+        why = f"host {found[1] or SOMEBODY} has another definition of schedule {name}, which holds; ask there"
+        raise PermissionDeniedError(reason=why)
 
 
 def _free(execute: Execute, name: str, at: float) -> float:
@@ -312,7 +318,10 @@ def _free(execute: Execute, name: str, at: float) -> float:
 
 
 _SELECT_OCCURRENCE: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"
-_SELECT_THERE: Final = "SELECT 1 FROM schedules WHERE name = :name AND removed_at IS NULL"
+_SELECT_THERE: Final = """
+    SELECT s.definition, (SELECT h.name FROM hosts AS h WHERE h.id = s.set_by) FROM schedules AS s
+    WHERE s.name = :name AND s.removed_at IS NULL
+"""
 _DEFINE: Final = """
     INSERT INTO schedules (name, definition, since, cursor, set_by) VALUES (:name, :definition, :now, :now, :host)
     ON CONFLICT (name) DO UPDATE SET definition = :definition, set_by = :host
@@ -336,8 +345,9 @@ _REMOVE_OTHERS: Final = """
     RETURNING name
 """
 _SELECT_SCHEDULES: Final = """
-    SELECT name, definition, since, cursor, paused_at, uid, made_by FROM schedules
-    WHERE removed_at IS NULL AND name = coalesce(:name, name) ORDER BY name
+    SELECT s.name, s.definition, s.since, s.cursor, s.paused_at, s.uid, s.made_by, h.name
+    FROM schedules AS s LEFT JOIN hosts AS h ON h.id = s.set_by
+    WHERE s.removed_at IS NULL AND s.name = coalesce(:name, s.name) ORDER BY s.name
 """
 _COUNT_PUT: Final = """
     SELECT count(*) FROM schedules WHERE uid IS NOT NULL AND removed_at IS NULL AND name <> :name
@@ -434,8 +444,9 @@ def stored(execute: Execute, name: str | None = None) -> tuple[StoredSchedule, .
                 _jobs_ahead(execute, name, cursor),
                 uid,
                 made_by,
+                set_by,
             )
-            for name, definition, since, cursor, paused_at, uid, made_by in execute(
+            for name, definition, since, cursor, paused_at, uid, made_by, set_by in execute(
                 _SELECT_SCHEDULES, {"name": name}
             ).fetchall()
         ]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +24,10 @@ from bgjob.errors import (
     StorageUnavailableError,
     TooLargeError,
 )
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.config.schedules import Schedule
+from bgjobd.daemon.schedule_definitions import definition_of
+from bgjobd.daemon.schedules import Schedules, kept_of
+from bgjobd.store.committed import StoredSchedule
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -130,6 +134,43 @@ def hang_up(running: RunningDaemon, method: str, **parameters: Any) -> None:
         caller.sendall(Request(f"org.bgjobd.Jobs.{method}", parameters).to_bytes())
 
 
+def test_that_another_hosts_definition_holds_is_said_as_soon_as_it_is_heard_of() -> None:
+    said: list[str] = []
+    meant = Schedule.model_validate({"job": "a.Job::run", "every": "1d"})
+    there = StoredSchedule("nightly", "{}", 0.0, 0.0, None, set_by="web2")
+
+    async def read(question: Any) -> Any:
+        return (there,)
+
+    async def look() -> None:
+        config = cast(Any, SimpleNamespace(schedules={"nightly": meant}))
+        schedules = schedules_of(config, read, lambda type, text: said.append(text))
+        schedules.kept = {"nightly": kept_of(replace(there, definition=definition_of(meant)), meant, None)}
+        schedules.on_others()
+        await schedules._try_look()
+        assert schedules.kept["nightly"].stuck == "host web2 has another definition of it, which holds"
+
+    asyncio.run(look())
+    (line,) = said
+    assert line.startswith("schedule nightly: host web2 has another definition of it, which holds; none of")
+
+
+def schedules_of(config: Any, read: Any, say: Any = None) -> Schedules:
+    unused: Any = None
+    schedules = Schedules(
+        config=lambda: config,
+        current_catalogue=cast(Any, SimpleNamespace(try_catalogue=lambda: None)),
+        peers=cast(Any, SimpleNamespace(own="a")),
+        read=read,
+        record=unused,
+        counters=unused,
+        now=lambda: 0.0,
+        say=say,
+    )
+    schedules._taken_up = config
+    return schedules
+
+
 def test_what_another_host_has_put_is_looked_for_until_it_could_be_read() -> None:
     reads: list[Any] = []
 
@@ -140,19 +181,7 @@ def test_what_another_host_has_put_is_looked_for_until_it_could_be_read() -> Non
         return []
 
     async def look() -> None:
-        config = cast(Any, SimpleNamespace(schedules={}))
-        unused: Any = None
-        schedules = Schedules(
-            config=lambda: config,
-            current_catalogue=cast(Any, SimpleNamespace(try_catalogue=lambda: None)),
-            peers=cast(Any, SimpleNamespace(own="a")),
-            read=read,
-            record=unused,
-            counters=unused,
-            now=lambda: 0.0,
-            say=unused,
-        )
-        schedules._taken_up = config
+        schedules = schedules_of(cast(Any, SimpleNamespace(schedules={})), read)
         schedules.on_others()
         for _ in range(3):
             await schedules._try_look()

@@ -320,6 +320,15 @@ def test_what_somebody_asks_for_is_a_row_of_its_own(nightly: Store) -> None:
     assert stored(nightly).cursor == FIRST + 60
 
 
+def test_nobody_asks_for_a_job_of_a_definition_that_does_not_hold(nightly: Store) -> None:
+    nightly.now = FIRST
+    refused = nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON, "of another host"))
+    assert isinstance(refused, PermissionDeniedError)
+    assert "another definition of schedule nightly, which holds; ask there" in str(refused)
+    assert rows(nightly) == []
+    assert nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON, "{}")) == 1
+
+
 def test_what_is_asked_for_at_an_occurrence_that_was_not_dealt_with_yet_keeps_its_row(nightly: Store) -> None:
     nightly.now = FIRST
     nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,19 @@ def test_a_retry_by_a_person_takes_the_key_again_unless_another_has_it(store: St
     store.commit(retries(first))
     assert submit(store, one()) == Stored(first, created=False)
     assert second == Stored(2, created=True)
+
+
+def test_a_retry_by_a_person_holds_the_key_until_an_attempt_starts_though_its_time_is_over(
+    store: Store,
+) -> None:
+    first = hold(store, "running", holds_while=UniqueWhile.PENDING, held_for=4.0)
+    store.commit(ends(first, replace(FAILED, may_retry=False)))
+    store.commit(retries(first))
+    store.now = NOW + 5
+    assert submit(store, one()) == Stored(first, created=False)
+    store.claim(Lanes(1))
+    store.commit(starts(first, 2))
+    assert submit(store, one()) == Stored(2, created=True)
 
 
 def test_what_a_workflow_would_revive_stays_cancelled_where_another_has_its_key(store: Store) -> None:

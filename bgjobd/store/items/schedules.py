@@ -38,11 +38,12 @@ class OccurrencesDue:
 
 @dataclass(frozen=True, slots=True)
 class OccurrenceAsked:
-    """Somebody asks for a job of a schedule, now. Answered by its id."""
+    """Somebody asks for a job of a schedule, now. Answered by its id. `definition` is as in ScheduleDue."""
 
     name: str
     job: Submitted
     submitter: Submitter
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Backfill:
     left: tuple[SkippedRow, ...]
     job: Submitted
     submitter: Submitter
+    definition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
