@@ -111,6 +111,9 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     yield _gauge("slots", "How many attempts may run at once.", stats["slots"])
     yield _has_storage_trouble(stats["storage_trouble"] is not None)
     yield _gauge("database_bytes", "Size of the database, with its write-ahead log.", stats["database_bytes"])
+    if stats.get("oldest_snapshot") is not None:
+        told = "For how long a server's database keeps what is dead, for a transaction that is open may look at it."
+        yield _gauge("database_oldest_snapshot_seconds", told, stats["oldest_snapshot"])
     yield _gauge(
         "oldest_pending_age_seconds",
         "How long the job has been due that has waited longest for a slot; 0 where none waits.",

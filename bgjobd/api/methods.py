@@ -298,13 +298,14 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, due, size, groups_open, hosts = await daemon.readers.read(
+        paused, oldest, oldest_of, due, size, snapshot, groups_open, hosts = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
                 reader.due_by_queue(daemon.lanes.queues, now),
                 reader.size(),
+                reader.oldest_snapshot(),
                 reader.groups.count_unended(),
                 reader.hosts.peers(),
             )
@@ -325,6 +326,8 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "clock_difference": daemon.clock_difference.seconds,
         "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
         "database_bytes": size,
+        "oldest_snapshot": None if snapshot is None else snapshot.seconds,
+        "oldest_snapshot_pid": None if snapshot is None else snapshot.pid,
         "jobs": tally.jobs,
         "blocked": tally.blocked,
         "waiting": tally.waiting,

@@ -25,7 +25,7 @@ from bgjobd.store import (
     step_pages,
     values,
 )
-from bgjobd.store.engines import Place
+from bgjobd.store.engines import OldSnapshot, Place
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.error_pages import ErrorFilter, ErrorRead
 from bgjobd.store.filters import JobFilter, LogFilter
@@ -176,6 +176,10 @@ class Reader:
     def size(self) -> int:
         """How many bytes the file has, with its write-ahead log."""
         return self._engine.size(self._database)
+
+    def oldest_snapshot(self) -> OldSnapshot | None:
+        """Of a server's database, the transaction that keeps what is dead from being removed."""
+        return self._engine.oldest_snapshot(self._database)
 
     def list(
         self,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgjobd.host.clock import from_text
-from bgjobd.store.engines import Engine
+from bgjobd.store.engines import Engine, OldSnapshot
 from bgjobd.store.engines.postgres_inbox import SUBMITTER
+from bgjobd.store.engines.postgres_snapshots import OLDEST_SNAPSHOT
 from bgjobd.store.engines.sqlite import errors_named
 
 Ask = Callable[[str], Any]
@@ -40,15 +41,6 @@ class KnownHost:
     def lives(self) -> bool:
         """As far as the database can tell."""
         return not self.has_left and (self.lost_after is None or self.away < self.lost_after)
-
-
-@dataclass(frozen=True, slots=True)
-class OldSnapshot:
-    """The transaction that has been looking at the database for longest, so that nothing dead since is removed."""
-
-    pid: int
-    seconds: float
-    whose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +142,7 @@ def _distance(ask: Ask) -> tuple[float, float]:
 
 
 def _snapshot(ask: Ask) -> OldSnapshot | None:
-    found = ask(_SNAPSHOT).fetchone()
+    found = ask(OLDEST_SNAPSHOT).fetchone()
     return None if found is None else OldSnapshot(*found)
 
 
@@ -176,12 +168,4 @@ _MAY_SUBMIT: Final = f"""
 _HOSTS: Final = """
     SELECT uuid, name, version, queues, seen_at, lost_after, left_at IS NOT NULL OR lost_at IS NOT NULL
     FROM bgjobd.hosts ORDER BY name, id
-"""
-_SNAPSHOT: Final = """
-    SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::double precision,
-        concat_ws(', ', usename, nullif(application_name, ''), state)
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-    ORDER BY xact_start LIMIT 1
 """

@@ -159,7 +159,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
         "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
         "max_connections_per_uid: ?int, blocked: ?int, waiting: ?int, review: ?int, groups_open: ?int, hosts: ?int, "
-        "schedules: ?int, refused_schedules: ?[string]string, clock_difference: ?float, drained_at: ?moment"
+        "schedules: ?int, refused_schedules: ?[string]string, clock_difference: ?float, drained_at: ?moment, "
+        "oldest_snapshot: ?float, oldest_snapshot_pid: ?int"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

@@ -188,6 +188,7 @@ STANDING: Final[JsonObject] = {
     "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None, "reload_failure": None,
     "max_connections_per_uid": 64, "blocked": 0, "waiting": 0, "review": 0, "groups_open": 0, "refused_schedules": None,
     "clock_difference": None, "drained_at": None, "hosts": None, "schedules": 0,
+    "oldest_snapshot": None, "oldest_snapshot_pid": None,
 }  # fmt: skip
 """What Stats tells of a daemon with nothing to do."""
 

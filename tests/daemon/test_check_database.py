@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -13,10 +14,11 @@ from bgjobd.commands import check as checking
 from bgjobd.commands import check_database
 from bgjobd.commands.findings import Finding, Severity
 from bgjobd.config import loading, sections
-from bgjobd.store.engines import sqlite
+from bgjobd.store.engines import OldSnapshot, sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.migrations import STEPS
-from bgjobd.store.server_look import KnownHost, OldSnapshot, ServerLook, look
+from bgjobd.store.reader import Reader
+from bgjobd.store.server_look import KnownHost, ServerLook, look
 from tests.postgresql import USER, PostgreSQL
 
 WELL = ServerLook(
@@ -190,6 +192,10 @@ def test_a_look_finds_the_server_as_it_is(place: Postgres) -> None:
         old.execute("SELECT txid_current()")
         pid = old.info.backend_pid
         seen = look(place)
+        with closing(Reader(place)) as reader:
+            told = reader.oldest_snapshot()
+    assert told is not None
+    assert (told.pid, 0 < told.seconds < 600) == (pid, True)
     assert (seen.encoding, seen.user, seen.schema) == ("UTF8", USER, len(STEPS))
     assert (seen.is_switched, seen.is_relayed, seen.of_others) == (False, False, ())
     assert seen.can_make

@@ -446,7 +446,7 @@ SAMPLES: dict[str, Any] = {
     "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
     "stats": {"version": "0.1.0", "pid": 97, "blocked": 1, "groups_open": 2, "waiting": 3, "review": 7,
-              "slots": 4, "storage_trouble": "no space", "usage": None,
+              "slots": 4, "storage_trouble": "no space", "usage": None, "oldest_snapshot": 0.5, "oldest_snapshot_pid": 7,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
                           "max_pending": 100000, "oldest_pending": WHEN, "blocked": 1, "resumes_at": None,

@@ -170,6 +170,14 @@ class Looked(NamedTuple):
     trouble: str | None = None
 
 
+class OldSnapshot(NamedTuple):
+    """The transaction that has been looking at the database for longest, so that nothing dead since is removed."""
+
+    pid: int
+    seconds: float
+    whose: str
+
+
 class Listening(Protocol):
     """Hears, on a thread of its own, what others tell."""
 
@@ -238,6 +246,9 @@ class Engine(Protocol):
 
     def size(self, database: Database) -> int:
         """How many bytes it takes."""
+
+    def oldest_snapshot(self, database: Database) -> OldSnapshot | None:
+        """None where nobody has one, or old ones cost nothing."""
 
     def unusable(self, reason: object) -> Exception:
         """What tells those who ask from outside that it cannot be used, and what to do: an UnusableDatabaseError."""

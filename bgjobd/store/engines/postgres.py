@@ -17,13 +17,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from bgjobd.host.clock import Reading
 from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
-from bgjobd.store.engines import Database, Looked, TermOverError, postgres_indexes
+from bgjobd.store.engines import Database, Looked, OldSnapshot, TermOverError, postgres_indexes
 from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_connection import SCHEMA, PostgresConnection
 from bgjobd.store.engines.postgres_errors import IN_USE, PASSING, code_of, is_broken, is_refusal
 from bgjobd.store.engines.postgres_indexes import BeingBuiltError
 from bgjobd.store.engines.postgres_listening import PostgresListening
 from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, statements_from, take_steps
+from bgjobd.store.engines.postgres_snapshots import OLDEST_SNAPSHOT
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.hosts import LIVES_FOR
 from bgjobd.store.migrations import STEPS, OlderHostsError, SchemaTooNewError
@@ -192,6 +193,10 @@ class Postgres:
     def size(self, database: Database) -> int:
         """Of all that the schema has."""
         return int(database.connection().run(_SIZE).fetchone()[0])
+
+    def oldest_snapshot(self, database: Database) -> OldSnapshot | None:
+        found = database.connection().run(OLDEST_SNAPSHOT).fetchone()
+        return None if found is None else OldSnapshot(*found)
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
         is_away = isinstance(reason, Exception) and self.is_trouble(reason) and not is_refusal(reason)

@@ -24,7 +24,7 @@ from bgjobd.store.database import (
     open_for_writing,
     size_of,
 )
-from bgjobd.store.engines import Database, Engine, Looked, Place
+from bgjobd.store.engines import Database, Engine, Looked, OldSnapshot, Place
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 from bgjobd.store.whereabouts import MovedError, Whereabouts
 
@@ -99,6 +99,9 @@ class Sqlite:
     def size(self, database: Database) -> int:
         """With its write-ahead log."""
         return sum(size_of(path) for path in (self.name, f"{self.name}-wal"))
+
+    def oldest_snapshot(self, database: Database) -> OldSnapshot | None:
+        return None
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
         return UnusableDatabaseError(self.state_dir / FILE_NAME, reason)
