@@ -142,7 +142,9 @@ def test_what_cannot_be_sent_is_said_with_its_line_before_anything_is_asked(
     with pytest.raises(SystemExit) as refused:
         command.main(["flow", str(tmp_path / "flow.json")])
     assert refused.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"bgjob flow: error: argument FILE|-: {told}"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"bgjob flow: error: argument FILE|-: {told}; see `bgjob flow --help`"
+    )
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_name(

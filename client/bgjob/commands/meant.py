@@ -1,0 +1,53 @@
+"""What was perhaps meant by what the daemon refused: names like the one that was given, and how a text is written."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from bgjob import unknown_names
+from bgjob.client import Client
+from bgjob.errors import (
+    BgjobError,
+    InvalidParametersError,
+    MethodNotApprovedError,
+    NotApprovedError,
+)
+
+_PATIENCE: Final = 1.0
+"""Seconds that a person does not mind to wait for a suggestion."""
+
+_WANT_TEXT: Final = ('is not of type "string"', "'anyOf' keyword", "does not fit")
+"""How what is said of a parameter ends that is, or may be, to be a text; of a secret it says no more than the last."""
+
+
+def try_meant(error: BgjobError, given: argparse.Namespace) -> str | None:
+    """What was perhaps meant; None where that is not known, as where the daemon tells this user no names."""
+    match error:
+        case NotApprovedError(parameters={"class_name": str(name)}):
+            return unknown_names.perhaps([name], _classes(given)) or None
+        case MethodNotApprovedError(parameters={"class_name": str(name), "method_name": str(method)}):
+            return unknown_names.perhaps([method], _classes(given).get(name, ())) or None
+        case InvalidParametersError(parameters={"problems": list(problems)}):
+            return _try_texts(problems, dict(getattr(given, "parameters", ())))
+    return None
+
+
+def _classes(given: argparse.Namespace) -> Mapping[str, Iterable[str]]:
+    """The classes that this user is told, each with its methods."""
+    try:
+        with Client(given.socket, timeout=_PATIENCE) as client:
+            return {one["name"]: [method["name"] for method in one["methods"]] for one in client.classes()}
+    except BgjobError:
+        return {}
+
+
+def _try_texts(problems: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any]) -> str | None:
+    """How what was read as a number, true, false or null is written as a text; without its value, a secret maybe."""
+    scalars = [name for name, value in parameters.items() if isinstance(value, int | float | None)]
+    told = {one.get("path"): str(one.get("message")) for one in problems if scalars}
+    names = [name for name in scalars if told.get(name, "").endswith(_WANT_TEXT)]
+    words = " ".join("-p " + shlex.quote(name + '="…"') for name in names)
+    return f"`{words}` gives a text" if words else None
