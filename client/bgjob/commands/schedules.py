@@ -11,6 +11,7 @@ from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
+from bgjob.commands.resuming import resumed
 from bgjob.commands.tables import Column, Cut
 
 _LABEL: Final = 12
@@ -72,8 +73,12 @@ def _pause(client: Client, given: argparse.Namespace) -> int:
 
 
 def _resume(client: Client, given: argparse.Namespace) -> int:
-    client.resume_schedule(given.name)
-    return _told(given, "is not paused")
+    told = resumed(lambda: _is_paused(client, given.name), lambda: client.resume_schedule(given.name))
+    return _told(given, told)
+
+
+def _is_paused(client: Client, name: str) -> bool:
+    return any(one["paused_at"] is not None for one in client.schedules(next=0, name=name))
 
 
 def _put(client: Client, given: argparse.Namespace) -> int:
