@@ -59,6 +59,13 @@ def test_ids_and_refs_are_printed_and_what_the_groups_became_is_said(
     assert told.err == "bgjob: group 7 is pages; `bgjob group 7 --wait` waits for its end\n"
 
 
+def test_of_a_flow_without_jobs_it_is_said_that_none_was_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(tmp_path, '{"jobs": []}', lambda line, _: line.reply(ids=[], groups=[]))[0] == 0
+    assert capsys.readouterr().err == "bgjob: the flow has no jobs, so that none was submitted\n"
+
+
 def test_a_program_reads_ids_and_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(tmp_path, FLOW, stores, "--json")[0] == 0
     assert capsys.readouterr().out == '{"ids": [21, 22], "groups": [7]}\n'

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
+from bgjob.commands import arguments
 from bgjob.commands.meant import try_meant
-from bgjob.errors import InvalidParametersError, MethodNotApprovedError, NotApprovedError
+from bgjob.errors import (
+    InvalidParameterError,
+    InvalidParametersError,
+    MethodNotApprovedError,
+    NotApprovedError,
+)
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import tell_samples
 
@@ -43,6 +49,23 @@ def test_several_texts_are_told_as_they_are_written() -> None:
         try_meant(InvalidParametersError(problems=problems), given)
         == "`-p 'a=\"…\"' -p '{b}=\"…\"'` gives a text"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "parameter", "told"),
+    [
+        ("run a.B::c --delay 1h --at 02:00", "options.delay", "--delay and --at exclude each other"),
+        ("run a.B::c --delay 1h --expires 5m", "options.delay", "--delay is no shorter than --expires"),
+        ("run a.B::c --delay 999999d", "options.delay", None),
+        ("pause --for 0", "resumes_in", "--for takes a time above 0"),
+        ("pause --until 2020-01-01", "resumes_at", "--until takes a moment to come"),
+        ("pause none", "queue", None),
+    ],
+)
+def test_which_options_are_in_each_others_way_is_told_by_their_names(
+    words: str, parameter: str, told: str | None
+) -> None:
+    assert try_meant(InvalidParameterError(parameter=parameter), arguments.parse(words.split())) == told
 
 
 def _refuse(line: Line, _: object) -> None:

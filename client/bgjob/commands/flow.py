@@ -68,6 +68,8 @@ def flow(client: Client, given: argparse.Namespace) -> int:
         screen.tell(text.one_line(f"{job_id} {ref}".rstrip()))
     for group_id, ref in zip(groups, _refs(asked, "groups", len(groups)), strict=True):
         screen.say(f"group {group_id} is {ref}; `bgjob group {group_id} --wait` waits for its end")
+    if not ids and not groups:
+        screen.say("the flow has no jobs, so that none was submitted")
     return OK
 
 

@@ -1,4 +1,6 @@
-"""What was perhaps meant by what the daemon refused: names like the one that was given, and how a text is written."""
+"""What was perhaps meant by what the daemon refused: names like the one given, how a text is written, and which options
+are in each other's way.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from bgjob import unknown_names
 from bgjob.client import Client
 from bgjob.errors import (
     BgjobError,
+    InvalidParameterError,
     InvalidParametersError,
     MethodNotApprovedError,
     NotApprovedError,
@@ -22,6 +25,12 @@ _PATIENCE: Final = 1.0
 _WANT_TEXT: Final = ('is not of type "string"', "'anyOf' keyword", "does not fit")
 """How what is said of a parameter ends that is, or may be, to be a text; of a secret it says no more than the last."""
 
+_IN_OPTIONS: Final[Mapping[str, str]] = {
+    "resumes_in": "--for takes a time above 0",
+    "resumes_at": "--until takes a moment to come",
+}
+"""What the options take that are parameters of another name."""
+
 
 def try_meant(error: BgjobError, given: argparse.Namespace) -> str | None:
     """What was perhaps meant; None where that is not known, as where the daemon tells this user no names."""
@@ -32,7 +41,21 @@ def try_meant(error: BgjobError, given: argparse.Namespace) -> str | None:
             return unknown_names.perhaps([method], _classes(given).get(name, ())) or None
         case InvalidParametersError(parameters={"problems": list(problems)}):
             return _try_texts(problems, dict(getattr(given, "parameters", ())))
+        case InvalidParameterError(parameters={"parameter": "options.delay"}):
+            return _try_in_the_way(given)
+        case InvalidParameterError(parameters={"parameter": str(name)}):
+            return _IN_OPTIONS.get(name)
     return None
+
+
+def _try_in_the_way(given: argparse.Namespace) -> str | None:
+    """What else was asked for that a delay cannot have beside it."""
+    delay, expires = getattr(given, "delay", None), getattr(given, "expires", None)
+    if delay is None:
+        return None
+    if given.at is not None:
+        return "--delay and --at exclude each other"
+    return "--delay is no shorter than --expires" if isinstance(expires, float) and delay >= expires else None
 
 
 def _classes(given: argparse.Namespace) -> Mapping[str, Iterable[str]]:

@@ -144,9 +144,9 @@ def _columns(found: Sequence[Mapping[str, Any]], now: float) -> list[Column]:
     return [
         Column("NAME", [one["name"] for one in found]),
         Column("JOB", [one["job"] for one in found], cut=Cut.BEGINNING),
-        Column("WHEN", [one["description"] for one in found], cut=Cut.END),
+        Column("WHEN", [one["description"] for one in found], cut=Cut.END, yields=1),
         Column("NEXT", [_next(one, now) for one in found], cut=Cut.END),
-        Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END),
+        Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END, yields=2),
         Column("", [_state(one) for one in found]),
     ]
 
@@ -241,8 +241,8 @@ def _columns_of_occurrences(found: Sequence[Mapping[str, Any]]) -> list[Column]:
 def _columns_of_rows(found: Sequence[Mapping[str, Any]]) -> list[Column]:
     """Of those that were skipped in a row, the last, and how many they are."""
     return [
-        Column("TO", [text.date(one["until"]) if one["count"] > 1 else "" for one in found]),
-        Column("COUNT", [str(one["count"]) for one in found], is_number=True),
+        Column("TO", [text.date(one["until"]) if one["count"] > 1 else "" for one in found], yields=2),
+        Column("COUNT", [str(one["count"]) for one in found], is_number=True, yields=1),
     ]
 
 
