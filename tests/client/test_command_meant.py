@@ -11,10 +11,12 @@ import pytest
 from bgjob.commands import arguments
 from bgjob.commands.meant import try_meant
 from bgjob.errors import (
+    HostNotFoundError,
     InvalidParameterError,
     InvalidParametersError,
     MethodNotApprovedError,
     NotApprovedError,
+    ScheduleNotFoundError,
 )
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.page.serving import tell_samples
@@ -59,7 +61,6 @@ def test_several_texts_are_told_as_they_are_written() -> None:
         ("run a.B::c --delay 999999d", "options.delay", None),
         ("pause --for 0", "resumes_in", "--for takes a time above 0"),
         ("pause --until 2020-01-01", "resumes_at", "--until takes a moment to come"),
-        ("pause none", "queue", None),
     ],
 )
 def test_which_options_are_in_each_others_way_is_told_by_their_names(
@@ -78,9 +79,13 @@ def test_a_name_like_one_that_there_is_is_told_with_it_to_who_may_read(tmp_path:
         (NotApprovedError(class_name="other.Thing"), None),
         (MethodNotApprovedError(class_name="shop.jobs.Email", method_name="sent"), "did you mean send?"),
         (MethodNotApprovedError(class_name="shop.Gone", method_name="sent"), None),
+        (ScheduleNotFoundError(name="nightli"), "did you mean nightly?"),
+        (ScheduleNotFoundError(name="nightly"), None),
+        (HostNotFoundError(name="nowhere like it"), None),
+        (InvalidParameterError(parameter="queue"), "did you mean default?"),
     )
     for script, may_read in ((tell_samples, True), (_refuse, False)):
         with ScriptedDaemon(tmp_path / f"s{may_read}", script) as daemon:
-            given = argparse.Namespace(socket=str(daemon.path))
+            given = argparse.Namespace(socket=str(daemon.path), queue="defualt")
             for error, told in errors:
                 assert try_meant(error, given) == (told if may_read else None)

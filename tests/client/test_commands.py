@@ -952,8 +952,9 @@ def test_a_paused_queue_says_so(commands: Commands) -> None:
         r"mail is paused until .* UTC \(in 10 min\); `bgjob resume mail` lets its jobs start before", told
     )
     assert re.search(r"^mail .* paused, resumes in 10 min$", commands.run("stats").stdout, re.M)
-    commands.run("resume", "mail")
+    assert commands.run("resume", "mail").stderr == "bgjob: queue mail is resumed\n"
     assert "paused" not in commands.run("stats").stdout
+    assert commands.run("resume", "mail").stderr == "bgjob: queue mail was not paused\n"
 
 
 def test_when_a_job_expires_is_given_as_a_time_from_now_or_as_a_moment(commands: Commands) -> None:
@@ -1114,6 +1115,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("run", "shop.Work::quiet", "--delay", "2s", "--expires", "1s"), 77, "over before the job expires"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
+        (("pause", "mial"), 77, "that the daemon has; did you mean mail? `bgjob stats` lists the queues"),
         (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
         (("class", "hold", "no.Such"), 77, "no.Such is not an approved class"),

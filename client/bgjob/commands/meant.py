@@ -11,12 +11,15 @@ from typing import Any, Final
 
 from bgjob import unknown_names
 from bgjob.client import Client
+from bgjob.commands.completion import KINDS
 from bgjob.errors import (
     BgjobError,
+    HostNotFoundError,
     InvalidParameterError,
     InvalidParametersError,
     MethodNotApprovedError,
     NotApprovedError,
+    ScheduleNotFoundError,
 )
 
 _PATIENCE: Final = 1.0
@@ -36,9 +39,16 @@ def try_meant(error: BgjobError, given: argparse.Namespace) -> str | None:
     """What was perhaps meant; None where that is not known, as where the daemon tells this user no names."""
     match error:
         case NotApprovedError(parameters={"class_name": str(name)}):
-            return unknown_names.perhaps([name], _classes(given)) or None
+            return _try_like(name, _known("classes", given))
         case MethodNotApprovedError(parameters={"class_name": str(name), "method_name": str(method)}):
-            return unknown_names.perhaps([method], _classes(given).get(name, ())) or None
+            methods = [one.partition(f"{name}::") for one in _known("methods", given)]
+            return _try_like(method, [known for before, _, known in methods if not before])
+        case ScheduleNotFoundError(parameters={"name": str(name)}):
+            return _try_like(name, _known("schedules", given))
+        case HostNotFoundError(parameters={"name": str(name)}):
+            return _try_like(name, _known("hosts", given))
+        case InvalidParameterError(parameters={"parameter": "options.queue" | "queue"}):
+            return _try_like(str(getattr(given, "queue", "")), _known("queues", given))
         case InvalidParametersError(parameters={"problems": list(problems)}):
             return _try_texts(problems, dict(getattr(given, "parameters", ())))
         case InvalidParameterError(parameters={"parameter": "options.delay"}):
@@ -58,13 +68,17 @@ def _try_in_the_way(given: argparse.Namespace) -> str | None:
     return "--delay is no shorter than --expires" if isinstance(expires, float) and delay >= expires else None
 
 
-def _classes(given: argparse.Namespace) -> Mapping[str, Iterable[str]]:
-    """The classes that this user is told, each with its methods."""
+def _try_like(name: str, known: Iterable[str]) -> str | None:
+    return unknown_names.perhaps([name], [one for one in known if one != name]) or None
+
+
+def _known(kind: str, given: argparse.Namespace) -> list[str]:
+    """The names of this kind that the daemon tells this user."""
     try:
         with Client(given.socket, timeout=_PATIENCE) as client:
-            return {one["name"]: [method["name"] for method in one["methods"]] for one in client.classes()}
+            return list(KINDS[kind](client))
     except BgjobError:
-        return {}
+        return []
 
 
 def _try_texts(problems: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any]) -> str | None:
