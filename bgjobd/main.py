@@ -9,7 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from bgjobd.commands import installation
-from bgjobd.commands.exit_codes import CLOSED_PIPE, FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain, tell
+from bgjobd.commands.exit_codes import (
+    CLOSED_PIPE,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    USAGE,
+    complain,
+    tell,
+)
 
 if TYPE_CHECKING:
     from bgjob.commands.parsing import Parser
@@ -23,6 +33,13 @@ _FOR_A_RUNNING_ONE: Final = ("status", "backup")
 
 def main(texts: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code."""
+    try:
+        return _run(texts)
+    except KeyboardInterrupt:  # what has more to say of it has said it
+        return INTERRUPTED
+
+
+def _run(texts: Sequence[str] | None) -> int:
     if sys.platform != "linux":
         return complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
     _open_standard_streams()

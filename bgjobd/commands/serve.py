@@ -69,8 +69,15 @@ def serve(given: argparse.Namespace) -> int:
     except UnusableDatabaseError as error:
         return complain(str(error), FAILED)
     except OSError as error:
-        return complain(f"the daemon could not start: {error}", FAILED)
+        return complain(f"the daemon could not start: {_told(error)}", FAILED)
     return OK
+
+
+def _told(error: OSError) -> str:
+    """What the system says, and of a file or directory who tells of which key that is and what is to be done."""
+    if not error.filename:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; `bgjobd check` names the key, and says what to do"
 
 
 def _why_unfit() -> str | None:

@@ -6,10 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bgjob.client import Client
-from bgjob.commands import arguments, screen
-from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained, followed
-from bgjob.errors import BgjobError, ElsewhereError
+try:
+    from bgjob.client import Client
+    from bgjob.commands import arguments, screen
+    from bgjob.commands.meant import try_meant
+    from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained, followed
+    from bgjob.errors import BgjobError, ElsewhereError
+except KeyboardInterrupt:  # it may be that somebody is quicker than these
+    sys.exit(130)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -20,6 +24,10 @@ def main(given: Sequence[str] | None = None) -> int:
             return _run(arguments.parse(given))
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            screen.say(str(interrupt))
+        return INTERRUPTED
     except BrokenPipeError:
         screen.forget_stdout()
         return CLOSED_PIPE
@@ -35,12 +43,8 @@ def _run(given: argparse.Namespace) -> int:
         with _TellingClient(given.socket) as client:
             return run(client, given)
     except BgjobError as error:
-        screen.say(explained(error, _hint(error, given)))
+        screen.say(explained(error, _hint(error, given), try_meant(error, given)))
         return code_of(error)
-    except KeyboardInterrupt as interrupt:
-        if interrupt.args:
-            screen.say(str(interrupt))
-        return INTERRUPTED
 
 
 def _hint(error: BgjobError, given: argparse.Namespace) -> str | None:

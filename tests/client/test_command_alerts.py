@@ -18,6 +18,18 @@ class Alerts:
     def mute_alerts(self, rule: str, seconds: float) -> None:
         self.muted.append((rule, seconds))
 
+    def test_alerts(self, target: str | None) -> list[int]:
+        return []
+
+
+def test_where_no_job_tells_a_target_it_is_said_where_the_test_is_to_be_found(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = arguments.parse(["alert", "--test"])
+    assert given.run(cast(Any, Alerts()), given) == 0
+    told = "no target is told by a job; `journal` has a line in the daemon's log, where it is a target"
+    assert capsys.readouterr().err == f"bgjob: {told}\n"
+
 
 @pytest.mark.parametrize(
     ("time", "seconds", "told"),

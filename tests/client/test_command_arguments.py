@@ -136,3 +136,76 @@ def test_a_time_of_day_is_ahead_on_the_night_on_which_clocks_are_set(
 def test_what_is_no_time_of_day_is_refused(written: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         values.start(written)
+
+
+@pytest.mark.parametrize(
+    ("parser", "words", "told"),
+    [
+        (
+            arguments.parser,
+            [],
+            "bgjob: error: the following arguments are required: COMMAND; see `bgjob --help`",
+        ),
+        (
+            main.parser,
+            [],
+            "bgjobd: error: the following arguments are required: COMMAND; see `bgjobd --help`",
+        ),
+        (
+            main.parser,
+            ["check", "--all"],
+            "bgjobd check: error: unrecognized arguments: --all; see `bgjobd check --help`",
+        ),
+        (
+            main.parser,
+            ["prune", "--dryrun"],
+            "bgjobd prune: error: unrecognized arguments: --dryrun; did you mean --dry-run? see `bgjobd prune --help`",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_where_more_is_and_below_one_line_of_usage_at_most(
+    parser: Callable[[], argparse.ArgumentParser],
+    words: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    *usage, line = capsys.readouterr().err.splitlines()
+    assert line == told
+    assert len(usage) <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run a.B::c -p a=1 -p b=1 -p a=2", "-p gives a twice"),
+        ("again 12 -p a=1 -p a=1", "-p gives a twice"),
+        ("list --since 10m --until 1h", "--until is earlier than --since"),
+        (
+            "retry --matching --since 2026-11-29T00:00:01Z --until 2026-11-29T00:00Z",
+            "--until is earlier than",
+        ),
+        ("schedule backfill tick --from 2026-11-29 --to 2026-11-28", "--to is earlier than --from"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_anything_is_asked(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        arguments.parse(words.split())
+    assert refused.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list --since 1h --until 10m",
+        "list --until 1h",
+        "schedule backfill tick --from 2026-11-28 --to 2026-11-28",
+        'run a.B::c --parameters {"a":1} -p a=2',
+    ],
+)
+def test_what_does_not_is_taken(words: str) -> None:
+    arguments.parse(words.split())

@@ -59,6 +59,13 @@ def test_ids_and_refs_are_printed_and_what_the_groups_became_is_said(
     assert told.err == "bgjob: group 7 is pages; `bgjob group 7 --wait` waits for its end\n"
 
 
+def test_of_a_flow_without_jobs_it_is_said_that_none_was_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(tmp_path, '{"jobs": []}', lambda line, _: line.reply(ids=[], groups=[]))[0] == 0
+    assert capsys.readouterr().err == "bgjob: the flow has no jobs, so that none was submitted\n"
+
+
 def test_a_program_reads_ids_and_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(tmp_path, FLOW, stores, "--json")[0] == 0
     assert capsys.readouterr().out == '{"ids": [21, 22], "groups": [7]}\n'
@@ -142,7 +149,9 @@ def test_what_cannot_be_sent_is_said_with_its_line_before_anything_is_asked(
     with pytest.raises(SystemExit) as refused:
         command.main(["flow", str(tmp_path / "flow.json")])
     assert refused.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"bgjob flow: error: argument FILE|-: {told}"
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"bgjob flow: error: argument FILE|-: {told}; see `bgjob flow --help`"
+    )
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_name(

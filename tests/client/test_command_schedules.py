@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bgjob import managing_calls
 from bgjob.codec import Reply
 from tests.fuzz.commands import shown_by
@@ -148,3 +150,25 @@ def test_a_backfill_is_not_sent_again_unless_it_only_counts() -> None:
         return managing_calls.backfill("x", "2026-01-01", "2026-01-02", None, check_only).may_repeat
 
     assert [may_repeat(True), may_repeat(False)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("paused_at", "words"), [("2024-12-04T14:31:53.000000Z", "is resumed"), (None, "was not paused")]
+)
+def test_a_resume_says_whether_there_was_something_to_resume(paused_at: str | None, words: str) -> None:
+    found = [schedule() | {"paused_at": paused_at}]
+    assert told("schedule resume nightly", schedules=found) == f"bgjob: schedule nightly {words}\n"
+
+
+def test_on_a_narrow_terminal_that_goes_first_which_tells_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgjob.commands.screen.columns", lambda: 40)
+    shown = told(
+        "occurrences nightly", occurrences=[skipped("overlap", count=3), occurrence()], next=None
+    ).splitlines()
+    assert shown[0].split() == ["AT", "(UTC)", "VERDICT", "JOB"]
+    assert "bgjob: no room for TO, COUNT, STATUS, NOTE" in shown
+    paused = schedule("nightly-report") | {"paused_at": EARLIER, "last": occurrence()}
+    shown = told("schedules", schedules=[paused]).splitlines()
+    assert shown[0].split() == ["NAME", "JOB", "NEXT"]
+    assert shown[1].endswith("paused")
+    assert "bgjob: no room for WHEN, LAST" in shown

@@ -54,6 +54,26 @@ def test_a_column_is_not_cut_below_its_least() -> None:
     assert tables.layout(columns, None).rows() == [f"{'x' * 40}  {'y' * 20}  7"]
 
 
+def test_that_goes_first_which_yields_most_and_of_several_the_last() -> None:
+    columns = (
+        Column("A", ["a" * 8], yields=2),
+        Column("B", ["b" * 8], yields=1),
+        Column("C", ["c" * 8], yields=1),
+        Column("D", ["d" * 8]),
+        Column("E", ["e" * 8]),
+    )
+    wide = tables.layout(columns, 48)
+    assert [tables.layout(columns, room).left_out for room in (48, 47, 37, 27, 17)] == [
+        [],
+        ["C"],
+        ["B", "C"],
+        ["B", "C", "E"],
+        ["B", "C", "D", "E"],
+    ], "the first stays"
+    assert tables.layout(columns, 40).titles().split() == ["A", "B", "D", "E"]
+    assert wide.titles().split() == ["A", "B", "C", "D", "E"]
+
+
 def test_of_a_long_cell_only_what_could_be_shown_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     for cut, shown in ((Cut.END, "e\u0301"), (Cut.BEGINNING, "…\u0301")):
         cell = Column("NOTE", ["e" + "\u0301" * 65_536], cut=cut)

@@ -180,6 +180,10 @@ def test_follow_prints_a_line_of_each_value(client: Client, commands: Commands) 
     told = json.loads(done.stdout)
     assert (done.returncode, told["number"], told["step"], told["value"]) == (0, 3, None, "last")
     assert set(told) == {"number", "attempt", "step", "at", "value"}
+    done = commands.run("follow", str(job.id), "--after", "3")
+    assert done.stderr.startswith(
+        f"bgjob: job {job.id} is completed, and has emitted nothing after value 3; "
+    )
     assert commands.run("follow", "999999").returncode == 4
     assert commands.run("follow", str(job.id), "--after", "-1").returncode == 2
 

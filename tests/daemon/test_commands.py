@@ -160,6 +160,21 @@ def test_a_bad_configuration_is_told_whole(tmp_path: Path) -> None:
         assert "daemon.slot:" in done.stderr
 
 
+def test_a_daemon_in_whose_place_a_file_is_tells_which_and_who_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    file = tmp_path / "bgjobd.toml"
+    places = {name: tmp_path / name for name in ("socket", "fifo", "runtime_dir", "log_dir")}
+    places["state_dir"] = tmp_path / "taken"
+    file.write_text("[daemon]\n" + "".join(f'{name} = "{place}"\n' for name, place in places.items()))
+    done = _run("bgjobd", "serve", "--config", str(file))
+    assert done.returncode == 1
+    assert f"could not start: {tmp_path}/taken: File exists; `bgjobd check` names the key" in done.stderr
+    checked = _run("bgjobd", "check", "--config", str(file))
+    assert (
+        f"{tmp_path}/taken is in the way, which is no directory; move it, or set [daemon]" in checked.stdout
+    )
+
+
 def test_the_demo_shows_success_retry_crash_and_refusal() -> None:
     done = _run("bgjobd", "demo", "--once")
     assert done.returncode == 0, done.stderr

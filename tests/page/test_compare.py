@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,16 @@ def test_what_names_no_attempt_is_said_with_what_was_written(
 
 def test_a_job_that_is_not_there_is_not_found(two: TwoJobs) -> None:
     assert two.ask(a="9.1", b="1.1").status == 404
+
+
+def test_the_title_names_what_was_written(two: TwoJobs) -> None:
+    for query, title in (
+        ({}, "Compare"),
+        ({"a": "x"}, "Compare x"),
+        ({"a": "1.1", "b": "2."}, "Compare 1.1 and 2."),
+    ):
+        (told,) = re.findall(r"<title>(.*?)</title>", two.ask(**query).body.decode())
+        assert re.split(r" [·–-] ", told)[0].strip() == title
 
 
 def test_texts_that_are_too_long_are_not_compared(two: TwoJobs) -> None:

@@ -74,7 +74,9 @@ def _test(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"ids": ids, "failed": failed})
     elif not ids:
-        screen.say("there is no target that a job tells; the journal got a line, if it is one")
+        screen.say(
+            "no target is told by a job; `journal` has a line in the daemon's log, where it is a target"
+        )
     else:
         screen.say(f"{len(ids) - len(failed)} of {len(ids)} targets were told")
         for job_id in failed:

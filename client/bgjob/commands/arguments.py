@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from bgjob import __version__
@@ -36,40 +37,53 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     """The arguments; `run` in them is the command's function. Exits with 2 where they are wrong."""
     words = parser()
     texts = sys.argv[1:] if given is None else given
-    if not all(values.is_text(word) for word in texts):
-        words.error("an argument is no UTF-8")
+    for word in texts:
+        if not values.is_text(word):
+            words.error(f"an argument is no UTF-8: {word!r}")
     arguments = words.parse_args(texts)
     arguments.words = shlex.join([words.prog, *texts])
+    wrong = values.try_twice(getattr(arguments, "parameters", ())) or _try_reversed(arguments)
+    if wrong is not None:
+        arguments.refuse(wrong)
     is_run, may_wait = arguments.run is submit.run, arguments.run in (submit.run, submit.again)
     if may_wait and arguments.timeout is not None and not (arguments.wait or arguments.follow):
         more = "; --attempt-timeout limits an attempt" if is_run else ""
-        words.error(f"--timeout limits the wait and needs -w or -f{more}")
+        arguments.refuse(f"--timeout limits the wait and needs -w or -f{more}")
     if is_run and arguments.after and arguments.delay is not None:
-        words.error("--delay from when, the submit or the end of what it comes after? --at is possible")
+        arguments.refuse("--delay from when, the submit or the end of what it comes after? --at is possible")
     if arguments.run is groups.group and arguments.timeout is not None and not arguments.wait:
-        words.error("--timeout limits the wait and needs -w")
+        arguments.refuse("--timeout limits the wait and needs -w")
     if arguments.run is groups.group and arguments.id is None and (arguments.action or arguments.wait):
-        words.error("what is asked of a group needs its ID")
+        arguments.refuse("what is asked of a group needs its ID")
     if arguments.run is manage.change and not manage.changes_of(arguments):
-        words.error(
+        arguments.refuse(
             "what is to be changed? --priority, --queue, --at, --expires, --attempt-timeout, --max-retries"
         )
     needed = hosts.try_missing(arguments) if arguments.run is hosts.hosts else None
     if needed is not None:
-        words.error(f"hosts {arguments.action} needs {needed}")
+        arguments.refuse(f"hosts {arguments.action} needs {needed}")
     wrong = alerts.try_wrong(arguments) if arguments.run is alerts.alert else None
     if wrong is not None:
-        words.error(f"alert {wrong}")
+        arguments.refuse(f"alert {wrong}")
     wrong = many.try_wrong(arguments) if arguments.run in (manage.retry, manage.cancel) else None
     if wrong is not None:
-        words.error(f"{arguments.run.__name__} {wrong}")
+        arguments.refuse(f"{arguments.run.__name__} {wrong}")
     wrong = watching.try_wrong(arguments) if arguments.run in (watching.wait, watching.watch) else None
     if wrong is not None:
-        words.error(f"{arguments.run.__name__} {wrong}")
+        arguments.refuse(f"{arguments.run.__name__} {wrong}")
     missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
     if missing is not None:
-        words.error(f"schedule {arguments.action} needs {missing}")
+        arguments.refuse(f"schedule {arguments.action} needs {missing}")
     return arguments
+
+
+def _try_reversed(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with a span that ends before it begins."""
+    since, until = (getattr(arguments, name, None) for name in ("since", "until"))
+    if since is None or until is None or datetime.fromisoformat(since) <= datetime.fromisoformat(until):
+        return None
+    first, last = ("--from", "--to") if arguments.run is schedules.schedule else ("--since", "--until")
+    return f"the span ends before it begins: {last} is earlier than {first}"
 
 
 def parser() -> argparse.ArgumentParser:

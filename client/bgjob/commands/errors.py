@@ -67,7 +67,7 @@ def _columns(found: Sequence[Error], code: str | None, now: float) -> list[Colum
         Column("ID", [str(one["id"]) for one in found], is_number=True),
         Column("ERROR", [errors_told.kind_of(one) for one in found], cut=Cut.END),
         Column("WHERE", [errors_told.where(one) for one in found], cut=Cut.BEGINNING),
-        Column("FIRST", [text.when(one["first_at"], now) for one in found]),
+        Column("FIRST", [text.when(one["first_at"], now) for one in found], yields=1),
         Column("LAST", [text.when(one["last_at"], now) for one in found]),
         Column("ATTEMPTS", [str(one["attempts"]) for one in found], is_number=True),
         Column("FAILED", [str(one["failed"]) for one in found], is_number=True),

@@ -15,6 +15,7 @@ from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import screen, values
 from bgjob.commands.json_places import Path, Place, dotted, places, where
+from bgjob.commands.meant import try_meant
 from bgjob.commands.problems import OK, code_of, explained
 from bgjob.errors import (
     DaemonUnavailableError,
@@ -67,6 +68,8 @@ def flow(client: Client, given: argparse.Namespace) -> int:
         screen.tell(text.one_line(f"{job_id} {ref}".rstrip()))
     for group_id, ref in zip(groups, _refs(asked, "groups", len(groups)), strict=True):
         screen.say(f"group {group_id} is {ref}; `bgjob group {group_id} --wait` waits for its end")
+    if not ids and not groups:
+        screen.say("the flow has no jobs, so that none was submitted")
     return OK
 
 
@@ -154,7 +157,7 @@ def _is_sendable(value: Any) -> bool:
 
 def _say_where(error: RequestError, given: argparse.Namespace) -> int:
     """Say what was refused with its places in the file; the exit code. Raises the error where it is about none."""
-    told = _told(error, given.flow.text, given.hint)
+    told = _told(error, given.flow.text, given.hint, try_meant(error, given))
     if not told:
         raise error
     for line in told:
@@ -162,7 +165,7 @@ def _say_where(error: RequestError, given: argparse.Namespace) -> int:
     return code_of(error)
 
 
-def _told(error: RequestError, read: str, hint: str) -> list[str]:
+def _told(error: RequestError, read: str, hint: str, meant: str | None) -> list[str]:
     """What was refused, each with its place in the text; empty where it is about none."""
     found = list(places(read))
     if isinstance(error, InvalidParametersError):
@@ -175,7 +178,7 @@ def _told(error: RequestError, read: str, hint: str) -> list[str]:
     elif type(error) in _SIGNS:
         is_meant = _SIGNS[type(error)]
         path = next((one.path for one in found if is_meant(one, found, error.parameters)), ())
-    return [_line(found, read, path, explained(error, hint))] if path else []
+    return [_line(found, read, path, explained(error, hint, meant))] if path else []
 
 
 def _reason(path: Path, found: list[Place]) -> str:

@@ -82,9 +82,15 @@ def follow(client: Client, given: argparse.Namespace) -> int:
     def say_gap(left_out: int) -> None:
         screen.say(f"{left_out} values before the next one are not kept any more")
 
+    has_any = False
     with going_on(given.id):
         for one in client.follow_values(given.id, given.after, say_gap):
+            has_any = True
             screen.tell_json(one._asdict() if given.json else one.value)
+    if not has_any and not given.json:
+        status = client.get(given.id, limit=1).snapshot["status"]
+        what = f"nothing after value {given.after}" if given.after else "no value"
+        screen.say(f"job {given.id} is {status}, and has emitted {what}; `bgjob show {given.id}` has more")
     return OK
 
 

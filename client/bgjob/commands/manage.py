@@ -13,6 +13,7 @@ from bgjob.calls import Changes
 from bgjob.client import Client
 from bgjob.commands import many, screen
 from bgjob.commands.problems import OK
+from bgjob.commands.resuming import resumed
 from bgjob.errors import (
     BehindFailedError,
     InvalidParameterError,
@@ -100,12 +101,17 @@ def pause(client: Client, given: argparse.Namespace) -> int:
 
 def resume(client: Client, given: argparse.Namespace) -> int:
     """Start the jobs of a paused queue again."""
-    client.resume(given.queue)
     if given.json:
+        client.resume(given.queue)
         screen.tell_json({"queue": given.queue})
     else:
-        screen.say(f"queue {given.queue} is not paused")
+        told = resumed(lambda: _is_paused(client, given.queue), lambda: client.resume(given.queue))
+        screen.say(f"queue {given.queue} {told}")
     return OK
+
+
+def _is_paused(client: Client, name: str) -> bool:
+    return any(queue["paused"] for queue in client.stats()["queues"] if queue["name"] == name)
 
 
 def hold_or_resume(client: Client, given: argparse.Namespace) -> int:

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bgjob import text, unknown_names
 
 
 class Parser(argparse.ArgumentParser):
-    """Quotes what was given in its errors, which may be a file's name, in a way that moves no terminal."""
+    """Quotes what was given in its errors, which may be a file's name, in a way that moves no terminal; and says where
+    more is told, instead of telling it before what is wrong.
+    """
 
     def error(self, message: str) -> NoReturn:
-        super().error(text.one_line(message))
+        usage = self.format_usage()
+        if usage.count("\n") == 1:
+            self._print_message(usage, sys.stderr)
+        more = f"{self.prog} --help"
+        told = (
+            message if more in message else f"{message}{' ' if message.endswith('?') else '; '}see `{more}`"
+        )
+        self.exit(2, f"{self.prog}: error: {text.one_line(told)}\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of a command what it does not know is its own error, not the one of the parser of all commands."""
+        given, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unrecognized(unknown))
+        return given, unknown
+
+    def _unrecognized(self, words: Sequence[str]) -> str:
+        options = [word.partition("=")[0] for word in words if word.startswith("--")]
+        meant = unknown_names.perhaps(options, self._option_string_actions)
+        return f"unrecognized arguments: {' '.join(words)}{meant and '; '}{meant}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Of commands, of which there are many, those alone that were perhaps meant."""

@@ -29,6 +29,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotFoundError,
     NoAnswerError,
+    NotApprovedError,
     NotForReviewError,
     ProtocolError,
     QueueFullError,
@@ -101,6 +102,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     TooManyConnectionsError: "or try again in a moment",
     DaemonUnavailableError: "`systemctl start bgjobd` starts the service's, `bgjobd serve` one of your own; "
     "--socket or $BGJOBD_SOCKET name another's socket",
+    NotApprovedError: "`bgjob classes` has those there are",
     InvalidParametersError: "`bgjob classes` has its parameters",
     DuplicateError: "`bgjob show {id}` has more",
     InvalidStateError: "`bgjob show {id}` has more",
@@ -126,11 +128,15 @@ def code_of(error: BgjobError) -> int:
     return next(code for kind, code in _CODES.items() if isinstance(error, kind))
 
 
-def explained(error: BgjobError, hint: str | None = None) -> str:
-    """One line: what happened, why, and the next command; `hint` is the command's own, for what it was given."""
+def explained(error: BgjobError, hint: str | None = None, meant: str | None = None) -> str:
+    """One line: what happened, why, and the next command; `hint` is the command's own, for what it was given, and
+    `meant` what that was perhaps to be.
+    """
     told = str(error)
     if isinstance(error, JobFailedError):
         told = capped(told, _LONGEST)
+    if meant is not None:
+        told = followed(told, meant)
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, JobCancelledError) and (cause := error.job.get("cancelled_after")):
         found = "{cure}" if _is_group(cause) else "{cure} has it run, too"

@@ -11,6 +11,7 @@ from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
+from bgjob.commands.resuming import resumed
 from bgjob.commands.tables import Column, Cut
 
 _LABEL: Final = 12
@@ -72,8 +73,12 @@ def _pause(client: Client, given: argparse.Namespace) -> int:
 
 
 def _resume(client: Client, given: argparse.Namespace) -> int:
-    client.resume_schedule(given.name)
-    return _told(given, "is not paused")
+    told = resumed(lambda: _is_paused(client, given.name), lambda: client.resume_schedule(given.name))
+    return _told(given, told)
+
+
+def _is_paused(client: Client, name: str) -> bool:
+    return any(one["paused_at"] is not None for one in client.schedules(next=0, name=name))
 
 
 def _put(client: Client, given: argparse.Namespace) -> int:
@@ -139,9 +144,9 @@ def _columns(found: Sequence[Mapping[str, Any]], now: float) -> list[Column]:
     return [
         Column("NAME", [one["name"] for one in found]),
         Column("JOB", [one["job"] for one in found], cut=Cut.BEGINNING),
-        Column("WHEN", [one["description"] for one in found], cut=Cut.END),
+        Column("WHEN", [one["description"] for one in found], cut=Cut.END, yields=1),
         Column("NEXT", [_next(one, now) for one in found], cut=Cut.END),
-        Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END),
+        Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END, yields=2),
         Column("", [_state(one) for one in found]),
     ]
 
@@ -236,8 +241,8 @@ def _columns_of_occurrences(found: Sequence[Mapping[str, Any]]) -> list[Column]:
 def _columns_of_rows(found: Sequence[Mapping[str, Any]]) -> list[Column]:
     """Of those that were skipped in a row, the last, and how many they are."""
     return [
-        Column("TO", [text.date(one["until"]) if one["count"] > 1 else "" for one in found]),
-        Column("COUNT", [str(one["count"]) for one in found], is_number=True),
+        Column("TO", [text.date(one["until"]) if one["count"] > 1 else "" for one in found], yields=2),
+        Column("COUNT", [str(one["count"]) for one in found], is_number=True, yields=1),
     ]
 
 

@@ -37,7 +37,7 @@ def added(
     add_socket(command, default=argparse.SUPPRESS)
     if json_help is not None:
         command.add_argument("--json", action="store_true", help=json_help)
-    command.set_defaults(run=run, hint=hint or f"see `bgjob {name} --help`")
+    command.set_defaults(run=run, hint=hint or f"see `bgjob {name} --help`", refuse=command.error)
     return command
 
 

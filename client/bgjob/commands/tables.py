@@ -29,13 +29,17 @@ class Cut(Enum):
 
 
 class Column(NamedTuple):
-    """A column of a table; numbers stand to the right. One that may be cut is never narrower than `least`."""
+    """A column of a table; numbers stand to the right. One that may be cut is never narrower than `least`.
+
+    Where there is no room for all, that goes first which `yields` most, and of several the last.
+    """
 
     title: str
     cells: Sequence[str]
     is_number: bool = False
     cut: Cut = Cut.NOTHING
     least: int = _NARROWEST
+    yields: int = 0
 
 
 class Layout(NamedTuple):
@@ -65,8 +69,10 @@ class Layout(NamedTuple):
 def layout(of: Sequence[Column], room: int | None) -> Layout:
     """The columns side by side: in so much room, or as wide as need be; pure."""
     whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
-    shown = _with_room(whole, room)
-    return Layout(shown, _fitted(shown, room), [column.title or _UNTITLED for column in whole[len(shown) :]])
+    places = _with_room(whole, room)
+    shown = [whole[place] for place in places]
+    left_out = [column.title or _UNTITLED for place, column in enumerate(whole) if place not in places]
+    return Layout(shown, _fitted(shown, room), left_out)
 
 
 def table(of: Sequence[Column]) -> str:
@@ -84,15 +90,19 @@ def _cell(written: str, cut: Cut, room: int | None) -> str:
     return text.one_line(written)
 
 
-def _with_room(of: Sequence[Column], room: int | None) -> Sequence[Column]:
-    """The first columns, as many as the terminal has room for where each is as narrow as it may be."""
+def _with_room(of: Sequence[Column], room: int | None) -> Sequence[int]:
+    """The places of as many as the terminal has room for where each is as narrow as it may be."""
     least = [
         _width(column) if column.cut is Cut.NOTHING else min(_width(column), column.least) for column in of
     ]
-    count = len(of)
-    while room is not None and count > 1 and sum(least[:count]) + len(_GAP) * (count - 1) > room:
-        count -= 1
-    return of[:count]
+    kept = list(range(len(of)))
+    while (
+        room is not None
+        and len(kept) > 1
+        and sum(least[place] for place in kept) + len(_GAP) * (len(kept) - 1) > room
+    ):
+        kept.remove(max(kept[1:], key=lambda place: (of[place].yields, place)))
+    return kept
 
 
 def _fitted(of: Sequence[Column], room: int | None) -> list[int]:

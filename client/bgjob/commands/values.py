@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -24,6 +25,7 @@ NONE: Final = "none"
 """What takes a time away that a job has."""
 
 _MOST_NEXT: Final = 100
+_DIGITS: Final = len(str(INT_MAX))
 _BYTES: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -56,6 +58,13 @@ def parameter(text: str) -> tuple[str, Any]:
     except ValueError:
         return name, value
     return name, sendable(given)
+
+
+def try_twice(given: Sequence[tuple[str, Any]]) -> str | None:
+    """What is wrong where -p gives a parameter for the second time."""
+    names = [name for name, _ in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"-p gives {twice} twice"
 
 
 def parameters(text: str) -> dict[str, Any]:
@@ -308,8 +317,10 @@ def tail_size(text: str) -> int:
 
 
 def _number(text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"\d{1,19}", text, re.ASCII) or not least <= int(text) <= most:
-        range_of = f"from {least} to {most}" if most < INT_MAX else f"from {least} on"
+    is_number = bool(re.fullmatch(r"\d+", text, re.ASCII))
+    if not is_number or len(text) > _DIGITS or not least <= int(text) <= most:
+        is_beyond = is_number and text.lstrip("0") != ""
+        range_of = f"from {least} to {most}" if most < INT_MAX or is_beyond else f"from {least} on"
         raise argparse.ArgumentTypeError(f"{text!r} is not a number {range_of}")
     return int(text)
 

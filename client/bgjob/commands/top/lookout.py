@@ -212,7 +212,7 @@ class Lookout:
                 return f"queue {name} is paused; p resumes it"
             case wishes.Resume(name):
                 self._client.resume(name)
-                return f"queue {name} is not paused"
+                return f"queue {name} is resumed"
             case wishes.Count(meant):
                 return Counted(meant, self._client.matching(meant.filter, meant.to))
             case wishes.DoToAll(counted):
