@@ -13,9 +13,6 @@ from bgjobd.core.waiting import Wait, signal_of
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
 
-_KILL: Final = 9
-"""SIGKILL, everywhere."""
-
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -323,7 +320,9 @@ class Ending:
     @classmethod
     def timed_out(cls, limit: float, beneath: Ending, where: str | None = None) -> Ending:
         """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop, `where` it was before."""
-        ending = cls._stopped(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
+        ending = cls._by_other_cause(
+            Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath
+        )
         if where is None:
             return ending
         return replace(ending, traceback="\n".join(text for text in (where, beneath.traceback) if text))
@@ -331,19 +330,13 @@ class Ending:
     @classmethod
     def cancelled(cls, beneath: Ending) -> Ending:
         """`beneath` is how the attempt ended once it was told to stop."""
-        return cls._stopped(Outcome.CANCELLED, "a cancel was requested", beneath)
+        return cls._by_other_cause(Outcome.CANCELLED, "a cancel was requested", beneath)
 
     @classmethod
     def cut_off(cls, beneath: Ending) -> Ending:
         """`beneath` is how the attempt ended once it was told to stop: what it did, nobody can store in time."""
         why = "stopped, for its host was cut off from the database"
-        return cls._stopped(Outcome.LOST, why, beneath)
-
-    @classmethod
-    def _stopped(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
-        """The ending beneath of an attempt that was told to stop, and killed where that did not help."""
-        how = "; SIGTERM did not end it, SIGKILL did" if beneath.signal == _KILL else ""
-        return cls._by_other_cause(outcome, f"{why}{how}", beneath)
+        return cls._by_other_cause(Outcome.LOST, why, beneath)
 
     @classmethod
     def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:

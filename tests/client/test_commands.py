@@ -931,14 +931,13 @@ def test_parameters_from_a_stdin_that_is_closed_are_none(commands: Commands) -> 
     assert "no parameters in '-'" in done.stderr
 
 
-@pytest.mark.parametrize(("closed", "code"), [(">&-", 74), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 74)])
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 0)])
 def test_closed_descriptors_do_no_harm(commands: Commands, closed: str, code: int) -> None:
     command = f'exec "{sys.executable}" -m bgjob stats {closed}'
     done = subprocess.run(
         ["sh", "-c", command], env=commands._environ, capture_output=True, text=True, timeout=50
     )
-    told = "bgjob: the result could not be written: Bad file descriptor\n"
-    assert (done.returncode, done.stderr) == (code, told if closed == ">&-" else "")
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 # Queues, classes

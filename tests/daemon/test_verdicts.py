@@ -207,8 +207,7 @@ def test_each_bad_end_gets_its_verdict_with_the_evidence(
 def test_who_ignores_term_is_killed_and_has_timed_out(client: Client) -> None:
     job, attempt = ended(client, "ignore_term", timeout=2)  # by then it does
     assert (attempt["outcome"], attempt["signal"]) == ("timed_out", 9), job["error"]
-    told = "timed_out: the attempt ran longer than 2 s; SIGTERM did not end it, SIGKILL did"
-    assert job["error"] == told
+    assert job["error"] == "timed_out: the attempt ran longer than 2 s"
 
 
 def test_a_survivor_of_a_double_fork_is_killed_and_told(client: Client) -> None:

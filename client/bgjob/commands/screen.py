@@ -46,14 +46,8 @@ _LESS_COLOURS: Final = re.compile(r"-?[^-bDhjkoOpPtTxyz]*[Rr]|--(RAW|raw)-")
 
 
 def open_standard_streams() -> None:
-    """Give 0, 1 and 2 to /dev/null where they are closed, and show what a terminal's encoding lacks as escapes.
-
-    A stdout that was closed takes no result: to write it there is an error.
-    """
+    """Give 0, 1 and 2 to /dev/null where they are closed, and show what a terminal's encoding lacks as escapes."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        if descriptor == 1:
-            os.close(descriptor)
-            descriptor = os.open(os.devnull, os.O_RDONLY)
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  it lives as long as the process
