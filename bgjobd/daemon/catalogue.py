@@ -53,8 +53,10 @@ class Catalogue:
 
     def _check_keys(self, class_name: str) -> None:
         """Have a class be unavailable whose keys would be of what no method takes, or a unique one of a secret, which
-        the key would let others guess.
+        the key would let others guess. Of one that is missing no method is known, and why it is stays told.
         """
+        if class_name in self.missing:
+            return
         described, policy = self.classes[class_name], self.policies[class_name]
         of_key = () if policy.key is None else (policy.key,)
         for option, name in [
