@@ -415,12 +415,14 @@ def test_reload_prints_the_version_of_the_code(commands: Commands) -> None:
 def test_reload_prints_what_it_could_not_take_up_and_which_jobs_that_wait_do_not_fit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = Reloaded("c0de", ["[daemon] fifo"], ["1 job of a.B::c would fail"])
+    doubt = "sensitive of a.B lists tokne, and no method has such a parameter"
+    told = Reloaded("c0de", ["[daemon] fifo"], ["1 job of a.B::c would fail"], doubts=[doubt])
     client = SimpleNamespace(reload_and_tell=lambda: told)
     assert manage.reload(cast(Client, client), argparse.Namespace(json=False)) == 0
     said = capsys.readouterr()
     assert said.out == "c0de\n"
     assert said.err.splitlines()[1:] == [
+        f"bgjob: doubtful: {doubt}",
         "bgjob: [daemon] fifo has changed, which takes a restart; until then the old one holds",
         "bgjob: queued jobs: 1 job of a.B::c would fail",
     ]
