@@ -101,7 +101,7 @@ class Sqlite:
         return sum(size_of(path) for path in (self.name, f"{self.name}-wal"))
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
-        return UnusableDatabaseError(self.state_dir / FILE_NAME, reason)
+        return of_file.unusable(self.state_dir / FILE_NAME, reason)
 
     def version(self, database: Database) -> int:
         return int(database.execute_sql("PRAGMA user_version").fetchone()[0])
