@@ -26,6 +26,7 @@ from bgjob.errors import (
 )
 from bgjob.words import Outcome, Status
 from bgjobd.commands.exit_codes import FAILED, REFUSED, UNAVAILABLE, UNKNOWN, USAGE, complain
+from bgjobd.config.loading import usual_files
 from bgjobd.config.sections import Config
 from bgjobd.core.masking import MASK
 from bgjobd.supervisor import limits
@@ -177,8 +178,11 @@ def _asked(
 def _check_class(name: str, config: Config, application: Application) -> None:
     """Raises RefusedError for a class whose jobs do not run here."""
     if name not in config.approved:
-        message = f"{name} is not approved by {config.file or 'any configuration'}"
-        raise RefusedError(f"{message}; --config names another", REFUSED)
+        if config.file is None:
+            places = " or ".join(map(str, usual_files(os.environ)))
+            message = f"{name} is not approved, for no configuration is there, at {places}"
+            raise RefusedError(f"{message}; --config or $BGJOBD_CONFIG names the daemon's", REFUSED)
+        raise RefusedError(f"{name} is not approved by {config.file}; --config names another", REFUSED)
     if name in application.missing:
         raise RefusedError(f"{name} cannot run: {application.missing[name]}", REFUSED)
 

@@ -535,6 +535,20 @@ def test_an_attempt_that_is_not_there_and_a_job_that_is_not_are_said(running: Ru
     assert debugged(running, 999_999, "--yes").returncode == 4
 
 
+def test_where_a_configuration_was_looked_for_is_told_if_there_is_none(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        (tmp_path / "job.json").write_text(json.dumps(client.get(job_id).snapshot))
+    arguments = ["debug", str(job_id), "--yes", "--from", str(tmp_path / "job.json")]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")}
+    done = warm.run(arguments, environ | {"XDG_CONFIG_HOME": str(tmp_path)})
+    assert done.returncode == 77
+    places = f"/etc/bgjobd/bgjobd.toml or {tmp_path}/bgjobd/bgjobd.toml"
+    assert f"no configuration is there, at {places}; --config or $BGJOBD_CONFIG names" in done.stderr
+
+
 # Steps, and jobs of elsewhere
 
 
