@@ -125,6 +125,21 @@ class Catalogue:
 
         return check
 
+    def misfits(
+        self, class_name: str, method_name: str, given: Mapping[str, Any], of: Collection[str]
+    ) -> list[dict[str, str]]:
+        """What is wrong with those `of` a call's parameters; raises the refusal of a method that may not be called."""
+        self.check_target(class_name, method_name)
+        validator = self._incomplete(class_name, method_name)
+        names = self.classes[class_name]["methods"][method_name]["names"]
+        known = {name: value for name, value in given.items() if names is None or name in names}
+        sensitive = self.sensitive(class_name, method_name, known)
+        problems = [] if validator.fits(known) else validator.problems(known, sensitive)
+        return [
+            *(problem for problem in problems if problem["path"].partition("/")[0] in of),
+            *({"path": name, "message": "there is no such parameter"} for name in of if name not in known),
+        ]
+
     def _incomplete(self, class_name: str, method_name: str) -> Validator:
         """One that misses no parameter: one for each set of them that is taken would take long to make."""
         known = self._of_incomplete.get((class_name, method_name))

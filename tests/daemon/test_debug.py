@@ -113,6 +113,9 @@ class Till:
 
     def day(self, on: date):
         return on.isoformat()
+
+    def nap(self, label: str, seconds: float):
+        return [label, seconds]
 """
 
 REPORTS = """# The reports of the shop
@@ -505,6 +508,15 @@ def test_parameters_that_do_not_fit_are_told_by_name(typed: RunningDaemon) -> No
     assert (done.returncode, done.stdout) == (1, "")
     assert "its parameters do not fit till.Till::day: on: " in done.stderr
     assert "; by: " in done.stderr
+
+
+def test_parameters_are_checked_as_those_of_a_submit(typed: RunningDaemon) -> None:
+    job_id = ended(typed, "nap", "till.Till", label="a", seconds=1.5)
+    done = debugged(typed, job_id, "--yes", "-p", "label=5", "-p", "seconds=x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'label: 5 is not of type "string"' in done.stderr
+    assert 'seconds: "x" is not of type "number"' in done.stderr
+    assert debugged(typed, job_id, "--yes", "-p", 'label="5"').stdout == '["5",1.5]\n'
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
