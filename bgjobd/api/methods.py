@@ -200,6 +200,7 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
             "needing_restart": daemon.reload.needing_restart,
             "waiting_jobs": await daemon.inspection.fates(catalogue),
             "amid_steps": await daemon.readers.read(Reader.amid_steps) if is_other else 0,
+            "doubts": daemon.current_catalogue.doubts,
         }
 
 

@@ -225,7 +225,8 @@ def _definition(daemon: Daemon, given: JsonObject) -> Schedule:
                 "message": fault_message(fault, where + fault["loc"]),
             }
             for fault in faults
-        ]
+        ],
+        of="definition",
     )
 
 

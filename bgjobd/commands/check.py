@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -37,20 +36,19 @@ from bgjobd.commands import (
     schedules,
 )
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
+from bgjobd.commands.imported import imported
 from bgjobd.commands.schedules import Planned
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.schedule_definitions import refusals
-from bgjobd.host import clock, directories, life
+from bgjobd.host import clock, directories
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.supervisor import cgroups, limits
-from bgjobd.supervisor.application import Application, AttemptDirs
-from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.fork_server_loading import ForkServerError
 
 _PATIENCE: Final = 5.0
@@ -188,7 +186,7 @@ def _imported(config: Config, found: list[Finding]) -> tuple[Catalogue | None, M
         found.append(broken(f"interpreter: {message}; run this as that user"))
         return None, None
     try:
-        catalogue, ready = asyncio.run(_catalogue(config))
+        catalogue, ready = asyncio.run(imported(config))
     except ForkServerError as error:
         found.append(broken(f"interpreter: {error}"))
         return None, None
@@ -208,17 +206,6 @@ def _is_of_another_user(state_dir: Path) -> bool:
         return state_dir.stat().st_uid != os.geteuid()
     except OSError:
         return False
-
-
-async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
-        application = Application.from_config(config)
-        own = AttemptDirs(Path(directory), Path(directory), life.own().id)
-        for made in (own.spool, own.work, own.output):
-            made.mkdir(mode=0o700)
-        server = await ForkServer.launch(application, own, lambda *_: None, lambda _: None, set())
-        await server.abandon()
-        return Catalogue(config, server.ready["classes"], server.code_version), server.ready
 
 
 def _unprepared(config: Config, catalogue: Catalogue) -> Iterator[Finding]:

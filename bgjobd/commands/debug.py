@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ from bgjob.errors import (
 )
 from bgjob.words import Outcome, Status
 from bgjobd.commands.exit_codes import FAILED, REFUSED, UNAVAILABLE, UNKNOWN, USAGE, complain
+from bgjobd.commands.imported import imported
+from bgjobd.config.loading import usual_files
 from bgjobd.config.sections import Config
 from bgjobd.core.masking import MASK
 from bgjobd.supervisor import limits
@@ -148,6 +151,9 @@ def _asked(
     masked = _masked(job)
     sensitive = {*masked, *(config.approved[name].sensitive or ())}
     secrets, plain = _parameters(given.parameters, sensitive)
+    if plain:
+        told = {key: value for key, value in job["parameters"].items() if key not in sensitive}
+        _check_fit(config, job, {**told, **plain}, plain)
     carried = _carried(found, has_secrets=bool(sensitive))
     timeout = job["timeout"] if job["timeout"] is not None else limits.value_of(config, name, "timeout")
     untold = [one for one in masked if one not in secrets]
@@ -177,8 +183,11 @@ def _asked(
 def _check_class(name: str, config: Config, application: Application) -> None:
     """Raises RefusedError for a class whose jobs do not run here."""
     if name not in config.approved:
-        message = f"{name} is not approved by {config.file or 'any configuration'}"
-        raise RefusedError(f"{message}; --config names another", REFUSED)
+        if config.file is None:
+            places = " or ".join(map(str, usual_files(os.environ)))
+            message = f"{name} is not approved, for no configuration is there, at {places}"
+            raise RefusedError(f"{message}; --config or $BGJOBD_CONFIG names the daemon's", REFUSED)
+        raise RefusedError(f"{name} is not approved by {config.file}; --config names another", REFUSED)
     if name in application.missing:
         raise RefusedError(f"{name} cannot run: {application.missing[name]}", REFUSED)
 
@@ -234,6 +243,21 @@ def _parameters(
             message = f"{name} is a secret, and whoever lists processes would see it"
             raise RefusedError(f"{message}; -p {name}=@FILE reads it, and else it is asked for", USAGE)
     return secrets, plain
+
+
+def _check_fit(config: Config, job: JsonObject, told: Mapping[str, Any], given: Collection[str]) -> None:
+    """Raises RefusedError where what is `given` does not fit the code as it is now, which a submit would refuse, and
+    ForkServerError.
+    """
+    catalogue, _ = asyncio.run(imported(config))
+    try:
+        problems = catalogue.misfits(job["class_name"], job["method_name"], told, given)
+    except RequestError:
+        return  # why it cannot be called is told by who is to
+    if problems:
+        why = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
+        message = f"its parameters do not fit {job['class_name']}::{job['method_name']}: {why}"
+        raise RefusedError(f"{message}; -p KEY=VALUE gives others, -p 'KEY=\"5\"' a text of digits", FAILED)
 
 
 def _carried(found: Found, *, has_secrets: bool) -> dict[str, Any]:

@@ -51,9 +51,13 @@ def _file_to_read(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         return path.absolute()
     if environ.get("BGJOBD_CONFIG"):
         return Path(environ["BGJOBD_CONFIG"]).absolute()
+    return next((file for file in usual_files(environ) if os.path.exists(file)), None)
+
+
+def usual_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where a file is looked for if nobody names one; the first that is there is read."""
     config_home = _try_directory(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
-    usual = (SYSTEM_FILE, config_home / "bgjobd" / "bgjobd.toml")
-    return next((file for file in usual if os.path.exists(file)), None)
+    return SYSTEM_FILE, config_home / "bgjobd" / "bgjobd.toml"
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def fault_message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
             return f"there is no such key; {meant}{meant and ' '}allowed here: {', '.join(keys)}"
         case "value_error":
             return str(fault["ctx"]["error"])
+        case "missing":
+            return "is required"  # what is quoted elsewhere would be all that is there
         case known if known in _PLAIN_MESSAGES:
             return _PLAIN_MESSAGES[known] + _quoted(fault["input"], loc)
         case _:

@@ -115,4 +115,5 @@ class Backfills:
 
 
 def _too_many(why: str) -> InvalidParametersError:
-    return InvalidParametersError(problems=[{"path": "until", "message": f"{why}; ask for a part of them"}])
+    problem = {"path": "until", "message": f"{why}; ask for a part of them"}
+    return InvalidParametersError(problems=[problem], of="backfill")

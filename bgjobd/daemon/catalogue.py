@@ -53,8 +53,10 @@ class Catalogue:
 
     def _check_keys(self, class_name: str) -> None:
         """Have a class be unavailable whose keys would be of what no method takes, or a unique one of a secret, which
-        the key would let others guess.
+        the key would let others guess. Of one that is missing no method is known, and why it is stays told.
         """
+        if class_name in self.missing:
+            return
         described, policy = self.classes[class_name], self.policies[class_name]
         of_key = () if policy.key is None else (policy.key,)
         for option, name in [
@@ -122,6 +124,21 @@ class Catalogue:
                 raise InvalidParametersError(problems=problems)
 
         return check
+
+    def misfits(
+        self, class_name: str, method_name: str, given: Mapping[str, Any], of: Collection[str]
+    ) -> list[dict[str, str]]:
+        """What is wrong with those `of` a call's parameters; raises the refusal of a method that may not be called."""
+        self.check_target(class_name, method_name)
+        validator = self._incomplete(class_name, method_name)
+        names = self.classes[class_name]["methods"][method_name]["names"]
+        known = {name: value for name, value in given.items() if names is None or name in names}
+        sensitive = self.sensitive(class_name, method_name, known)
+        problems = [] if validator.fits(known) else validator.problems(known, sensitive)
+        return [
+            *(problem for problem in problems if problem["path"].partition("/")[0] in of),
+            *({"path": name, "message": "there is no such parameter"} for name in of if name not in known),
+        ]
 
     def _incomplete(self, class_name: str, method_name: str) -> Validator:
         """One that misses no parameter: one for each set of them that is taken would take long to make."""

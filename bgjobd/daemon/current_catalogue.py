@@ -32,6 +32,8 @@ class CurrentCatalogue:
         self._known: Catalogue | None = None
         self._is_closed = False
         self._told: dict[str, str] = {}
+        self.doubts: list[str] = []
+        """What is said of the classes in use and means nothing."""
 
     def close(self) -> None:
         """Nothing may be submitted any more; what was taken still tells policies."""
@@ -118,9 +120,10 @@ class CurrentCatalogue:
         self._catalogue.set_result(catalogue)
         self._known = catalogue
         self._say_changes(catalogue)
-        for name in catalogue.classes.keys() - self._told.keys():
-            for doubt in catalogue.doubts(self._config(), name):
-                self._say(EntryType.FAILURE, f"[approved] {doubt}")
+        in_use = sorted(catalogue.classes.keys() - self._told.keys())
+        self.doubts = [doubt for name in in_use for doubt in catalogue.doubts(self._config(), name)]
+        for doubt in self.doubts:
+            self._say(EntryType.FAILURE, f"[approved] {doubt}")
 
     def renew(self, described: Mapping[str, Mapping[str, Any]]) -> None:
         """Classes that are missing were tried again: say where the reason is another one by now."""

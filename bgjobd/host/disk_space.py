@@ -41,7 +41,18 @@ class Room:
         if not lacks:
             return None
         text = f"the disk is nearly full: only {' and '.join(lacks)} are free at {self.path}"
-        return f"{text} ({', '.join(self.keys)}); make room there: without any, no job is taken or started"
+        worst = next(
+            (told for key, told in _WITHOUT_ROOM.items() if key in self.keys), "nothing can be written"
+        )
+        return f"{text} ({', '.join(self.keys)}); make room there: without any, {worst}"
+
+
+_WITHOUT_ROOM: Final[Mapping[str, str]] = {
+    "state_dir": "no job is taken or started",
+    "runtime_dir": "no job is started, and those that are taken wait",
+    "log_dir": "lines of the log are lost",
+}
+"""What comes of no room, by the directory that has none; of several the first."""
 
 
 def rooms(directories: Mapping[str, Path]) -> list[Room]:

@@ -17,7 +17,7 @@ from typing import Final
 from peewee import DatabaseError
 
 from bgjobd.host.clock import to_text
-from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.database import FILE_NAME, open_for_reading, unusable
 from bgjobd.store.migrations import COPIED_AT
 
 _PAGES_AT_ONCE: Final = 4096
@@ -77,7 +77,7 @@ def _copy(state_dir: Path, new: Path) -> None:
     except (DatabaseError, sqlite3.DatabaseError) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # for the database is only read
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new.parent)) from error
-        raise UnusableDatabaseError(path, error) from error
+        raise unusable(path, error) from error
 
 
 def _copy_at_one_moment(source: sqlite3.Connection, copy: sqlite3.Connection, path: Path) -> None:

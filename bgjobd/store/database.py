@@ -125,10 +125,18 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
         finally:
             database.close()
     except DatabaseError as error:
-        is_damaged = _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        raise (DamagedDatabaseError if is_damaged else UnusableDatabaseError)(path, error) from error
+        raise unusable(path, error) from error
     except _DamageFound as error:
         raise DamagedDatabaseError(path, error) from error
+
+
+def unusable(path: Path, reason: object) -> UnusableDatabaseError:
+    """What tells that the file cannot be used, and what to do: repair it where an error says that it is damaged."""
+    is_damaged = isinstance(reason, Exception) and _code(reason) in _DAMAGE
+    return (DamagedDatabaseError if is_damaged else UnusableDatabaseError)(path, reason)
+
+
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class _DamageFound(Exception):
@@ -341,6 +349,11 @@ def is_surely_undone(error: DatabaseError) -> bool:
 
 
 def _code(error: Exception) -> int | None:
-    """SQLite's own code of one of peewee's errors, if it tells one."""
-    code = getattr(getattr(error, "orig", error.__cause__), "sqlite_errorcode", None)
+    """SQLite's own code of one of its errors, or of peewee's, if it tells one."""
+    own: BaseException | None = error
+    while own is not None and not isinstance(
+        own, sqlite3.Error
+    ):  # which has been wrapped twice where two rooms do so
+        own = getattr(own, "orig", own.__cause__)
+    code = getattr(own, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -256,14 +256,15 @@ class OutputRead(NamedTuple):
 
 class Reloaded(NamedTuple):
     """What a reload came to: the version of the code that holds now; keys of the configuration of which the old values
-    hold until a restart; what becomes of jobs that wait and do not fit the new code, a sentence a kind; and how many go
-    on in it with steps of before, 1,000 at most.
+    hold until a restart; what becomes of jobs that wait and do not fit the new code, a sentence a kind; how many go on
+    in it with steps of before, 1,000 at most; and what is approved with words that mean nothing, a sentence each.
     """
 
     code_version: str
     needing_restart: list[str]
     waiting_jobs: list[str]
     amid_steps: int = 0
+    doubts: Sequence[str] = ()
 
 
 # What an ended job comes to
@@ -359,11 +360,11 @@ def stored_many(reply: JsonObject) -> StoredMany:
 
 
 def reloaded(reply: JsonObject) -> Reloaded:
-    needing_restart, waiting_jobs = (
-        _maybe_texts(reply, name) for name in ("needing_restart", "waiting_jobs")
+    needing_restart, waiting_jobs, doubts = (
+        _maybe_texts(reply, name) for name in ("needing_restart", "waiting_jobs", "doubts")
     )
     amid: int = 0 if reply.get("amid_steps") is None else shaped(reply, "amid_steps", "int")
-    return Reloaded(field(reply, "code_version", str), needing_restart, waiting_jobs, amid)
+    return Reloaded(field(reply, "code_version", str), needing_restart, waiting_jobs, amid, doubts)
 
 
 def _maybe_texts(reply: JsonObject, name: str) -> list[str]:

@@ -408,7 +408,9 @@ class ManagingClient(CallingClient):
         return (await self.reload_and_tell()).code_version
 
     async def reload_and_tell(self) -> Reloaded:
-        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
+        """The same; with what takes a restart, which jobs that wait do not fit the new code, and what is approved with
+        words that mean nothing.
+        """
         call = managing_calls.reload()
         connection = self._try_borrow() if try_substitute() is None else None
         if connection is not None:

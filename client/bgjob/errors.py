@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bgjob.labels import LABEL_LENGTHS, MOST_LABELS
-from bgjob.words import INTERFACE, KEY_LENGTHS, SERVICE
+from bgjob.words import INTERFACE, KEY_LENGTHS, RULES, SERVICE
 
 
 class BgjobError(Exception):
@@ -208,17 +208,26 @@ class InvalidNameError(RequestError, ValueError):
 
 
 class InvalidParametersError(RequestError, ValueError):
-    """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each."""
+    """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each. With `of`,
+    what is wrong is a schedule's "definition", or the span of a "backfill".
+    """
 
     error_name = f"{INTERFACE}.InvalidParameters"
 
-    template = "the parameters do not fit the method: {text}"
+    template = "{what}: {text}"
 
     def _told(self) -> dict[str, Any]:
         problems = self.parameters.get("problems")
         listed = problems if isinstance(problems, list) else []
         told = [(p.get("path") or "parameters", p.get("message")) for p in listed if isinstance(p, dict)]
-        return {"text": "; ".join(f"{path}: {message}" for path, message in told) or problems}
+        return {
+            "what": _UNFIT.get(str(self.parameters.get("of")), "the parameters do not fit the method"),
+            "text": "; ".join(f"{path}: {message}" for path, message in told) or problems,
+        }
+
+
+_UNFIT = {"definition": "no schedule can be defined so", "backfill": "the backfill asks for too much"}
+"""What does not fit, where it is not the parameters of a method."""
 
 
 class TooLargeError(RequestError, ValueError):
@@ -261,10 +270,17 @@ class JobNotFoundError(RequestError, LookupError):
 
 
 class ScheduleNotFoundError(RequestError, LookupError):
-    """There is no schedule of this name."""
+    """There is no schedule of this name; to be deleted, none that was put, but with `of` one of the "configuration"."""
 
     error_name = f"{INTERFACE}.ScheduleNotFound"
-    template = "there is no schedule {name}"
+    template = "there is no schedule {name}{more}"
+
+    def _told(self) -> dict[str, Any]:
+        is_configured = self.parameters.get("of") == "configuration"
+        return {
+            **self.parameters,
+            "more": " that was put: it is of the configuration" if is_configured else "",
+        }
 
 
 class GroupNotFoundError(RequestError, LookupError):
@@ -513,7 +529,7 @@ _WANTED = {
     "expires_at": "a date and time with its offset is wanted, after `at`, of a job that has had no slot",
     "max_retries": "a whole number is wanted, from the retries that are spent to the daemon's [retry] cap",
     "ref": "a text of 1 to 64 characters is wanted, another for each of the request",
-    "rule": "the name of a rule is wanted that the daemon has: a kind of need, or one of [alerts.rules]",
+    "rule": f"the name of a rule is wanted that the daemon has: one of [alerts.rules], or {', '.join(RULES)}",
     "name": f"a text of {_LENGTHS} characters is wanted",
     "signal_key": f"a text of {_LENGTHS} characters is wanted, another for each signal",
     "from_step": f"the name of a finished step is wanted, of {_LENGTHS} characters",

@@ -200,3 +200,20 @@ class EntryType(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
     INFO = "info"
+
+
+RULES: Final = (
+    *(
+        "storage",
+        "no_code",
+        "daemon",
+        "unavailable",
+        "quarantined",
+        "review",
+        "new_error",
+        "rising_error",
+        "paused",
+    ),
+    *("oldest_pending", "slow", "refused", "missed", "schedule_fails", "disk", "host"),
+)
+"""The rules of alerts that each daemon has: the kinds of what needs somebody that are looked for without one."""

@@ -136,7 +136,10 @@ def test_where_nothing_matches_nothing_is_asked_for(capsys: pytest.CaptureFixtur
         (("retry", "--matching", "--queue", "mail", "--yes"), "--matching needs one of --status, --class"),
         (("retry", "--matching", "--status", "failed"), "say --yes, or --dry-run"),
         (("cancel", "--matching", "--status", "pending", "--json"), "say --yes, or --dry-run"),
-        (("retry", "--matching", "--status", "pending", "--yes"), "invalid choice: 'pending'"),
+        (
+            ("retry", "--matching", "--status", "pending", "--yes"),
+            "invalid choice: 'pending' (choose from 'failed', 'cancelled')",
+        ),
         (("cancel", "--matching", "--status", "failed", "--yes"), "invalid choice: 'failed'"),
         (("cancel", "--matching", "--class", "a.B", "--spread=1m"), "unrecognized arguments: --spread"),
     ],

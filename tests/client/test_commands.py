@@ -415,12 +415,14 @@ def test_reload_prints_the_version_of_the_code(commands: Commands) -> None:
 def test_reload_prints_what_it_could_not_take_up_and_which_jobs_that_wait_do_not_fit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = Reloaded("c0de", ["[daemon] fifo"], ["1 job of a.B::c would fail"])
+    doubt = "sensitive of a.B lists tokne, and no method has such a parameter"
+    told = Reloaded("c0de", ["[daemon] fifo"], ["1 job of a.B::c would fail"], doubts=[doubt])
     client = SimpleNamespace(reload_and_tell=lambda: told)
     assert manage.reload(cast(Client, client), argparse.Namespace(json=False)) == 0
     said = capsys.readouterr()
     assert said.out == "c0de\n"
     assert said.err.splitlines()[1:] == [
+        f"bgjob: doubtful: {doubt}",
         "bgjob: [daemon] fifo has changed, which takes a restart; until then the old one holds",
         "bgjob: queued jobs: 1 job of a.B::c would fail",
     ]
@@ -507,7 +509,10 @@ def test_nothing_found_is_said(commands: Commands) -> None:
     done = commands.run("list", "--search", "nowhere to be found")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "bgjob: no job matches; `bgjob list` without options has the newest of all\n"
-    assert "no log line matches" in commands.run("tail", "--search", "nowhere to be found").stderr
+    said = commands.run("tail", "--search", "nowhere to be found").stderr
+    assert said.startswith(
+        "bgjob: no log line of a job matches; what the daemon says of itself is in its log's file"
+    )
 
 
 # One job

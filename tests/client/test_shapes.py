@@ -167,7 +167,8 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         ("classes",),
     ),
     "reloaded": (
-        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"], "amid_steps": 2},
+        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"], "amid_steps": 2,
+         "doubts": ["sensitive of a.B lists tokne"]},
         ("reload",),
     ),
     "stored": ({"ids": [1, 2], "groups": [5]}, (f"flow {commands.FLOW}",)),

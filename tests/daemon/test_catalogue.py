@@ -235,6 +235,19 @@ def test_a_class_whose_key_is_of_what_no_method_takes_is_unavailable(tmp_path: P
     assert catalogue.classes["a.Job"]["unavailable"] == "key is customer, and no method has such a parameter"
 
 
+@pytest.mark.parametrize("policy", ["key = 'customer'", "unique = ['customer']"])
+def test_a_class_that_was_not_loaded_is_unavailable_for_that_and_not_for_its_keys(
+    tmp_path: Path, policy: str
+) -> None:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text(f"[approved]\n'a.Job' = {{ {policy} }}\n")
+    reason = "ModuleNotFoundError: No module named 'nonexistent'"
+    described = {"unavailable": reason, "traceback": "Traceback …", "methods": {}, "hooks": []}
+    catalogue = Catalogue(load(file, {}, is_root=False), {"a.Job": described}, "")
+    assert catalogue.classes["a.Job"] == described
+    assert catalogue.missing == {"a.Job": reason}
+
+
 def keyed(directory: Path, schemas: dict[str, Any]) -> tuple[Config, Catalogue]:
     file = directory / "bgjobd.toml"
     file.write_text("[approved]\n'a.Job' = { key = 'customer' }\n")

@@ -363,6 +363,18 @@ def test_a_disk_is_nearly_full_below_a_twentieth_or_what_is_enough_anywhere(
     assert (one.trouble is not None) is is_troubled
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (("state_dir", "runtime_dir", "log_dir"), "without any, no job is taken or started"),
+        (("runtime_dir", "log_dir"), "without any, no job is started, and those that are taken wait"),
+        (("log_dir",), "without any, lines of the log are lost"),
+    ],
+)
+def test_what_comes_of_a_full_disk_is_told_by_what_is_on_it(keys: tuple[str, ...], told: str) -> None:
+    assert str(Room(keys, Path("/var"), GIB, 0).trouble).endswith(told)
+
+
 def test_directories_on_one_file_system_are_told_once(tmp_path: Path) -> None:
     (one,) = disk_space.rooms(settings(tmp_path).daemon.directories)
     assert one.keys == ("state_dir", "runtime_dir", "log_dir")

@@ -202,17 +202,19 @@ def test_the_demo_ends_at_a_signal_while_its_jobs_run(number: signal.Signals) ->
     assert "Traceback" not in rest
 
 
-def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(
+def test_check_doubts_names_that_mean_nothing_and_so_do_the_log_and_a_reload(
     running: RunningDaemon, checked: subprocess.CompletedProcess[str]
 ) -> None:
     with running.client() as client:
         assert client.run_background_job("shop.Job", "run", {"token": "x"}).result(20) == 5
+    reloaded = _run("bgjob", "reload", socket=running.socket)
     for doubt in (
         "methods of shop.Job lists rum, and the class has no such method that may be called",
         "sensitive of shop.Job lists tokne, and no method has such a parameter",
     ):
         assert f"doubtful     {doubt}" in checked.stdout
         eventually(lambda doubt=doubt: any(f"[approved] {doubt}" in line for line in running.lines()))
+        assert f"bgjob: doubtful: {doubt}" in reloaded.stderr
 
 
 def test_check_remarks_a_context_that_nobody_gives_and_a_refused_submit_says_how_it_is_given(

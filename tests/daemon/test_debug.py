@@ -113,6 +113,9 @@ class Till:
 
     def day(self, on: date):
         return on.isoformat()
+
+    def nap(self, label: str, seconds: float):
+        return [label, seconds]
 """
 
 REPORTS = """# The reports of the shop
@@ -507,6 +510,15 @@ def test_parameters_that_do_not_fit_are_told_by_name(typed: RunningDaemon) -> No
     assert "; by: " in done.stderr
 
 
+def test_parameters_are_checked_as_those_of_a_submit(typed: RunningDaemon) -> None:
+    job_id = ended(typed, "nap", "till.Till", label="a", seconds=1.5)
+    done = debugged(typed, job_id, "--yes", "-p", "label=5", "-p", "seconds=x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'label: 5 is not of type "string"' in done.stderr
+    assert 'seconds: "x" is not of type "number"' in done.stderr
+    assert debugged(typed, job_id, "--yes", "-p", 'label="5"').stdout == '["5",1.5]\n'
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="it takes root")
 def test_root_debugs_nothing_by_chance(running: RunningDaemon) -> None:
     job_id = ended(running, "build", rows=4)
@@ -533,6 +545,20 @@ def test_an_attempt_that_is_not_there_and_a_job_that_is_not_are_said(running: Ru
     job_id = ended(running, "build", rows=4)
     assert debugged(running, job_id, "--yes", "--attempt", "2").returncode == 2
     assert debugged(running, 999_999, "--yes").returncode == 4
+
+
+def test_where_a_configuration_was_looked_for_is_told_if_there_is_none(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    job_id = ended(running, "build", rows=4)
+    with running.client() as client:
+        (tmp_path / "job.json").write_text(json.dumps(client.get(job_id).snapshot))
+    arguments = ["debug", str(job_id), "--yes", "--from", str(tmp_path / "job.json")]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")}
+    done = warm.run(arguments, environ | {"XDG_CONFIG_HOME": str(tmp_path)})
+    assert done.returncode == 77
+    places = f"/etc/bgjobd/bgjobd.toml or {tmp_path}/bgjobd/bgjobd.toml"
+    assert f"no configuration is there, at {places}; --config or $BGJOBD_CONFIG names" in done.stderr
 
 
 # Steps, and jobs of elsewhere

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd.store import backups
 from bgjobd.store.database import (
     FILE_NAME,
+    DamagedDatabaseError,
     UnusableDatabaseError,
     open_for_reading,
     prepare,
+    unusable,
 )
 from bgjobd.store.engines.sqlite import errors_named
 from tests.support import directory_for_all
@@ -102,3 +105,13 @@ def test_the_schedules_of_a_restored_backup_are_paused_and_no_queue_of_it_goes_o
         assert connection.execute("SELECT * FROM queues").fetchall() == [("mail", before, None)]
         paused = dict(connection.execute("SELECT name, paused_at FROM schedules"))
     assert paused["hourly"] > paused["nightly"] == before
+
+
+def test_a_file_that_is_no_database_is_told_with_its_repair_by_whoever_reads_it(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    told = r"file is not a database; .*`sqlite3 ASIDE \.recover"
+    with pytest.raises(DamagedDatabaseError, match=told), errors_named(tmp_path):
+        open_for_reading(tmp_path).execute_sql("SELECT * FROM jobs")
+    with pytest.raises(DamagedDatabaseError, match=told):
+        backups.back_up(tmp_path, tmp_path / "copy.db")
+    assert "see to room" in str(unusable(tmp_path / FILE_NAME, "disk I/O error"))

@@ -104,7 +104,7 @@ class Sqlite:
         return None
 
     def unusable(self, reason: object) -> UnusableDatabaseError:
-        return UnusableDatabaseError(self.state_dir / FILE_NAME, reason)
+        return of_file.unusable(self.state_dir / FILE_NAME, reason)
 
     def version(self, database: Database) -> int:
         return int(database.execute_sql("PRAGMA user_version").fetchone()[0])

@@ -88,7 +88,6 @@ def _add_alert(commands: Commands) -> None:
         "bgjob alert ack 14",
         "bgjob alert mute oldest_pending --for 2h",
         "bgjob alert --test",
-        hint="`bgjob alerts` lists them",
         more="--test waits, and the exit code is 1 where a target was not told.",
     )
     command.add_argument("action", nargs="?", choices=("ack", "mute"), help="what is to be done")

@@ -10,7 +10,8 @@ from bgjob.words import Outcome
 
 
 def add_status(command: Options, words: Sequence[str], told: str) -> None:
-    command.add_argument("--status", action="extend", nargs="+", choices=words, metavar="STATUS", help=told)
+    choices = [str(word) for word in words]  # as a refusal prints them
+    command.add_argument("--status", action="extend", nargs="+", choices=choices, metavar="STATUS", help=told)
 
 
 def add_names(command: Options) -> None:

@@ -43,7 +43,7 @@ def wait(client: Client, given: argparse.Namespace) -> int:
 
 
 def tail(client: Client, given: argparse.Namespace) -> int:
-    """Print the last log lines, and with -f the next ones as they come."""
+    """Print the last log lines of jobs, and with -f the next ones as they come."""
     filters = {
         "id": given.job,
         **given.target,
@@ -59,13 +59,18 @@ def tail(client: Client, given: argparse.Namespace) -> int:
             screen.say("interrupted; older lines were not searched")
             return INTERRUPTED
         if not found.items and not given.json:
-            screen.say("no log line matches")
+            screen.say(f"no log line of a job matches; {_DAEMONS_OWN}")
         return OK
     with going_on(*([] if given.job is None else [given.job])):
         for entry in client.follow_logs(limit=given.count, **filters):
             for line in _lines_of(entry, given.json):
                 screen.tell(line)
     return OK
+
+
+_DAEMONS_OWN: Final = (
+    "what the daemon says of itself is in its log's file alone, background_jobs_errors.log in log_dir"
+)
 
 
 def _lines_of(entry: Mapping[str, Any], is_json: bool) -> list[str]:

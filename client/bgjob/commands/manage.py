@@ -144,6 +144,8 @@ def reload(client: Client, given: argparse.Namespace) -> int:
         return OK
     screen.say("reloaded; attempts that start from now on run this version of the code:")
     screen.tell(text.plain(reloaded.code_version))
+    for doubt in reloaded.doubts:
+        screen.say(f"doubtful: {doubt}")
     for key in reloaded.needing_restart:
         screen.say(f"{key} has changed, which takes a restart; until then the old one holds")
     for told in reloaded.waiting_jobs:
