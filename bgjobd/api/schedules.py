@@ -225,8 +225,7 @@ def _definition(daemon: Daemon, given: JsonObject) -> Schedule:
                 "message": fault_message(fault, where + fault["loc"]),
             }
             for fault in faults
-        ],
-        of="definition",
+        ]
     )
 
 

@@ -115,5 +115,4 @@ class Backfills:
 
 
 def _too_many(why: str) -> InvalidParametersError:
-    problem = {"path": "until", "message": f"{why}; ask for a part of them"}
-    return InvalidParametersError(problems=[problem], of="backfill")
+    return InvalidParametersError(problems=[{"path": "until", "message": f"{why}; ask for a part of them"}])

@@ -136,8 +136,7 @@ class ScheduleRequests:
         await self._schedules.have_taken_up()
         async with self._schedules.looking:
             if not await self._record(ScheduleDeleted(name, who)):
-                of = {"of": "configuration"} if name in self._config().schedules else {}
-                raise ScheduleNotFoundError(name=name, **of)
+                raise ScheduleNotFoundError(name=name)
             self._schedules.kept.pop(name, None)  # one whose definition means nothing any more is not there
         self._schedules.wake()
 

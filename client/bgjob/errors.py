@@ -208,26 +208,17 @@ class InvalidNameError(RequestError, ValueError):
 
 
 class InvalidParametersError(RequestError, ValueError):
-    """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each. With `of`,
-    what is wrong is a schedule's "definition", or the span of a "backfill".
-    """
+    """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each."""
 
     error_name = f"{INTERFACE}.InvalidParameters"
 
-    template = "{what}: {text}"
+    template = "the parameters do not fit the method: {text}"
 
     def _told(self) -> dict[str, Any]:
         problems = self.parameters.get("problems")
         listed = problems if isinstance(problems, list) else []
         told = [(p.get("path") or "parameters", p.get("message")) for p in listed if isinstance(p, dict)]
-        return {
-            "what": _UNFIT.get(str(self.parameters.get("of")), "the parameters do not fit the method"),
-            "text": "; ".join(f"{path}: {message}" for path, message in told) or problems,
-        }
-
-
-_UNFIT = {"definition": "no schedule can be defined so", "backfill": "the backfill asks for too much"}
-"""What does not fit, where it is not the parameters of a method."""
+        return {"text": "; ".join(f"{path}: {message}" for path, message in told) or problems}
 
 
 class TooLargeError(RequestError, ValueError):
@@ -270,17 +261,10 @@ class JobNotFoundError(RequestError, LookupError):
 
 
 class ScheduleNotFoundError(RequestError, LookupError):
-    """There is no schedule of this name; to be deleted, none that was put, but with `of` one of the "configuration"."""
+    """There is no schedule of this name."""
 
     error_name = f"{INTERFACE}.ScheduleNotFound"
-    template = "there is no schedule {name}{more}"
-
-    def _told(self) -> dict[str, Any]:
-        is_configured = self.parameters.get("of") == "configuration"
-        return {
-            **self.parameters,
-            "more": " that was put: it is of the configuration" if is_configured else "",
-        }
+    template = "there is no schedule {name}"
 
 
 class GroupNotFoundError(RequestError, LookupError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+from typing import Any, cast
 
 import pytest
 
 from bgjob import managing_calls
 from bgjob.codec import Reply
+from bgjob.commands import schedules as commands
+from bgjob.errors import ScheduleNotFoundError
 from tests.fuzz.commands import shown_by
 
 LATER = "2999-01-01T01:30:00.000000Z"
@@ -172,3 +175,23 @@ def test_on_a_narrow_terminal_that_goes_first_which_tells_least(monkeypatch: pyt
     assert shown[0].split() == ["NAME", "JOB", "NEXT"]
     assert shown[1].endswith("paused")
     assert "bgjob: no room for WHEN, LAST" in shown
+
+
+def test_a_configured_schedule_that_is_to_be_deleted_is_told_where_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Asked:
+        """A daemon whose schedules are configured."""
+
+        def delete_schedule(self, name: str) -> None:
+            raise ScheduleNotFoundError(name=name)
+
+        def schedules(self, next: int, name: str) -> list[dict[str, str]]:
+            return [{"name": name}]
+
+    given = argparse.Namespace(action="delete", name="tick")
+    assert commands.schedule(cast(Any, Asked()), given) == 4
+    assert capsys.readouterr().err == (
+        "bgjob: there is no schedule tick that was put: it is of the configuration; "
+        "remove it there, from [schedules], and then `bgjob reload`\n"
+    )

@@ -1121,6 +1121,11 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "mial"), 77, "that the daemon has; did you mean mail? `bgjob stats` lists the queues"),
         (("pause", "--for", "0s"), 77, "see `bgjob pause --help`"),
+        (
+            ("schedule", "put", "own/1", "--definition", "{}"),
+            77,
+            "no schedule can be defined so: job: is required; it has the keys of a schedule under [schedules]",
+        ),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
         (("class", "hold", "no.Such"), 77, "no.Such is not an approved class"),
         (("class", "hold", "shop.Mail::send"), 77, "; did you mean shop.Mail? `bgjob classes` has those"),

@@ -111,9 +111,7 @@ def test_rows_that_tell_of_other_times_stay_as_they_are(file: File) -> None:
 def test_too_many_are_refused_with_the_reason(file: File) -> None:
     backfills = file.backfills(Every(1.0))
     assert len(asyncio.run(backfills.wanted(NOW + 1, NOW + MOST))) == MOST
-    with pytest.raises(
-        InvalidParametersError, match=r"^the backfill asks for too much: until: more than 10,000"
-    ):
+    with pytest.raises(InvalidParametersError, match="until: more than 10,000 occurrences have no job"):
         asyncio.run(backfills.wanted(NOW + 1, NOW + MOST + 1))
 
 

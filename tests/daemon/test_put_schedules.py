@@ -70,12 +70,8 @@ def test_a_schedule_that_is_put_stays_until_it_is_deleted(tmp_path: Path) -> Non
             assert client.occurrences("customer/8").items
             with pytest.raises(ScheduleNotFoundError):
                 client.schedules(name="customer/8")
-            for name, why in (
-                ("nightly", r" nightly that was put: it is of the configuration$"),
-                ("customer/8", r" customer/8$"),
-                ("customer/9", r" customer/9$"),
-            ):
-                with pytest.raises(ScheduleNotFoundError, match=why):
+            for name in ("nightly", "customer/8", "customer/9"):
+                with pytest.raises(ScheduleNotFoundError):
                     client.delete_schedule(name)
             check_refusals(client)
             check_past(client, job_id)
@@ -109,7 +105,7 @@ def check_refusals(client: Client) -> None:
             client.put_schedule(name, definition)
     with pytest.raises(InvalidNameError, match="has a slash, such as customer/7"):
         client.put_schedule("customer", HOURLY)
-    with pytest.raises(InvalidParametersError, match=r"^no schedule can be defined so: .*hour 25 of 0 to 23"):
+    with pytest.raises(InvalidParametersError, match="hour 25 of 0 to 23"):
         client.put_schedule("a/b", {"job": "probes.Probe::echo", "cron": "30 25 * * *"})
     assert [one["name"] for one in client.schedules()] == ["customer/7", "nightly"]
 

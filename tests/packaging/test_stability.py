@@ -9,13 +9,7 @@ from typing import Final
 RELEASED: Final = Path(__file__).with_name("released_surface.txt")
 SURFACE: Final = Path(__file__).parents[1] / "security" / "surface.txt"
 
-GONE: Final[dict[str, str]] = dict.fromkeys(
-    (
-        "error org.bgjobd.Jobs.InvalidParameters tells problems",
-        "error org.bgjobd.Jobs.ScheduleNotFound tells name",
-    ),
-    "`InvalidParameters` and `ScheduleNotFound` tell `of` as well",
-)
+GONE: Final[dict[str, str]] = {}
 """Line of the version before → the sentence of CHANGELOG.md that tells of its end. Emptied with each release."""
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgjob import errors
-from bgjob.commands.problems import explained
 from bgjob.errors import (
     BehindFailedError,
     BgjobError,
@@ -138,24 +137,6 @@ def test_a_job_that_is_not_there_is_told_by_what_it_was_asked_for_by() -> None:
 def test_problems_with_parameters_are_all_told() -> None:
     error = InvalidParametersError(problems=SAMPLES["[]Problem"])
     assert str(error) == "the parameters do not fit the method: to: is missing; parameters: too many"
-
-
-def test_what_does_not_fit_is_told_for_what_it_is() -> None:
-    problems = [{"path": "job", "message": "is required"}]
-    definition = InvalidParametersError(problems=problems, of="definition")
-    assert str(definition) == "no schedule can be defined so: job: is required"
-    assert "`bgjob classes`" not in explained(definition)
-    assert "`cron` or `every`" in explained(definition)
-    backfill = InvalidParametersError(problems=problems, of="backfill")
-    assert explained(backfill) == str(backfill) == "the backfill asks for too much: job: is required"
-
-
-def test_a_schedule_that_cannot_be_deleted_since_it_is_configured_is_told_where_it_is() -> None:
-    assert explained(ScheduleNotFoundError(name="tick")).endswith("; `bgjob schedules` has those there are")
-    assert explained(ScheduleNotFoundError(name="tick", of="configuration")) == (
-        "there is no schedule tick that was put: it is of the configuration; "
-        "remove it there, from [schedules], and then `bgjob reload`"
-    )
 
 
 def test_an_unknown_error_is_a_plain_request_error_that_tells_its_name() -> None:

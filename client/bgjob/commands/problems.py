@@ -123,14 +123,6 @@ _HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {
 """The same for a parameter that another command tells more of than the one that was given it."""
 
 
-_HINTS_OF: Final[Mapping[str, str | None]] = {
-    "definition": "it has the keys of a schedule under [schedules]: `job`, and `cron` or `every`, at least",
-    "backfill": None,
-    "configuration": "remove it there, from [schedules], and then `bgjob reload`",
-}
-"""The same where the error tells that it is of this, and the next step is another for that."""
-
-
 def code_of(error: BgjobError) -> int:
     """The exit code for what went wrong."""
     return next(code for kind, code in _CODES.items() if isinstance(error, kind))
@@ -148,8 +140,6 @@ def explained(error: BgjobError, hint: str | None = None, meant: str | None = No
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, JobCancelledError) and (cause := error.job.get("cancelled_after")):
         found = "{cure}" if _is_group(cause) else "{cure} has it run, too"
-    if isinstance(error, InvalidParametersError | ScheduleNotFoundError) and "of" in error.parameters:
-        found = _HINTS_OF.get(str(error.parameters["of"]), found)
     if isinstance(error, InvalidParameterError | InvalidStateError | ElsewhereError):
         found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
     if found is not None:

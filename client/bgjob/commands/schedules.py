@@ -10,9 +10,10 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.client import Client
 from bgjob.commands import screen, tables
-from bgjob.commands.problems import OK
+from bgjob.commands.problems import OK, code_of
 from bgjob.commands.resuming import resumed
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import InvalidParametersError, RequestError, ScheduleNotFoundError
 
 _LABEL: Final = 12
 _SKIPPED: Final = "skipped"
@@ -51,7 +52,25 @@ def occurrences(client: Client, given: argparse.Namespace) -> int:
 
 def schedule(client: Client, given: argparse.Namespace) -> int:
     """Run a schedule's job now, pause or resume or backfill it, or put and delete one of your own."""
-    return _DONE[given.action](client, given)
+    try:
+        return _DONE[given.action](client, given)
+    except InvalidParametersError as error:
+        if given.action not in _UNFIT:
+            raise
+        what, hint = _UNFIT[given.action]
+        _, _, problems = str(error).partition(": ")
+        screen.say("; ".join([f"{what}: {problems}", *hint]))
+        return code_of(error)
+
+
+_UNFIT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "put": (
+        "no schedule can be defined so",
+        ("it has the keys of a schedule under [schedules]: `job`, and `cron` or `every`, at least",),
+    ),
+    "backfill": ("the backfill asks for too much", ()),
+}
+"""What does not fit, by what is asked of a schedule: it is no method's parameters; and the next step."""
 
 
 # What is asked of one
@@ -87,8 +106,22 @@ def _put(client: Client, given: argparse.Namespace) -> int:
 
 
 def _delete(client: Client, given: argparse.Namespace) -> int:
-    client.delete_schedule(given.name)
+    try:
+        client.delete_schedule(given.name)
+    except ScheduleNotFoundError as error:
+        if not _is_configured(client, given.name):
+            raise
+        why = f"there is no schedule {text.one_line(given.name)} that was put: it is of the configuration"
+        screen.say(f"{why}; remove it there, from [schedules], and then `bgjob reload`")
+        return code_of(error)
     return _told(given, "is deleted")
+
+
+def _is_configured(client: Client, name: str) -> bool:
+    try:
+        return bool(client.schedules(next=0, name=name))
+    except RequestError:
+        return False
 
 
 def _backfill(client: Client, given: argparse.Namespace) -> int:

@@ -132,7 +132,7 @@ class PutSchedules:
         """What it submits. Raises InvalidParametersError for what is wrong with a key, and the refusals of a submit."""
         problems = [{"path": key, "message": message} for key, message in _problems(definition)]
         if problems:
-            raise InvalidParametersError(problems=problems, of="definition")
+            raise InvalidParametersError(problems=problems)
         class_name, _, method_name = definition["job"].partition("::")
         names = {"class_name": class_name, "method_name": method_name}
         options = {name: definition[name] for name in _OPTIONS if definition.get(name) is not None}
@@ -143,8 +143,7 @@ class PutSchedules:
             return self._checked(job)
         except InvalidParameterError as error:
             key = error.parameters["parameter"].removeprefix("options.")
-            problem = {"path": key, "message": "cannot be this"}
-            raise InvalidParametersError(problems=[problem], of="definition") from None
+            raise InvalidParametersError(problems=[{"path": key, "message": "cannot be this"}]) from None
 
 
 def _problems(definition: JsonObject) -> Iterator[tuple[str, str]]:
