@@ -24,6 +24,9 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
     "daemon/test_debug.py": {
         "test_nothing_is_written_and_nothing_left": _FILE,
     },
+    "daemon/test_fence.py": {
+        "test_on_a_file_there_is_no_fence_and_no_timer_for_one": _FILE,
+    },
     "daemon/test_hosts.py": {
         "test_where_the_database_is_a_file_the_one_host_is_told": _FILE,
     },
@@ -106,6 +109,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
     },
     "store/test_migrations.py": _FILE,
     "store/test_old_stores.py": _FILE,
+    "store/test_moving.py": "it has a database of each engine by itself",
     "store/test_occurrences.py": {
         "test_nothing_is_scanned_but_the_schedules": _PLANS,
     },

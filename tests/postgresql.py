@@ -46,6 +46,7 @@ _EMPTYING: Final = (
     END $$
     """,
     "DELETE FROM bgjobd.properties WHERE name <> 'database_id'",
+    "UPDATE bgjobd.properties SET value = gen_random_uuid()",  # which a copy has of the database that it is one of
     "ALTER SEQUENCE bgjobd.job_ids RESTART",
     "ALTER SEQUENCE bgjobd.group_ids RESTART",
     "ALTER SEQUENCE bgjobd.host_ids RESTART",

@@ -143,10 +143,12 @@ class Stream:
 
     def entries(self) -> list[dict[str, Any]]:
         """The next log entries; a search that goes on tells meanwhile only how far it has come."""
-        while not (found := self.next().parameters["entries"]):
-            pass
-        told: list[dict[str, Any]] = found
-        return told
+        while True:
+            reply = self.next()
+            assert reply.error is None, reply
+            told: list[dict[str, Any]] = reply.parameters["entries"]
+            if told:
+                return told
 
     def take(self, size: int) -> None:
         """Read about so many bytes."""

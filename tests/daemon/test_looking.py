@@ -396,6 +396,7 @@ def test_a_copy_by_fork_answers_with_its_pid_where_it_is_asked(client: Client) -
 def test_a_child_that_runs_another_program_lives_through_a_look(client: Client) -> None:
     job = stuck(client, "child")
     (child,) = eventually(lambda: job.stack(children=True).process["children"])
+    looked(job, WAYS["child"])  # until that runs the other program its parent blocks all signals
     read = job.stack(children=True, insist=True)
     assert (len(read.threads), read.process["children"]) == (1, [child])
     end(job)

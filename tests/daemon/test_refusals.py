@@ -1146,12 +1146,14 @@ BROKEN_LINES = [
 
 
 _LATER: Final = {"alerts", "method_usage", "properties", "sqlite_sequence"}
+_TOLD_BY_BEATS: Final[dict[str, set[str]]] = {"hosts": {"beats", "seen_at", "code_version"}}
 
 
 @dataclass(frozen=True)
 class Kept:
     """All that the daemon keeps: the rows, every column of them, and the files with their sizes; but for what comes by
-    itself in a while: that its start has code by now is over as an alert, what has completed before is counted.
+    itself in a while: that its start has code by now is over as an alert, what has completed before is counted, what a
+    host tells by its beats.
     """
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
@@ -1161,9 +1163,17 @@ class Kept:
     def by(cls, running: RunningDaemon) -> Kept:
         folders = (running.spool, running.directory / "state" / "output")
         return cls(
-            {name: running.query(f"SELECT * FROM {name}") for name in running.tables() if name not in _LATER},
+            {
+                name: running.query(f"SELECT {_kept_of(name, columns)} FROM {name}")
+                for name, columns in running.tables().items()
+                if name not in _LATER
+            },
             sorted((path.name, path.stat().st_size) for folder in folders for path in folder.iterdir()),
         )
+
+
+def _kept_of(table: str, columns: list[str]) -> str:
+    return ", ".join(one for one in columns if one not in _TOLD_BY_BEATS.get(table, ()))
 
 
 def test_nothing_that_is_refused_leaves_a_row_a_line_a_file_or_a_process(running: RunningDaemon) -> None:

@@ -45,6 +45,7 @@ def reader(store: Store) -> Iterator[Reader]:
 # Going on from page to page
 
 
+@pytest.mark.timeout(240)  # a server is asked for some thousand pages
 @WHOLE
 @given(
     limit=st.integers(1, 5),
@@ -81,6 +82,7 @@ def test_paging_through_entries_gives_each_once_whatever_is_inserted_meanwhile(
     assert set(there) <= set(seen)
 
 
+@pytest.mark.timeout(240)  # a server is asked for some thousand pages
 @WHOLE
 @given(
     limit=st.integers(1, 5),

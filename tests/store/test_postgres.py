@@ -595,6 +595,44 @@ def test_a_statement_is_ended_at_its_time_and_others_are_not(store: Store) -> No
     assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
+class Busy:
+    """A connection to a server that has no time for the first statements that begin so."""
+
+    def __init__(self, real: psycopg.Connection[Any], statement: str, times: int) -> None:
+        self._real, self._statement, self._times = real, statement, times
+
+    def execute(self, sql: str, *given: Any) -> Any:
+        if sql.startswith(self._statement) and self._times > 0:
+            self._times -= 1
+            raise psycopg.errors.QueryCanceled
+        return self._real.execute(sql, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_busy_server_that_cancels_the_end_of_a_bound_as_well_leaves_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Reader(store.state_dir)) as reader:
+        connection: Any = reader._database.connection()
+        monkeypatch.setattr(connection, "_real", Busy(connection._real, "RESET statement_timeout", 2))
+        with interrupting(connection) as interrupt_at:
+            interrupt_at(time.monotonic() + 60)
+            connection.execute("SELECT 1")
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("1min",)
+
+
+def test_a_connection_that_is_made_anew_amid_a_search_has_no_bound_after_it(store: Store) -> None:
+    with closing(Reader(store.state_dir)) as reader:
+        connection: Any = reader._database.connection()
+        with interrupting(connection) as interrupt_at:
+            interrupt_at(time.monotonic() + 30)
+            connection.close()
+            connection.execute("SELECT 1")
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("1min",)
+
+
 # Plans
 
 

@@ -199,17 +199,20 @@ class PostgresConnection:
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
-        if deadline is None and self._is_bounded:
-            self._is_bounded = False
-            self.run("RESET statement_timeout")
+        while deadline is None and self._is_bounded:
+            # This statement too has no more time than the last, which a server with much to do may need to begin it.
+            with as_peewees_own, suppress(psycopg.errors.QueryCanceled):
+                self._open().execute("RESET statement_timeout")
+                self._is_bounded = False
 
     def close(self) -> None:
         self._real.close()
 
     def _bound(self, deadline: float) -> None:
         left = max(1, round((deadline - time.monotonic()) * 1000))
+        real = self._open()
         self._is_bounded = True
-        self._open().execute(f"SET statement_timeout = {left}")
+        real.execute(f"SET statement_timeout = {left}")
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._real.closed and self._for_reading:
