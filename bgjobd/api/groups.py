@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import GroupNotFoundError, InvalidStateError, JobNotFoundError
+from bgjob.errors import DuplicateError, GroupNotFoundError, InvalidStateError, JobNotFoundError
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.dispatch import Encoded
@@ -124,7 +124,7 @@ async def _retry(daemon: Daemon, job_id: int) -> bool:
     """Whether it could be; somebody may have done so, or deleted it, a moment ago."""
     try:
         await daemon.record(JobRequests((job_id,), RetryRequested()))
-    except (InvalidStateError, JobNotFoundError):
+    except (InvalidStateError, JobNotFoundError, DuplicateError):
         return False
     return True
 

@@ -37,6 +37,8 @@ class TaskBackend(Protocol):
     queues: set[str]
     names: Any
 
+    def _on_commit(self, task: Any) -> str | None: ...
+
 
 def of(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
     """Django's messages, each with what to do; an error where no daemon answers would fail builds that have none."""
@@ -73,7 +75,12 @@ def _of_daemon(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
         return [Warning(f"The daemon was not asked: {error}", hint=hint, obj=backend.alias, id="bgjob.W001")]
     queues = {queue["name"] for queue in stats["queues"]}
     connections = _of_connections(backend, stats.get("max_connections_per_uid"))
-    return [*connections, *_of_queues(backend, queues), *_of_tasks(backend, offered)]
+    return [
+        *connections,
+        *_of_queues(backend, queues),
+        *_of_tasks(backend, offered),
+        *_of_keys(backend, offered),
+    ]
 
 
 def _of_connections(backend: TaskBackend, limit: int | None) -> Iterator[CheckMessage]:
@@ -118,6 +125,19 @@ def _of_tasks(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) ->
             message = f"The daemon's code offers no task {module}.{name}: {why}."
             hint = "A task is public, and has the name of its function; where it has, reload: bgjob reload."
             yield Error(message, hint=hint, obj=backend.alias, id="bgjob.E003")
+
+
+def _of_keys(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
+    """The tasks whose id is told before it is known whether another job holds their unique key."""
+    for task in _tasks_of(backend):
+        policy = offered.get(task.func.__module__, {}).get("policy") or {}
+        has_key = getattr(task, "unique_key", None) is not None or bool(policy.get("unique"))
+        if has_key and backend._on_commit(task) is not None:
+            message = (
+                f"The task {task.module_path} has a unique key, and an id before the commit that submits it."
+            )
+            hint = "Where another job holds it, the id is no job's: on_commit=None, or expect TaskResultDoesNotExist."
+            yield Warning(message, hint=hint, obj=backend.alias, id="bgjob.W003")
 
 
 def _tasks_of(backend: TaskBackend) -> Iterator[Any]:

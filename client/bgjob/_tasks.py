@@ -195,15 +195,14 @@ class TaskBackend:
     def _submit(self, made: _Submission) -> None:
         with self._refusals():
             job = client(self.daemon).run_background_job(**made.job)
-        _take_id_of_holder(made, job)
-        self._send_enqueued(made.result, _try_created_at(job))
+        self._send_enqueued(made.result, _try_taken(made, job))
 
     def _put_in_outbox(self, made: _Submission) -> None:
         """Have its row submit it after the commit, or submit it now where no transaction is open."""
         outbox = _outbox()
         with self._refusals():
             row = outbox.new_row({**made.wanted, "options": made.options})._replace(key=made.result.id)
-            outbox.submit(row, self.alias, lambda job: self._announce(made.result, _try_created_at(job)))
+            outbox.submit(row, self.alias, lambda job: self._announce(made.result, _try_taken(made, job)))
 
     def announce(self, asked: JsonObject) -> None:
         """Tell that the job of a row of the outbox was submitted here, which another process has left; nothing is asked
@@ -285,7 +284,7 @@ class TaskBackend:
             last_attempted_at=_try_instant(begun[-1]["started_at"]) if begun else None,
             finished_at=_try_instant(job["finished_at"]),
             errors=[self.names.base.TaskError(**one) for one in _errors(job)],
-            worker_ids=[worker(one["pid"]) for one in begun],
+            worker_ids=[worker(one["pid"], one.get("host")) for one in begun],
         )
         object.__setattr__(result, "_return_value", job["result"])
         return result
@@ -415,23 +414,18 @@ def _aware(instant: datetime) -> datetime:
 # What became of a job
 
 
-def _take_id_of_holder(made: _Submission, job: Any) -> None:
-    """Have the result be that of the job which holds the task's unique key, if that is another's."""
-    if made.options["unique_key"] is not None:
-        with suppress(errors.BgjobError):  # as below
-            _take_id(made, job.refresh())
-
-
 def _take_id(made: _Submission, snapshot: JsonObject) -> None:
     key = snapshot.get("idempotency_key")
-    if made.options["unique_key"] is not None and key is not None:
+    if key is not None:
         object.__setattr__(made.result, "id", key)
 
 
-def _try_created_at(job: Job) -> str | None:
-    """When it was stored, which it is, whoever is away by now."""
+def _try_taken(made: _Submission, job: Job) -> str | None:
+    """When it was stored, which it is, whoever is away by now; the result is that of who holds its unique key."""
     with suppress(errors.BgjobError):
-        created_at: str = job.refresh()["created_at"]
+        snapshot = job.refresh()
+        _take_id(made, snapshot)
+        created_at: str = snapshot["created_at"]
         return created_at
     return None
 
@@ -444,8 +438,9 @@ def _try_instant(written: str | None) -> datetime | None:
     return instant if settings.USE_TZ else timezone.make_naive(instant, timezone.get_default_timezone())
 
 
-def worker(pid: int) -> str:
-    return f"{socket.gethostname()}:{pid}"
+def worker(pid: int, host: str | None = None) -> str:
+    """An attempt's process; `host` is where it ran, if that may be another than this one."""
+    return f"{host or socket.gethostname()}:{pid}"
 
 
 def _errors(job: JsonObject) -> list[dict[str, str]]:

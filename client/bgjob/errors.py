@@ -473,8 +473,6 @@ class InvalidParameterError(RequestError, ValueError):
 _LENGTHS = f"{KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]}"
 _WANTED = {
     "parameters": "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most",
-    "class_name": "the name of a class is wanted",
-    "method_name": "the name of a method is wanted",
     "retry_count": "a whole number from 0 on is wanted",
     "options.delay": "seconds from 0 on are wanted, 100 years at most, over before the job expires, and neither"
     " `at` nor `after` beside them",

@@ -215,25 +215,25 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         "waits for a fork server: it is being started, which imports the approved classes",
     ),
     (
-        WAITS_BEHIND,
-        {name: ALL[name] for name in ("lanes", "unavailable")},
-        "waits: its class is approved, and cannot be used: ImportError: no; it is tried again in 40 s, and by "
-        "`bgjob reload` at once",
-    ),
-    (
         replace(WAITS_BEHIND, job=pending(queue="gone")),
         {"lanes": ALL["lanes"]},
         "waits: queue gone gets no slots, for it is not configured; `bgjob reload` takes it up",
     ),
     (
         WAITS_BEHIND,
-        {"lanes": ALL["lanes"]},
+        {name: ALL[name] for name in ("lanes", "unavailable")},
         "waits: queue mail is paused since 14:28:33 UTC, 3 min ago; `bgjob resume mail` lets it go on",
     ),
     (
         replace(WAITS_BEHIND, resumes_at=NOW + 600),
         {"lanes": ALL["lanes"]},
         "waits: queue mail is paused until 14:41:53 UTC, in 10 min; `bgjob resume mail` lets it go on before",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None),
+        {name: ALL[name] for name in ("lanes", "unavailable")},
+        "waits: its class is approved, and cannot be used: ImportError: no; it is tried again in 40 s, and by "
+        "`bgjob reload` at once",
     ),
     (
         replace(WAITS_BEHIND, paused_at=None),

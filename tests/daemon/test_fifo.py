@@ -29,7 +29,6 @@ from hypothesis import strategies as st
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     InvalidNameError,
-    InvalidParameterError,
     InvalidParametersError,
     JobNotFoundError,
     NotApprovedError,
@@ -311,10 +310,6 @@ def test_a_line_that_is_no_strict_json_object_is_refused_without_quoting_it(
         (StorageUnavailableError(reason="disk full"), "nothing was stored: disk full; try again later"),
         (ShuttingDownError(), "the daemon is shutting down"),
         (InvalidNameError(field="class_name", value=CANARY), "class_name is not a valid name"),
-        (
-            InvalidParameterError(parameter="method_name"),
-            "invalid value for method_name: the name of a method",
-        ),
         (
             InvalidParametersError(
                 problems=[

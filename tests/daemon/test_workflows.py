@@ -262,6 +262,22 @@ def test_a_group_that_is_retried_runs_what_failed_and_then_its_callback(
     assert flow[parts].refresh()["state"] == "completed"
 
 
+def test_a_member_whose_unique_key_another_job_has_by_now_is_left_out_of_a_retry(
+    client: Client, tmp_path: Path
+) -> None:
+    def part(name: str, **given: Any) -> Draft:
+        return job(PROBE, "fail_until", {"marker": str(tmp_path / name), "times": 1}, max_retries=0, **given)
+
+    parts = group(part("a", unique_key="taken"), part("b"))
+    flow = parts.submit(client)
+    eventually(lambda: flow[parts].refresh()["state"] == "failed")
+    other = client.run_background_job(
+        PROBE, "fail_until", {"marker": "", "times": 0}, unique_key="taken", delay=3600
+    )
+    assert flow[parts].retry() == 1
+    other.cancel()
+
+
 def test_a_retry_of_a_group_counts_what_runs_again_by_it_in_the_groups_in_it_too(client: Client) -> None:
     """What was cancelled for a job that is no member stays as it is, and is not counted."""
     outside, bad, worse = fails(), fails(), fails()

@@ -275,6 +275,12 @@ class Checks(unittest.TestCase):
         for enqueue in (tasks.welcome.enqueue, async_to_sync(tasks.welcome.aenqueue)):
             self.assertRaises(bgjob.NoDaemonInTestsError, enqueue, 1)
 
+    def test_a_unique_key_whose_id_is_told_before_the_commit_is_told(self) -> None:
+        for on_commit, told in (("default", ["bgjob.W003"]), (None, [])):
+            keyed = replace(tasks.welcome, unique_key="welcome", on_commit=on_commit)
+            with mock.patch.object(tasks, "keyed", keyed, create=True):
+                self.assertEqual(self.ids(), told)
+
     def test_what_does_not_fit_is_told(self) -> None:
         self.assertEqual(self.ids(QUEUES=["none"]), ["bgjob.E001"])
         self.assertEqual(self.ids(OPTIONS={"address": "/nowhere/s.sock"}), ["bgjob.W001"])
