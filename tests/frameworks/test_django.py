@@ -94,7 +94,7 @@ def database(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 
 def test_a_project_runs_its_tasks_in_the_background(project: Project) -> None:
-    assert "Ran 29 tests" in project.run("-m", "unittest", "shop_tests")
+    assert "Ran 30 tests" in project.run("-m", "unittest", "shop_tests")
 
 
 def test_a_project_submits_by_its_outbox(project: Project, database: Mapping[str, str]) -> None:
