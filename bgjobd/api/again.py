@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 async def again(grants: Grants, daemon: Daemon, given: schemas.Again, caller: Caller) -> JsonObject:
-    # Too large by themselves, they are in no order at once, nor let go.
+    # To sort what is too large for the digest, and to free it, would hold up the loop.
     await checked_text(given.parameters or {}, daemon.limits.max_parameters, lambda _: None)
     by, digest = submitter(caller, grants), await _digest_of(given)
     stored: Stored | None = None

@@ -443,7 +443,7 @@ _ASKING_GRANTS: Final = frozenset(
 
 _TO_THEIR_END: Final = frozenset(
     [name for name, right in RIGHTS.items() if right in (Right.MANAGE, Right.OWN) and name != "Backfill"]
-    + ["SealGroup", "CancelGroup"]
+    + ["Change", "SealGroup", "CancelGroup"]
 )
 """The methods that go on where their caller has left: they say who asked, or take over what was stored, after the
 commit. A backfill ends there, and says what it has made.

@@ -20,7 +20,7 @@ from bgjob.errors import (
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import checked_text, stored_instant, submitter, try_instant
+from bgjobd.api.submissions import checked_text, checked_value, stored_instant, submitter, try_instant
 from bgjobd.api.who_asked import say_who, who
 from bgjobd.config.problems import dotted, fault_message
 from bgjobd.config.schedules import Schedule
@@ -205,7 +205,7 @@ async def _check_size(daemon: Daemon, given: JsonObject) -> None:
     if isinstance(parameters, dict):
         await checked_text(parameters, daemon.limits.max_parameters, lambda _: None)
         given = {name: value for name, value in given.items() if name != "parameters"}
-    await checked_text(given, _LONGEST_DEFINITION, lambda _: None)
+    await checked_value(given, _LONGEST_DEFINITION, "definition")
 
 
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:

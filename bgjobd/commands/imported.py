@@ -15,7 +15,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 
 async def imported(config: Config) -> tuple[Catalogue, dict[str, Any]]:
     """The catalogue, and what the fork server told of itself. Raises ForkServerError."""
-    with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
+    with tempfile.TemporaryDirectory(prefix="bgjobd-import-") as directory:
         application = Application.from_config(config)
         own = AttemptDirs(Path(directory), Path(directory), life.own().id)
         for made in (own.spool, own.work, own.output):

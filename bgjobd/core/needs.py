@@ -193,10 +193,11 @@ def _new_error(seen: Seen, rule: Rule, now: float) -> Iterator[_Found]:
             continue
         age = "is new" if one.back_at is None else "is back after two weeks or more"
         attempts = many_of(one.attempts, "attempt")
-        often = (
-            "once" if one.failed == 1 else many_of(one.failed, "time")
-        )  # a job that is tried again fails again
-        met = f"jobs failed {often}, in {attempts}" if one.failed else f"no job failed yet, {attempts} did"
+        met = (
+            f"{many_of(one.failed, 'job')} failed, in {attempts}"
+            if one.failed
+            else f"no job failed yet, {attempts} did"
+        )
         sentence = f"{short(one.title)} {age}: {met}"
         hint, since = f"`bgjob errors {one.id}` has all of it", one.back_at or one.first_at
         yield _Found(str(one.id), sentence, hint, since, max(1, one.failed))

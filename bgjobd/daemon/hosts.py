@@ -161,8 +161,8 @@ class Hosts:
         names = {one.host: one.name for one in beaten.others}
         owing = [host for host in beaten.owing if host in names]
         try:
-            await self._call_taken()
             owing += [one.host for one in lost(self._vigil) if await self._declare(one)]
+            await self._call_taken()
             for host in owing:
                 await self._settle(host, names[host])
         except RequestError:

@@ -90,7 +90,9 @@ class ScheduleRequests:
         """
         definition = await self._in_file(name)
         catalogue = await self._current_catalogue.catalogue()
-        kept = self._schedules.kept[name]
+        kept = self._schedules.kept.get(name)
+        if kept is None:  # it was deleted a moment ago
+            raise ScheduleNotFoundError(name=name)
         work = Backfills(
             name=name,
             calendar=kept.calendar,

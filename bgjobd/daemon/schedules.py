@@ -394,8 +394,10 @@ class Schedules:
 
     def own_definition(self, name: str) -> str | None:
         """As this host has it, None where no other may have another one."""
-        kept = self.kept[name]
-        return definition_of(kept.definition) if kept.uid is None and self._peers.own is not None else None
+        kept = self.kept.get(name)
+        if kept is None or kept.uid is not None or self._peers.own is None:
+            return None
+        return definition_of(kept.definition)
 
     def _may_be_submitted(self, kept: KeptSchedule, why_no_submit: _WhyNot) -> bool:
         """Whether who has put the schedule may submit by now; say where that has changed."""

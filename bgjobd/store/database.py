@@ -351,9 +351,8 @@ def is_surely_undone(error: DatabaseError) -> bool:
 def _code(error: Exception) -> int | None:
     """SQLite's own code of one of its errors, or of peewee's, if it tells one."""
     own: BaseException | None = error
-    while own is not None and not isinstance(
-        own, sqlite3.Error
-    ):  # which has been wrapped twice where two rooms do so
+    # Peewee's wrapper may be around another of its own: then the cause's cause is SQLite's.
+    while own is not None and not isinstance(own, sqlite3.Error):
         own = getattr(own, "orig", own.__cause__)
     code = getattr(own, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

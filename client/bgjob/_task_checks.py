@@ -130,14 +130,21 @@ def _of_tasks(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) ->
 def _of_keys(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
     """The tasks whose id is told before it is known whether another job holds their unique key."""
     for task in _tasks_of(backend):
-        policy = offered.get(task.func.__module__, {}).get("policy") or {}
-        has_key = getattr(task, "unique_key", None) is not None or bool(policy.get("unique"))
+        has_key = getattr(task, "unique_key", None) is not None or _is_unique(offered, task)
         if has_key and backend._on_commit(task) is not None:
             message = (
                 f"The task {task.module_path} has a unique key, and an id before the commit that submits it."
             )
             hint = "Where another job holds it, the id is no job's: on_commit=None, or expect TaskResultDoesNotExist."
             yield Warning(message, hint=hint, obj=backend.alias, id="bgjob.W003")
+
+
+def _is_unique(offered: Mapping[str, Mapping[str, Any]], task: Any) -> bool:
+    """Whether the configuration gives it a unique key, of parameters that it has."""
+    of_class = offered.get(task.func.__module__, {})
+    parts = (of_class.get("policy") or {}).get("unique") or ()
+    schemas = [one["schema"] for one in of_class.get("methods", ()) if one["name"] == task.func.__qualname__]
+    return any(part in schema.get("properties", {}) for schema in schemas for part in parts)
 
 
 def _tasks_of(backend: TaskBackend) -> Iterator[Any]:

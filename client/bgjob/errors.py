@@ -233,9 +233,9 @@ class TooLargeError(RequestError, ValueError):
         parameter, size = self.parameters.get("parameter"), self.parameters.get("size", "?")
         if parameter is None:
             what = f"the parameters take {size} bytes"
-        elif str(parameter).endswith((".parameters", "payload", "result")) or str(parameter).startswith(
-            "each."
-        ):
+        elif str(parameter).endswith((".parameters", "payload", "result", "definition")) or str(
+            parameter
+        ).startswith("each."):
             what = f"{parameter}: {size} bytes"
         else:
             what = f"{parameter}: {size} predecessors"

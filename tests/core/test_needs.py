@@ -204,20 +204,6 @@ def test_what_tells_no_time_is_needed_since_it_was_seen_first() -> None:
     assert (first.since, later.since) == (NOW, NOW)
 
 
-@pytest.mark.parametrize(
-    ("failed", "attempts", "told"),
-    [
-        (5, 10, "jobs failed 5 times, in 10 attempts"),  # which may have been two jobs, retried by hand
-        (1, 3, "jobs failed once, in 3 attempts"),
-        (0, 1, "no job failed yet, 1 attempt did"),
-    ],
-)
-def test_of_a_new_error_it_is_told_how_often_jobs_failed(failed: int, attempts: int, told: str) -> None:
-    error = replace(ERROR, failed=failed, attempts=attempts)
-    (need,) = needs(replace(WELL, errors=(error,)), NOW)
-    assert need.sentence == f"{ERROR.title} is new: {told}"
-
-
 def test_what_is_no_rule_is_answered_with_those_that_each_daemon_has() -> None:
     assert list(RULES) == USUALLY
     assert str(InvalidParameterError(parameter="rule")).endswith(", schedule_fails, disk, host")

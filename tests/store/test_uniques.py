@@ -161,6 +161,13 @@ def test_a_retry_by_a_person_holds_the_key_until_an_attempt_starts_though_its_ti
     assert submit(store, one()) == Stored(2, created=True)
 
 
+def test_who_comes_back_by_himself_has_not_his_key_again_though_no_retry_is_spent(store: Store) -> None:
+    first = hold(store, "running", holds_while=UniqueWhile.PENDING, held_for=4.0)
+    store.commit(ends(first, Ending.lost("interrupted", spends_retry=False)))
+    store.now = NOW + 5
+    assert submit(store, one()) == Stored(2, created=True)
+
+
 def test_what_a_workflow_would_revive_stays_cancelled_where_another_has_its_key(store: Store) -> None:
     first = Mentioned(Of.JOB, 0)
     store.answer(Flow((asked(), one("a", ties=Ties((first,))), one("b", ties=Ties((first,)))), SUBMITTER))

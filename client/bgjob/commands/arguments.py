@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from bgjob import __version__
@@ -77,10 +77,16 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+_SAME: Final = timedelta(seconds=1)
+"""Ages are counted from when each was read."""
+
+
 def _try_reversed(arguments: argparse.Namespace) -> str | None:
     """What is wrong with a span that ends before it begins."""
     since, until = (getattr(arguments, name, None) for name in ("since", "until"))
-    if since is None or until is None or datetime.fromisoformat(since) <= datetime.fromisoformat(until):
+    if since is None or until is None:
+        return None
+    if datetime.fromisoformat(since) - datetime.fromisoformat(until) < _SAME:
         return None
     first, last = ("--from", "--to") if arguments.run is schedules.schedule else ("--since", "--until")
     return f"the span ends before it begins: {last} is earlier than {first}"

@@ -20,7 +20,7 @@ from bgjob.answers import OutputPart, failure_of
 from bgjob.client import Client
 from bgjob.commands import pages, screen, waiting_board
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
-from bgjob.errors import ElsewhereError, WaitTimeoutError
+from bgjob.errors import ElsewhereError, JobNotFoundError, WaitTimeoutError
 from bgjob.words import Status
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def tail(client: Client, given: argparse.Namespace) -> int:
 
 
 _DAEMONS_OWN: Final = (
-    "what the daemon says of itself is in its log's file alone, background_jobs_errors.log in log_dir"
+    "what the daemon says of itself is in its log's file, background_jobs_errors.log in log_dir, and on its stderr"
 )
 
 
@@ -93,7 +93,10 @@ def follow(client: Client, given: argparse.Namespace) -> int:
             has_any = True
             screen.tell_json(one._asdict() if given.json else one.value)
     if not has_any and not given.json:
-        status = client.get(given.id, limit=1).snapshot["status"]
+        try:
+            status = client.get(given.id, limit=1).snapshot["status"]
+        except JobNotFoundError:  # it was deleted a moment ago
+            return OK
         what = f"nothing after value {given.after}" if given.after else "no value"
         screen.say(f"job {given.id} is {status}, and has emitted {what}; `bgjob show {given.id}` has more")
     return OK

@@ -164,7 +164,7 @@ def _add_tail(commands: Commands) -> None:
         "bgjob tail -f",
         "bgjob tail -n 100 --type failure --class myapp.jobs.EmailNotification",
         json_help="JSON lines: one entry of the log each",
-        more="What the daemon says of itself, as of a reload that failed, is in its log's file alone.",
+        more="What the daemon says of itself, as of a reload that failed, is in its log's file, and on its stderr.",
     )
     either = command.add_mutually_exclusive_group()
     either.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")

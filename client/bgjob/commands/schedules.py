@@ -55,7 +55,7 @@ def schedule(client: Client, given: argparse.Namespace) -> int:
     try:
         return _DONE[given.action](client, given)
     except InvalidParametersError as error:
-        if given.action not in _UNFIT:
+        if given.action not in _UNFIT or (given.action == "backfill" and not _is_of_span(error)):
             raise
         what, hint = _UNFIT[given.action]
         _, _, problems = str(error).partition(": ")
@@ -66,11 +66,19 @@ def schedule(client: Client, given: argparse.Namespace) -> int:
 _UNFIT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "put": (
         "no schedule can be defined so",
-        ("it has the keys of a schedule under [schedules]: `job`, and `cron` or `every`, at least",),
+        (
+            "it has the keys of a schedule under [schedules]: `job`, and `cron` or `every`, at least; "
+            "`bgjob classes` has the parameters of the job",
+        ),
     ),
     "backfill": ("the backfill asks for too much", ()),
 }
-"""What does not fit, by what is asked of a schedule: it is no method's parameters; and the next step."""
+"""What does not fit, by what is asked of a schedule, and the next step."""
+
+
+def _is_of_span(error: InvalidParametersError) -> bool:
+    """Or else of the parameters that the job has by now."""
+    return all(one.get("path") == "until" for one in error.parameters["problems"])
 
 
 # What is asked of one
