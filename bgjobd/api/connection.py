@@ -130,6 +130,9 @@ class Connection(asyncio.BufferedProtocol):
 
     # What comes of reading
 
+    def goes_on(self, request: Request) -> bool:
+        return self._dispatcher.goes_on(request)
+
     def on_read(self) -> None:
         """What took long to read, or waited for room, is out of the way of what is behind it."""
         if self._transport is not None:

@@ -40,6 +40,8 @@ class Methods:
 
     answers: Mapping[str, Answer]
     streams: Mapping[str, Stream]
+    to_their_end: frozenset[str] = frozenset()
+    """Those that go on where their caller has left."""
 
 
 class Dispatcher:
@@ -52,6 +54,10 @@ class Dispatcher:
     def has_stream(self, request: Request) -> bool:
         """Whether it is answered as often as there is news."""
         return request.more and request.method in self._methods.streams
+
+    def goes_on(self, request: Request) -> bool:
+        """Whether it is worked on to its end, be its caller still there or not."""
+        return request.oneway or request.method in self._methods.to_their_end
 
     def stream(self, request: Request, caller: Caller) -> AsyncIterator[JsonObject | Encoded]:
         """The answers to such a request."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -58,7 +57,6 @@ from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
-from bgjobd.host.background import unheard
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import ENDED, LogFilter
 from bgjobd.store.items.holds import QueuePaused, QueueResumed
@@ -460,8 +458,6 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
         shape, function = entry
         known = partial(function, grants) if name in _ASKING_GRANTS else function
         answer = partial(_call, daemon, grants, RIGHTS[name], shape, known)
-        if name in _TO_THEIR_END:
-            answer = partial(_go_on_to_the_end, answer)
         is_held = name in _HELD
         answers[f"{INTERFACE}.{name}"] = partial(_hold, grants, RIGHTS[name], answer) if is_held else answer
     answers[f"{SERVICE}.GetInfo"] = info
@@ -470,7 +466,7 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
         f"{INTERFACE}.{name}": partial(_follow, daemon, grants, RIGHTS[name], *entry)
         for name, entry in _STREAMS.items()
     }
-    return Methods(answers, followed)
+    return Methods(answers, followed, frozenset(f"{INTERFACE}.{name}" for name in _TO_THEIR_END))
 
 
 async def _hold(
@@ -478,11 +474,6 @@ async def _hold(
 ) -> JsonObject | Encoded:
     async with grants.holding(caller, right):
         return await answer(parameters, caller)
-
-
-async def _go_on_to_the_end(answer: Answer, parameters: JsonObject, caller: Caller) -> JsonObject | Encoded:
-    """What is committed is followed by what belongs to it, be its caller still there or not."""
-    return await asyncio.shield(unheard(asyncio.ensure_future(answer(parameters, caller))))
 
 
 async def _call(

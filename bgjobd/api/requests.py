@@ -47,6 +47,9 @@ class Asker(Taker, Protocol):
     def refuse(self, call: Call, error: IntegerOutOfRangeError) -> None:
         """A request has been read that no method could take."""
 
+    def goes_on(self, request: Request) -> bool:
+        """Whether it is worked on to its end."""
+
     def on_read(self) -> None:
         """Others may be taken again."""
 
@@ -141,7 +144,7 @@ class RequestReader:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
             if call.task is None:
                 self.let_go(asker, call)
-            elif not call.request.oneway:
+            elif not asker.goes_on(call.request):
                 call.task.add_done_callback(partial(self._on_dropped, asker, call))
                 call.task.cancel()
         self._calls.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pwd
 import re
 from itertools import islice
@@ -165,8 +166,7 @@ def _instant(text: str, parameter: str) -> float:
 async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Caller) -> JsonObject:
     if not _may_be_put(given.name):
         raise InvalidNameError(field="name", value=given.name[:_LONGEST_NAME])
-    await _check_size(daemon, given.definition)
-    definition = _definition(daemon, given.definition)
+    definition = _definition(daemon, await _own(daemon, given.definition))
     reason = daemon.schedules.why_no_submit(caller.uid)
     if reason is not None:
         raise PermissionDeniedError(reason=reason)
@@ -199,13 +199,18 @@ _LONGEST_DEFINITION: Final = 8 * 1024
 """Bytes, but for the parameters: each unknown key is a fault of its own, and each term of a cron expression is read."""
 
 
-async def _check_size(daemon: Daemon, given: JsonObject) -> None:
-    """Raises TooLargeError for more than any schedule has: it would keep all others waiting."""
+async def _own(daemon: Daemon, given: JsonObject) -> JsonObject:
+    """The same of lists and objects of its own, for those of a large request are emptied once that is answered.
+
+    Raises TooLargeError for more than any schedule has: it would keep all others waiting.
+    """
     parameters = given.get("parameters")
-    if isinstance(parameters, dict):
-        await checked_text(parameters, daemon.limits.max_parameters, lambda _: None)
-        given = {name: value for name, value in given.items() if name != "parameters"}
-    await checked_value(given, _LONGEST_DEFINITION, "definition")
+    if not isinstance(parameters, dict):
+        own: JsonObject = json.loads(await checked_value(given, _LONGEST_DEFINITION, "definition"))
+        return own
+    text = await checked_text(parameters, daemon.limits.max_parameters, lambda _: None)
+    rest = {name: value for name, value in given.items() if name != "parameters"}
+    return await _own(daemon, rest) | {"parameters": json.loads(text)}
 
 
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:

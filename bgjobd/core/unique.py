@@ -72,7 +72,7 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
     # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
     # One that a person has run again has no error, and has its key again until the attempt that comes has started; one
     # that comes back by itself has not, and a time.
-    comes_back = job.scheduled_at is not None or job.outcome in (None, Outcome.SNOOZED, Outcome.SUSPENDED)
+    comes_back = job.scheduled_at is not None or job.outcome in (None, Outcome.SUSPENDED)
     is_anew = job.error is None and not comes_back
     has_begun = job.attempt > 0 and job.outcome is not Outcome.NOT_STARTED and not is_anew
     return holding.held_until is None or job.unique_while is UniqueWhile.UNFINISHED or not has_begun

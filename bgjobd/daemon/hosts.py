@@ -162,9 +162,9 @@ class Hosts:
         owing = [host for host in beaten.owing if host in names]
         try:
             owing += [one.host for one in lost(self._vigil) if await self._declare(one)]
-            await self._call_taken()
             for host in owing:
                 await self._settle(host, names[host])
+            await self._call_taken()
         except RequestError:
             pass  # the next beat finds what is left
 
@@ -191,7 +191,6 @@ class Hosts:
         while has_more:
             hooks = await self._record(HooksTakenOver(host, classes, _AT_ONCE))
             self._to_call += hooks
-            await self._call_taken()
             has_more = len(hooks) == _AT_ONCE
         if count:
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
@@ -199,12 +198,12 @@ class Hosts:
 
     async def _call_taken(self) -> None:
         """Call the hooks that are this host's by now; what could not be is tried again at the next beat."""
-        while self._to_call:
-            key = self._to_call.pop(0)
+        taken, self._to_call = self._to_call, []
+        for place, key in enumerate(taken):
             try:
                 await self.on_hooks([key])
             except BaseException:
-                self._to_call.append(key)
+                self._to_call += [*taken[place + 1 :], key]  # it comes behind the others
                 raise
 
     def _end(self, name: str, job_id: int, number: int, class_name: str) -> JobFact:

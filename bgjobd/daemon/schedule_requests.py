@@ -54,13 +54,10 @@ class ScheduleRequests:
     async def run(self, name: str, submitter: Submitter) -> int:
         """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
         definition = await self._in_file(name)
+        own = self._schedules.own_definition(name)
         catalogue = await self._current_catalogue.catalogue()
-        item = OccurrenceAsked(
-            name,
-            job_of(self._config(), catalogue, definition, await self._peers.others()),
-            submitter,
-            self._schedules.own_definition(name),
-        )
+        job = job_of(self._config(), catalogue, definition, await self._peers.others())
+        item = OccurrenceAsked(name, job, submitter, own)
         job_id: int = await self._record(item)
         return job_id
 
@@ -89,17 +86,15 @@ class ScheduleRequests:
         Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit.
         """
         definition = await self._in_file(name)
+        own, kept = self._schedules.own_definition(name), self._schedules.kept[name]
         catalogue = await self._current_catalogue.catalogue()
-        kept = self._schedules.kept.get(name)
-        if kept is None:  # it was deleted a moment ago
-            raise ScheduleNotFoundError(name=name)
         work = Backfills(
             name=name,
             calendar=kept.calendar,
             since=kept.since,
             job=job_of(self._config(), catalogue, definition, await self._peers.others()),
             submitter=submitter,
-            definition=self._schedules.own_definition(name),
+            definition=own,
             read=self._read,
             record=self._record,
         )

@@ -128,6 +128,34 @@ def test_what_is_asked_by_who_hangs_up_at_once_is_done_to_its_end_and_said(tmp_p
         eventually(lambda: job.refresh()["status"] == "cancelled")
 
 
+def test_a_large_definition_of_who_hangs_up_while_the_code_loads_is_stored_whole(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    slow = f"import time\nfrom pathlib import Path\n\nwhile not Path({str(go)!r}).exists():\n    time.sleep(0.01)\n"
+    values = ["x" * 8] * 3000
+    with daemon(
+        tmp_path, '"slow.Slow" = {}', modules={"slow": f"{slow}\n\nclass Slow:\n    pass\n"}
+    ) as running:
+        large = HOURLY | {"parameters": {"value": values}}
+        with running.client() as client:
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(str(running.socket))
+                request = Request("org.bgjobd.Jobs.PutSchedule", {"name": "customer/9", "definition": large})
+                caller.sendall(request.to_bytes())
+                look_often(client)  # by then it waits for the code
+            look_often(client)  # by then it has been heard that nobody is there
+            go.touch()
+            (found,) = eventually(lambda: client.schedules() or None)
+            client.put_schedule("customer/10", large)
+            assert client.run_schedule("customer/10").result(20) == values
+        assert (found["name"], found["parameters"]) == ("customer/9", {"value": values})
+
+
+def look_often(client: Client) -> None:
+    """The loop has had as many turns."""
+    for _ in range(50):
+        client.stats()
+
+
 def hang_up(running: RunningDaemon, method: str, **parameters: Any) -> None:
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(str(running.socket))

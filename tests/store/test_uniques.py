@@ -168,6 +168,14 @@ def test_who_comes_back_by_himself_has_not_his_key_again_though_no_retry_is_spen
     assert submit(store, one()) == Stored(2, created=True)
 
 
+def test_a_snoozed_job_that_was_cancelled_and_is_retried_by_a_person_holds_its_key(store: Store) -> None:
+    first = hold(store, "running", holds_while=UniqueWhile.PENDING)
+    store.commit(ends(first, Ending.snoozed(60.0)))
+    store.commit(cancels(first))
+    store.commit(retries(first))
+    assert submit(store, one()) == Stored(first, created=False)
+
+
 def test_what_a_workflow_would_revive_stays_cancelled_where_another_has_its_key(store: Store) -> None:
     first = Mentioned(Of.JOB, 0)
     store.answer(Flow((asked(), one("a", ties=Ties((first,))), one("b", ties=Ties((first,)))), SUBMITTER))

@@ -98,6 +98,10 @@ class _Sent(NamedTuple):
     rowcount: int
 
 
+_RESETS: Final = 20
+"""How often a bound is taken away before the connection is."""
+
+
 class PostgresConnection:
     """Takes SQLite's statements; `for_reading` it opens itself anew where the last one broke.
 
@@ -199,11 +203,16 @@ class PostgresConnection:
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
-        while deadline is None and self._is_bounded:
+        for _ in range(_RESETS if deadline is None else 0):
+            if not self._is_bounded:
+                return
             # This statement too has no more time than the last, which a server with much to do may need to begin it.
             with as_peewees_own, suppress(psycopg.errors.QueryCanceled):
                 self._open().execute("RESET statement_timeout")
                 self._is_bounded = False
+        if deadline is None and self._is_bounded:
+            self._is_bounded = False
+            self._real.close()  # another one has no bound
 
     def close(self) -> None:
         self._real.close()

@@ -69,7 +69,7 @@ def tail(client: Client, given: argparse.Namespace) -> int:
 
 
 _DAEMONS_OWN: Final = (
-    "what the daemon says of itself is in its log's file, background_jobs_errors.log in log_dir, and on its stderr"
+    "what the daemon says of itself is in background_jobs_errors.log in log_dir, and on its stderr"
 )
 
 
