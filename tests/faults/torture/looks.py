@@ -6,6 +6,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
+from operator import and_
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
@@ -58,13 +60,26 @@ def steps_again(station: Station, but: Collection[int] = ()) -> Iterator[str]:
         latest[line.job] = max(line.what, latest.get(line.job, ""))
 
 
+_LOOKS = 20
+"""So often in a row it is looked at what a daemon has open."""
+
+
 def left_open(station: Station) -> Iterator[str]:
     """What a daemon that has seen something has open, and one that was just started has not."""
     veteran = station.pid
     if veteran is None:
         yield "no daemon runs in the end"
         return
-    before = books.descriptors(veteran)
+    seen: list[Counter[str]] = []
+
+    def has_been_seen_often() -> bool:
+        seen.append(books.descriptors(veteran))
+        return len(seen) == _LOOKS
+
+    station.wait_for(has_been_seen_often)
+    before = reduce(
+        and_, seen
+    )  # what is on its way out, such as a trial's link or a caller who has left, is no leak
     station.signal(signal.SIGTERM)
     station.wait_for(lambda: station.pid not in (None, veteran) and station.has_fork_server())
     if station.pid is not None:
