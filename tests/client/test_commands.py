@@ -511,7 +511,7 @@ def test_nothing_found_is_said(commands: Commands) -> None:
     assert done.stderr == "bgjob: no job matches; `bgjob list` without options has the newest of all\n"
     said = commands.run("tail", "--search", "nowhere to be found").stderr
     assert said.startswith(
-        "bgjob: no log line of a job matches; what the daemon says of itself is in its log's file"
+        "bgjob: no log line of a job matches; what the daemon says of itself is in background_"
     )
 
 
