@@ -204,13 +204,13 @@ async def _own(daemon: Daemon, given: JsonObject) -> JsonObject:
 
     Raises TooLargeError for more than any schedule has: it would keep all others waiting.
     """
-    parameters = given.get("parameters")
-    if not isinstance(parameters, dict):
-        own: JsonObject = json.loads(await checked_value(given, _LONGEST_DEFINITION, "definition"))
-        return own
-    text = await checked_text(parameters, daemon.limits.max_parameters, lambda _: None)
-    rest = {name: value for name, value in given.items() if name != "parameters"}
-    return await _own(daemon, rest) | {"parameters": json.loads(text)}
+    rest = dict(given)
+    own: JsonObject = {}
+    if isinstance(given.get("parameters"), dict):
+        text = await checked_text(rest.pop("parameters"), daemon.limits.max_parameters, lambda _: None)
+        own["parameters"] = json.loads(text)
+    own.update(json.loads(await checked_value(rest, _LONGEST_DEFINITION, "definition")))
+    return own
 
 
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:

@@ -103,10 +103,9 @@ class Answers:
 
 
 def _print() -> None:
+    # A pipe may be full, and who reads it wait for the interpreter.
     try:
-        is_file = stat.S_ISREG(
-            os.fstat(2).st_mode
-        )  # a pipe may be full, and who reads it wait for the interpreter
+        is_file = stat.S_ISREG(os.fstat(2).st_mode)
     except OSError:
         return
     if is_file:

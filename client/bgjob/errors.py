@@ -233,13 +233,14 @@ class TooLargeError(RequestError, ValueError):
         parameter, size = self.parameters.get("parameter"), self.parameters.get("size", "?")
         if parameter is None:
             what = f"the parameters take {size} bytes"
-        elif str(parameter).endswith((".parameters", "payload", "result", "definition")) or str(
-            parameter
-        ).startswith("each."):
+        elif str(parameter).startswith("each.") or str(parameter).endswith(_IN_BYTES):
             what = f"{parameter}: {size} bytes"
         else:
             what = f"{parameter}: {size} predecessors"
         return {**self.parameters, "what": what}
+
+
+_IN_BYTES = (".parameters", "payload", "result", "definition")
 
 
 class QueueFullError(RequestError):

@@ -203,14 +203,16 @@ class PostgresConnection:
     def interrupt_at(self, deadline: float | None) -> None:
         """Have statements interrupted from this monotonic instant on; None: as long as any may take."""
         self._deadline = deadline
-        for _ in range(_RESETS if deadline is None else 0):
+        if deadline is not None:
+            return
+        for _ in range(_RESETS):
             if not self._is_bounded:
                 return
             # This statement too has no more time than the last, which a server with much to do may need to begin it.
             with as_peewees_own, suppress(psycopg.errors.QueryCanceled):
                 self._open().execute("RESET statement_timeout")
                 self._is_bounded = False
-        if deadline is None and self._is_bounded:
+        if self._is_bounded:
             self._is_bounded = False
             self._real.close()  # another one has no bound
 
