@@ -177,20 +177,22 @@ class Admission(Generic[T]):
         for setting, count in counts.items():
             limit = getattr(self._limits, setting)
             if count >= limit:
-                refusal = TooManyConnectionsError(limit=limit, setting=setting)
-                self._tell(uid, refusal)
-                raise refusal
+                raise self._told(uid, TooManyConnectionsError(limit=limit, setting=setting))
         self.admitted.add(connection)
         self._by_uid[uid] += 1
 
-    def _tell(self, uid: int, refusal: TooManyConnectionsError) -> None:
+    def _told(self, uid: int, refusal: TooManyConnectionsError) -> TooManyConnectionsError:
+        """The refusal, which no name is given where it is raised: its traceback would keep it, and the connection."""
         now = asyncio.get_running_loop().time()
         if now >= self._full_until.get(uid, 0.0):
             self._on_full(uid, refusal)
         self._full_until[uid] = now + _QUIET
+        return refusal
 
     def dismiss(self, connection: T, uid: int) -> None:
-        """The connection, which was admitted, is gone."""
+        """The connection, which was admitted, is gone, if it was not before."""
+        if connection not in self.admitted:
+            return
         self.admitted.remove(connection)
         self._by_uid[uid] -= 1
         if not self._by_uid[uid]:

@@ -107,8 +107,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._caller is not None:
-            self._admission.dismiss(self, self._caller.uid)
         self._frame_timeout.stop()
         self._unread_timeout.stop()
         self._requests.drop(self)
@@ -116,6 +114,12 @@ class Connection(asyncio.BufferedProtocol):
         self._hang_up.unwatch()
         if self._stream_task is not None:
             self._stream_task.cancel()
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        """Give the place away, once the last call that goes on to its end by itself is over."""
+        if self._caller is not None and not self._calls:
+            self._admission.dismiss(self, self._caller.uid)
 
     def _read_more(self) -> None:
         """Go on with reading where something large has held it up, though answers may be owed."""
@@ -190,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
         call.task = None
         self._held += len(call.frame)
         self._send_replies()
-        if self._held > self._limits.max_unread:
+        if self._held > self._limits.max_unread and self._transport is not None:
             self.abort()
         else:
             self._after_replies()
@@ -234,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
         self._after_replies()
 
     def _send(self, request: Request, frame: bytes) -> None:
-        if self._transport is None or request.oneway:
+        if self._transport is None or self._transport.is_closing() or request.oneway:
             return
         if self._transport.get_write_buffer_size() > self._limits.max_unread:
             self.abort()  # the peer does not read what it asked for, and nobody else pays for it
@@ -245,6 +249,7 @@ class Connection(asyncio.BufferedProtocol):
     def _after_replies(self) -> None:
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
         if self._transport is None:
+            self._leave_if_done()
             return
         self._idle_timeout.note_activity()
         try:

@@ -134,20 +134,23 @@ class RequestReader:
         self._backlog.clear()
 
     def drop(self, asker: Asker) -> None:
-        """The connection is gone: nothing is read for it any more, nor worked on."""
+        """The connection is gone: nothing is read for it any more, nor worked on but for what goes on to its end."""
         self.forget()
         if self._reading is not None:
             self._reading.cancel()
         if self._place.held:
             self._place.leave(asker.uid)
-        for call in self._calls:
+        left = list(self._calls)
+        self._calls.clear()
+        for call in left:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
             if call.task is None:
                 self.let_go(asker, call)
-            elif not asker.goes_on(call.request):
+            elif asker.goes_on(call.request):
+                self._calls.append(call)
+            else:
                 call.task.add_done_callback(partial(self._on_dropped, asker, call))
                 call.task.cancel()
-        self._calls.clear()
 
     def _on_dropped(self, asker: Asker, call: Call, _: asyncio.Task[None]) -> None:
         """Its work is over, or was never begun."""

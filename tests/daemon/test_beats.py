@@ -99,6 +99,39 @@ def test_a_hook_that_was_taken_over_and_could_not_be_called_is_called_at_a_later
     assert sorted(offered) == [(7, 1), (8, 1)]
 
 
+def test_a_hook_that_cannot_be_called_keeps_no_other_host_from_being_seen_to() -> None:
+    owing, settled = [(3,), (2,)], list[int]()
+    others = tuple([Seen(host, f"web{host}", 1, 1, None) for host in (2, 3)])
+
+    async def record(item: Any) -> Any:
+        match item:
+            case Beat():
+                return Beaten(1, others, owing.pop() if owing else ())
+            case HooksTakenOver():
+                settled.append(item.host)
+                return ((7, 1),)
+        return ()
+
+    async def call(keys: Sequence[AttemptKey]) -> None:
+        if len(settled) == 2:
+            hosts.close()
+        raise StorageUnavailableError(reason="the reader's connection broke")
+
+    async def scene() -> None:
+        nonlocal hosts
+        hosts = _hosts(record, read=nothing)
+        hosts.on_hooks = call
+        async with asyncio.timeout(20):
+            await hosts.keep()
+
+    async def nothing(question: Any) -> list[Any]:
+        return []
+
+    hosts: Hosts = None  # type: ignore[assignment]
+    asyncio.run(scene())
+    assert settled == [2, 3]
+
+
 def _hosts(record: Any, **given: Any) -> Hosts:
     usual: Any = {
         "settings": Settings.model_construct(name="web1", beat=0.001),

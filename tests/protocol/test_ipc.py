@@ -23,6 +23,7 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError, TooManyConnectionsError
+from bgjobd.api.connection import Connection
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Server
@@ -278,6 +279,7 @@ def echo(number: int, **flags: bool) -> Request:
 
 
 WAIT = Request("test.Wait", {"w": 1})
+DONE = Request("test.Done", oneway=True)
 OPEN = Request("test.Open")
 BROKEN = b"{\0"
 
@@ -1217,6 +1219,72 @@ def test_connections_beyond_the_limit_are_told_so_and_closed_at_once(
         assert await (await world.connect()).rest() == [no_place]
 
     play(scene, **limits)
+
+
+def test_nothing_is_kept_of_connections_that_were_turned_away(play: Play) -> None:
+    """Whoever is turned away may come again as often as he likes."""
+
+    async def scene(world: World) -> None:
+        staying = await world.connect()
+        assert await staying.ask("Echo") == Reply()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                assert len(await (await world.connect()).rest()) == 1
+            await staying.ask("Echo")
+            assert sum(isinstance(one, Connection) for one in gc.get_objects()) == 1
+        finally:
+            gc.enable()
+
+    play(scene, max_connections=1)
+
+
+def test_whoever_has_left_keeps_his_place_until_what_goes_on_without_him_is_over(play: Play) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as caller:
+            await asyncio.get_running_loop().sock_sendall(caller, DONE.to_bytes())
+            await world.house.entered.wait()
+        await world.settle()
+        assert len(world.server.admission.admitted) == 1
+        world.house.door.set()
+        await world.house.carried_out.wait()
+        await world.settle()
+        assert not world.server.admission.admitted
+
+    play(scene)
+
+
+def test_a_stop_waits_for_what_goes_on_without_its_caller(play: Play) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as caller:
+            await asyncio.get_running_loop().sock_sendall(caller, DONE.to_bytes())
+            await world.house.entered.wait()
+        await world.settle()
+        stop = asyncio.ensure_future(world.server.finish())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not stop.done()
+        world.house.door.set()
+        await stop
+        assert world.house.calls[-1] == "Done"
+
+    play(scene)
+
+
+def test_many_replies_to_a_caller_who_has_just_left_are_no_news(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as caller:
+            await asyncio.get_running_loop().sock_sendall(caller, WAIT.to_bytes() * 16)
+            await world.settle()
+            assert world.house.calls.count("Wait") == 16
+        world.house.door.set()  # before it is heard that nobody is there
+        await world.settle()
+
+    play(scene)
+    assert caplog.messages == []
 
 
 def test_a_caller_that_does_not_read_is_cut_off_and_others_are_served(play: Play) -> None:

@@ -623,6 +623,19 @@ def test_a_busy_server_that_cancels_the_end_of_a_bound_as_well_leaves_none(
         assert connection.execute("SHOW statement_timeout").fetchone() == ("1min",)
 
 
+def test_a_bound_that_a_server_never_takes_away_goes_with_its_connection(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Reader(store.state_dir)) as reader:
+        connection: Any = reader._database.connection()
+        monkeypatch.setattr(connection, "_real", Busy(connection._real, "RESET statement_timeout", 1000))
+        with interrupting(connection) as interrupt_at:
+            interrupt_at(time.monotonic() + 60)
+            connection.execute("SELECT 1")
+        assert connection.is_closed
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("1min",)
+
+
 def test_a_connection_that_is_made_anew_amid_a_search_has_no_bound_after_it(store: Store) -> None:
     with closing(Reader(store.state_dir)) as reader:
         connection: Any = reader._database.connection()

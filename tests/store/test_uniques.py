@@ -12,7 +12,7 @@ import pytest
 from bgjob.errors import DuplicateError
 from bgjob.words import IfHeld, Status, UniqueWhile
 from bgjobd.core.edges import Mentioned, NewGroup, Node, Of, Ties
-from bgjobd.core.facts import Submitted
+from bgjobd.core.facts import RetryRequested, Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.unique import Unique
@@ -22,6 +22,7 @@ from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import Deletion, KeyTrimming
 from bgjobd.store.items.submissions import Flow, Submission
 from bgjobd.store.items.submitter import Submitter
+from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,
@@ -159,6 +160,14 @@ def test_a_retry_by_a_person_holds_the_key_until_an_attempt_starts_though_its_ti
     store.claim(Lanes(1))
     store.commit(starts(first, 2))
     assert submit(store, one()) == Stored(2, created=True)
+
+
+def test_a_retry_by_a_person_at_a_time_holds_the_key_until_then(store: Store) -> None:
+    first = hold(store, "running", holds_while=UniqueWhile.PENDING, held_for=4.0)
+    store.commit(ends(first, replace(FAILED, may_retry=False)))
+    store.commit(JobRequests((first,), RetryRequested(at=NOW + 60)))  # as of many that are spread
+    store.now = NOW + 5
+    assert submit(store, one()) == Stored(first, created=False)
 
 
 def test_who_comes_back_by_himself_has_not_his_key_again_though_no_retry_is_spent(store: Store) -> None:
