@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from bgjob.labels import LABEL_LENGTHS, MOST_LABELS
 from bgjob.words import INTERFACE, KEY_LENGTHS, RULES, SERVICE
@@ -240,7 +240,8 @@ class TooLargeError(RequestError, ValueError):
         return {**self.parameters, "what": what}
 
 
-_IN_BYTES = (".parameters", "payload", "result", "definition")
+_IN_BYTES: Final = (".parameters", "payload", "result", "definition")
+"""How the names end of what is measured in bytes; all else is counted in predecessors."""
 
 
 class QueueFullError(RequestError):

@@ -130,7 +130,9 @@ def test_a_repeat_gives_the_same_jobs_and_makes_those_that_are_missing(store: St
     assert store.answer(bulk(*keyed("a", "b"))) == (1, 2)
     committed = store.commit(bulk(*keyed("c", "b", "d", "c")))
     assert committed.answers == ((3, 2, 4, 3),)
-    assert [row["idempotency_key"] for row in store.rows("SELECT * FROM background_jobs ORDER BY id")] == [*"abcd"]
+    assert [row["idempotency_key"] for row in store.rows("SELECT * FROM background_jobs ORDER BY id")] == [
+        *"abcd"
+    ]
     assert len(store.rows("SELECT * FROM job_logs")) == 4
     assert committed.tally.jobs == {"pending": 4}
     assert committed.bulks[0].job(1).idempotency_key == "d"
