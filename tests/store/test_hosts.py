@@ -217,7 +217,9 @@ def test_no_beat_by_itself_counts_for_a_host_that_is_lost_or_a_term_that_is_over
 
 def test_what_a_host_says_of_itself_stands_until_it_says_something_else(pair: tuple[Host, Host]) -> None:
     web1, _ = pair
-    web1.beat(Profile(8, ("mail",), (), "736711a9ab89", "the disk is full", -0.25))
+    web1.beat(
+        Profile(8, ("mail",), (), "736711a9ab89", "the disk is full", -0.25, {"retention.logs": "false"})
+    )
     web1.beat()
     row = web1.row()
     assert (row["slots"], row["queues"], row["classes"]) == (8, '["mail"]', "[]")
@@ -226,6 +228,7 @@ def test_what_a_host_says_of_itself_stands_until_it_says_something_else(pair: tu
         "the disk is full",
         -0.25,
     )
+    assert row["rules"] == '{"retention.logs": "false"}'
 
 
 def test_one_that_leaves_says_so_until_it_is_back(place: Postgres, pair: tuple[Host, Host]) -> None:
