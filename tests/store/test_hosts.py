@@ -254,6 +254,21 @@ def test_attempts_say_whose_they_are_and_take_that_hosts_slots_alone(pair: tuple
     assert web2.claim(Lanes(1, {"default": None}, {"myapp.jobs.ExampleJob": 1})) == []
 
 
+@pytest.mark.parametrize("wanted", [None, "web2"], ids=["of any host", "of this host"])
+def test_what_another_writer_has_in_hand_is_looked_for_again_in_a_moment(
+    place: Postgres, pair: tuple[Host, Host], wanted: str | None
+) -> None:
+    web1, web2 = pair
+    (job_id,) = web1.submit(asked(host=wanted))
+    lanes = Lanes(4, host="web2", known=frozenset(PROFILE.classes))
+    with psycopg.connect(place.address) as other:
+        other.execute("SELECT 1 FROM bgjobd.background_jobs FOR NO KEY UPDATE")
+        committed = web2.commit(Look(), lanes=lanes)
+    assert committed.claims == ()
+    assert committed.next_due == web2.now + 0.05
+    assert [claim.job.id for claim in web2.claim(lanes)] == [job_id]
+
+
 def test_the_books_of_a_host_have_its_own_open_attempts(place: Postgres, pair: tuple[Host, Host]) -> None:
     web1, web2 = pair
     mine, theirs = web1.run_one(), web2.run_one()
