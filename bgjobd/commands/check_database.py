@@ -9,6 +9,8 @@ from typing import Final
 
 from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config
+from bgjobd.config.shared_rules import shared_rules
+from bgjobd.daemon.schedule_definitions import definition_of
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import sqlite
 from bgjobd.store.engines.places import place_of
@@ -183,6 +185,7 @@ def _hosts(seen: ServerLook, config: Config, version: str) -> Iterator[Finding]:
     others = [host for host in seen.hosts if host.uuid != own and not host.has_left]
     for host in others:
         yield from _of_host(host, config, version)
+    yield from _apart(seen, [host for host in others if host.lives], config)
     for queue in sorted(config.queues):
         sharing = [host.name for host in others if host.lives and queue in _queues(host)]
         if sharing:
@@ -201,6 +204,30 @@ def _of_host(host: KnownHost, config: Config, version: str) -> Iterator[Finding]
         yield remark(f"{message}; bring all to the same")
     else:
         yield ok(f"hosts: {host.name} lives, with bgjobd {host.version}")
+
+
+def _apart(seen: ServerLook, others: list[KnownHost], config: Config) -> Iterator[Finding]:
+    """What these say otherwise than this configuration, and should not."""
+    own = shared_rules(config)
+    for host in others:
+        for key, theirs in sorted(_rules(host).items()):
+            if own.get(key, theirs) != theirs:
+                message = f"hosts: {key} is {theirs} at {host.name}, and {own[key]} here"
+                yield remark(f"{message}; each goes by its own: bring all to the same, and reload them")
+    names = {host.uuid: host.name for host in others}
+    for name, definition, uuid in seen.schedules:
+        schedule = config.schedules.get(name)
+        if uuid in names and schedule is not None and definition_of(schedule) != definition:
+            message = f"hosts: {names[uuid]} has set schedule {name} otherwise"
+            more = f"the next start or reload here sets this one, of which {names[uuid]} then makes no jobs"
+            yield remark(f"{message}; {more}: bring both to the same")
+
+
+def _rules(host: KnownHost) -> dict[str, str]:
+    try:
+        return dict(json.loads(host.rules or "{}"))
+    except (ValueError, TypeError):
+        return {}
 
 
 def _queues(host: KnownHost) -> frozenset[str]:

@@ -36,7 +36,9 @@ class Drained(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a host says of itself, for others to see; `clock_difference` in seconds before the database's clock."""
+    """What a host says of itself, for others to see; `clock_difference` in seconds before the database's clock. `rules`
+    of its configuration, by their keys, count for all.
+    """
 
     slots: int
     queues: tuple[str, ...]
@@ -44,6 +46,7 @@ class Profile:
     code_version: str | None = None
     trouble: str | None = None
     clock_difference: float | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,6 +372,8 @@ _OF_OTHERS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_class_is_to_wait,
     _its_class_was_told_to_wait,
     _its_key_has_no_place,
+    _the_rate_of_its_class_is_used_up,
+    _shared_slots_are_taken,
     _others_take_it,
 )
 """The same of a job that this host does not start."""

@@ -16,6 +16,7 @@ from bgjob.words import EntryType, Unknown
 from bgjobd.config import sections
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
+from bgjobd.config.shared_rules import shared_rules
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.hosts import Drained, Profile, Seen, Term, Vigil, acknowledged, lost
 from bgjobd.core.job import AttemptKey, Ending
@@ -36,7 +37,14 @@ _AT_ONCE: Final = 100
 
 def profile_of(config: Config, code_version: str | None = None, trouble: str | None = None) -> Profile:
     """What a host of this configuration says of itself."""
-    return Profile(config.daemon.slots, tuple(config.queues), tuple(config.approved), code_version, trouble)
+    return Profile(
+        config.daemon.slots,
+        tuple(config.queues),
+        tuple(config.approved),
+        code_version,
+        trouble,
+        rules=shared_rules(config),
+    )
 
 
 class Hosts:

@@ -204,7 +204,8 @@ class Batch(Gathered):
     become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried
     come after that ended badly; `submitters` whose jobs those are that are to be changed; `grown` is how many members
     groups got in bulk. Parameters have `max_parameters` bytes at most. `rules` is what queues say of keys, `rates` of
-    classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id.
+    classes how often they may start; `placed` has columns of jobs that statements of their own have set, by id;
+    `promoted` are those that have come to a place of their key, each with its queue.
     `cuts` has how many steps and waits come before a finished step, and how many bytes their results take.
     `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`, beside
     the `bulks`. `resumed` are the queues whose pause is over, `next_resume` when the next one's is. `distance` is
@@ -242,6 +243,7 @@ class Batch(Gathered):
     next_resume: float = math.inf
     holds: Holds = field(default_factory=Holds)
     placed: dict[int, Row] = field(default_factory=dict)
+    promoted: dict[int, str] = field(default_factory=dict)
     distance: float = 1.0
     locks: Locks = ALONE
     own_queues: Collection[str] | None = None

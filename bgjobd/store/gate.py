@@ -248,6 +248,7 @@ class Gate:
         now = to_text(self._batch.now)
         self._execute(PROMOTE, {"id": id, "now": now})
         self._batch.place(id, ready=1, updated_at=now, waits_until=None)
+        self._batch.promoted[id] = queue
         self._move(queue, is_behind=False)
         self.has_promoted = True
 

@@ -73,7 +73,7 @@ _BEAT_ALONE: Final = f"""
 _SELECT_BEATS: Final = "SELECT beats FROM hosts WHERE id = :id AND term = :term"
 _TELL: Final = """
     UPDATE hosts SET slots = :slots, queues = :queues, classes = :classes, code_version = :code_version,
-    trouble = :trouble, clock_difference = :clock_difference WHERE id = :id
+    trouble = :trouble, clock_difference = :clock_difference, rules = :rules WHERE id = :id
 """
 _SELECT_OTHERS: Final = f"SELECT {_OTHERS} FROM hosts AS h WHERE h.id <> :id ORDER BY h.id"
 _SELECT_OWING: Final = "SELECT id FROM consequences WHERE \"of\" = 'host' ORDER BY id"
@@ -212,6 +212,7 @@ def _told(profile: Profile) -> dict[str, Any]:
         "code_version": profile.code_version,
         "trouble": profile.trouble,
         "clock_difference": profile.clock_difference,
+        "rules": json.dumps(dict(profile.rules)),
     }
 
 

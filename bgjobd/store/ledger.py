@@ -194,7 +194,7 @@ class Ledger:
                 if self._database.locks.are_needed:
                     self._tell_others(batch, known)
                 if self.told_as is not None:
-                    self._tell(notice_of(batch, items, answers, self.told_as))
+                    self._tell(notice_of(batch, items, answers, lanes, self.told_as))
             tally = self._tally_after(items, batch)
             by_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
             after = Known(

@@ -521,6 +521,11 @@ def _add_labels(database: SqliteDatabase) -> None:
     )
 
 
+def _tell_rules_of_hosts(database: SqliteDatabase) -> None:
+    """What each host's configuration says that counts for all."""
+    database.execute_sql('ALTER TABLE "hosts" ADD COLUMN "rules" TEXT')
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -547,6 +552,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _add_traceparent,
     _add_tallies,
     _add_labels,
+    _tell_rules_of_hosts,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

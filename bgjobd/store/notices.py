@@ -6,13 +6,15 @@ It says where to look, not what is there: who hears of it reads the rows that it
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.words import INT_MAX, Status
-from bgjobd.core.job import AttemptKey
+from bgjobd.core.job import AttemptKey, Job
+from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
 from bgjobd.store.batch import Batch
 from bgjobd.store.committed import Deleted
@@ -55,9 +57,12 @@ _NAMES: Final = tuple(field.name for field in fields(Notice))
 _OF_SCHEDULES: Final = (SchedulePut, ScheduleDeleted, SchedulesDefined, SchedulesSetBack)
 
 
-def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: str) -> Notice | None:
+def notice_of(
+    batch: Batch, items: Sequence[Item], answers: Sequence[Any], lanes: Lanes, by: str
+) -> Notice | None:
     """What the transaction is to tell, but for `log`, which is known where it is sent; None where that is nothing."""
     latest = {job.id: job for job in batch.changed}
+    claimed = {claim.job.id for claim in batch.claims}
     deleted = {id for answer in answers if isinstance(answer, Deleted) for id in answer.jobs}
     ended = frozenset([job.id for job in batch.ended])
     known = latest.keys() - _new_jobs(batch) | batch.placed.keys() | deleted
@@ -71,7 +76,8 @@ def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: s
                     if one.status is Status.PENDING and not one.is_blocked
                 ),
                 *(bulk.first.queue for bulk in batch.bulks if not bulk.first.is_blocked),
-                *(queue for queue, _ in batch.touched),
+                *(queue for id, queue in batch.promoted.items() if id not in claimed),
+                *_slots_left(batch, latest, lanes),
                 *batch.resumed,
                 *(item.queue for item in items if isinstance(item, QueuePaused | QueueResumed)),
             ]
@@ -84,9 +90,30 @@ def notice_of(batch: Batch, items: Sequence[Item], answers: Sequence[Any], by: s
             [((job.id, job.attempt), StopReason.CANCELLED) for job in batch.stops if job.id not in ended]
         ),
         schedules=any(isinstance(item, _OF_SCHEDULES) for item in items),
-        look=batch.has_unseen_changes or bool(batch.said),
+        look=batch.has_unseen_changes or bool(batch.said) or _leaves_slots_of_class(batch, lanes),
     )
     return None if notice == Notice(by) and not (batch.entries or batch.bulks) else notice
+
+
+def _slots_left(batch: Batch, latest: Mapping[int, Job], lanes: Lanes) -> Collection[str]:
+    """The queues of which attempts have ended, in whose slots of all hosts no others have started here."""
+    if not lanes.queues_everywhere:
+        return ()
+    ended = Counter(
+        latest[job_id].queue for job_id, _ in [end.key for end in batch.attempts] if job_id in latest
+    )
+    return (
+        ended - Counter(claim.job.queue for claim in batch.claims)
+    ).keys() & lanes.queues_everywhere.keys()
+
+
+def _leaves_slots_of_class(batch: Batch, lanes: Lanes) -> bool:
+    """The same of classes, whose jobs may wait in any queue."""
+    if not lanes.classes_everywhere:
+        return False
+    ended = Counter(end.class_name for end in batch.attempts)
+    left = ended - Counter(claim.job.class_name for claim in batch.claims)
+    return not left.keys().isdisjoint(lanes.classes_everywhere)
 
 
 def _new_jobs(batch: Batch) -> set[int]:

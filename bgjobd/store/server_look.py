@@ -27,7 +27,9 @@ _WITH_HOSTS: Final = 18
 
 @dataclass(frozen=True, slots=True)
 class KnownHost:
-    """A host that the database knows: `away` seconds ago, by the server's clock, it said last that it lives."""
+    """A host that the database knows: `away` seconds ago, by the server's clock, it said last that it lives. `queues`
+    and `rules` are JSON, None of one that is too old to tell.
+    """
 
     uuid: str
     name: str
@@ -36,6 +38,7 @@ class KnownHost:
     away: float
     lost_after: float | None
     has_left: bool
+    rules: str | None = None
 
     @property
     def lives(self) -> bool:
@@ -51,7 +54,8 @@ class ServerLook:
     something is between that speaks for the server. `can_make`: the schema, or tables in it; `of_others` are tables
     that another role owns. `settings` by their names; `round_trip` and `clock_difference`, by which the server's clock
     is ahead, in seconds; `connections` as many as roles without privileges may have in all. `may_submit`: there is the
-    role that may call the function `submit`, and it may.
+    role that may call the function `submit`, and it may. `schedules` of configurations: name, definition, and the uuid
+    of the host that has set it.
     """
 
     version: int
@@ -68,6 +72,7 @@ class ServerLook:
     may_submit: bool = True
     schema: int = 0
     hosts: tuple[KnownHost, ...] = ()
+    schedules: tuple[tuple[str, str, str], ...] = ()
     snapshot: OldSnapshot | None = None
 
 
@@ -103,6 +108,7 @@ def look(engine: Engine) -> ServerLook:
             may_submit=schema < _WITH_HOSTS or bool(ask(_MAY_SUBMIT).fetchone()[0]),
             schema=schema,
             hosts=known_hosts(ask) if schema >= _WITH_HOSTS else (),
+            schedules=_schedules(ask) if schema >= _WITH_HOSTS else (),
             snapshot=_snapshot(ask),
         )
 
@@ -111,9 +117,14 @@ def known_hosts(ask: Ask) -> tuple[KnownHost, ...]:
     """All that ever worked from the database, by their names."""
     (now,) = ask(_CLOCK).fetchone()
     return tuple(
-        KnownHost(uuid, name, version, queues, now - from_text(seen_at), lost_after, bool(has_left))
-        for uuid, name, version, queues, seen_at, lost_after, has_left in ask(_HOSTS).fetchall()
+        KnownHost(uuid, name, version, queues, now - from_text(seen_at), lost_after, bool(has_left), rules)
+        for uuid, name, version, queues, seen_at, lost_after, has_left, rules in ask(_HOSTS).fetchall()
     )
+
+
+def _schedules(ask: Ask) -> tuple[tuple[str, str, str], ...]:
+    """None for a role that may not read them, of which more is told elsewhere."""
+    return tuple(ask(_SCHEDULES).fetchall()) if ask(_MAY_READ_SCHEDULES).fetchone()[0] else ()
 
 
 def _what_is_between(connection: Any, other: Any) -> tuple[bool, bool]:
@@ -166,6 +177,13 @@ _MAY_SUBMIT: Final = f"""
         to_regprocedure('bgjobd.submit(text, text, jsonb, jsonb)'), 'EXECUTE'), false)
 """
 _HOSTS: Final = """
-    SELECT uuid, name, version, queues, seen_at, lost_after, left_at IS NOT NULL OR lost_at IS NOT NULL
-    FROM bgjobd.hosts ORDER BY name, id
+    SELECT uuid, name, version, queues, seen_at, lost_after, left_at IS NOT NULL OR lost_at IS NOT NULL,
+        to_jsonb(h) ->> 'rules'
+    FROM bgjobd.hosts AS h ORDER BY name, id
+"""
+"""In this way a column is asked for that older tables have not."""
+_MAY_READ_SCHEDULES: Final = "SELECT has_table_privilege('bgjobd.schedules', 'SELECT')"
+_SCHEDULES: Final = """
+    SELECT s.name, s.definition, h.uuid FROM bgjobd.schedules AS s JOIN bgjobd.hosts AS h ON h.id = s.set_by
+    WHERE s.removed_at IS NULL AND s.uid IS NULL ORDER BY s.name
 """

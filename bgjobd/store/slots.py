@@ -29,14 +29,19 @@ _LOOK_AGAIN_AFTER: Final = 0.05
 
 
 class _Ways(NamedTuple):
-    """How the classes are found that have jobs in a queue which are due, and the first jobs of one."""
+    """How the classes are found that have jobs in a queue which are due, the first jobs of one, and how many it has."""
 
     next_class: str
     of_class: str
+    counting: str
 
 
-_OF_ANY_HOST: Final = _Ways(of_slots.SELECT_NEXT_READY_CLASS, of_slots.SELECT_READY_OF_CLASS)
-_OF_THIS_HOST: Final = _Ways(of_slots.SELECT_NEXT_PINNED_CLASS, of_slots.SELECT_PINNED_OF_CLASS)
+_OF_ANY_HOST: Final = _Ways(
+    of_slots.SELECT_NEXT_READY_CLASS, of_slots.SELECT_READY_OF_CLASS, of_slots.COUNT_READY_OF_CLASS
+)
+_OF_THIS_HOST: Final = _Ways(
+    of_slots.SELECT_NEXT_PINNED_CLASS, of_slots.SELECT_PINNED_OF_CLASS, of_slots.COUNT_PINNED_OF_CLASS
+)
 
 _SELECT_STANDING: Final = f"""
     SELECT (SELECT json_agg(json_build_array(queue, count)) FROM ({of_slots.COUNT_RUNNING_HERE}) AS of_queues),
@@ -243,8 +248,8 @@ class Slots:
             most = min(count, of_classes.get(name, count)) if known is None or name in known else 0
             if most > 0:
                 found = self._execute(ways.of_class, wanted | {"count": most}).fetchall()
-                if len(found) < most and ways is _OF_ANY_HOST:
-                    self._see_who_has_others(wanted, found)
+                if len(found) < most:
+                    self._see_who_has_others(ways, wanted, found)
                 yield from (Candidate(id, wanted["queue"], name, *order) for id, *order in found)
 
     def _ready(self, places: Mapping[str, int]) -> list[Job]:
@@ -269,11 +274,13 @@ class Slots:
                 yield job_from_row(row)
         self._has_passed_over |= any(count > found[queue] for queue, count in there.items())
 
-    def _see_who_has_others(self, wanted: Mapping[str, Any], found: Sequence[tuple[Any, ...]]) -> None:
+    def _see_who_has_others(
+        self, ways: _Ways, wanted: Mapping[str, Any], found: Sequence[tuple[Any, ...]]
+    ) -> None:
         """Note that more are ready than were found, though there are slots for them: another writer has locked them."""
         if self._batch.locks.are_needed:
             asked = {**wanted, "most": len(found) + 1}
-            (count,) = self._execute(of_slots.COUNT_READY_OF_CLASS, asked).fetchone()
+            (count,) = self._execute(ways.counting, asked).fetchone()
             self._has_passed_over |= count > len(found)
 
     def _jobs(self, ids: list[int]) -> list[Job]:

@@ -823,6 +823,22 @@ def test_a_job_that_others_alone_may_start_says_who_or_what_none_of_them_has(
     assert ("is paused" in told(paused, lanes=ON_WEB1, peers=peers)) is ("slot" in told_of)
 
 
+def test_a_job_that_others_alone_may_start_says_what_all_hosts_share_before_whose_slots_it_waits_for() -> (
+    None
+):
+    everywhere = holding(8, 9, queue="default", class_name=CALL.class_name)
+    there = OnFile(pending(host_wanted="web2"), everywhere=everywhere)
+    lanes = replace(ON_WEB1, queues_everywhere={"default": 2})
+    full = (
+        "queue default has 2 slots on all hosts, taken by jobs 8 and 9, and it is the next of queue default"
+    )
+    assert told(there, lanes=lanes, peers=(WEB1, WEB2)) == f"job 7 waits for a slot: {full}"
+    lanes = replace(ON_WEB1, rates={CALL.class_name: Rate(100, 60.0)})
+    used_up = replace(there, of_class=Bucket(NOW + 0.4))
+    rate = f"{CALL.class_name} starts 100 in 1 min, next in 0.38 s, and it is the next of queue default"
+    assert told(used_up, lanes=lanes, peers=(WEB1, WEB2)) == f"job 7 waits for its rate: {rate}"
+
+
 def test_a_reason_of_one_host_names_it_where_there_are_others() -> None:
     full = OnFile(pending(), running=holding(8, 9))
     sentence = told(full, lanes=ON_WEB1, peers=(WEB1, WEB2))

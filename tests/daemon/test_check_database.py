@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -14,6 +16,8 @@ from bgjobd.commands import check as checking
 from bgjobd.commands import check_database
 from bgjobd.commands.findings import Finding, Severity
 from bgjobd.config import loading, sections
+from bgjobd.config.shared_rules import shared_rules
+from bgjobd.daemon.schedule_definitions import definition_of
 from bgjobd.store.engines import OldSnapshot, sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.migrations import STEPS
@@ -163,6 +167,50 @@ def test_queues_that_another_host_has_as_well_are_told(tmp_path: Path) -> None:
     assert "hosts: queue default is shared with web2" in [one.told for one in found]
 
 
+def test_what_another_host_says_otherwise_of_what_counts_for_all_is_told_by_its_key(tmp_path: Path) -> None:
+    rules = """
+        [queues.default]
+        slots_per_key = 2
+        [queues.mail]
+        [approved]
+        "shop.Import" = { rate = "10/1s" }
+        [retention]
+        logs = "30d"
+    """
+    theirs = shared_rules(config(tmp_path, rules)) | {
+        "queues.default.slots_per_key": "3",
+        "queues.elsewhere.share": "key",
+        'approved."shop.Import".rate': "none",
+        "retention.logs": "false",
+    }
+    told_of = [one.told.partition(";")[0] for one in told(tmp_path, with_rules(theirs), rules)]
+    assert told_of == [
+        'hosts: approved."shop.Import".rate is none at web2, and 10 in 1 s here',
+        "hosts: queues.default.slots_per_key is 3 at web2, and 2 here",
+        "hosts: retention.logs is false at web2, and 2,592,000 s here",
+    ]
+    assert told(tmp_path, with_rules(shared_rules(config(tmp_path, rules))), rules) == []
+    assert told(tmp_path, with_rules(theirs, has_left=True), rules) == []
+
+
+def with_rules(rules: dict[str, str], **others: Any) -> ServerLook:
+    return replace(WELL, hosts=(replace(WEB2, rules=json.dumps(rules), **others),))
+
+
+def test_a_schedule_that_another_host_has_set_otherwise_is_told_and_who_it_is(tmp_path: Path) -> None:
+    nightly = "[schedules.nightly]\njob = 'shop.Import::run'\ncron = '{} 2 * * *'\n"
+    meant = definition_of(config(tmp_path, nightly.format(30)).schedules["nightly"])
+    seen = replace(WELL, hosts=(WEB2,), schedules=(("nightly", meant, "u2"), ("weekly", "{}", "u2")))
+    assert told(tmp_path, seen, nightly.format(30)) == []
+    (found,) = told(tmp_path, seen, nightly.format(45))
+    assert found.severity is Severity.REMARK
+    assert found.told.startswith(
+        "hosts: web2 has set schedule nightly otherwise; the next start or reload here"
+    )
+    gone = replace(seen, hosts=(replace(WEB2, has_left=True),))
+    assert told(tmp_path, gone, nightly.format(45)) == []
+
+
 def test_roles_that_may_submit_and_cannot_are_told_with_the_statements(tmp_path: Path) -> None:
     seen = replace(WELL, may_submit=False)
     assert told(tmp_path, seen) == []
@@ -185,8 +233,13 @@ def test_a_look_finds_the_server_as_it_is(place: Postgres) -> None:
     with psycopg.connect(place.address, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO bgjobd.hosts (uuid, name, boot_id, term, beats, seen_at, lost_after, version, schema, slots, "
-            "queues, classes) SELECT 'u2', 'web2', 'b', 1, 1, to_char(now() AT TIME ZONE 'UTC' - interval '1 minute', "
-            """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 600, '1.0', 18, 4, '["default"]', '[]'"""
+            "queues, classes, rules) SELECT 'u2', 'web2', 'b', 1, 1, "
+            "to_char(now() AT TIME ZONE 'UTC' - interval '1 minute', "
+            """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 600, '1.0', 18, 4, '["default"]', '[]', '{}'"""
+        )
+        connection.execute(
+            "INSERT INTO bgjobd.schedules (name, definition, since, cursor, set_by) SELECT 'nightly', '{}', '', '', id "
+            "FROM bgjobd.hosts"
         )
     with psycopg.connect(place.address) as old:
         old.execute("SELECT txid_current()")
@@ -205,7 +258,8 @@ def test_a_look_finds_the_server_as_it_is(place: Postgres) -> None:
     assert seen.snapshot is not None
     assert seen.snapshot.pid == pid
     (host,) = seen.hosts
-    assert (host.name, host.lives, 55 < host.away < 90) == ("web2", True, True)
+    assert (host.name, host.lives, 55 < host.away < 90, host.rules) == ("web2", True, True, "{}")
+    assert seen.schedules == (("nightly", "{}", "u2"),)
 
 
 def test_a_role_that_may_make_nothing_is_seen(postgresql: PostgreSQL, place: Postgres) -> None:

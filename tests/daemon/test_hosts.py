@@ -16,6 +16,8 @@ import psycopg
 import pytest
 
 from bgjob.errors import HostGoneError, HostNotFoundError, InvalidParameterError
+from bgjobd.commands import check_database
+from bgjobd.config import loading
 from bgjobd.forkserver import host_fence
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.postgresql import USER, PostgreSQL
@@ -45,7 +47,8 @@ class Site:
     def __init__(self, postgresql: PostgreSQL, directory: Path) -> None:
         self._dsn = postgresql.dsn(name := postgresql.database_with_tables())
         self._directory = directory
-        self._address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
+        address = f"postgresql://{USER}@/{name}?host={quote(str(postgresql.directory), safe='')}"
+        self.environ = {"BGJOBD_DAEMON__DATABASE": address}
 
     @contextmanager
     def host(
@@ -58,9 +61,8 @@ class Site:
             '"stubborn.Stubborn" = {}\n"stubborn.Once" = { retry_lost = false }\n"hooked.Hooked" = {}\n'
         )
         settings = f'{approved}[hosts]\nname = "{name}"\n{hosts}\n[queues]\n{place or name} = {{}}\n'
-        environ = {"BGJOBD_DAEMON__DATABASE": self._address}
         modules = {"stubborn": STUBBORN, "hooked": HOOKED}
-        with daemon(directory, settings, environ=environ, modules=modules, changes=changes) as running:
+        with daemon(directory, settings, environ=self.environ, modules=modules, changes=changes) as running:
             yield running
 
     def rows(self, sql: str) -> list[Any]:
@@ -339,6 +341,31 @@ def test_a_hook_that_a_lost_host_had_not_called_is_called_by_another_one_once(
 
 
 ALIVE = [("web1", "alive"), ("web2", "alive")]
+
+
+def test_check_tells_what_a_host_that_runs_says_otherwise_where_it_counts_for_all(
+    site: Site, tmp_path: Path
+) -> None:
+    schedule = '[schedules.nightly]\njob = "probes.Probe::echo"\ncron = "30 {} * * *"\n'
+    file = tmp_path / "bgjobd.toml"
+    with site.host("web2", f"{QUICK}\n{schedule.format(2)}") as web2:
+        other = web2.config.read_text().replace("30 2 * * *", "30 3 * * *")
+        file.write_text(
+            f"{other}default = {{ slots_per_key = 2 }}\n".replace(str(web2.directory), str(tmp_path))
+        )
+        config = loading.load(file, site.environ, is_root=False)
+        wanted = "slots_per_key", "schedule nightly"
+
+        def told() -> list[str]:
+            found = [one.told for one in check_database.findings(config, "1")]
+            return [one for one in found if any(word in one for word in wanted)]
+
+        eventually(lambda: len(told()) == len(wanted))
+        apart = told()
+    assert [one.partition(";")[0] for one in apart] == [
+        "hosts: queues.default.slots_per_key is none at web2, and 2 here",
+        "hosts: web2 has set schedule nightly otherwise",
+    ]
 
 
 def test_where_the_database_is_a_file_the_one_host_is_told(tmp_path: Path) -> None:

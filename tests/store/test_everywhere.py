@@ -15,6 +15,7 @@ from bgjobd.store.engines.postgres import Postgres
 from tests.postgresql import Places
 from tests.store.samples import COMPLETED, Store, asked, ends, statements_run_on
 from tests.store.test_hosts import Host
+from tests.store.test_notices import Overheard
 
 NAME = "myapp.jobs.ExampleJob"
 
@@ -53,6 +54,33 @@ def test_no_more_run_on_all_hosts_than_they_share_slots(
     assert claimed(web1, lanes(**shared)) == []
     web1.commit(ends(1, COMPLETED))
     assert claimed(web2, lanes(**shared)) == [4]
+
+
+@pytest.mark.parametrize(
+    ("shared", "queues", "look"),
+    [
+        ({"queues_everywhere": {"default": 1}}, {"default"}, False),
+        ({"classes_everywhere": {NAME: 1}}, set(), True),
+    ],
+    ids=["of a queue", "of a class"],
+)
+def test_a_slot_that_is_free_again_is_told_to_the_others_unless_another_job_has_taken_it_here(
+    pair: tuple[Host, Host],
+    shared: dict[str, dict[str, int]],
+    queues: set[str],
+    look: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    web1, _ = pair
+    told = Overheard(web1, monkeypatch)
+    web1.submit(asked(), asked())
+    assert claimed(web1, lanes(**shared)) == [1]
+    ended = told.of(ends(1, COMPLETED), lanes=lanes(**shared))
+    assert ended is not None
+    assert (ended.jobs, ended.queues, ended.look) == ({2}, frozenset(), False)
+    ended = told.of(ends(2, COMPLETED), lanes=lanes(**shared))
+    assert ended is not None
+    assert (ended.ended, ended.queues, ended.look) == ({2}, queues, look)
 
 
 def test_what_shares_no_slots_starts_in_the_place_of_what_has_none_left(pair: tuple[Host, Host]) -> None:

@@ -217,7 +217,9 @@ def test_no_beat_by_itself_counts_for_a_host_that_is_lost_or_a_term_that_is_over
 
 def test_what_a_host_says_of_itself_stands_until_it_says_something_else(pair: tuple[Host, Host]) -> None:
     web1, _ = pair
-    web1.beat(Profile(8, ("mail",), (), "736711a9ab89", "the disk is full", -0.25))
+    web1.beat(
+        Profile(8, ("mail",), (), "736711a9ab89", "the disk is full", -0.25, {"retention.logs": "false"})
+    )
     web1.beat()
     row = web1.row()
     assert (row["slots"], row["queues"], row["classes"]) == (8, '["mail"]', "[]")
@@ -226,6 +228,7 @@ def test_what_a_host_says_of_itself_stands_until_it_says_something_else(pair: tu
         "the disk is full",
         -0.25,
     )
+    assert row["rules"] == '{"retention.logs": "false"}'
 
 
 def test_one_that_leaves_says_so_until_it_is_back(place: Postgres, pair: tuple[Host, Host]) -> None:
@@ -249,6 +252,21 @@ def test_attempts_say_whose_they_are_and_take_that_hosts_slots_alone(pair: tuple
     assert web1.attempts(mine.job.id)[0]["host"] == web1.term.host
     assert web1.attempts(theirs.job.id)[0]["host"] == web2.term.host
     assert web2.claim(Lanes(1, {"default": None}, {"myapp.jobs.ExampleJob": 1})) == []
+
+
+@pytest.mark.parametrize("wanted", [None, "web2"], ids=["of any host", "of this host"])
+def test_what_another_writer_has_in_hand_is_looked_for_again_in_a_moment(
+    place: Postgres, pair: tuple[Host, Host], wanted: str | None
+) -> None:
+    web1, web2 = pair
+    (job_id,) = web1.submit(asked(host=wanted))
+    lanes = Lanes(4, host="web2", known=frozenset(PROFILE.classes))
+    with psycopg.connect(place.address) as other:
+        other.execute("SELECT 1 FROM bgjobd.background_jobs FOR NO KEY UPDATE")
+        committed = web2.commit(Look(), lanes=lanes)
+    assert committed.claims == ()
+    assert committed.next_due == web2.now + 0.05
+    assert [claim.job.id for claim in web2.claim(lanes)] == [job_id]
 
 
 def test_the_books_of_a_host_have_its_own_open_attempts(place: Postgres, pair: tuple[Host, Host]) -> None:

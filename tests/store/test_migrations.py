@@ -61,7 +61,7 @@ COLUMNS = {
     "queue_turns": "queue priority turn",
     "hosts": """
         id uuid name boot_id term beats seen_at lost_after version schema code_version slots queues classes
-        clock_difference trouble left_at lost_at drained_at drained_by
+        clock_difference trouble left_at lost_at drained_at drained_by rules
     """,
     "job_outputs": "job_id number head tail left_out",
     "error_groups": """

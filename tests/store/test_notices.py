@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bgjob.words import EntryType
+from bgjobd.core.gate import KeyRules
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
 from bgjobd.store.items.attempts import Noted
@@ -99,6 +101,23 @@ def test_what_is_logged_of_a_job_that_is_as_before_is_told(told: Overheard, stor
 def test_a_pause_and_its_end_are_told_by_the_queue(told: Overheard) -> None:
     assert told.of(QueuePaused("mail", NOW + 60)) == notice(queues={"mail"})
     assert told.of(QueueResumed("mail")) == notice(queues={"mail"})
+
+
+KEYED = replace(SLOTS, keys={"default": KeyRules(1)})
+
+
+def test_a_job_that_has_come_to_the_place_of_its_key_is_told_by_its_queue_unless_it_started_here(
+    told: Overheard, store: Store
+) -> None:
+    store.commit(submission(*[asked(key="one") for _ in range(3)]), lanes=KEYED)
+    first, second, third = 1, 2, 3
+    ended = told.of(ends(first, COMPLETED), lanes=replace(KEYED, slots=0))
+    assert ended is not None
+    assert (ended.jobs, ended.queues) == ({second}, {"default"})
+    store.claim(KEYED)
+    ended = told.of(ends(second, COMPLETED), lanes=KEYED)
+    assert ended is not None
+    assert (ended.jobs, ended.queues) == ({third}, frozenset())
 
 
 def test_what_is_told_is_read_as_it_was() -> None:

@@ -164,6 +164,7 @@ POSTGRES_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         f"ALTER TABLE background_jobs ADD COLUMN labels {_TEXT}",
         _table("job_labels (label {text}, job_id bigint, PRIMARY KEY (label, job_id))"),
     ),
+    25: (f"ALTER TABLE hosts ADD COLUMN rules {_TEXT}",),
 }
 """By the version that it leads from, the statements of each of migrations.STEPS behind VERSION. Frozen, too."""
 

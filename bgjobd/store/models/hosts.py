@@ -10,7 +10,8 @@ class Host(Model):
     has taken one; so many `beats` of this term were committed, the last `seen_at` by the database's clock. `lost_after`
     seconds without one others may say that it was lost: `lost_at`. `queues` and `classes` are JSON lists of names,
     `trouble` is what its status says; its clock goes `clock_difference` seconds before the database's. It starts
-    nothing new since `drained_at`, for somebody, `drained_by`, has asked for it.
+    nothing new since `drained_at`, for somebody, `drained_by`, has asked for it. `rules` is a JSON object: what its
+    configuration says that counts for all.
     """
 
     id = AutoField()
@@ -33,6 +34,7 @@ class Host(Model):
     lost_at = CharField(null=True)
     drained_at = CharField(null=True)
     drained_by = TextField(null=True)
+    rules = TextField(null=True)
 
     class Meta:
         table_name = "hosts"

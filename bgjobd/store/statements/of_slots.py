@@ -57,6 +57,11 @@ SELECT_PINNED_OF_CLASS: Final = f"""
     SELECT id, priority, turn FROM background_jobs
     WHERE {_IS_PINNED} AND queue = :queue AND class_name = :class_name ORDER BY priority DESC, turn, id LIMIT :count
 """
+COUNT_PINNED_OF_CLASS: Final = f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM background_jobs
+        WHERE {_IS_PINNED} AND queue = :queue AND class_name = :class_name LIMIT :most) AS those
+"""
 SELECT_NEXT_PINNED_CLASS: Final = f"""
     SELECT class_name FROM background_jobs
     WHERE {_IS_PINNED} AND queue = :queue AND class_name > :class_name ORDER BY class_name LIMIT 1
