@@ -14,6 +14,7 @@ from bgjobd.config.loading import load
 from bgjobd.forkserver import landlock, network
 from bgjobd.supervisor import limits, networks
 from tests.daemon.running import RunningDaemon, daemon
+from tests.support import directory_for_all
 
 SOURCE = """
 import encodings.idna  # which another user cannot read later
@@ -62,14 +63,14 @@ OF_ROOT = '"nets.AsOther" = { network = false, user = "nobody" }'
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running() -> Iterator[RunningDaemon]:
     if networks.lacks([network.NONE, network.NO_TCP]):
         pytest.skip("a network cannot be kept from attempts here")
-    directory = tmp_path_factory.mktemp("network")
-    for above in (directory, *directory.parents[:3]):
-        above.chmod(0o755)  # for who runs as another user
     settings = CLASSES + (OF_ROOT if os.geteuid() == 0 else "")
-    with daemon(directory, settings, modules={"nets": SOURCE}) as started:
+    with (
+        directory_for_all() as directory,  # one of them runs as another user
+        daemon(directory, settings, modules={"nets": SOURCE}) as started,
+    ):
         started.socket.chmod(0o666)
         yield started
 
