@@ -23,6 +23,7 @@ from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
 from bgjobd.store.items.attempts import JobFact
 from bgjobd.store.items.daemons import DaemonStarted
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, SchedulePut, SchedulesDefined
 from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.moving import (
     HostsLiveError,
@@ -36,6 +37,7 @@ from bgjobd.store.moving import (
 from bgjobd.store.statements.of_copies import COPYINGS
 from tests.postgresql import PostgreSQL
 from tests.store.samples import COMPLETED, NOW, Store, asked, does, done, ends
+from tests.store.test_hosts import Host
 
 OWN = OwnHost(
     "7c4fd7a1-8d2b-4df1-9d43-0f9e6f3a6c11", "web1", "boot", "1.0", 600.0, Profile(4, ("default",), ("C",))
@@ -125,6 +127,24 @@ def test_an_attempt_that_runs_is_of_the_host_that_moved_and_ends_there(store: St
         assert [there.attempts(id)[0]["host"] for id in (ended, running)] == [None, host["id"]]
         there.commit(JobFact(running, AttemptEnded(1, COMPLETED, NOW, None)))
         assert there.job(running)["status"] == "completed"
+
+
+def test_a_schedule_of_the_configuration_is_of_the_host_that_moved_and_no_other_ends_it(
+    store: Store, empty: Postgres
+) -> None:
+    store.commit(SchedulesDefined((ScheduleDefined("nightly", "{}", is_new=True),)))
+    store.commit(
+        SchedulePut(ScheduleDefined("me/own", "{}", is_new=True), uid=1000, made_by="uid 1000", most=9)
+    )
+    store.commit(SchedulePaused("nightly"))
+    goes(Sqlite(store.state_dir), empty)
+    with closing(Host.called(empty, "web2")) as other:
+        (own,) = other.rows("SELECT id FROM hosts WHERE uuid = ?", OWN.uuid)
+        other.answer(SchedulesDefined(()))
+        assert other.rows("SELECT name, set_by, paused_at, removed_at FROM schedules ORDER BY name") == [
+            {"name": "me/own", "set_by": None, "paused_at": None, "removed_at": None},
+            {"name": "nightly", "set_by": own["id"], "paused_at": to_text(NOW), "removed_at": None},
+        ]
 
 
 def test_where_there_is_one_host_nothing_of_hosts_stays(
