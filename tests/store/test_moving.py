@@ -21,8 +21,9 @@ from bgjobd.store.database import NoDatabaseError, UnusableDatabaseError, open_f
 from bgjobd.store.engines.filling import filling_of
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.attempts import JobFact, OutputEnded
 from bgjobd.store.items.daemons import DaemonStarted
+from bgjobd.store.items.retention import Deletion
 from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, SchedulePut, SchedulesDefined
 from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.moving import (
@@ -145,6 +146,34 @@ def test_a_schedule_of_the_configuration_is_of_the_host_that_moved_and_no_other_
             {"name": "me/own", "set_by": None, "paused_at": None, "removed_at": None},
             {"name": "nightly", "set_by": own["id"], "paused_at": to_text(NOW), "removed_at": None},
         ]
+
+
+def test_what_was_kept_of_an_output_goes_with_its_job_in_a_file_as_well(
+    store: Store, empty: Postgres, tmp_path: Path
+) -> None:
+    ended = store.run_one()
+    store.commit(ends(ended, COMPLETED))
+    store.submit(asked())  # whose entry is the newest, so that the other may go
+    goes(Sqlite(store.state_dir), empty)
+    with closing(Store.on(empty)) as there:
+        there.commit(OutputEnded(ended, 1, b"begin", b"", 0))
+    goes(empty, Sqlite(tmp_path))
+    with closing(Store(tmp_path)) as back:
+        assert back.count("job_outputs") == 1
+        assert back.answer(Deletion((ended,), last_entry=10**9)).jobs == (ended,)
+        assert back.count("job_outputs") == 0
+
+
+def test_what_a_file_has_kept_of_outputs_of_jobs_that_are_gone_stays_behind(
+    store: Store, empty: Postgres
+) -> None:
+    (job_id,) = store.submit(asked())
+    for kept in (job_id, job_id + 1):
+        store.database.execute_sql("INSERT INTO job_outputs VALUES (?, 1, x'00', x'', 0)", (kept,))
+    heard: list[tuple[int, int]] = []
+    move(Sqlite(store.state_dir), empty, OWN, lambda *told: heard.append(told))
+    assert [row[0] for row in rows_of(empty)["job_outputs"]] == [job_id]
+    assert heard[-1][0] == heard[-1][1]
 
 
 def test_where_there_is_one_host_nothing_of_hosts_stays(
