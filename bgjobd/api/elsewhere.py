@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 
 async def try_kept(daemon: Daemon, job_id: int, number: int) -> KeptOutput | None:
-    """What is known here of the output of an attempt that is on another host; None where it is on this one.
+    """What the database has of the output of an attempt that is on another host; None where it is on this one.
 
-    Raises ElsewhereError where it is not known.
+    Of the only host it is what came from a server, where there is no file. Raises ElsewhereError where it is not known.
     """
     own = daemon.peers.own
-    if own is None:
+    if own is None and daemon.outputs.size((job_id, number)):
         return None
     place = await daemon.readers.read(lambda reader: reader.hosts.place_of(job_id, number))
+    if own is None:
+        return place.kept
     if place.host in (None, own):
         return None
     if place.kept is None:

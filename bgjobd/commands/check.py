@@ -60,6 +60,9 @@ _COMING: Final = 3
 _AHEAD: Final = 60.0
 """Seconds by which a stored time may be ahead of the clock."""
 
+_WITHOUT_BACKUP: Final = "brings it up to date, without a backup: pg_dump makes one"
+"""What a start does to the older tables of a server."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -282,7 +285,8 @@ def _of_waiting(
         yield ok("database: it is empty, the first start makes its tables")
         return
     if waiting.is_old:
-        yield ok(f"database: schema version {waiting.schema}; a start backs it up, and brings it up to date")
+        does = "backs it up, and brings it up to date" if waiting.is_copied_first else _WITHOUT_BACKUP
+        yield ok(f"database: schema version {waiting.schema}; a start {does}")
     newest = waiting.newest()
     if newest is not None and clock.from_text(newest) > time.time() + _AHEAD:
         message = (

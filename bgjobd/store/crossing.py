@@ -24,7 +24,8 @@ Rule = Callable[["Crossing", dict[str, Any]], dict[str, Any] | None]
 @dataclass(slots=True)
 class Crossing:
     """From where to where: `has_nul`, whether the texts there may have one; `loses_hosts`: there is one host alone, and
-    no row of it; `host` is the host there whose attempts go on, where none was told of so far.
+    no row of it; `host` is the host there of which is what was of none so far: attempts that go on, schedules of the
+    configuration.
 
     `nul` counts the texts that lost a NUL, by table and column.
     """
@@ -101,7 +102,12 @@ def _attempt(crossing: Crossing, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(crossing: Crossing, row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"set_by": None} if crossing.loses_hosts else row
+    """One of no host's any host ends whose configuration has it not."""
+    if crossing.loses_hosts:
+        return row | {"set_by": None}
+    if crossing.host is not None and row["uid"] is None and row["removed_at"] is None:
+        return row | {"set_by": crossing.host}
+    return row
 
 
 def _consequence(crossing: Crossing, row: dict[str, Any]) -> dict[str, Any] | None:

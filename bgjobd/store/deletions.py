@@ -119,6 +119,8 @@ def _delete_job(execute: Execute, job_id: int, found: _Deletable, batch: Batch) 
             execute(delete, {"job_id": job_id})
     if found.labels is not None:
         execute(labels.DELETE, {"job_id": job_id, "labels": found.labels})
+    if batch.host is None:
+        execute(of_deletions.DELETE_OUTPUTS, {"job_id": job_id})
     if execute(of_deletions.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
         raise LostUpdateError((job_id, expected))
     if found.is_before_others and expected is not Status.COMPLETED:

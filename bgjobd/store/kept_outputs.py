@@ -1,6 +1,6 @@
 """What hosts are given of the outputs of attempts that have ended elsewhere: head and tail, one row an attempt.
 
-Where the database is a file nobody else asks for any, and there is none.
+Where the database is a file none is written; it may have some that came from a server.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class KeptOutput:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """On which host an attempt is, None where there is but one, and what others know of what it printed.
+    """On which host an attempt is, None where there is but one, and what the database knows of what it printed.
 
     `kept` is None until it has ended, and where nothing of it was kept.
     """
@@ -62,11 +62,11 @@ def place_of(execute: Execute, job_id: int, number: int) -> Place:
     """Of an attempt that there is not, nowhere."""
     asked = {"job_id": job_id, "number": number}
     host, has_ended, size = execute(_SELECT_PLACE, asked).fetchone() or (None, False, None)
-    if host is None or not has_ended:
+    if not has_ended:
         return Place(host)
     row = execute(_SELECT, asked).fetchone()
     if row is None:
-        return Place(host, KeptOutput() if size == 0 else None)
+        return Place(host, KeptOutput() if size == 0 and host is not None else None)
     head, tail, left_out = row
     return Place(host, KeptOutput(bytes(head), bytes(tail), left_out))
 

@@ -156,7 +156,7 @@ class _Side:
         return None if found is None else str(found[0])
 
     def count(self, copying: Copying) -> int:
-        return int(self.database.execute_sql(f'SELECT count(*) FROM "{copying.table}"').fetchone()[0])
+        return int(self.database.execute_sql(copying.total).fetchone()[0])
 
     def sum(self, copying: Copying) -> Sum:
         with closing(self.database.walk(copying.select, ())) as rows:

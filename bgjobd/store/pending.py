@@ -65,6 +65,11 @@ class Waiting:
         """Whether the next start has to bring it up to date."""
         return 0 < self.schema < len(STEPS)
 
+    @property
+    def is_copied_first(self) -> bool:
+        """Whether that start backs it up before: a file, and no server's database."""
+        return not self._engine.is_shared
+
     def count(self) -> int:
         """How many jobs wait."""
         return sum(self._ask(COUNT, (ready,))[0][0] for ready in _READY)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjob.words import Status
 from bgjobd.store.committed import Committed, Deleted
 from bgjobd.store.pages.attempts import ATTEMPT_COLUMNS, attempt_of
 from bgjobd.store.reads.stored_jobs import StoredJob, shown
@@ -93,7 +94,7 @@ class RecentJobs:
         for job_id, columns in committed.placed.items() if committed is not None else ():
             known = self._known.get(job_id)
             if known is not None:
-                self._known[job_id] = known._replace(row={**known.row, **columns})
+                self._known[job_id] = known._replace(row=_as_placed(known.row, columns))
         for answer in committed.answers if committed is not None else ():
             if isinstance(answer, Deleted):
                 for job_id in answer.jobs:
@@ -135,6 +136,12 @@ class RecentJobs:
             self._known.pop(job_id, None)
         else:
             self._known[job_id] = known
+
+
+def _as_placed(row: Row, columns: Row) -> Row:
+    """A job with what its place has made of it; of one that was claimed behind that, place and turn are over."""
+    over = () if row["status"] == Status.PENDING else ("ready", "turn")
+    return {**row, **{name: value for name, value in columns.items() if name not in over}}
 
 
 def _with_attempt(known: _Known, kind: Kind, row: Row) -> _Known:

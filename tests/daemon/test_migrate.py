@@ -65,6 +65,20 @@ def test_a_job_that_runs_across_the_move_and_back_completes_once(tmp_path: Path,
     assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
 
 
+def test_what_a_server_had_of_an_output_is_told_where_its_file_is_not(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        kept, own = (client.run_background_job(PROBE, "say", {"text": "here"}) for _ in range(2))
+        for job in (kept, own):
+            job.wait(20)
+        (tmp_path / "state" / "output" / f"{kept.id}.1.out").unlink()
+        assert kept.output() == b""
+        with running.changing() as connection:
+            for job in (kept, own):
+                connection.execute(f"INSERT INTO job_outputs VALUES ({job.id}, 1, x'746865', x'7265', 0)")
+        assert kept.output() == b"there"
+        assert own.output() == b"here\nto stderr\n"
+
+
 def test_it_is_refused_with_a_reason_and_an_exit_code(tmp_path: Path, address: str) -> None:
     with daemon(tmp_path) as running:
         refused = migrate(running, address)

@@ -12,6 +12,8 @@ import pytest
 
 from bgjob import Client
 from bgjob.errors import StorageUnavailableError
+from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.migrations import STEPS
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.postgresql import USER, PostgreSQL
@@ -98,6 +100,20 @@ def test_while_the_database_is_away_submits_are_refused_and_what_ends_is_stored_
         assert job.result(30) == "waited"
         assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
         eventually(lambda: any("the database can be written again" in line for line in running.lines()))
+
+
+def test_of_older_tables_no_backup_is_promised_that_a_start_does_not_make(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    place = Postgres(environ["BGJOBD_DAEMON__DATABASE"])
+    place.prepare(lambda: None)
+    with psycopg.connect(place.address) as connection:
+        connection.execute("UPDATE bgjobd.schema_version SET version = version - 1")
+    found = bgjobd(RunningDaemon(tmp_path), environ, "check").stdout
+    told = (
+        f"schema version {len(STEPS) - 1}; a start brings it up to date, without a backup: pg_dump makes one"
+    )
+    assert told in found
 
 
 def test_what_is_done_to_a_file_says_that_there_is_none(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -21,8 +21,10 @@ from bgjobd.store.database import NoDatabaseError, UnusableDatabaseError, open_f
 from bgjobd.store.engines.filling import filling_of
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.sqlite import Sqlite
-from bgjobd.store.items.attempts import JobFact
+from bgjobd.store.items.attempts import JobFact, OutputEnded
 from bgjobd.store.items.daemons import DaemonStarted
+from bgjobd.store.items.retention import Deletion
+from bgjobd.store.items.schedules import ScheduleDefined, SchedulePaused, SchedulePut, SchedulesDefined
 from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.moving import (
     HostsLiveError,
@@ -36,6 +38,7 @@ from bgjobd.store.moving import (
 from bgjobd.store.statements.of_copies import COPYINGS
 from tests.postgresql import PostgreSQL
 from tests.store.samples import COMPLETED, NOW, Store, asked, does, done, ends
+from tests.store.test_hosts import Host
 
 OWN = OwnHost(
     "7c4fd7a1-8d2b-4df1-9d43-0f9e6f3a6c11", "web1", "boot", "1.0", 600.0, Profile(4, ("default",), ("C",))
@@ -125,6 +128,52 @@ def test_an_attempt_that_runs_is_of_the_host_that_moved_and_ends_there(store: St
         assert [there.attempts(id)[0]["host"] for id in (ended, running)] == [None, host["id"]]
         there.commit(JobFact(running, AttemptEnded(1, COMPLETED, NOW, None)))
         assert there.job(running)["status"] == "completed"
+
+
+def test_a_schedule_of_the_configuration_is_of_the_host_that_moved_and_no_other_ends_it(
+    store: Store, empty: Postgres
+) -> None:
+    store.commit(SchedulesDefined((ScheduleDefined("nightly", "{}", is_new=True),)))
+    store.commit(
+        SchedulePut(ScheduleDefined("me/own", "{}", is_new=True), uid=1000, made_by="uid 1000", most=9)
+    )
+    store.commit(SchedulePaused("nightly"))
+    goes(Sqlite(store.state_dir), empty)
+    with closing(Host.called(empty, "web2")) as other:
+        (own,) = other.rows("SELECT id FROM hosts WHERE uuid = ?", OWN.uuid)
+        other.answer(SchedulesDefined(()))
+        assert other.rows("SELECT name, set_by, paused_at, removed_at FROM schedules ORDER BY name") == [
+            {"name": "me/own", "set_by": None, "paused_at": None, "removed_at": None},
+            {"name": "nightly", "set_by": own["id"], "paused_at": to_text(NOW), "removed_at": None},
+        ]
+
+
+def test_what_was_kept_of_an_output_goes_with_its_job_in_a_file_as_well(
+    store: Store, empty: Postgres, tmp_path: Path
+) -> None:
+    ended = store.run_one()
+    store.commit(ends(ended, COMPLETED))
+    store.submit(asked())  # whose entry is the newest, so that the other may go
+    goes(Sqlite(store.state_dir), empty)
+    with closing(Store.on(empty)) as there:
+        there.commit(OutputEnded(ended, 1, b"begin", b"", 0))
+    goes(empty, Sqlite(tmp_path))
+    with closing(Store(tmp_path)) as back:
+        assert back.count("job_outputs") == 1
+        assert back.answer(Deletion((ended,), last_entry=10**9)).jobs == (ended,)
+        assert back.count("job_outputs") == 0
+
+
+def test_what_a_file_has_kept_of_outputs_of_jobs_that_are_gone_stays_behind(
+    store: Store, empty: Postgres
+) -> None:
+    (job_id,) = store.submit(asked())
+    for kept in (job_id, job_id + 1):
+        store.database.execute_sql("INSERT INTO job_outputs VALUES (?, 1, x'00', x'', 0)", (kept,))
+    heard: list[tuple[int, int]] = []
+    move(Sqlite(store.state_dir), empty, OWN, lambda *told: heard.append(told))
+    assert [row[0] for row in rows_of(empty)["job_outputs"]] == [job_id]
+    assert heard[-1][0] == heard[-1][1]
 
 
 def test_where_there_is_one_host_nothing_of_hosts_stays(

@@ -210,6 +210,13 @@ def test_jobs_of_a_key_are_as_a_query_has_them_wherever_they_are_put(scene: Scen
     assert [scene.store.job(2)[name] for name in ("turn", "ready")] == [0, 3]
 
 
+def test_a_job_that_is_given_its_turn_and_starts_at_once_has_no_turn_any_more(scene: Scene) -> None:
+    lanes = Lanes(9, keys={"default": KeyRules(1, None, Share.KEY)})
+    scene.commit(submission(asked(key="a")), lanes=lanes)
+    assert scene.store.job(1)["status"] == "running"
+    scene.check(1)
+
+
 def test_after_a_transaction_that_may_have_failed_nothing_is_known_of_those_before(scene: Scene) -> None:
     scene.submit()
     scene.recent.take(None)

@@ -58,6 +58,8 @@ DELETE_ATTEMPTS: Final = compiled(JobAttempt.delete().where(JobAttempt.job_id ==
 DELETE_JOB: Final = compiled(
     BackgroundJob.delete().where((BackgroundJob.id == p("id")) & (BackgroundJob.status == p("expected")))
 )
+DELETE_OUTPUTS: Final = "DELETE FROM job_outputs WHERE job_id = :job_id"
+"""In a file, which has some that came from a server; a server itself deletes them with the job."""
 DELETE_EDGES: Final = "DELETE FROM job_dependencies WHERE job_id = :job_id"
 SELECT_ENTRIES_AFTER: Final = compiled(
     JobLog.select(JobLog.id, JobLog.created_at)
