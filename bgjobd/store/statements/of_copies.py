@@ -35,7 +35,7 @@ def _copying(model: type[Model]) -> Copying:
     )
 
 
-# A file may have kept some of jobs that it has deleted, and a server takes none of these.
 _ONLY: Final = {"job_outputs": "WHERE job_id IN (SELECT id FROM background_jobs)"}
+"""A file may have kept some of jobs that it has deleted, and a server takes none of these."""
 
 COPYINGS: Final = tuple(_copying(model) for model in MODELS)
