@@ -142,6 +142,19 @@ class Transactions(Outbox):
         self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in results))
         self.assertFalse(self.is_stored(dropped))
 
+    def test_what_another_hook_of_the_commit_submits_before_costs_a_row_nothing(self) -> None:
+        inner: list[Any] = []
+
+        def hook() -> None:
+            with transaction.atomic():
+                inner.append(enqueued())
+
+        with transaction.atomic():
+            transaction.on_commit(hook)
+            outer = [enqueued(), enqueued()]
+        self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in [*inner, *outer]))
+        self.assertFalse(OutboxRow.objects.exists())
+
     def test_receivers_of_every_model_hear_of_no_row(self) -> None:
         seen: list[Any] = []
 
