@@ -33,12 +33,15 @@ class ConnectingClient(BaseClient):
     def close(self) -> None:
         """Close the connection, after the call that is under way; the next call makes another."""
         kept = self._own_kept()
-        with kept.lock:
-            kept.drop()
+        if self._is_free(kept):
+            try:
+                kept.drop()
+            finally:
+                kept.lock.release()
 
     def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
-        if not kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
+        if not self._is_free(kept):
             raise NoAnswerError(self._path, self._timeout)  # to those that ask before
         try:
             if kept.connection is None:
@@ -89,6 +92,15 @@ class ConnectingClient(BaseClient):
         following._begin()
         return following
 
+    def _is_free(self, kept: _Kept) -> bool:
+        """Whether the lock is this thread's now. Nobody else waits for whoever had it for so long: the handler of a
+        signal may have raised where it was taken, and then nothing gives it back.
+        """
+        is_free = kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX))
+        if not is_free and self._kept is kept:
+            self._kept = _Kept()
+        return is_free
+
     def _own_kept(self) -> _Kept:
         """What this process keeps. Of two threads of a child that ask first, one keeps its connection for one call."""
         kept = self._kept
@@ -113,6 +125,9 @@ class Stream(BaseStream["Connection", T]):
             self._connection.send(self._conversation.request)
         except DaemonUnavailableError as error:
             self.break_off(error)
+        except BaseException:  # as what the handler of a signal raises: nothing would come over it
+            self.start_anew()
+            raise
         return []
 
     def read(self) -> list[T]:
