@@ -62,7 +62,7 @@ def at_commit(key: str, sender: Sender, on_stored: OnStored, using: str) -> None
     """Have the commit of the transaction that is open submit this row, together with its others."""
     connection = connections[using]
     own = _owns.setdefault(connection, {})
-    if not connection.run_on_commit:  # what is there was rolled back, or is of a commit whose hooks run just now
+    if not connection.run_on_commit:  # others were rolled back, or are of a commit whose hooks run just now
         own = _owns[connection] = {}
     own[key] = _Own(sender, on_stored)
     transaction.on_commit(lambda: _on_commit(key, own, using), using=using, robust=True)
