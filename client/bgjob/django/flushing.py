@@ -137,8 +137,11 @@ class _Carrier:
         self._stored: list[tuple[JsonObject, Job]] = []
 
     def carry_out(self, steps: Callable[[Flush], flushing.Steps]) -> Flushed:
-        """What it comes to; what raises on the way rolls back."""
-        return carried_out(steps(Flush(self.table.has_row_locks, time.monotonic)), self._run, self._ask)
+        """What it comes to; what raises on the way rolls back. What stands in for a daemon runs jobs over the very
+        connection, so no transaction is open meanwhile.
+        """
+        has_row_locks = self.table.has_row_locks and try_substitute() is None
+        return carried_out(steps(Flush(has_row_locks, time.monotonic)), self._run, self._ask)
 
     def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
         rows = self.table.run(step)
