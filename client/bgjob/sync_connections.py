@@ -20,7 +20,7 @@ from bgjob.following import Conversation, Follower
 
 T = TypeVar("T")
 
-_LONGEST_SELECT: Final = 86400.0  # what is longer does not fit the system's timeout
+_LONGEST_WAIT: Final = 86400.0  # what is longer does not fit the system's timeout
 
 
 class ConnectingClient(BaseClient):
@@ -241,19 +241,20 @@ class Connection(OwnSocket):
         deadline = None if limit is None else time.monotonic() + limit
         replies: list[Reply] = []
         while not replies:
-            if deadline is not None:
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            left = None if deadline is None else max(0.001, deadline - time.monotonic())
+            self.socket.settimeout(None if left is None else min(left, _LONGEST_WAIT))
             try:
                 replies = self.read()
             except TimeoutError:
-                raise NoAnswerError(self.path, limit) from None
+                if left is None or left <= _LONGEST_WAIT:
+                    raise NoAnswerError(self.path, limit) from None
         if len(replies) > 1:
             raise ProtocolError("the daemon answered more than it was asked")
         return replies[0]
 
     def send(self, request: Request) -> None:
         frame = sending.frame_of(request)
-        self.socket.settimeout(self.timeout)
+        self.socket.settimeout(min(self.timeout, _LONGEST_WAIT))
         try:
             self.socket.sendall(frame)
         except TimeoutError:
@@ -276,8 +277,9 @@ class Connection(OwnSocket):
 def connected(path: str, timeout: float) -> Connection:
     connection = Connection(path, timeout)
     # Not settimeout: a connect that must not block fails at once where it would have to queue.
-    limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
-    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    limit = min(timeout, _LONGEST_WAIT)
+    seconds = struct.pack("ll", int(limit), int(limit % 1 * 1_000_000))
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
     try:
         connection.socket.connect(path)
     except OSError as error:
@@ -292,5 +294,5 @@ def _readable(streams: Iterable[Stream[T]], until: float | None) -> list[Stream[
         for stream in streams:
             if stream.socket is not None:
                 selector.register(stream.socket, selectors.EVENT_READ, stream)
-        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SELECT)
+        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
         return [key.data for key, _ in selector.select(timeout)]

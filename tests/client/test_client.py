@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import gc
+import math
 import os
 import signal
 import socket
@@ -306,6 +307,19 @@ def test_a_child_leaves_alone_what_has_taken_the_number_of_its_parents_connectio
         assert [os.fstat(file).st_rdev for file in files] == [os.stat(os.devnull).st_rdev] * 100
 
     assert in_child(close_all_and_ask) == 0
+
+
+@pytest.mark.parametrize("timeout", [1e10, 1e20, math.inf])
+def test_a_timeout_that_the_system_has_no_number_for_is_as_good_as_none(
+    path: Path, serve: Serve, timeout: float
+) -> None:
+    def answer(line: Line, request: Request) -> None:
+        line.reply(job=whole(1, "completed"), next=None) if method_of(request) == "Wait" else line.reply()
+
+    serve(answer)
+    with Client(str(path), timeout=timeout) as client:
+        assert client.ping() == {}
+        assert client.wait(1, timeout=1e10)["status"] == "completed"
 
 
 def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, serve: Serve) -> None:
