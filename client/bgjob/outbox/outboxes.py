@@ -73,7 +73,9 @@ class BaseOutbox:
     def _keep(self, row: Row) -> None:
         """That this process has written it."""
         if len(self._own) >= MOST_OWN:
-            with suppress(RuntimeError, StopIteration):  # another thread writes, or forgets one, in this moment
+            with suppress(
+                RuntimeError, StopIteration
+            ):  # another thread writes, or forgets one, in this moment
                 self._own.pop(next(iter(self._own)), None)
         self._own[row.key] = time.monotonic()
 
