@@ -73,9 +73,7 @@ class BaseOutbox:
     def _keep(self, row: Row) -> None:
         """That this process has written it."""
         if len(self._own) >= MOST_OWN:
-            with suppress(
-                RuntimeError, StopIteration
-            ):  # another thread writes, or forgets one, in this moment
+            with suppress(RuntimeError, StopIteration):  # another thread has changed them just now
                 self._own.pop(next(iter(self._own)), None)
         self._own[row.key] = time.monotonic()
 
