@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from asyncio import AbstractEventLoop, get_running_loop
 from typing import TypeAlias
 
@@ -15,9 +14,7 @@ Daemon: TypeAlias = tuple[str | None, float]
 """Its address, None for where one is looked for, and the seconds that an answer may take."""
 
 _clients: dict[tuple[str, float], Client] = {}
-_async_clients: weakref.WeakKeyDictionary[AbstractEventLoop, dict[tuple[str, float], AsyncClient]] = (
-    weakref.WeakKeyDictionary()
-)
+_async_clients: dict[AbstractEventLoop, dict[tuple[str, float], AsyncClient]] = {}
 
 
 def client(daemon: Daemon) -> Client:
@@ -35,9 +32,13 @@ def hurried_client(daemon: Daemon, patience: float) -> Client:
 
 
 def async_client(daemon: Daemon) -> AsyncClient:
-    """The same of a loop, which ends with it."""
+    """The same of a loop; those of loops that are over by now end here, as each of them has a connection."""
     path, timeout = _place(daemon)
-    of_loop = _async_clients.setdefault(get_running_loop(), {})
+    loop = get_running_loop()
+    if loop not in _async_clients:
+        for over in [one for one in list(_async_clients) if one.is_closed()]:
+            _async_clients.pop(over, None)
+    of_loop = _async_clients.setdefault(loop, {})
     if (path, timeout) not in of_loop:
         of_loop[path, timeout] = AsyncClient(path, timeout=timeout)
     return of_loop[path, timeout]

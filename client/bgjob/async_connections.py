@@ -36,16 +36,20 @@ class ConnectingClient(BaseClient):
             kept.drop()
 
     async def _exchange(self, request: Request) -> Reply:
-        kept = self._own_kept()
+        kept, asked_at = self._own_kept(), time.monotonic()
         async with kept.lock:
+            if asked_at <= kept.silent_at and time.monotonic() - asked_at >= self._timeout:
+                raise NoAnswerError(self._path, self._timeout)  # to those that ask before
             if kept.connection is None:
                 kept.connection = self._noted(await connected(self._path, self._timeout))
                 self._was_reached = True
             try:
                 return await kept.connection.call(request, self._timeout)
-            except BaseException:
+            except BaseException as error:
                 # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
                 kept.drop()
+                if isinstance(error, NoAnswerError):
+                    kept.silent_at = time.monotonic()
                 raise
 
     def _try_borrow(self) -> Connection | None:
@@ -191,12 +195,13 @@ class AsyncFollowing(BaseFollowing[Stream[Any], T], AsyncIterator[T]):
 
 
 class _Kept(BaseKept["Connection"]):
-    """The connection that the calls of a process and loop share."""
+    """The connection that the calls of a process and loop share. `silent_at`: when one got no answer, monotonic."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop
         self.lock = asyncio.Lock()
+        self.silent_at = float("-inf")
 
 
 class Connection(OwnSocket):

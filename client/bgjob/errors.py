@@ -95,6 +95,9 @@ class OpenTransactionError(BgjobError):
     def __init__(self) -> None:
         super().__init__("the connection is in a transaction; commit it, and flush the outbox then")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
 
 class TableOfDjangoError(BgjobError):
     """The outbox of a Django project was met where another is kept: its rows are for the daemons of its backends."""
@@ -104,6 +107,9 @@ class TableOfDjangoError(BgjobError):
             "the table bgjob_outbox is that of a Django project: bgjob.django.run_background_job writes into it, "
             "and manage.py bgjob_outbox submits from it"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
 
 
 class NoDriverError(BgjobError):

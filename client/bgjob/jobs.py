@@ -140,6 +140,7 @@ class JobContext:
         self._pid = os.getpid()
         self._keeper: Keeper | None = None
         self._state_keeper: StateKeeper | None = None
+        self._loop_around: object = None
         self._made: dict[str, Any] = {}  # into which one of several threads has the first word
 
     @property
@@ -253,7 +254,7 @@ class JobContext:
 
         if self._keeper is None and self._stop_file is not None:
             raise StepError("there are steps in attempts only, of a daemon that knows them")
-        steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid)
+        steps = StepsOutside() if self._keeper is None else Steps(self._keeper, self._pid, self._loop_around)
         if self is CONTEXT:  # which is everybody's
             return steps
         made: Steps = self._made.setdefault("steps", steps)

@@ -56,12 +56,13 @@ class Keeper(Protocol):
 
 class Steps(Mapping[str, Any]):
     """One attempt's, whose process is `pid`; as a mapping the results of those that are finished, by name, each time a
-    copy.
+    copy. `loop_around` is one of asyncio's in which the attempt itself runs, as a test's.
     """
 
-    def __init__(self, keeper: Keeper, pid: int) -> None:
+    def __init__(self, keeper: Keeper, pid: int, loop_around: object = None) -> None:
         self._keeper = keeper
         self._pid = pid
+        self._loop_around = loop_around
         self._lock = RLock()
         self._came: set[str] = set()
         self._known: dict[str, tuple[str, bool]] | None = None
@@ -176,7 +177,8 @@ class Steps(Mapping[str, Any]):
         return self._wait("signal", name, timeout, None)
 
     def _wait(self, kind: str, name: str, delay: float | None, until: float | None) -> Any:
-        if _runs_in_loop():
+        loop = try_running_loop()
+        if loop is not None and loop is not self._loop_around:
             return self._wait_in_loop(kind, name, delay, until)
         return self._wait_here(kind, name, delay, until)
 
@@ -329,10 +331,10 @@ _UNSENDABLE: Final = re.compile("[\0\ud800-\udfff]")
 _in_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("_in_step", default=None)
 
 
-def _runs_in_loop() -> bool:
-    """Whether a loop of asyncio's runs here; asked without importing it."""
+def try_running_loop() -> Any:
+    """The loop of asyncio's that runs here; asked without importing it."""
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    return None if asyncio is None else asyncio._get_running_loop()
 
 
 def _is_async(function: Any) -> bool:

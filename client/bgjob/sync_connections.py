@@ -20,7 +20,7 @@ from bgjob.following import Conversation, Follower
 
 T = TypeVar("T")
 
-_LONGEST_SELECT: Final = 86400.0  # what is longer does not fit the system's timeout
+_LONGEST_WAIT: Final = 86400.0  # what is longer does not fit the system's timeout
 
 
 class ConnectingClient(BaseClient):
@@ -33,12 +33,15 @@ class ConnectingClient(BaseClient):
     def close(self) -> None:
         """Close the connection, after the call that is under way; the next call makes another."""
         kept = self._own_kept()
-        with kept.lock:
-            kept.drop()
+        if self._is_free(kept):
+            try:
+                kept.drop()
+            finally:
+                kept.lock.release()
 
     def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
-        if not kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
+        if not self._is_free(kept):
             raise NoAnswerError(self._path, self._timeout)  # to those that ask before
         try:
             if kept.connection is None:
@@ -89,6 +92,15 @@ class ConnectingClient(BaseClient):
         following._begin()
         return following
 
+    def _is_free(self, kept: _Kept) -> bool:
+        """Whether the lock is this thread's now. Nobody else waits for whoever had it for so long: the handler of a
+        signal may have raised where it was taken, and then nothing gives it back.
+        """
+        is_free = kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX))
+        if not is_free and self._kept is kept:
+            self._kept = _Kept()
+        return is_free
+
     def _own_kept(self) -> _Kept:
         """What this process keeps. Of two threads of a child that ask first, one keeps its connection for one call."""
         kept = self._kept
@@ -113,6 +125,9 @@ class Stream(BaseStream["Connection", T]):
             self._connection.send(self._conversation.request)
         except DaemonUnavailableError as error:
             self.break_off(error)
+        except BaseException:  # as what the handler of a signal raises: nothing would come over it
+            self.start_anew()
+            raise
         return []
 
     def read(self) -> list[T]:
@@ -226,19 +241,20 @@ class Connection(OwnSocket):
         deadline = None if limit is None else time.monotonic() + limit
         replies: list[Reply] = []
         while not replies:
-            if deadline is not None:
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            left = None if deadline is None else max(0.001, deadline - time.monotonic())
+            self.socket.settimeout(None if left is None else min(left, _LONGEST_WAIT))
             try:
                 replies = self.read()
             except TimeoutError:
-                raise NoAnswerError(self.path, limit) from None
+                if left is None or left <= _LONGEST_WAIT:
+                    raise NoAnswerError(self.path, limit) from None
         if len(replies) > 1:
             raise ProtocolError("the daemon answered more than it was asked")
         return replies[0]
 
     def send(self, request: Request) -> None:
         frame = sending.frame_of(request)
-        self.socket.settimeout(self.timeout)
+        self.socket.settimeout(min(self.timeout, _LONGEST_WAIT))
         try:
             self.socket.sendall(frame)
         except TimeoutError:
@@ -261,8 +277,9 @@ class Connection(OwnSocket):
 def connected(path: str, timeout: float) -> Connection:
     connection = Connection(path, timeout)
     # Not settimeout: a connect that must not block fails at once where it would have to queue.
-    limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
-    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    limit = min(timeout, _LONGEST_WAIT)
+    seconds = struct.pack("ll", int(limit), int(limit % 1 * 1_000_000))
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
     try:
         connection.socket.connect(path)
     except OSError as error:
@@ -277,5 +294,5 @@ def _readable(streams: Iterable[Stream[T]], until: float | None) -> list[Stream[
         for stream in streams:
             if stream.socket is not None:
                 selector.register(stream.socket, selectors.EVENT_READ, stream)
-        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SELECT)
+        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
         return [key.data for key, _ in selector.select(timeout)]

@@ -210,6 +210,18 @@ def test_a_daemon_that_says_nothing_is_given_up(path: Path, serve: Serve) -> Non
     asyncio.run(scene())
 
 
+def test_at_a_daemon_that_hangs_no_task_waits_for_all_the_others(path: Path, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.wait_for_hang_up())
+
+    async def scene() -> None:
+        async with AsyncClient(str(path), timeout=0.5) as client:
+            told = await asyncio.gather(*(client.ping() for _ in range(20)), return_exceptions=True)
+            assert {type(error) for error in told} == {NoAnswerError}
+
+    asyncio.run(scene())
+    assert len(daemon.lines) < 4
+
+
 def test_a_client_may_be_used_in_one_loop_after_the_other(path: Path, serve: Serve) -> None:
     serve(lambda line, request: line.reply(line=line.number))
     client = AsyncClient(str(path))

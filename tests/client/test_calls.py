@@ -218,6 +218,8 @@ def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
         *(bgjob.Throttled(5.0), bgjob.Throttled(7200.0, "key"), bgjob.Throttled(of="job")),
         *(bgjob.Snooze(5.0), bgjob.Retry("why", delay=3.0), bgjob.Fail("why"), WaitTimeoutError("late")),
         bgjob.AttemptError("failed", "ValueError", "x", None),
+        *(errors.OpenTransactionError(), errors.TableOfDjangoError()),
+        *(bgjob.testing.NothingRunsError(1, "job 2"), bgjob.testing.NotAnsweredError("Logs")),
     ],
     ids=lambda error: type(error).__name__,
 )

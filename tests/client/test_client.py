@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import gc
+import math
 import os
 import signal
 import socket
@@ -308,6 +309,19 @@ def test_a_child_leaves_alone_what_has_taken_the_number_of_its_parents_connectio
     assert in_child(close_all_and_ask) == 0
 
 
+@pytest.mark.parametrize("timeout", [1e10, 1e20, math.inf])
+def test_a_timeout_that_the_system_has_no_number_for_is_as_good_as_none(
+    path: Path, serve: Serve, timeout: float
+) -> None:
+    def answer(line: Line, request: Request) -> None:
+        line.reply(job=whole(1, "completed"), next=None) if method_of(request) == "Wait" else line.reply()
+
+    serve(answer)
+    with Client(str(path), timeout=timeout) as client:
+        assert client.ping() == {}
+        assert client.wait(1, timeout=1e10)["status"] == "completed"
+
+
 def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, serve: Serve) -> None:
     serve(lambda line, request: line.wait_for_hang_up())
 
@@ -319,6 +333,23 @@ def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, s
 
     with Client(str(path), timeout=1.0) as client, ThreadPoolExecutor(8) as pool:
         assert max(pool.map(time_until_told, [client] * 8)) < 5.0
+
+
+def test_a_lock_that_nobody_gives_back_costs_one_call_and_no_close(path: Path, serve: Serve) -> None:
+    """What the handler of a signal raises may come between the taking of a lock and whatever gives it back."""
+    serve(lambda line, request: line.reply(line=line.number))
+    with Client(str(path), timeout=1.0) as client:
+        assert client.ping() == {"line": 1}
+        client._kept.lock.acquire()
+        with pytest.raises(NoAnswerError):
+            client.ping()
+        assert [client.ping(), client.ping()] == [{"line": 2}] * 2
+        client._kept.lock.acquire()
+        closing = threading.Thread(target=client.close, daemon=True)
+        closing.start()
+        closing.join(10)
+        assert not closing.is_alive()
+        assert client.ping() == {"line": 3}
 
 
 def test_a_child_forked_while_a_thread_calls_is_not_held_up(client: Client, serve: Serve) -> None:
@@ -575,6 +606,37 @@ def test_a_connection_that_ended_with_its_daemon_is_no_place_and_another_is_wait
     with client.watch() as following:
         assert next(following)["id"] == 1
     assert len(daemon.lines) == 3
+
+
+def test_a_following_that_is_interrupted_as_it_connects_again_goes_on(
+    path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(line: Line, request: Request) -> None:
+        assert request.parameters["after"] == line.number - 1
+        line.more(entries=[], next=None, is_complete=True)
+        line.more(entries=[entry(line.number)], next=None, is_complete=True)
+        line.hang_up()
+
+    serve(tell)
+    connect, interrupts = Client._connect, [KeyboardInterrupt, None]
+
+    def interrupted(client: Client) -> Any:
+        raised = interrupts.pop()
+        if raised is not None:
+            raise raised
+        return connect(client)
+
+    monkeypatch.setattr(Client, "_connect", interrupted)
+    with Client(str(path), timeout=1.0) as client, client.follow_logs(after=0) as entries:
+        assert next(entries)["id"] == 1
+        with pytest.raises(KeyboardInterrupt):
+            next(entries)
+        interrupts.append(None)
+        told: list[Any] = []
+        following = threading.Thread(target=lambda: told.append(next(entries)["id"]), daemon=True)
+        following.start()
+        following.join(10)
+        assert told == [2]
 
 
 def test_what_was_told_before_an_error_is_not_lost(client: Client, serve: Serve) -> None:

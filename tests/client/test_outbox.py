@@ -450,6 +450,21 @@ def test_a_process_that_never_flushes_keeps_so_many_keys(
     assert list(plain.outbox._own) == keys[2:]
 
 
+def test_a_thread_that_writes_while_another_forgets_a_key_costs_nobody_a_row(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OfThreads(dict[str, float]):
+        def __iter__(self) -> Iterator[str]:
+            found = super().__iter__()
+            self[f"another's {len(self)}"] = 0.0
+            return found
+
+    monkeypatch.setattr(outboxes, "MOST_OWN", 1)
+    monkeypatch.setattr(plain.outbox, "_own", OfThreads())
+    keys = [plain.submit() for _ in range(3)]
+    assert keys[2] in plain.outbox._own
+
+
 def test_what_was_rolled_back_is_looked_for_no_longer_than_others_leave_it(
     plain: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,18 @@ def submitted(client: Client, method: str = "ship", **given: Any) -> bgjob.Job[A
     return client.run_background_job(Order, method, given, max_retries=1)
 
 
+def test_a_job_that_is_not_async_waits_as_ever_where_a_test_is() -> None:
+    async def scene() -> Any:
+        async with bgjob.AsyncClient() as client:
+            job = await client.run_background_job(Order, "ship")
+            await job.signal("packed", {"parcels": 1})
+            return await job.result()
+
+    with inline():
+        assert asyncio.run(scene()) == {"parcels": 1}
+    assert DONE == ["charge", "label 0"]
+
+
 def test_steps_run_once_and_a_wait_leaves_the_job_pending_until_a_signal_comes() -> None:
     with inline() as jobs, Client() as client:
         job = submitted(client)

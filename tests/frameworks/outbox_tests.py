@@ -24,7 +24,7 @@ from django.db import OperationalError, connection, transaction  # noqa: E402
 from django.db.models.signals import post_delete, post_save  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
-from django.tasks.signals import task_enqueued  # noqa: E402
+from django.tasks.signals import task_enqueued, task_started  # noqa: E402
 from django.test import TestCase, override_settings  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
@@ -141,6 +141,33 @@ class Transactions(Outbox):
         self.assertLess(len([one for one in queries if "INSERT" not in one["sql"]]), 20)
         self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in results))
         self.assertFalse(self.is_stored(dropped))
+
+    def test_what_another_hook_of_the_commit_submits_before_costs_a_row_nothing(self) -> None:
+        inner: list[Any] = []
+
+        def hook() -> None:
+            with transaction.atomic():
+                inner.append(enqueued())
+
+        with transaction.atomic():
+            transaction.on_commit(hook)
+            outer = [enqueued(), enqueued()]
+        self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in [*inner, *outer]))
+        self.assertFalse(OutboxRow.objects.exists())
+
+    def test_a_task_that_runs_in_this_process_is_in_no_transaction_of_the_flush(self) -> None:
+        seen: list[bool] = []
+
+        def note(**_: Any) -> None:
+            seen.append(connection.in_atomic_block)
+
+        task_started.connect(note)
+        try:
+            with bgjob.testing.inline(), transaction.atomic():
+                enqueued()
+        finally:
+            task_started.disconnect(note)
+        self.assertEqual((seen, OutboxRow.objects.count()), ([False], 0))
 
     def test_receivers_of_every_model_hear_of_no_row(self) -> None:
         seen: list[Any] = []

@@ -98,7 +98,7 @@ def test_a_project_runs_its_tasks_in_the_background(project: Project) -> None:
 
 
 def test_a_project_submits_by_its_outbox(project: Project, database: Mapping[str, str]) -> None:
-    assert "Ran 36 tests" in project.run("-m", "unittest", "outbox_tests", **database)
+    assert "Ran 38 tests" in project.run("-m", "unittest", "outbox_tests", **database)
 
 
 def test_a_project_hands_its_jobs_over_in_the_database_from_which_the_daemon_works(

@@ -55,29 +55,28 @@ class _Own(NamedTuple):
 
 
 _owns: WeakKeyDictionary[Any, dict[str, _Own]] = WeakKeyDictionary()
-"""By connection and key."""
+"""By connection and key, of the transaction that has begun last."""
 
 
 def at_commit(key: str, sender: Sender, on_stored: OnStored, using: str) -> None:
     """Have the commit of the transaction that is open submit this row, together with its others."""
     connection = connections[using]
     own = _owns.setdefault(connection, {})
-    if not connection.run_on_commit:
-        own.clear()  # of transactions that were rolled back
+    if not connection.run_on_commit:  # others were rolled back, or are of a commit whose hooks run just now
+        own = _owns[connection] = {}
     own[key] = _Own(sender, on_stored)
-    transaction.on_commit(lambda: _on_commit(key, using), using=using, robust=True)
+    transaction.on_commit(lambda: _on_commit(key, own, using), using=using, robust=True)
 
 
-def _on_commit(key: str, using: str) -> None:
+def _on_commit(key: str, rows: dict[str, _Own], using: str) -> None:
     """The first of a commit submits all rows of it, by backend."""
-    connection = connections[using]
-    own = _owns.get(connection, {})
-    if connection.in_atomic_block:  # a test's commit, which is of this row alone
-        own = {key: own.pop(key)} if key in own else {}
-    elif key in own:
-        _owns.pop(connection)
-    else:
+    if key not in rows:
         return
+    if connections[using].in_atomic_block:  # a test's commit, which is of this row alone
+        own = {key: rows.pop(key)}
+    else:
+        own = rows.copy()
+        rows.clear()
     for sender in {one.sender.alias: one.sender for one in own.values()}.values():
         if not sender.has_just_failed:
             of_backend = {key: one for key, one in own.items() if one.sender.alias == sender.alias}
@@ -138,8 +137,11 @@ class _Carrier:
         self._stored: list[tuple[JsonObject, Job]] = []
 
     def carry_out(self, steps: Callable[[Flush], flushing.Steps]) -> Flushed:
-        """What it comes to; what raises on the way rolls back."""
-        return carried_out(steps(Flush(self.table.has_row_locks, time.monotonic)), self._run, self._ask)
+        """What it comes to; what raises on the way rolls back. What stands in for a daemon runs jobs over the very
+        connection, so no transaction is open meanwhile.
+        """
+        has_row_locks = self.table.has_row_locks and try_substitute() is None
+        return carried_out(steps(Flush(has_row_locks, time.monotonic)), self._run, self._ask)
 
     def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
         rows = self.table.run(step)

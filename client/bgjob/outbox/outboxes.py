@@ -73,7 +73,8 @@ class BaseOutbox:
     def _keep(self, row: Row) -> None:
         """That this process has written it."""
         if len(self._own) >= MOST_OWN:
-            self._own.pop(next(iter(self._own)), None)
+            with suppress(RuntimeError, StopIteration):  # another thread has changed them just now
+                self._own.pop(next(iter(self._own)), None)
         self._own[row.key] = time.monotonic()
 
     def _try_found(self, database: Database | AsyncDatabase) -> direct.Found | None:

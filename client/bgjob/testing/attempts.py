@@ -22,6 +22,7 @@ from bgjob.codec import JsonObject
 from bgjob.fingerprints import Whence, fingerprint_of, whence_of
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze, Suspended, Throttled
 from bgjob.module_rules import is_by_place, try_caller
+from bgjob.steps import try_running_loop
 from bgjob.testing import taking
 from bgjob.testing.arguments import InvalidParameters, arguments
 from bgjob.testing.error_texts import kind_of, name_of, path_of, text_of, traceback_of
@@ -268,6 +269,7 @@ class _Context(JobContext):
         super().__init__(row["id"], record["number"], deadline, record=note)
         self.occurrence = row["occurrence"]
         self._keeper = self._state_keeper = kept
+        self._loop_around = try_running_loop()
         self._kept = kept
 
     @property

@@ -50,6 +50,7 @@ class NothingRunsError(BgjobError):
     """The end of a job was waited for that is only recorded, or comes after what does not end."""
 
     def __init__(self, job_id: int, waits_for: str | None = None, waiting_on: str | None = None) -> None:
+        self._made_of = (job_id, waits_for, waiting_on)
         why = "is only recorded and will never end; use bgjob.testing.inline() to run jobs"
         if waits_for is not None:
             why = f"comes after {waits_for}, which has not ended, and nothing runs meanwhile"
@@ -57,12 +58,19 @@ class NothingRunsError(BgjobError):
             why = f"waits for {waiting_on}; use job.signal(), or bgjob.testing.time_out(job)"
         super().__init__(f"job {job_id} {why}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
+
 
 class NotAnsweredError(BgjobError, NotImplementedError):
     """A method was called that needs a daemon."""
 
     def __init__(self, method: str) -> None:
+        self._made_of = (method,)
         super().__init__(f"bgjob.testing does not answer {method}; that needs a daemon")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
 
 class Recorder:
