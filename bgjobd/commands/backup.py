@@ -28,6 +28,8 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
         check_there(state_dir)
         if given.file is None:
             target.parent.mkdir(mode=0o700, exist_ok=True)
+        elif not target.parent.exists():
+            return complain(f"there is no copy: there is no directory {target.parent}; make it", FAILED)
         size = backups.back_up(state_dir, target, given.force)
     except KeyboardInterrupt:
         return complain("interrupted: there is no copy", INTERRUPTED)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from bgjob.errors import RequestError
+from bgjob.unknown_names import perhaps
 from bgjobd.commands.findings import Finding, doubtful, ok, remark
 from bgjobd.config.alerts import AlertTarget
 from bgjobd.config.sections import Config
@@ -28,10 +29,26 @@ def findings(config: Config, catalogue: Catalogue | None) -> Iterator[Finding]:
         wrong = _wrong(target, catalogue)
         if wrong is not None:
             yield doubtful(f"alerts: target {name} cannot be told: {wrong}")
+    yield from _of_nothing(config)
     if catalogue is not None:
         yield from _in_vain(config, catalogue)
     if named == {JOURNAL}:
         yield remark("alerts: they are told to the journal alone")
+
+
+def _of_nothing(config: Config) -> Iterator[Finding]:
+    """The rules of a schedule or a queue that is not configured; other hosts may have it."""
+    found = doubtful if config.daemon.database is None else remark
+    for name, rule in sorted(config.alerts.rules.items()):
+        is_put = rule.schedule is not None and "/" in rule.schedule  # while the daemon runs
+        for what, named, known in (
+            ("schedule", None if is_put else rule.schedule, config.schedules),
+            ("queue", rule.queue, config.queues),
+        ):
+            if named is not None and named not in known:
+                meant = perhaps([named], known)
+                told = f"alerts: rule {name} looks for {what} {named}, which is not configured"
+                yield found(f"{told}{meant and '; '}{meant}")
 
 
 def _in_vain(config: Config, catalogue: Catalogue) -> Iterator[Finding]:

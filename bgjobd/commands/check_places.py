@@ -36,7 +36,8 @@ def findings(config: Config, daemon: int | None) -> list[Finding]:
     """What there is to say of the places; `daemon` is the pid of one that serves the state directory already."""
     looks = (
         *(_directories(config), _spool(config, daemon)),
-        *(_socket(config, daemon), _fifo(config), _page(config, daemon), _disks(config), _users(config)),
+        *(_socket(config, daemon), _fifo(config), _page(config, daemon), _disks(config)),
+        *(_path(config), _users(config)),
     )
     return [finding for look in looks for finding in _as_far_as_it_goes(look)]
 
@@ -210,6 +211,17 @@ def _disks(config: Config) -> Iterator[Finding]:
 
 
 # The users of classes
+
+
+def _path(config: Config) -> Iterator[Finding]:
+    """What of `[app] path` is not there: Python passes over it, and all that is missing is a class."""
+    for path in config.app.path:
+        try:
+            path.stat()
+        except OSError as error:
+            yield remark(
+                f"path: {path}: {error.strerror}; nothing can be imported from there, see [app] path"
+            )
 
 
 def _users(config: Config) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bgjob.text import one_line
 from bgjob.unknown_names import perhaps
+from bgjobd.config.alerts import AlertRule, AlertTarget
 from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.schedules import Schedule
 from bgjobd.config.sections import Config, Queue
@@ -89,6 +90,10 @@ def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
             table = ClassPolicy
         case ("schedules", *_):
             table = Schedule
+        case ("alerts", "rules", *_):
+            table = AlertRule
+        case ("alerts", "targets", *_):
+            table = AlertTarget
         case _:
             table = Config.model_fields[str(loc[0])].annotation
     return list(table.model_fields)

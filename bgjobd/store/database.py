@@ -55,9 +55,9 @@ _TROUBLE: Final = frozenset(
 class UnusableDatabaseError(Exception):
     """The file cannot be opened now, for a reason that may pass."""
 
-    def __init__(self, path: Path, reason: object) -> None:
+    def __init__(self, place: Path | str, reason: object) -> None:
         self.reason = str(reason)
-        super().__init__(f"the database {path} cannot be used: {reason}; {self._next(path)}")
+        super().__init__(f"the database {place} cannot be used: {reason}; {self._next(Path(place))}")
 
     def _next(self, path: Path) -> str:
         return (

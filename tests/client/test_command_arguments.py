@@ -161,6 +161,16 @@ def test_what_is_no_time_of_day_is_refused(written: str) -> None:
             ["prune", "--dryrun"],
             "bgjobd prune: error: unrecognized arguments: --dryrun; did you mean --dry-run? see `bgjobd prune --help`",
         ),
+        (
+            arguments.parser,
+            ["run", "a.B::c", "full=true"],
+            "bgjob run: error: unrecognized arguments: full=true; did you mean -p full=true? see `bgjob run --help`",
+        ),
+        (
+            arguments.parser,
+            ["list", "failed"],
+            "bgjob list: error: unrecognized arguments: failed; did you mean --status failed? see `bgjob list --help`",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_where_more_is_and_below_one_line_of_usage_at_most(

@@ -96,6 +96,21 @@ def test_a_step_is_said_to_have_taken_effect(client: Client, commands: Commands)
     assert client.wait(other, 30)["result"] is None
 
 
+def test_a_misspelt_step_is_not_settled_while_another_began_and_would_run_again(
+    client: Client, commands: Commands
+) -> None:
+    job_id = for_review(client, "charge", order=9)
+    refused = commands.run("settle", str(job_id), "--step", "its paid", '"card"')
+    assert (refused.returncode, refused.stderr) == (
+        77,
+        f"bgjob: nothing is settled: step it's paid of job {job_id} began and has no record, and would run "
+        "again; is it meant, and not its paid? --anyway says that it is not\n",
+    )
+    assert client.get(job_id).snapshot["settled_at"] is None
+    assert commands.run("settle", str(job_id), "--step", "its paid", "--anyway").returncode == 0
+    assert "settled by uid" in commands.run("show", str(job_id), "--steps").stdout
+
+
 @pytest.mark.parametrize(
     ("said", "code", "told"),
     [

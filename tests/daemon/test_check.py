@@ -287,6 +287,15 @@ def test_only_a_pipe_may_be_in_the_place_of_the_named_pipe(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemon runs jobs as others")
+def test_a_path_of_the_application_that_is_not_there_is_told(tmp_path: Path) -> None:
+    found = check_places.findings(settings(tmp_path, '[app]\npath = [".", "myap"]\n'), None)
+    (missing,) = of("path", found)
+    assert missing.severity is Severity.REMARK
+    assert missing.told.startswith(
+        f"path: {tmp_path / 'myap'}: No such file or directory; nothing can be imported"
+    )
+
+
 def test_a_user_that_cannot_read_the_code_is_told_with_what_is_in_the_way(tmp_path: Path) -> None:
     with directory_for_all() as directory:
         (directory / "app" / "closed").mkdir(parents=True)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from bgjobd.commands.check_alerts import findings
+from bgjobd.commands.findings import doubtful
 from bgjobd.config import loading
 from bgjobd.config.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
@@ -62,6 +63,32 @@ def test_a_rule_that_waits_in_vain_is_found(tmp_path: Path, job: str, told: str 
     catalogue = cast(Catalogue, SimpleNamespace(classes=described, has_others=False))
     found = [one.told for one in findings(config.model_copy(update={"alerts": own}), catalogue)]
     assert [one for one in found if "nightly" in one] == ([] if told is None else [f"alerts: {told}"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (
+            {"when": "schedule_fails", "schedule": "nightly-reprt"},
+            "rule own looks for schedule nightly-reprt, which is not configured; did you mean nightly-report?",
+        ),
+        ({"when": "schedule_fails", "schedule": "nightly-report"}, None),
+        ({"when": "schedule_fails", "schedule": "customer/7"}, None),
+        ({"when": "paused", "queue": "mail"}, "rule own looks for queue mail, which is not configured"),
+        ({"when": "paused", "queue": "default"}, None),
+    ],
+)
+def test_a_rule_of_a_schedule_or_queue_that_is_not_configured_is_found(
+    tmp_path: Path, rule: dict[str, Any], told: str | None
+) -> None:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text("[schedules.nightly-report]\njob = 'a.B::run'\ncron = '@daily'\n")
+    config = loading.load(file, {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, is_root=False)
+    own = Alerts(tell=("journal",), rules={"own": rule})
+    found = findings(config.model_copy(update={"alerts": own}), None)
+    assert [one for one in found if "rule own" in one.told] == (
+        [] if told is None else [doubtful(f"alerts: {told}")]
+    )
 
 
 @pytest.mark.parametrize(

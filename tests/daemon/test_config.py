@@ -310,6 +310,16 @@ def test_a_page_for_other_machines_is_possible_when_asked_for(tmp_path: Path) ->
 BAD_VALUES = [
     ("nosuch = 1", "nosuch", "there is no such key; allowed here: daemon, socket, app"),
     ("file = '/etc/passwd'", "file", "there is no such key"),
+    (
+        "[alerts.rules.slow]\ntims = 5",
+        "alerts.rules.slow.tims",
+        "there is no such key; did you mean times? allowed here: when, job, queue",
+    ),
+    (
+        "[alerts.targets.pager]\njb = 'a.B::c'",
+        "alerts.targets.pager.jb",
+        "there is no such key; did you mean job? allowed here: job, command",
+    ),
     ("retry = 5", "retry", "must be a table, not 5"),
     ("approved = ['a.B']", "approved", "must be a table"),
     ("[schedules.x]\njob = 'a.B::c'", "schedules.x", "must have cron, such as"),

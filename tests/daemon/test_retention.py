@@ -588,6 +588,14 @@ def test_a_backup_takes_the_place_of_no_file_unless_told_to(shared: RunningDaemo
     assert copied(target, "PRAGMA integrity_check") == "ok"
 
 
+def test_a_backup_into_a_directory_that_is_not_there_names_it(shared: RunningDaemon, tmp_path: Path) -> None:
+    nowhere = bgjobd(shared, "backup", str(tmp_path / "nosuch" / "b.db"))
+    assert (nowhere.returncode, nowhere.stderr) == (
+        1,
+        f"bgjobd: there is no copy: there is no directory {tmp_path / 'nosuch'}; make it\n",
+    )
+
+
 def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Path) -> None:
     with running.client() as client:
         client.pause()

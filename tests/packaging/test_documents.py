@@ -53,6 +53,19 @@ def dead_links(document: Path, tree: Path = TREE) -> list[str]:
     return found
 
 
+def test_no_page_writes_over_what_another_has_the_reader_write() -> None:
+    """The pages go on in one application, and what one approves has to be there when the next one reloads."""
+    files = [
+        name
+        for document in DOCUMENTS
+        for name in re.findall(
+            r"^# (/srv/myapp/\S+\.py)$", document.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+    assert len(files) > 20
+    assert sorted({name for name in files if files.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=WHERE)
 def test_every_relative_link_leads_somewhere(document: Path) -> None:
     assert dead_links(document) == []

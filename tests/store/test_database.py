@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bgjobd.config import loading
 from bgjobd.store import backups
 from bgjobd.store.database import (
     FILE_NAME,
@@ -18,6 +20,7 @@ from bgjobd.store.database import (
     prepare,
     unusable,
 )
+from bgjobd.store.engines.places import NoDriverError, place_of
 from bgjobd.store.engines.sqlite import errors_named
 from tests.support import directory_for_all
 
@@ -105,6 +108,17 @@ def test_the_schedules_of_a_restored_backup_are_paused_and_no_queue_of_it_goes_o
         assert connection.execute("SELECT * FROM queues").fetchall() == [("mail", before, None)]
         paused = dict(connection.execute("SELECT name, paused_at FROM schedules"))
     assert paused["hourly"] > paused["nightly"] == before
+
+
+def test_an_address_that_nothing_here_can_speak_to_is_told_as_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bgjobd.store.engines.postgres", None)
+    file = tmp_path / "bgjobd.toml"
+    file.write_text("[daemon]\ndatabase = 'postgresql://u@db.example/d'\n")
+    own = loading.load(file, {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}, is_root=False).daemon
+    with pytest.raises(NoDriverError, match=r"^the database postgresql://u@db\.example/d cannot be used: "):
+        place_of(own)
 
 
 def test_a_file_that_is_no_database_is_told_with_its_repair_by_whoever_reads_it(tmp_path: Path) -> None:

@@ -41,5 +41,5 @@ def place_of(own: Daemon) -> Place:
     try:
         from bgjobd.store.engines.postgres import Postgres
     except ImportError as error:
-        raise NoDriverError(Path(own.database), error) from error
+        raise NoDriverError(own.database, error) from error
     return Postgres(own.database)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 from bgjob import text
 from bgjob.calls import Changes
 from bgjob.client import Client
-from bgjob.commands import many, screen
-from bgjob.commands.problems import OK
+from bgjob.commands import many, screen, steps
+from bgjob.commands.problems import OK, REFUSED
 from bgjob.commands.resuming import resumed
 from bgjob.errors import (
     BehindFailedError,
@@ -42,6 +43,13 @@ def retry(client: Client, given: argparse.Namespace) -> int:
 def settle(client: Client, given: argparse.Namespace) -> int:
     """Say what a job did that failed for review: nobody else knows it, and nothing follows from its end until then."""
     said, told = _settlement(given)
+    amid: list[str] = []
+    if given.step is not None and not given.anyway:
+        with suppress(PermissionDeniedError):  # who may settle it need not be one who may look at it
+            amid = steps.amid(client, given.id)
+    if amid and said["step"] not in amid:
+        screen.say(_would_run_again(given.id, said["step"], amid))
+        return REFUSED
     client.settle(given.id, **said, why=given.why)
     if given.json:
         screen.tell_json({"id": given.id})
@@ -61,6 +69,13 @@ def _settlement(given: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if given.failed:
         return {"completed": False}, "it has failed"
     return {"completed": True, "result": given.completed}, "it has completed"
+
+
+def _would_run_again(job_id: int, named: str, amid: Sequence[str]) -> str:
+    """Why a step that it has not begun is not settled: by a slip of the pen those would be done twice that it has."""
+    name, begun = text.one_line(named), text.one_line(amid[-1])
+    which = f"step {begun} of job {job_id} began and has no record, and would run again"
+    return f"nothing is settled: {which}; is it meant, and not {name}? --anyway says that it is not"
 
 
 def change(client: Client, given: argparse.Namespace) -> int:

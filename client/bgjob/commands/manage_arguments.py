@@ -100,6 +100,9 @@ def _add_settle(commands: Commands) -> None:
         metavar=("NAME", "JSON|@FILE|-"),
         help="this step of it took effect, with this result, else null; it goes on behind it",
     )
+    command.add_argument(
+        "--anyway", action="store_true", help="with --step: though another one began and has no record"
+    )
     command.add_argument("--why", metavar="TEXT", help="with --failed: what its error says")
 
 

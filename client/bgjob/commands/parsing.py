@@ -34,8 +34,18 @@ class Parser(argparse.ArgumentParser):
 
     def _unrecognized(self, words: Sequence[str]) -> str:
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
-        meant = unknown_names.perhaps(options, self._option_string_actions)
+        meant = unknown_names.perhaps(options, self._option_string_actions) or self._without_option(words)
         return f"unrecognized arguments: {' '.join(words)}{meant and '; '}{meant}"
+
+    def _without_option(self, words: Sequence[str]) -> str:
+        """A question, of the first value that an option takes which was left out; empty where there is none."""
+        for word in words:
+            taking = [one for one in self._actions if one.option_strings and word in (one.choices or ())]
+            if taking:
+                return f"did you mean {taking[0].option_strings[-1]} {word}?"
+            if "-p" in self._option_string_actions and "=" in word and not word.startswith("-"):
+                return f"did you mean -p {word}?"
+        return ""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Of commands, of which there are many, those alone that were perhaps meant."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob import text
-from bgjob.answers import StepsRead
+from bgjob.answers import StepsRead, is_for_review
 from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import tables
@@ -25,6 +25,13 @@ def as_json(read: StepsRead) -> JsonObject:
 def try_open(client: Client, job: Mapping[str, Any]) -> JsonObject | None:
     """The step that has begun last and is not finished, with its token."""
     return client.steps(job["id"], after=job.get("steps") or 0, limit=_USUAL).open_step
+
+
+def amid(client: Client, job_id: int) -> list[str]:
+    """The names of the steps that a job for review has begun and not finished; none of any other job."""
+    job = client.get(job_id, limit=1).snapshot
+    told = client.steps(job_id, after=job.get("steps") or 0, limit=_USUAL).steps if is_for_review(job) else []
+    return [step["name"] for step in told if step["kind"] == "step" and step["finished_at"] is None]
 
 
 def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values: bool) -> list[str]:
