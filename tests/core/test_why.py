@@ -101,6 +101,14 @@ def test_a_job_that_waits_for_a_retry_names_every_way_to_end_badly(ending: Endin
     assert sentence.endswith(f", as retry 1 of 3: {ending.error} (attempt 2)")
 
 
+@pytest.mark.parametrize("ending", [None, FAILED, SNOOZED], ids=["at a time", "a retry", "a snooze"])
+def test_one_whose_time_had_come_before_the_clock_was_set_back_waits_for_it_no_more(
+    ending: Ending | None,
+) -> None:
+    waits = replace(scheduled(3600, ending), was_due=True)
+    assert told(waits) == "job 7 is due, a slot is free, and it starts in a moment"
+
+
 def test_a_snooze_and_an_attempt_that_could_not_start_are_told_apart_from_a_retry() -> None:
     again = "job 7 is to be tried again at 14:31:58 UTC, in 5 s: "
     assert told(scheduled(5, SNOOZED)) == f"{again}attempt 2 asked for a snooze"
