@@ -94,7 +94,8 @@ class OnFile:
     queue (MOST_AHEAD or more where it is that), which jobs hold slots, what it comes after that keeps it, where it is
     blocked, how it stands with its key, if it has one, the bucket of its class, and what is known of that where its
     attempts crash. Of a running one the step it is in, and what is expected of it, where enough is known.
-    Where several hosts work from the file `running` hold slots of one, and `everywhere` those of all.
+    Where several hosts work from the file `running` hold slots of one, and `everywhere` those of all. `was_due`: of a
+    pending one the time has come, though the clock may have been set back behind that since.
     """
 
     job: Job
@@ -110,6 +111,7 @@ class OnFile:
     everywhere: tuple[RunningJob, ...] = ()
     class_hold: ClassHold | None = None
     expected: Expectation | None = None
+    was_due: bool = False
 
     @property
     def host(self) -> str | None:

@@ -185,7 +185,7 @@ def _steps_done(job: Job) -> str:
 
 def _its_time_has_not_come(known: Known, now: float) -> str | None:
     job, latest = known.job, known.on_file.latest
-    if job.scheduled_at is None or job.is_due(now):
+    if job.scheduled_at is None or job.is_due(now) or known.on_file.was_due:
         return None
     when = moment(job.scheduled_at, now)
     match latest:

@@ -57,10 +57,10 @@ def _its_key_has_a_rate(on_file: OnFile, of_key: OfKey, rules: KeyRules, now: fl
     if rate is None:
         return None
     starts = f"{_key(on_file, rules)} starts {rate} in queue {on_file.job.queue}"
-    if rate.tokens(of_key.bucket.full_at, now) == 0:
-        told = _next(rate, of_key.bucket, now)
-    elif of_key.ready:
+    if of_key.ready:
         told = f"{named_jobs(of_key.ready, MOST_AHEAD)} waits for a slot as the next"
+    elif rate.tokens(of_key.bucket.full_at, now) == 0:
+        told = _next(rate, of_key.bucket, now)
     else:
         return None
     return f"waits for the rate of its key: {starts}, {told}, and {before(of_key.ahead)}"

@@ -110,7 +110,8 @@ def on_file(
     """All that bears on why the job, which is pending, has not run; on this host, where there are several."""
     pause = execute(of_pauses.SELECT_PAUSE, {"name": job.queue}).fetchone()
     paused_at, resumes_at = pause or (None, None)
-    has_come_in = bool(execute(SELECT_READY, {"id": job.id}).fetchone()[0]) or not job.is_due(now)
+    (ready,) = execute(SELECT_READY, {"id": job.id}).fetchone()
+    has_come_in = bool(ready) or not job.is_due(now)
     place = _place(execute, job, has_come_in) | {"now": to_text(now), "most": MOST_AHEAD}
     buckets = rates.stored(execute, [scope_of_class(job.class_name)])
     return OnFile(
@@ -127,6 +128,7 @@ def on_file(
         buckets[scope_of_class(job.class_name)],
         everywhere=() if host is None else _running(execute, of_slots.SELECT_RUNNING),
         class_hold=class_holds.try_stored(execute, job.class_name),
+        was_due=ready in (1, BEHIND),
     )
 
 

@@ -101,6 +101,14 @@ def test_a_job_that_waits_for_a_retry_names_every_way_to_end_badly(ending: Endin
     assert sentence.endswith(f", as retry 1 of 3: {ending.error} (attempt 2)")
 
 
+@pytest.mark.parametrize("ending", [None, FAILED, SNOOZED], ids=["at a time", "a retry", "a snooze"])
+def test_one_whose_time_had_come_before_the_clock_was_set_back_waits_for_it_no_more(
+    ending: Ending | None,
+) -> None:
+    waits = replace(scheduled(3600, ending), was_due=True)
+    assert told(waits) == "job 7 is due, a slot is free, and it starts in a moment"
+
+
 def test_a_snooze_and_an_attempt_that_could_not_start_are_told_apart_from_a_retry() -> None:
     again = "job 7 is to be tried again at 14:31:58 UTC, in 5 s: "
     assert told(scheduled(5, SNOOZED)) == f"{again}attempt 2 asked for a snooze"
@@ -454,10 +462,9 @@ def test_a_job_behind_the_rate_of_its_key_says_when_the_next_may_start() -> None
     far = OfKey(bucket=Bucket(NOW + 306))
     assert behind(far, SLOW) == f"{starts}, next in 5 min, and it is the next"
     one_is_ready = OfKey(ready=(12,), ahead=Ahead(2))
-    assert (
-        behind(one_is_ready, SLOW)
-        == f"{starts}, job 12 waits for a slot as the next, and 2 jobs are before it"
-    )
+    for found in (one_is_ready, replace(one_is_ready, bucket=Bucket(NOW + 6.4))):
+        told = behind(found, SLOW)
+        assert told == f"{starts}, job 12 waits for a slot as the next, and 2 jobs are before it"
 
 
 def test_a_job_behind_a_key_that_is_held_says_by_whom_and_until_when() -> None:

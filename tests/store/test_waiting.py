@@ -148,3 +148,14 @@ def test_a_hold_is_told_with_who_asked_for_it(store: Store, reader: Reader, whom
     assert same.of_key is not None
     assert same.of_key.bucket == (held if whom is Throttle.KEY else Bucket())
     assert same.job.is_behind is (whom is Throttle.KEY)
+
+
+def test_a_job_whose_time_had_come_stays_due_where_the_clock_is_set_back_behind_that(
+    store: Store, reader: Reader
+) -> None:
+    one = Lanes(100, keys={"default": KeyRules(slots=1)})
+    submit(store, one, None, "a", "a", scheduled_at=NOW)
+    submit(store, one, None, scheduled_at=NOW + 5)
+    submit(store, one, None)
+    told = [waits(reader, id, NOW - 3600).was_due for id in range(1, 6)]
+    assert told == [True, True, True, False, True]
