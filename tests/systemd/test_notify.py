@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ class Listening:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.heard: list[dict[str, str]] = []
+        self._heard_at: list[float] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.setblocking(False)
@@ -60,6 +62,7 @@ class Listening:
                 except BlockingIOError:
                     return self.heard.copy()
                 self.heard.append(dict(line.split("=", 1) for line in told.splitlines()))
+                self._heard_at.append(time.monotonic())
 
     def states(self) -> list[str]:
         """READY, RELOADING and STOPPING, in order."""
@@ -74,6 +77,12 @@ class Listening:
         except AssertionError:
             return True
         return False
+
+    def longest_silence(self, name: str, since: float) -> float:
+        """In how many seconds in a row this was not heard, from that instant of the monotonic clock until now."""
+        heard = [at for message, at in zip(self.hear(), self._heard_at, strict=False) if name in message]
+        ends = [since, *(at for at in heard if at > since), time.monotonic()]
+        return max(after - before for before, after in pairwise(ends))
 
     def values(self, name: str) -> list[str]:
         return [message[name] for message in self.hear() if name in message]
@@ -282,6 +291,7 @@ def test_a_recovery_asks_for_time_before_it_is_ready(tmp_path: Path, systemd: Li
 BEAT = 0.05
 WATCHED = {"WATCHDOG_USEC": str(int(2 * BEAT * 1e6))}
 LONG = 10 * BEAT
+HUNGRY = 3 * LONG  # a busy machine may be late
 
 
 def beats(systemd: Listening) -> int:
@@ -396,12 +406,12 @@ def test_callers_with_requests_as_large_as_may_be_leave_the_watchdog_fed(
         for caller in callers:
             caller.settimeout(50)
             caller.connect(str(watched.socket))
-        before = beats(watching)
+        began_at = time.monotonic()
         with ThreadPoolExecutor(many) as pool:  # for each user's large requests are read one after the other
             list(pool.map(lambda caller: caller.sendall(frame), callers))
         for caller in callers:
             assert caller.recv(1)
-        assert beats(watching) >= before + 3
+        assert watching.longest_silence("WATCHDOG", began_at) < HUNGRY
 
 
 def test_many_who_follow_the_log_of_many_jobs_leave_the_watchdog_fed(
@@ -416,10 +426,10 @@ def test_many_who_follow_the_log_of_many_jobs_leave_the_watchdog_fed(
             reader.sendall(Request("org.bgjobd.Jobs.Logs", {"limit": 0}, more=True).to_bytes())
             assert reader.recv(1000)
         ids = [job.id for job in client.submit_many([job] * 5000)]
-        before = beats(watching)
+        began_at = time.monotonic()
         with ThreadPoolExecutor(len(readers)) as pool:
             list(pool.map(partial(read_up_to, f'"job_id":{ids[-1]},'.encode()), readers))
-        assert beats(watching) >= before + 3
+        assert watching.longest_silence("WATCHDOG", began_at) < HUNGRY
 
 
 def read_up_to(told: bytes, reader: socket.socket) -> None:
