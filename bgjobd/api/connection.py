@@ -114,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hang_up.unwatch()
         if self._stream_task is not None:
             self._stream_task.cancel()
+            self._stream_task = None  # it is in nobody's way: what goes on behind it comes to its end
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:

@@ -210,9 +210,6 @@ def _disks(config: Config) -> Iterator[Finding]:
         yield remark(f"{message}, and outlives the boot; take a directory below /run, or $XDG_RUNTIME_DIR")
 
 
-# The users of classes
-
-
 def _path(config: Config) -> Iterator[Finding]:
     """What of `[app] path` is not there: Python passes over it, and all that is missing is a class."""
     for path in config.app.path:
@@ -222,6 +219,9 @@ def _path(config: Config) -> Iterator[Finding]:
             yield remark(
                 f"path: {path}: {error.strerror}; nothing can be imported from there, see [app] path"
             )
+
+
+# The users of classes
 
 
 def _users(config: Config) -> Iterator[Finding]:

@@ -70,8 +70,8 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
     if job is None or job.is_over or job.has_expired(now):
         return False
     # A row without a time is deleted with the fact that releases it: as long as it is there it holds.
-    # One that a person has run again, be it at a time, has no error, and has its key again until the attempt that comes
-    # has started; one that comes back by itself has not.
+    # One that a person has run again has no error, and has its key again until the attempt that comes has started; one
+    # that comes back by itself has not. Nothing tells these apart where the one came back from what the other ended by.
     comes_back = job.outcome in _COME_BACK or (job.outcome in _COME_BACK_AT and job.scheduled_at is not None)
     is_anew = job.error is None and not comes_back
     has_begun = job.attempt > 0 and job.outcome is not Outcome.NOT_STARTED and not is_anew
@@ -80,8 +80,8 @@ def is_held(holding: Holding, job: Job | None, now: float) -> bool:
 
 _COME_BACK: Final = frozenset({None, Outcome.SUSPENDED})
 _COME_BACK_AT: Final = frozenset({Outcome.SNOOZED, Outcome.LOST, Outcome.SIGNALLED, Outcome.EXITED})
-"""How attempts end after which another comes by itself, without an error; of these always at a time. One that raised
-when the daemon was stopped is no different from one that a person runs again: it is to run in any case.
+"""How attempts end after which another comes by itself, without an error; of these at a time, unless somebody changed
+that. One that a person runs again at a time, and that has ended so, is taken for such a one, and has its key no more.
 """
 
 

@@ -99,12 +99,9 @@ def _slots_left(batch: Batch, latest: Mapping[int, Job], lanes: Lanes) -> Collec
     """The queues of which attempts have ended, in whose slots of all hosts no others have started here."""
     if not lanes.queues_everywhere:
         return ()
-    ended = Counter(
-        latest[job_id].queue for job_id, _ in [end.key for end in batch.attempts] if job_id in latest
-    )
-    return (
-        ended - Counter(claim.job.queue for claim in batch.claims)
-    ).keys() & lanes.queues_everywhere.keys()
+    ended = Counter(latest[id].queue for id, _ in (end.key for end in batch.attempts) if id in latest)
+    left = ended - Counter(claim.job.queue for claim in batch.claims)
+    return left.keys() & lanes.queues_everywhere.keys()
 
 
 def _leaves_slots_of_class(batch: Batch, lanes: Lanes) -> bool:

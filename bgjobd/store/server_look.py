@@ -28,7 +28,7 @@ _WITH_HOSTS: Final = 18
 @dataclass(frozen=True, slots=True)
 class KnownHost:
     """A host that the database knows: `away` seconds ago, by the server's clock, it said last that it lives. `queues`
-    and `rules` are JSON, None of one that is too old to tell.
+    and `rules` are JSON; `rules` is None of one that is too old to tell.
     """
 
     uuid: str

@@ -40,10 +40,10 @@ class ConnectingClient(BaseClient):
         async with kept.lock:
             if asked_at <= kept.silent_at and time.monotonic() - asked_at >= self._timeout:
                 raise NoAnswerError(self._path, self._timeout)  # to those that ask before
-            if kept.connection is None:
-                kept.connection = self._noted(await connected(self._path, self._timeout))
-                self._was_reached = True
             try:
+                if kept.connection is None:
+                    kept.connection = self._noted(await connected(self._path, self._timeout))
+                    self._was_reached = True
                 return await kept.connection.call(request, self._timeout)
             except BaseException as error:
                 # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.

@@ -31,9 +31,11 @@ class ConnectingClient(BaseClient):
         self._kept = _Kept()
 
     def close(self) -> None:
-        """Close the connection, after the call that is under way; the next call makes another."""
+        """Close the connection, after the call that is under way, which is waited for no longer than for an answer; the
+        next call makes another.
+        """
         kept = self._own_kept()
-        if self._is_free(kept):
+        if self._try_lock(kept):
             try:
                 kept.drop()
             finally:
@@ -41,7 +43,7 @@ class ConnectingClient(BaseClient):
 
     def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
-        if not self._is_free(kept):
+        if not self._try_lock(kept):
             raise NoAnswerError(self._path, self._timeout)  # to those that ask before
         try:
             if kept.connection is None:
@@ -92,14 +94,14 @@ class ConnectingClient(BaseClient):
         following._begin()
         return following
 
-    def _is_free(self, kept: _Kept) -> bool:
-        """Whether the lock is this thread's now. Nobody else waits for whoever had it for so long: the handler of a
-        signal may have raised where it was taken, and then nothing gives it back.
+    def _try_lock(self, kept: _Kept) -> bool:
+        """Whether the lock is this thread's now. Where it was not to be had in time the next call has another one: the
+        handler of a signal may have raised where it was taken, and then nothing gives it back.
         """
-        is_free = kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX))
-        if not is_free and self._kept is kept:
+        is_taken = kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX))
+        if not is_taken and self._kept is kept:
             self._kept = _Kept()
-        return is_free
+        return is_taken
 
     def _own_kept(self) -> _Kept:
         """What this process keeps. Of two threads of a child that ask first, one keeps its connection for one call."""

@@ -245,17 +245,32 @@ def test_a_missing_daemon_is_an_error_at_once(play: Play) -> None:
     play(scene)
 
 
-def test_a_full_backlog_is_waited_for(path: Path) -> None:
-    def fill(listener: socket.socket) -> list[socket.socket]:
-        listener.bind(str(path))
-        listener.listen(0)
-        others = []
-        with suppress(BlockingIOError):
-            while True:
-                others.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
-                others[-1].connect(str(path))
-        return others
+def fill(listener: socket.socket, path: Path) -> list[socket.socket]:
+    """Those who stand in the backlog of a daemon that accepts nobody, which is full with them."""
+    listener.bind(str(path))
+    listener.listen(0)
+    others = []
+    with suppress(BlockingIOError):
+        while True:
+            others.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            others[-1].connect(str(path))
+    return others
 
+
+def test_at_a_full_backlog_no_task_waits_for_all_the_others(path: Path) -> None:
+    async def scene() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            others = fill(listener, path)
+            async with asyncio.timeout(5), AsyncClient(str(path), timeout=0.5) as client:
+                told = await asyncio.gather(*(client.ping() for _ in range(20)), return_exceptions=True)
+            assert {type(error) for error in told} == {NoAnswerError}
+            for other in others:
+                other.close()
+
+    asyncio.run(scene())
+
+
+def test_a_full_backlog_is_waited_for(path: Path) -> None:
     def answer_who_asks(listener: socket.socket) -> None:
         data = b""
         while not data:
@@ -267,7 +282,7 @@ def test_a_full_backlog_is_waited_for(path: Path) -> None:
 
     async def scene() -> None:
         with socket.socket(socket.AF_UNIX) as listener:
-            others = fill(listener)
+            others = fill(listener, path)
             async with asyncio.timeout(20), AsyncClient(str(path), timeout=10) as client:
                 asking = asyncio.create_task(client.ping())
                 await asyncio.sleep(0)

@@ -1255,6 +1255,22 @@ def test_whoever_has_left_keeps_his_place_until_what_goes_on_without_him_is_over
     play(scene)
 
 
+def test_whoever_has_left_amid_a_stream_keeps_no_place_either(play: Play) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as caller:
+            asked = Request("test.Endless", more=True).to_bytes() + DONE.to_bytes()
+            await asyncio.get_running_loop().sock_sendall(caller, asked)
+            await world.house.entered.wait()
+        await world.settle()
+        assert len(world.server.admission.admitted) == 1
+        world.house.door.set()
+        await world.house.carried_out.wait()
+        await world.settle()
+        assert not world.server.admission.admitted
+
+    play(scene)
+
+
 def test_a_stop_waits_for_what_goes_on_without_its_caller(play: Play) -> None:
     async def scene(world: World) -> None:
         with await raw_connection(world.path) as caller:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -43,10 +42,7 @@ def retry(client: Client, given: argparse.Namespace) -> int:
 def settle(client: Client, given: argparse.Namespace) -> int:
     """Say what a job did that failed for review: nobody else knows it, and nothing follows from its end until then."""
     said, told = _settlement(given)
-    amid: list[str] = []
-    if given.step is not None and not given.anyway:
-        with suppress(PermissionDeniedError):  # who may settle it need not be one who may look at it
-            amid = steps.amid(client, given.id)
+    amid = [] if given.step is None or given.anyway else _try_amid(client, given.id)
     if amid and said["step"] not in amid:
         screen.say(_would_run_again(given.id, said["step"], amid))
         return REFUSED
@@ -69,6 +65,14 @@ def _settlement(given: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if given.failed:
         return {"completed": False}, "it has failed"
     return {"completed": True, "result": given.completed}, "it has completed"
+
+
+def _try_amid(client: Client, job_id: int) -> list[str]:
+    """The steps that it is amid; none are known to those who may settle it and may not look at it."""
+    try:
+        return steps.amid(client, job_id)
+    except PermissionDeniedError:
+        return []
 
 
 def _would_run_again(job_id: int, named: str, amid: Sequence[str]) -> str:
