@@ -42,6 +42,8 @@ class Methods:
     streams: Mapping[str, Stream]
     to_their_end: frozenset[str] = frozenset()
     """Those that go on where their caller has left."""
+    waiting: frozenset[str] = frozenset()
+    """Those that wait as long as it takes and change nothing: for a caller who has left they end, `oneway` or not."""
 
 
 class Dispatcher:
@@ -57,7 +59,8 @@ class Dispatcher:
 
     def goes_on(self, request: Request) -> bool:
         """Whether it is worked on to its end, be its caller still there or not."""
-        return request.oneway or request.method in self._methods.to_their_end
+        is_wanted = request.oneway and request.method not in self._methods.waiting
+        return is_wanted or request.method in self._methods.to_their_end
 
     def stream(self, request: Request, caller: Caller) -> AsyncIterator[JsonObject | Encoded]:
         """The answers to such a request."""

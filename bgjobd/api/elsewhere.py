@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 async def try_kept(daemon: Daemon, job_id: int, number: int) -> KeptOutput | None:
     """What the database has of the output of an attempt that is on another host; None where it is on this one.
 
-    Of the only host it is what came from a server, where there is no file. Raises ElsewhereError where it is not known.
+    Of no host's, as in a file and of what came from one, it is what came from a server, where there is no file here.
+    Raises ElsewhereError where it is not known.
     """
-    own = daemon.peers.own
-    if own is None and daemon.outputs.size((job_id, number)):
+    own, has_file = daemon.peers.own, bool(daemon.outputs.size((job_id, number)))
+    if own is None and has_file:
         return None
     place = await daemon.readers.read(lambda reader: reader.hosts.place_of(job_id, number))
-    if own is None:
-        return place.kept
-    if place.host in (None, own):
+    if place.host is None:
+        return None if has_file else place.kept
+    if place.host == own:
         return None
     if place.kept is None:
         raise ElsewhereError(host=place.host)

@@ -466,7 +466,10 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
         f"{INTERFACE}.{name}": partial(_follow, daemon, grants, RIGHTS[name], *entry)
         for name, entry in _STREAMS.items()
     }
-    return Methods(answers, followed, frozenset(f"{INTERFACE}.{name}" for name in _TO_THEIR_END))
+    to_their_end, waiting = (
+        frozenset(f"{INTERFACE}.{name}" for name in names) for names in (_TO_THEIR_END, _HELD)
+    )
+    return Methods(answers, followed, to_their_end, waiting)
 
 
 async def _hold(

@@ -130,6 +130,8 @@ class Others:
             return
         self._call_others(self._name)
         self._newest = max(self._newest, notice.log)
+        self._announce(notice.ended, notice.groups)
+        self._confirm(frozenset([key for key, _ in notice.stops]))
         if notice.look:
             self._look_at_all(notice.log)
         else:
@@ -138,9 +140,7 @@ class Others:
     def _on_notice(self, notice: Notice) -> None:
         changed = notice.jobs | notice.ended
         self._recent.forget(changed)
-        self._announce(notice.ended, notice.groups)
-        self._confirm(frozenset([key for key, _ in notice.stops]))
-        if notice.queues & self._lanes().queues.keys():
+        if notice.any_queue or notice.queues & self._lanes().queues.keys():
             self._look_for_jobs()
         if notice.schedules:
             self._schedules.on_others()

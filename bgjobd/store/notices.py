@@ -34,10 +34,10 @@ MOST_BYTES: Final = 7_900
 class Notice:
     """What a daemon, `by`, has committed that may concern another.
 
-    In `queues` jobs may start, now or later. `jobs` that were there before have changed, or are gone, `ended` and
-    `groups` have ended, those `valued` have emitted values. `stops` are attempts that whoever holds them is to end,
-    each with why. `log` is the id of the newest log entry, which the database puts in. `schedules` are others now.
-    `look`: it was more than can be told, so everything may have changed.
+    In `queues` jobs may start, now or later, and in any where it is `any_queue`. `jobs` that were there before have
+    changed, or are gone, `ended` and `groups` have ended, those `valued` have emitted values. `stops` are attempts that
+    whoever holds them is to end, each with why. `log` is the id of the newest log entry, which the database puts in.
+    `schedules` are others now. `look`: it was more than can be told, so everything may have changed.
     """
 
     by: str
@@ -49,6 +49,7 @@ class Notice:
     valued: frozenset[int] = frozenset()
     stops: frozenset[tuple[AttemptKey, StopReason]] = frozenset()
     schedules: bool = False
+    any_queue: bool = False
     look: bool = False
 
 
@@ -90,7 +91,8 @@ def notice_of(
             [((job.id, job.attempt), StopReason.CANCELLED) for job in batch.stops if job.id not in ended]
         ),
         schedules=any(isinstance(item, _OF_SCHEDULES) for item in items),
-        look=batch.has_unseen_changes or bool(batch.said) or _leaves_slots_of_class(batch, lanes),
+        any_queue=_leaves_slots_of_class(batch, lanes),
+        look=batch.has_unseen_changes or bool(batch.said),
     )
     return None if notice == Notice(by) and not (batch.entries or batch.bulks) else notice
 
@@ -122,7 +124,7 @@ def _new_jobs(batch: Batch) -> set[int]:
 def text_of(notice: Notice) -> str:
     """As it is sent: a JSON object, without what is not so; where that is too long it says no more than to look."""
     told: dict[str, Any] = {name: sorted(getattr(notice, name)) for name in _SETS}
-    told |= {"by": notice.by, "schedules": notice.schedules, "look": notice.look}
+    told |= {name: getattr(notice, name) for name in ("by", "schedules", "any_queue", "look")}
     told["stops"] = [[*key, reason] for key, reason in sorted(notice.stops)]
     text = to_json({name: value for name, value in told.items() if value})
     if len(text.encode()) <= MOST_BYTES:
@@ -154,5 +156,6 @@ def _is_whole(notice: Any) -> bool:
         and all(isinstance(name, str) for name in notice.queues)
         and all(type(number) is int and 0 <= number <= INT_MAX for number in numbers)
         and type(notice.schedules) is bool
+        and type(notice.any_queue) is bool
         and type(notice.look) is bool
     )

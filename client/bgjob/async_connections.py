@@ -44,13 +44,15 @@ class ConnectingClient(BaseClient):
                 if kept.connection is None:
                     kept.connection = self._noted(await connected(self._path, self._timeout))
                     self._was_reached = True
-                return await kept.connection.call(request, self._timeout)
+                reply = await kept.connection.call(request, self._timeout)
             except BaseException as error:
                 # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
                 kept.drop()
                 if isinstance(error, NoAnswerError):
                     kept.silent_at = time.monotonic()
                 raise
+            kept.silent_at = float("-inf")
+            return reply
 
     def _try_borrow(self) -> Connection | None:
         """The connection that calls share, where none is under way: until it is back they make another."""
@@ -195,7 +197,9 @@ class AsyncFollowing(BaseFollowing[Stream[Any], T], AsyncIterator[T]):
 
 
 class _Kept(BaseKept["Connection"]):
-    """The connection that the calls of a process and loop share. `silent_at`: when one got no answer, monotonic."""
+    """The connection that the calls of a process and loop share. `silent_at`: when the latest got no answer, if that
+    was so, monotonic.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from bgjob import (
     JobNotFoundError,
     WaitTimeoutError,
     aio,
+    async_connections,
     retrying,
 )
 from bgjob.codec import Request
@@ -220,6 +222,35 @@ def test_at_a_daemon_that_hangs_no_task_waits_for_all_the_others(path: Path, ser
 
     asyncio.run(scene())
     assert len(daemon.lines) < 4
+
+
+def test_a_task_waits_behind_others_once_the_daemon_has_answered_again(
+    path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(async_connections, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def script(line: Line, request: Request) -> None:
+        if line.number == 1:
+            line.wait_for_hang_up()
+            return
+        clock.now += 0.4  # so long this answer has taken
+        line.reply(line=line.number)
+
+    async def scene() -> None:
+        client = AsyncClient(str(path), timeout=0.5)
+        asked = [asyncio.create_task(client.ping())]
+        await asyncio.sleep(0)
+        clock.now = 0.3
+        asked += [asyncio.create_task(client.ping()) for _ in range(2)]
+        await asyncio.sleep(0)
+        clock.now = 0.5
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert type(told[0]) is NoAnswerError
+        assert told[1:] == [{"line": 2}, {"line": 2}]
+
+    serve(script)
+    asyncio.run(scene())
 
 
 def test_a_client_may_be_used_in_one_loop_after_the_other(path: Path, serve: Serve) -> None:

@@ -132,6 +132,7 @@ def test_jobs_of_own_queues_are_looked_for_where_a_slot_is_free() -> None:
     async def scene(stage: Scene) -> None:
         assert "Look" in await stage.hear(queues=frozenset({"default"}))
         assert "Look" not in await stage.hear(queues=frozenset({"other"}))
+        assert "Look" in await stage.hear(any_queue=True)
         stage.held = {(id, 1) for id in range(4)}
         assert "Look" not in await stage.hear(queues=frozenset({"default"}))
 
@@ -211,6 +212,23 @@ def test_after_a_notice_that_says_no_more_than_to_look_all_is_looked_at() -> Non
             done = await stage.hear(look=True)
             assert {"forget all", "Look", "schedules", "stop 8"} <= set(done)
             assert await ended(0.0)
+
+    play(scene)
+
+
+def test_what_a_notice_tells_beside_that_all_is_to_be_looked_at_is_not_lost() -> None:
+    async def scene(stage: Scene) -> None:
+        stage.held, stage.missed = {(7, 1)}, Missed((), (), (((7, 1), StopReason.CANCELLED),))
+        stage.is_away = True
+        with stage.waiters.waiting_for(3) as ended:
+            seen = await stage.hear(
+                look=True, ended=frozenset({3}), stops=frozenset({((7, 1), StopReason.CANCELLED)})
+            )
+            assert "stop 7" not in seen
+            async with asyncio.timeout(5):
+                await ended(None)
+        stage.is_away = False
+        assert "stop 7" in await stage.find()
 
     play(scene)
 

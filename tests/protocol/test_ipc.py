@@ -67,6 +67,7 @@ class House:
                 "test.Endless": self.endless,
                 "test.Unsayable": self.unsayable_midway,
             },
+            waiting=frozenset({"test.Wait"}),
         )
 
     def on_bug(self, method: str, error: Exception) -> None:
@@ -1265,6 +1266,18 @@ def test_whoever_has_left_amid_a_stream_keeps_no_place_either(play: Play) -> Non
         assert len(world.server.admission.admitted) == 1
         world.house.door.set()
         await world.house.carried_out.wait()
+        await world.settle()
+        assert not world.server.admission.admitted
+
+    play(scene)
+
+
+def test_whoever_has_left_keeps_no_place_for_what_only_waits(play: Play) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as caller:
+            asked = Request("test.Wait", oneway=True).to_bytes() * 3
+            await asyncio.get_running_loop().sock_sendall(caller, asked)
+            await world.house.entered.wait()
         await world.settle()
         assert not world.server.admission.admitted
 

@@ -57,7 +57,7 @@ def test_no_more_run_on_all_hosts_than_they_share_slots(
 
 
 @pytest.mark.parametrize(
-    ("shared", "queues", "look"),
+    ("shared", "queues", "any_queue"),
     [
         ({"queues_everywhere": {"default": 1}}, {"default"}, False),
         ({"classes_everywhere": {NAME: 1}}, set(), True),
@@ -68,7 +68,7 @@ def test_a_slot_that_is_free_again_is_told_to_the_others_unless_another_job_has_
     pair: tuple[Host, Host],
     shared: dict[str, dict[str, int]],
     queues: set[str],
-    look: bool,
+    any_queue: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     web1, _ = pair
@@ -77,10 +77,10 @@ def test_a_slot_that_is_free_again_is_told_to_the_others_unless_another_job_has_
     assert claimed(web1, lanes(**shared)) == [1]
     ended = told.of(ends(1, COMPLETED), lanes=lanes(**shared))
     assert ended is not None
-    assert (ended.jobs, ended.queues, ended.look) == ({2}, frozenset(), False)
+    assert (ended.jobs, ended.queues, ended.any_queue) == ({2}, frozenset(), False)
     ended = told.of(ends(2, COMPLETED), lanes=lanes(**shared))
     assert ended is not None
-    assert (ended.ended, ended.queues, ended.look) == ({2}, queues, look)
+    assert (ended.ended, ended.queues, ended.any_queue) == ({2}, queues, any_queue)
 
 
 def test_what_shares_no_slots_starts_in_the_place_of_what_has_none_left(pair: tuple[Host, Host]) -> None:

@@ -130,6 +130,7 @@ def test_what_is_told_is_read_as_it_was() -> None:
         valued=frozenset({5}),
         stops=frozenset({((6, 2), StopReason.CANCELLED)}),
         schedules=True,
+        any_queue=True,
         look=True,
     )
     assert notice_from(text_of(whole)) == whole
