@@ -209,6 +209,14 @@ class World:
             assert await other.ask("Echo") == Reply()
             await other.leave()
 
+    async def leave_amid(self, *asked: Request) -> None:
+        """Ask for this, and hang up once it is worked on; the server has heard of that."""
+        with await raw_connection(self.path) as caller:
+            frames = b"".join(one.to_bytes() for one in asked)
+            await asyncio.get_running_loop().sock_sendall(caller, frames)
+            await self.house.entered.wait()
+        await self.settle()
+
     async def at_rest(self) -> dict[str, str]:
         """The descriptors that stay open, and what they are: those that two rounds in turn find alike."""
         seen = None
@@ -1241,28 +1249,14 @@ def test_nothing_is_kept_of_connections_that_were_turned_away(play: Play) -> Non
     play(scene, max_connections=1)
 
 
-def test_whoever_has_left_keeps_his_place_until_what_goes_on_without_him_is_over(play: Play) -> None:
+@pytest.mark.parametrize(
+    "asked", [(DONE,), (Request("test.Endless", more=True), DONE)], ids=["alone", "behind a stream"]
+)
+def test_whoever_has_left_keeps_his_place_until_what_goes_on_without_him_is_over(
+    play: Play, asked: tuple[Request, ...]
+) -> None:
     async def scene(world: World) -> None:
-        with await raw_connection(world.path) as caller:
-            await asyncio.get_running_loop().sock_sendall(caller, DONE.to_bytes())
-            await world.house.entered.wait()
-        await world.settle()
-        assert len(world.server.admission.admitted) == 1
-        world.house.door.set()
-        await world.house.carried_out.wait()
-        await world.settle()
-        assert not world.server.admission.admitted
-
-    play(scene)
-
-
-def test_whoever_has_left_amid_a_stream_keeps_no_place_either(play: Play) -> None:
-    async def scene(world: World) -> None:
-        with await raw_connection(world.path) as caller:
-            asked = Request("test.Endless", more=True).to_bytes() + DONE.to_bytes()
-            await asyncio.get_running_loop().sock_sendall(caller, asked)
-            await world.house.entered.wait()
-        await world.settle()
+        await world.leave_amid(*asked)
         assert len(world.server.admission.admitted) == 1
         world.house.door.set()
         await world.house.carried_out.wait()
@@ -1274,11 +1268,7 @@ def test_whoever_has_left_amid_a_stream_keeps_no_place_either(play: Play) -> Non
 
 def test_whoever_has_left_keeps_no_place_for_what_only_waits(play: Play) -> None:
     async def scene(world: World) -> None:
-        with await raw_connection(world.path) as caller:
-            asked = Request("test.Wait", oneway=True).to_bytes() * 3
-            await asyncio.get_running_loop().sock_sendall(caller, asked)
-            await world.house.entered.wait()
-        await world.settle()
+        await world.leave_amid(*[Request("test.Wait", oneway=True)] * 3)
         assert not world.server.admission.admitted
 
     play(scene)
@@ -1286,10 +1276,7 @@ def test_whoever_has_left_keeps_no_place_for_what_only_waits(play: Play) -> None
 
 def test_a_stop_waits_for_what_goes_on_without_its_caller(play: Play) -> None:
     async def scene(world: World) -> None:
-        with await raw_connection(world.path) as caller:
-            await asyncio.get_running_loop().sock_sendall(caller, DONE.to_bytes())
-            await world.house.entered.wait()
-        await world.settle()
+        await world.leave_amid(DONE)
         stop = asyncio.ensure_future(world.server.finish())
         for _ in range(10):
             await asyncio.sleep(0)
