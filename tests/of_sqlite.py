@@ -44,6 +44,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
         "test_a_backup_is_whole_though_the_daemon_writes_meanwhile": _BACKUP,
         "test_a_backup_without_a_name_goes_to_the_others_and_needs_no_daemon": _BACKUP,
         "test_a_backup_takes_the_place_of_no_file_unless_told_to": _BACKUP,
+        "test_a_backup_into_a_directory_that_is_not_there_names_it": _BACKUP,
         "test_a_damaged_database_gives_no_backup": _BACKUP,
         "test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there": _BACKUP,
         "test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk": _BACKUP,
