@@ -29,14 +29,14 @@ def findings(config: Config, catalogue: Catalogue | None) -> Iterator[Finding]:
         wrong = _wrong(target, catalogue)
         if wrong is not None:
             yield doubtful(f"alerts: target {name} cannot be told: {wrong}")
-    yield from _of_nothing(config)
+    yield from _not_configured(config)
     if catalogue is not None:
         yield from _in_vain(config, catalogue)
     if named == {JOURNAL}:
         yield remark("alerts: they are told to the journal alone")
 
 
-def _of_nothing(config: Config) -> Iterator[Finding]:
+def _not_configured(config: Config) -> Iterator[Finding]:
     """The rules of a schedule or a queue that is not configured; other hosts may have it."""
     found = doubtful if config.daemon.database is None else remark
     for name, rule in sorted(config.alerts.rules.items()):

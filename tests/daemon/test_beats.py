@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from bgjob.errors import StorageUnavailableError
@@ -75,7 +76,7 @@ def test_a_hook_that_was_taken_over_and_could_not_be_called_is_called_at_a_later
                 return answers.pop() if answers else ()
         return ()
 
-    async def call(keys: Sequence[AttemptKey]) -> None:
+    async def call(hosts: Hosts, keys: Sequence[AttemptKey]) -> None:
         nonlocal has_failed
         if not has_failed:
             has_failed = True
@@ -84,18 +85,7 @@ def test_a_hook_that_was_taken_over_and_could_not_be_called_is_called_at_a_later
         if len(offered) == 2:
             hosts.close()
 
-    async def scene() -> None:
-        nonlocal hosts
-        hosts = _hosts(record, read=nothing)
-        hosts.on_hooks = call
-        async with asyncio.timeout(20):
-            await hosts.keep()
-
-    async def nothing(question: Any) -> list[Any]:
-        return []
-
-    hosts: Hosts = None  # type: ignore[assignment]
-    asyncio.run(scene())
+    _keep(record, call)
     assert sorted(offered) == [(7, 1), (8, 1)]
 
 
@@ -112,24 +102,28 @@ def test_a_hook_that_cannot_be_called_keeps_no_other_host_from_being_seen_to() -
                 return ((7, 1),)
         return ()
 
-    async def call(keys: Sequence[AttemptKey]) -> None:
+    async def call(hosts: Hosts, keys: Sequence[AttemptKey]) -> None:
         if len(settled) == 2:
             hosts.close()
         raise StorageUnavailableError(reason="the reader's connection broke")
 
-    async def scene() -> None:
-        nonlocal hosts
-        hosts = _hosts(record, read=nothing)
-        hosts.on_hooks = call
-        async with asyncio.timeout(20):
-            await hosts.keep()
+    _keep(record, call)
+    assert settled == [2, 3]
+
+
+def _keep(record: Any, call: Callable[[Hosts, Sequence[AttemptKey]], Awaitable[None]]) -> None:
+    """Beat until the `call` of a hook closes it; there are no attempts to be read of."""
 
     async def nothing(question: Any) -> list[Any]:
         return []
 
-    hosts: Hosts = None  # type: ignore[assignment]
+    async def scene() -> None:
+        hosts = _hosts(record, read=nothing)
+        hosts.on_hooks = partial(call, hosts)
+        async with asyncio.timeout(20):
+            await hosts.keep()
+
     asyncio.run(scene())
-    assert settled == [2, 3]
 
 
 def _hosts(record: Any, **given: Any) -> Hosts:
