@@ -31,7 +31,9 @@ def kill(order: int) -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
 """
-SETTINGS = '"pay.Pay" = { unknown = "review", retry_lost = false, max_retries = 0 }\n'
+SETTINGS = """
+"pay.Pay" = { unknown = "review", retry_lost = false, max_retries = 0, crashes = false }  # else they hold the class
+"""
 
 
 @pytest.fixture(scope="module")

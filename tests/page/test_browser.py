@@ -376,7 +376,7 @@ def test_a_stream_that_was_refused_is_asked_for_again(site: Site, page: Page) ->
     page.route("**/events", lambda route: route.fulfill(status=503), times=1)
     watched = Watched(page)
     opened(page, "/?q=on+the+second+stream")
-    eventually(lambda: page.evaluate("1") and len(watched.asked("/events")) == 2)
+    eventually(lambda: page.evaluate("1") and len(watched.asked("/events")) >= 2)
     site.say("on the second stream")
     expect(page.locator(".message", has_text="on the second stream")).to_be_visible()
 
@@ -875,6 +875,7 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
 
 
 def test_everything_is_there_without_javascript(site: Site, flow: list[int]) -> None:
+    site.fail("and nobody has retried it")
     with site.context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(f"/jobs/{flow[0]}")
