@@ -11,7 +11,7 @@ from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config
 from bgjobd.config.shared_rules import shared_rules
 from bgjobd.daemon.schedule_definitions import definition_of
-from bgjobd.store.database import UnusableDatabaseError
+from bgjobd.store.database import UnusableDatabaseError, check_log
 from bgjobd.store.engines import sqlite
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.migrations import STEPS
@@ -39,6 +39,7 @@ def findings(config: Config, version: str) -> list[Finding]:
     try:
         place = place_of(config.daemon)
         if isinstance(place, Path):
+            check_log(place)
             return list(_sqlite(sqlite.VERSION))
         return judge(look(place), config, version)
     except UnusableDatabaseError as error:

@@ -93,6 +93,18 @@ class DamagedDatabaseError(UnusableDatabaseError):
         )
 
 
+class ForsakenLogError(DamagedDatabaseError):
+    """The file is gone, and its write-ahead log is there: beside a new file SQLite would throw that away."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, f"it is missing or empty, and {path.name}-wal beside it has what was stored last"
+        )
+
+    def _next(self, path: Path) -> str:
+        return f"put the file back; or, to begin with no jobs, move {path.name}-wal away as well"
+
+
 class UncertainCommitError(Exception):
     """A commit that failed may have been made all the same: a file's write-ahead log may have it, where a start after
     a kill would find it; or the answer of a server was lost.
@@ -115,6 +127,7 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
     Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
     """
     path = state_dir / FILE_NAME
+    check_log(state_dir)
     try:
         database = open_for_writing(state_dir)
         try:
@@ -128,6 +141,13 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
         raise unusable(path, error) from error
     except _DamageFound as error:
         raise DamagedDatabaseError(path, error) from error
+
+
+def check_log(state_dir: Path) -> None:
+    """Raises ForsakenLogError where a log with something in it is beside no file, or beside an empty one."""
+    path = state_dir / FILE_NAME
+    if size_of(f"{path}-wal") and not size_of(str(path)):
+        raise ForsakenLogError(path)
 
 
 def unusable(path: Path, reason: object) -> UnusableDatabaseError:

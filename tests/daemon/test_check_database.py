@@ -18,6 +18,7 @@ from bgjobd.commands.findings import Finding, Severity
 from bgjobd.config import loading, sections
 from bgjobd.config.shared_rules import shared_rules
 from bgjobd.daemon.schedule_definitions import definition_of
+from bgjobd.store.database import FILE_NAME
 from bgjobd.store.engines import OldSnapshot, sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.migrations import STEPS
@@ -67,6 +68,13 @@ def test_an_sqlite_that_is_older_than_those_that_are_tested_is_doubtful(
     found = check_database.findings(config(tmp_path), "1.0")
     assert [one.told.partition(";")[0] for one in found] == messages
     assert all(one.severity is Severity.DOUBTFUL for one in found)
+
+
+def test_a_log_whose_database_is_gone_is_told_before_a_start_refuses_it(tmp_path: Path) -> None:
+    own = config(tmp_path)
+    own.daemon.state_dir.mkdir()
+    (own.daemon.state_dir / f"{FILE_NAME}-wal").write_bytes(b"what was stored")
+    assert any("put the file back; or" in one.told for one in check_database.findings(own, "1.0"))
 
 
 def test_a_server_that_is_well_is_told_with_its_version_and_distance(tmp_path: Path) -> None:

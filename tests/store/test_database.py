@@ -15,6 +15,7 @@ from bgjobd.store import backups
 from bgjobd.store.database import (
     FILE_NAME,
     DamagedDatabaseError,
+    ForsakenLogError,
     UnusableDatabaseError,
     open_for_reading,
     prepare,
@@ -129,3 +130,28 @@ def test_a_file_that_is_no_database_is_told_with_its_repair_by_whoever_reads_it(
     with pytest.raises(DamagedDatabaseError, match=told):
         backups.back_up(tmp_path, tmp_path / "copy.db")
     assert "see to room" in str(unusable(tmp_path / FILE_NAME, "disk I/O error"))
+
+
+@pytest.mark.parametrize("left", [None, b""], ids=["missing", "empty"])
+def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes | None) -> None:
+    file, log = tmp_path / FILE_NAME, tmp_path / f"{FILE_NAME}-wal"
+    prepare(tmp_path)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE stored (x)")
+        whole, kept = file.read_bytes(), log.read_bytes()
+    file.unlink()
+    if left is not None:
+        file.write_bytes(left)
+    log.write_bytes(kept)
+    with pytest.raises(
+        ForsakenLogError, match=r"missing or empty, .*put the file back; or, .* move bgjobd\.db-wal"
+    ):
+        prepare(tmp_path)
+    assert log.read_bytes() == kept
+    file.write_bytes(whole)
+    prepare(tmp_path)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT * FROM stored").fetchall() == []
+    file.unlink()
+    log.write_bytes(b"")  # as a log is left that the file has taken all of
+    prepare(tmp_path)
