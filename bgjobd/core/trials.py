@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -51,13 +51,19 @@ class Found(StrEnum):
     OTHER_CODE = "other code"
 
 
-def compare(in_force: Loaded, tried: Loaded) -> Found:
-    """Whether a fork server with all classes may take the place of the one in force: others' code may not change."""
+def compare(in_force: Loaded, tried: Loaded, of_others: Collection[str] | None = None) -> Found:
+    """Whether a fork server with all classes may take the place of the one in force: others' code may not change.
+
+    `of_others` are the modules that the classes in force take; None where nobody has looked: all that are loaded, and
+    so those as well that a class which could not be loaded had got to.
+    """
     if tried.missing - in_force.missing:
         return Found.OTHERS_BREAK
     if not in_force.missing - tried.missing:
         return Found.NOTHING_NEW
-    return Found.MENDED if in_force.modules.items() <= tried.modules.items() else Found.OTHER_CODE
+    names = in_force.modules if of_others is None else of_others
+    is_same = all(in_force.modules.get(name) == tried.modules.get(name) for name in names)
+    return Found.MENDED if is_same else Found.OTHER_CODE
 
 
 def is_tried_again(found: Found) -> bool:

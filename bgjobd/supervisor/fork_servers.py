@@ -141,12 +141,11 @@ class ForkServers:
             longer = patience(application.import_timeout, self._too_slow)
             raise ForkServerError(f"{error}; the next is given {longer:g} s") from None
 
-    async def try_out(self, application: Application) -> dict[str, dict[str, Any]]:
-        """How the classes are described by a fork server that starts nothing and ends. Raises ForkServerError."""
+    async def try_out(self, application: Application) -> dict[str, Any]:
+        """What a fork server that starts nothing and ends says as it is ready. Raises ForkServerError."""
         server = await self._launch_patiently(application, lambda *_: None)
         self._in_background(server.abandon())
-        described: dict[str, dict[str, Any]] = server.ready["classes"]
-        return described
+        return server.ready
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""

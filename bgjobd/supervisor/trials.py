@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bgjob.words import EntryType
@@ -117,19 +118,31 @@ class Trials:
 
     async def _tried(self, application: Application) -> Found:
         """What a trial of the missing classes finds; MENDED once they are taken up. Raises ForkServerError."""
-        described = await self._fork_servers.try_out(application.only(self._missing))
+        described = (await self._fork_servers.try_out(application.only(self._missing)))["classes"]
         self._on_news(described)
         self._mended = frozenset(name for name, one in described.items() if one["unavailable"] is None)
         if not self._mended:
             return Found.NOTHING_NEW
-        return await self._fork_servers.replace(application, self._judge) or Found.MENDED
+        found = await self._fork_servers.replace(application, self._judge)
+        if (
+            found is Found.OTHER_CODE
+        ):  # or it is of what was missing alone, as a module in which the class was not yet
+            others = await self._fork_servers.try_out(
+                application.only(application.approved.keys() - self._missing)
+            )
+            found = await self._fork_servers.replace(
+                application, partial(self._judge, of_others=others["modules"])
+            )
+        return found or Found.MENDED
 
-    def _judge(self, server: ForkServer) -> Found | None:
-        """Why it may not take over; None if it has more than the one in charge, and nothing else."""
+    def _judge(self, server: ForkServer, of_others: Collection[str] | None = None) -> Found | None:
+        """Why it may not take over; None if it has more than the one in charge, and nothing else. `of_others` are the
+        modules that those take which are in force, where somebody has looked.
+        """
         current = self._fork_servers.current
         if current is None:
             raise ForkServerError("there is no fork server to compare it with")
-        found = compare(_loaded(current), _loaded(server))
+        found = compare(_loaded(current), _loaded(server), of_others)
         if found is not Found.MENDED:
             return found
         self._task = None  # from here on nothing gives it up

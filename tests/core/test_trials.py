@@ -55,6 +55,27 @@ def test_a_class_that_is_mended_is_taken_up_where_nothing_else_has_changed(
     assert compare(IN_FORCE, tried) is found
 
 
+@pytest.mark.parametrize(
+    ("modules", "of_others", "found"),
+    [
+        ({"odd": "2"}, {"shop", "mails"}, Found.MENDED),  # what a class that is missing had got to
+        ({"odd": "2", "shop": "2"}, {"shop", "mails"}, Found.OTHER_CODE),
+        (
+            {"odd": "2", "help": "1"},
+            {"shop", "mails", "help"},
+            Found.OTHER_CODE,
+        ),  # what others have begun to take
+    ],
+)
+def test_where_it_is_known_what_others_take_nothing_else_is_compared(
+    modules: dict[str, str], of_others: set[str], found: Found
+) -> None:
+    in_force = Loaded({**IN_FORCE.modules, "odd": "1"}, IN_FORCE.missing)
+    tried = Loaded({**in_force.modules, **modules}, frozenset())
+    assert compare(in_force, tried) is Found.OTHER_CODE
+    assert compare(in_force, tried, of_others) is found
+
+
 def test_code_that_is_gone_has_changed() -> None:
     assert compare(IN_FORCE, Loaded({"shop": "1"}, frozenset())) is Found.OTHER_CODE
 

@@ -113,6 +113,16 @@ def test_what_a_trial_finds_mended_waits_for_a_reload_where_other_code_has_chang
         assert client.run_background_job(OTHER, "tell").result(20) == "second"
 
 
+def test_a_class_whose_module_was_there_in_part_is_taken_up_by_itself(tmp_path: Path) -> None:
+    modules = {"mails": "from mailing import Mails\n", "mailing": "", "others": FIRST}
+    with daemon(tmp_path, BOTH, modules=modules, changes=EAGER) as running, running.client() as client:
+        assert client.run_background_job(OTHER, "tell").result(20) == "first"
+        assert is_unavailable(client)
+        write(running, MAILS, "mailing")
+        eventually(lambda: not is_unavailable(client))
+        assert not said(running, "the code of other classes has changed as well")
+
+
 HOOKED = """
 import time
 from pathlib import Path
