@@ -25,11 +25,15 @@ _LONGEST_PAUSE: Final = 60.0
 
 @dataclass(slots=True, eq=False)
 class _Class:
-    """What is known of a class: when it may be measured again, who waits for that, and why it is held, if it is."""
+    """What is known of a class: when it may be measured again, who waits for that, and why it is held, if it is.
+
+    `has_changed` since what is being measured was begun.
+    """
 
     free_at: float = 0.0
     pause: float = _PAUSE
     is_being_measured: bool = False
+    has_changed: bool = False
     waiting: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     why_held: str | None = None
@@ -74,12 +78,18 @@ class WorkLimits:
         if self._limit(class_name) is None:
             return
         if class_name in self._classes or self._directories(class_name):
-            self._look_at(self._loop.time(), class_name)
+            self._look_anew(class_name)
 
     def look_at_all(self) -> None:
         """Limits may have changed."""
         for class_name in list(self._classes):
-            self._look_at(self._loop.time(), class_name)
+            self._look_anew(class_name)
+
+    def _look_anew(self, class_name: str) -> None:
+        """Measure as soon as it may be, whatever comes of what is being measured."""
+        one = self._classes.setdefault(class_name, _Class())
+        one.has_changed = one.is_being_measured
+        self._look_at(self._loop.time(), class_name)
 
     def before_start(self, class_name: str, then: Callable[[], None]) -> None:
         """Call `then` once it is known whether the class is held: now, if that is known, or nothing of it runs."""
@@ -141,8 +151,11 @@ class WorkLimits:
         if (before is None) != (one.why_held is None):
             self._tell(class_name, one.why_held)
             self._on_change()
+        has_changed, one.has_changed = one.has_changed, False
         if one.why_held is None and not self._directories(class_name):
             del self._classes[class_name]
+        elif has_changed:
+            self._look_at(self._loop.time(), class_name)
         waiting, one.waiting = one.waiting, []
         for then in waiting:
             then()

@@ -290,6 +290,28 @@ def test_a_class_is_let_go_when_its_last_attempt_ends_though_that_is_while_it_is
     asyncio.run(live())
 
 
+def test_an_end_while_a_class_is_measured_that_was_held_for_long_is_looked_at_in_a_second() -> None:
+    async def live() -> None:
+        scales = Scales(size=101, runs=["1.1", "2.1"])
+        scales.limits.look("Big")
+        await scales.settle()
+        await scales.pass_time(40.0)  # the next look is far by now
+        scales.begun.clear()
+        scales.go.clear()
+        scales.limits.look("Big")  # one attempt has ended
+        await asyncio.to_thread(scales.begun.wait, 10)
+        scales.runs.clear()
+        scales.limits.look("Big")  # and the other one
+        scales.go.set()
+        await scales.settle()
+        assert scales.is_held
+        await scales.pass_time(1.0)
+        assert not scales.is_held
+        scales.limits.close()
+
+    asyncio.run(live())
+
+
 @pytest.mark.parametrize("limit", [None, 1000])
 def test_a_class_is_let_go_when_its_limit_is_raised_or_gone(limit: int | None) -> None:
     async def live() -> None:
