@@ -26,6 +26,8 @@ MAY_RAISE_LIMITS: Final = 24
 _RESERVE: Final = 16 * 1024 * 1024
 """Bytes by which an attempt may exceed its limits of memory and file size, to record how it ended."""
 
+_NO_ROOM: Final = (errno.EDQUOT, errno.ENOSPC)
+
 PRIVATE: Final = 0o077
 """The umask of attempts whose class has none of its own: what they make is for their user alone."""
 
@@ -188,8 +190,20 @@ class Sandbox:
         self._steps = [(what, step) for what, step, is_wanted in steps if is_wanted]
 
     def make_directory(self, name: str) -> None:
-        """Make the directory that the attempt of this name works in. Raises OSError."""
+        """Make the directory that the attempt of this name works in, for its user's quota to take. Raises OSError."""
         os.mkdir(name, 0o700, dir_fd=self._ground.work_fd)
+        try:
+            self._give_directory(name)
+        except (OSError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                self.remove_directory(name)
+                raise
+            # Anything else does not pass by itself: `enter` meets it again, and tells.
+
+    def _give_directory(self, name: str) -> None:
+        account = self._limits.account
+        if account is not None:
+            os.chown(name, account.uid, account.gid, dir_fd=self._ground.work_fd, follow_symlinks=False)
 
     def remove_directory(self, name: str) -> None:
         """Have no such directory: the attempt does not start."""
@@ -230,9 +244,7 @@ class Sandbox:
         return self._ground.groups is not None and "pids" in self._ground.groups.controllers
 
     def _hand_over_directory(self, name: str) -> None:
-        account = self._limits.account
-        if account is not None:
-            os.chown(name, account.uid, account.gid, dir_fd=self._ground.work_fd, follow_symlinks=False)
+        self._give_directory(name)
         os.environ["TMPDIR"] = f"{self._ground.work}/{name}"
         if "tempfile" in sys.modules:
             vars(sys.modules["tempfile"])["tempdir"] = None  # it may have been asked for at import

@@ -609,6 +609,27 @@ def test_an_attempt_whose_directory_somebody_has_made_does_not_start(tmp_path: P
         assert (server.work / "1.1").is_dir()  # it is not this attempt's to remove
 
 
+@as_root
+@pytest.mark.parametrize(
+    ("number", "starts"), [(errno.EDQUOT, False), (errno.ENOSPC, False), (errno.EPERM, True)]
+)
+def test_an_attempt_whose_users_quota_has_no_room_for_its_directory_does_not_start(
+    passable: Path, number: int, starts: bool
+) -> None:
+    refusal = f"def refuse(*given, **more):\n    raise OSError({number}, 'no')\nos.chown = refuse\n"
+    (passable / "confined.py").write_text(f"{MODULE}\n{refusal}")
+    limits = {"account": account()}
+    with fork_server(passable, python=sys.executable, approved=APPROVED, limits=limits) as server:
+        if starts:  # to say that it cannot be confined, which does not pass by itself
+            told = untouched(server, passable)
+            assert told["error_message"].startswith("the attempt's working directory could not be set up: ")
+        else:
+            server.send({**order(1, "run"), "class_name": "confined.Untouched"})
+            told = server.receive()
+            assert (told["type"], told["unwritable"]) == ("not_started", "work")
+            assert [*server.work.iterdir(), *server.spool.iterdir(), *server.output.iterdir()] == []
+
+
 def test_one_whose_files_may_hardly_grow_can_tell_that_it_was_not_confined(tmp_path: Path) -> None:
     with confined(tmp_path, file_size=1, writable=[str(tmp_path / "gone")]) as server:
         untouched(server, tmp_path)
