@@ -91,6 +91,8 @@ def _described_module(module: types.ModuleType, listed: list[str] | None) -> Des
     functions = own_functions_of(module, listed or ())
     methods = {name: _described_method(function) for name, function in functions.items()}
     methods |= {name: _described_task(task) for name, task in own_tasks(module).items()}
+    if listed and not methods and not own_functions_of(module, None):  # an empty file: half of a deploy
+        return unavailable(f"it has no functions at all, and those that are listed are {', '.join(listed)}")
     return {
         **_EMPTY,
         "doc": _printable(module.__doc__)[:_LONGEST_TEXT],

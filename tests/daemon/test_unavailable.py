@@ -123,6 +123,29 @@ def test_a_class_whose_module_was_there_in_part_is_taken_up_by_itself(tmp_path: 
         assert not said(running, "the code of other classes has changed as well")
 
 
+def test_jobs_of_a_module_that_is_empty_for_a_while_wait_and_go_on_by_themselves(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    put(package / "upkeep.py", VACUUM)
+    approved = '"shop.upkeep" = { methods = ["vacuum"], max_retries = 0 }'
+    with daemon(tmp_path, approved, changes=EAGER) as running, running.client() as client:
+        client.pause()
+        job = client.run_background_job("shop.upkeep", "vacuum")
+        put(package / "upkeep.py", "")
+        os.kill(running.fork_server(), signal.SIGKILL)
+        eventually(
+            lambda: any("no functions at all" in (one["unavailable"] or "") for one in client.classes())
+        )
+        client.resume()
+        eventually(lambda: "it has no functions at all, and those that are listed are vacuum" in job.why())
+        put(package / "upkeep.py", VACUUM)
+        assert job.result(20) == "clean"
+
+
+VACUUM = "def vacuum():\n    return 'clean'\n"
+
+
 HOOKED = """
 import time
 from pathlib import Path
