@@ -51,6 +51,7 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.entrusted import Entrusted, Outbox
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look
@@ -60,7 +61,7 @@ from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.span_counts import Counted
-from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
+from bgjobd.store.writer import Delivery, Writer
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
