@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -438,9 +438,10 @@ def test_the_page_of_a_job_looks_again_only_where_that_job_has_changed(site: Sit
     expect(page.locator("#live")).to_have_text("Live")
     page.wait_for_load_state("networkidle")
     looked = Watched(page)
-    others = opened(page.context.new_page(), "/jobs")
-    for _ in range(3):
-        others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
+    with closing(page.context.new_page()) as others:  # of all that a browser shows one follows, and tells the others
+        opened(others, "/jobs")
+        for _ in range(3):
+            others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
     # That the stream has begun is news of anything, and may come late.
     assert len(looked.asked(f"/jobs/{job_id}")) <= 1
     site.client.retry(job_id)
