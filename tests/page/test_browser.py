@@ -438,7 +438,9 @@ def test_the_page_of_a_job_looks_again_only_where_that_job_has_changed(site: Sit
     expect(page.locator("#live")).to_have_text("Live")
     page.wait_for_load_state("networkidle")
     looked = Watched(page)
-    with closing(page.context.new_page()) as others:  # of all that a browser shows one follows, and tells the others
+    with closing(
+        page.context.new_page()
+    ) as others:  # of all that a browser shows one follows, and tells the others
         opened(others, "/jobs")
         for _ in range(3):
             others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
