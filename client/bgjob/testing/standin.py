@@ -1,5 +1,5 @@
-"""What answers in place of a daemon: one that records jobs, and one that also runs them at once; what a job is, how
-one is run and what a submission may say are elsewhere.
+"""What answers in place of a daemon: one that records jobs, and one that also runs them at once; what is told of jobs,
+what is asked of them, how one is run and what a submission may say are elsewhere.
 """
 
 from __future__ import annotations
@@ -14,30 +14,28 @@ from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
     DuplicateError,
-    IdempotencyConflictError,
     InvalidParameterError,
     InvalidParametersError,
-    InvalidStateError,
     MethodNotApprovedError,
     NotApprovedError,
-    NotForReviewError,
     TooLargeError,
 )
-from bgjob.testing import again, changes, listing, submissions
+from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
-from bgjob.testing.flows import cancel
 from bgjob.testing.group_answers import GroupAnswers
 from bgjob.testing.job_book import JobBook
 from bgjob.testing.many import ManyAnswers
 from bgjob.testing.met_errors import ErrorBook
 from bgjob.testing.put_schedules import PutSchedules
+from bgjob.testing.reading import ReadAnswers
 from bgjob.testing.stepping import StepBook
 from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import target_of
 from bgjob.testing.ties import Names, Node
-from bgjob.words import FINAL, INTERFACE, SERVICE, Outcome, Status
+from bgjob.testing.wishes import WishAnswers
+from bgjob.words import INTERFACE, SERVICE, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
@@ -71,7 +69,7 @@ class NotAnsweredError(BgjobError, NotImplementedError):
 
 
 class Recorder:
-    """Answers what a daemon would that starts nothing. The lock is never held while code of the application runs."""
+    """Answers what a daemon would that starts nothing."""
 
     _runs = False
 
@@ -84,41 +82,27 @@ class Recorder:
         self._steps = StepBook(signals or {})
         self._errors = ErrorBook()
         self._claimed: set[int] = set()
-        groups = GroupAnswers(self._book.flows, self._book.lock, self._proceed, self._retry_jobs)
+        self._reads = ReadAnswers(self._book, self._steps, self._try_open_before)
+        wishes = WishAnswers(self._book, self._steps, self._proceed, self._checked_alone)
+        groups = GroupAnswers(self._book.flows, self._book.lock, self._proceed, wishes.retry)
+        schedules = PutSchedules(self._checked_alone, self._submit_of_schedule)
         self._answers: dict[str, Callable[[JsonObject], JsonObject]] = {
             f"{INTERFACE}.Submit": self._submit,
             f"{INTERFACE}.SubmitMany": self._submit_many,
-            f"{INTERFACE}.Get": self._get,
             f"{INTERFACE}.Wait": self._wait,
-            f"{INTERFACE}.List": self._list,
-            f"{INTERFACE}.Labels": lambda given: listing.labels(self._book.rows.values(), given),
-            f"{INTERFACE}.Cancel": self._cancel,
-            f"{INTERFACE}.Change": self._change,
-            f"{INTERFACE}.Retry": self._retry,
-            f"{INTERFACE}.Again": self._again,
-            f"{INTERFACE}.Settle": self._settle,
-            f"{INTERFACE}.Signal": self._signal,
-            f"{INTERFACE}.Steps": lambda given: self._steps.of(self._book.row(given["id"])).page(given),
-            f"{INTERFACE}.Stack": self._stack,
-            f"{INTERFACE}.Values": lambda given: self._steps.of(self._book.row(given["id"])).values.page(
-                given
-            ),
-            f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
-            f"{INTERFACE}.Hosts": lambda given: {"hosts": [self._host()]},
+            f"{INTERFACE}.Hosts": lambda given: {
+                "hosts": [_host(len(self._reads.running()), self._approved)]
+            },
             f"{INTERFACE}.Needs": lambda given: {"needs": [], "more": 0},
             f"{INTERFACE}.Alerts": lambda given: {"alerts": [], "next": None},
-            f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._book.row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
+            **self._reads.answers,
+            **wishes.answers,
             **groups.answers,
-            **ManyAnswers(self._book.rows, self._retry_jobs, self._cancel_jobs).answers,
+            **ManyAnswers(self._book.rows, wishes.retry, wishes.cancel).answers,
             **self._errors.answers,
-            **{
-                f"{INTERFACE}.{name}": answer
-                for name, answer in PutSchedules(
-                    self._checked_alone, self._submit_of_schedule
-                ).answers.items()
-            },
+            **schedules.answers,
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -137,9 +121,8 @@ class Recorder:
         if received.method != f"{INTERFACE}.Watch":
             raise NotAnsweredError(received.method)
         ids = received.parameters.get("ids")
-        return (
-            [{"job": None}] if ids is None else [{"job": listing.summary(self._book.row(one))} for one in ids]
-        )
+        rows = None if ids is None else [self._book.row(one) for one in ids]
+        return [{"job": None}] if rows is None else [{"job": listing.summary(row)} for row in rows]
 
     # What the two do differently
 
@@ -232,135 +215,15 @@ class Recorder:
             told["replaced"] = [one.replaced for one in stored.jobs]
         return told
 
-    def _get(self, given: JsonObject) -> JsonObject:
-        listing.check_page(given)
-        row = self._book.named(given)
-        known = row["attempts"]
-        earlier = known if given.get("before") is None else known[: given["before"] - 1]
-        page = earlier[-(given.get("limit") or len(earlier)) :]
-        has_more = len(page) < len(earlier)
-        return {"job": {**row, "attempts": page}, "next": page[0]["number"] if has_more else None}
-
     def _wait(self, given: JsonObject) -> JsonObject:
         row = self._book.named(given)
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
-            raise NothingRunsError(
-                row["id"], self._book.flows.try_open_before(row) if self._runs else None, row["waiting_on"]
-            )
+            raise NothingRunsError(row["id"], self._try_open_before(row), row["waiting_on"])
         return {"job": row, "next": None}
 
-    def _list(self, given: JsonObject) -> JsonObject:
-        given = {**given, **listing.check_list(given)}
-        limit = given.get("limit") or listing.PAGE
-        now = instant()
-        with self._book.lock:
-            matching = [row for row in self._book.rows.values() if listing.is_listed(row, given, now)]
-            place = self._place(given)
-        place_of = listing.end_of if listing.is_by_end(given) else listing.id_of
-        matching.sort(key=place_of, reverse=True)
-        rows = [row for row in matching if place is None or place_of(row) < place]
-        page = rows[:limit]
-        last = page[-1] if len(rows) > limit else None
-        total = None if given.get("count") is None else min(given["count"], len(matching))
-        return {
-            "jobs": [listing.as_listed(row) for row in page],
-            "next": None if last is None else last["id"],
-            "next_at": last["finished_at"] if last is not None and listing.is_by_end(given) else None,
-            "is_complete": True,
-            "total": total,
-        }
-
-    def _place(self, given: JsonObject) -> tuple[str, int] | None:
-        """Behind which the page begins; None for the first one."""
-        before, before_at = given.get("before"), given.get("before_at")
-        if before is None:
-            return None
-        if not listing.is_by_end(given):
-            return "", before
-        earlier = [row for row in self._book.rows.values() if row["id"] <= before]
-        return before_at or (listing.end_of(earlier[-1])[0] if earlier else ""), before
-
-    def _cancel(self, given: JsonObject) -> JsonObject:
-        return self._cancel_jobs(given["ids"])
-
-    def _cancel_jobs(self, ids: list[int]) -> JsonObject:
-        with self._book.lock:
-            rows = self._book.rows_in(ids, (Status.PENDING, Status.RUNNING))
-            for row in rows:
-                cancel(row)
-            freed = self._book.flows.tell(*[Node("job", row["id"]) for row in rows])
-        self._proceed(freed)
-        return {"ids": ids}
-
-    def _retry(self, given: JsonObject) -> JsonObject:
-        return self._retry_jobs(given["ids"], bool(given.get("anyway")), bool(given.get("from_start")))
-
-    def _retry_jobs(self, ids: list[int], anyway: bool = False, from_start: bool = False) -> JsonObject:
-        with self._book.lock:
-            rows = self._book.rows_in(ids, (Status.FAILED, Status.CANCELLED))
-            free = [row for row in rows if anyway or not self._book.flows.is_kept(row, ids)]
-            self._book.uniques.take_again(free)
-            for row in rows:
-                self._steps.of(row).run_again(from_start=from_start)
-            for row in free:
-                row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
-                row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
-                row.update(cancelled_after=None, expires_at=None)
-                self._book.flows.put_back(row, anyway)
-            freed = self._book.flows.tell(*[Node("job", row["id"]) for row in free])
-        self._proceed([*free, *freed])
-        return {"ids": ids}
-
-    def _again(self, given: JsonObject) -> JsonObject:
-        known = self._book.try_of_key(given.get("idempotency_key"))
-        if known is not None:
-            row, earlier = known
-            if earlier.request != again.request_of(given):
-                raise IdempotencyConflictError(id=row["id"])
-            return {"id": row["id"], "created": False}
-        (source,) = self._book.rows_in([given["id"]], FINAL)
-        kept = self._steps.of(source)
-        checked = self._checked(
-            again.call_of(given, source, kept.retry_count_at_submit, self._book.uniques.while_of(source)),
-            Names(),
-        )
-        wanted = again.submission(given, source, checked)
-        count = None if given.get("from_step") is None else kept.count_before(given["from_step"])
-        with self._book.lock:
-            self._book.uniques.check_free(wanted, source)
-        stored = self._book.store([wanted])
-        (one,) = stored.jobs
-        if count is not None:
-            self._steps.of(one.row).take_over(kept, count)
-        self._proceed(stored.free)
-        return {"id": one.row["id"], "created": True}
-
-    def _settle(self, given: JsonObject) -> JsonObject:
-        """None of its jobs ends so that nobody knows what it did: they run in this process."""
-        completed, step = given.get("completed"), given.get("step")
-        if (completed is None) == (step is None):
-            raise InvalidParameterError(parameter="completed")
-        wrong = "result" if completed is False else "why"
-        if given.get(wrong) is not None:
-            raise InvalidParameterError(parameter=wrong)
-        row = self._book.row(given["id"])
-        raise NotForReviewError(id=row["id"], status=row["status"])
-
-    def _change(self, given: JsonObject) -> JsonObject:
-        terms = changes.new_terms(given)
-        with self._book.lock:
-            rows = self._book.rows_in(given["ids"], (Status.PENDING,))
-            changes.change(rows, terms)
-            for row in rows if "scheduled_at" in terms else ():
-                self._steps.of(row).move_wait(terms["scheduled_at"])
-        return {"ids": list(dict.fromkeys(given["ids"]))}
-
-    def _signal(self, given: JsonObject) -> JsonObject:
-        row = self._book.named(given)
-        with self._book.lock:
-            is_new = self._steps.of(row).send(given)
-        self._proceed([row])
-        return {"id": row["id"], "created": is_new}
+    def _try_open_before(self, row: JsonObject) -> str | None:
+        """The first of what the job comes after that is not done; None where no job runs, whatever it comes after."""
+        return self._book.flows.try_open_before(row) if self._runs else None
 
     def time_out(self, job_id: int) -> None:
         """The time of the job's wait for a signal is over. Raises ValueError where it has none."""
@@ -368,54 +231,6 @@ class Recorder:
         with self._book.lock:
             self._steps.of(row).time_out()
         self._proceed([row])
-
-    def _running(self) -> list[JsonObject]:
-        """The attempts that run in this process just now, such as the one that asks."""
-        with self._book.lock:
-            return [
-                listing.as_running(row) for row in self._book.rows.values() if row["status"] == Status.RUNNING
-            ]
-
-    def _host(self) -> JsonObject:
-        """The one that this process is on."""
-        approved = sorted(self._approved or ())
-        unset = (
-            "id",
-            "term",
-            "lost_after",
-            "code_version",
-            "clock_difference",
-            "trouble",
-            "left_at",
-            "lost_at",
-            "drained_at",
-        )
-        return dict.fromkeys(unset) | {
-            "name": socket.gethostname() or "localhost",
-            "is_own": True,
-            "state": "alive",
-            "seen_at": instant(),
-            "unseen_for": 0.0,
-            "running": len(self._running()),
-            "slots": 1,
-            "queues": ["default"],
-            "classes": approved,
-            "version": "",
-        }
-
-    def _stack(self, given: JsonObject) -> JsonObject:
-        """No job has a process of its own that could be asked. Raises JobNotFoundError, InvalidStateError."""
-        row = self._book.row(given["id"])
-        raise InvalidStateError(id=row["id"], status=str(row["status"]))
-
-    def _why(self, row: JsonObject) -> str:
-        """What a daemon would say, in fewer words."""
-        before = self._book.flows.try_open_before(row) if self._runs and row["is_blocked"] else None
-        if row["waiting_on"] is not None:
-            return f"job {row['id']} waits for {row['waiting_on']}"
-        if before is not None:
-            return f"job {row['id']} waits for {before}"
-        return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
 
     # Submissions
 
@@ -479,18 +294,36 @@ _INFO: Final = {
 }
 
 
+def _host(running: int, approved: Collection[str] | None) -> JsonObject:
+    """The one that this process is on, as Hosts has it."""
+    unset = (
+        "id",
+        "term",
+        "lost_after",
+        "code_version",
+        "clock_difference",
+        "trouble",
+        "left_at",
+        "lost_at",
+        "drained_at",
+    )
+    return dict.fromkeys(unset) | {
+        "name": socket.gethostname() or "localhost",
+        "is_own": True,
+        "state": "alive",
+        "seen_at": instant(),
+        "unseen_for": 0.0,
+        "running": running,
+        "slots": 1,
+        "queues": ["default"],
+        "classes": sorted(approved or ()),
+        "version": "",
+    }
+
+
 def _received(request: Request) -> Request:
     """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a client or a daemon does."""
     try:
         return codec.parse_request(sending.frame_of(request)[:-1])
     except codec.IntegerOutOfRangeError as error:
         raise InvalidParameterError(parameter=error.parameter) from None
-
-
-_WHY: Final = {
-    Status.PENDING: "is only recorded and will never run: there is no daemon here",
-    Status.RUNNING: "runs: attempt {attempt} began at {started_at}, in this process",
-    Status.COMPLETED: "completed at {finished_at}, by attempt {attempt}",
-    Status.FAILED: "failed at {finished_at}: {error} (attempt {attempt})",
-    Status.CANCELLED: "was cancelled at {finished_at}",
-}
