@@ -90,9 +90,7 @@ class Recorder:
             f"{INTERFACE}.Submit": self._submit,
             f"{INTERFACE}.SubmitMany": self._submit_many,
             f"{INTERFACE}.Wait": self._wait,
-            f"{INTERFACE}.Hosts": lambda given: {
-                "hosts": [_host(len(self._reads.running()), self._approved)]
-            },
+            f"{INTERFACE}.Hosts": self._hosts,
             f"{INTERFACE}.Needs": lambda given: {"needs": [], "more": 0},
             f"{INTERFACE}.Alerts": lambda given: {"alerts": [], "next": None},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
@@ -224,6 +222,9 @@ class Recorder:
     def _try_open_before(self, row: JsonObject) -> str | None:
         """The first of what the job comes after that is not done; None where no job runs, whatever it comes after."""
         return self._book.flows.try_open_before(row) if self._runs else None
+
+    def _hosts(self, given: JsonObject) -> JsonObject:
+        return {"hosts": [_host(len(self._reads.running()), self._approved)]}
 
     def time_out(self, job_id: int) -> None:
         """The time of the job's wait for a signal is over. Raises ValueError where it has none."""
