@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgjob.results import MOST_RESULTS, NoResultsError, Result, Room, result_of
 from bgjob.words import Status
-from bgjobd.core.edges import Fate, Node, Of, fate_of
+from bgjobd.core.edges import Fate, Group, Node, Of, fate_of
 from bgjobd.core.job import Job
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.engines import Execute
@@ -47,14 +48,15 @@ class End:
 
 
 class Ends:
-    """Reads them in the transaction that is open."""
+    """Reads them in the transaction that is open, which knows how the groups stand that it has `counted`."""
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, counted: Mapping[int, Group]) -> None:
         self._execute = execute
+        self._counted = counted
 
     def of(self, node: Node) -> End:
         if node.of is Of.GROUP:
-            group = groups_by_id(self._execute, [node.id]).get(node.id)
+            group = self._counted.get(node.id) or groups_by_id(self._execute, [node.id]).get(node.id)
             return End(node, Fate.DELETED if group is None else group.fate_told)
         row = self._execute(_SELECT_END, {"id": node.id}).fetchone()
         if row is None:

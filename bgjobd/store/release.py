@@ -110,7 +110,8 @@ class Release:
         self._held: list[Unsettled] = []  # by another writer
         self._has_checked = not batch.locks.are_needed
         self._changes: dict[int, Change] = {}
-        self._ends = Ends(execute)
+        self._counted: dict[int, Group] = {}
+        self._ends = Ends(execute, self._counted)
 
     def settle(self, has_more: bool) -> bool:
         """Do what the time allows; whether something is left. `has_more`: an earlier transaction has left some."""
@@ -214,6 +215,7 @@ class Release:
 
     def _count(self, group: Group, change: Change) -> None:
         was, after = group.fate_told, group.counted(change, self._batch.now)
+        self._counted[group.id] = after
         self._batch.write(Kind.COUNTED_GROUP, counts_row(after))
         fate = after.fate_told
         if fate is was:
