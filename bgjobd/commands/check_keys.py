@@ -65,7 +65,9 @@ def _may_start(rate: Rate) -> float:
     return rate.burst + _MONTH / rate.interval
 
 
-_WHAT_THEN: Final = "the others are skipped, or ever more of them wait, as overlap has it; take a higher rate, or fewer occurrences"
+_WHAT_THEN: Final = (
+    "others are skipped, or ever more of them wait, as overlap says; take a higher rate, or fewer of them"
+)
 
 
 def _key_of(schedule: Schedule, queue: Queue, policy: Policy | None) -> str | None:
