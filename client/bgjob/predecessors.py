@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from bgjob.codec import JsonObject
@@ -140,3 +141,15 @@ def split(parameters: Any) -> tuple[Any, dict[str, ResultOf]]:
     if not taken:
         return parameters, {}
     return {name: value for name, value in parameters.items() if name not in taken}, taken
+
+
+def reached(names: Iterable[str], behind: Mapping[str, Sequence[str]]) -> set[str]:
+    """These, and all that goes on with one of them, at whatever hand."""
+    found: set[str] = set()
+    waiting = deque(names)
+    while waiting:
+        name = waiting.popleft()
+        if name not in found:
+            found.add(name)
+            waiting += behind.get(name, ())
+    return found
