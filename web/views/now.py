@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors_told import retrying_of
 from bgjob.words import RETRYING, Status
 
@@ -17,7 +18,6 @@ from ..trends import (
     HOUR,
     LAST_DAY,
     LAST_HOUR,
-    MOST_CHANGES,
     TWO_WEEKS,
     Change,
     Slot,
