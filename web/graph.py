@@ -77,12 +77,17 @@ def _standing(edge: Told) -> str:
 
 def member_standing(told: Told) -> str:
     """How a group's member, a job or a group, stands to it."""
-    word = told["state"] if "state" in told else told["status"]
+    word = word_of(told)
     if "status" in told and answers.is_for_review(told):
         return OPEN
     if word in (Status.FAILED, Status.CANCELLED):
         return FAILED
     return MET if word == Status.COMPLETED else OPEN
+
+
+def word_of(told: Told) -> str:
+    """The word for how it stands: of a job its status, of a group its state."""
+    return str(told["state"] if "state" in told else told["status"])
 
 
 def neighbours(found: answers.Graph, of: Key) -> dict[str, Any]:

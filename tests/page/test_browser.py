@@ -24,6 +24,7 @@ from bgjob import group as members_of
 from bgjob import job as draft
 from bgjob.codec import Request as Asked
 from bgjob.text import lines, to_json, without_terminal
+from bgjobd.host.clock import to_text
 from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
@@ -695,7 +696,9 @@ def test_times_are_relative_local_or_utc_as_the_switch_says(site: Site) -> None:
         opened(page, "/schedules")
         hours = page.locator(".hours text")
         assert {one[-2:] for one in hours.all_text_contents()} == {"00"}
+        expect(page.locator(".day .zone")).to_have_text("UTC")
         switch.click()
+        expect(page.locator(".day .zone")).to_have_text("local time")
         expect(switch).to_have_text("How long ago")
         assert {one[-2:] for one in hours.all_text_contents()} == {"30"}
 
@@ -1307,6 +1310,23 @@ def test_a_graph_follows_the_daemon_and_stays_where_somebody_has_scrolled_it(
         expect(page.locator("#job-2 .word")).to_have_text("Running")
         assert page.locator(".picture").evaluate("box => box.scrollTop") == 300
         assert is_unmoved(page)
+
+
+def test_what_there_is_room_for_is_on_one_line_and_in_its_column(browser: Browser, tmp_path: Path) -> None:
+    telling = Telling()
+    job = telling.samples["job"]
+    running: dict[str, Any] = dict.fromkeys(("outcome", "finished_at", "error_message"))
+    running["started_at"] = to_text(time.time() - 3510)
+    job |= {"status": "running", "finished_at": None, "attempts": [job["attempts"][0] | running]}
+    telling.samples["error"] |= {"is_new": True, "first_version": telling.samples["stats"]["code_version"]}
+    with scripted(browser, tmp_path, telling) as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        opened(page, "/errors")
+        badge = page.get_by_text("New since the deploy")
+        assert badge.evaluate("one => one.getClientRects().length === 1 && one.offsetHeight < 30")
+        opened(page, "/jobs/1")
+        took = page.locator(".took", has_text="so far")
+        assert took.evaluate("one => one.scrollWidth <= one.clientWidth"), took.text_content()
 
 
 def test_columns_stay_where_they_are_whatever_is_in_them(browser: Browser, tmp_path: Path) -> None:
