@@ -859,13 +859,17 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     for sample in ("summary", "job"):
         telling.samples[sample] |= {"labels": ["l" * 64, "w " * 32]}
     telling.samples["label"] |= {"label": "l" * 64}
+    wide = {"class_name": names["class_name"]}
+    telling.samples["matched"]["classes"][0] |= wide
+    telling.samples["change"] |= {"id": 7, "kind": "retried_many", "what": {"done": 3, "filter": wide}}
     telling.samples["group"] |= {"name": "w" * 500}
     telling.samples["graph"]["groups"][0] |= {"name": "w" * 500}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         for address in ("/", "/jobs", f"/jobs?key={'k' * 255}&label={'l' * 64}", "/labels", "/jobs/1", "/jobs/1/graph",
                         "/groups", "/groups/5", "/errors", "/errors/1", "/now", "/classes",
-                        f"/classes/{names['class_name']}", "/schedules", f"/schedules/{schedule}",
+                        f"/classes/{names['class_name']}", f"/jobs/retry?status=failed&class={names['class_name']}",
+                        "/jobs?bulk=7", f"/jobs?q={'w' * 200}", "/schedules", f"/schedules/{schedule}",
                         "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(

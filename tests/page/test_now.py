@@ -288,6 +288,15 @@ def test_a_class_tells_five_figures_its_errors_and_what_was_slow(standing: Stand
     assert 'class="bad-one"' in text
 
 
+def test_a_class_of_which_no_attempt_is_known_counts_none(standing: Standing) -> None:
+    standing.samples["class"]["name"] = "another.Class"
+    told = words(standing.read("/classes/another.Class"))
+    assert "The newest attempts completed" in told
+    assert "No attempt has ended yet." in told
+    assert "newest 0" not in told
+    assert '<span class="badge warm">Unavailable</span>' in standing.read("/classes")
+
+
 @pytest.mark.parametrize(
     ("of", "told"),
     [("time", "30 s"), ("memory", "4 KiB"), ("cpu", "500 ms"), ("wait", "1.5 s"), ("<x>", "30 s")],
