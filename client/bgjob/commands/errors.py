@@ -11,9 +11,9 @@ from typing import Any, Final
 from bgjob import errors_told, text, traits_told
 from bgjob.amounts import many_of
 from bgjob.answers import ErrorRead, Page
-from bgjob.changes_told import MOST_CHANGES, just_before
+from bgjob.changes_told import just_before
 from bgjob.client import Client
-from bgjob.commands import class_figures, pages, screen, tables
+from bgjob.commands import changes, class_figures, pages, screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import MethodNotFoundError
@@ -98,7 +98,7 @@ def _one(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items], "hours": hours})
         return OK
-    before = just_before(read.error["first_at"], _changes(client))
+    before = just_before(read.error["first_at"], changes.lately(client))
     lines = _lines(read, named(page), _code_of(client), hours, before, now)
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
@@ -114,14 +114,6 @@ def _trend(client: Client, id: int, now: float) -> list[dict[str, Any]]:
 
 
 _A_DAY: Final = 86_400.0
-
-
-def _changes(client: Client) -> list[dict[str, Any]]:
-    """The newest; nothing of a daemon that tells none, for it is an earlier one."""
-    try:
-        return client.changes(limit=MOST_CHANGES).items
-    except MethodNotFoundError:
-        return []
 
 
 def named(jobs: Page[dict[str, Any]]) -> str:
