@@ -62,11 +62,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done when, in words, and where that is in the span, from 0 to 1."""
+    """What was done when, in words, and where that is in the span, from 0 to 1; `who` is empty where nobody asked."""
 
     at: str
     told: str
     place: float
+    who: str = ""
 
 
 def slots_of(points: Iterable[Told], span: Span, now: float) -> list[Slot]:
@@ -96,7 +97,9 @@ def changes_in(changes: Sequence[Told], span: Span, now: float) -> list[Change]:
     """Those of the span, the newest first, as they come."""
     begin, width = span.begin(now), span.slots * span.step
     placed = [(one, (instant(one["at"]) - begin) / width) for one in changes]
-    return [Change(one["at"], sentence(one), place) for one, place in placed if 0 <= place <= 1]
+    return [
+        Change(one["at"], sentence(one), place, one["who"] or "") for one, place in placed if 0 <= place <= 1
+    ]
 
 
 # Amounts beside them

@@ -385,6 +385,7 @@ def test_what_was_cancelled_is_not_said_to_have_failed(grouping: Grouping) -> No
     assert "#2 Email::send after #1 (cancelled, holds up nothing)" in listed
     assert "#3 Email::send after #1 (cancelled)" in listed
     assert "Comes after cancelled Cancelled #1" in words(grouping.read("/jobs/3"))
+    assert "Comes after holds up nothing Cancelled #1" in words(grouping.read("/jobs/2"))
 
 
 def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:

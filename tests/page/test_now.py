@@ -126,6 +126,7 @@ def test_what_needs_somebody_stands_first_with_what_was_changed_before(standing:
     assert "4 things need somebody" in told
     after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7. 41 wait for a retry ."
     assert re.search(rf"Failing it is so Since \d\d:\d\d:\d\d , 1 minute ago , {re.escape(after)}", told)
+    assert re.search(r"\d\d code 4f2a1c loaded, was 9be07d, host web1 by uid 1000 all changes", told)
     assert "bgjob errors 1" not in text  # a link has the same
     assert re.search(r'<a class="button first" href="/errors/1">See the error</a>', text)
     assert "And 3 more" in told

@@ -69,7 +69,7 @@ class NowViews:
             "span": _plain(span),
             "spans": [_plain(one) for one in _SPANS.values()],
             "ended": [_slot(one) for one in slots],
-            "changes": [{"at": one.at, "told": one.told} for one in lately[:_MOST_TOLD]],
+            "changes": [{"at": one.at, "told": one.told, "who": one.who} for one in lately[:_MOST_TOLD]],
             "running": self._running(running, stats),
             "more_running": max(0, len(running) - _MOST_RUNNING),
             "queues": self._queues(stats, now),
