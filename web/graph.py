@@ -77,7 +77,7 @@ def _standing(edge: Told) -> str:
 
 def member_standing(told: Told) -> str:
     """How a group's member, a job or a group, stands to it."""
-    word = word_of(told)
+    word = told["state"] if "state" in told else told["status"]
     if "status" in told and answers.is_for_review(told):
         return OPEN
     if word in (Status.FAILED, Status.CANCELLED):
@@ -85,9 +85,11 @@ def member_standing(told: Told) -> str:
     return MET if word == Status.COMPLETED else OPEN
 
 
-def word_of(told: Told) -> str:
-    """The word for how it stands: of a job its status, of a group its state."""
-    return str(told["state"] if "state" in told else told["status"])
+def end_of(told: Told) -> str:
+    """How a job or a group has ended that what comes after it cannot wait for: it failed, or was cancelled."""
+    return str(
+        Status.CANCELLED if Status.CANCELLED in (told.get("status"), told.get("state")) else Status.FAILED
+    )
 
 
 def neighbours(found: answers.Graph, of: Key) -> dict[str, Any]:

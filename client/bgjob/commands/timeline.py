@@ -97,4 +97,5 @@ def _axis(timeline: Timeline, before: int, across: int) -> Iterator[str]:
 
 
 _A_DAY: Final = 86_400.0
-_A_MOMENT: Final = 10.0
+_A_MOMENT: Final = 1.0
+"""Seconds; of a shorter axis both ends could read the same."""
