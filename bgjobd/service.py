@@ -24,6 +24,7 @@ from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.core.hosts import LivesElsewhereError, Pulse
+from bgjobd.daemon import ending
 from bgjobd.daemon.assembly import assembled
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
@@ -103,18 +104,10 @@ async def running(
     was_cut_short, has_served = last_end.begin(config.daemon.state_dir), False
     fence = _fence(config)
     try:
-        engine, log = engine_at(place_of(config.daemon)), _open_log(config)
+        log = _open_log(config)
         try:
-            left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
-            fence.start(left.end)  # it is minded from here on, however long the database takes
-            await left.wait(notifier.more_time)
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
-            is_restored = await start.prepare(engine)
-            with errors_named(engine):
-                joined = await _join_others(engine, config, fence, left, start)
-                daemon = assembled(
-                    config, _clock(engine), log, life.own(), load_config, notifier, fence, joined
-                )
+            daemon, is_restored = await _made(config, load_config, log, notifier, fence, start)
             _say_what_is_open(daemon, config)
             daemon.needs.ended_early = daemon.clock.now() if was_cut_short else None
             if not config.approved:
@@ -133,6 +126,26 @@ async def running(
             last_end.end(config.daemon.state_dir)
         fence.close()
         os.close(descriptor)
+
+
+async def _made(
+    config: Config,
+    load_config: Callable[[], Config],
+    log: Log,
+    notifier: Notifier,
+    fence: Fence,
+    start: WaitingStart,
+) -> tuple[Daemon, bool]:
+    """The daemon, once its database is there and of this version; and whether that came back from a backup."""
+    engine = engine_at(place_of(config.daemon))
+    left = LeftBehind(AttemptDirs.from_config(config, life.own().id))
+    fence.start(left.end)  # it is minded from here on, however long the database takes
+    await left.wait(notifier.more_time)
+    is_restored = await start.prepare(engine)
+    with errors_named(engine):
+        joined = await _join_others(engine, config, fence, left, start)
+        clock = _clock(engine)
+        return assembled(config, clock, log, life.own(), load_config, notifier, fence, joined), is_restored
 
 
 def _fence(config: Config) -> Fence:
@@ -235,7 +248,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
             await fifo.stop()
         if page is not None:
             page.stop()
-        await daemon.stop()
+        await ending.stop(daemon)
         if page is not None:
             await page.end()
         await server.finish()

@@ -85,6 +85,13 @@ def member_standing(told: Told) -> str:
     return MET if word == Status.COMPLETED else OPEN
 
 
+def end_of(told: Told) -> str:
+    """How a job or a group has ended that what comes after it cannot wait for: it failed, or was cancelled."""
+    return str(
+        Status.CANCELLED if Status.CANCELLED in (told.get("status"), told.get("state")) else Status.FAILED
+    )
+
+
 def neighbours(found: answers.Graph, of: Key) -> dict[str, Any]:
     """What a job `comes_after`, and it, or a group, `comes_before`: of either the gravest, and how many `more`."""
     told = Graph.of(found.jobs, found.groups, ()).nodes

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bgjob.changes_told import just_before
 from bgjob.text import when
 
 from .addresses import quoted
-from .trends import just_before
 
 Told = Mapping[str, Any]
 

@@ -37,7 +37,7 @@ from bgjob.timelines import Timeline, timeline_of, waited_of
 from .addresses import quoted
 from .charts import dots, ended, spark, spark_bars
 from .drawings import chart, day_line, hour_lines, legend, squares, together
-from .graph import Graph, members_told, sources
+from .graph import Graph, end_of, member_standing, members_told, sources
 from .graph_drawing import graph_drawing, legend_of_ways, members_bar
 from .graph_layout import picture_of
 from .navigation import bar_of
@@ -138,6 +138,7 @@ def _environment(base: str, static: str) -> Environment:
         "hour_lines": hour_lines, "together": together, "legend": legend,
         "graph_of": Graph.of, "picture_of": picture_of, "graph_drawing": graph_drawing,
         "legend_of_ways": legend_of_ways, "members_bar": members_bar, "members_told": members_told, "sources": sources,
+        "end_of": end_of, "member_standing": member_standing,
         "instant": instant, "ended_chart": ended, "dots": dots, "spark": spark, "spark_bars": spark_bars,
     }  # fmt: skip
     return environment

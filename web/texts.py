@@ -21,6 +21,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
     "info": "news", "running": "news", "sealed": "news",
     "retrying": "warm", "not_started": "warm", "snoozed": "warm", "expired": "warm", "paused": "warm",
+    "unavailable": "warm", "old": "warm",
     "open": "warm",
     "new": "bad", "new since the deploy": "bad", "back": "warm",
 }  # fmt: skip

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bgjob.amounts import about_text
 from bgjob.changes_told import sentence
 from bgjob.text import instant
 
@@ -16,11 +15,6 @@ Told = Mapping[str, Any]
 
 HOUR: Final = 3600
 DAY: Final = 86_400
-MOST_CHANGES: Final = 200
-"""So many of the newest are looked at for what may have come of them."""
-
-_SOON: Final = 900.0
-"""Seconds within which what goes wrong may come of what was changed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +62,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done when, in words, and where that is in the span, from 0 to 1."""
+    """What was done when, in words, and where that is in the span, from 0 to 1; `who` is empty where nobody asked."""
 
     at: str
     told: str
     place: float
+    who: str = ""
 
 
 def slots_of(points: Iterable[Told], span: Span, now: float) -> list[Slot]:
@@ -102,21 +97,9 @@ def changes_in(changes: Sequence[Told], span: Span, now: float) -> list[Change]:
     """Those of the span, the newest first, as they come."""
     begin, width = span.begin(now), span.slots * span.step
     placed = [(one, (instant(one["at"]) - begin) / width) for one in changes]
-    return [Change(one["at"], sentence(one), place) for one, place in placed if 0 <= place <= 1]
-
-
-def just_before(since: str, changes: Iterable[Told]) -> str:
-    """What was changed shortly before, if anything was: `40 s after code 4f2a1c loaded`."""
-    began = instant(since)
-    after = ((began - instant(one["at"]), one) for one in changes if one["kind"] in _MAY_CAUSE)
-    near = [(seconds, one) for seconds, one in after if 0 <= seconds <= _SOON]
-    if not near:
-        return ""
-    seconds, latest = min(near, key=lambda found: found[0])
-    return f"{about_text(max(1.0, seconds))} after {sentence(latest)}"
-
-
-_MAY_CAUSE: Final = frozenset({"started", "loaded", "reload_failed", "resumed", "schedule_changed"})
+    return [
+        Change(one["at"], sentence(one), place, one["who"] or "") for one, place in placed if 0 <= place <= 1
+    ]
 
 
 # Amounts beside them

@@ -12,9 +12,10 @@ from bgjob.codec import IntegerOutOfRangeError, Reply, Request
 from bgjob.errors import InvalidParameterError, ProtocolError, RequestError, TooManyConnectionsError
 from bgjobd.api.admission import Admission
 from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of
+from bgjobd.api.outgoing import Outgoing
 from bgjobd.api.peer import Caller, HangUp, try_peer
 from bgjobd.api.requests import Call, RequestReader
-from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
+from bgjobd.api.timeouts import FrameTimeout, IdleTimeout
 from bgjobd.config.sections import Socket
 from bgjobd.daemon.followers import TooSlowError
 
@@ -43,16 +44,13 @@ class Connection(asyncio.BufferedProtocol):
         self._requests = RequestReader(limits, admission, self._calls)
         self._held = 0
         self._transport: asyncio.Transport | None = None
+        self._outgoing = Outgoing(limits)
         self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
         self._frame_timeout = FrameTimeout(self._limits.frame_timeout)
-        self._unread_timeout = UnreadTimeout(self._limits.idle_timeout)
         self._idle_timeout = IdleTimeout(self._limits.idle_timeout)
         self._stream_task: asyncio.Task[None] | None = None
         self._hang_up = HangUp()
         self._is_at_end = False
-        self._can_write = asyncio.Event()
-        self._can_write.set()
-        self._written = 0
 
     # asyncio.BufferedProtocol
 
@@ -70,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._caller = replace(caller, job=self._job_of(caller.pid))
         self._transport = transport
-        transport.set_write_buffer_limits(high=0)  # so that we hear as soon as the peer has no more room
+        self._outgoing.start(transport)
         self._idle_timeout.start(self._is_busy, self._refuse_more)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -93,12 +91,10 @@ class Connection(asyncio.BufferedProtocol):
         self._pause_if_full()
 
     def pause_writing(self) -> None:
-        self._can_write.clear()
-        self._unread_timeout.start(self._taken, self.abort)
+        self._outgoing.pause()
 
     def resume_writing(self) -> None:
-        self._can_write.set()
-        self._unread_timeout.stop()
+        self._outgoing.resume()
 
     def eof_received(self) -> bool:
         self._watch_hang_up()
@@ -107,8 +103,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._outgoing.end()
         self._frame_timeout.stop()
-        self._unread_timeout.stop()
         self._requests.drop(self)
         self._idle_timeout.stop()
         self._hang_up.unwatch()
@@ -222,7 +218,7 @@ class Connection(asyncio.BufferedProtocol):
             async for told in self._dispatcher.stream(request, self._known()):
                 reply = told if isinstance(told, Encoded) else Reply(told, continues=True)
                 self._send(request, reply.to_bytes())
-                await self._can_write.wait()  # a stream goes as fast as its reader
+                await self._outgoing.has_room.wait()  # a stream goes as fast as its reader
                 await self._admission.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
             last = refusal_of(error)
@@ -239,13 +235,8 @@ class Connection(asyncio.BufferedProtocol):
         self._after_replies()
 
     def _send(self, request: Request, frame: bytes) -> None:
-        if self._transport is None or self._transport.is_closing() or request.oneway:
-            return
-        if self._transport.get_write_buffer_size() > self._limits.max_unread:
-            self.abort()  # the peer does not read what it asked for, and nobody else pays for it
-            return
-        self._written += len(frame)
-        self._transport.write(frame)
+        if not request.oneway:
+            self._outgoing.send(frame)
 
     def _after_replies(self) -> None:
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
@@ -315,10 +306,6 @@ class Connection(asyncio.BufferedProtocol):
             self._frame_timeout.stop()  # the rest of a frame isn't late if nobody reads it
 
     # What the timeouts ask and do
-
-    def _taken(self) -> int:
-        """How many bytes of what was written are out of our hands."""
-        return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def _is_busy(self) -> bool:
         return bool(self._calls) or self._requests.is_unfinished

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import DuplicateError, GroupNotFoundError, InvalidStateError, JobNotFoundError
+from bgjob.predecessors import reached
 from bgjobd.api import schemas
 from bgjobd.api.access import Grants
 from bgjobd.api.dispatch import Encoded
@@ -74,29 +76,32 @@ async def cancel_group(grants: Grants, daemon: Daemon, given: schemas.GroupId, c
 
 async def retry_group(daemon: Daemon, given: schemas.GroupId, caller: Caller) -> JsonObject:
     await _group(daemon, given.id, caller)
-    again: set[str] = set()
-    failed = await _failed_members(daemon, given.id, caller, again)
+    behind: dict[str, list[str]] = defaultdict(list)
+    failed = await _failed_members(daemon, given.id, caller, behind)
+    again: list[str] = []
     for start in range(0, len(failed), _RETRIED_AT_ONCE):
         portion = failed[start : start + _RETRIED_AT_ONCE]
         done = await asyncio.gather(*[_retry(daemon, job_id) for job_id in portion])
-        again -= {str(job_id) for job_id, is_retried in zip(portion, done, strict=True) if not is_retried}
-    retried = sum([name.isdecimal() for name in again])
+        again += [str(job_id) for job_id, is_retried in zip(portion, done, strict=True) if is_retried]
+    retried = sum([name.isdecimal() for name in reached(again, behind)])
     say_who(daemon, f"retry of group {given.id} ({retried} jobs)", caller)
     return {"retried": retried}
 
 
-async def _failed_members(daemon: Daemon, group_id: int, caller: Caller, again: set[str]) -> list[int]:
-    """Those that failed, of the groups in it too; `again` gets all that a retry of these has run again, by name.
+async def _failed_members(
+    daemon: Daemon, group_id: int, caller: Caller, behind: dict[str, list[str]]
+) -> list[int]:
+    """Those that failed, of the groups in it too; `behind` gets by name what goes on with what, jobs and groups.
 
-    What was cancelled for one of them is revived by that, and so what was cancelled for this.
+    What was cancelled for one of them is revived by its retry, and so what was cancelled for this.
     """
     failed: list[int] = []
     async with caller.turn:
         nested = await daemon.readers.read(lambda reader: reader.groups.nested(group_id))
     for id in nested:
-        of_nested = await _failed_members(daemon, id, caller, again)
-        if of_nested:
-            again.add(str(Node(Of.GROUP, id)))
+        of_nested = await _failed_members(daemon, id, caller, behind)
+        for job_id in of_nested:
+            behind[str(job_id)].append(str(Node(Of.GROUP, id)))
         failed += of_nested
     after = 0
     while True:
@@ -104,8 +109,8 @@ async def _failed_members(daemon: Daemon, group_id: int, caller: Caller, again: 
         for job_id, cancelled_after in members:
             if cancelled_after is None:
                 failed.append(job_id)
-            if cancelled_after is None or cancelled_after in again:
-                again.add(str(job_id))
+            else:
+                behind[cancelled_after].append(str(job_id))
         if len(members) < _READ_AT_ONCE:
             return failed
         after = members[-1][0]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from bgjobd.commands.findings import Finding, remark
 from bgjobd.config.policy import Policy
+from bgjobd.config.schedules import Schedule
 from bgjobd.config.sections import Config, Queue
 from bgjobd.core.gate import Share
+from bgjobd.core.rates import Rate
 
 _MONTH: Final = 30 * 86_400.0
 """Seconds for which the occurrences of schedules are counted."""
+
+Counted: TypeAlias = Mapping[str, tuple[Schedule, int]]
 
 
 def findings(config: Config, policies: Mapping[str, Policy], now: float) -> Iterator[Finding]:
@@ -22,14 +26,58 @@ def findings(config: Config, policies: Mapping[str, Policy], now: float) -> Iter
         if limits and not _has_keys(name, config, policies):
             told = f"queue {name}: {' and '.join(limits)} count for jobs that have a key, and no class or schedule"
             yield remark(f"{told} of it has one: only what callers give; write key under [approved]")
-    for class_name, jobs in sorted(_brought(config, now).items()):
+    counted = _counted(config, now)
+    yield from _above_rate(counted, policies)
+    yield from _above_rate_by_key(counted, config, policies)
+
+
+def _above_rate(counted: Counted, policies: Mapping[str, Policy]) -> Iterator[Finding]:
+    brought: Counter[str] = Counter()
+    for schedule, jobs in counted.values():
+        brought[_class_of(schedule.job)] += jobs
+    for class_name, jobs in sorted(brought.items()):
         policy = policies.get(class_name)
         if policy is None or policy.rate is None:
             continue
-        may_start = policy.rate.burst + _MONTH / policy.rate.interval
+        may_start = _may_start(policy.rate)
         if jobs > may_start:
             told = f"{class_name}: its schedules bring {jobs:,} jobs in 30 days, and rate lets {may_start:,.0f} start"
-            yield remark(f"{told}: ever more of them wait; take a higher rate, or fewer occurrences")
+            yield remark(f"{told}: {_WHAT_THEN}")
+
+
+def _above_rate_by_key(counted: Counted, config: Config, policies: Mapping[str, Policy]) -> Iterator[Finding]:
+    """The same of jobs that share a key, which is not told: it may be of a parameter that is secret."""
+    brought: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, (schedule, _) in sorted(counted.items()):
+        queue = schedule.queue or _queue_of(schedule.job, policies)
+        if queue is not None and queue in config.queues:
+            key = _key_of(schedule, config.queues[queue], policies.get(_class_of(schedule.job)))
+            if key is not None:
+                brought[queue, key].append(name)
+    for (queue, _), names in sorted(brought.items()):
+        rate, jobs = config.queues[queue].rate_per_key, sum(counted[name][1] for name in names)
+        if rate is not None and jobs > _may_start(rate):
+            told = f"queue {queue}: schedules {', '.join(names)} bring {jobs:,} jobs of one key in 30 days"
+            yield remark(f"{told}, and rate_per_key lets {_may_start(rate):,.0f} start: {_WHAT_THEN}")
+
+
+def _may_start(rate: Rate) -> float:
+    return rate.burst + _MONTH / rate.interval
+
+
+_WHAT_THEN: Final = (
+    "others are skipped, or ever more of them wait, as overlap says; take a higher rate, or fewer of them"
+)
+
+
+def _key_of(schedule: Schedule, queue: Queue, policy: Policy | None) -> str | None:
+    """The key that all jobs of the schedule have; where users take turns they are one user's."""
+    if queue.share is Share.USER:
+        return ""
+    if schedule.key is not None or policy is None or policy.key is None:
+        return schedule.key
+    value = schedule.parameters.get(policy.key)
+    return None if value is None else str(value)
 
 
 def _limits_by_key(queue: Queue) -> list[str]:
@@ -62,9 +110,9 @@ def _class_of(job: str) -> str:
     return job.partition("::")[0]
 
 
-def _brought(config: Config, now: float) -> dict[str, int]:
-    """How many jobs of each class its schedules submit in a month."""
-    brought: dict[str, int] = defaultdict(int)
-    for schedule in config.schedules.values():
-        brought[_class_of(schedule.job)] += schedule.calendar.count(now, now + _MONTH)
-    return brought
+def _counted(config: Config, now: float) -> Counted:
+    """Each schedule by its name, and how many occurrences it has in a month."""
+    return {
+        name: (schedule, schedule.calendar.count(now, now + _MONTH))
+        for name, schedule in config.schedules.items()
+    }

@@ -42,6 +42,7 @@ from bgjobd.store.items.retention import Deletion, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST, Place
+from bgjobd.store.whole_jobs import whole
 from bgjobd.supervisor import outputs
 from bgjobd.supervisor.application import AttemptDirs
 
@@ -226,8 +227,8 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
                 last_entry, places = retention.old(status, before, place, reader)
                 job_ids = [job_id for _, job_id in places]
                 if kept is not None and job_ids:
-                    whole = (reader.whole(job_id) for job_id in job_ids)
-                    kept.add(_without_secrets(job, config) for job in whole if job is not None)
+                    found = (whole(job_id, reader) for job_id in job_ids)
+                    kept.add(_without_secrets(job, config) for job in found if job is not None)
                 gone, entries = hand.delete(job_ids, last_entry) if job_ids else ([], 0)
                 pruned.jobs[status] += len(gone)
                 pruned.entries += entries

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import Clock, SetClock
+from bgjobd.store.entrusted import Outbox
 from bgjobd.store.items.daemons import Look
-from bgjobd.store.writer import Outbox
 
 
 class DueTimer:

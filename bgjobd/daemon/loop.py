@@ -45,30 +45,27 @@ from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.host.background import Background, unheard
+from bgjobd.host.background import Background
 from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.entrusted import Entrusted, Outbox
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.history import History
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look
-from bgjobd.store.items.hosts import HostLeft
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import OccurrencesDue
 from bgjobd.store.readers import Readers
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.span_counts import Counted
-from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
+from bgjobd.store.writer import Delivery, Writer
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay
 from bgjobd.supervisor.supervisor import Supervisor
-
-_LAST_MOMENT = 2.0
-"""Seconds from the last SIGKILL until the ends of attempts are stored."""
 
 
 class Daemon:
@@ -107,7 +104,7 @@ class Daemon:
         self.limits = config.socket
         self.started_at = clock.now()
         self.loaded_at: float | None = None
-        self._closing: Closing | None = None
+        self.asked_to_close: Closing | None = None
         self._loop = asyncio.get_running_loop()
         self.log = log
         self.notifier = notifier
@@ -173,31 +170,6 @@ class Daemon:
         """Give systemd the signs of life that it wants, if it wants any."""
         self.background.start(self.signs_of_life.keep_giving())
 
-    async def stop(self) -> None:
-        """Take nothing new, commit what came in; attempts and the fork server go on."""
-        self._closing = Closing.STOPPING
-        self.others.close()
-        self.reload.close()
-        self.retention.close()
-        self.schedules.close()
-        self.alerts.close()
-        self.hosts.close()
-        self.notifier.stopping(self.inspection.status())
-        left = len(self.supervisor.attempts)
-        adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
-        self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
-        self.supervisor.stop()
-        self._open_lanes()
-        self.current_catalogue.close()
-        self.waiters.close()
-        self.group_waiters.close()
-        self.outbox.send()
-        if self.hosts.term is not None:
-            self.outbox.send(HostLeft(), unheard(self._loop.create_future()))
-        await self._loop.run_in_executor(None, self.writer.finish)
-        await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
-        self.deliveries.carry_out()
-
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
         self.due_timer.close()
@@ -206,40 +178,6 @@ class Daemon:
         self.background.close()
         self.readers.close()
         self.supervisor.close()
-
-    async def stop_attempts(self, grace: float, why: str) -> None:
-        """Stop what runs, hooks too, and kill what is left after `grace` seconds, where nothing is to go on.
-
-        The signals wait for nobody; of the ends as much is stored as the disk takes meanwhile.
-        """
-        if not self.supervisor.is_idle:
-            self.say(EntryType.INFO, f"what runs is ended: {why}")
-        self.supervisor.stop_all(grace)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace + _LAST_MOMENT):
-                await self._start_nothing_new()
-                await self.supervisor.wait_until_idle()
-
-    async def drain(self) -> None:
-        """Start nothing new, and wait until the attempts that run have ended."""
-        await self._start_nothing_new()
-        left = _attempts(len(self.supervisor.attempts))
-        self.say(EntryType.INFO, f"draining: waits for {left}, starts nothing new")
-        asking = self._loop.create_task(self.notifier.keep_asking(self.signs_of_life.hear_from_all))
-        try:
-            await self.supervisor.wait_until_idle()
-        finally:
-            asking.cancel()
-
-    async def _start_nothing_new(self) -> None:
-        """Close the lanes; claims that were under way are known when this returns."""
-        self._closing = Closing.DRAINING
-        self.supervisor.trials.close()
-        self.on_change()
-        with suppress(RequestError):
-            await self.record(Look())
-        self.deliveries.carry_out()
-        self.supervisor.attempts.start_no_more()
 
     # What changes of what may start
 
@@ -269,7 +207,7 @@ class Daemon:
         self.clock_difference.note(self.clock.difference)
 
     def on_change(self) -> None:
-        self._open_lanes()
+        self.open_lanes()
         self.alerts.wake()
         self.notifier.status(self.inspection.status)
 
@@ -278,7 +216,7 @@ class Daemon:
         self.on_change()
         self.outbox.send(Look())
 
-    def _open_lanes(self) -> None:
+    def open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server, nobody wants an end, and the host is not cut off."""
         is_open = self.supervisor.can_start and self.closing is None and not self.fence.is_over
         kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
@@ -322,9 +260,9 @@ class Daemon:
     @property
     def closing(self) -> Closing | None:
         """Why nothing new starts; None where somebody has asked for neither."""
-        if self._closing is None and self.hosts.drained is not None:
+        if self.asked_to_close is None and self.hosts.drained is not None:
             return Closing.ASKED
-        return self._closing
+        return self.asked_to_close
 
     @property
     def enforcement(self) -> Enforcement:
@@ -352,7 +290,7 @@ class Daemon:
 
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
-        if self._closing is Closing.STOPPING:
+        if self.asked_to_close is Closing.STOPPING:
             raise ShuttingDownError
         ticket: asyncio.Future[Any] = self._loop.create_future()
         self.due_timer.note_jump()
@@ -417,11 +355,3 @@ _STOOD_STILL: Final = (
 
 async def _nothing_came_in(_: int | None) -> bool:
     return False
-
-
-def _many(attempts: int) -> str:
-    return f"{_attempts(attempts)} {'goes' if attempts == 1 else 'go'}"
-
-
-def _attempts(count: int) -> str:
-    return "1 attempt" if count == 1 else f"{count} attempts"

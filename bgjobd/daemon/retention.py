@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from bgjob.errors import RequestError
@@ -19,10 +20,6 @@ from bgjobd.store.committed import (
     Deleted,
     Trimmed,
     TrimmedErrors,
-    TrimmedGroups,
-    TrimmedKeys,
-    TrimmedOccurrences,
-    TrimmedRates,
 )
 from bgjobd.store.items.alerts import AlertTrimming
 from bgjobd.store.items.daemons import TimeLeapt
@@ -64,6 +61,9 @@ _REST: Final = 4
 """How many times as long as a portion took its pause is: so few of those that submit meet one."""
 
 _DAY: Final = 86_400.0
+
+_GROUPS, _ROWS = attrgetter("groups"), attrgetter("rows")
+"""How much was deleted, as the answers tell it."""
 
 
 def ages(kept: sections.Retention) -> dict[Status, float]:
@@ -263,9 +263,11 @@ class Retention:
                 trimmed = await self.trim(now - kept.logs, after)
                 entries, after = entries + trimmed.entries, trimmed.next
             if kept.completed is not None:
-                groups = await self._trim_groups(now - kept.completed)
-                occurrences = await self._trim_occurrences(now - kept.completed)
-            keys = await self._trim_keys() + await self._trim_rates()
+                before = now - kept.completed
+                groups = await self._trim_all(0, partial(GroupTrimming, before), _GROUPS)
+                occurrences = await self._trim_all("", partial(OccurrenceTrimming, before), _ROWS)
+            keys = await self._trim_all(KeyTrimming().after, KeyTrimming, _ROWS)
+            keys += await self._trim_all(RateTrimming().after, RateTrimming, _ROWS)
             keys += await self._trim_errors(now - KEPT_FOR)
             keys += await self._trim_usage(kept, now)
             if kept.failed is not None:
@@ -277,38 +279,14 @@ class Retention:
                 self._say(EntryType.INFO, f"deleted after their time: {told}")
         return bool(jobs or entries or occurrences or groups or keys)
 
-    async def _trim_groups(self, before: float) -> int:
-        """Delete the groups from before that time that have no members; how many."""
-        groups, after = 0, 0
-        while True:
+    async def _trim_all(self, after: Any, item: Callable[[Any], Item], count: Callable[[Any], int]) -> int:
+        """Have it carried out from this place on, until there is none to go on from; how many rows that deletes."""
+        rows = 0
+        while after is not None:
             async with self._a_portion():
-                trimmed: TrimmedGroups = await self._record(GroupTrimming(before, after))
-            groups += trimmed.groups
-            if trimmed.next is None:
-                return groups
-            after = trimmed.next
-
-    async def _trim_keys(self) -> int:
-        """Delete the rows of unique keys that nobody holds any more; how many."""
-        rows, after = 0, KeyTrimming().after
-        while True:
-            async with self._a_portion():
-                trimmed: TrimmedKeys = await self._record(KeyTrimming(after))
-            rows += trimmed.rows
-            if trimmed.next is None:
-                return rows
-            after = trimmed.next
-
-    async def _trim_rates(self) -> int:
-        """Delete the rows of buckets that say nothing any more; how many."""
-        rows, after = 0, RateTrimming().after
-        while True:
-            async with self._a_portion():
-                trimmed: TrimmedRates = await self._record(RateTrimming(after))
-            rows += trimmed.rows
-            if trimmed.next is None:
-                return rows
-            after = trimmed.next
+                trimmed = await self._record(item(after))
+            rows, after = rows + count(trimmed), trimmed.next
+        return rows
 
     async def _trim_errors(self, before: float) -> int:
         """Forget the errors that nobody has met since; how many."""
@@ -348,17 +326,6 @@ class Retention:
                 f"host {name} is forgotten: it is gone for longer than jobs that failed are kept",
             )
         return len(names)
-
-    async def _trim_occurrences(self, before: float) -> int:
-        """Delete the rows of occurrences from before that time; how many."""
-        rows, after = 0, ""
-        while True:
-            async with self._a_portion():
-                trimmed: TrimmedOccurrences = await self._record(OccurrenceTrimming(before, after))
-            rows += trimmed.rows
-            if trimmed.next is None:
-                return rows
-            after = trimmed.next
 
     def _is_untidy(self) -> bool:
         """Whether there may be files of jobs that are gone."""

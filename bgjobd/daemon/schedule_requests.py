@@ -10,9 +10,10 @@ from bgjobd.config.schedules import Schedule
 from bgjobd.config.sections import Config
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.kept_schedules import kept_of
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.schedule_definitions import Before, defined_as, job_of
-from bgjobd.daemon.schedules import Schedules, kept_of
+from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.committed import StoredSchedule
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import (
@@ -122,7 +123,7 @@ class ScheduleRequests:
             was = None if before is None else Before(before.definition, before.cursor, before.known)
             defined = defined_as(name, definition, was, self._now())
             answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT, who))
-            self._schedules.tell_changed(defined)
+            self._schedules.news.changed(defined)
             self._schedules.kept[name] = kept_of(answer, definition, None)
             self._schedules.kept[name].job = job
         self._schedules.wake()

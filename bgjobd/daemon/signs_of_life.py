@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from bgjobd.host.background import unheard
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.entrusted import Outbox
 from bgjobd.store.items.daemons import Ping
-from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.fork_server_link import ForkServer
 
 

@@ -6,7 +6,6 @@ what it came to, is told elsewhere.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal's enums cost a fresh child a tenth of a millisecond
-import json
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from . import allowances, exits, journal_file, journal_lines, printing, spool_names, subreaper
+from .complaints import complain
 from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
 from .journal_writer import Begun, JournalWriter
 from .looking import Answers
@@ -78,7 +78,7 @@ def run_spare(pipe: int, setting: Setting) -> NoReturn:
         subreaper.die_with_parent(False)
         lost = allowances.lost(setting.means)
         if lost:  # meanwhile: whoever runs as the same user may do that to a process
-            _complain(setting.complaints, lost=lost)
+            complain(setting.complaints, lost=lost)
             os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -146,7 +146,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except UnwritableError as error:
-        _complain(setting.complaints, what=error.what, errno=error.errno)
+        complain(setting.complaints, what=error.what, errno=error.errno)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -209,12 +209,6 @@ def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: boo
             os.unlink(spool_names.file_name(order.job, order.number, spool_names.STATE), dir_fd=place.spool)
     if not order.is_hook:
         output_bytes(place.output, spool_names.file_name(order.job, order.number, "out"))
-
-
-def _complain(complaints: int, **why: Any) -> None:
-    """Tell the fork server why this attempt did not start; in one write, for others write there too."""
-    with suppress(OSError):
-        os.write(complaints, json.dumps({"pid": os.getpid(), **why}).encode() + b"\n")
 
 
 def _become_attempt(output: int, place: Place, complaints: int) -> None:

@@ -6,13 +6,10 @@ until its last child is gone, for an exit status needs a living parent.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import select
 import signal
 import sys
-from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
@@ -20,6 +17,7 @@ from typing import Any, Final, NoReturn
 from . import (
     allowances,
     child,
+    complaints,
     exits,
     host_fence,
     invocation,
@@ -35,10 +33,12 @@ from . import (
 )
 from . import journal as journals
 from .cgroup import Group, Groups, Surroundings, own_path
+from .link import Link
 from .looking import Answers
 from .order import Order, Place
 from .process_identity import has_pidfs
 from .spares import Spares
+from .strays import Strays
 
 
 def main(link_fd: int) -> NoReturn:
@@ -57,21 +57,13 @@ _PAUSE: Final = 5
 a process that waits in between has copied more of the memory by then, a fifth of what an attempt costs.
 """
 
-_MADE_IN: Final = {"spool": "journal", "output": "output file", "work": "working directory"}
-"""What an attempt needs before it starts, by the directory that it is made in."""
-
 
 class _Server:
     def __init__(self, link: int) -> None:
-        self._link = link
-        self._decoder = wire.Decoder()
-        self._inbox: deque[wire.Message] = deque()
-        self._is_linked = True
+        self._link = Link(link)
         self._is_draining = False
         self._children: dict[int, Order] = {}
-        self._helpers: frozenset[int] = frozenset()
-        self._strays: frozenset[int] = frozenset()
-        self._told: frozenset[int] = frozenset()
+        self._strays = Strays(self._forked)
         self._approved: dict[str, invocation.Approved] = {}
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
@@ -87,16 +79,15 @@ class _Server:
         self._fence = host_fence.HostFence(None)
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._complaints: dict[int, dict[str, Any]] = {}
+        self._complaints = complaints.Complaints()
+        self._own = (link, self._wake_read, self._wake_write, self._complaints.read_end)
         self._paths: dict[str, str] = {}
         self._place_fds: dict[str, int] = {}
 
     def serve(self) -> None:
-        os.set_inheritable(self._link, False)
-        self._poll.register(self._link, select.POLLIN)
+        self._poll.register(self._link.descriptor, select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
-        while (self._is_linked and not self._is_draining) or self._children or self._strays:
+        while (self._link.is_open and not self._is_draining) or self._children or self._strays.dying:
             events = self._poll.poll(_PAUSE if self._spares.are_due else None)
             if not events:
                 self._fork_spare()
@@ -105,28 +96,14 @@ class _Server:
                     os.read(self._wake_read, 4096)
                 elif descriptor in self._fence.filenos:
                     self._mind_fence()
-                elif not self._receive():
-                    self._poll.unregister(self._link)
+                elif not self._link.receive():
+                    self._poll.unregister(self._link.descriptor)
                     self._watch_fence()
-            while self._inbox:
-                self._obey(self._inbox.popleft())
+            while self._link.inbox:
+                self._obey(self._link.inbox.popleft())
             self._reap()
-            if not self._is_linked or self._is_draining:
+            if not self._link.is_open or self._is_draining:
                 self._spares.dismiss()
-
-    # The link
-
-    def _receive(self) -> bool:
-        """Take what the daemon sent; False at the end of the link. A reset may come before the last messages."""
-        try:
-            data = os.read(self._link, 65536)
-        except ConnectionResetError:
-            return True
-        if not data:
-            self._is_linked = False
-            return False
-        self._inbox += self._decoder.feed(data)
-        return True
 
     def _obey(self, message: wire.Message) -> None:
         match message:
@@ -135,7 +112,7 @@ class _Server:
             case {"type": "configure"}:
                 self._configure(message)
             case {"type": "ping"}:
-                self._tell({"type": "pong"})
+                self._link.tell({"type": "pong"})
             case {"type": "reopen"}:
                 self._reopen()
             case {"type": "drain"}:
@@ -145,22 +122,14 @@ class _Server:
             case _:
                 raise ValueError(f"the daemon sent an unknown message: {message.get('type')!r}")
 
-    def _tell(self, message: wire.Message) -> None:
-        try:
-            rest = wire.encode(message)
-            while rest:
-                rest = rest[os.write(self._link, rest) :]
-        except (BrokenPipeError, ConnectionResetError):
-            return  # the daemon is gone; the journals tell its successor
-
     # Code
 
     def _configure(self, message: wire.Message) -> None:
         if message["version"] != wire.VERSION:
-            self._tell({"type": "outdated", "version": wire.VERSION})
+            self._link.tell({"type": "outdated", "version": wire.VERSION})
             os._exit(1)
         self._place = _place_of(message)
-        self._paths = {what: message[what] for what in _MADE_IN}
+        self._paths = {what: message[what] for what in complaints.MADE_IN}
         self._place_fds = {"spool": self._place.spool, "output": self._place.output}
         self._take_up_fence(message.get("fence"))
         own = _descriptors()
@@ -179,14 +148,14 @@ class _Server:
         listened = self._answers.listen()
         self._approved, self._on_failure = loaded.approved, loaded.on_failure
         subreaper.die_with_parent(False)
-        self._helpers = frozenset(subreaper.children())
+        self._strays.leave_helpers()
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
         self._prepare_sandboxes(message)
         self._means = allowances.now()
         # A daemon that has been running for longer than this code is there asks for none.
         self._spares = Spares(message.get("spares", 0), message.get("slots", 0))
         self._want_spares()
-        self._tell(
+        self._link.tell(
             {
                 "type": "ready",
                 **loaded.description,
@@ -211,11 +180,11 @@ class _Server:
     def _load(self, message: wire.Message) -> loading.Loaded:
         """Import what is approved; where that cannot be, tell the daemon, and end."""
         try:
-            return loading.load(message, self._tell)
+            return loading.load(message, self._link.tell)
         except loading.UnpreparedError as error:
-            self._tell({"type": "unprepared", "what": error.what, "reason": str(error)})
+            self._link.tell({"type": "unprepared", "what": error.what, "reason": str(error)})
         except loading.UnfitError as error:
-            self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
+            self._link.tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
         os._exit(1)
 
     def _reopen(self) -> None:
@@ -275,7 +244,7 @@ class _Server:
 
     def _want_spares(self) -> None:
         """Have as many as there may be starts until one of those that run has ended."""
-        if self._is_linked and not self._is_draining:
+        if self._link.is_open and not self._is_draining:
             self._spares.want(len(self._children))
 
     def _fork_spare(self) -> None:
@@ -293,9 +262,8 @@ class _Server:
     def _setting(self, place: Place) -> child.Setting:
         """In a child: what it needs; the rest is forgotten."""
         self._forget_others()
-        own = (self._link, self._wake_read, self._wake_write, self._complaints_read)
-        inherited = (*own, *self._fence.filenos)
-        why = self._complaints_write
+        inherited = (*self._own, *self._fence.filenos)
+        why = self._complaints.write_end
         of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
         shown = self._show_title, self._log_handlers
         return child.Setting(*of_all, *shown, self._answers, self._on_failure)
@@ -305,7 +273,7 @@ class _Server:
 
         Those that run go on, and fall to the daemon.
         """
-        message = _lowered(f"the fork server (pid {os.getpid()})", lost)
+        message = complaints.lowered(f"the fork server (pid {os.getpid()})", lost)
         self._report(order, "not_started", reason=f"{message}; another takes its place")
         os._exit(allowances.GAVE_WAY)
 
@@ -313,9 +281,8 @@ class _Server:
         """In a child: drop what other attempts were given, which may be another user's secrets."""
         self._spares.close()
         self._children.clear()
-        self._inbox.clear()
-        self._complaints.clear()
-        self._decoder = wire.Decoder()
+        self._link.inbox.clear()  # here, for a call of its own would have each attempt copy more of the memory
+        self._link.decoder = wire.Decoder()
 
     def _signal(self, job: int, number: int, signum: int) -> None:
         """Signal an attempt whose journal does not tell its pid. It is not reaped: the pid is its own."""
@@ -334,7 +301,7 @@ class _Server:
 
     def _reap(self) -> None:
         """Record, reap and report every child that has ended."""
-        while self._children or self._strays or self._spares.pids:
+        while self._children or self._strays.dying or self._spares.pids:
             ended = subreaper.try_any_end()
             if ended is None:
                 return
@@ -343,8 +310,7 @@ class _Server:
                 os.wait4(ended.si_pid, 0)
             elif order is None:
                 os.wait4(ended.si_pid, 0)
-                self._helpers -= {ended.si_pid}
-                self._end_strays()  # what it had forked is ours now
+                self._strays.on_end(ended.si_pid)
             else:
                 self._settle(order, ended)
                 self._want_spares()
@@ -356,7 +322,7 @@ class _Server:
         if not _has_begun(place, order, ended.si_pid):
             os.wait4(ended.si_pid, 0)
             self._fence.forget(ended.si_pid)
-            self._report(order, "not_started", **self._why_not_begun(ended.si_pid))
+            self._report(order, "not_started", **self._complaints.why_not_begun(ended.si_pid, self._paths))
             return
         output = spool_names.file_name(order.job, order.number, "out")
         record = reaping.collect(
@@ -364,7 +330,7 @@ class _Server:
             place.spool,
             order.journal,
             lambda: reaping.output_bytes(place.output, output),
-            self._end_strays,
+            self._strays.end,
             None if self._groups is None else Group.of(self._groups, order.directory),
             self._around,
             host_fence.FENCED if self._fence.has_ended(ended.si_pid) else None,
@@ -372,40 +338,13 @@ class _Server:
         self._fence.forget(ended.si_pid)
         self._report(order, "ended", exit=record)
 
-    def _why_not_begun(self, pid: int) -> dict[str, Any]:
-        """What a child that has ended told of why it did not begin; `unwritable` is the directory that it was about."""
-        with suppress(BlockingIOError):
-            complaints = map(json.loads, os.read(self._complaints_read, 65536).splitlines())
-            self._complaints |= {one["pid"]: one for one in complaints}
-        found = self._complaints.pop(pid, None)
-        if found is None:
-            return {"reason": "it ended before it could prove its start, or the start was fenced"}
-        if "lost" in found:
-            return {"reason": _lowered(f"process {pid}, which waited for it,", found["lost"])}
-        reason = _unwritable(found["what"], self._paths[found["what"]], found["errno"])
-        return {"reason": reason, "unwritable": found["what"]}
-
-    def _end_strays(self) -> dict[int, str]:
-        """Kill what ended attempts left behind: children whom nobody knows. Those found anew, with their names.
-
-        A live attempt takes in its own orphans, so that none of them is here. Of two attempts that end in the same
-        moment, the first may be told the other's strays.
-        """
-        try:
-            strangers = subreaper.end_strangers(
-                lambda: self._children.keys() | self._helpers | self._spares.pids
-            )
-        except OSError:  # no descriptors; the next end is another occasion
-            return {}
-        found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}
-        self._strays = strangers.dying
-        # Who was below one of them falls to this process later, and is told already.
-        self._told = self._told.union(found) if self._strays else frozenset()
-        return found
+    def _forked(self) -> set[int]:
+        """The children that are not reaped, spares among them."""
+        return self._children.keys() | self._spares.pids
 
     def _report(self, order: Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
-        self._tell({"type": what, **of, **facts})
+        self._link.tell({"type": what, **of, **facts})
 
 
 def _send(pid: int, signum: int) -> None:
@@ -434,16 +373,6 @@ def _place_of(message: wire.Message) -> Place:
         has_pidfs=has_pidfs(),
         mark=message.get("mark", ""),
     )
-
-
-def _unwritable(what: str, path: str, number: int) -> str:
-    # Of a directory that is gone the kernel may say this or that.
-    known = number if os.path.exists(path) else errno.ENOENT
-    return f"its {_MADE_IN[what]} could not be made in {path}: {os.strerror(known)}"
-
-
-def _lowered(whose: str, lost: Sequence[str]) -> str:
-    return f"somebody has lowered what {whose} may use: {', '.join(lost)}"
 
 
 def _open_directory(path: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.errors import RequestError
@@ -38,56 +38,97 @@ def needs_of(items: Sequence[Item]) -> Needs:
     """What has to be known for these items to be decided."""
     needs = Needs()
     for item in items:
-        match item:
-            case JobFact(job_id, fact):
-                needs.jobs.append(job_id)
-                if isinstance(fact, AttemptEnded) and fact.ending.outcome is not Outcome.COMPLETED:
-                    needs.ended.append(job_id)
-                    if fact.ending.wait is not None:
-                        needs.signalled.append(job_id)
-                if applying.is_to_back_off(fact):
-                    needs.last_begun.append(job_id)
-            case JobRequests(job_ids, fact):
-                needs.jobs += job_ids
-                if isinstance(fact, RetryRequested):
-                    needs.retried += job_ids
-            case JobSettled(job_id, fact):
-                needs.jobs.append(job_id)
-                needs.retried.append(job_id)
-                needs.stepped += [job_id] if isinstance(fact, StepSettled) else []
-            case JobsChanged(job_ids):
-                needs.jobs += job_ids
-                needs.changed += job_ids
-            case Noted(job_id):
-                needs.jobs.append(job_id)
-            case Signal(job_id, key):
-                needs.jobs += [] if job_id is None else [job_id]
-                needs.signalled += [] if job_id is None else [job_id]
-                needs.signalled_keys += [] if key is None else [key]
-            case AgainAsked(job_id, from_step):
-                needs.jobs.append(job_id)
-                needs.cuts += [] if from_step is None else [(job_id, from_step)]
-                needs.keyed += [] if item.key is None else [item.key]
-                _note_jobs([] if item.wanted is None else [item.wanted], needs)
-            case AttemptNotes(job_id, number):
-                needs.jobs.append(job_id)
-                needs.noted.append((job_id, number))
-                _note_steps(item, needs)
-            case StateSaved(job_id):
-                needs.jobs.append(job_id)
-                needs.results.append(item.value)
-            case Submission(jobs):
-                _note_jobs(jobs, needs)
-            case Flow(jobs):
-                needs.flows.append(item)
-                _note_jobs(jobs, needs)
-            case Received(fact):
-                needs.received.append(fact.id)
-                needs.flows += [] if fact.ties is None else [Flow((fact,), item.submitter)]
-                _note_jobs([fact], needs)
-            case GroupCancelled():
-                needs.flows.append(Flow((), item.submitter, seals=(item.id,)))
+        note = _NEEDED.get(type(item))
+        if note is not None:
+            note(item, needs)
     return needs
+
+
+def _of_fact(item: JobFact, needs: Needs) -> None:
+    fact = item.fact
+    needs.jobs.append(item.job_id)
+    if isinstance(fact, AttemptEnded) and fact.ending.outcome is not Outcome.COMPLETED:
+        needs.ended.append(item.job_id)
+        if fact.ending.wait is not None:
+            needs.signalled.append(item.job_id)
+    if applying.is_to_back_off(fact):
+        needs.last_begun.append(item.job_id)
+
+
+def _of_requests(item: JobRequests, needs: Needs) -> None:
+    needs.jobs += item.job_ids
+    if isinstance(item.fact, RetryRequested):
+        needs.retried += item.job_ids
+
+
+def _of_settled(item: JobSettled, needs: Needs) -> None:
+    needs.jobs.append(item.job_id)
+    needs.retried.append(item.job_id)
+    if isinstance(item.fact, StepSettled):
+        needs.stepped.append(item.job_id)
+
+
+def _of_changed(item: JobsChanged, needs: Needs) -> None:
+    needs.jobs += item.job_ids
+    needs.changed += item.job_ids
+
+
+def _of_signal(item: Signal, needs: Needs) -> None:
+    if item.job_id is not None:
+        needs.jobs.append(item.job_id)
+        needs.signalled.append(item.job_id)
+    if item.key is not None:
+        needs.signalled_keys.append(item.key)
+
+
+def _of_again(item: AgainAsked, needs: Needs) -> None:
+    needs.jobs.append(item.source_id)
+    needs.cuts += [] if item.from_step is None else [(item.source_id, item.from_step)]
+    needs.keyed += [] if item.key is None else [item.key]
+    _note_jobs([] if item.wanted is None else [item.wanted], needs)
+
+
+def _of_notes(item: AttemptNotes, needs: Needs) -> None:
+    needs.jobs.append(item.job_id)
+    needs.noted.append((item.job_id, item.number))
+    _note_steps(item, needs)
+
+
+def _of_saved_state(item: StateSaved, needs: Needs) -> None:
+    needs.jobs.append(item.job_id)
+    needs.results.append(item.value)
+
+
+def _of_submission(item: Submission, needs: Needs) -> None:
+    _note_jobs(item.jobs, needs)
+
+
+def _of_flow(item: Flow, needs: Needs) -> None:
+    needs.flows.append(item)
+    _note_jobs(item.jobs, needs)
+
+
+def _of_received(item: Received, needs: Needs) -> None:
+    needs.received.append(item.fact.id)
+    needs.flows += [] if item.fact.ties is None else [Flow((item.fact,), item.submitter)]
+    _note_jobs([item.fact], needs)
+
+
+_NEEDED: Final[Mapping[type, Callable[[Any, Needs], None]]] = {
+    JobFact: _of_fact,
+    JobRequests: _of_requests,
+    JobSettled: _of_settled,
+    JobsChanged: _of_changed,
+    Noted: lambda item, needs: needs.jobs.append(item.job_id),
+    Signal: _of_signal,
+    AgainAsked: _of_again,
+    AttemptNotes: _of_notes,
+    StateSaved: _of_saved_state,
+    Submission: _of_submission,
+    Flow: _of_flow,
+    Received: _of_received,
+    GroupCancelled: lambda item, needs: needs.flows.append(Flow((), item.submitter, seals=(item.id,))),
+}
 
 
 def _note_steps(item: AttemptNotes, needs: Needs) -> None:
@@ -143,41 +184,40 @@ def _waited(job: Job, now: float) -> float:
 def _decide(item: Item, overlay: Overlay) -> Any:
     if overlay.batch.host is not None and late.is_late(item, overlay):
         return late.note(item, overlay)
-    match item:
-        case JobFact(job_id, fact):
-            return applying.apply_fact(job_id, fact, overlay)
-        case JobRequests(job_ids, RetryRequested() as fact):
-            causes_first = sorted(job_ids)
-            after = {job_id: applying.retry(job_id, fact, overlay) for job_id in causes_first}
-            return tuple([after[job_id] for job_id in job_ids])
-        case JobRequests(job_ids, fact):
-            return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
-        case JobSettled():
-            return reviews.settle(item, overlay)
-        case JobsChanged():
-            return applying.change_each(item, overlay)
-        case Submission():
-            return submitting.submit(item, overlay)
-        case Flow():
-            return submitting.submit_flow(item, overlay)
-        case Received():
-            return submitting.receive(item, overlay)
-        case AgainAsked():
-            return again.run_again(item, overlay)
-        case Signal():
-            return signalling.send(item, overlay)
-        case GroupCancelled():
-            submitting.cancel_group(item, overlay)
-        case Noted(job_id, attempt, type, message):
-            noting.log(overlay, overlay.job(job_id), attempt, overlay.batch.now, type, message)
-        case AttemptNotes():
-            noting.record_notes(item, overlay)
-        case StateSaved():
-            noting.save_state(item, overlay)
-        case OutputEnded():
-            overlay.write(Kind.ENDED_OUTPUT, kept_outputs.row_of(item))
-        case Look() | Ping():
-            pass
-        case _:
-            raise TypeError(f"nothing is decided about {item}")
-    return None
+    decide = _DECIDED.get(type(item))
+    if decide is None:
+        raise TypeError(f"nothing is decided about {item}")
+    return decide(item, overlay)
+
+
+def _request(item: JobRequests, overlay: Overlay) -> tuple[Any, ...]:
+    fact, job_ids = item.fact, item.job_ids
+    if not isinstance(fact, RetryRequested):
+        return tuple([applying.apply_fact(job_id, fact, overlay) for job_id in job_ids])
+    causes_first = sorted(job_ids)
+    after = {job_id: applying.retry(job_id, fact, overlay) for job_id in causes_first}
+    return tuple([after[job_id] for job_id in job_ids])
+
+
+def _note(item: Noted, overlay: Overlay) -> None:
+    noting.log(overlay, overlay.job(item.job_id), item.attempt, overlay.batch.now, item.type, item.message)
+
+
+_DECIDED: Final[Mapping[type, Callable[[Any, Overlay], Any]]] = {
+    JobFact: lambda item, overlay: applying.apply_fact(item.job_id, item.fact, overlay),
+    JobRequests: _request,
+    JobSettled: reviews.settle,
+    JobsChanged: applying.change_each,
+    Submission: submitting.submit,
+    Flow: submitting.submit_flow,
+    Received: submitting.receive,
+    AgainAsked: again.run_again,
+    Signal: signalling.send,
+    GroupCancelled: submitting.cancel_group,
+    Noted: _note,
+    AttemptNotes: noting.record_notes,
+    StateSaved: noting.save_state,
+    OutputEnded: lambda item, overlay: overlay.write(Kind.ENDED_OUTPUT, kept_outputs.row_of(item)),
+    Look: lambda item, overlay: None,
+    Ping: lambda item, overlay: None,
+}

@@ -12,7 +12,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
@@ -20,85 +20,75 @@ from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.gate import KeyRules
 from bgjobd.core.hosts import Term
-from bgjobd.core.job import AttemptKey, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Reading, to_text
 from bgjobd.store import (
     adoption,
-    alerts,
+    apart,
     applying,
-    backfills,
     bulks,
     class_holds,
     decisions,
-    dependencies,
     errors,
-    hooks,
     hosts,
     ids,
-    labels,
     loading,
     locking,
-    many,
     pauses,
     progress,
     rates,
     release,
-    schedules,
     steps,
+    sweeps,
     tallies,
     waits,
 )
 from bgjobd.store.adoption import Adopted
+from bgjobd.store.apart import APART
 from bgjobd.store.batch import Batch
-from bgjobd.store.committed import Committed, LogLine, LostUpdateError
+from bgjobd.store.committed import Committed, LogLine, LostUpdateError, Ran
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import Database
 from bgjobd.store.gate import Gate
-from bgjobd.store.items.alerts import AlertAcknowledged, AlertsLooked, AlertsMuted, AlertsTested
-from bgjobd.store.items.hosts import (
-    AttemptsLost,
-    Beat,
-    HookBegun,
-    HooksTakenOver,
-    HostDrained,
-    HostLeft,
-    HostLost,
-)
+from bgjobd.store.items.hosts import Beat
 from bgjobd.store.items.item import Item
-from bgjobd.store.items.schedules import Backfill, OccurrenceAsked, OccurrencesDue, SchedulePut
-from bgjobd.store.items.submissions import BulkSubmission, Flow
-from bgjobd.store.items.wishes import ManyAsked
 from bgjobd.store.known import Known, read_alone, read_anew, read_next_expiry
-from bgjobd.store.method_usage import Gathering
+from bgjobd.store.method_usage import Gathering, Method
 from bgjobd.store.notices import Notice, notice_of, text_of
 from bgjobd.store.row_writers import WRITERS
 from bgjobd.store.rows import log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.spans import Spans
-from bgjobd.store.statements import of_entries, of_jobs, of_properties, of_times
-from bgjobd.store.sweeps import SWEEPS, sweep
+from bgjobd.store.statements import of_entries, of_properties, of_times
+from bgjobd.store.sweeps import SWEEPS
 from bgjobd.store.tally import NOTHING, Tally, counted
 from bgjobd.store.written import Kind, Row, Written
 
-_APART: Final = (
-    *(*SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut),
-    *(Beat, HostLost, AttemptsLost, HooksTakenOver, HookBegun, HostDrained, HostLeft),
-    ManyAsked,
-    *(AlertsLooked, AlertsTested, AlertAcknowledged, AlertsMuted),
-)
+_ALONE: Final = (*SWEEPS, *APART)
 """The items before which all that came earlier is written."""
-
 
 _EXPIRED_AT_ONCE: Final = 100
 
 
-def _made(
-    batch: Batch, answers: tuple[Any, ...], next_due: float | None, tally: Tally, first_entry: int
-) -> Committed:
+class _Done(NamedTuple):
+    """What a transaction has come to, before it is committed: `first_entry` tells the id of its first log entry after
+    that. Of the attempts that `ran` their methods count what was taken; of those `gathered` that is written.
+    """
+
+    batch: Batch
+    answers: tuple[Any, ...]
+    next_due: float | None
+    tally: Tally
+    known: Known
+    ran: list[Ran]
+    gathered: list[Method]
+    first_entry: Callable[[], int]
+
+
+def _made(done: _Done, first_entry: int) -> Committed:
     """What a transaction has come to, by the id of its first log entry."""
-    lines = tuple([LogLine(id, *entry) for id, entry in enumerate(batch.entries, first_entry)])
-    return batch.committed(answers, lines, next_due, tally)
+    lines = tuple([LogLine(id, *entry) for id, entry in enumerate(done.batch.entries, first_entry)])
+    return done.batch.committed(done.answers, lines, done.next_due, done.tally)
 
 
 def _rows_of(written: Sequence[Written], kind: Kind) -> Iterator[Row]:
@@ -168,45 +158,13 @@ class Ledger:
         try:
             self._database.begin_writing()
             with as_peewees_own:
-                locking.lock(items, self._execute, self._database.locks)
-                known = self._know(lanes, now)
-                lanes = lanes.closed() if self._database.is_drained else lanes
-                batch = self._begin(known, lanes, now)
-                limits = self._take_up(lanes, known, batch)
-                next_expiry = self._expire(batch, known.next_expiry)
-                answers = self._settle(items, batch)
-                if batch.errors:
-                    errors.record(self._execute, self._executemany, batch)
-                if batch.class_ends or batch.class_holds:
-                    class_holds.settle(self._execute, batch, lanes.code_version)
-                has_consequences = self._release(batch, known.has_consequences)
-                rates.end_holds(self._execute, batch)
-                gate = Gate(self._execute, batch)
-                gate.settle()
-                adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
-                next_due = self._grant_slots(lanes, batch, gate, adopted)
-                ran = [end.ran for end in batch.attempts if end.ran is not None]
-                told = self._gathering.write(self._execute, self._executemany, ran, now, lanes.awaited)
-                if self._spans is not None:
-                    self._spans.write(self._execute, self._executemany, batch)
-                first_entry = self._store_entries(batch)
-                next_expiry = min(next_expiry, batch.next_expiry)
-                if self._database.locks.are_needed:
-                    self._tell_others(batch, known)
-                if self.told_as is not None:
-                    self._tell(notice_of(batch, items, answers, lanes, self.told_as))
-            tally = self._tally_after(items, batch)
-            by_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
-            after = Known(
-                *(*by_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
-                class_holds=batch.class_holds,
-            )
-            due = now if after.has_more else min(next_expiry, next_due)
+                done = self._carry_out(items, lanes, now)
+            batch = done.batch
 
             def made(first_entry: int) -> Committed:
                 """Called once it is known that this is committed, however late."""
-                self._gathering.take(ran, now, told)
-                return _made(batch, answers, None if due == math.inf else due, tally, first_entry)
+                self._gathering.take(done.ran, now, done.gathered)
+                return _made(done, first_entry)
 
             self._commit(made)
         except BaseException as error:
@@ -216,9 +174,53 @@ class Ledger:
             raise
         batch.holds.keep(now)
         if self._spans is not None:
-            self._spans.take(batch, tally)
-        self._known = after
-        return made(first_entry())
+            self._spans.take(batch, done.tally)
+        self._known = done.known
+        return made(done.first_entry())
+
+    def _carry_out(self, items: Sequence[Item], lanes: Lanes, now: float) -> _Done:
+        """All that the transaction does, but for its begin and its commit."""
+        locking.lock(items, self._execute, self._database.locks)
+        known = self._know(lanes, now)
+        lanes = lanes.closed() if self._database.is_drained else lanes
+        batch = self._begin(known, lanes, now)
+        limits = self._take_up(lanes, known, batch)
+        next_expiry = self._expire(batch, known.next_expiry)
+        answers = self._settle(items, batch)
+        has_consequences = self._follow(batch, known, lanes)
+        gate = Gate(self._execute, batch)
+        gate.settle()
+        adopted = adoption.adopt(self._execute, gate, lanes.keys, known.adopted)
+        next_look = self._grant_slots(lanes, batch, gate, adopted)
+        ran = [end.ran for end in batch.attempts if end.ran is not None]
+        gathered = self._gathering.write(self._execute, self._executemany, ran, now, lanes.awaited)
+        if self._spans is not None:
+            self._spans.write(self._execute, self._executemany, batch)
+        first_entry = self._store_entries(batch)
+        next_expiry = min(next_expiry, batch.next_expiry)
+        if self._database.locks.are_needed:
+            self._tell_others(batch, known)
+        if self.told_as is not None:
+            self._tell(notice_of(batch, items, answers, lanes, self.told_as))
+        tally = self._tally_after(items, batch)
+        by_jobs = (tally if known.seen.id == 0 else known.tally), has_consequences, next_expiry
+        after = Known(
+            *(*by_jobs, batch.next_resume, batch.holds, adopted, limits, known.seen),
+            class_holds=batch.class_holds,
+        )
+        due = now if after.has_more else min(next_expiry, next_look)
+        next_due = None if due == math.inf else due
+        return _Done(batch, answers, next_due, tally, after, ran, gathered, first_entry)
+
+    def _follow(self, batch: Batch, known: Known, lanes: Lanes) -> bool:
+        """Do what follows from what the items have come to; whether something is left for the next transaction."""
+        if batch.errors:
+            errors.record(self._execute, self._executemany, batch)
+        if batch.class_ends or batch.class_holds:
+            class_holds.settle(self._execute, batch, lanes.code_version)
+        has_consequences = self._release(batch, known.has_consequences)
+        rates.end_holds(self._execute, batch)
+        return has_consequences
 
     def _commit(self, made: Callable[[int], Committed]) -> None:
         try:
@@ -291,7 +293,7 @@ class Ledger:
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
         answers: list[Any] = []
-        for is_apart, stretch in groupby(items, lambda item: isinstance(item, _APART)):
+        for is_apart, stretch in groupby(items, lambda item: isinstance(item, _ALONE)):
             if is_apart:
                 for item in stretch:
                     answers.append(self._settle_apart(item, batch))
@@ -306,78 +308,13 @@ class Ledger:
 
     def _settle_apart(self, item: Item, batch: Batch) -> Any:
         if isinstance(item, SWEEPS):
-            return sweep(self._execute, item, batch)
+            return sweeps.carry_out(self._execute, item, batch)
         try:
-            answer = self._decide_apart(item, batch)
+            answer = apart.carry_out(self._execute, self._executemany, item, batch)
         except decisions.REFUSALS as error:
             answer = error
         self._store(batch)
         return answer
-
-    def _decide_apart(self, item: Item, batch: Batch) -> Any:
-        match item:
-            case BulkSubmission():
-                return self._submit_in_bulk(item, batch)
-            case OccurrencesDue():
-                return schedules.deal(self._execute, item, batch)
-            case OccurrenceAsked():
-                return schedules.ask(self._execute, item, batch)
-            case SchedulePut():
-                return schedules.put(self._execute, item, batch)
-            case Beat() | HostLost() | HostDrained() | HostLeft():
-                return hosts.carry_out(self._execute, item, batch)
-            case AttemptsLost():
-                return self._lose(item, batch)
-            case HooksTakenOver():
-                return self._take_hooks(item, batch)
-            case HookBegun(key):
-                return hooks.begin(self._execute, key, batch)
-            case Backfill():
-                return backfills.backfill(self._execute, item, batch)
-            case ManyAsked():
-                return many.carry_out(self._execute, item, batch)
-            case AlertsLooked() | AlertsTested() | AlertAcknowledged() | AlertsMuted():
-                return alerts.carry_out(self._execute, self._executemany, item, batch)
-            case _:
-                raise TypeError(f"nothing is decided about {item}")
-
-    def _lose(self, item: AttemptsLost, batch: Batch) -> tuple[Job, ...]:
-        """The jobs whose attempts are over by this; which are for this host to see to, so that it calls their hooks."""
-        left = hosts.take_owed(self._execute, item.host)
-        if left is None:
-            return ()
-        ends = [end for end in item.ends if (end.job_id, end.fact.number) in left]
-        loading.load(self._execute, ends, batch)
-        jobs = [job for end in ends if isinstance(job := decisions.settle(end, batch), Job)]
-        if len(ends) == len(left) and not hooks.are_owed(self._execute, item.host):
-            hosts.settle_owed(self._execute, item.host)
-        batch.settled += [job for job in jobs if job.status is Status.FAILED and job.is_over]
-        return tuple(jobs)
-
-    def _take_hooks(self, item: HooksTakenOver, batch: Batch) -> tuple[AttemptKey, ...]:
-        left = hosts.take_owed(self._execute, item.host)
-        if left is None:
-            return ()
-        taken = hooks.take_over(self._execute, item.host, item.classes, item.count, batch.host_id)
-        if not left and not hooks.are_owed(self._execute, item.host):
-            hosts.settle_owed(self._execute, item.host)
-        return taken
-
-    def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
-        """Raises the refusals, with nothing written of it."""
-        batch.keyed = loading.keyed_by(self._execute, bulks.keys_of(bulk))
-        ids.take(self._execute, batch, len(bulk.rows))
-        stored, new = bulks.decide(bulk, batch)
-        if new and bulk.common.ties is not None:
-            flow = Flow((bulk.common,), bulk.submitter)
-            dependencies.load(self._execute, [flow], (), batch)
-            bulk = bulks.placed(bulk, flow, batch)
-        for one, jobs in bulks.inserts(bulk, new, batch):
-            self._execute(of_jobs.INSERT_BULK, jobs)
-            labels.label_bulk(self._execute, one)
-            batch.join(one)
-        batch.last_id += len(new)
-        return stored
 
     # Store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Final, TypeVar
@@ -79,8 +78,6 @@ ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
-
-_ENTRIES_AT_ONCE: Final = 1000
 
 _WAITING: Final = (1, BEHIND, 0, WAITING, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
@@ -318,28 +315,6 @@ class Reader:
     def leapt_at(self) -> float | None:
         """When a daemon last saw time leap ahead; None where none has."""
         return instant(self._property(of_properties.LEAPT_AT))
-
-    def whole(self, job_id: int) -> JsonObject | None:
-        """The job, keys as the columns, with all its `attempts` and log entries (`logs`), oldest first, or None."""
-        job = self.job(job_id)
-        if job is None:
-            return None
-        attempts, before = list(job.attempts), job.next
-        while before is not None:
-            older = self.job(job_id, before)
-            if older is None:
-                return None
-            attempts, before = [*older.attempts, *attempts], older.next
-        entries: list[JsonObject] = []
-        after: int | None = 0
-        while after is not None:
-            page = self.logs(LogFilter(id=job_id), after=after, limit=_ENTRIES_AT_ONCE, budget=math.inf)
-            entries += page.rows
-            after = page.next
-        for attempt in attempts:
-            attempt.pop("span")
-        read = {name: parsed(job.columns[name]) for name in ("parameters", "result")}
-        return job.columns | read | {"attempts": attempts, "logs": entries}
 
     def inbox(self, after: int, max_depth: int) -> Sequence[Sent]:
         """What applications have sent by their own transactions, behind an id; of PostgreSQL alone."""

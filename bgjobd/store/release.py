@@ -11,13 +11,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, Final
 
 from bgjob.codec import to_json
-from bgjob.results import MOST_RESULTS, NoResultsError, Result, Room, result_of
-from bgjob.words import IfFailed, Status
+from bgjob.words import IfFailed
 from bgjobd.core import state_machine
 from bgjobd.core.edges import (
     MOVED,
@@ -41,6 +40,7 @@ from bgjobd.store import applying, placing, uniques
 from bgjobd.store.batch import CANCEL, CANCEL_NESTED, Batch, Overlay, Unsettled
 from bgjobd.store.committed import OvertakenError
 from bgjobd.store.dependencies import groups_by_id
+from bgjobd.store.ends import End, Ends
 from bgjobd.store.engines import Execute
 from bgjobd.store.rows import counts_row, edge_row, job_from_row
 from bgjobd.store.statements import of_jobs, of_ties
@@ -66,21 +66,10 @@ _SELECT_EDGES: Final = """
     SELECT job_id, standing FROM job_dependencies INDEXED BY edges_after
     WHERE "of" = :of AND after_id = :id AND job_id > :done_to ORDER BY job_id LIMIT :count
 """
-_SELECT_END: Final = """
-    SELECT status, review_since IS NOT NULL, result, schedule FROM background_jobs WHERE id = :id
-"""
-_SELECT_RESULTS: Final = """
-    SELECT result FROM background_jobs INDEXED BY jobs_of_group
-    WHERE group_id = :id AND group_id IS NOT NULL ORDER BY id
-"""
-_SELECT_NESTED: Final = (
-    "SELECT id FROM job_groups INDEXED BY groups_of_group WHERE group_id = :id ORDER BY id"
-)
 _SELECT_NESTED_BEHIND: Final = """
     SELECT id FROM job_groups INDEXED BY groups_of_group
     WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to ORDER BY id LIMIT :count
 """
-_SELECT_TOTAL: Final = "SELECT total FROM job_groups WHERE id = :id"
 _COUNT_FAILED: Final = "SELECT count(*) FROM job_dependencies WHERE job_id = :id AND standing = 2"
 _SELECT_OLDER: Final = """
     SELECT max(id) FROM background_jobs INDEXED BY jobs_of_schedule
@@ -121,6 +110,8 @@ class Release:
         self._held: list[Unsettled] = []  # by another writer
         self._has_checked = not batch.locks.are_needed
         self._changes: dict[int, Change] = {}
+        self._counted: dict[int, Group] = {}
+        self._ends = Ends(execute, self._counted)
 
     def settle(self, has_more: bool) -> bool:
         """Do what the time allows; whether something is left. `has_more`: an earlier transaction has left some."""
@@ -224,6 +215,7 @@ class Release:
 
     def _count(self, group: Group, change: Change) -> None:
         was, after = group.fate_told, group.counted(change, self._batch.now)
+        self._counted[group.id] = after
         self._batch.write(Kind.COUNTED_GROUP, counts_row(after))
         fate = after.fate_told
         if fate is was:
@@ -286,7 +278,7 @@ class Release:
             return
         free = self._free(Unsettled(node.of, node.id), [job_id for job_id, _ in edges])
         self._load(free)
-        end = self._end_of(node)
+        end = self._ends.of(node)
         for job_id, stored in self._of_these(free, edges, asked):
             overlay = Overlay(self._batch)
             self._settle_edge(end, job_id, Standing(stored), overlay)
@@ -313,7 +305,7 @@ class Release:
         found = self._execute(_SELECT_EDGES, asked).fetchall()
         return [edge for edge in found if edge[0] in ours]
 
-    def _settle_edge(self, end: _End, job_id: int, stored: Standing, overlay: Overlay) -> None:
+    def _settle_edge(self, end: End, job_id: int, stored: Standing, overlay: Overlay) -> None:
         job = overlay.job(job_id)
         end = end.seen_by(job)
         if_failed = job.if_failed or IfFailed.CANCEL
@@ -322,7 +314,7 @@ class Release:
             overlay.write(Kind.MOVED_EDGE, edge_row(job_id, end.node, after))
         has_ended = end.fate not in (Fate.UNFINISHED, Fate.DELETED)
         if has_ended and after is Standing.MET and job.status in TAKING and mentions(job.takes, end.node):
-            job = applying.take_values(job, end.node, self._result(end), overlay)
+            job = applying.take_values(job, end.node, self._ends.result(end), overlay)
         if job.status not in MOVED:
             return
         if is_for_good(end.fate, after, if_failed):
@@ -387,67 +379,6 @@ class Release:
         """Have these jobs at hand as they stand; what has changed of them is written by then."""
         found = self._execute(of_jobs.SELECT_JOBS, {"ids": json.dumps(ids)}).fetchall() if ids else []
         self._batch.jobs |= {row[0]: job_from_row(row) for row in found}
-
-    def _end_of(self, node: Node) -> _End:
-        if node.of is Of.GROUP:
-            group = groups_by_id(self._execute, [node.id]).get(node.id)
-            return _End(node, Fate.DELETED if group is None else group.fate_told)
-        row = self._execute(_SELECT_END, {"id": node.id}).fetchone()
-        if row is None:
-            return _End(node, Fate.DELETED)
-        status, is_for_review, result, schedule = row
-        fate = fate_of(Status(status), bool(is_for_review))
-        return _End(node, fate, result, goes_on=schedule if is_for_review else None)
-
-    def _result(self, end: _End) -> Result:
-        """What is to be had of it: a job's result, or those of a group's members in the order of their ids."""
-        if end.taken is None:
-            end.taken = result_of(end.result) if end.node.of is Of.JOB else self._results(end.node.id)
-        return end.taken
-
-    def _results(self, group_id: int) -> Result:
-        try:
-            return Result(self._values(group_id, Room()))
-        except NoResultsError as error:
-            return Result(problem=str(error))
-
-    def _values(self, group_id: int, room: Room) -> list[Any]:
-        """Those of the jobs that are members, then for each group that is one its own. Raises NoResultsError."""
-        values: list[Any] = []
-        for (text,) in self._execute(_SELECT_RESULTS, {"id": group_id}):
-            room.take(text)
-            found = result_of(text)
-            if found.problem is not None:
-                raise NoResultsError(found.problem)
-            values.append(found.value)
-        for (id,) in self._execute(_SELECT_NESTED, {"id": group_id}).fetchmany(MOST_RESULTS + 1):
-            room.take(None)
-            values.append(self._values(id, room))
-        (total,) = self._execute(_SELECT_TOTAL, {"id": group_id}).fetchone() or (0,)
-        if len(values) < total:
-            raise NoResultsError("of the group's members some are deleted, and their results with them")
-        return values
-
-
-@dataclass(slots=True)
-class _End:
-    """What has become of a node; of a job with its result, as JSON text, if it has one. `taken` once that is read.
-
-    `goes_on` is the schedule of one that is for review.
-    """
-
-    node: Node
-    fate: Fate
-    result: str | None = None
-    taken: Result | None = None
-    goes_on: str | None = None
-
-    def seen_by(self, job: Job) -> _End:
-        """The same as it stands to this job, which comes after it."""
-        if self.goes_on is None:
-            return self
-        fate = fate_of(Status.FAILED, is_for_review=True, to_next_one=self.goes_on == job.schedule)
-        return replace(self, fate=fate)
 
 
 def _stands(group: Group) -> tuple[Any, ...]:

@@ -59,7 +59,7 @@ def _addressed(item: Signal, overlay: Overlay) -> tuple[Job, int | None]:
         return overlay.job(item.job_id), overlay.batch.submitters.get(item.job_id)
     keyed = None if item.key is None else overlay.keyed_as(item.key)
     if keyed is None:
-        raise JobNotFoundError(key=item.key)
+        raise JobNotFoundError(id=0, key=item.key)
     return overlay.job(keyed.id), keyed.submitted_uid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bgjob.words import ChangeKind
@@ -51,99 +52,73 @@ from bgjobd.store.items.schedules import (
 )
 from bgjobd.store.statements import of_properties, of_times
 
-SWEEPS: Final = (
-    *(
-        QueuePaused,
-        QueueResumed,
-        ClassHeld,
-        ClassResumed,
-        ClockJumped,
-        DaemonStarted,
-        CodeLoaded,
-        ReloadFailed,
-        TimeLeapt,
-        Deletion,
-        Trimming,
-    ),
-    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
-    *(
-        ScheduleDeleted,
-        OccurrenceTrimming,
-        GroupTrimming,
-        KeyTrimming,
-        RateTrimming,
-        ErrorTrimming,
-        UsageTrimming,
-    ),
-    *(AlertTrimming, HostTrimming, RetentionTaken, RetentionDone),
-)
 
-
-def sweep(execute: Execute, item: Item, batch: Batch) -> Any:
+def carry_out(execute: Execute, item: Item, batch: Batch) -> Any:
     """The answer to one of SWEEPS, which is carried out."""
-    now = to_text(batch.now)
-    batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
-    match item:
-        case QueuePaused() | QueueResumed():
-            pauses.carry_out(execute, item, batch)
-        case ClassHeld() | ClassResumed():
-            return class_holds.carry_out(execute, item, batch)
-        case ClockJumped(delta):
-            execute(of_times.SHIFT_RETRIES, {"seconds": delta, "now": now})
-            waits.shift(execute, batch, delta)
-            rates.shift(execute, delta)
-            class_holds.shift(execute, batch, delta)
-            batch.holds = Holds(rates.holds(execute))
-        case DaemonStarted(version, host):
-            changes.note(execute, batch, ChangeKind.STARTED, {"version": version, "host": host})
-            execute(of_times.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
-            waits.bound(execute, batch)
-            class_holds.bound(execute, batch)
-            rates.bound(execute, batch)
-        case CodeLoaded():
-            changes.note_code(execute, item, batch)
-        case ReloadFailed(reason, host, who):
-            what = {"reason": reason, "host": host}
-            changes.note(execute, batch, ChangeKind.RELOAD_FAILED, what, who)
-        case TimeLeapt():
-            execute(of_properties.SET_PROPERTY, {"name": of_properties.LEAPT_AT, "value": now})
-        case Deletion():
-            return _deleted(execute, item, batch)
-        case Trimming():
-            return deletions.trim(execute, item, batch.now)
-        case OccurrenceTrimming():
-            return deletions.trim_occurrences(execute, item)
-        case GroupTrimming():
-            return deletions.trim_groups(execute, item, batch)
-        case KeyTrimming():
-            return uniques.trim(execute, item, batch.now)
-        case RateTrimming(after):
-            return rates.trim(execute, after, batch.now)
-        case ErrorTrimming():
-            return errors.trim(execute, item)
-        case UsageTrimming():
-            return method_usage.trim(execute, item)
-        case AlertTrimming():
-            return alerts.trim(execute, item)
-        case HostTrimming(before):
-            return hosts.trim(execute, before, batch.host_id)
-        case RetentionTaken():
-            return hosts.take_retention(execute, batch.host)
-        case RetentionDone():
-            hosts.give_retention(execute, batch.host)
-        case SchedulesDefined():
-            return schedules.define(execute, item, batch)
-        case SchedulesSetBack():
-            return schedules.set_back(execute, item, batch.now)
-        case SchedulePaused() | ScheduleResumed():
-            schedules.pause(execute, item, batch)
-        case ScheduleDeleted():
-            return schedules.delete(execute, item, batch)
-    return None
+    return _CARRY_OUT[type(item)](execute, item, batch)
 
 
-def _deleted(execute: Execute, item: Deletion, batch: Batch) -> Deleted:
+def _jump(execute: Execute, jump: ClockJumped, batch: Batch) -> None:
+    batch.has_unseen_changes = True
+    execute(of_times.SHIFT_RETRIES, {"seconds": jump.delta, "now": to_text(batch.now)})
+    waits.shift(execute, batch, jump.delta)
+    rates.shift(execute, jump.delta)
+    class_holds.shift(execute, batch, jump.delta)
+    batch.holds = Holds(rates.holds(execute))
+
+
+def _start(execute: Execute, started: DaemonStarted, batch: Batch) -> None:
+    batch.has_unseen_changes = True
+    what = {"version": started.version, "host": started.host}
+    changes.note(execute, batch, ChangeKind.STARTED, what)
+    execute(of_times.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": to_text(batch.now)})
+    waits.bound(execute, batch)
+    class_holds.bound(execute, batch)
+    rates.bound(execute, batch)
+
+
+def _note_failed_reload(execute: Execute, item: ReloadFailed, batch: Batch) -> None:
+    what = {"reason": item.reason, "host": item.host}
+    changes.note(execute, batch, ChangeKind.RELOAD_FAILED, what, item.who)
+
+
+def _note_leap(execute: Execute, item: TimeLeapt, batch: Batch) -> None:
+    execute(of_properties.SET_PROPERTY, {"name": of_properties.LEAPT_AT, "value": to_text(batch.now)})
+
+
+def _delete(execute: Execute, item: Deletion, batch: Batch) -> Deleted:
     """The jobs that are gone, with the keys that they held."""
     deleted = deletions.delete(execute, item, batch)
     uniques.forget(execute, deleted.jobs, batch.now)
     return deleted
+
+
+_CARRY_OUT: Final[Mapping[type, Callable[[Execute, Any, Batch], Any]]] = {
+    QueuePaused: pauses.carry_out,
+    QueueResumed: pauses.carry_out,
+    ClassHeld: class_holds.carry_out,
+    ClassResumed: class_holds.carry_out,
+    ClockJumped: _jump,
+    DaemonStarted: _start,
+    CodeLoaded: changes.note_code,
+    ReloadFailed: _note_failed_reload,
+    TimeLeapt: _note_leap,
+    Deletion: _delete,
+    Trimming: lambda execute, item, batch: deletions.trim(execute, item, batch.now),
+    OccurrenceTrimming: lambda execute, item, batch: deletions.trim_occurrences(execute, item),
+    GroupTrimming: deletions.trim_groups,
+    KeyTrimming: lambda execute, item, batch: uniques.trim(execute, item, batch.now),
+    RateTrimming: lambda execute, item, batch: rates.trim(execute, item.after, batch.now),
+    ErrorTrimming: lambda execute, item, batch: errors.trim(execute, item),
+    UsageTrimming: lambda execute, item, batch: method_usage.trim(execute, item),
+    AlertTrimming: lambda execute, item, batch: alerts.trim(execute, item),
+    HostTrimming: lambda execute, item, batch: hosts.trim(execute, item.before, batch.host_id),
+    RetentionTaken: lambda execute, item, batch: hosts.take_retention(execute, batch.host),
+    RetentionDone: lambda execute, item, batch: hosts.give_retention(execute, batch.host),
+    SchedulesDefined: schedules.define,
+    SchedulesSetBack: lambda execute, item, batch: schedules.set_back(execute, item, batch.now),
+    SchedulePaused: schedules.pause,
+    ScheduleResumed: schedules.pause,
+    ScheduleDeleted: schedules.delete,
+}
+SWEEPS: Final = tuple(_CARRY_OUT)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from peewee import DatabaseError
@@ -38,57 +37,19 @@ from bgjobd.store.engines import (
     TermTakenError,
 )
 from bgjobd.store.engines.sqlite import engine_at
+from bgjobd.store.entrusted import Entrusted, Intake, is_fact
 from bgjobd.store.history import History
-from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted, OutputEnded, StateSaved
-from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
-from bgjobd.store.items.hosts import HooksTakenOver
 from bgjobd.store.items.item import Item
-from bgjobd.store.items.schedules import OccurrencesDue
-from bgjobd.store.items.submissions import BulkSubmission, Flow, Submission
-from bgjobd.store.items.wishes import JobRequests
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.method_usage import Gathering
 from bgjobd.store.span_counts import Counted
 from bgjobd.store.spans import Spans
-
-_MAX_BATCH: Final = 256
-"""How many jobs one transaction is about; one item may exceed it."""
 
 _IN_DOUBT_FOR: Final = 4.0
 """Seconds that callers are left to wait for what has become of a commit; a client waits for 5, unless told another."""
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-
-
-class Entrusted(NamedTuple):
-    """An item with whatever the sender wants back beside its answer."""
-
-    item: Item
-    ticket: Any = None
-
-
-class Outbox:
-    """What the loop hands to the writer, in order: items that may wait go with the next that may not.
-
-    `put` takes several to be committed together.
-    """
-
-    def __init__(self, put: Callable[..., None]) -> None:
-        self._put = put
-        self._held: list[Entrusted] = []
-
-    def hold(self, item: Item, ticket: Any = None) -> None:
-        """Keep an item until something is sent."""
-        self._held.append(Entrusted(item, ticket))
-
-    def send(self, item: Item | None = None, ticket: Any = None) -> None:
-        """Hand over what was held, then this item, to be committed together."""
-        if item is not None:
-            self.hold(item, ticket)
-        held, self._held = self._held, []
-        if held:
-            self._put(*held)
 
 
 class Delivery(NamedTuple):
@@ -154,7 +115,7 @@ class Writer:
         self._clock = clock
         self._jumps = 0.0  # of the clock that it was told of: before that, what waits would be early or late
         self._deliver = deliver
-        self._inbox: SimpleQueue[tuple[Entrusted, ...] | None] = SimpleQueue()
+        self._intake = Intake()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._database: Database | None = None
         self._ledger: Ledger | None = None
@@ -179,18 +140,18 @@ class Writer:
 
     def put(self, *entrusted: Entrusted) -> None:
         """Hand over items, to be applied in this order, in one transaction."""
-        self._inbox.put(entrusted)
+        self._intake.put(entrusted)
 
     def finish(self) -> None:
         """Commit what was put so far, then end the thread."""
-        self._inbox.put(None)
+        self._intake.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         waiting: list[Entrusted] = []
         is_last = False
         while not is_last:
-            more, is_last = self._take()
+            more, is_last = self._intake.take(self._patience())
             waiting += more
             if is_last:
                 self._gathering.hurry()
@@ -226,9 +187,9 @@ class Writer:
             wal_bytes = self._ground.check_written()
         except OSError as error:
             each = tuple(zip(entrusted, delivery.answered, strict=True))
-            of_facts = tuple(answer for one, answer in each if _is_fact(one.item))
+            of_facts = tuple(answer for one, answer in each if is_fact(one.item))
             self._withheld = delivery._replace(answered=of_facts)
-            self._give_up([one for one, _ in each if not _is_fact(one.item)], error, may_be_stored=True)
+            self._give_up([one for one, _ in each if not is_fact(one.item)], error, may_be_stored=True)
         else:
             if delivery.committed is not None:
                 self._history.note(delivery.committed.lines)
@@ -236,30 +197,15 @@ class Writer:
 
     def _rest(self) -> None:
         """Tell what the database stands on, where nothing else follows at once."""
-        if self._database is not None and self._inbox.empty():
+        if self._database is not None and self._intake.is_empty:
             self._ground.rest(self._database)
 
-    def _take(self) -> tuple[list[Entrusted], bool]:
-        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due, or
-        a caller has waited too long.
-        """
+    def _patience(self) -> float | None:
+        """Seconds to wait for what comes: in trouble until the next try is due, or a caller has waited too long."""
         due = [] if self._trouble is None else [self._trouble.next_try]
         if self._doubt is not None and not self._doubt.is_refused:
             due.append(self._doubt.until)
-        patience = max(0.0, min(due) - time.monotonic()) if due else None
-        taken: list[Entrusted] = []
-        jobs = 0
-        try:
-            batch = self._inbox.get(timeout=patience)
-            while batch is not None:
-                taken += batch
-                jobs += sum(_jobs(one.item) for one in batch)
-                if jobs >= _MAX_BATCH:
-                    return taken, False
-                batch = self._inbox.get_nowait()
-        except Empty:
-            return taken, False
-        return taken, True
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
         self._busy_since = time.monotonic()
@@ -313,7 +259,7 @@ class Writer:
             self._tell(doubt.entrusted, _delivery(doubt.entrusted, doubt.error.made(first_entry)))
             return []
         if fate is CommitFate.ABORTED:
-            return [one for one in doubt.entrusted if not doubt.is_refused or _is_fact(one.item)]
+            return [one for one in doubt.entrusted if not doubt.is_refused or is_fact(one.item)]
         return self._refuse(doubt.entrusted, str(doubt.error), may_be_stored=True)
 
     def _ask_about(self, transaction: Any) -> tuple[CommitFate, int]:
@@ -430,10 +376,10 @@ class Writer:
         self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False
     ) -> list[Entrusted]:
         """Refuse what somebody asked for, and keep what happened: facts are replayed until they are stored."""
-        refused = [one for one in waiting if not _is_fact(one.item)]
+        refused = [one for one in waiting if not is_fact(one.item)]
         error = StorageUnavailableError(reason=reason, may_be_stored=may_be_stored)
         self._deliver(Delivery(tuple((one.ticket, error) for one in refused), None, trouble=reason))
-        return [one for one in waiting if _is_fact(one.item)]
+        return [one for one in waiting if is_fact(one.item)]
 
     def _close(self) -> None:
         database, self._database, self._ledger = self._database, None, None
@@ -445,34 +391,3 @@ class Writer:
 def _delivery(entrusted: Sequence[Entrusted], committed: Committed) -> Delivery:
     tickets = [one.ticket for one in entrusted]
     return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
-
-
-def _jobs(item: Item) -> int:
-    """How many jobs the item is about, which is what it costs."""
-    match item:
-        case JobFact():  # as most are
-            return 1
-        case Submission():
-            return len(item.jobs)
-        case Flow():
-            edges = sum(len(job.ties.predecessors) for job in item.jobs if job.ties is not None)
-            return len(item.jobs) + len(item.groups) + edges
-        case BulkSubmission():
-            return len(item.rows)
-        case JobRequests():
-            return len(item.job_ids)
-        case OccurrencesDue(schedules):
-            return sum(max(1, len(one.due.instants)) for one in schedules)
-    return 1
-
-
-def _is_fact(item: Item) -> bool:
-    """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
-    return isinstance(item, _FACTS)
-
-
-_FACTS: Final = (
-    *(JobFact, Noted, AttemptNotes, StateSaved, OutputEnded, ClockJumped, Look),
-    *(DaemonStarted, CodeLoaded, ReloadFailed),
-    HooksTakenOver,  # whose answer alone tells what there is to call
-)

@@ -8,13 +8,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType, Unknown
+from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
-from bgjobd.core.facts import AttemptEnded
-from bgjobd.core.job import AttemptKey, Ending
-from bgjobd.core.log_entries import OVERSTAYED, killed_strays
+from bgjobd.core.job import Ending
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
@@ -22,17 +20,17 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.journal_lines import Record
 from bgjobd.host import clock
 from bgjobd.store.committed import Claim
-from bgjobd.store.items.attempts import Noted
-from bgjobd.supervisor import journal_facts, patience
+from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_news import AttemptNews
-from bgjobd.supervisor.attempt_start import AttemptStart, order
+from bgjobd.supervisor.attempt_start import AttemptStart
 from bgjobd.supervisor.attempt_stop import AttemptStop
+from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import BEGINNING, Asked, GoneError, Look, wait_until
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
-from bgjobd.supervisor.settling import settle, settle_dead
+from bgjobd.supervisor.settling import Settling
 from bgjobd.supervisor.states import StateReader, may_have_state
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
@@ -46,20 +44,10 @@ class Attempt:
     """
 
     def __init__(
-        self,
-        around: AttemptSurroundings,
-        key: AttemptKey,
-        token: str,
-        class_name: str,
-        timeout: float | None,
-        life: AttemptLife,
-        mark: str | None = None,
-        *,
-        has_key: bool = False,
+        self, around: AttemptSurroundings, claimed: Claimed, life: AttemptLife, mark: str | None = None
     ) -> None:
-        self._around, self.key, self.class_name = around, key, class_name
-        self._token, self._timeout, self._has_key = token, timeout, has_key
-        self.life, self.mark = life, mark
+        self._around, self._claimed, self.life, self.mark = around, claimed, life, mark
+        key, class_name = self.key, self.class_name = claimed.key, claimed.class_name
         self.server: ForkServer | None = None
         self.is_fenced = False
         self._patience = Patience(around.loop, around.say)
@@ -68,30 +56,29 @@ class Attempt:
         self.process = AttemptProcess(
             around.spool, around.work, around.processes, around.end_strays, key, output_bytes=output_bytes
         )
-        self.way = AttemptStart(around, class_name, self.see, self._ask, lambda: self.life.state.is_final)
+        self.way = AttemptStart(
+            around, key, class_name, self.see, self._on_ask, lambda: self.life.state.is_final
+        )
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
         self._state = StateReader(around, key)
-        self._end = AttemptEnd(around, key, class_name, self._news, self.see)
+        self._settling = Settling(
+            around, claimed, self.process, self._news, lambda: self.life, self.see, self._note_end
+        )
+        self._end = AttemptEnd(around, key, class_name, self._news, self._state, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
     def claimed(cls, around: AttemptSurroundings, claim: Claim) -> Attempt:
         """One that is to be started."""
-        job = claim.job
-        life = AttemptLife(job.attempt)
-        of_job = job.call.class_name, job.timeout, life
-        has_key = job.key is not None
-        return cls(around, (job.id, job.attempt), claim.token, *of_job, mark="", has_key=has_key)
+        return cls(around, Claimed.by(claim), AttemptLife(claim.job.attempt), mark="")
 
     @classmethod
     def left_behind(cls, around: AttemptSurroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
         """One of an earlier daemon, as the database has it."""
-        key = row["job_id"], row["number"]
         life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)
-        of_job, has_key = (row["class_name"], row["timeout"]), row["key"] is not None
-        attempt = cls(around, key, row["token"], *of_job, life, has_key=has_key)
+        attempt = cls(around, Claimed.of_row(row), life)
         attempt._news.pid = row["pid"]
         attempt._news.began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
         return attempt
@@ -117,17 +104,7 @@ class Attempt:
             _ACTS[act](self)
 
     def _terms(self) -> EndTerms:
-        policy = self._around.policy(self.class_name)
-        return EndTerms(
-            self._timeout,
-            policy.caps,
-            policy.retry_lost,
-            policy.retry_on,
-            policy.unknown is Unknown.REVIEW,
-            policy.crashes,
-            may_throttle=policy.throttle,
-            has_key=self._has_key,
-        )
+        return self._claimed.end_terms(self._around.policy(self.class_name))
 
     @property
     def is_repeatable(self) -> bool:
@@ -175,26 +152,12 @@ class Attempt:
 
     # Start
 
-    def _ask(self, claim: Claim, server: ForkServer) -> None:
-        if claim.carry is not None:
-            try:
-                self._around.spool.write_carry(self.key, claim.carry)
-            except OSError as error:
-                self.see(seen.StartRefused(f"what it carries over finds no room: {error.strerror}"))
-                return
+    def _on_ask(self, server: ForkServer) -> None:
+        """This fork server is about to be asked for it."""
         self.server, self.mark, self._news.code_version = server, server.mark, server.code_version
         self.process.server_pid = server.pid
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
-        database_id = self._around.spool.database_id
-        sensitive = self._around.policy(self.class_name).sensitive
-        asked = order(claim, sensitive, database_id, self._around.near())
-        if self._around.fenced_grace is not None and self.is_repeatable:
-            asked |= {
-                "repeatable": True,
-                "stop_grace": self._around.grace(self.class_name, StopReason.FENCED),
-            }
-        server.start(asked)
 
     def _who_owes_start(self) -> ForkServer | None:
         try:
@@ -281,11 +244,7 @@ class Attempt:
         if sight is None or journal is None:
             return False
         self._note_start(journal)
-        if journal.may_have_notes:
-            self._news.read()
-        self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
-        if journal_facts.has_overstayed(journal, exit_record):
-            self._around.outbox.hold(Noted(*self.key, EntryType.FAILURE, OVERSTAYED))
+        self._news.note_end(journal, exit_record)
         if self.life.stop_reason is None and journal_facts.was_fenced(journal, exit_record):
             self.see(seen.StopRecalled(StopReason.FENCED))
         self.see(sight)
@@ -297,25 +256,12 @@ class Attempt:
         if ended is None:
             return
         left = around.work.remove(self.process.directory)
-        self._tell_strays(len(left), subreaper.told_names(left))
+        self._news.note_strays(len(left), subreaper.told_names(left))
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        self._hand_over(ended)
+        self._end.hand_over(ended)
         self.way.leave()  # last, for it sends others, of whose troubles this end knows nothing
-
-    def _hand_over(self, ended: AttemptEnded) -> None:
-        """Hand it over, behind what it has saved of its job's state."""
-        try:
-            self._state.read_last(self._news.started)
-        except OSError:  # no descriptors
-            self._around.loop.call_later(LAST_LOOK, self._hand_over, ended)
-            return
-        self._around.outputs.finish(self.key, partial(self._end.hand_over, ended))
-
-    def _tell_strays(self, count: int, names: list[str]) -> None:
-        if count:
-            self._around.outbox.hold(Noted(*self.key, EntryType.INFO, killed_strays(count, names)))
 
     # Stop
 
@@ -338,19 +284,11 @@ class Attempt:
 
     def settle_dead(self, ending: Ending) -> None:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
-        journal, sight = settle_dead(self._around, self.key, self._token, ending, self.life.state.has_begun)
-        self._news.journal = journal or self.journal
-        if not self._note_end(journal):
-            self._news.expect_more()
-            self.see(sight)
+        self._settling.settle_dead(ending)
 
     def adopt(self, is_cancelled: bool) -> None:
-        """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
-        reason = self._around.spool.try_read_stop(self.key)
-        if reason is not None:
-            self.see(seen.StopRecalled(reason))
-        elif is_cancelled:
-            self.see(seen.CancelRecalled())
+        """Settle an attempt of this life."""
+        self._settling.recall_stop(is_cancelled)
         self._settle()
 
     def _settle(self) -> None:
@@ -361,9 +299,8 @@ class Attempt:
         if self.life.state.is_final:
             return
         self._around.note_changes(self)  # before the fence, whose file appears like any other
-        before = self._news if self.life.is_bereft else None
-        journal, read = settle(self._around, self.key, self._token, self.mark, before)
-        self._news.journal, self.is_fenced = journal or self.journal, read.is_fenced
+        read = self._settling.settle(self.mark)
+        self.is_fenced = read.is_fenced
         self.see(read)
 
     def _watch(self) -> None:
@@ -377,52 +314,28 @@ class Attempt:
         self.on_save()
         self._around.outbox.send()
         try:
-            is_open = self.process.open(journal)
+            is_open = self._settling.open(journal)
         except OSError as error:
             text = f"job {self.key[0]} cannot be watched: {error.strerror}; trying again"
             self._around.say(EntryType.FAILURE, text)
             self._around.loop.call_later(LAST_LOOK, self._settle)
             return
-        if not is_open:
-            self.process.look_again(self._look)
-            return
-        self.process.watch(self._on_process_end)
-        if not self._stop.is_armed:
-            self.see(seen.StartRead())
+        if is_open:
+            self.process.watch(self._on_process_end)
+            if not self._stop.is_armed:
+                self.see(seen.StartRead())
 
     def _on_process_end(self) -> None:
         """Its process has ended: its fork server tells how, or it is to be found out."""
         if self.server is None:
-            self.process.look_again(self._look)
+            self.process.look_again(self._settling.look)
         elif self.ending is None and not self._patience.is_waiting:
             self._patience.wait(lambda: self.server)
-
-    def _look(self, pause: float) -> bool:
-        """Whether its end is known, now that its process has ended: it is ours to reap, or its fork server lives and
-        is about to record its exit. Raises OSError.
-        """
-        if self.life.state.is_final:
-            return True
-        exit_record = self.process.try_collect()
-        journal = self._around.spool.try_read(self.key)
-        if journal is None and self.life.is_bereft:
-            self.see(seen.EndSeenWithoutSpool())
-            return True
-        if exit_record is None and _lacks_usage(journal) and pause < LAST_LOOK:
-            return False
-        if self._note_end(journal or (Journal() if exit_record else None), exit_record):
-            return True
-        # Whoever is not reaped has a parent that will tell.
-        if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
-            return False
-        self._news.expect_more()
-        self.see(journal_facts.vanished(journal))
-        return True
 
 
 _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
     {
-        Act.LIMIT: lambda one: one._stop.arm_deadline(one._timeout, one.journal),
+        Act.LIMIT: lambda one: one._stop.arm_deadline(one._claimed.timeout, one.journal),
         Act.WARN: lambda one: one._stop.leave_word(one.life.stop_reason),
         Act.LOOK_FOR_START: lambda one: one._around.retry_on_oserror(one._look_whether_begun),
         Act.TERMINATE: Attempt._terminate,
@@ -433,8 +346,3 @@ _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
         Act.TELL_END: Attempt._tell_end,
     }
 )
-
-
-def _lacks_usage(journal: Journal | None) -> bool:
-    """Whether a fork server has recorded the exit, and is about to record once more what was used."""
-    return journal is not None and journal.exit is not None and journal.exit.get("usage") is None

@@ -1,9 +1,12 @@
-"""The end of an attempt on its way to the writer: told once what it has told, and a long result, have been read."""
+"""The end of an attempt on its way to the writer: told once its output is closed, and what it has saved and told, and a
+long result, have been read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
@@ -13,11 +16,14 @@ from bgjobd.store.items.attempts import JobFact, OutputEnded
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.processes import LAST_LOOK
+from bgjobd.supervisor.states import StateReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class AttemptEnd:
-    """Hands the end of one attempt to the writer, behind the rest of its `news`; `see` hears what is wrong with it."""
+    """Hands the end of one attempt to the writer, behind its job's `state` and the rest of its `news`; `see` hears what
+    is wrong with it.
+    """
 
     def __init__(
         self,
@@ -25,13 +31,23 @@ class AttemptEnd:
         key: AttemptKey,
         class_name: str,
         news: AttemptNews,
+        state: StateReader,
         see: Callable[[Sight], None],
     ) -> None:
         self._around, self._key, self._class_name = around, key, class_name
-        self._news, self._see = news, see
+        self._news, self._state, self._see = news, state, see
         self._is_broken = self._is_shared = False
 
     def hand_over(self, ended: AttemptEnded) -> None:
+        """Send it, once its output is closed."""
+        try:
+            self._state.read_last(self._news.started)
+        except OSError:  # no descriptors
+            self._around.loop.call_later(LAST_LOOK, self.hand_over, ended)
+            return
+        self._around.outputs.finish(self._key, partial(self._send_once_read, ended))
+
+    def _send_once_read(self, ended: AttemptEnded) -> None:
         """Send it, at once where nothing is left to read, else a portion at a time."""
         is_read = not self._news.has_more and not journal_facts.is_unread(ended.ending)
         has_printed = ended.usage is None or ended.usage.output_bytes > 0

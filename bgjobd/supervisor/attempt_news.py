@@ -1,14 +1,18 @@
-"""What an attempt tells by its journal, handed to the writer: its start, and what it tells of itself meanwhile."""
+"""What an attempt tells by its journal, handed to the writer: its start, what it tells of itself meanwhile, and
+what there is to say of its end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import ResultWaited, Sight
 from bgjobd.core.job import AttemptKey
+from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.journal_lines import Record
-from bgjobd.store.items.attempts import AttemptNotes, JobFact
+from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings
@@ -51,6 +55,21 @@ class AttemptNews:
     def expect_more(self) -> None:
         """Its process is gone, and may have told more than was read: that comes before its end."""
         self._notes.has_more = self.started is not None
+
+    def note_end(self, journal: Journal, exit_record: Record | None) -> None:
+        """Hand on what comes before its end, which the journal tells, or this record: the next portion of what it has
+        told, whom it left behind, and whether it overstayed. Raises OSError.
+        """
+        if journal.may_have_notes:
+            self.read()
+        self.note_strays(*journal_facts.strays(exit_record or journal.exit))
+        if journal_facts.has_overstayed(journal, exit_record):
+            self._around.outbox.hold(Noted(*self._key, EntryType.FAILURE, OVERSTAYED))
+
+    def note_strays(self, count: int, names: list[str]) -> None:
+        """Hand on that so many processes, of these names, were ended which it left behind."""
+        if count:
+            self._around.outbox.hold(Noted(*self._key, EntryType.INFO, killed_strays(count, names)))
 
     def read(self) -> None:
         """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""

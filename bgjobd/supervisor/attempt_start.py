@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.traces import try_traceparent
+from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.steps import seed_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import Claim
@@ -17,20 +19,21 @@ from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class AttemptStart:
-    """One attempt's: `see` hears that it is refused, `ask` asks the fork server for it, and `is_over` tells whether its
-    end is known.
+    """One attempt's: `see` hears that it is refused, `on_ask` which fork server is about to be asked for it, and
+    `is_over` tells whether its end is known.
     """
 
     def __init__(
         self,
         around: AttemptSurroundings,
+        key: AttemptKey,
         class_name: str,
         see: Callable[[Sight], None],
-        ask: Callable[[Claim, ForkServer], None],
+        on_ask: Callable[[ForkServer], None],
         is_over: Callable[[], bool],
     ) -> None:
-        self._around, self._class_name = around, class_name
-        self._see, self._ask, self._is_over = see, ask, is_over
+        self._around, self._key, self._class_name = around, key, class_name
+        self._see, self._on_ask, self._is_over = see, on_ask, is_over
         self._start: Start | None = None
 
     @property
@@ -67,8 +70,30 @@ class AttemptStart:
         if missing is not None:
             self._see(StartRefused.unavailable(self._class_name, missing))
             return False
-        self._ask(claim, server)
+        if not self._carry_over(claim):
+            return False
+        self._on_ask(server)
+        server.start(self._order(claim))
         return True
+
+    def _carry_over(self, claim: Claim) -> bool:
+        """Put what it carries over into the spool, if anything; False where that finds no room, and it is refused."""
+        if claim.carry is None:
+            return True
+        try:
+            self._around.spool.write_carry(self._key, claim.carry)
+        except OSError as error:
+            self._see(StartRefused(f"what it carries over finds no room: {error.strerror}"))
+            return False
+        return True
+
+    def _order(self, claim: Claim) -> dict[str, Any]:
+        around, policy = self._around, self._around.policy(self._class_name)
+        asked = order(claim, policy.sensitive, around.spool.database_id, around.near())
+        if around.fenced_grace is not None and policy.retry_lost:
+            grace = around.grace(self._class_name, StopReason.FENCED)
+            asked |= {"repeatable": True, "stop_grace": grace}
+        return asked
 
     def leave(self) -> None:
         """It has begun, or ended."""

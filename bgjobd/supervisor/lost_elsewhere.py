@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.spool_names import directory_name
+from bgjobd.store.entrusted import Outbox
 from bgjobd.store.items.attempts import JobFact
 from bgjobd.store.reader import Reader
-from bgjobd.store.writer import Outbox
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.processes import signal_group, try_open_process
 from bgjobd.supervisor.spool import Spool

@@ -1,21 +1,114 @@
-"""What the spool tells of an attempt that no fork server will report on: of this life, once it is decided whether it
-starts, and of an earlier one.
+"""An attempt that no fork server will report on: what the spool tells of it, once it is decided whether it starts, and
+how its process has ended.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.core.attempt_sights import JournalRead, LifeEnded
+from bgjobd.core.attempt_life import AttemptLife
+from bgjobd.core.attempt_sights import (
+    CancelRecalled,
+    EndSeenWithoutSpool,
+    JournalRead,
+    LifeEnded,
+    Sight,
+    StopRecalled,
+)
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal_lines import Record
 from bgjobd.host import life
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
+from bgjobd.supervisor.claimed import Claimed
+from bgjobd.supervisor.patience import PATIENCE
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _OWN_FENCE: Final = Journal(fenced={})
+
+
+class Settling:
+    """Finds out about one attempt. `life` is asked how it stands, `see` hears what was found, and `note_end` of its
+    journal, and of its exit record where it was reaped here: it answers whether they tell an end.
+    """
+
+    def __init__(
+        self,
+        around: AttemptSurroundings,
+        claimed: Claimed,
+        process: AttemptProcess,
+        news: AttemptNews,
+        life: Callable[[], AttemptLife],
+        see: Callable[[Sight], None],
+        note_end: Callable[[Journal | None, Record | None], bool],
+    ) -> None:
+        self._around, self._key, self._token = around, claimed.key, claimed.token
+        self._process, self._news = process, news
+        self._life, self._see, self._note_end = life, see, note_end
+
+    def recall_stop(self, is_cancelled: bool) -> None:
+        """It was told to stop, if the spool says so: whoever did that may have died before the signal, or the kill."""
+        reason = self._around.spool.try_read_stop(self._key)
+        if reason is not None:
+            self._see(StopRecalled(reason))
+        elif is_cancelled:
+            self._see(CancelRecalled())
+
+    def settle(self, mark: str | None) -> JournalRead:
+        """What is in its journal's place, by now a fence where nothing was; `mark` is of the fork server that was asked
+        for it. Raises OSError.
+        """
+        before = self._news if self._life().is_bereft else None
+        journal, read = settle(self._around, self._key, self._token, mark, before)
+        self._news.journal = journal or self._news.journal
+        return read
+
+    def settle_dead(self, ending: Ending) -> None:
+        """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
+        has_begun = self._life().state.has_begun
+        journal, sight = settle_dead(self._around, self._key, self._token, ending, has_begun)
+        self._news.journal = journal or self._news.journal
+        if not self._note_end(journal, None):
+            self._news.expect_more()
+            self._see(sight)
+
+    def open(self, journal: Journal) -> bool:
+        """Open its process, if it is there, and look how it has ended where it is not. Raises OSError."""
+        is_open = self._process.open(journal)
+        if not is_open:
+            self._process.look_again(self.look)
+        return is_open
+
+    def look(self, pause: float) -> bool:
+        """Whether its end is known, now that its process has ended: it is ours to reap, or its fork server lives and
+        is about to record its exit. Raises OSError.
+        """
+        if self._life().state.is_final:
+            return True
+        exit_record = self._process.try_collect()
+        journal = self._around.spool.try_read(self._key)
+        if journal is None and self._life().is_bereft:
+            self._see(EndSeenWithoutSpool())
+            return True
+        if exit_record is None and _lacks_usage(journal) and pause < LAST_LOOK:
+            return False
+        if self._note_end(journal or (Journal() if exit_record else None), exit_record):
+            return True
+        # Whoever is not reaped has a parent that will tell.
+        if pause < (PATIENCE if self._process.is_unreaped else LAST_LOOK):
+            return False
+        self._news.expect_more()
+        self._see(journal_facts.vanished(journal))
+        return True
+
+
+def _lacks_usage(journal: Journal | None) -> bool:
+    """Whether a fork server has recorded the exit, and is about to record once more what was used."""
+    return journal is not None and journal.exit is not None and journal.exit.get("usage") is None
 
 
 def settle(

@@ -18,9 +18,9 @@ from bgjobd.config.sections import Config
 from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.host.background import Background
+from bgjobd.store.entrusted import Outbox
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.reader import Reader
-from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.application import Application, AttemptDirs
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.fork_server_link import ForkServer

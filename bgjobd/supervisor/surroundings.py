@@ -15,7 +15,7 @@ from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Job
 from bgjobd.core.verdict import StopReason
-from bgjobd.store.writer import Outbox
+from bgjobd.store.entrusted import Outbox
 from bgjobd.supervisor.looks import Looks
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import LAST_LOOK, Known

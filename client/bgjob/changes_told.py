@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bgjob.amounts import many_of
+from bgjob.amounts import about_text, many_of
+from bgjob.text import instant
 from bgjob.words import ChangeKind
 
+MOST_CHANGES: Final = 200
+"""So many of the newest are looked at for what may have come of them."""
+
 _LONGEST_REASON: Final = 200
+_SOON: Final = 900.0
+"""Seconds within which what goes wrong may come of what was changed before."""
+
+_MAY_CAUSE: Final = frozenset({"started", "loaded", "reload_failed", "resumed", "schedule_changed"})
 
 What = Mapping[str, Any]
 
@@ -20,6 +28,35 @@ def sentence(change: Mapping[str, Any]) -> str:
     told = str(change["kind"]).replace("_", " ") if tell is None else tell(what)
     at = what.get("host") if change["kind"] != ChangeKind.HOST_LOST else None
     return f"{told}, host {at}" if at else told
+
+
+def just_before(since: str, changes: Iterable[Mapping[str, Any]]) -> str:
+    """What was changed shortly before, if anything was: `40 s after code 4f2a1c loaded`."""
+    began = instant(since)
+    after = ((began - instant(one["at"]), one) for one in changes if one["kind"] in _MAY_CAUSE)
+    near = [(seconds, one) for seconds, one in after if 0 <= seconds <= _SOON]
+    if not near:
+        return ""
+    seconds, latest = min(near, key=lambda found: found[0])
+    return f"{about_text(max(1.0, seconds))} after {sentence(latest)}"
+
+
+def with_old_code(hosts: Sequence[Mapping[str, Any]], changes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The names of hosts that live, and for which others of the same classes have loaded other code since. Where
+    classes differ, so does the code.
+    """
+    loaded = [one["what"].get("code") for one in changes if one["kind"] == ChangeKind.LOADED]
+    latest: dict[frozenset[str], str] = {}
+    alive = [one for one in hosts if one["state"] == "alive" and one["code_version"] is not None]
+    for code in loaded:
+        for one in alive:
+            if one["code_version"] == code:
+                latest.setdefault(frozenset(one["classes"]), code)
+    return {
+        one["name"]
+        for one in alive
+        if latest.get(frozenset(one["classes"]), one["code_version"]) != one["code_version"]
+    }
 
 
 def filter_told(wanted: What) -> str:

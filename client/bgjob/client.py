@@ -1,7 +1,8 @@
 """The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
 
 What is asked stands in `calls` and `submitting_calls`, what an answer means in `answers`, how it gets there and back in
-`sync_managing` and `sync_connections`. Made of `aio.py` by `./run sync`: change that file.
+`sync_managing` and `sync_connections`, what is read of jobs beside how they stand in `sync_reading`.
+Made of `aio.py` by `./run sync`: change that file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, flow_requests, following, managing_calls, submitting_calls, typed
-from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead, Value, ValuesRead
+from bgjob.answers import JobRead, OutputPart, Page, StackRead, StepsRead, Value
 from bgjob.codec import JsonObject
 from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
@@ -21,7 +22,7 @@ from bgjob.layout import GroupStep, JobStep, Step
 from bgjob.predecessors import Predecessor
 from bgjob.retrying import WaitingForJob
 from bgjob.sync_connections import Following, Stream
-from bgjob.sync_managing import GroupingClient
+from bgjob.sync_reading import ReadingClient
 from bgjob.typed import P, R
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def wait(jobs: Iterable[Job[R]], timeout: float | None = None) -> tuple[list[Job
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class Client(GroupingClient):
+class Client(ReadingClient):
     """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
@@ -141,106 +142,6 @@ class Client(GroupingClient):
         job = read.job if before or limit else self._with_all_attempts(read)
         return Job(self, job["id"], job)
 
-    def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
-        """All that an attempt has written to stdout and stderr until now, or the last `tail` bytes; the latest where no
-        number is given.
-
-        Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
-        """
-        return b"".join([part.marked for part in self.output_parts(job_id, number, tail=tail)])
-
-    def output_parts(
-        self, job_id: int, number: int | None = None, *, tail: int | None = None
-    ) -> list[OutputPart]:
-        """The same in parts, each with how many bytes were left out before it; at least one, which may be empty."""
-        read = self._call(calls.output(job_id, number, calls.tail_offset(tail)))
-        parts, place, had = [read.part], 0, len(read.part.data)
-        # Of one that writes without a pause the last bytes are those that were the last when they were asked for.
-        while not read.is_end and read.next > place and (tail is None or had < tail):
-            place = read.next
-            read = self._call(calls.output(job_id, read.part.number, place))
-            had += len(read.part.data)
-            if read.part.marked:
-                parts.append(read.part)
-        return parts
-
-    def follow_output(
-        self, job_id: int, number: int | None = None, *, tail: int | None = None
-    ) -> Following[OutputPart]:
-        """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
-        has written until now, with `tail`, the last so many bytes.
-        """
-        return self._following(following.FollowedOutput(job_id, number, tail))
-
-    def follow_values(
-        self, job_id: int, after: int = 0, on_gap: Callable[[int], None] = lambda left_out: None
-    ) -> Following[Value]:
-        """The values that a job has emitted behind the number `after`, the last few where it is below 0, each with its
-        place; then those that it does, until it has ended. `on_gap` hears how many of them were not kept so long.
-        """
-        return self._following(following.FollowedValues(job_id, after, on_gap))
-
-    def logs(
-        self,
-        *,
-        id: int | None = None,
-        class_name: str | type | None = None,
-        method_name: str | None = None,
-        type: str | None = None,
-        search: str | None = None,
-        before: int | None = None,
-        after: int | None = None,
-        limit: int | None = None,
-        count: int | None = None,
-        said: bool = False,
-        until: datetime | str | None = None,
-    ) -> Page[JsonObject]:
-        """Log entries, newest first; with `after`, oldest first those with a larger id. 50, or up to 1000, a page.
-
-        With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` and `after` are. With
-        `said` those that tell more than that a job was submitted, has begun, or how far it is; with `until` those up to
-        where the log had got to then.
-        """
-        return self._call(
-            calls.logs(
-                id, class_name, method_name, type, search, before, after, limit, count, said=said, until=until
-            )
-        )
-
-    def follow_logs(
-        self,
-        *,
-        id: int | None = None,
-        class_name: str | type | None = None,
-        method_name: str | None = None,
-        type: str | None = None,
-        search: str | None = None,
-        after: int | None = None,
-        limit: int | None = None,
-        said: bool = False,
-    ) -> Following[JsonObject]:
-        """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only.
-
-        With `said` as `logs()`.
-        """
-        return self._following(
-            following.FollowedLogs(id, class_name, method_name, type, search, after, limit, said)
-        )
-
-    def watch(
-        self,
-        job_ids: int | Iterable[int] | None = None,
-        *,
-        queue: str | None = None,
-        class_name: str | type | None = None,
-        label: str | None = None,
-    ) -> Following[JsonObject]:
-        """Summaries of jobs: of each id how it stands, then each change, until all have ended.
-
-        Without ids every change from now on, without end; changes while no daemon runs are then not told.
-        """
-        return self._following(*following.watched(job_ids, queue, class_name, label))
-
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
         if job_ids:
@@ -304,30 +205,6 @@ class Client(GroupingClient):
         """
         return self._call(calls.signal(job, name, payload, key))
 
-    def steps(self, job_id: int, *, after: int | None = None, limit: int | None = None) -> StepsRead:
-        """The steps and waits of a job as they were finished, 50, or up to 1000, a page, at the end those that are not,
-        its state, and the signals that it has got. `after`: a step's number, or the last page's `next`; then without
-        these two.
-
-        Raises JobNotFoundError.
-        """
-        return self._call(calls.steps(job_id, after, limit))
-
-    def stack(
-        self, job_id: int, *, signal: bool = True, insist: bool = False, children: bool = False
-    ) -> StackRead:
-        """Where a job that runs is just now: its threads, the tasks of its loop, and how the kernel sees its process.
-        With `insist` also where asking may end a call of C's that waits; with `children` also of copies that it has
-        forked; without `signal` it is not asked at all. Raises JobNotFoundError, InvalidStateError unless it runs.
-        """
-        return self._call(calls.stack(job_id, signal, insist, children))
-
-    def values(self, job_id: int, *, after: int = 0, limit: int | None = None) -> ValuesRead:
-        """The values that a job has emitted, in their order, 50, or up to 1000, a page. `after`: a value's number, or
-        the last page's `next`; below 0 it counts from the end. Raises JobNotFoundError.
-        """
-        return self._call(calls.values_of(job_id, after, limit))
-
     def group(self, group_id: int) -> JobGroup:
         """The group with this id. Raises GroupNotFoundError."""
         told = self._call(calls.group(group_id))
@@ -339,13 +216,6 @@ class Client(GroupingClient):
         After a lost reply it is not repeated: the job may be there.
         """
         return Job(self, self._call(managing_calls.run_schedule(name)))
-
-    def why(self, job_id: int) -> str:
-        """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.
-
-        Raises JobNotFoundError.
-        """
-        return self._call(calls.why(job_id))
 
     def wait(
         self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None

@@ -9,7 +9,7 @@ from bgjob.errors import InvalidParameterError, InvalidParametersError
 from bgjob.predecessors import ResultOf
 from bgjob.submission_rules import check_names, check_shape
 from bgjob.values import TOO_DEEP
-from bgjob.words import KEY_LENGTHS, MAX_DEPTH
+from bgjob.words import KEY_LENGTHS, MAX_DEPTH, IfHeld
 
 if TYPE_CHECKING:
     from bgjob.submitting_calls import Options
@@ -57,9 +57,18 @@ def checked_options(call: TypedCall, retry_count: int, options: Options) -> Opti
     names = {"class_name": call.class_name, "method_name": call.method_name}
     check_shape({**names, "retry_count": retry_count, "options": own})
     check_names(call.class_name, call.method_name)
-    if "delay" in own and ("at" in own or after):
-        raise InvalidParameterError(parameter="options.delay")
+    _check_beside(own, bool(after))
     return checked
+
+
+def _check_beside(own: dict[str, Any], comes_after: bool) -> None:
+    """Raises InvalidParameterError for options that mean nothing beside others, whatever the class says."""
+    if "delay" in own and ("at" in own or comes_after):
+        raise InvalidParameterError(parameter="options.delay")
+    if "expires_in" in own and "expires_at" in own:
+        raise InvalidParameterError(parameter="options.expires_in")
+    if "at_latest" in own and own.get("if_held") != IfHeld.REPLACE:
+        raise InvalidParameterError(parameter="options.at_latest")
 
 
 def check_parameters(parameters: Any) -> None:

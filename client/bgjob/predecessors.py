@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from bgjob.codec import JsonObject
@@ -44,12 +45,24 @@ class ResultOf:
 def result_of(source: AnyPredecessor, *path: str | int) -> Any:
     """Stands for the result of a job, or for those of a group's members, as the value of a parameter; of it what keys
     and places lead to. The job that has such a parameter comes after that one.
+
+    Raises TypeError and ValueError for what no result has.
     """
     (source,) = checked([source])
     if isinstance(source, Predecessor) and not source._has_result:
         raise TypeError(f"{source!r} has no result; a job or a group has")
+    for step in path:
+        _check_step(step)
     steps = (str(step).translate(_IN_A_POINTER) for step in path)
     return ResultOf(source, "".join(f"/{step}" for step in steps))
+
+
+def _check_step(step: Any) -> None:
+    """What it leads to is looked up once the other job has completed, and such a mistake then fails this one."""
+    if not isinstance(step, str | int) or isinstance(step, bool):
+        raise TypeError(f"a result is taken by keys, which are texts, and by places, not by {step!r}")
+    if isinstance(step, int) and step < 0:
+        raise ValueError(f"the places of a list are counted from its beginning, from 0 on, unlike {step}")
 
 
 def checked(after: Iterable[AnyPredecessor]) -> tuple[AnyPredecessor, ...]:
@@ -128,3 +141,15 @@ def split(parameters: Any) -> tuple[Any, dict[str, ResultOf]]:
     if not taken:
         return parameters, {}
     return {name: value for name, value in parameters.items() if name not in taken}, taken
+
+
+def reached(names: Iterable[str], behind: Mapping[str, Sequence[str]]) -> set[str]:
+    """These, and all that goes on with one of them, at whatever hand."""
+    found: set[str] = set()
+    waiting = deque(names)
+    while waiting:
+        name = waiting.popleft()
+        if name not in found:
+            found.add(name)
+            waiting += behind.get(name, ())
+    return found

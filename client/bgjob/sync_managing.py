@@ -108,46 +108,8 @@ class CallingClient(ConnectingClient):
             )
 
 
-class ManagingClient(CallingClient):
-    """What is asked of queues, of schedules and of the daemon itself; what is asked of jobs is below."""
-
-    def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
-        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
-        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
-        """
-        return self._call(managing_calls.prune(job_ids, last_entry))
-
-    def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
-        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
-        to go on behind, None at the end. For root and the daemon's own user.
-        """
-        return self._call(managing_calls.prune_logs(before, after))
-
-    def pause(
-        self,
-        queue: str = "default",
-        *,
-        resumes_in: float | timedelta | None = None,
-        resumes_at: str | datetime | None = None,
-    ) -> str | None:
-        """Start no more jobs of a queue until it is resumed, or for so many seconds, or until an instant, by itself;
-        that instant, a UTC text, or None. Of one that is paused already this replaces when it ends.
-        """
-        return self._call(managing_calls.pause(queue, resumes_in, resumes_at))
-
-    def resume(self, queue: str = "default") -> None:
-        """Start jobs of a queue again."""
-        self._call(managing_calls.resume(queue))
-
-    def hold_class(self, name: str) -> None:
-        """Start no more attempts of an approved class until it is resumed; its jobs wait. Raises NotApprovedError."""
-        self._call(managing_calls.hold_class(name))
-
-    def resume_class(self, name: str) -> None:
-        """Start attempts of a class again, which is held as its jobs crash, or as somebody has asked. Raises
-        NotApprovedError.
-        """
-        self._call(managing_calls.resume_class(name))
+class SchedulingClient(CallingClient):
+    """What is asked of schedules; to run one now, which makes a job, is below."""
 
     def schedules(self, *, next: int | None = None, name: str | None = None) -> list[JsonObject]:
         """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
@@ -207,6 +169,48 @@ class ManagingClient(CallingClient):
         those jobs stay that were made.
         """
         return self._call(managing_calls.backfill(name, since, until, spread, check_only))
+
+
+class ManagingClient(SchedulingClient):
+    """What is asked of queues and of the daemon itself; what is asked of jobs is below."""
+
+    def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
+        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
+        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
+        """
+        return self._call(managing_calls.prune(job_ids, last_entry))
+
+    def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
+        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
+        to go on behind, None at the end. For root and the daemon's own user.
+        """
+        return self._call(managing_calls.prune_logs(before, after))
+
+    def pause(
+        self,
+        queue: str = "default",
+        *,
+        resumes_in: float | timedelta | None = None,
+        resumes_at: str | datetime | None = None,
+    ) -> str | None:
+        """Start no more jobs of a queue until it is resumed, or for so many seconds, or until an instant, by itself;
+        that instant, a UTC text, or None. Of one that is paused already this replaces when it ends.
+        """
+        return self._call(managing_calls.pause(queue, resumes_in, resumes_at))
+
+    def resume(self, queue: str = "default") -> None:
+        """Start jobs of a queue again."""
+        self._call(managing_calls.resume(queue))
+
+    def hold_class(self, name: str) -> None:
+        """Start no more attempts of an approved class until it is resumed; its jobs wait. Raises NotApprovedError."""
+        self._call(managing_calls.hold_class(name))
+
+    def resume_class(self, name: str) -> None:
+        """Start attempts of a class again, which is held as its jobs crash, or as somebody has asked. Raises
+        NotApprovedError.
+        """
+        self._call(managing_calls.resume_class(name))
 
     def classes(self) -> list[JsonObject]:
         """What may run: name, doc, methods, policy with the limits, unavailable and held of each approved class."""

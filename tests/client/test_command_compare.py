@@ -134,6 +134,19 @@ def test_a_timeline_is_a_line_a_step_with_its_bar_on_one_axis() -> None:
     assert lines[-1].split() == ["22:13:20", "22:14:40"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "axis"),
+    [
+        (0.5, ["22:13:20.000", "22:13:20.500"]),
+        (100.0, ["22:13:20", "22:15:00"]),
+        (100_000.0, ["11-14", "22:13", "11-16", "02:00"]),
+    ],
+)
+def test_an_axis_tells_times_as_exactly_as_its_length_asks_for(seconds: float, axis: list[str]) -> None:
+    told = job(attempt(1, 0, seconds, "completed"), status="completed")
+    assert timeline.drawn(timeline_of(told, BEGIN + seconds), 80)[-1].split() == axis
+
+
 @pytest.mark.parametrize("room", [3, 20, 40, 80, 200])
 def test_a_bar_is_there_however_short_the_step_and_fits_the_room(room: int) -> None:
     told = job(attempt(1, 0, 0.001), attempt(2, 100_000, None, None), status="running", timeout=300_000.0)

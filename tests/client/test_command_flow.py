@@ -250,6 +250,12 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(
         ),
         (f"{OURS}.GroupSealed", {"id": 6}, "line 15, column 12, seal.0: group 6 is sealed"),
         (f"{OURS}.GroupSealed", {"id": 9}, "group 9 is sealed"),
+        (
+            f"{OURS}.Duplicate",
+            {"id": 3, "index": 0},
+            "line 4, column 5: job 3 holds the unique key of jobs.0",
+        ),
+        (f"{OURS}.Duplicate", {"id": 3, "index": 7}, "job 3 holds the unique key of jobs.7"),
         (f"{OURS}.QueueFull", {"queue": "mail", "limit": 5}, "queue mail is full"),
         (f"{OURS}.InvalidParameters", {"problems": 5}, "the parameters do not fit the method"),
         (f"{OURS}.InvalidParameters", {"problems": [1]}, "the parameters do not fit the method"),
@@ -268,6 +274,17 @@ def test_what_a_daemon_refuses_is_said_with_line_column_and_key(
     code, _ = ran(tmp_path, FLOW, lambda line, _: line.send(Reply(parameters, error=error).to_bytes()))
     assert code in (4, 75, 77)
     assert capsys.readouterr().err.startswith(f"bgjob: {told}")
+
+
+def test_whose_unique_key_is_held_is_told_by_the_line_of_that_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = '{"class_name": "a.Report", "method_name": "page", "options": {"unique_key": "k", "if_held": "refuse"}}'
+    refusal = Reply({"id": 3, "index": 1}, error=f"{OURS}.Duplicate").to_bytes()
+    assert ran(tmp_path, f'{{"jobs": [\n{job},\n{job}\n]}}', lambda line, _: line.send(refusal))[0] == 77
+    assert capsys.readouterr().err.startswith(
+        "bgjob: line 3, column 77, jobs.1.options.unique_key: job 3 holds the unique key of jobs.1"
+    )
 
 
 def test_a_refusal_without_a_place_is_told_as_it_is(

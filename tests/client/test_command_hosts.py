@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from bgjob.answers import Page
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments
 from bgjob.errors import InvalidParameterError
@@ -43,9 +44,13 @@ class Hosts:
         self.lost: list[str] = []
         self.drained: JsonObject = {}
         self.asked: list[str | None] = []
+        self.changed: list[JsonObject] = []
 
     def hosts(self) -> list[JsonObject]:
         return self._told
+
+    def changes(self, limit: int) -> Page[JsonObject]:
+        return Page(self.changed[:limit], None)
 
     def host_lost(self, name: str) -> None:
         self.lost.append(name)
@@ -76,6 +81,24 @@ def test_each_host_is_shown_and_the_own_one_is_marked(capsys: pytest.CaptureFixt
     ]
     assert "bgjob: web2: the disk" in said
     assert "\x1b" not in said
+
+
+def test_those_that_live_with_old_code_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """They know the classes of another that has loaded other code since."""
+    client = Hosts(
+        host("web1", code_version="new"),
+        host("web2", code_version="old"),
+        host("web3", code_version="old", state="lost"),
+        host("web4", code_version="old", classes=["shop.Mail"]),
+    )
+    client.changed = [{"kind": "loaded", "what": {"code": code}} for code in ("new", "old")]
+    lines, _ = run(client, capsys)
+    assert [(line.split()[0], line.partition("mail ")[2]) for line in lines[1:]] == [
+        ("web2", "old, old 0.1.0"),
+        ("web1", "new 0.1.0"),
+        ("web3", "old 0.1.0"),
+        ("web4", "old 0.1.0"),
+    ]
 
 
 def test_json_has_them_as_the_daemon_tells_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -324,6 +324,9 @@ def test_what_is_called_by_a_type_checked_call_takes_results_too() -> None:
         lambda result: draft("a", {"text": f"all of {result}"}),
         lambda result: result_of(chain(draft("a"))),
         lambda result: result_of(None),  # type: ignore[arg-type]
+        lambda result: result_of(draft("a"), 1.5),  # type: ignore[arg-type]
+        lambda result: result_of(draft("a"), "rows", None),  # type: ignore[arg-type]
+        lambda result: result_of(draft("a"), True),
     ],
 )
 def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], Any]) -> None:
@@ -361,6 +364,10 @@ def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], An
         lambda: draft("a", after=[{"id": "1"}]),
         lambda: draft("a", after=[{"ref": 1}]),
         lambda: draft("a", {"x": result_of(-1)}),
+        lambda: result_of(draft("a"), "rows", -1),
+        lambda: draft("a", expires_in=60, expires_at="2027-01-01T00:00:00Z"),
+        lambda: draft("a", unique_key="k", at_latest=60),
+        lambda: draft("a", unique_key="k", at_latest=60, if_held="refuse"),
         lambda: draft("a", group="x"),
         lambda: draft("a", group=0),
         lambda: draft("a", group={"group": 1}),

@@ -211,6 +211,19 @@ def a_retry_of_a_group_counts_what_runs_again(client: Client) -> Any:
 
 
 @alike
+def a_retry_of_a_group_leaves_out_whose_unique_key_another_has(client: Client) -> Any:
+    taken = bad(unique_key="taken")
+    inner = group(flaky(2), echo(2, after=[taken]))
+    pages = group(taken, echo(1, after=[taken]), inner)
+    submitted = play(client, pages)
+    held = job(f"{MODULE}.Raising", "never_again", unique_key="taken", unique_for=60.0).submit(client)
+    retried = submitted[pages].retry()
+    at_rest(submitted)
+    within = [one["id"] == submitted[inner].id for one in client.groups(group=submitted[pages].id)]
+    return retried, within, submitted[taken].id == held.id, told(submitted)
+
+
+@alike
 def failures_go_their_ways(client: Client) -> Any:
     first = bad()
     cancelled = echo(after=[first])
@@ -452,6 +465,7 @@ def what_no_daemon_takes_is_refused(client: Client) -> Any:
         refusal(lambda: JobGroup(client, far).retry()),
         refusal(lambda: client.groups(state="dancing")),
         refusal(lambda: client.groups(limit=0)),
+        refusal(lambda: client.groups(group=0)),
         refusal(lambda: client.graph(far)),
         refusal(lambda: client.graph(first.id, limit=1001)),
     ]

@@ -225,6 +225,7 @@ def test_who_waits_is_cancelled_and_waits_anew_after_a_retry() -> None:
         job = submitted(client)
         job.cancel()
         assert (job.refresh()["status"], job.snapshot["waiting_on"]) == ("cancelled", None)
+        assert [step["kind"] for step in job.steps().steps] == ["step", "sleep"]  # which are finished
         job.retry()
         assert job.refresh()["waiting_on"] == "signal packed"
         job.signal("packed", {"parcels": 0})

@@ -28,6 +28,7 @@ from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes
 from bgjobd.core.quarantine import ClassHold, Reason, asked
 from bgjobd.core.rates import Bucket, Rate
+from bgjobd.core.state_machine import HAS_KEY
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import _REASONS, Closing, Known, UnderWay, why
@@ -594,6 +595,13 @@ def test_a_job_that_was_cancelled_for_a_group_leads_to_it() -> None:
     job = ended(Status.CANCELLED, error=error, cancelled_after="group 5")
     assert told(OnFile(job)).endswith(
         "just now: group 5, which it came after, failed; `bgjob group 5` tells which"
+    )
+
+
+def test_a_job_that_stays_cancelled_says_who_has_its_unique_key() -> None:
+    job = ended(Status.CANCELLED, error=f"cancelled: job 9 {HAS_KEY}")
+    assert told(OnFile(job)) == (
+        "job 7 was cancelled at 14:31:53 UTC, just now, and stays so: job 9 has its unique key"
     )
 
 

@@ -60,3 +60,33 @@ def test_a_rate_below_what_schedules_bring_is_remarked_on(tmp_path: Path) -> Non
     (told,) = remarks(tmp_path, RATED + often)
     assert told.startswith("a.B: its schedules bring 1,440 jobs in 30 days, and rate lets 721 start")
     assert remarks(tmp_path, RATED + often.replace("30m", "1h")) == []
+
+
+CALLED_OFTEN = '[schedules.{name}]\njob = "a.B::c"\nevery = "30m"\n'
+
+
+@pytest.mark.parametrize(
+    ("queue", "policy", "of_each"),
+    [
+        ("", "", 'key = "acme"\n'),
+        ("", 'key = "customer"', 'parameters = { customer = "acme" }\n'),
+        ('share = "user"', "", ""),
+    ],
+)
+def test_so_is_a_rate_by_key_below_what_schedules_bring_of_one_key(
+    tmp_path: Path, queue: str, policy: str, of_each: str
+) -> None:
+    limited = f'[queues.default]\nrate_per_key = "1/15m"\n{queue}\n[approved]\n"a.B" = {{ {policy} }}\n'
+    two = [CALLED_OFTEN.format(name=name) + of_each for name in ("s", "t")]
+    third = CALLED_OFTEN.format(name="u") + of_each
+    assert [one for one in remarks(tmp_path, limited + "".join(two)) if "bring" in one] == []
+    (told,) = remarks(tmp_path, limited + "".join([*two, third]))
+    assert told.startswith(
+        "queue default: schedules s, t, u bring 4,320 jobs of one key in 30 days, and rate_per_key lets 2,881 start"
+    )
+
+
+def test_schedules_of_other_keys_are_counted_apart(tmp_path: Path) -> None:
+    limited = '[queues.default]\nrate_per_key = "1/30m"\n[approved]\n"a.B" = {}\n'
+    each = [CALLED_OFTEN.format(name=name) + f'key = "{name}"\n' for name in ("s", "t")]
+    assert remarks(tmp_path, limited + "".join(each)) == []

@@ -14,7 +14,8 @@ from peewee import OperationalError
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.config import loading
-from bgjobd.daemon import schedules as kept
+from bgjobd.daemon import due_schedules as kept
+from bgjobd.daemon import schedules as looks
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
@@ -125,7 +126,7 @@ def test_a_schedule_that_cannot_be_dealt_with_is_said_once_and_tried_again_later
         schedules = keeping.schedules
         await keeping.until(lambda: schedules.refused("x"))
         for _ in range(3):  # once for each occurrence of y, and x in the second of its second try
-            keeping.now += kept._PAUSE / 2
+            keeping.now += looks.AGAIN_AFTER / 2
             schedules.wake()
             await keeping.until(lambda: schedules.kept["y"].cursor > keeping.now - 1)
 
@@ -142,7 +143,7 @@ READ_ERROR = "schedules are not dealt with: OperationalError: disk I/O error"
 def test_a_read_that_fails_once_is_said_and_told_until_there_was_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_PAUSE", 0.01)
+    monkeypatch.setattr(looks, "AGAIN_AFTER", 0.01)
     file = File()
     file.reads = [OperationalError("disk I/O error")] * 2
     told: list[str | None] = []

@@ -25,8 +25,9 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjobd.config.schedules import Schedule
+from bgjobd.daemon.kept_schedules import kept_of
 from bgjobd.daemon.schedule_definitions import definition_of
-from bgjobd.daemon.schedules import Schedules, kept_of
+from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.committed import StoredSchedule
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually

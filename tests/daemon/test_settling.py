@@ -53,7 +53,7 @@ def test_a_signal_that_could_not_be_sent_is_sent_again_until_it_could() -> None:
 
 def test_an_end_behind_what_a_bug_keeps_from_being_read_is_sent_once_it_was_seen_as_lost() -> None:
     class Broken:
-        has_more = True
+        has_more, started = True, None
 
         def read(self) -> None:
             raise IndexError("a bug of ours")
@@ -67,9 +67,11 @@ def test_an_end_behind_what_a_bug_keeps_from_being_read_is_sent_once_it_was_seen
             readings=set(),
             turns_of_classes=defaultdict(asyncio.Lock),
             outbox=SimpleNamespace(send=lambda *given: sent.append(given)),
+            outputs=SimpleNamespace(finish=lambda key, then: then()),
         )
         news: Any = Broken()
-        way_out = AttemptEnd(around, (1, 2), "a.B", news, seen.append)
+        state: Any = SimpleNamespace(read_last=lambda started: None)
+        way_out = AttemptEnd(around, (1, 2), "a.B", news, state, seen.append)
         way_out.hand_over(AttemptEnded(2, Ending.completed("1"), 0.0))
         await asyncio.wait(around.readings)
         await asyncio.sleep(0)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver.state_file import Saved
+from bgjobd.store.entrusted import Entrusted, Outbox
 from bgjobd.store.items.attempts import StateSaved
-from bgjobd.store.writer import Entrusted, Outbox
 from bgjobd.supervisor.states import StateReader
 
 KEY = (12, 1)

@@ -124,6 +124,10 @@ def story(client: Client) -> list[Any]:
     kept = submit(client, "kept", unique_for=3600)
     kept.cancel()
     told.append(submit(client, "kept", if_held="replace").id == kept.id)
+    longer = submit(client, "longer", unique_for=3600)
+    submit(client, "longer", if_held="replace", unique_for=1)
+    submit(client, "longer", if_held="replace").cancel()
+    told.append(submit(client, "longer").id == longer.id)
     many = [
         {"class_name": PROBE, "method_name": "echo", "options": {"queue": "later", "unique_key": key, **more}}
         for key, more in (("a", {}), ("b", {}), ("a", {}), ("b", {"if_held": "replace", "priority": 1}))
@@ -146,6 +150,7 @@ def test_a_stand_in_tells_the_same_story_as_a_daemon(client: Client) -> None:
         False,
         (True, "holds this unique key"),
         (True, None),
+        True,
         True,
         [0, 1, 0, 1],
         (3, True),

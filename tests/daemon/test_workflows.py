@@ -268,13 +268,14 @@ def test_a_member_whose_unique_key_another_job_has_by_now_is_left_out_of_a_retry
     def part(name: str, **given: Any) -> Draft:
         return job(PROBE, "fail_until", {"marker": str(tmp_path / name), "times": 1}, max_retries=0, **given)
 
-    parts = group(part("a", unique_key="taken"), part("b"))
+    taken, cause = part("a", unique_key="taken"), part("b")
+    parts = group(taken, cause, echo(1, after=[taken]))
     flow = parts.submit(client)
     eventually(lambda: flow[parts].refresh()["state"] == "failed")
     other = client.run_background_job(
         PROBE, "fail_until", {"marker": "", "times": 0}, unique_key="taken", delay=3600
     )
-    assert flow[parts].retry() == 1
+    assert flow[parts].retry() == 1  # what was cancelled for the other one stays so
     other.cancel()
 
 
@@ -282,13 +283,13 @@ def test_a_retry_of_a_group_counts_what_runs_again_by_it_in_the_groups_in_it_too
     """What was cancelled for a job that is no member stays as it is, and is not counted."""
     outside, bad, worse = fails(), fails(), fails()
     behind, third = echo(1, after=[bad]), echo(2, after=[worse])
-    inner = group(worse, third)
+    inner = group(worse, third, echo(6, after=[bad]))
     parts = group(bad, behind, inner, echo(3, after=[outside]), echo(4))
     callback = echo(5, after=[parts], if_failed="run")
     flow = outside.and_(parts, callback).submit(client)
     flow[callback].wait(20)
     before = flow[behind].refresh()["updated_at"]
-    assert flow[parts].retry() == 4
+    assert flow[parts].retry() == 5
     eventually(lambda: "Background job waits again" in str(messages(flow[behind])))  # as above
     assert flow[behind].refresh()["updated_at"] > before
     assert flow[parts].wait(20)["state"] == "failed"

@@ -14,7 +14,11 @@ from typing import Final
 
 TREE: Final = Path(__file__).resolve().parents[2]
 CLIENT: Final = TREE / "client/bgjob"
-FILES: Final = {"aio.py": "client.py", "async_managing.py": "sync_managing.py"}
+FILES: Final = {
+    "aio.py": "client.py",
+    "async_managing.py": "sync_managing.py",
+    "async_reading.py": "sync_reading.py",
+}
 """What is made there of what."""
 
 _PATTERNS: Final = (
@@ -26,7 +30,7 @@ _PATTERNS: Final = (
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\banext\(", "next("),
     (r"\basyncio\.sleep\(", "time.sleep("),
-    (r"\basync_(connections|managing)\b(?!\.py)", r"sync_\1"),
+    (r"\basync_(connections|managing|reading)\b(?!\.py)", r"sync_\1"),
 )
 """What becomes of the words of asyncio, wherever they stand."""
 
@@ -48,6 +52,10 @@ _TEXTS: Final = (
     (
         "Jobs are in `aio`.\n\n`sync_managing.py` is made of this file: `./run sync` after a change.",
         "Jobs are in `client`.\n\nMade of `async_managing.py` by `./run sync`: change that file.",
+    ),
+    (
+        "`sync_reading.py` is made of this file: `./run sync` after a change.",
+        "Made of `async_reading.py` by `./run sync`: change that file.",
     ),
     (
         "safe for tasks, new loops and after a fork.\n",

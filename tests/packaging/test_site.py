@@ -64,6 +64,14 @@ def test_all_that_the_client_offers_is_in_the_reference_of_the_api(built: Path) 
     assert {*bgjob.__all__} - told == set()
 
 
+@pytest.mark.parametrize("client", [bgjob.Client, bgjob.AsyncClient])
+def test_so_is_each_method_of_a_client_whichever_class_it_comes_from(built: Path, client: type) -> None:
+    api = (built / "api.xml").read_text(encoding="utf-8")
+    told = set(re.findall(rf'ids="bgjob\.{client.__name__}\.(\w+)"', api))
+    methods = {name for name in dir(client) if not name.startswith("_") and callable(getattr(client, name))}
+    assert methods - told == set()
+
+
 def test_no_picture_is_fetched_from_elsewhere(built: Path) -> None:
     pages = [page.read_text(encoding="utf-8") for page in built.glob("*.xml")]
     assert not any("<raw " in page for page in pages)  # HTML as it stands, which could fetch anything

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bgjob import group as members_of
 from bgjob import job as draft
 from bgjob.codec import Request as Asked
 from bgjob.text import lines, to_json, without_terminal
+from bgjobd.host.clock import to_text
 from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
@@ -438,9 +439,12 @@ def test_the_page_of_a_job_looks_again_only_where_that_job_has_changed(site: Sit
     expect(page.locator("#live")).to_have_text("Live")
     page.wait_for_load_state("networkidle")
     looked = Watched(page)
-    others = opened(page.context.new_page(), "/jobs")
-    for _ in range(3):
-        others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
+    with closing(
+        page.context.new_page()
+    ) as others:  # of all that a browser shows one follows, and tells the others
+        opened(others, "/jobs")
+        for _ in range(3):
+            others.locator(f'a[href="/jobs/{site.say("something else")}"]').first.wait_for()
     # That the stream has begun is news of anything, and may come late.
     assert len(looked.asked(f"/jobs/{job_id}")) <= 1
     site.client.retry(job_id)
@@ -456,6 +460,9 @@ def test_two_attempts_are_chosen_and_compared_and_one_of_them_is_looked_at(site:
     expect(page.locator(".track")).to_contain_text("Attempt 2")
     page.get_by_role("button", name="Compare two").click()
     expect(page.locator("h1")).to_have_text(f"Compare {job_id}.1 and {job_id}.2")
+    expect(page.locator("h1")).to_have_css(
+        "display", "block"
+    )  # so that its words stand no further apart than words
     page.get_by_role("link", name=f"{job_id}.1").click()
     expect(page.locator("#attempt h2")).to_contain_text("Attempt 1")
     with page.expect_download() as download:
@@ -695,7 +702,9 @@ def test_times_are_relative_local_or_utc_as_the_switch_says(site: Site) -> None:
         opened(page, "/schedules")
         hours = page.locator(".hours text")
         assert {one[-2:] for one in hours.all_text_contents()} == {"00"}
+        expect(page.locator(".day .zone")).to_have_text("UTC")
         switch.click()
+        expect(page.locator(".day .zone")).to_have_text("local time")
         expect(switch).to_have_text("How long ago")
         assert {one[-2:] for one in hours.all_text_contents()} == {"30"}
 
@@ -856,13 +865,17 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     for sample in ("summary", "job"):
         telling.samples[sample] |= {"labels": ["l" * 64, "w " * 32]}
     telling.samples["label"] |= {"label": "l" * 64}
+    wide = {"class_name": names["class_name"]}
+    telling.samples["matched"]["classes"][0] |= wide
+    telling.samples["change"] |= {"id": 7, "kind": "retried_many", "what": {"done": 3, "filter": wide}}
     telling.samples["group"] |= {"name": "w" * 500}
     telling.samples["graph"]["groups"][0] |= {"name": "w" * 500}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         for address in ("/", "/jobs", f"/jobs?key={'k' * 255}&label={'l' * 64}", "/labels", "/jobs/1", "/jobs/1/graph",
                         "/groups", "/groups/5", "/errors", "/errors/1", "/now", "/classes",
-                        f"/classes/{names['class_name']}", "/schedules", f"/schedules/{schedule}",
+                        f"/classes/{names['class_name']}", f"/jobs/retry?status=failed&class={names['class_name']}",
+                        "/jobs?bulk=7", f"/jobs?q={'w' * 200}", "/schedules", f"/schedules/{schedule}",
                         "/system"):  # fmt: skip
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
@@ -1307,6 +1320,23 @@ def test_a_graph_follows_the_daemon_and_stays_where_somebody_has_scrolled_it(
         expect(page.locator("#job-2 .word")).to_have_text("Running")
         assert page.locator(".picture").evaluate("box => box.scrollTop") == 300
         assert is_unmoved(page)
+
+
+def test_what_there_is_room_for_is_on_one_line_and_in_its_column(browser: Browser, tmp_path: Path) -> None:
+    telling = Telling()
+    job = telling.samples["job"]
+    running: dict[str, Any] = dict.fromkeys(("outcome", "finished_at", "error_message"))
+    running["started_at"] = to_text(time.time() - 3510)
+    job |= {"status": "running", "finished_at": None, "attempts": [job["attempts"][0] | running]}
+    telling.samples["error"] |= {"is_new": True, "first_version": telling.samples["stats"]["code_version"]}
+    with scripted(browser, tmp_path, telling) as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        opened(page, "/errors")
+        badge = page.get_by_text("New since the deploy")
+        assert badge.evaluate("one => one.getClientRects().length === 1 && one.offsetHeight < 30")
+        opened(page, "/jobs/1")
+        took = page.locator(".took", has_text="so far")
+        assert took.evaluate("one => one.scrollWidth <= one.clientWidth"), took.text_content()
 
 
 def test_columns_stay_where_they_are_whatever_is_in_them(browser: Browser, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_an_error_tells_all_of_it_and_leads_to_its_jobs(failing: Failing) -> Non
     told = words(text)
     assert "mail is down New since the deploy At mail.py:88 in deliver shop.mail:deliver · error 1" in told
     assert "Failed for good 17 jobs Wait for a retry 41 jobs, next" in told
+    assert "What was different of its newest 58 attempts" in told
     assert "Code all with 4f2a1c, none of 120 others Took about 3.1 s, where others complete in 42 ms" in told
     assert "shop.jobs.Email Share 12.1 % Failed 5 Retrying 2" in told
     assert failing.parameters("List") == {"error": 1, "limit": 25}
@@ -137,6 +138,7 @@ def test_an_error_tells_all_of_it_and_leads_to_its_jobs(failing: Failing) -> Non
         "/compare?a=1.1&amp;b=4990.1",
     ):
         assert f'href="{link}"' in text
+    assert re.search(r'<section class="list">\s*<table class="rows">', text), "its jobs lie on a card"
     assert json.loads(failing.ask("/errors/1", "application/json").body)["error"]["fingerprint"]
 
 

@@ -373,6 +373,21 @@ def test_a_graph_is_drawn_and_listed_by_its_steps(grouping: Grouping) -> None:
     assert grouping.parameters("Graph") == [{"id": 1, "limit": 200}]
 
 
+def test_what_was_cancelled_is_not_said_to_have_failed(grouping: Grouping) -> None:
+    """By the list below a picture, and beside a job that comes after it."""
+    grouping.samples["graph"] = {
+        "jobs": [job(1, status="cancelled"), job(2), job(3)],
+        "groups": [],
+        "edges": [edge(1, 2), edge(1, 3, standing="failed")],
+        "is_whole": True,
+    }
+    listed = words(grouping.read("/jobs/1/graph"))
+    assert "#2 Email::send after #1 (cancelled, holds up nothing)" in listed
+    assert "#3 Email::send after #1 (cancelled)" in listed
+    assert "Comes after cancelled Cancelled #1" in words(grouping.read("/jobs/3"))
+    assert "Comes after holds up nothing Cancelled #1" in words(grouping.read("/jobs/2"))
+
+
 def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:
     assert "Failed: #1 , #3 ." in words(grouping.read("/jobs/1/graph"))
     grouping.samples["graph"]["jobs"] = [job(number, status="failed") for number in range(1, 13)]

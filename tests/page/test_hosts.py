@@ -8,6 +8,7 @@ from typing import Any
 from bgjob.codec import Request as Asked
 from tests.client.scripted import Line
 from tests.page.serving import SAMPLES, page
+from tests.page.test_groups import words
 from tests.page.test_metrics import told_of
 
 WEB1: dict[str, Any] = SAMPLES["host"]
@@ -43,6 +44,29 @@ def test_each_host_has_a_row_with_what_it_does_and_its_trouble(tmp_path: Path) -
     assert [f"jobs?host={name}" in shown for name in ("web1", "%3Cweb2%3E", "web3")] == [True] * 3
     assert "<web2>" not in shown
     assert "alive: <bdi>its clock is 7 s behind</bdi>" in shown
+
+
+def test_those_that_live_with_old_code_come_first_and_clocks_are_told(tmp_path: Path) -> None:
+    latest = SAMPLES["change"]["what"]["code"]
+    hosts = [
+        WEB1 | {"code_version": latest},
+        WEB2 | {"code_version": "old", "clock_difference": None},
+        WEB3 | {"code_version": "old", "clock_difference": -7.0},
+        WEB3 | {"name": "web4", "code_version": "other", "classes": ["shop.jobs.Email"]},
+    ]
+
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Hosts"):
+            line.reply(hosts=hosts)
+        return asked.method.endswith(".Hosts")
+
+    with page(tmp_path, tells=tells) as served:
+        shown = words(served.ask("GET /hosts").body.decode())
+    assert "web3" in shown.partition("web1")[0]
+    assert "Code old Old bgjobd 1 Clock −7 s" in shown
+    assert f"Code {latest} bgjobd 1 Clock 0 s" in shown
+    assert "Code other bgjobd 1" in shown, "with other classes there is other code"
+    assert "Code old bgjobd 1 Clock – Seen" in shown, "one that is lost works with none"
 
 
 def test_of_what_is_known_on_another_host_alone_the_page_says_where(tmp_path: Path) -> None:

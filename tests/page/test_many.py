@@ -36,11 +36,12 @@ class Many:
         self.samples = copy.deepcopy(SAMPLES)
         self.samples["matched"]["as_of"] = AS_OF
         self.refusal: Reply | None = None
+        self.refuses = ("Matching", "RetryMatching", "CancelMatching")
 
     def tell(self, line: Line, asked: Asked) -> None:
         method = asked.method.rpartition(".")[2]
         self.asked.append((method, dict(asked.parameters)))
-        if self.refusal is not None and method.endswith("Matching"):
+        if self.refusal is not None and method in self.refuses:
             line.send(self.refusal.to_bytes())
         else:
             tell_samples(line, asked, self.samples)
@@ -76,6 +77,7 @@ def many(page_of_all: Many) -> Many:
     page_of_all.asked.clear()
     page_of_all.samples, page_of_all.refusal = copy.deepcopy(SAMPLES), None
     page_of_all.samples["matched"]["as_of"] = AS_OF
+    page_of_all.refuses = ("Matching", "RetryMatching", "CancelMatching")
     return page_of_all
 
 
@@ -148,6 +150,21 @@ def test_where_more_match_by_now_nothing_is_done_and_it_leads_back(many: Many) -
     assert answer.status == 409
     assert "there are 99 jobs by now" in words(answer.body.decode())
     assert '<a href="/jobs/retry?status=failed&amp;error=14">Back</a>' in answer.body.decode()
+
+
+@pytest.mark.parametrize("wish", ["retry", "cancel"])
+def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(many: Many, wish: str) -> None:
+    form = fields(many.read(f"/jobs/{wish}", error="14"))
+    word = "retried" if wish == "retry" else "cancelled"
+    many.refusal = Reply({word: 0, "left_out": 0, "change": None})
+    many.samples["matched"]["count"] = 1
+    many.refuses = ("RetryMatching", "CancelMatching")
+    answer = many.send(f"/jobs/{wish}", form)
+    told = words(answer.body.decode())
+    assert answer.status == 409
+    assert f"Nothing was done: of those that were counted here none could be {word}." in told
+    assert f"{wish.capitalize()} 1 job All that match error 14" in told
+    assert "Nothing was done" not in many.read(f"/jobs/{wish}", error="14")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_system_shows_each_need_with_what_to_do_and_nothing_of_it_is_markup(tmp_
         shown = served.ask("GET /system").body.decode()
     assert "<b>Oldest pending</b> <bdi>a job of &lt;mail&gt; waits</bdi>" in shown
     assert '<b>New error</b> <a href="/errors/14"><bdi>E at &lt;mail&gt; is new</bdi></a>' in shown
-    assert "look at `bgjob list`" in shown
+    assert "look at <code>bgjob list</code>" in shown
     assert "And 1,200 more." in shown
 
 

@@ -126,6 +126,7 @@ def test_what_needs_somebody_stands_first_with_what_was_changed_before(standing:
     assert "4 things need somebody" in told
     after = "40 s after code 4f2a1c loaded, was 9be07d, host web1 . Email 7. 41 wait for a retry ."
     assert re.search(rf"Failing it is so Since \d\d:\d\d:\d\d , 1 minute ago , {re.escape(after)}", told)
+    assert re.search(r"\d\d code 4f2a1c loaded, was 9be07d, host web1 by uid 1000 all changes", told)
     assert "bgjob errors 1" not in text  # a link has the same
     assert re.search(r'<a class="button first" href="/errors/1">See the error</a>', text)
     assert "And 3 more" in told
@@ -286,6 +287,15 @@ def test_a_class_tells_five_figures_its_errors_and_what_was_slow(standing: Stand
     assert "#1 30 s timed out CPU 500 ms" in told
     assert ("Errors", NAME) in [(method, given.get("class_name")) for method, given in standing.asked]
     assert 'class="bad-one"' in text
+
+
+def test_a_class_of_which_no_attempt_is_known_counts_none(standing: Standing) -> None:
+    standing.samples["class"]["name"] = "another.Class"
+    told = words(standing.read("/classes/another.Class"))
+    assert "The newest attempts completed" in told
+    assert "No attempt has ended yet." in told
+    assert "newest 0" not in told
+    assert '<span class="badge warm">Unavailable</span>' in standing.read("/classes")
 
 
 @pytest.mark.parametrize(

@@ -888,6 +888,25 @@ def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePag
     assert "No code is loaded: nothing starts" in shown.read("/system").text
 
 
+@pytest.mark.parametrize(
+    ("address", "link", "many"),
+    [
+        ("/schedules", "/jobs?class=shop.jobs.Email", 1),
+        ("/schedules/nightly", "/jobs?class=shop.jobs.Email", 1),
+        ("/hosts", "/jobs?queue=default", 1),
+        ("/system", "/jobs?queue=mail", 1),
+        ("/system", "/jobs?queue=default", 2),
+        ("/classes/shop.jobs.Email", "/jobs?queue=mail", 1),
+    ],
+)
+def test_what_names_a_class_or_a_queue_leads_to_its_jobs(
+    shown: OnePage, address: str, link: str, many: int
+) -> None:
+    """Of a queue of which the keys are told, in both of its places."""
+    links = [attributes["href"] for tag, attributes in shown.read(address).elements if tag == "a"]
+    assert links.count(link) == many
+
+
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
     told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
     assert told in shown.read("/system").text

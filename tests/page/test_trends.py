@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgjob.changes_told import just_before
 from bgjob.text import instant
 from bgjobd.web import trends
 from bgjobd.web.charts import dots, ended, spark, spark_bars, top_of
@@ -21,7 +22,6 @@ from bgjobd.web.trends import (
     TWO_WEEKS,
     changes_in,
     hours_of,
-    just_before,
     percent,
     slots_of,
     text_of,

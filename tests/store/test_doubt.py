@@ -22,9 +22,10 @@ from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.engines import CommitFate
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase, Transaction
+from bgjobd.store.entrusted import Entrusted
 from bgjobd.store.history import History
 from bgjobd.store.items.daemons import Look
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Writer
 from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import Lost, Proxy, proxied

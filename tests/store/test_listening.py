@@ -19,8 +19,9 @@ from bgjobd.store.engines import Looked
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.sqlite import Sqlite
+from bgjobd.store.entrusted import Entrusted
 from bgjobd.store.notices import notice_from
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Writer
 from tests.postgresql import Places
 from tests.store.samples import BOOT, asked, submission
 from tests.support import eventually

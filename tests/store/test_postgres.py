@@ -34,6 +34,7 @@ from bgjobd.store.engines.places import NoDriverError, place_of
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
 from bgjobd.store.engines.postgres_translation import translated
+from bgjobd.store.entrusted import Entrusted
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.retention import Deletion
@@ -43,7 +44,7 @@ from bgjobd.store.pending import Waiting
 from bgjobd.store.reader import Reader
 from bgjobd.store.rows import log_row
 from bgjobd.store.statements import of_attempts, of_entries, of_jobs, of_slots, of_times
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Writer
 from tests.engines import Engines
 from tests.postgresql import Places, PostgreSQL
 from tests.proxy import proxied

@@ -18,6 +18,7 @@ from bgjobd.store.items.retention import Deletion, Trimming
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted
+from bgjobd.store.whole_jobs import whole
 from tests.store.samples import (
     COMPLETED,
     FAILED,
@@ -306,17 +307,17 @@ def test_a_whole_job_has_all_its_entries_oldest_first(store: Store) -> None:
     (job_id,) = ended(store, parameters={"a": 1})
     store.commit(*[Noted(job_id, 1, EntryType.INFO, str(number)) for number in range(1500)])
     with closing(Reader(store.state_dir)) as reader:
-        whole = reader.whole(job_id)
-        assert whole is not None
+        found = whole(job_id, reader)
+        assert found is not None
         job = reader.job(job_id)
-        assert reader.whole(99) is None
+        assert whole(99, reader) is None
     assert job is not None
-    assert {name: value for name, value in whole.items() if name != "logs"} == job.columns | {
+    assert {name: value for name, value in found.items() if name != "logs"} == job.columns | {
         "parameters": {"a": 1},
         "result": {"sent": 1},
         "attempts": [{name: one[name] for name in one if name != "span"} for one in job.attempts],
     }
-    assert [entry["message"] for entry in whole["logs"]] == store.messages(job_id)
+    assert [entry["message"] for entry in found["logs"]] == store.messages(job_id)
 
 
 def test_what_a_run_would_delete_is_what_it_deletes(store: Store) -> None:

@@ -32,6 +32,7 @@ from bgjobd.store.audit import Audit
 from bgjobd.store.committed import Claim, Committed
 from bgjobd.store.engines import AT_ONCE
 from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.entrusted import Entrusted
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import Deletion
@@ -39,7 +40,7 @@ from bgjobd.store.items.submissions import Flow
 from bgjobd.store.items.submitter import Submitter
 from bgjobd.store.items.wishes import GroupCancelled, JobRequests, JobsChanged
 from bgjobd.store.tally import Tally, counted
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Writer
 from tests.postgresql import Places
 from tests.store.flows import NEVER_AGAIN
 from tests.store.samples import (

@@ -332,7 +332,7 @@ def test_a_signal_finds_its_job_by_its_idempotency_key_in_the_very_transaction_t
     assert store.answer(by_key) == (1, False)
     missing = store.answer(replace(by_key, key="order-8"))
     assert isinstance(missing, JobNotFoundError)
-    assert missing.parameters == {"key": "order-8"}
+    assert missing.parameters == {"id": 0, "key": "order-8"}
     assert isinstance(store.answer(signal(99)), JobNotFoundError)
 
 

@@ -22,19 +22,21 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Due, Rules
 from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
+from bgjobd.store import entrusted
 from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed, LostUpdateError, Stored
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
+from bgjobd.store.entrusted import Entrusted
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.statements import of_jobs
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Writer
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -149,7 +151,7 @@ def test_items_put_together_are_committed_together(store: Store) -> None:
 
 def test_more_than_one_batch_is_answered_in_order_all_the_same(store: Store) -> None:
     office = Office(store.state_dir)
-    many = 2 * writers._MAX_BATCH + 10
+    many = 2 * entrusted._MAX_BATCH + 10
     for number in range(many):
         office.writer.put(Entrusted(submission(asked()), ticket=number))
     with at_work(office):
@@ -160,7 +162,7 @@ def test_more_than_one_batch_is_answered_in_order_all_the_same(store: Store) -> 
 
 def test_a_transaction_is_about_so_many_jobs_however_few_items_they_come_in(store: Store) -> None:
     office = Office(store.state_dir)
-    many = [asked()] * writers._MAX_BATCH
+    many = [asked()] * entrusted._MAX_BATCH
     for number in range(3):
         office.writer.put(Entrusted(submission(*many), ticket=number))
     with at_work(office):
@@ -171,7 +173,7 @@ def test_what_is_due_of_many_schedules_counts_for_as_many_jobs(store: Store) -> 
     office = Office(store.state_dir)
     each = [
         ScheduleDue(f"s{number}", NOW, Due(None, (NOW,), NOW), Rules(), None, 0.0, NOW)
-        for number in range(writers._MAX_BATCH)
+        for number in range(entrusted._MAX_BATCH)
     ]
     for number in range(2):
         office.writer.put(Entrusted(OccurrencesDue(tuple(each), SUBMITTER), ticket=number))
@@ -202,11 +204,11 @@ def test_what_many_threads_put_is_all_committed_once(store: Store) -> None:
 def test_everything_put_before_finish_is_committed(store: Store) -> None:
     office = Office(store.state_dir)
     office.writer.start()
-    for number in range(writers._MAX_BATCH + 44):
+    for number in range(entrusted._MAX_BATCH + 44):
         office.writer.put(Entrusted(submission(asked()), number))
     office.writer.finish()
-    assert store.count("background_jobs") == writers._MAX_BATCH + 44
-    assert sum(len(delivery.answered) for delivery in office.rest()) == writers._MAX_BATCH + 44
+    assert store.count("background_jobs") == entrusted._MAX_BATCH + 44
+    assert sum(len(delivery.answered) for delivery in office.rest()) == entrusted._MAX_BATCH + 44
 
 
 def test_an_answer_is_in_the_file_when_it_is_delivered(store: Store) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bgjob.answers import ClassStats
+from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors import NotApprovedError
 from bgjob.text import signature
 
@@ -15,7 +16,6 @@ from ..scatter import MEASURES, Measure, cloud_of
 from ..trends import (
     DAY,
     LAST_DAY,
-    MOST_CHANGES,
     SHORT_HOUR,
     TWO_WEEKS,
     Span,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bgjob.changes_told import MOST_CHANGES, just_before
 from bgjob.errors_told import age_of, kind_of, retrying_of, where
 from bgjob.traits_told import common_of
 from bgjob.words import ErrorSort
@@ -14,7 +15,7 @@ from ..addresses import PER_PAGE, View, since_of
 from ..exchange import Request, Response
 from ..lists import rows_told
 from ..narrowing import chips
-from ..trends import DAY, HOUR, MOST_CHANGES, hours_of, just_before
+from ..trends import DAY, HOUR, hours_of
 from .means import Means
 
 NEW: Final = "new"
@@ -71,6 +72,7 @@ class ErrorViews:
             "classes": sorted(read.classes.items(), key=lambda one: -one[1]),
             "met_by": read.met_by,
             "common": [one._asdict() for one in common_of(read.traits)] if read.traits else [],
+            "compared": read.traits["attempts"] if read.traits else 0,
             "completed": read.traits["completed"] if read.traits else None,
             "after": just_before(error["first_at"], client.changes(limit=MOST_CHANGES).items),
             "next_retry": read.next_retry,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bgjob.answers import OutputPart, is_for_review
+from bgjob.changes_told import MOST_CHANGES, just_before
 from bgjob.errors import ElsewhereError, ErrorGroupNotFoundError, MethodNotFoundError
 from bgjob.errors_told import where
 from bgjob.words import Status
@@ -16,7 +17,6 @@ from ..lists import id_in
 from ..printed import Seen, shown_of
 from ..stacks import Stacks
 from ..steps import again_as, steps_of
-from ..trends import MOST_CHANGES, just_before
 from ..values import values_of
 from .groups import beside
 from .means import Means

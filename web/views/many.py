@@ -57,8 +57,10 @@ class ManyViews:
         """Asks whether all that match are to be cancelled."""
         return self._ask(request, CANCEL, request.query)
 
-    def _ask(self, request: Request, wish: str, given: Mapping[str, str]) -> Response:
-        """How many match, which those are and what happens to them; nothing is done yet."""
+    def _ask(
+        self, request: Request, wish: str, given: Mapping[str, str], was_in_vain: bool = False
+    ) -> Response:
+        """How many match, which those are and what happens to them; nothing is done yet, or could be."""
         view = fixed(self._view(given), time.time())
         wanted = _filter_of(view)
         try:
@@ -67,6 +69,7 @@ class ManyViews:
             matched = None
         values: Values = {
             "wish": wish,
+            "was_in_vain": was_in_vain,
             "view": view,
             "fields": fields_of(view),
             "filter": wanted.as_json(),
@@ -98,9 +101,11 @@ class ManyViews:
             done = of_wish(_filter_of(view), as_of=as_of, expected=id_in(form.get("expected", "")), **terms)
         except InvalidParameterError:  # of all jobs, or such as cannot be asked that
             return replace(self._ask(request, wish, form), status=400)
+        if not done.change:
+            return replace(self._ask(request, wish, form, was_in_vain=True), status=409)
         place = View("/jobs", view.default_per, per=view.default_per, bulk=done.change).but()
         told = f"{wish} of {done.done} jobs, {done.left_out} left out, of all that match {urlencode(fields_of(view))}"
-        return self._means.done(request, place if done.change else address_of(form, wish), told)
+        return self._means.done(request, place, told)
 
     def changes(self, request: Request) -> Response:
         """What was changed, and by whom, newest first."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors_told import retrying_of
 from bgjob.words import RETRYING, Status
 
@@ -17,7 +18,6 @@ from ..trends import (
     HOUR,
     LAST_DAY,
     LAST_HOUR,
-    MOST_CHANGES,
     TWO_WEEKS,
     Change,
     Slot,
@@ -69,7 +69,7 @@ class NowViews:
             "span": _plain(span),
             "spans": [_plain(one) for one in _SPANS.values()],
             "ended": [_slot(one) for one in slots],
-            "changes": [{"at": one.at, "told": one.told} for one in lately[:_MOST_TOLD]],
+            "changes": [{"at": one.at, "told": one.told, "who": one.who} for one in lately[:_MOST_TOLD]],
             "running": self._running(running, stats),
             "more_running": max(0, len(running) - _MOST_RUNNING),
             "queues": self._queues(stats, now),

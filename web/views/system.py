@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bgjob.changes_told import MOST_CHANGES, with_old_code
+
 from ..addresses import place_of
 from ..exchange import Request, Response
 from ..keys import busiest
@@ -38,8 +40,12 @@ class SystemViews:
         return self._means.shown(request, "alerts.html", values)
 
     def hosts(self, request: Request) -> Response:
-        """The hosts that work from the database, whichever is asked."""
-        return self._means.shown(request, "hosts.html", {"hosts": self._means.client.hosts()})
+        """The hosts that work from the database, whichever is asked; those first that live with old code."""
+        hosts = self._means.client.hosts()
+        old = with_old_code(hosts, self._means.client.changes(limit=MOST_CHANGES).items)
+        told = [{**one, "has_old_code": one["name"] in old} for one in hosts]
+        told.sort(key=lambda one: not one["has_old_code"])
+        return self._means.shown(request, "hosts.html", {"hosts": told})
 
     # What is asked for
 

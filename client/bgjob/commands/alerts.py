@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bgjob import text
+from bgjob.amounts import many_of
 from bgjob.client import Client
 from bgjob.commands import screen, tables
 from bgjob.commands.problems import FAILED, OK
@@ -78,7 +79,8 @@ def _test(client: Client, given: argparse.Namespace) -> int:
             "no target is told by a job; `journal` has a line in the daemon's log, where it is a target"
         )
     else:
-        screen.say(f"{len(ids) - len(failed)} of {len(ids)} targets were told")
+        were = "was" if len(ids) == 1 else "were"
+        screen.say(f"{len(ids) - len(failed)} of {many_of(len(ids), 'target')} {were} told")
         for job_id in failed:
             screen.say(f"job {job_id} has not told it; `bgjob show {job_id}` has why")
     return FAILED if failed else OK

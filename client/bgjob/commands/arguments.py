@@ -42,38 +42,10 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
             words.error(f"an argument is no UTF-8: {word!r}")
     arguments = words.parse_args(texts)
     arguments.words = shlex.join([words.prog, *texts])
-    wrong = values.try_twice(getattr(arguments, "parameters", ())) or _try_reversed(arguments)
+    twice = values.try_twice(getattr(arguments, "parameters", ()))
+    wrong = twice or _try_reversed(arguments) or _try_misfit(arguments)
     if wrong is not None:
         arguments.refuse(wrong)
-    is_run, may_wait = arguments.run is submit.run, arguments.run in (submit.run, submit.again)
-    if may_wait and arguments.timeout is not None and not (arguments.wait or arguments.follow):
-        more = "; --attempt-timeout limits an attempt" if is_run else ""
-        arguments.refuse(f"--timeout limits the wait and needs -w or -f{more}")
-    if is_run and arguments.after and arguments.delay is not None:
-        arguments.refuse("--delay from when, the submit or the end of what it comes after? --at is possible")
-    if arguments.run is groups.group and arguments.timeout is not None and not arguments.wait:
-        arguments.refuse("--timeout limits the wait and needs -w")
-    if arguments.run is groups.group and arguments.id is None and (arguments.action or arguments.wait):
-        arguments.refuse("what is asked of a group needs its ID")
-    if arguments.run is manage.change and not manage.changes_of(arguments):
-        arguments.refuse(
-            "what is to be changed? --priority, --queue, --at, --expires, --attempt-timeout, --max-retries"
-        )
-    needed = hosts.try_missing(arguments) if arguments.run is hosts.hosts else None
-    if needed is not None:
-        arguments.refuse(f"hosts {arguments.action} needs {needed}")
-    wrong = alerts.try_wrong(arguments) if arguments.run is alerts.alert else None
-    if wrong is not None:
-        arguments.refuse(f"alert {wrong}")
-    wrong = many.try_wrong(arguments) if arguments.run in (manage.retry, manage.cancel) else None
-    if wrong is not None:
-        arguments.refuse(f"{arguments.run.__name__} {wrong}")
-    wrong = watching.try_wrong(arguments) if arguments.run in (watching.wait, watching.watch) else None
-    if wrong is not None:
-        arguments.refuse(f"{arguments.run.__name__} {wrong}")
-    missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
-    if missing is not None:
-        arguments.refuse(f"schedule {arguments.action} needs {missing}")
     return arguments
 
 
@@ -90,6 +62,31 @@ def _try_reversed(arguments: argparse.Namespace) -> str | None:
         return None
     first, last = ("--from", "--to") if arguments.run is schedules.schedule else ("--since", "--until")
     return f"the span ends before it begins: {last} is earlier than {first}"
+
+
+def _try_misfit(arguments: argparse.Namespace) -> str | None:
+    """What does not fit together of what was given to a command, as far as it has a say in that."""
+    if arguments.run not in _MISFITS:
+        return None
+    try_wrong, sentence = _MISFITS[arguments.run]
+    wrong = try_wrong(arguments)
+    return None if wrong is None else sentence.format(wrong=wrong, **vars(arguments))
+
+
+_MISFITS: Final = {
+    submit.run: (submit.try_wrong, "{wrong}"),
+    submit.again: (submit.try_wrong, "{wrong}"),
+    groups.group: (groups.try_wrong, "{wrong}"),
+    manage.change: (manage.try_empty_change, "{wrong}"),
+    manage.retry: (many.try_wrong, "retry {wrong}"),
+    manage.cancel: (many.try_wrong, "cancel {wrong}"),
+    watching.wait: (watching.try_wrong, "wait {wrong}"),
+    watching.watch: (watching.try_wrong, "watch {wrong}"),
+    alerts.alert: (alerts.try_wrong, "alert {wrong}"),
+    hosts.hosts: (hosts.try_missing, "hosts {action} needs {wrong}"),
+    schedules.schedule: (schedules.try_missing, "schedule {action} needs {wrong}"),
+}
+"""Of a command what finds that, and in which sentence it is told."""
 
 
 def parser() -> argparse.ArgumentParser:

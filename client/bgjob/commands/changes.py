@@ -12,6 +12,7 @@ from bgjob.client import Client
 from bgjob.commands import pages, screen, tables
 from bgjob.commands.problems import INTERRUPTED, OK
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import MethodNotFoundError
 
 
 def changes(client: Client, given: argparse.Namespace) -> int:
@@ -35,3 +36,11 @@ def _columns(found: Sequence[Mapping[str, Any]], now: float) -> list[Column]:
         Column("WHAT", [changes_told.sentence(one) for one in found], cut=Cut.END),
         Column("WHO", [one["who"] or "" for one in found]),
     ]
+
+
+def lately(client: Client) -> list[dict[str, Any]]:
+    """The newest; nothing of a daemon that tells none, for it is an earlier one."""
+    try:
+        return client.changes(limit=changes_told.MOST_CHANGES).items
+    except MethodNotFoundError:
+        return []

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bgjob import errors_told, text, traits_told
+from bgjob.amounts import many_of
 from bgjob.answers import ErrorRead, Page
+from bgjob.changes_told import just_before
 from bgjob.client import Client
-from bgjob.commands import class_figures, pages, screen, tables
+from bgjob.commands import changes, class_figures, pages, screen, tables
 from bgjob.commands.problems import OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import MethodNotFoundError
@@ -96,7 +98,8 @@ def _one(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({**read._asdict(), "jobs": [job["id"] for job in page.items], "hours": hours})
         return OK
-    lines = _lines(read, named(page), _code_of(client), hours, now)
+    before = just_before(read.error["first_at"], changes.lately(client))
+    lines = _lines(read, named(page), _code_of(client), hours, before, now)
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
 
@@ -118,11 +121,13 @@ def named(jobs: Page[dict[str, Any]]) -> str:
     return ", ".join([*(str(job["id"]) for job in jobs.items), *(["…"] if jobs.next is not None else [])])
 
 
-def _lines(read: ErrorRead, jobs: str, code: str | None, hours: Sequence[int], now: float) -> Iterator[str]:
+def _lines(
+    read: ErrorRead, jobs: str, code: str | None, hours: Sequence[int], before: str, now: float
+) -> Iterator[str]:
     error = read.error
     title = text.one_line(errors_told.title_of(error))
     yield from screen.folded(screen.painted(f"error {error['id']}  {title}", "bold"), 2)
-    for label, value in rows_of_error(read, jobs, code, now):
+    for label, value in rows_of_error(read, jobs, code, now, before):
         if value:
             yield from screen.folded(f"{label:<{_LABEL}}{value}", _LABEL)
     if any(hours):
@@ -132,11 +137,25 @@ def _lines(read: ErrorRead, jobs: str, code: str | None, hours: Sequence[int], n
         yield screen.painted(f"traceback of job {error['last_job']}, attempt {error['last_attempt']}", "bold")
         yield from (f"  {text.tabbed(line)}" for line in read.traceback.rstrip().split("\n"))
     yield ""
-    yield from screen.folded(f"next: bgjob list --error {error['id']}, bgjob show {error['last_job']}", 2)
+    following = [f"bgjob list --error {error['id']}", f"bgjob show {error['last_job']}", *_compare(read)]
+    yield from screen.folded(f"next: {', '.join(following)}", 2)
 
 
-def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> Iterator[tuple[str, str]]:
-    """What is known of an error, each by its name; `jobs` are ids of some that met it."""
+def _compare(read: ErrorRead) -> list[str]:
+    """How its newest attempt is compared with the last of the same classes that completed, if any did lately."""
+    completed = read.traits["completed"] if read.traits else None
+    if completed is None:
+        return []
+    own = f"{read.error['last_job']}.{read.error['last_attempt']}"
+    return [f"bgjob compare {own} {completed['job_id']}.{completed['number']}"]
+
+
+def rows_of_error(
+    read: ErrorRead, jobs: str, code: str | None, now: float, before: str = ""
+) -> Iterator[tuple[str, str]]:
+    """What is known of an error, each by its name; `jobs` are ids of some that met it, `before` is what was changed
+    shortly before that began.
+    """
     error = read.error
     yield "message", text.one_line(error["message"] or "")
     yield "place", text.one_line(error["place"] or "")
@@ -146,6 +165,7 @@ def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> I
         "first",
         f"{text.moment(error['first_at'], now)} by job {error['first_job']}{_by(error['first_version'])}",
     )
+    yield "before", f"it began {text.one_line(before)}" if before else ""
     yield (
         "last",
         f"{text.moment(error['last_at'], now)} by job {error['last_job']}{_by(error['last_version'])}",
@@ -154,6 +174,8 @@ def rows_of_error(read: ErrorRead, jobs: str, code: str | None, now: float) -> I
     yield "attempts", f"{error['attempts']}, jobs failed for good: {error['failed']}"
     yield "retrying", _retrying(read, now)
     yield "classes", ", ".join(f"{text.one_line(name)} {count}" for name, count in read.classes.items())
+    if read.traits and read.traits["attempts"] < error["attempts"]:
+        yield "compared", f"its newest {many_of(read.traits['attempts'], 'attempt')}"
     for one in traits_told.common_of(read.traits) if read.traits else ():
         yield one.words.lower(), one.told
     yield "jobs", jobs

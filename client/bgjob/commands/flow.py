@@ -19,6 +19,7 @@ from bgjob.commands.meant import try_meant
 from bgjob.commands.problems import OK, code_of, explained
 from bgjob.errors import (
     DaemonUnavailableError,
+    DuplicateError,
     GroupNotFoundError,
     GroupSealedError,
     InvalidNameError,
@@ -256,6 +257,13 @@ def _names_group(place: Place, _: list[Place], refused: Mapping[str, Any]) -> bo
     return is_named and place.value == refused.get("id")
 
 
+def _asks_for_key(place: Place, found: list[Place], refused: Mapping[str, Any]) -> bool:
+    """Where the job has none of its own its class makes one."""
+    job: Path = ("jobs", refused.get("index", ""))
+    own = (*job, "options", "unique_key")
+    return place.path == (own if any(one.path == own for one in found) else job)
+
+
 _SIGNS: Final[Mapping[type[RequestError], _Sign]] = {
     NotApprovedError: _names_class,
     MethodNotApprovedError: _names_method,
@@ -263,5 +271,6 @@ _SIGNS: Final[Mapping[type[RequestError], _Sign]] = {
     JobNotFoundError: _names_job,
     GroupNotFoundError: _names_group,
     GroupSealedError: _names_group,
+    DuplicateError: _asks_for_key,
 }
 """How the place is known that an error is about which does not name one."""

@@ -69,6 +69,15 @@ def group(client: Client, given: argparse.Namespace) -> int:
     return FAILED if more.get("retried") == 0 else OK
 
 
+def try_wrong(given: argparse.Namespace) -> str | None:
+    """What does not fit together of what was given to group."""
+    if given.timeout is not None and not given.wait:
+        return "--timeout limits the wait and needs -w"
+    if given.id is None and (given.action or given.wait):
+        return "what is asked of a group needs its ID"
+    return None
+
+
 def _list(client: Client, given: argparse.Namespace) -> int:
     page = client.groups()
     if given.json:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob import text
 from bgjob.amounts import about_text, span_text
+from bgjob.changes_told import with_old_code
 from bgjob.client import Client
-from bgjob.commands import screen, tables
+from bgjob.commands import changes, screen, tables
 from bgjob.commands.problems import NOT_FOUND, OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import InvalidParameterError
@@ -28,7 +29,9 @@ def hosts(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"hosts": found})
         return OK
-    screen.show(tables.table(_columns(found)))
+    old = with_old_code(found, changes.lately(client))
+    found = sorted(found, key=lambda one: one["name"] not in old)
+    screen.show(tables.table(_columns(found, old)))
     for one in found:
         if one["trouble"] is not None:
             screen.say(f"{text.one_line(one['name'])}: {text.one_line(one['trouble'])}")
@@ -85,7 +88,7 @@ def _accept(client: Client, given: argparse.Namespace) -> int:
     return OK
 
 
-def _columns(found: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _columns(found: Sequence[Mapping[str, Any]], old: Container[str]) -> list[Column]:
     return [
         Column("HOST", [f"{one['name']}{' *' if one['is_own'] else ''}" for one in found], cut=Cut.END),
         Column("STATE", [_state(one) for one in found]),
@@ -93,9 +96,13 @@ def _columns(found: Sequence[Mapping[str, Any]]) -> list[Column]:
         Column("RUNNING", [str(one["running"]) for one in found], is_number=True),
         Column("SLOTS", [str(one["slots"]) for one in found], is_number=True),
         Column("QUEUES", [", ".join(one["queues"]) for one in found], cut=Cut.END),
-        Column("CODE", [one["code_version"] or "" for one in found]),
+        Column("CODE", [_code(one, old) for one in found]),
         Column("VERSION", [one["version"] for one in found]),
     ]
+
+
+def _code(one: Mapping[str, Any], old: Container[str]) -> str:
+    return f"{one['code_version']}, old" if one["name"] in old else one["code_version"] or ""
 
 
 def _state(one: Mapping[str, Any]) -> str:

@@ -87,6 +87,13 @@ def change(client: Client, given: argparse.Namespace) -> int:
     return _ask_of_jobs(partial(client.change, **changes_of(given)), given, "changed")
 
 
+def try_empty_change(given: argparse.Namespace) -> str | None:
+    """What is wrong with a change of nothing."""
+    if changes_of(given):
+        return None
+    return "what is to be changed? --priority, --queue, --at, --expires, --attempt-timeout, --max-retries"
+
+
 def signal(client: Client, given: argparse.Namespace) -> int:
     """Send a signal to a job, for its wait of that name; a job that waits for it goes on."""
     job = given.job.get("job_id") or given.job["key"]

@@ -40,6 +40,17 @@ def again(client: Client, given: argparse.Namespace) -> int:
     return _told(client, job, given)
 
 
+def try_wrong(given: argparse.Namespace) -> str | None:
+    """What does not fit together of what was given to run or again."""
+    is_run = given.run is run
+    if given.timeout is not None and not (given.wait or given.follow):
+        more = "; --attempt-timeout limits an attempt" if is_run else ""
+        return f"--timeout limits the wait and needs -w or -f{more}"
+    if is_run and given.after and given.delay is not None:
+        return "--delay from when, the submit or the end of what it comes after? --at is possible"
+    return None
+
+
 def _told(client: Client, job: Job, given: argparse.Namespace) -> int:
     if not (given.wait or given.follow):
         if given.json:

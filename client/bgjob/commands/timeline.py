@@ -86,10 +86,16 @@ def _bar(timeline: Timeline, step: Step, across: int, paint: Paint) -> tuple[str
 
 
 def _axis(timeline: Timeline, before: int, across: int) -> Iterator[str]:
-    form = "%m-%d %H:%M" if timeline.end - timeline.begin >= _A_DAY else "%H:%M:%S"
-    begin, end = (f"{datetime.fromtimestamp(at, UTC):{form}}" for at in (timeline.begin, timeline.end))
+    span = timeline.end - timeline.begin
+    first, last = (5, 16) if span >= _A_DAY else (11, 23) if span < _A_MOMENT else (11, 19)
+    begin, end = (
+        datetime.fromtimestamp(at, UTC).isoformat(" ", "milliseconds")[first:last]
+        for at in (timeline.begin, timeline.end)
+    )
     if across >= len(begin) + len(end) + 1:
         yield f"{' ' * before}{begin}{end:>{across - len(begin)}}"
 
 
 _A_DAY: Final = 86_400.0
+_A_MOMENT: Final = 1.0
+"""Seconds; of a shorter axis both ends could read the same."""

@@ -253,8 +253,8 @@ class Flows:
         freed = self.tell(*self._members[group_id])
         return freed + self.seal(group_id)
 
-    def failed_members(self, group_id: int, again: set[str]) -> list[int]:
-        """Those that failed, of the groups in it too; `again` gets all that a retry of these has run again, by name.
+    def failed_members(self, group_id: int, behind: dict[str, list[str]]) -> list[int]:
+        """Those that failed, of the groups in it too; `behind` gets by name what goes on with what, jobs and groups.
 
         Raises GroupNotFoundError.
         """
@@ -263,14 +263,16 @@ class Flows:
         members = sorted(self._members[group_id], key=lambda one: (one.of == "job", one.id))
         for node in members:
             if node.of == "group":
-                of_nested = self.failed_members(node.id, again)
-                again |= {node.named} if of_nested else set()
+                of_nested = self.failed_members(node.id, behind)
+                for job_id in of_nested:
+                    behind[str(job_id)].append(node.named)
                 failed += of_nested
                 continue
             row = self.rows[node.id]
-            failed += [node.id] if row["status"] == Status.FAILED else []
-            if row["status"] == Status.FAILED or row["cancelled_after"] in again:
-                again.add(str(node.id))
+            if row["status"] == Status.FAILED:
+                failed.append(node.id)
+            elif row["cancelled_after"] is not None:
+                behind[row["cancelled_after"]].append(str(node.id))
         return failed
 
 

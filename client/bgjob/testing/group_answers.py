@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from bgjob.codec import JsonObject
-from bgjob.errors import InvalidParameterError, JobNotFoundError
+from bgjob.errors import DuplicateError, InvalidParameterError, InvalidStateError, JobNotFoundError
+from bgjob.predecessors import reached
 from bgjob.testing.flows import Flows
 from bgjob.testing.listing import LARGEST_PAGE, PAGE, summary
 from bgjob.testing.ties import Node
@@ -49,11 +50,12 @@ class GroupAnswers:
         return {"group": self._flows.group(given["id"]).shown}
 
     def _groups(self, given: JsonObject) -> JsonObject:
-        limit, state = given.get("limit", PAGE), given.get("state")
+        limit, state, within = given.get("limit", PAGE), given.get("state"), given.get("group")
         for name, is_wrong in (
             ("limit", not 1 <= limit <= LARGEST_PAGE),
             ("state", state not in (None, *_STATES)),
             ("before", given.get("before", 1) < 1),
+            ("group", given.get("group", 1) < 1),
         ):
             if is_wrong:
                 raise InvalidParameterError(parameter=name)
@@ -62,7 +64,8 @@ class GroupAnswers:
         found = [
             group
             for group in newest_first
-            if state in (None, group["state"]) and group["id"] < given.get("before", group["id"] + 1)
+            if state in (None, group["state"]) and within in (None, group["group"])
+            if group["id"] < given.get("before", group["id"] + 1)
         ]
         return {"groups": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
 
@@ -79,12 +82,19 @@ class GroupAnswers:
         return {}
 
     def _retry(self, given: JsonObject) -> JsonObject:
-        again: set[str] = set()
+        behind: dict[str, list[str]] = defaultdict(list)
         with self._lock:
-            failed = self._flows.failed_members(given["id"], again)
-        if failed:
-            self._retry_jobs(failed)
-        return {"retried": sum(name.isdecimal() for name in again)}
+            failed = self._flows.failed_members(given["id"], behind)
+        again = [str(job_id) for job_id in failed if self._is_retried(job_id)]
+        return {"retried": sum(name.isdecimal() for name in reached(again, behind))}
+
+    def _is_retried(self, job_id: int) -> bool:
+        """Whether it could be: another job may have its unique key by now."""
+        try:
+            self._retry_jobs([job_id])
+        except (DuplicateError, InvalidStateError):
+            return False
+        return True
 
     def _graph(self, given: JsonObject) -> JsonObject:
         limit = given.get("limit", _GRAPH)

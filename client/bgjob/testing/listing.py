@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from bgjob import codec
@@ -46,7 +46,7 @@ def summary(row: JsonObject) -> JsonObject:
     }
 
 
-def as_listed(row: JsonObject) -> JsonObject:
+def _as_listed(row: JsonObject) -> JsonObject:
     """The summary as List has it: with what the latest attempt used, which is not known here, and no host."""
     return summary(row) | dict.fromkeys(_OF_PROCESS) | {"is_held": False}
 
@@ -63,26 +63,59 @@ def as_running(row: JsonObject) -> JsonObject:
     }
 
 
-def has_ended(given: JsonObject) -> bool:
+def jobs(rows: Collection[JsonObject], given: JsonObject) -> JsonObject:
+    """The page of these jobs, the oldest first, that List answers. Raises InvalidParameterError."""
+    given = {**given, **_check_list(given)}
+    limit = given.get("limit") or PAGE
+    now = instant()
+    matching = [row for row in rows if is_listed(row, given, now)]
+    place = _place(rows, given)
+    place_of = _end_of if _is_by_end(given) else _id_of
+    matching.sort(key=place_of, reverse=True)
+    behind = [row for row in matching if place is None or place_of(row) < place]
+    page = behind[:limit]
+    last = page[-1] if len(behind) > limit else None
+    total = None if given.get("count") is None else min(given["count"], len(matching))
+    return {
+        "jobs": [_as_listed(row) for row in page],
+        "next": None if last is None else last["id"],
+        "next_at": last["finished_at"] if last is not None and _is_by_end(given) else None,
+        "is_complete": True,
+        "total": total,
+    }
+
+
+def _place(rows: Collection[JsonObject], given: JsonObject) -> tuple[str, int] | None:
+    """Behind which the page begins; None for the first one."""
+    before, before_at = given.get("before"), given.get("before_at")
+    if before is None:
+        return None
+    if not _is_by_end(given):
+        return "", before
+    earlier = [row for row in rows if row["id"] <= before]
+    return before_at or (_end_of(earlier[-1])[0] if earlier else ""), before
+
+
+def _has_ended(given: JsonObject) -> bool:
     """Whether a list has nothing but jobs that have ended."""
     is_asked = bool(given.get("status")) and FINAL.issuperset(given["status"])
     return is_asked or given.get("sort") == "ended"
 
 
-def is_by_end(given: JsonObject) -> bool:
+def _is_by_end(given: JsonObject) -> bool:
     """Whether the latest end is first."""
-    return has_ended(given) and given.get("sort") != "id"
+    return _has_ended(given) and given.get("sort") != "id"
 
 
-def end_of(row: JsonObject) -> tuple[str, int]:
+def _end_of(row: JsonObject) -> tuple[str, int]:
     return row["finished_at"] or row["updated_at"], row["id"]
 
 
-def id_of(row: JsonObject) -> tuple[str, int]:
+def _id_of(row: JsonObject) -> tuple[str, int]:
     return "", row["id"]
 
 
-def check_list(given: JsonObject) -> JsonObject:
+def _check_list(given: JsonObject) -> JsonObject:
     """Raises InvalidParameterError. `since` and `until`, as times are stored."""
     for index, word in enumerate(given.get("status") or ()):
         if word not in STATUS_WORDS:
@@ -147,7 +180,7 @@ def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
 
 def _is_within(row: JsonObject, given: JsonObject) -> bool:
     """Whether its end, or its submit, is in the time that is asked for."""
-    at = row["finished_at"] if has_ended(given) else row["created_at"]
+    at = row["finished_at"] if _has_ended(given) else row["created_at"]
     if at is None:
         return False
     return (given["since"] or "") <= at and (given["until"] is None or at < given["until"])

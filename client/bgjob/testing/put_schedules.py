@@ -20,6 +20,7 @@ from bgjob.errors import (
 )
 from bgjob.testing import submissions
 from bgjob.testing.submissions import Submission, instant
+from bgjob.words import INTERFACE
 
 _PAGE: Final = 50
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -55,7 +56,7 @@ class _Put:
 
 
 class PutSchedules:
-    """`answers` has the methods about schedules, by name.
+    """`answers` has the methods about schedules.
 
     `checked` makes a submission of a job's fields, or raises its refusal; `submit` stores it and may run it.
     """
@@ -67,14 +68,14 @@ class PutSchedules:
         self._submit = submit
         self._put: dict[str, _Put] = {}
         self.answers: Mapping[str, Callable[[JsonObject], JsonObject]] = {
-            "Schedules": self._schedules,
-            "PutSchedule": self._put_schedule,
-            "DeleteSchedule": self._delete_schedule,
-            "RunSchedule": self._run_schedule,
-            "PauseSchedule": lambda given: self._set_paused(given, instant()),
-            "ResumeSchedule": lambda given: self._set_paused(given, None),
-            "Occurrences": self._occurrences,
-            "Backfill": self._backfill,
+            f"{INTERFACE}.Schedules": self._schedules,
+            f"{INTERFACE}.PutSchedule": self._put_schedule,
+            f"{INTERFACE}.DeleteSchedule": self._delete_schedule,
+            f"{INTERFACE}.RunSchedule": self._run_schedule,
+            f"{INTERFACE}.PauseSchedule": lambda given: self._set_paused(given, instant()),
+            f"{INTERFACE}.ResumeSchedule": lambda given: self._set_paused(given, None),
+            f"{INTERFACE}.Occurrences": self._occurrences,
+            f"{INTERFACE}.Backfill": self._backfill,
         }
 
     def _schedules(self, given: JsonObject) -> JsonObject:

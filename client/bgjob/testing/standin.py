@@ -1,46 +1,41 @@
-"""What answers in place of a daemon: one that records jobs, and one that also runs them at once; what a job is, how
-one is run and what a submission may say are elsewhere.
+"""What answers in place of a daemon: one that records jobs, and one that also runs them at once; what is told of jobs,
+what is asked of them, how one is run and what a submission may say are elsewhere.
 """
 
 from __future__ import annotations
 
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 from bgjob import codec, request_values, sending, submission_rules
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import (
     BgjobError,
     DuplicateError,
-    IdempotencyConflictError,
     InvalidParameterError,
     InvalidParametersError,
-    InvalidStateError,
-    JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
-    NotForReviewError,
     TooLargeError,
 )
-from bgjob.testing import again, changes, listing, submissions
+from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits, not_to_be_taken
 from bgjob.testing.attempts import attempt, tell_failed_hook
-from bgjob.testing.flows import Flows, cancel
 from bgjob.testing.group_answers import GroupAnswers
+from bgjob.testing.job_book import JobBook
 from bgjob.testing.many import ManyAnswers
 from bgjob.testing.met_errors import ErrorBook
-from bgjob.testing.placing import Placing
 from bgjob.testing.put_schedules import PutSchedules
+from bgjob.testing.reading import ReadAnswers
 from bgjob.testing.stepping import StepBook
 from bgjob.testing.submissions import Submission, instant
-from bgjob.testing.submitted import Jobs, SubmittedJob, copied
+from bgjob.testing.submitted import copied
 from bgjob.testing.targets import target_of
-from bgjob.testing.ties import Names, NewGroup, Node
-from bgjob.testing.uniques import Earlier, Uniques, replace
-from bgjob.words import FINAL, INTERFACE, SERVICE, Outcome, Status
+from bgjob.testing.ties import Names, Node
+from bgjob.testing.wishes import WishAnswers
+from bgjob.words import INTERFACE, SERVICE, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
@@ -74,56 +69,38 @@ class NotAnsweredError(BgjobError, NotImplementedError):
 
 
 class Recorder:
-    """Answers what a daemon would that starts nothing. The lock is never held while code of the application runs."""
+    """Answers what a daemon would that starts nothing."""
 
     _runs = False
 
     def __init__(
         self, approved: Iterable[str | type] | None, signals: Mapping[str, Iterable[Any]] | None = None
     ) -> None:
-        self.jobs = Jobs()
+        self._book = JobBook()
+        self.jobs = self._book.jobs
         self._approved = None if approved is None else {request_values.class_name_of(cls) for cls in approved}
-        self._rows: dict[int, JsonObject] = {}
-        self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
-        self._flows = Flows(self._rows)
-        self._uniques = Uniques()
         self._steps = StepBook(signals or {})
         self._errors = ErrorBook()
         self._claimed: set[int] = set()
-        self._lock = threading.Lock()
-        groups = GroupAnswers(self._flows, self._lock, self._proceed, self._retry_jobs)
+        self._reads = ReadAnswers(self._book, self._steps, self._try_open_before)
+        wishes = WishAnswers(self._book, self._steps, self._proceed, self._checked_alone)
+        groups = GroupAnswers(self._book.flows, self._book.lock, self._proceed, wishes.retry)
+        schedules = PutSchedules(self._checked_alone, self._submit_of_schedule)
         self._answers: dict[str, Callable[[JsonObject], JsonObject]] = {
             f"{INTERFACE}.Submit": self._submit,
             f"{INTERFACE}.SubmitMany": self._submit_many,
-            f"{INTERFACE}.Get": self._get,
             f"{INTERFACE}.Wait": self._wait,
-            f"{INTERFACE}.List": self._list,
-            f"{INTERFACE}.Labels": lambda given: listing.labels(self._rows.values(), given),
-            f"{INTERFACE}.Cancel": self._cancel,
-            f"{INTERFACE}.Change": self._change,
-            f"{INTERFACE}.Retry": self._retry,
-            f"{INTERFACE}.Again": self._again,
-            f"{INTERFACE}.Settle": self._settle,
-            f"{INTERFACE}.Signal": self._signal,
-            f"{INTERFACE}.Steps": lambda given: self._steps.of(self._row(given["id"])).page(given),
-            f"{INTERFACE}.Stack": self._stack,
-            f"{INTERFACE}.Values": lambda given: self._steps.of(self._row(given["id"])).values.page(given),
-            f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
-            f"{INTERFACE}.Hosts": lambda given: {"hosts": [self._host()]},
+            f"{INTERFACE}.Hosts": self._hosts,
             f"{INTERFACE}.Needs": lambda given: {"needs": [], "more": 0},
             f"{INTERFACE}.Alerts": lambda given: {"alerts": [], "next": None},
-            f"{INTERFACE}.Why": lambda given: {"sentence": self._why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {"resumes_at": submissions.try_end_of_pause(given)},
             f"{INTERFACE}.Resume": lambda given: {},
+            **self._reads.answers,
+            **wishes.answers,
             **groups.answers,
-            **ManyAnswers(self._rows, self._retry_jobs, self._cancel_jobs).answers,
+            **ManyAnswers(self._book.rows, wishes.retry, wishes.cancel).answers,
             **self._errors.answers,
-            **{
-                f"{INTERFACE}.{name}": answer
-                for name, answer in PutSchedules(
-                    self._checked_alone, self._submit_of_schedule
-                ).answers.items()
-            },
+            **schedules.answers,
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -138,11 +115,12 @@ class Recorder:
     def stream(self, request: Request) -> Iterable[JsonObject]:
         received = _received(request)
         if received.method == f"{INTERFACE}.Values":
-            return self._steps.of(self._row(received.parameters["id"])).values.told(received.parameters)
+            return self._steps.of(self._book.row(received.parameters["id"])).values.told(received.parameters)
         if received.method != f"{INTERFACE}.Watch":
             raise NotAnsweredError(received.method)
         ids = received.parameters.get("ids")
-        return [{"job": None}] if ids is None else [{"job": listing.summary(self._row(one))} for one in ids]
+        rows = None if ids is None else [self._book.row(one) for one in ids]
+        return [{"job": None}] if rows is None else [{"job": listing.summary(row)} for row in rows]
 
     # What the two do differently
 
@@ -167,9 +145,9 @@ class Recorder:
             try:
                 self._run(row)
             finally:
-                with self._lock:
+                with self._book.lock:
                     self._claimed.discard(row["id"])
-                    waiting += self._flows.tell(Node("job", row["id"]))
+                    waiting += self._book.flows.tell(Node("job", row["id"]))
                     waiting += self._woken(row)
 
     def _woken(self, row: JsonObject) -> list[JsonObject]:
@@ -179,7 +157,7 @@ class Recorder:
 
     def _claim(self, row: JsonObject) -> bool:
         """Whether the job is to run now, and nobody else has it run."""
-        with self._lock:
+        with self._book.lock:
             is_free = row["status"] == Status.PENDING and not row["waits_for"]
             if not self._runs or not is_free or row["id"] in self._claimed:
                 return False
@@ -197,7 +175,7 @@ class Recorder:
         if given.get("check_only"):
             return {"id": 0, "created": False}
         try:
-            stored = self._store([wanted])
+            stored = self._book.store([wanted])
         except InvalidParameterError as error:
             parameter = error.parameters["parameter"]
             raise InvalidParameterError(parameter=parameter.removeprefix("jobs.0.")) from None
@@ -208,7 +186,7 @@ class Recorder:
         return {"id": one.row["id"], "created": one.created} | ({"replaced": True} if one.replaced else {})
 
     def _submit_of_schedule(self, wanted: Submission) -> JsonObject:
-        stored = self._store([wanted])
+        stored = self._book.store([wanted])
         (one,) = stored.jobs
         if not one.created:
             raise DuplicateError(id=one.row["id"])
@@ -227,7 +205,7 @@ class Recorder:
         wanted = [
             self._checked_one_of_many(f"{name}.{index}", job, names, index) for index, job in enumerate(jobs)
         ]
-        stored = self._store(wanted, key, groups, given.get("seal") or ())
+        stored = self._book.store(wanted, key, groups, given.get("seal") or ())
         self._proceed(stored.free)
         told: JsonObject = {"ids": [one.row["id"] for one in stored.jobs], "groups": stored.groups}
         told["created"] = [one.created for one in stored.jobs]
@@ -235,186 +213,25 @@ class Recorder:
             told["replaced"] = [one.replaced for one in stored.jobs]
         return told
 
-    def _get(self, given: JsonObject) -> JsonObject:
-        listing.check_page(given)
-        row = self._named(given)
-        known = row["attempts"]
-        earlier = known if given.get("before") is None else known[: given["before"] - 1]
-        page = earlier[-(given.get("limit") or len(earlier)) :]
-        has_more = len(page) < len(earlier)
-        return {"job": {**row, "attempts": page}, "next": page[0]["number"] if has_more else None}
-
     def _wait(self, given: JsonObject) -> JsonObject:
-        row = self._named(given)
+        row = self._book.named(given)
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
-            raise NothingRunsError(
-                row["id"], self._flows.try_open_before(row) if self._runs else None, row["waiting_on"]
-            )
+            raise NothingRunsError(row["id"], self._try_open_before(row), row["waiting_on"])
         return {"job": row, "next": None}
 
-    def _list(self, given: JsonObject) -> JsonObject:
-        given = {**given, **listing.check_list(given)}
-        limit = given.get("limit") or listing.PAGE
-        now = instant()
-        with self._lock:
-            matching = [row for row in self._rows.values() if listing.is_listed(row, given, now)]
-            place = self._place(given)
-        place_of = listing.end_of if listing.is_by_end(given) else listing.id_of
-        matching.sort(key=place_of, reverse=True)
-        rows = [row for row in matching if place is None or place_of(row) < place]
-        page = rows[:limit]
-        last = page[-1] if len(rows) > limit else None
-        total = None if given.get("count") is None else min(given["count"], len(matching))
-        return {
-            "jobs": [listing.as_listed(row) for row in page],
-            "next": None if last is None else last["id"],
-            "next_at": last["finished_at"] if last is not None and listing.is_by_end(given) else None,
-            "is_complete": True,
-            "total": total,
-        }
+    def _try_open_before(self, row: JsonObject) -> str | None:
+        """The first of what the job comes after that is not done; None where no job runs, whatever it comes after."""
+        return self._book.flows.try_open_before(row) if self._runs else None
 
-    def _place(self, given: JsonObject) -> tuple[str, int] | None:
-        """Behind which the page begins; None for the first one."""
-        before, before_at = given.get("before"), given.get("before_at")
-        if before is None:
-            return None
-        if not listing.is_by_end(given):
-            return "", before
-        earlier = [row for row in self._rows.values() if row["id"] <= before]
-        return before_at or (listing.end_of(earlier[-1])[0] if earlier else ""), before
-
-    def _cancel(self, given: JsonObject) -> JsonObject:
-        return self._cancel_jobs(given["ids"])
-
-    def _cancel_jobs(self, ids: list[int]) -> JsonObject:
-        with self._lock:
-            rows = self._rows_in(ids, (Status.PENDING, Status.RUNNING))
-            for row in rows:
-                cancel(row)
-            freed = self._flows.tell(*[Node("job", row["id"]) for row in rows])
-        self._proceed(freed)
-        return {"ids": ids}
-
-    def _retry(self, given: JsonObject) -> JsonObject:
-        return self._retry_jobs(given["ids"], bool(given.get("anyway")), bool(given.get("from_start")))
-
-    def _retry_jobs(self, ids: list[int], anyway: bool = False, from_start: bool = False) -> JsonObject:
-        with self._lock:
-            rows = self._rows_in(ids, (Status.FAILED, Status.CANCELLED))
-            free = [row for row in rows if anyway or not self._flows.is_kept(row, ids)]
-            self._uniques.take_again(free)
-            for row in rows:
-                self._steps.of(row).run_again(from_start=from_start)
-            for row in free:
-                row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
-                row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
-                row.update(cancelled_after=None, expires_at=None)
-                self._flows.put_back(row, anyway)
-            freed = self._flows.tell(*[Node("job", row["id"]) for row in free])
-        self._proceed([*free, *freed])
-        return {"ids": ids}
-
-    def _again(self, given: JsonObject) -> JsonObject:
-        row, earlier = self._by_key.get(given.get("idempotency_key") or "") or (None, None)
-        if row is not None and earlier is not None:
-            if earlier.request != again.request_of(given):
-                raise IdempotencyConflictError(id=row["id"])
-            return {"id": row["id"], "created": False}
-        (source,) = self._rows_in([given["id"]], FINAL)
-        kept = self._steps.of(source)
-        checked = self._checked(
-            again.call_of(given, source, kept.retry_count_at_submit, self._uniques.while_of(source)), Names()
-        )
-        wanted = again.submission(given, source, checked)
-        count = None if given.get("from_step") is None else kept.count_before(given["from_step"])
-        with self._lock:
-            self._uniques.check_free(wanted, source)
-        stored = self._store([wanted])
-        (one,) = stored.jobs
-        if count is not None:
-            self._steps.of(one.row).take_over(kept, count)
-        self._proceed(stored.free)
-        return {"id": one.row["id"], "created": True}
-
-    def _settle(self, given: JsonObject) -> JsonObject:
-        """None of its jobs ends so that nobody knows what it did: they run in this process."""
-        completed, step = given.get("completed"), given.get("step")
-        if (completed is None) == (step is None):
-            raise InvalidParameterError(parameter="completed")
-        wrong = "result" if completed is False else "why"
-        if given.get(wrong) is not None:
-            raise InvalidParameterError(parameter=wrong)
-        row = self._row(given["id"])
-        raise NotForReviewError(id=row["id"], status=row["status"])
-
-    def _change(self, given: JsonObject) -> JsonObject:
-        terms = changes.new_terms(given)
-        with self._lock:
-            rows = self._rows_in(given["ids"], (Status.PENDING,))
-            changes.change(rows, terms)
-            for row in rows if "scheduled_at" in terms else ():
-                self._steps.of(row).move_wait(terms["scheduled_at"])
-        return {"ids": list(dict.fromkeys(given["ids"]))}
-
-    def _signal(self, given: JsonObject) -> JsonObject:
-        row = self._named(given)
-        with self._lock:
-            is_new = self._steps.of(row).send(given)
-        self._proceed([row])
-        return {"id": row["id"], "created": is_new}
+    def _hosts(self, given: JsonObject) -> JsonObject:
+        return {"hosts": [_host(len(self._reads.running()), self._approved)]}
 
     def time_out(self, job_id: int) -> None:
         """The time of the job's wait for a signal is over. Raises ValueError where it has none."""
-        row = self._row(job_id)
-        with self._lock:
+        row = self._book.row(job_id)
+        with self._book.lock:
             self._steps.of(row).time_out()
         self._proceed([row])
-
-    def _running(self) -> list[JsonObject]:
-        """The attempts that run in this process just now, such as the one that asks."""
-        with self._lock:
-            return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
-
-    def _host(self) -> JsonObject:
-        """The one that this process is on."""
-        approved = sorted(self._approved or ())
-        unset = (
-            "id",
-            "term",
-            "lost_after",
-            "code_version",
-            "clock_difference",
-            "trouble",
-            "left_at",
-            "lost_at",
-            "drained_at",
-        )
-        return dict.fromkeys(unset) | {
-            "name": socket.gethostname() or "localhost",
-            "is_own": True,
-            "state": "alive",
-            "seen_at": instant(),
-            "unseen_for": 0.0,
-            "running": len(self._running()),
-            "slots": 1,
-            "queues": ["default"],
-            "classes": approved,
-            "version": "",
-        }
-
-    def _stack(self, given: JsonObject) -> JsonObject:
-        """No job has a process of its own that could be asked. Raises JobNotFoundError, InvalidStateError."""
-        row = self._row(given["id"])
-        raise InvalidStateError(id=row["id"], status=str(row["status"]))
-
-    def _why(self, row: JsonObject) -> str:
-        """What a daemon would say, in fewer words."""
-        before = self._flows.try_open_before(row) if self._runs and row["is_blocked"] else None
-        if row["waiting_on"] is not None:
-            return f"job {row['id']} waits for {row['waiting_on']}"
-        if before is not None:
-            return f"job {row['id']} waits for {before}"
-        return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
 
     # Submissions
 
@@ -439,116 +256,6 @@ class Recorder:
             return wanted
         except (InvalidParameterError, InvalidParametersError, TooLargeError) as error:
             raise submission_rules.of_one(place, error) from None
-
-    def _store(
-        self,
-        wanted: Sequence[Submission],
-        key_place: str = "",
-        groups: Sequence[NewGroup] = (),
-        seal: Sequence[int] = (),
-    ) -> _Stored:
-        """All of it, or, where a key stands for another request or a tie is refused, nothing. `key_place` is where the
-        request has each one's key.
-        """
-        stored: list[_StoredJob] = []
-        new: dict[int, tuple[JsonObject, Submission]] = {}
-        by_key: dict[str, tuple[JsonObject, Submission]] = {}
-        with self._lock, self._uniques.all_or_none():
-            last_id = len(self._rows)
-            placing = Placing(self._flows, groups, last_id)
-            for index, one in enumerate(wanted):
-                known = self._try_known(key_place.format(index), one, by_key)
-                earlier = self._uniques.try_held(one, index) if known is None else Earlier(known)
-                if earlier is not None:
-                    stored.append(_StoredJob(earlier.row, created=False, replaced=earlier.is_replaced))
-                    placing.know(index, earlier.row["id"], earlier.row["group_id"])
-                    continue
-                row = one.row(last_id + len(new) + 1)
-                stored.append(_StoredJob(row))
-                self._uniques.take(one, row)
-                new[row["id"]] = row, one._replace(ties=placing.place(index, row["id"], one.ties))
-                by_key |= {} if one.key is None else {one.key: (row, one)}
-            ids = placing.groups(seal)
-            placing.commit()
-            self._by_key |= by_key
-            for one, of_it in zip(wanted, stored, strict=True):
-                if of_it.replaced:
-                    self._replace(of_it.row, one)
-            return _Stored(stored, ids, self._take_in(new, [*ids, *seal], seal))
-
-    def _take_in(
-        self, new: dict[int, tuple[JsonObject, Submission]], groups: Sequence[int], seal: Sequence[int]
-    ) -> list[JsonObject]:
-        """Have new jobs known; which may run now."""
-        free = [row for row, _ in new.values()]
-        for job_id, (row, one) in new.items():
-            self._rows[job_id] = row
-            self.jobs.append(SubmittedJob(row, one.told_options))
-            free += self._flows.add(row, one.ties, one.options.get("if_failed"))
-        for group_id in seal:
-            free += self._flows.seal(group_id)
-        return free + self._flows.tell(*[Node("group", group_id) for group_id in groups])
-
-    def _replace(self, row: JsonObject, by: Submission) -> None:
-        replace(row, by)
-        self._uniques.take(by, row)
-        self.jobs.replace(SubmittedJob(row, by.told_options))
-
-    def _try_known(
-        self, place: str, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
-    ) -> JsonObject | None:
-        """The job that this key made before, `here` in the same submission or earlier. Raises where it is another."""
-        row, earlier = here.get(wanted.key or "") or self._by_key.get(wanted.key or "") or (None, wanted)
-        if row is None or earlier.request == wanted.request:
-            return row
-        if wanted.key in here:
-            raise InvalidParameterError(parameter=place)
-        raise IdempotencyConflictError(id=row["id"])
-
-    # Jobs
-
-    def _named(self, given: JsonObject) -> JsonObject:
-        """The job by its id or by its idempotency key. Raises InvalidParameterError, JobNotFoundError."""
-        job_id, key = given.get("id"), given.get("key")
-        if (job_id is None) is (key is None):
-            raise InvalidParameterError(parameter="id" if key is None else "key")
-        if key is None:
-            return self._row(given["id"])
-        if key not in self._by_key:
-            raise JobNotFoundError(id=0, key=key)
-        return self._by_key[key][0]
-
-    def _row(self, job_id: int) -> JsonObject:
-        row = self._rows.get(job_id)
-        if row is None:
-            raise JobNotFoundError(id=job_id)
-        return row
-
-    def _rows_in(self, ids: Collection[int], allowed: Collection[Status]) -> list[JsonObject]:
-        """These jobs, if all have one of the statuses. Raises JobNotFoundError, InvalidStateError."""
-        if not ids:
-            raise InvalidParameterError(parameter="ids")
-        rows = [self._row(job_id) for job_id in dict.fromkeys(ids)]
-        for row in rows:
-            if row["status"] not in allowed:
-                raise InvalidStateError(id=row["id"], status=str(row["status"]))
-        return rows
-
-
-class _StoredJob(NamedTuple):
-    """Whether it is a new one, or what was asked for has taken the place of what it was."""
-
-    row: JsonObject
-    created: bool = True
-    replaced: bool = False
-
-
-class _Stored(NamedTuple):
-    """The jobs; the groups' ids; and which may run now, the new ones first."""
-
-    jobs: list[_StoredJob]
-    groups: list[int]
-    free: list[JsonObject]
 
 
 class Runner(Recorder):
@@ -588,18 +295,36 @@ _INFO: Final = {
 }
 
 
+def _host(running: int, approved: Collection[str] | None) -> JsonObject:
+    """The one that this process is on, as Hosts has it."""
+    unset = (
+        "id",
+        "term",
+        "lost_after",
+        "code_version",
+        "clock_difference",
+        "trouble",
+        "left_at",
+        "lost_at",
+        "drained_at",
+    )
+    return dict.fromkeys(unset) | {
+        "name": socket.gethostname() or "localhost",
+        "is_own": True,
+        "state": "alive",
+        "seen_at": instant(),
+        "unseen_for": 0.0,
+        "running": running,
+        "slots": 1,
+        "queues": ["default"],
+        "classes": sorted(approved or ()),
+        "version": "",
+    }
+
+
 def _received(request: Request) -> Request:
     """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a client or a daemon does."""
     try:
         return codec.parse_request(sending.frame_of(request)[:-1])
     except codec.IntegerOutOfRangeError as error:
         raise InvalidParameterError(parameter=error.parameter) from None
-
-
-_WHY: Final = {
-    Status.PENDING: "is only recorded and will never run: there is no daemon here",
-    Status.RUNNING: "runs: attempt {attempt} began at {started_at}, in this process",
-    Status.COMPLETED: "completed at {finished_at}, by attempt {attempt}",
-    Status.FAILED: "failed at {finished_at}: {error} (attempt {attempt})",
-    Status.CANCELLED: "was cancelled at {finished_at}",
-}

@@ -25,7 +25,7 @@ from bgjob.testing import listing
 from bgjob.testing.emitting import KeptValues
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
-from bgjob.words import MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
+from bgjob.words import FINAL, MOST_PAYLOAD_BYTES, MOST_SIGNAL_BYTES, MOST_SIGNALS, Status
 
 
 class StepBook:
@@ -269,6 +269,8 @@ class KeptSteps:
     def page(self, given: JsonObject) -> JsonObject:
         """As Steps tells them."""
         listing.check_page(given)
+        if self._row["status"] in FINAL:
+            self.drop_wait()  # where it was cancelled
         after, limit = given.get("after") or 0, given.get("limit") or listing.PAGE
         told = [step for step in self._steps.values() if (step["number"] or 0) > after]
         done = sorted(told, key=itemgetter("number"))

@@ -88,9 +88,8 @@ class Submission(NamedTuple):
 
     def row(self, job_id: int) -> JsonObject:
         """The job as it is stored; what nobody says is a daemon's default."""
-        options, at = self.policy | self.options, time.time()
+        at = time.time()
         now = instant(at)
-        timeout = options.get("timeout")
         return {
             "id": job_id,
             "class_name": self.given["class_name"],
@@ -98,20 +97,7 @@ class Submission(NamedTuple):
             "parameters": {**self.parameters},
             "status": Status.PENDING,
             "retry_count": self.given.get("retry_count") or 0,
-            "max_retries": options.get("max_retries", 3),
-            "retry_delay": float(options.get("retry_delay", 5.0)),
-            "backoff": options.get("backoff", Backoff.CONSTANT),
-            "max_retry_delay": float(options.get("max_retry_delay", 3600.0)),
-            "queue": options.get("queue", "default"),
-            "priority": options.get("priority", 0),
-            "timeout": None if timeout is None else float(timeout),
-            "scheduled_at": _scheduled_at(options, at),
-            "expires_at": _expires_at(options, at),
-            "unique_key": options.get("unique_key"),
-            "key": options.get("key"),
-            "host_wanted": options.get("host"),
-            "traceparent": options.get("traceparent"),
-            "labels": distinct(options.get("labels") or []),
+            **_terms(self.policy | self.options, at),
             "turn": 0,
             "created_at": now,
             "updated_at": now,
@@ -129,6 +115,27 @@ class Submission(NamedTuple):
             "sensitive": [],
             "attempts": [],
         }
+
+
+def _terms(options: JsonObject, at: float) -> JsonObject:
+    """The terms of a job that is submitted at this time, as they are stored."""
+    timeout = options.get("timeout")
+    return {
+        "max_retries": options.get("max_retries", 3),
+        "retry_delay": float(options.get("retry_delay", 5.0)),
+        "backoff": options.get("backoff", Backoff.CONSTANT),
+        "max_retry_delay": float(options.get("max_retry_delay", 3600.0)),
+        "queue": options.get("queue", "default"),
+        "priority": options.get("priority", 0),
+        "timeout": None if timeout is None else float(timeout),
+        "scheduled_at": _scheduled_at(options, at),
+        "expires_at": _expires_at(options, at),
+        "unique_key": options.get("unique_key"),
+        "key": options.get("key"),
+        "host_wanted": options.get("host"),
+        "traceparent": options.get("traceparent"),
+        "labels": distinct(options.get("labels") or []),
+    }
 
 
 _NOT_ASKED: Final = frozenset({"idempotency_key", "traceparent"})

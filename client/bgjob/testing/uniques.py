@@ -79,6 +79,9 @@ class Uniques:
             return
         self._while[row["id"]] = wanted.options.get("unique_while") or UniqueWhile.UNFINISHED
         until = time.time() + (wanted.options.get("unique_for") or 0.0)
+        before = self._holdings.get(wanted.unique_key)
+        if before is not None and before.row is row:  # whose place the submission takes
+            until = max(until, before.until)
         self._holdings[wanted.unique_key] = _Holding(row, len(row["attempts"]), until)
 
     def take_again(self, rows: Collection[JsonObject]) -> None:
