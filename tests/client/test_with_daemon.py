@@ -270,7 +270,7 @@ def test_the_coroutines_do_what_the_client_does(running: RunningDaemon) -> None:
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def narrow(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """With room for three connections."""
     settings = "[socket]\nmax_connections_per_uid = 3\n"
     with daemon(tmp_path_factory.mktemp("narrow"), settings, web="enabled = false") as running:

@@ -61,7 +61,7 @@ def client(running: RunningDaemon) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(tmp_path_factory.mktemp("why"), SETTINGS, modules={"narrow": JOBS}) as running:
         yield running
 

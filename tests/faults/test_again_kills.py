@@ -30,8 +30,9 @@ KILLING = """
 import os
 from pathlib import Path
 
-from bgjobd.store import again
+from bgjobd.store import again, decisions
 from bgjobd.store.database import SqliteFile
+from bgjobd.store.items.submissions import AgainAsked
 from bgjobd.store.ledger import Ledger
 
 run_again, write, commit, asked = again.run_again, Ledger._write, SqliteFile.commit_writing, []
@@ -61,7 +62,8 @@ def commit_or_die(database):
     die_at("after its commit")
 
 
-again.run_again, Ledger._write, SqliteFile.commit_writing = ask, write_or_die, commit_or_die
+decisions._DECIDED = {{**decisions._DECIDED, AgainAsked: ask}}
+Ledger._write, SqliteFile.commit_writing = write_or_die, commit_or_die
 """
 COUNT = 40
 

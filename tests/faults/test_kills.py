@@ -132,14 +132,14 @@ def running(tmp_path: Path) -> Iterator[RunningDaemon]:
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def lasting(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """For those that end nothing but their own attempts."""
     with _daemon(tmp_path_factory.mktemp("lasting")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def forking(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """The same, without a spare."""
     with _daemon(tmp_path_factory.mktemp("forking"), spares=0) as running:
         yield running

@@ -35,7 +35,7 @@ Spool.write_carry = write_if_room
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def running(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("stepping")
     changes = FULL_SPOOL.format(full=str(directory / "full"))
     with daemon(directory, SETTINGS, modules=MODULES, changes=changes) as running:
