@@ -33,6 +33,7 @@ OF_SQLITE: Final[dict[str, str | dict[str, str]]] = {
     "daemon/test_migrate.py": _FILE,
     "daemon/test_restart.py": {
         "test_a_file_that_is_no_database_is_refused_with_its_path_and_left_alone": _FILE,
+        "test_a_daemon_that_was_stopped_leaves_one_file_with_all_that_it_has_stored": _FILE,
     },
     "daemon/test_retention.py": {
         "test_prune_deletes_by_the_ages_that_are_given[without one]": _PRUNES,

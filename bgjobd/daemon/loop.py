@@ -177,6 +177,7 @@ class Daemon:
         self.relay.close()
         self.background.close()
         self.readers.close()
+        self.writer.leave()
         self.supervisor.close()
 
     # What changes of what may start

@@ -147,6 +147,10 @@ class Writer:
         self._intake.put(None)
         self._thread.join()
 
+    def leave(self) -> None:
+        """After that, once nobody reads any more."""
+        self._ground.leave()
+
     def _run(self) -> None:
         waiting: list[Entrusted] = []
         is_last = False

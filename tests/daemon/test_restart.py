@@ -87,6 +87,20 @@ def test_sigterm_ends_the_daemon_with_0_while_callers_wait(tmp_path: Path) -> No
             assert job.wait(20)["status"] == "completed"
 
 
+def test_a_daemon_that_was_stopped_leaves_one_file_with_all_that_it_has_stored(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.pause()
+            ids = [
+                job.id
+                for job in client.submit_many([{"class_name": "probes.Probe", "method_name": "echo"}] * 9)
+            ]
+        running.stop()
+        state = running.directory / "state"
+        assert [path.name for path in state.glob("bgjobd.db*")] == ["bgjobd.db"]
+        assert [id for (id,) in running.query("SELECT id FROM background_jobs")] == ids
+
+
 def test_the_log_tells_a_daemon_that_was_stopped_from_one_that_was_killed(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         assert running.stop() == 0

@@ -207,6 +207,9 @@ class Ground(Protocol):
     def is_let_go(self, database: Database, error: Exception) -> bool:
         """Whether the connection is to be closed after this error."""
 
+    def leave(self) -> None:
+        """Nobody of this process has it open any more."""
+
 
 class Engine(Protocol):
     """A kind of database, and where it is."""

@@ -66,6 +66,8 @@ class Server:
     def is_let_go(self, database: Database, error: Exception) -> bool:
         return True
 
+    def leave(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Postgres:

@@ -149,6 +149,14 @@ class OfFile(Whereabouts):
         """Not where whoever reads a moment too long keeps the file from taking what its log has."""
         return not isinstance(error, MovedError) or self._fold_log(database)
 
+    def leave(self) -> None:
+        """Have it take what its log has, for whoever copies the file alone: SQLite leaves the log as it is where the
+        last to close was one that cannot write.
+        """
+        with suppress(OSError, DatabaseError):
+            self.check()
+            open_for_writing(self._state_dir).close()
+
     def _fold_log(self, database: Database) -> bool:
         """Have the database itself take what its log has, and empty the log, while both are open; whether that is done.
 
