@@ -1,4 +1,4 @@
-"""The server of the socket: listens, knows the open connections, ends; what each of them does is in `connection`."""
+"""The server of the socket: knows the open connections, and ends; what each of them does is in `connection`."""
 
 from __future__ import annotations
 

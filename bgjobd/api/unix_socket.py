@@ -1,4 +1,4 @@
-"""Opens the socket at its path: an old one is replaced, one that answers left alone, and its rights are never wider."""
+"""Binds the socket to its path: an old one is replaced, one that answers left alone, and its rights are never wider."""
 
 from __future__ import annotations
 

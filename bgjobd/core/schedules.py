@@ -1,4 +1,4 @@
-"""What becomes of a schedule's occurrences, of each one thing: a job, or a skip with its reason; no I/O, no clock."""
+"""What is due of a schedule, and what each of it becomes, one thing: a job, or a skip with its reason; no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is due of the schedules: gathered for as many transactions as there is time for, and followed to its answers."""
+"""Has what is due of the schedules dealt with: gathers it for transactions, as time allows, and follows the answers."""
 
 from __future__ import annotations
 

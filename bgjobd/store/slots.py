@@ -1,4 +1,4 @@
-"""The jobs that get the free slots: in the file as a transaction has it."""
+"""The jobs that a transaction claims, for they get its free slots: by the file as it has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submission comes to: new jobs in their places, or those that have its keys; groups that are sealed; no SQL."""
+"""What a submission comes to: new jobs in their places, or those that have its idempotency or unique keys; no SQL."""
 
 from __future__ import annotations
 

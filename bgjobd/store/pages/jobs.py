@@ -1,4 +1,4 @@
-"""Pages of jobs, the newest first: the latest ids, and of jobs that have all ended the latest ends."""
+"""Pages of jobs for lists, newest first: the latest ids, or of those that have all ended the latest ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements of attempts: each by its number, the latest, those without an end, and what becomes of one."""
+"""Statements of attempts: the claim that makes one, each by its number, those without an end, and their ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements that say which jobs are ready for a slot, in which order, and what has one."""
+"""The statements of a claim: which jobs are ready for a slot, in which order, and what has one."""
 
 from __future__ import annotations
 
