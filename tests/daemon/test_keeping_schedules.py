@@ -14,7 +14,7 @@ from peewee import OperationalError
 from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.config import loading
-from bgjobd.daemon import due_schedules as kept
+from bgjobd.daemon import due_schedules
 from bgjobd.daemon import schedules as looks
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -187,8 +187,8 @@ def test_what_cannot_be_told_of_one_schedule_keeps_up_no_other(
             raise ValueError("year 10000 is out of range")
         return real(occurrences, known, *given)
 
-    real = kept.due
-    monkeypatch.setattr(kept, "due", due)
+    real = due_schedules.due
+    monkeypatch.setattr(due_schedules, "due", due)
 
     async def work(keeping: Keeping) -> None:
         schedules = keeping.schedules
@@ -205,8 +205,8 @@ def test_what_cannot_be_told_of_one_schedule_keeps_up_no_other(
 
 
 def test_nobody_waits_for_what_takes_long_to_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_WHILE", 0.0)
-    day = kept._LONG_AGO
+    monkeypatch.setattr(due_schedules, "_WHILE", 0.0)
+    day = due_schedules._LONG_AGO
 
     async def work(keeping: Keeping) -> None:
         schedules = keeping.schedules
@@ -229,7 +229,7 @@ def test_nobody_waits_for_what_takes_long_to_count(tmp_path: Path, monkeypatch: 
 def test_of_what_is_due_at_once_a_transaction_has_a_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_TOGETHER", 2)
+    monkeypatch.setattr(due_schedules, "_TOGETHER", 2)
 
     async def work(keeping: Keeping) -> None:
         await keeping.until(lambda: len(keeping.file.items) == 3)
@@ -260,7 +260,7 @@ def test_whether_who_has_put_schedules_may_submit_is_asked_once_a_transaction(tm
 def test_what_is_due_longest_comes_first_and_others_have_a_turn_where_all_is_due_all_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_WHILE", 0.0)
+    monkeypatch.setattr(due_schedules, "_WHILE", 0.0)
     monkeypatch.setattr(pacing, "_AT_ONCE", 0.0)
     had_a_turn: list[int] = []
 
@@ -286,7 +286,7 @@ def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: list[float] = []
-    real = kept.due
+    real = due_schedules.due
 
     async def work(keeping: Keeping) -> None:
         def due(*given: Any) -> Any:
@@ -294,7 +294,7 @@ def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(
             keeping.now = 0.5 if len(looked_at) == 1 else keeping.now
             return real(*given)
 
-        monkeypatch.setattr(kept, "due", due)
+        monkeypatch.setattr(due_schedules, "due", due)
         await keeping.until(lambda: looked_at)
         await keeping.until(lambda: not keeping.schedules.looking.locked())
         keeping.now = 1.6
