@@ -148,7 +148,7 @@ class Writer:
         self._thread.join()
 
     def leave(self) -> None:
-        """After that, once nobody reads any more."""
+        """Have the database be whole where it is: after `finish`, once nobody reads any more."""
         self._ground.leave()
 
     def _run(self) -> None:

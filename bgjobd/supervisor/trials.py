@@ -124,15 +124,11 @@ class Trials:
         if not self._mended:
             return Found.NOTHING_NEW
         found = await self._fork_servers.replace(application, self._judge)
-        if (
-            found is Found.OTHER_CODE
-        ):  # or it is of what was missing alone, as a module in which the class was not yet
-            others = await self._fork_servers.try_out(
-                application.only(application.approved.keys() - self._missing)
-            )
-            found = await self._fork_servers.replace(
-                application, partial(self._judge, of_others=others["modules"])
-            )
+        if found is Found.OTHER_CODE:
+            # Or of what was missing alone, as a module in which the class was not yet.
+            others = application.only(application.approved.keys() - self._missing)
+            judge = partial(self._judge, of_others=(await self._fork_servers.try_out(others))["modules"])
+            found = await self._fork_servers.replace(application, judge)
         return found or Found.MENDED
 
     def _judge(self, server: ForkServer, of_others: Collection[str] | None = None) -> Found | None:
