@@ -64,7 +64,7 @@ def as_running(row: JsonObject) -> JsonObject:
 
 
 def jobs(rows: Collection[JsonObject], given: JsonObject) -> JsonObject:
-    """The page of these jobs, the oldest first, that List answers. Raises InvalidParameterError."""
+    """The page that List answers of these jobs, which come oldest first. Raises InvalidParameterError."""
     given = {**given, **_check_list(given)}
     limit = given.get("limit") or PAGE
     now = instant()

@@ -269,12 +269,11 @@ class KeptSteps:
     def page(self, given: JsonObject) -> JsonObject:
         """As Steps tells them."""
         listing.check_page(given)
-        if self._row["status"] in FINAL:
-            self.drop_wait()  # where it was cancelled
         after, limit = given.get("after") or 0, given.get("limit") or listing.PAGE
         told = [step for step in self._steps.values() if (step["number"] or 0) > after]
         done = sorted(told, key=itemgetter("number"))
-        begun = [step for step in self._steps.values() if step["number"] is None]
+        over = self._open if self._row["status"] in FINAL else None  # the wait of one that was cancelled
+        begun = [step for place, step in self._steps.items() if step["number"] is None and place != over]
         has_more = len(done) > limit
         signals = self._signals if given.get("after") is None else []
         page = done[:limit] if has_more else [*done, *begun]
