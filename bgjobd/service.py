@@ -24,7 +24,7 @@ from bgjobd.api.inbox import Inbox
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.core.hosts import LivesElsewhereError, Pulse
-from bgjobd.daemon import ending
+from bgjobd.daemon import shutdown
 from bgjobd.daemon.assembly import assembled
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import profile_of
@@ -248,7 +248,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
             await fifo.stop()
         if page is not None:
             page.stop()
-        await ending.stop(daemon)
+        await shutdown.stop(daemon)
         if page is not None:
             await page.end()
         await server.finish()

@@ -18,7 +18,7 @@ from bgjobd.commands.settings import settings_of
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.core.stopping import AtStop, at_stop
-from bgjobd.daemon import ending
+from bgjobd.daemon import shutdown
 from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.waiting_start import EndedEarlyError
 from bgjobd.forkserver import huge_pages
@@ -143,14 +143,14 @@ async def _see_to_attempts(
     if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
         await _drain(daemon, asked)
     if await is_machine_ending():
-        await ending.stop_attempts(daemon, _GRACE_AT_POWEROFF, "the machine goes down")
+        await shutdown.stop_attempts(daemon, _GRACE_AT_POWEROFF, "the machine goes down")
     elif wanted is AtStop.STOP:
-        await ending.stop_attempts(daemon, _GRACE_AT_STOP, "so says [daemon] at_stop of this place")
+        await shutdown.stop_attempts(daemon, _GRACE_AT_STOP, "so says [daemon] at_stop of this place")
 
 
 async def _drain(daemon: Daemon, asked: asyncio.Queue[int | TermTakenError]) -> None:
     """Let the attempts end; a second signal, should they take too long, ends the wait."""
-    either = [asyncio.ensure_future(ending.drain(daemon)), asyncio.ensure_future(asked.get())]
+    either = [asyncio.ensure_future(shutdown.drain(daemon)), asyncio.ensure_future(asked.get())]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     for waiting in either:
         waiting.cancel()

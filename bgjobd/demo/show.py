@@ -18,7 +18,7 @@ from bgjob.errors import RequestError
 from bgjobd import service
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
-from bgjobd.daemon import ending
+from bgjobd.daemon import shutdown
 from bgjobd.demo import life
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
@@ -42,7 +42,7 @@ async def run(directory: Path, is_once: bool) -> int:
         if not show.done():
             show.cancel()  # it would wait for the daemon to come back
             await asyncio.wait([show])
-            await ending.stop_attempts(daemon, _GRACE, "the demo is over")
+            await shutdown.stop_attempts(daemon, _GRACE, "the demo is over")
             return 130
         is_as_expected = _report(await show, directory)
         if not is_once:
@@ -51,7 +51,7 @@ async def run(directory: Path, is_once: bool) -> int:
                 print, f"\nWhat became of the shop is on the page by now: {_page(settings)}", flush=True
             )
             await _until(leaving, life.live(settings.daemon.socket, directory, made))
-        await ending.stop_attempts(daemon, _GRACE, "the demo is over")
+        await shutdown.stop_attempts(daemon, _GRACE, "the demo is over")
     leaving.cancel()
     return 0 if is_as_expected else 1
 

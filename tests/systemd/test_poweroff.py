@@ -41,8 +41,8 @@ SETTINGS = """
 
 # What the daemon changes of itself so that nobody has to wait for it.
 LESS_GRACE = (
-    "from bgjobd.commands import serve; from bgjobd.daemon import ending; "
-    "serve._GRACE_AT_POWEROFF, ending._LAST_MOMENT = 1.0, 20.0"  # a busy machine takes its time to store an end
+    "from bgjobd.commands import serve; from bgjobd.daemon import shutdown; "
+    "serve._GRACE_AT_POWEROFF, shutdown._LAST_MOMENT = 1.0, 20.0"  # a busy machine takes its time to store an end
 )
 LESS_PATIENCE = "from bgjobd.host import poweroff; poweroff._PATIENCE = 0.5"
 
