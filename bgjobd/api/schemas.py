@@ -385,6 +385,7 @@ class Changes(Input):
 
 class Running(Input):
     host: str | None = None
+    label: Label | None = None
 
 
 class Errors(Input):

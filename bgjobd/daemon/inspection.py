@@ -119,8 +119,10 @@ class Inspection:
             return self._deliveries.tally
         return await self._readers.read(lambda reader: reader.tally(self._now()))
 
-    def running(self, host: str | None = None) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, or those on the host of this name, and what each of them uses now.
+    def running(
+        self, host: str | None = None, label: str | None = None
+    ) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, or those on the host of this name or with this label, and what each of them uses now.
 
         There may be many, so only searches wait for that.
         """
@@ -128,7 +130,7 @@ class Inspection:
         journals = attempts.journals()
 
         def look(reader: Reader) -> list[dict[str, Any]]:
-            rows = reader.with_expected(reader.running(host), now)
+            rows = reader.with_expected(reader.running(host, label), now)
             return live_usage.read_all(rows, journals, attempts.try_open)
 
         return self._readers.search(look)

@@ -229,12 +229,12 @@ class ManagingClient(SchedulingClient):
         """
         return await self._call(managing_calls.stats(usage, counts))
 
-    async def running(self, host: str | None = None) -> list[JsonObject]:
-        """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
-        pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
-        its bytes now, None where unknown, as on another host than the one that is asked.
+    async def running(self, host: str | None = None, *, label: str | None = None) -> list[JsonObject]:
+        """The attempts that run, or those on the host of this name or with this label: job_id, number, class_name,
+        method_name, queue, pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used
+        until now, and `memory`, its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return await self._call(managing_calls.running(host))
+        return await self._call(managing_calls.running(host, label))
 
     async def keys(
         self,

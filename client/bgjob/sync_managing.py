@@ -228,12 +228,12 @@ class ManagingClient(SchedulingClient):
         """
         return self._call(managing_calls.stats(usage, counts))
 
-    def running(self, host: str | None = None) -> list[JsonObject]:
-        """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
-        pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
-        its bytes now, None where unknown, as on another host than the one that is asked.
+    def running(self, host: str | None = None, *, label: str | None = None) -> list[JsonObject]:
+        """The attempts that run, or those on the host of this name or with this label: job_id, number, class_name,
+        method_name, queue, pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used
+        until now, and `memory`, its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return self._call(managing_calls.running(host))
+        return self._call(managing_calls.running(host, label))
 
     def keys(
         self,
