@@ -119,9 +119,7 @@ class Inspection:
             return self._deliveries.tally
         return await self._readers.read(lambda reader: reader.tally(self._now()))
 
-    def running(
-        self, host: str | None = None, label: str | None = None
-    ) -> Awaitable[list[dict[str, Any]]]:
+    def running(self, host: str | None = None, label: str | None = None) -> Awaitable[list[dict[str, Any]]]:
         """The attempts that run, or those on the host of this name or with this label, and what each of them uses now.
 
         There may be many, so only searches wait for that.

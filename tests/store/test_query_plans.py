@@ -352,7 +352,14 @@ def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
     if changed:
         store.database.execute_sql("ANALYZE")
     of_running = of_attempts.SELECT_RUNNING_ATTEMPTS_OF_LABEL
-    for statement in (labels.COUNT, labels.COUNT_STANDINGS, labels.DELETE, labels.LABEL, labels.LOSE, of_running):
+    for statement in (
+        labels.COUNT,
+        labels.COUNT_STANDINGS,
+        labels.DELETE,
+        labels.LABEL,
+        labels.LOSE,
+        of_running,
+    ):
         steps = "\n".join(plan(store, statement))
         assert not re.search(r"SCAN (l|j|job_labels|background_jobs)\b", steps), steps
         is_of_few = statement in (labels.COUNT, labels.COUNT_STANDINGS)  # a page of labels, or a hundred jobs

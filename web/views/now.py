@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors_told import retrying_of
+from bgjob.labels import is_label
 from bgjob.words import RETRYING, Status
 
+from ..addresses import BY_ID
 from ..exchange import Request, Response
 from ..lists import MOST_COUNTED
 from ..needing import shown_of
@@ -34,6 +36,10 @@ from .means import Means
 _SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_HOUR, LAST_DAY, TWO_WEEKS)}
 _MOST_TOLD: Final = 5
 _MOST_RUNNING: Final = 20
+_MOST_OF_LABEL: Final = 10
+_COUNTED_OF_LABEL: Final = 100
+"""So many of a label's jobs, the newest, are counted by how they stand."""
+
 _BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
 _MOST_ERRORS: Final = 3
 _MOST_CLASSES: Final = 3
@@ -50,7 +56,11 @@ class NowViews:
         self._means = means
 
     def overview(self, request: Request) -> Response:
-        """All that a person asks first."""
+        """All that a person asks first; of the jobs of a label, where one is asked for."""
+        label = request.query.get("label", "")
+        return self._of_label(request, label) if is_label(label) else self._of_all(request)
+
+    def _of_all(self, request: Request) -> Response:
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
         span = _SPANS.get(request.query.get("span", "")) or usual_span(
@@ -75,6 +85,37 @@ class NowViews:
             "queues": self._queues(stats, now),
         }
         return self._means.shown(request, "now.html", values | _to_draw(request, slots, lately, span), stats)
+
+    def _of_label(self, request: Request, label: str) -> Response:
+        """What of these jobs failed, runs and waits; what is counted of all jobs alone is left to them."""
+        client = self._means.slow
+        stats, running, needed = client.stats(), client.running(label=label), client.needs()
+        found = client.labels(prefix=label, limit=1).items
+        standing = found[0] if found and found[0]["label"] == label else None
+        values = {
+            "label": label,
+            "of_label": standing,
+            "needing": len(needed.needs) + needed.more,
+            "running": self._running(running, stats),
+            "more_running": max(0, len(running) - _MOST_RUNNING),
+            "failed": self._standing_so(label, standing, Status.FAILED),
+            "pending": self._standing_so(label, standing, Status.PENDING),
+        }
+        return self._means.shown(request, "now_label.html", values, stats)
+
+    def _standing_so(self, label: str, standing: Told | None, status: Status) -> dict[str, Any]:
+        """The newest of a label's jobs with this status; nobody looks where it is known that none has it.
+
+        By their ids, for those are the label's own: by their ends all that failed would be looked through.
+        """
+        if standing is None or (standing["jobs"] <= _COUNTED_OF_LABEL and not standing[status]):
+            return {"jobs": [], "has_more": False, "is_complete": True}
+        found = self._means.slow.list(status=status, label=label, limit=_MOST_OF_LABEL, sort=BY_ID)
+        return {
+            "jobs": found.items,
+            "has_more": found.next is not None,
+            "is_complete": found.is_complete,
+        }
 
     def _slots(self, span: Span, stats: Told, now: float) -> list[Slot]:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
