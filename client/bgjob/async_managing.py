@@ -462,11 +462,12 @@ class GroupingClient(ManagingClient):
         """
         return await self._call(calls.retry_group(group_id))
 
-    async def graph(self, job_id: int, *, limit: int | None = None) -> Graph:
-        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. Raises
-        JobNotFoundError.
+    async def graph(self, job_id: int, *, limit: int | None = None, count: int | None = None) -> Graph:
+        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. With
+        `count` as many are looked at: the graph has its `total`, and in half of the room those that failed, and what
+        they block. Raises JobNotFoundError.
         """
-        return await self._call(calls.graph(job_id, limit))
+        return await self._call(calls.graph(job_id, limit, count))
 
 
 async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:

@@ -459,11 +459,12 @@ class GroupingClient(ManagingClient):
         """
         return self._call(calls.retry_group(group_id))
 
-    def graph(self, job_id: int, *, limit: int | None = None) -> Graph:
-        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. Raises
-        JobNotFoundError.
+    def graph(self, job_id: int, *, limit: int | None = None, count: int | None = None) -> Graph:
+        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. With
+        `count` as many are looked at: the graph has its `total`, and in half of the room those that failed, and what
+        they block. Raises JobNotFoundError.
         """
-        return self._call(calls.graph(job_id, limit))
+        return self._call(calls.graph(job_id, limit, count))
 
 
 def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
