@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any, Final
 
+from bgjob.amounts import many_of
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
 from bgjobd.core.on_file import OnFile
@@ -73,9 +74,8 @@ class Inspection:
         jobs = {} if tally is None else tally.jobs
         parts = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
         if closing is Closing.DRAINING:
-            parts.append(
-                f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new"
-            )
+            attempts = many_of(len(self._supervisor.attempts), "attempt")
+            parts.append(f"waits for the end of {attempts}, starts nothing new")
         elif closing is Closing.ASKED:
             parts.append("drains, starts nothing new until it is started again")
         elif self._supervisor.fork_servers.current is None:

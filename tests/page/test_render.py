@@ -909,7 +909,7 @@ def test_what_names_a_class_or_a_queue_leads_to_its_jobs(
 
 
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
-    told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
+    told = "queue mail, timeout 5 min, retries 3, 5 s to 1 h apart"
     assert told in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"timeout": None, "backoff": "constant"}
     assert "queue mail, no timeout, retries 3, 5 s apart" in shown.read("/system").text
