@@ -343,19 +343,28 @@ def test_of_a_label_it_tells_what_failed_runs_and_waits_and_leads_back(standing:
     assert asked == [
         ("Running", {"label": "tenant:7"}),
         ("Labels", {"prefix": "tenant:7", "limit": 1}),
-        ("List", {"status": ["failed"], "label": "tenant:7", "limit": 10, "sort": "id"}),
-        ("List", {"status": ["pending"], "label": "tenant:7", "limit": 10, "sort": "id"}),
+        ("List", {"status": ["failed", "pending"], "label": "tenant:7", "limit": 20, "sort": "id"}),
     ]
     assert 'action="/jobs/retry"><input type="hidden" name="label" value="tenant:7">' in text
     assert {"Trend", "Changes"}.isdisjoint(name for name, _ in standing.asked)
 
 
-def test_of_a_label_that_few_jobs_have_nobody_looks_for_what_there_is_not(standing: Standing) -> None:
-    standing.samples["label"] |= {"jobs": 7, "failed": 0, "pending": 0}
+def test_where_those_that_wait_leave_no_room_those_that_failed_are_asked_for(standing: Standing) -> None:
+    waiting = [standing.samples["summary"] | {"id": id, "status": "pending"} for id in range(20, 0, -1)]
+    standing.samples |= {"jobs": waiting, "next": 1}
+    told = words(standing.read(label="tenant:7"))
+    assert [given["status"] for name, given in standing.asked if name == "List"] == [
+        ["failed", "pending"],
+        ["failed"],
+    ]
+    assert told.count("And more") == 2
+
+
+def test_of_a_label_none_of_whose_jobs_failed_or_waits_that_is_told(standing: Standing) -> None:
+    standing.samples["jobs"] = []
     told = words(standing.read(label="tenant:7"))
     assert "None has failed." in told
     assert "None waits." in told
-    assert "List" not in {name for name, _ in standing.asked}
 
 
 def test_a_label_that_only_others_begin_with_is_no_jobs(standing: Standing) -> None:

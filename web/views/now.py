@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from bgjob.answers import Page
 from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors_told import retrying_of
 from bgjob.labels import is_label
@@ -37,9 +39,7 @@ _SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_HOUR, LAST_D
 _MOST_TOLD: Final = 5
 _MOST_RUNNING: Final = 20
 _MOST_OF_LABEL: Final = 10
-_COUNTED_OF_LABEL: Final = 100
-"""So many of a label's jobs, the newest, are counted by how they stand."""
-
+_OF_LABEL: Final = (Status.FAILED, Status.PENDING)
 _BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
 _MOST_ERRORS: Final = 3
 _MOST_CLASSES: Final = 3
@@ -47,6 +47,7 @@ _GOES_WELL: Final = 0.95
 """This share of what has ended has completed, where what needs nobody goes well."""
 
 Told = Mapping[str, Any]
+Listed = Page[dict[str, Any]]
 
 
 class NowViews:
@@ -98,24 +99,19 @@ class NowViews:
             "needing": len(needed.needs) + needed.more,
             "running": self._running(running, stats),
             "more_running": max(0, len(running) - _MOST_RUNNING),
-            "failed": self._standing_so(label, standing, Status.FAILED),
-            "pending": self._standing_so(label, standing, Status.PENDING),
+            **self._of_each(label),
         }
         return self._means.shown(request, "now_label.html", values, stats)
 
-    def _standing_so(self, label: str, standing: Told | None, status: Status) -> dict[str, Any]:
-        """The newest of a label's jobs with this status; nobody looks where it is known that none has it.
+    def _of_each(self, label: str) -> dict[str, dict[str, Any]]:
+        """The newest of a label's jobs that failed, and of those that wait.
 
-        By their ids, for those are the label's own: by their ends all that failed would be looked through.
+        By their ids, for those are the label's own: by their ends all that failed would be looked through. Both at
+        once, for where there are neither that takes all the time that there is for looking.
         """
-        if standing is None or (standing["jobs"] <= _COUNTED_OF_LABEL and not standing[status]):
-            return {"jobs": [], "has_more": False, "is_complete": True}
-        found = self._means.slow.list(status=status, label=label, limit=_MOST_OF_LABEL, sort=BY_ID)
-        return {
-            "jobs": found.items,
-            "has_more": found.next is not None,
-            "is_complete": found.is_complete,
-        }
+        ask = partial(self._means.slow.list, label=label, sort=BY_ID)
+        both = ask(status=_OF_LABEL, limit=len(_OF_LABEL) * _MOST_OF_LABEL)
+        return {status.value: _first_of(status, both, ask) for status in _OF_LABEL}
 
     def _slots(self, span: Span, stats: Told, now: float) -> list[Slot]:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
@@ -172,6 +168,16 @@ class NowViews:
             {**queue, "hours": hours_of(by_name.get(queue["name"], ()), "pending", now)}
             for queue in sorted(stats["queues"], key=lambda one: str(one["name"]))
         ]
+
+
+def _first_of(status: Status, both: Listed, ask: Callable[..., Listed]) -> dict[str, Any]:
+    """Those of this status, which are asked for where the others have left them no room."""
+    found, jobs = both, [job for job in both.items if job["status"] == status]
+    if len(jobs) < _MOST_OF_LABEL and both.is_complete and both.next is not None:
+        found = ask(status=status, limit=_MOST_OF_LABEL)
+        jobs = list(found.items)
+    has_more = len(jobs) > _MOST_OF_LABEL or found.next is not None
+    return {"jobs": jobs[:_MOST_OF_LABEL], "has_more": has_more, "is_complete": found.is_complete}
 
 
 def _to_draw(request: Request, slots: list[Slot], changes: list[Change], span: Span) -> dict[str, Any]:
