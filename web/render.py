@@ -14,7 +14,15 @@ from typing import Any, Final
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import about_text, in_largest_unit, limits_text, many_of, size_text, span_text
+from bgjob.amounts import (
+    about_text,
+    in_largest_unit,
+    limits_text,
+    many_of,
+    set_span_text,
+    size_text,
+    span_text,
+)
 from bgjob.changes_told import filter_told
 from bgjob.fingerprints import is_of_library
 from bgjob.text import (
@@ -120,7 +128,7 @@ def _environment(base: str, static: str) -> Environment:
         "quoted": quoted,
         "badge": badge,
         "status_badge": partial(status_badge, base=base), "outcome_badge": partial(outcome_badge, base=base),
-        "size": size_text, "seconds": span_text, "maybe_seconds": span, "pretty": pretty,
+        "size": size_text, "seconds": span_text, "as_set": set_span_text, "maybe_seconds": span, "pretty": pretty,
         "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is, "counted": counted,

@@ -136,11 +136,11 @@ async def _retry(daemon: Daemon, job_id: int) -> bool:
 
 async def graph(daemon: Daemon, given: schemas.Graph, caller: Caller) -> Encoded:
     def read(reader: Reader) -> Encoded | None:
-        found = reader.groups.graph(given.id, given.limit or _GRAPH)
+        found = reader.groups.graph(given.id, given.limit or _GRAPH, given.count)
         return None if found is None else Encoded(to_json(found.as_json()).encode())
 
     async with caller.turn:
-        encoded = await daemon.readers.read(read)
+        encoded = await (daemon.readers.read if given.count is None else daemon.readers.search)(read)
     if encoded is None:
         raise JobNotFoundError(id=given.id)
     return encoded

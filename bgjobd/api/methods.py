@@ -357,7 +357,7 @@ async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
 
 async def running(daemon: Daemon, given: schemas.Running, caller: Caller) -> JsonObject:
     async with caller.turn:
-        return {"attempts": await daemon.inspection.running(given.host)}
+        return {"attempts": await daemon.inspection.running(given.host, given.label)}
 
 
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {

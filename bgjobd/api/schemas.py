@@ -35,6 +35,7 @@ _MOST_NAMES: Final = 100
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_DURATION, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Key = Annotated[str, Field(min_length=KEY_LENGTHS[0], max_length=KEY_LENGTHS[-1])]
 Offset = Annotated[int, Field(ge=0)]
 
@@ -251,6 +252,7 @@ class Groups(Input):
 
 class Graph(GroupId):
     limit: Limit | None = None
+    count: Count | None = None
 
 
 class Prune(Input):
@@ -322,9 +324,6 @@ class Nothing(Input):
     pass
 
 
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-
-
 class Filter(Input):
     """Which jobs; None stands for any."""
 
@@ -385,6 +384,7 @@ class Changes(Input):
 
 class Running(Input):
     host: str | None = None
+    label: Label | None = None
 
 
 class Errors(Input):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any, Final
 
+from bgjob.amounts import many_of
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
 from bgjobd.core.on_file import OnFile
@@ -73,9 +74,8 @@ class Inspection:
         jobs = {} if tally is None else tally.jobs
         parts = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
         if closing is Closing.DRAINING:
-            parts.append(
-                f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new"
-            )
+            attempts = many_of(len(self._supervisor.attempts), "attempt")
+            parts.append(f"waits for the end of {attempts}, starts nothing new")
         elif closing is Closing.ASKED:
             parts.append("drains, starts nothing new until it is started again")
         elif self._supervisor.fork_servers.current is None:
@@ -119,8 +119,8 @@ class Inspection:
             return self._deliveries.tally
         return await self._readers.read(lambda reader: reader.tally(self._now()))
 
-    def running(self, host: str | None = None) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, or those on the host of this name, and what each of them uses now.
+    def running(self, host: str | None = None, label: str | None = None) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, or those on the host of this name or with this label, and what each of them uses now.
 
         There may be many, so only searches wait for that.
         """
@@ -128,7 +128,7 @@ class Inspection:
         journals = attempts.journals()
 
         def look(reader: Reader) -> list[dict[str, Any]]:
-            rows = reader.with_expected(reader.running(host), now)
+            rows = reader.with_expected(reader.running(host, label), now)
             return live_usage.read_all(rows, journals, attempts.try_open)
 
         return self._readers.search(look)

@@ -11,6 +11,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX
 from bgjobd.core.edges import Group, Node, Of, Standing
 from bgjobd.host.clock import to_text
+from bgjobd.store import graph_reach
 from bgjobd.store.dependencies import groups_by_id
 from bgjobd.store.engines import Connection
 from bgjobd.store.pages.summaries import summaries_of
@@ -59,15 +60,19 @@ _SELECT_RETRYABLE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Jobs and groups that hang together, and the edges between them; `is_whole`: there are no others."""
+    """Jobs and groups that hang together, and the edges between them; `is_whole`: there are no others. `total` is how
+    many jobs there are, None where that is not known.
+    """
 
     jobs: list[JsonObject]
     groups: list[JsonObject]
     edges: list[JsonObject]
     is_whole: bool
+    total: int | None = None
 
     def as_json(self) -> JsonObject:
-        return {"jobs": self.jobs, "groups": self.groups, "edges": self.edges, "is_whole": self.is_whole}
+        told = {"jobs": self.jobs, "groups": self.groups, "edges": self.edges}
+        return told | {"is_whole": self.is_whole, "total": self.total}
 
 
 def shown(group: Group) -> JsonObject:
@@ -136,24 +141,34 @@ def nested(connection: Connection, group_id: int) -> list[int]:
     return [id for (id,) in connection.execute(_SELECT_NESTED, asked)]
 
 
-def graph(connection: Connection, job_id: int, limit: int) -> Graph | None:
+def graph(connection: Connection, job_id: int, limit: int, count: int | None = None) -> Graph | None:
     """The jobs nearest to this one, at most `limit`, by breadth; None where there is no such job.
 
     Where there are more, those beside any get half of the room that is left: behind thousands the callback is seen.
+    With `count` so many are looked at then: the graph has its total, at most that, and first those that failed, and
+    what they block.
     """
     walk = _walked(connection, job_id, limit, is_shared=False)
+    total: int | None = len(walk.jobs)
+    ids, groups = list(walk.jobs), list(walk.groups)
     if not walk.is_whole:
         walk = _walked(connection, job_id, limit, is_shared=True)
-    summaries = summaries_of(connection, sorted(walk.jobs))
+        ids, groups, total = list(walk.jobs), list(walk.groups), None
+    if count is not None and not walk.is_whole:
+        far = graph_reach.reach(connection, job_id, count)
+        ids = graph_reach.chosen(far, job_id, walk.jobs, limit)
+        groups, total = list(dict.fromkeys([*far.groups_of(Of.JOB, ids), *groups]))[:limit], far.total
+    summaries = summaries_of(connection, sorted(ids))
     if job_id not in summaries:
         return None
-    found = groups_by_id(connection.execute, walk.groups)
+    found = groups_by_id(connection.execute, groups)
     edges = _edges(connection, summaries)
     return Graph(
         [summaries[id] for id in sorted(summaries)],
         [shown(found[id]) for id in sorted(found)],
         [one for one in edges[:_MOST_EDGES] if one["after"] in (summaries if one["of"] == Of.JOB else found)],
         walk.is_whole and len(edges) <= _MOST_EDGES,
+        None if count is None else total,
     )
 
 
@@ -181,8 +196,8 @@ class _Walk:
     connection: Connection
     limit: int
     is_shared: bool
-    jobs: set[int] = field(default_factory=set)
-    groups: set[int] = field(default_factory=set)
+    jobs: dict[int, None] = field(default_factory=dict)
+    groups: dict[int, None] = field(default_factory=dict)
     waiting: deque[Node] = field(default_factory=deque)
     seen: int = 0
     is_whole: bool = True
@@ -201,7 +216,7 @@ class _Walk:
         if self.seen > _MOST_SEEN or len(known) >= most:
             self.is_whole = False
             return
-        known.add(node.id)
+        known[node.id] = None
         self.waiting.append(node)
 
     def go_on_from(self, node: Node) -> None:

@@ -332,13 +332,16 @@ class Reader:
             with closing(self._database.walk(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
-    def running(self, host: str | None = None) -> Sequence[JsonObject]:
+    def running(self, host: str | None = None, label: str | None = None) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
 
         Keys: job_id, number, pid, started_at, progress, host; of the job class_name, method_name, queue, timeout.
-        With `host` those alone that are on the host of this name.
+        With `host` those alone that are on the host of this name, with `label` those whose jobs have it.
         """
-        rows = dicts(self._database, of_attempts.SELECT_RUNNING_ATTEMPTS)
+        if label is None:
+            rows = dicts(self._database, of_attempts.SELECT_RUNNING_ATTEMPTS)
+        else:
+            rows = dicts(self._database, of_attempts.SELECT_RUNNING_ATTEMPTS_OF_LABEL, {"label": label})
         wanted = rows if host is None else [row for row in rows if row["host"] == host]
         return [row | {"progress": _in_short(parsed(row["progress"]))} for row in wanted]
 

@@ -263,8 +263,11 @@ class Supervisor:
     def trouble(self) -> str | None:
         """What keeps the ends of attempts from being written; None where nothing does."""
         waiting = self.attempts.waiting()
-        text = f"results of {len(waiting)} jobs wait for room in the spool, such as that of job "
-        return self.recording.trouble or (f"{text}{waiting[0]}" if waiting else None)
+        if self.recording.trouble is not None or not waiting:
+            return self.recording.trouble
+        if len(waiting) == 1:
+            return f"the result of job {waiting[0]} waits for room in the spool"
+        return f"results of {len(waiting)} jobs wait for room in the spool, such as that of job {waiting[0]}"
 
     def jobs(self) -> set[int]:
         """The jobs that have an attempt or a hook which is not seen to its end."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 _WRITTEN_SPAN: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(|ms|s|m|h|d)", re.ASCII)
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_ZERO_BEHIND: Final = re.compile(r"(?<=\D) 0 \w+$", re.ASCII)
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPANS: Final = (("s", 1), ("min", 60), ("h", 3_600), ("day", 86_400))
 
@@ -42,6 +43,11 @@ def span_text(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def set_span_text(seconds: float) -> str:
+    """The same as somebody would set it, without a zero behind: 1 h, 5 min, 1 min 30 s."""
+    return _ZERO_BEHIND.sub("", span_text(seconds))
 
 
 def rough_span_text(seconds: float) -> str:

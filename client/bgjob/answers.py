@@ -125,13 +125,15 @@ class Graph(NamedTuple):
     """Jobs that come after one another: summaries, the groups that they are in or come after, and who comes after whom.
 
     An edge: `job_id` comes after the job or group (`of`) whose id is `after`; its `standing` is "open", "met" or
-    "failed". `is_whole` is False where more jobs are connected than were asked for.
+    "failed". `is_whole` is False where more jobs are connected than were asked for; `total` is how many are, at most
+    the `count` that was asked for, None without, and where it took too long to know.
     """
 
     jobs: list[JsonObject]
     groups: list[JsonObject]
     edges: list[JsonObject]
     is_whole: bool
+    total: int | None = None
 
 
 class StepsRead(NamedTuple):
@@ -421,7 +423,7 @@ def graph(reply: JsonObject) -> Graph:
         shaped(reply, name, kind)
         for name, kind in (("jobs", "[]Summary"), ("groups", "[]GroupState"), ("edges", "[]Edge"))
     )
-    return Graph(jobs, of_groups, edges, field(reply, "is_whole", bool))
+    return Graph(jobs, of_groups, edges, field(reply, "is_whole", bool), maybe_int(reply, "total"))
 
 
 def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:

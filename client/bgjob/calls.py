@@ -269,9 +269,11 @@ def retry_group(group_id: int) -> Call[int]:
     return call_to("RetryGroup", lambda reply: answers.shaped(reply, "retried", "count"), False, id=group_id)
 
 
-def graph(job_id: int, limit: int | None) -> Call[Graph]:
-    """What comes before and after a job, and so on, the nearest first."""
-    return call_to("Graph", answers.graph, id=job_id, limit=limit)
+def graph(job_id: int, limit: int | None, count: int | None = None) -> Call[Graph]:
+    """What comes before and after a job, and so on, the nearest first; with `count` how many jobs that are, and those
+    that failed before the nearest.
+    """
+    return call_to("Graph", answers.graph, id=job_id, limit=limit, count=count)
 
 
 def steps(job_id: int, after: int | None = None, limit: int | None = None) -> Call[StepsRead]:

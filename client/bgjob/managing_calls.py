@@ -170,9 +170,11 @@ def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
     return call_to("Stats", answers.stats, usage=usage or None, counts=counts or None)
 
 
-def running(host: str | None = None) -> Call[list[JsonObject]]:
-    """The attempts that run, or those on the host of this name, measured as it is asked for."""
-    return call_to("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"), host=host)
+def running(host: str | None = None, label: str | None = None) -> Call[list[JsonObject]]:
+    """The attempts that run, or those on the host of this name or with this label, measured as it is asked for."""
+    return call_to(
+        "Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"), host=host, label=label
+    )
 
 
 def keys(

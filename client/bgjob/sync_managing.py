@@ -228,12 +228,12 @@ class ManagingClient(SchedulingClient):
         """
         return self._call(managing_calls.stats(usage, counts))
 
-    def running(self, host: str | None = None) -> list[JsonObject]:
-        """The attempts that run, or those on the host of this name: job_id, number, class_name, method_name, queue,
-        pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used until now, and `memory`,
-        its bytes now, None where unknown, as on another host than the one that is asked.
+    def running(self, host: str | None = None, *, label: str | None = None) -> list[JsonObject]:
+        """The attempts that run, or those on the host of this name or with this label: job_id, number, class_name,
+        method_name, queue, pid, started_at, progress, timeout, host; `cpu`, the seconds that the process has used
+        until now, and `memory`, its bytes now, None where unknown, as on another host than the one that is asked.
         """
-        return self._call(managing_calls.running(host))
+        return self._call(managing_calls.running(host, label))
 
     def keys(
         self,
@@ -459,11 +459,12 @@ class GroupingClient(ManagingClient):
         """
         return self._call(calls.retry_group(group_id))
 
-    def graph(self, job_id: int, *, limit: int | None = None) -> Graph:
-        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. Raises
-        JobNotFoundError.
+    def graph(self, job_id: int, *, limit: int | None = None, count: int | None = None) -> Graph:
+        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. With
+        `count` as many are looked at: the graph has its `total`, and in half of the room those that failed, and what
+        they block. Raises JobNotFoundError.
         """
-        return self._call(calls.graph(job_id, limit))
+        return self._call(calls.graph(job_id, limit, count))
 
 
 def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:

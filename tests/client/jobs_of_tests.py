@@ -91,8 +91,8 @@ class Plain:
     def submit_another(self, value: int) -> Any:
         return run_background_job(Plain, "echo", {"value": value}).result()
 
-    def look_around(self) -> Any:
-        return Client().running()
+    def look_around(self, label: str | None = None) -> Any:
+        return Client().running(label=label)
 
     def exit(self, code: int | None) -> None:
         raise SystemExit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgjob.amounts import expected_text, rough_span_text, size_text, span_text
+from bgjob.amounts import expected_text, rough_span_text, set_span_text, size_text, span_text
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ def test_a_size_is_told_in_the_largest_unit_that_it_fills(size: int, text: str) 
 )  # fmt: skip
 def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str) -> None:
     assert span_text(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.0, "0 s"), (0.05, "50 ms"), (30.0, "30 s"), (300.0, "5 min"), (90.0, "1 min 30 s"), (3600.0, "1 h"),
+     (86_400.0, "1 d"), (90_000.0, "1 d 1 h")],
+)  # fmt: skip
+def test_a_time_span_that_somebody_has_set_has_no_zero_behind_it(seconds: float, told: str) -> None:
+    assert set_span_text(seconds) == told
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,11 @@ def test_a_graph_is_a_tree_and_one_that_is_not_whole_says_how_to_see_more() -> N
     assert lines[3:] == [
         "bgjob: it is part of a larger graph, whose nearest 2 jobs are shown; --limit 1000 shows more"
     ]
+    for total, told_as in ((5012, "5,012"), (10_000, "at least 10,000")):
+        assert shown_by("graph 13 --limit 2", Reply(told | {"total": total})).splitlines()[3:] == [
+            f"bgjob: it is part of a larger graph, whose nearest 2 jobs are shown of {told_as}, "
+            "those that failed and what they block first; --limit 1000 shows more"
+        ]
     assert shown_by("graph 13 --json", Reply(told)).startswith('{"jobs": [{"id": 12, ')
 
 
@@ -65,7 +70,7 @@ def test_a_graph_is_asked_for_as_far_as_is_wanted(tmp_path: Path) -> None:
     _, daemon = ran(
         tmp_path, answers({"jobs": [], "groups": [], "edges": [], "is_whole": True}), "graph", "13"
     )
-    assert daemon.parameters("Graph") == [{"id": 13, "limit": 1000}]
+    assert daemon.parameters("Graph") == [{"id": 13, "limit": 1000, "count": 10_000}]
 
 
 # bgjob group

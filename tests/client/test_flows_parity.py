@@ -345,6 +345,10 @@ def a_graph_has_what_hangs_together(client: Client) -> Any:
         len(graph.groups),
         graph.is_whole,
         client.graph(submitted.jobs[-1].id, limit=2).is_whole,
+        [
+            client.graph(submitted.jobs[-1].id, limit=limit, count=count).total
+            for limit, count in ((200, 1000), (2, 1000), (2, 3), (200, None))
+        ],
     )
 
 
@@ -468,6 +472,7 @@ def what_no_daemon_takes_is_refused(client: Client) -> Any:
         refusal(lambda: client.groups(group=0)),
         refusal(lambda: client.graph(far)),
         refusal(lambda: client.graph(first.id, limit=1001)),
+        refusal(lambda: client.graph(first.id, count=0)),
     ]
     return [placed(one, good) for one in found]
 

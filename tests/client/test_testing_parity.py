@@ -659,6 +659,11 @@ def test_what_runs_has_the_keys_that_a_daemon_tells(client: Client, tmp_path: Pa
         looked = Case("", "Plain::look_around").submit(client)
         (here,) = looked.result()
         assert client.running() == []
+        looks = [
+            Case("", "Plain::look_around", {"label": label}, options={"labels": ["own"]}).submit(client)
+            for label in ("own", "others")
+        ]
+        assert [[one["job_id"] for one in look.result()] for look in looks] == [[looks[0].id], []]
     assert here.keys() == theirs.keys()
     assert (here["job_id"], here["number"], here["method_name"]) == (looked.id, 1, "look_around")
     assert (here["pid"], here["cpu"], here["memory"]) == (None, None, None)

@@ -8,11 +8,17 @@ import pytest
 
 from bgjob.errors import IdempotencyConflictError, InvalidParameterError
 from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
 
 MODULE = """
+import time
+
 class Labelled:
     def run(self):
         return 7
+
+    def stay(self):
+        time.sleep(600)
 """
 FAR = 3600.0
 WHAT = ("labelled.Labelled", "run")
@@ -60,6 +66,18 @@ def test_a_watch_of_a_label_tells_its_jobs_alone(running: RunningDaemon) -> None
         client.run_background_job(*WHAT, delay=FAR)
         job = client.run_background_job(*WHAT, labels=["watched"], delay=FAR)
         assert next(watched)["id"] == job.id
+
+
+def test_what_runs_is_told_of_a_label_alone(running: RunningDaemon) -> None:
+    with running.client() as client:
+        stays = [client.run_background_job(WHAT[0], "stay", labels=labels) for labels in (["stays"], [])]
+        eventually(lambda: {job.id for job in stays} <= {one["job_id"] for one in client.running()})
+        assert [one["job_id"] for one in client.running(label="stays")] == [stays[0].id]
+        assert client.running(label="never") == []
+        for job in stays:
+            client.cancel(job.id)
+        with pytest.raises(InvalidParameterError):
+            client.running(label="")
 
 
 def test_labels_are_part_of_the_request(running: RunningDaemon) -> None:

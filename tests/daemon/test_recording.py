@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bgjob.words import EntryType
 from bgjobd.forkserver.journal_file import RESERVE
 from bgjobd.supervisor import recording as module
 from bgjobd.supervisor.recording import Directory, Recording, fault_of
+from bgjobd.supervisor.supervisor import Supervisor
 from tests.faults.injecting import full_disk, needs_root, small_disk
 
 
@@ -249,3 +251,18 @@ def test_trouble_is_said_once_when_it_begins_and_once_when_it_is_over(tmp_path: 
         assert said[1][1].startswith("ends of attempts can be recorded again, after ")
 
     asyncio.run(live())
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told"),
+    [
+        ([7], "the result of job 7 waits for room in the spool"),
+        ([7, 9], "results of 2 jobs wait for room in the spool, such as that of job 7"),
+        ([], None),
+    ],
+)
+def test_results_that_wait_for_room_are_trouble(waiting: list[int], told: str | None) -> None:
+    one = SimpleNamespace(
+        attempts=SimpleNamespace(waiting=lambda: waiting), recording=SimpleNamespace(trouble=None)
+    )
+    assert Supervisor.trouble.fget(one) == told  # type: ignore[attr-defined]  # a property's own function

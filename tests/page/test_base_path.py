@@ -101,6 +101,7 @@ def test_so_is_each_address_that_programs_are_told(served: Served) -> None:
     for path in (
         "/",
         "/now",
+        "/now?label=tenant%3A7",
         "/jobs?class=a.B",
         "/groups",
         "/errors",

@@ -749,6 +749,7 @@ def views(site: Site, flow: list[int], keyed: list[int]) -> dict[str, str]:
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
         "graph": f"/jobs/{first}/graph#job-{failed}",
         "now": "/now",
+        "now of a label": "/now?label=tenant%3A7",
         "classes": "/classes",
         "class": f"/classes/{TALK}",
         "errors": "/errors",
@@ -873,7 +874,7 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         for address in ("/", "/jobs", f"/jobs?key={'k' * 255}&label={'l' * 64}", "/labels", "/jobs/1", "/jobs/1/graph",
-                        "/groups", "/groups/5", "/errors", "/errors/1", "/now", "/classes",
+                        "/groups", "/groups/5", "/errors", "/errors/1", "/now", f"/now?label={'l' * 64}", "/classes",
                         f"/classes/{names['class_name']}", f"/jobs/retry?status=failed&class={names['class_name']}",
                         "/jobs?bulk=7", f"/jobs?q={'w' * 200}", "/schedules", f"/schedules/{schedule}",
                         "/system"):  # fmt: skip

@@ -370,7 +370,7 @@ def test_a_graph_is_drawn_and_listed_by_its_steps(grouping: Grouping) -> None:
         "Open Group 5 thumbnails 1 completed, 1 failed, 1 cancelled, 1 has not ended of #1 (failed), #2",
         "Failed #3 Email::send after #1 (failed), group 5",
     ]
-    assert grouping.parameters("Graph") == [{"id": 1, "limit": 200}]
+    assert grouping.parameters("Graph") == [{"id": 1, "limit": 200, "count": 10_000}]
 
 
 def test_what_was_cancelled_is_not_said_to_have_failed(grouping: Grouping) -> None:
@@ -386,6 +386,14 @@ def test_what_was_cancelled_is_not_said_to_have_failed(grouping: Grouping) -> No
     assert "#3 Email::send after #1 (cancelled)" in listed
     assert "Comes after cancelled Cancelled #1" in words(grouping.read("/jobs/3"))
     assert "Comes after holds up nothing Cancelled #1" in words(grouping.read("/jobs/2"))
+
+
+def test_a_graph_says_how_many_jobs_more_there_are(grouping: Grouping) -> None:
+    assert "the 3 jobs that are nearest to this one." in words(grouping.read("/jobs/1/graph"))
+    for total, more in ((5015, "and 5,012 more."), (10_000, "and at least 9,997 more.")):
+        grouping.samples["graph"]["total"] = total
+        first = "3 jobs, those that failed and what they block first, then the nearest to this one, "
+        assert f"Part of a larger graph: {first}{more}" in words(grouping.read("/jobs/1/graph"))
 
 
 def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:

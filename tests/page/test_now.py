@@ -332,3 +332,53 @@ def test_an_error_has_its_24_hours(standing: Standing) -> None:
     for address in ("/errors", "/errors/1"):
         assert "met 3 times in 24 hours" in standing.read(address)
     assert ("Trend", "error:1") in [(method, given.get("of")) for method, given in standing.asked]
+
+
+def test_of_a_label_it_tells_what_failed_runs_and_waits_and_leads_back(standing: Standing) -> None:
+    text = standing.read(label="tenant:7")
+    told = words(text)
+    assert "Now, of label tenant:7 All of them : 1,000+ jobs, of the newest 100: 4 failed 2 running" in told
+    assert "are told of all jobs : 1 thing needs somebody." in told
+    asked = [(name, given) for name, given in standing.asked if "label" in given or "prefix" in given]
+    assert asked == [
+        ("Running", {"label": "tenant:7"}),
+        ("Labels", {"prefix": "tenant:7", "limit": 1}),
+        ("List", {"status": ["failed", "pending"], "label": "tenant:7", "limit": 20, "sort": "id"}),
+    ]
+    assert 'action="/jobs/retry"><input type="hidden" name="label" value="tenant:7">' in text
+    assert {"Trend", "Changes"}.isdisjoint(name for name, _ in standing.asked)
+
+
+def test_where_those_that_wait_leave_no_room_those_that_failed_are_asked_for(standing: Standing) -> None:
+    waiting = [standing.samples["summary"] | {"id": id, "status": "pending"} for id in range(20, 0, -1)]
+    standing.samples |= {"jobs": waiting, "next": 1}
+    told = words(standing.read(label="tenant:7"))
+    assert [given["status"] for name, given in standing.asked if name == "List"] == [
+        ["failed", "pending"],
+        ["failed"],
+    ]
+    assert told.count("And more") == 2
+
+
+def test_of_a_label_none_of_whose_jobs_failed_or_waits_that_is_told(standing: Standing) -> None:
+    standing.samples["jobs"] = []
+    told = words(standing.read(label="tenant:7"))
+    assert "None has failed." in told
+    assert "None waits." in told
+
+
+def test_a_label_that_only_others_begin_with_is_no_jobs(standing: Standing) -> None:
+    assert "No job has it." in words(standing.read(label="tenant"))
+
+
+def test_where_looking_for_those_of_a_label_took_too_long_it_says_so(standing: Standing) -> None:
+    standing.samples |= {"jobs": [], "is_complete": False}
+    assert "None was found in a moment" in words(standing.read(label="tenant:7"))
+
+
+def test_what_can_be_no_label_has_now_of_all(standing: Standing) -> None:
+    assert "Ended" in words(standing.read(label="a\n"))
+
+
+def test_a_label_leads_to_its_now(standing: Standing) -> None:
+    assert 'href="/now?label=tenant%3A7"' in standing.read("/labels")

@@ -44,7 +44,7 @@ HOSTILE = (
 ADDRESSES = (
     "/", "/jobs", "/jobs/1", "/jobs/1/graph", "/groups", "/groups/5", "/schedules", "/schedules/nightly", "/system",
     "/errors", "/errors/1", "/hosts", "/alerts", "/labels", "/changes", "/jobs/retry", "/compare?a=1.1&b=1.1",
-    "/now", "/classes", "/classes/shop.jobs.Email",
+    "/now", "/now?label=tenant:7", "/classes", "/classes/shop.jobs.Email",
 )  # fmt: skip
 
 
@@ -290,6 +290,7 @@ SHOWN = {
     "/now": [("need", "sentence"), ("need", "hint"), ("change", "what", "code"), ("running", "class_name"),
              ("running", "method_name"), ("running", "progress", "message"), ("running", "host"),
              ("stats", "queues", 0, "name")],
+    "/now?label=tenant:7": [("running", "class_name"), ("summary", "error"), ("summary", "labels", 0)],
     "/classes": [("trend", "name"), ("class", "name")],
     "/classes/shop.jobs.Email": [("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
                                  ("class", "policy", "queue"), ("error", "name"), ("error", "line"),
@@ -587,7 +588,7 @@ def test_every_template_is_tried_here() -> None:
     assert found == {"alerts.html", "base.html", "broken.html", "changes.html", "class.html", "class_parts.html",
                      "classes.html", "compare.html", "error.html", "errors.html", "graph.html", "group.html",
                      "groups.html", "hosts.html", "job.html", "jobs.html", "labels.html", "log.html", "login.html",
-                     "many.html", "now.html", "parts.html", "schedule.html",
+                     "many.html", "now.html", "now_label.html", "parts.html", "schedule.html",
                      "schedules.html", "system.html"}  # fmt: skip
 
 
@@ -908,7 +909,7 @@ def test_what_names_a_class_or_a_queue_leads_to_its_jobs(
 
 
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
-    told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
+    told = "queue mail, timeout 5 min, retries 3, 5 s to 1 h apart"
     assert told in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"timeout": None, "backoff": "constant"}
     assert "queue mail, no timeout, retries 3, 5 s apart" in shown.read("/system").text

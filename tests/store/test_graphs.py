@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.core.edges import NewGroup, Ties
-from bgjobd.store import graphs
+from bgjobd.store import graph_reach, graphs
 from bgjobd.store.graphs import Graph
 from tests.store.flows import after, flow, group, job
 from tests.store.samples import Store, statements_run_on
@@ -27,8 +27,8 @@ def fan_out(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def graph(store: Store, job_id: int, limit: int) -> Graph:
-    found = graphs.graph(store.database.connection(), job_id, limit)
+def graph(store: Store, job_id: int, limit: int, count: int | None = None) -> Graph:
+    found = graphs.graph(store.database.connection(), job_id, limit, count)
     assert found is not None
     return found
 
@@ -67,6 +67,58 @@ def test_a_job_alone_is_whole_and_one_that_is_not_there_is_none(tmp_path: Path) 
     assert (ids(found), found.groups, found.edges, found.is_whole) == ([1], [], [], True)
     assert graphs.graph(store.database.connection(), 2, 1) is None
     store.close()
+
+
+def fails(store: Store, *ids: int) -> None:
+    """As if each had been tried, and had failed."""
+    for id in ids:
+        store.database.execute_sql(
+            "UPDATE background_jobs SET status = 'failed', finished_at = created_at WHERE id = ?", (id,)
+        )
+        store.database.execute_sql(
+            "UPDATE job_dependencies SET standing = 2 WHERE \"of\" = 'job' AND after_id = ?", (id,)
+        )
+
+
+def test_of_what_is_too_large_it_is_told_how_many_jobs_there_are(fan_out: Store) -> None:
+    assert [graph(fan_out, 1, limit, 100).total for limit in (8, LAST)] == [LAST, LAST]
+    assert graph(fan_out, 1, 8, 20).total == 20
+    assert graph(fan_out, 1, 8).total is None
+
+
+def test_those_that_failed_and_what_they_block_are_told_first(store: Store) -> None:
+    """Each of fifty chains of three behind job 1; the two jobs behind the last one's first are far from anything."""
+    chains = [one for n in range(50) for one in (after(job(0)), after(job(3 * n + 1)), after(job(3 * n + 2)))]
+    store.answer(flow(Ties(), *chains))
+    fails(store, 149)
+    assert {149, 150, 151}.isdisjoint(ids(graph(store, 1, 20)))
+    found = graph(store, 1, 20, 1000)
+    assert {1, 149, 150, 151} <= {*ids(found)}
+    assert (len(found.jobs), found.total, found.is_whole) == (20, 151, False)
+    assert [(one["after"], one["job_id"]) for one in found.edges if one["standing"] == "failed"] == [
+        (149, 150)
+    ]
+
+
+def test_members_that_failed_are_told_with_their_group_and_what_waits_for_it(fan_out: Store) -> None:
+    fails(fan_out, 29, 30, 31)
+    found = graph(fan_out, 2, 9, 100)
+    assert {2, 29, 30, 31, LAST} <= {*ids(found)}
+    assert [one["id"] for one in found.groups] == [1]
+
+
+def test_many_that_failed_leave_half_of_the_room_to_the_nearest(fan_out: Store) -> None:
+    fails(fan_out, *range(17, 32))
+    found = ids(graph(fan_out, 1, 13, 100))
+    assert (len(found), len({*found} & {*range(17, 32)}), LAST in found) == (13, 5, True)
+    assert [ids(graph(fan_out, 1, limit, 100)) for limit in (1, 2)] == [[1], [1, 2]]
+
+
+def test_a_look_that_took_too_long_has_no_total(fan_out: Store) -> None:
+    connection = fan_out.database.connection()
+    assert graph_reach.reach(connection, 1, 100, budget=-1.0).total is None
+    assert graph_reach.reach(connection, 1, 100).total == LAST
+    assert graph_reach.reach(connection, 1, 10).total == 10
 
 
 # However much was submitted, a look at it takes a moment

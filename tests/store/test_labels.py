@@ -51,6 +51,15 @@ def counted(reader: Reader, prefix: str = "", **given: Any) -> list[tuple[str, i
     return [(one["label"], one["jobs"]) for one in found]
 
 
+def test_what_runs_is_told_of_a_label_and_a_host(store: Store, reader: Reader) -> None:
+    both, other = store.run_one(labels=(TENANT, RELEASE)), store.run_one(labels=(RELEASE,))
+    store.submit(asked(labels=(TENANT,)))
+    assert [one["job_id"] for one in reader.running()] == [both, other]
+    assert [one["job_id"] for one in reader.running(label=TENANT)] == [both]
+    assert [one["job_id"] for one in reader.running(label=RELEASE)] == [both, other]
+    assert reader.running("nowhere", TENANT) == []
+
+
 def test_a_job_has_a_row_for_each_of_its_labels_and_tells_them_in_their_order(
     store: Store, reader: Reader
 ) -> None:

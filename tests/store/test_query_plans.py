@@ -24,6 +24,7 @@ from bgjobd.store import (
     error_traits,
     errors,
     gate,
+    graph_reach,
     graphs,
     keys,
     labels,
@@ -351,7 +352,15 @@ def test_labels_and_their_jobs_are_found_by_their_key_and_nothing_is_sorted(
     store.database.execute_sql("INSERT INTO job_labels SELECT 'l' || id % 3, id FROM background_jobs")
     if changed:
         store.database.execute_sql("ANALYZE")
-    for statement in (labels.COUNT, labels.COUNT_STANDINGS, labels.DELETE, labels.LABEL, labels.LOSE):
+    of_running = of_attempts.SELECT_RUNNING_ATTEMPTS_OF_LABEL
+    for statement in (
+        labels.COUNT,
+        labels.COUNT_STANDINGS,
+        labels.DELETE,
+        labels.LABEL,
+        labels.LOSE,
+        of_running,
+    ):
         steps = "\n".join(plan(store, statement))
         assert not re.search(r"SCAN (l|j|job_labels|background_jobs)\b", steps), steps
         is_of_few = statement in (labels.COUNT, labels.COUNT_STANDINGS)  # a page of labels, or a hundred jobs
@@ -664,6 +673,12 @@ OF_TIES = {
     "a group's members": (graphs._SELECT_MEMBERS, "jobs_of_group (group_id=?)"),
     "its groups": (graphs._SELECT_NESTED, "groups_of_group (group_id=?)"),
     "edges of a graph": (graphs._SELECT_EDGES, "PRIMARY KEY (job_id=?)"),
+    "jobs of a level": (graph_reach.SELECT_JOBS, "INTEGER PRIMARY KEY"),
+    "predecessors of a level": (graph_reach.SELECT_BEFORE, "PRIMARY KEY (job_id=?)"),
+    "successors of a level": (graph_reach.SELECT_LATER, "edges_after (of=? AND after_id=?)"),
+    "groups around a level": (graph_reach.SELECT_AROUND, "INTEGER PRIMARY KEY"),
+    "groups in a level": (graph_reach.SELECT_NESTED, "groups_of_group (group_id=?)"),
+    "members of a level": (graph_reach.SELECT_MEMBERS, "jobs_of_group (group_id=?)"),
     "members to retry": (graphs._SELECT_RETRYABLE, "jobs_of_group (group_id=? AND id>?)"),
     "groups that have not ended": (graphs._COUNT_UNENDED, "groups_unended"),
 }

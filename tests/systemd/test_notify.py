@@ -242,7 +242,7 @@ def test_a_drain_says_what_it_waits_for_and_asks_for_time(tmp_path: Path, system
         assert running.process is not None
         running.process.send_signal(signal.SIGQUIT)
         eventually(
-            lambda: any("waits for the end of 1 attempts" in status for status in systemd.values("STATUS"))
+            lambda: any("waits for the end of 1 attempt," in status for status in systemd.values("STATUS"))
         )
         eventually(lambda: systemd.values("EXTEND_TIMEOUT_USEC"))
         # Were it told now that the daemon is stopping, systemd would give it TimeoutStopSec from here.

@@ -15,7 +15,7 @@ from bgjob.words import Status
 from ..addresses import PER_PAGE
 from ..exchange import Request, Response, redirect
 from ..graph import GROUP, JOB, Told, neighbours
-from ..lists import MOST_NEWER, id_in, key_behind, rows_told, told_newer
+from ..lists import MOST_COUNTED, MOST_NEWER, id_in, key_behind, rows_told, told_newer
 from .means import Means
 
 STATES: Final = ("open", "sealed", "completed", "failed")
@@ -99,8 +99,9 @@ class GroupViews:
 
     def graph(self, request: Request, job_id: int) -> Response:
         """What a job comes after and what comes after it, and so on."""
-        found = self._means.client.graph(job_id, limit=_MOST_DRAWN)
-        values = {"job_id": job_id, **found._asdict(), "jobs": found.jobs[:_MOST_DRAWN]}
+        found = self._means.slow.graph(job_id, limit=_MOST_DRAWN, count=MOST_COUNTED)
+        drawn = found.jobs[:_MOST_DRAWN]
+        values = {"job_id": job_id, **found._asdict(), "jobs": drawn, "most_counted": MOST_COUNTED}
         return self._means.shown(request, "graph.html", values)
 
     def _after_group(self, number: int, members: Sequence[Told]) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
+from bgjob.answers import Page
 from bgjob.changes_told import MOST_CHANGES
 from bgjob.errors_told import retrying_of
+from bgjob.labels import is_label
 from bgjob.words import RETRYING, Status
 
+from ..addresses import BY_ID
 from ..exchange import Request, Response
 from ..lists import MOST_COUNTED
 from ..needing import shown_of
@@ -34,6 +38,8 @@ from .means import Means
 _SPANS: Final[Mapping[str, Span]] = {one.name: one for one in (LAST_HOUR, LAST_DAY, TWO_WEEKS)}
 _MOST_TOLD: Final = 5
 _MOST_RUNNING: Final = 20
+_MOST_OF_LABEL: Final = 10
+_OF_LABEL: Final = (Status.FAILED, Status.PENDING)
 _BY_ERROR: Final = frozenset({"new_error", "rising_error", "failed"})
 _MOST_ERRORS: Final = 3
 _MOST_CLASSES: Final = 3
@@ -41,6 +47,7 @@ _GOES_WELL: Final = 0.95
 """This share of what has ended has completed, where what needs nobody goes well."""
 
 Told = Mapping[str, Any]
+Listed = Page[dict[str, Any]]
 
 
 class NowViews:
@@ -50,7 +57,11 @@ class NowViews:
         self._means = means
 
     def overview(self, request: Request) -> Response:
-        """All that a person asks first."""
+        """All that a person asks first; of the jobs of a label, where one is asked for."""
+        label = request.query.get("label", "")
+        return self._of_label(request, label) if is_label(label) else self._of_all(request)
+
+    def _of_all(self, request: Request) -> Response:
         now, client = time.time(), self._means.slow
         stats, running = client.stats(), client.running()
         span = _SPANS.get(request.query.get("span", "")) or usual_span(
@@ -75,6 +86,32 @@ class NowViews:
             "queues": self._queues(stats, now),
         }
         return self._means.shown(request, "now.html", values | _to_draw(request, slots, lately, span), stats)
+
+    def _of_label(self, request: Request, label: str) -> Response:
+        """What of these jobs failed, runs and waits; what is counted of all jobs alone is left to them."""
+        client = self._means.slow
+        stats, running, needed = client.stats(), client.running(label=label), client.needs()
+        found = client.labels(prefix=label, limit=1).items
+        standing = found[0] if found and found[0]["label"] == label else None
+        values = {
+            "label": label,
+            "of_label": standing,
+            "needing": len(needed.needs) + needed.more,
+            "running": self._running(running, stats),
+            "more_running": max(0, len(running) - _MOST_RUNNING),
+            **self._of_each(label),
+        }
+        return self._means.shown(request, "now_label.html", values, stats)
+
+    def _of_each(self, label: str) -> dict[str, dict[str, Any]]:
+        """The newest of a label's jobs that failed, and of those that wait.
+
+        By their ids, for those are the label's own: by their ends all that failed would be looked through. Both at
+        once, for where there are neither that takes all the time that there is for looking.
+        """
+        ask = partial(self._means.slow.list, label=label, sort=BY_ID)
+        both = ask(status=_OF_LABEL, limit=len(_OF_LABEL) * _MOST_OF_LABEL)
+        return {status.value: _first_of(status, both, ask) for status in _OF_LABEL}
 
     def _slots(self, span: Span, stats: Told, now: float) -> list[Slot]:
         """What ended in each; of the last hour the daemon tells that with how it stands."""
@@ -131,6 +168,16 @@ class NowViews:
             {**queue, "hours": hours_of(by_name.get(queue["name"], ()), "pending", now)}
             for queue in sorted(stats["queues"], key=lambda one: str(one["name"]))
         ]
+
+
+def _first_of(status: Status, both: Listed, ask: Callable[..., Listed]) -> dict[str, Any]:
+    """Those of this status, which are asked for where the others have left them no room."""
+    found, jobs = both, [job for job in both.items if job["status"] == status]
+    if len(jobs) < _MOST_OF_LABEL and both.is_complete and both.next is not None:
+        found = ask(status=status, limit=_MOST_OF_LABEL)
+        jobs = list(found.items)
+    has_more = len(jobs) > _MOST_OF_LABEL or found.next is not None
+    return {"jobs": jobs[:_MOST_OF_LABEL], "has_more": has_more, "is_complete": found.is_complete}
 
 
 def _to_draw(request: Request, slots: list[Slot], changes: list[Change], span: Span) -> dict[str, Any]:

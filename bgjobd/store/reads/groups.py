@@ -28,10 +28,10 @@ class GroupReads:
         """
         return graphs.groups(self._database.connection(), state, within, before, limit)
 
-    def graph(self, job_id: int, limit: int) -> Graph | None:
+    def graph(self, job_id: int, limit: int, count: int | None = None) -> Graph | None:
         """What hangs together with the job, of one moment; None where there is no such job."""
         with self._database.atomic():
-            return graphs.graph(self._database.connection(), job_id, limit)
+            return graphs.graph(self._database.connection(), job_id, limit, count)
 
     def count_unended(self) -> int:
         return graphs.count_unended(self._database.connection())

@@ -63,12 +63,15 @@ SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
     ("class_name", "timeout", "cancel_requested_at", "key"),
     of_host=True,
 )
-SELECT_RUNNING_ATTEMPTS: Final = f"""
+_RUNNING_ATTEMPTS: Final = f"""
     SELECT a.job_id, a.number, a.pid, a.started_at, a.progress, j.class_name, j.method_name, j.queue, j.timeout,
         {named_host("a")}
     FROM job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id
-    WHERE a.outcome IS NULL ORDER BY a.job_id, a.number
+    WHERE a.outcome IS NULL{{more}} ORDER BY a.job_id, a.number
 """
+_HAS_LABEL: Final = "EXISTS (SELECT 1 FROM job_labels AS l WHERE l.label = :label AND l.job_id = a.job_id)"
+SELECT_RUNNING_ATTEMPTS: Final = _RUNNING_ATTEMPTS.format(more="")
+SELECT_RUNNING_ATTEMPTS_OF_LABEL: Final = _RUNNING_ATTEMPTS.format(more=f" AND {_HAS_LABEL}")
 UPDATE_ATTEMPT_STARTED: Final = compiled(
     JobAttempt.update(
         {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from bgjob import text
-from bgjob.amounts import limits_text
+from bgjob.amounts import limits_text, set_span_text
 from bgjob.client import Client
 from bgjob.commands import class_figures, needs, screen, tables
 from bgjob.commands.problems import OK
@@ -220,12 +220,12 @@ def _folded(signature: str) -> str:
 
 def _policy(policy: Mapping[str, Any]) -> str:
     growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
-    limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
+    limit = "no timeout" if policy["timeout"] is None else f"timeout {set_span_text(policy['timeout'])}"
     key = "" if policy["key"] is None else f", key {text.one_line(policy['key'])}"
     unique = "".join(f", unique {text.one_line(name)}" for name in policy.get("unique") or ())
     retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
     unknown = f", unknown ends for {REVIEW}" if policy.get("unknown") == Unknown.REVIEW else ""
     return (
         f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
-        f" {retries} {text.span(policy['retry_delay'])} apart{growth}{key}{unique}{unknown}"
+        f" {retries} {set_span_text(policy['retry_delay'])} apart{growth}{key}{unique}{unknown}"
     )

@@ -22,6 +22,9 @@ _LABEL: Final = 12
 _NEAREST: Final = 100
 """How many of the jobs around one are asked for, to tell how those stand that it comes after."""
 
+_COUNTED: Final = 10_000
+"""So many jobs of a graph are counted at most."""
+
 _NAMED: Final = 10
 """How many of those are named."""
 
@@ -30,7 +33,7 @@ Group = Mapping[str, Any]
 
 def graph(client: Client, given: argparse.Namespace) -> int:
     """Show what a job comes after, and what comes after it, as a tree."""
-    found = client.graph(given.id, limit=given.limit)
+    found = client.graph(given.id, limit=given.limit, count=_COUNTED)
     if given.json:
         screen.tell_json(found._asdict())
         return OK
@@ -43,8 +46,18 @@ def graph(client: Client, given: argparse.Namespace) -> int:
     screen.show(tables.table(columns))
     if not found.is_whole:
         more = f"; --limit {pages.LARGEST} shows more" if given.limit < pages.LARGEST else ""
-        screen.say(f"it is part of a larger graph, whose nearest {len(found.jobs)} jobs are shown{more}")
+        screen.say(
+            f"it is part of a larger graph, whose nearest {len(found.jobs)} jobs are shown{_of_all(found)}{more}"
+        )
     return OK
+
+
+def _of_all(found: Graph) -> str:
+    """How many there are, where that is known, and which of them are shown before the nearest."""
+    if found.total is None or found.total <= len(found.jobs):
+        return ""
+    at_least = "at least " if found.total >= _COUNTED else ""
+    return f" of {at_least}{found.total:,}, those that failed and what they block first"
 
 
 def group(client: Client, given: argparse.Namespace) -> int:

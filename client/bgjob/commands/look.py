@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob import text
+from bgjob.amounts import set_span_text
 from bgjob.answers import is_for_review
 from bgjob.client import Client, Job
 from bgjob.commands import groups, pages, screen, steps, tables, timeline, values_told
@@ -268,7 +269,7 @@ def _retries(job: Mapping[str, Any]) -> str:
         return "none"
     spent = f"{text.retries_spent(job)} of {job['max_retries']} spent"
     growth = "" if job["backoff"] == "constant" else f", {text.one_line(job['backoff'])}"
-    return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"
+    return f"{spent}, {set_span_text(job['retry_delay'])} apart{growth}"
 
 
 def _submitter(job: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import DuplicateError, InvalidParameterError, InvalidStateError, JobNotFoundError
 from bgjob.predecessors import reached
 from bgjob.testing.flows import Flows
-from bgjob.testing.listing import LARGEST_PAGE, PAGE, summary
+from bgjob.testing.listing import LARGEST_COUNT, LARGEST_PAGE, PAGE, summary
 from bgjob.testing.ties import Node
 from bgjob.words import INTERFACE
 
@@ -100,10 +100,14 @@ class GroupAnswers:
         limit = given.get("limit", _GRAPH)
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidParameterError(parameter="limit")
+        count = given.get("count")
+        if count is not None and not 1 <= count <= LARGEST_COUNT:
+            raise InvalidParameterError(parameter="count")
         if given["id"] not in self._flows.rows:
             raise JobNotFoundError(id=given["id"])
         with self._lock:
             nodes, is_whole = self._connected(Node("job", given["id"]), limit)
+            counted = None if count is None else self._connected(Node("job", given["id"]), count)[0]
             jobs = sorted(node.id for node in nodes if node.of == "job")
             groups = sorted(node.id for node in nodes if node.of == "group")
             edges = [
@@ -117,6 +121,7 @@ class GroupAnswers:
                 "groups": [self._flows.groups[group_id].shown for group_id in groups],
                 "edges": edges,
                 "is_whole": is_whole,
+                "total": None if counted is None else sum(node.of == "job" for node in counted),
             }
 
     def _connected(self, start: Node, limit: int) -> tuple[set[Node], bool]:

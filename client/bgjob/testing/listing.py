@@ -16,7 +16,7 @@ from bgjob.words import BLOCKED, FINAL, MOST_OF_KEY, SCHEDULED, STATUS_WORDS, WA
 PAGE: Final = 50
 LARGEST_PAGE: Final = 1000
 
-_LARGEST_COUNT: Final = 100_000
+LARGEST_COUNT: Final = 100_000
 
 _SUMMARY: Final = (
     *("id", "class_name", "method_name", "status", "queue", "priority", "retry_count", "max_retries"),
@@ -121,7 +121,7 @@ def _check_list(given: JsonObject) -> JsonObject:
         if word not in STATUS_WORDS:
             raise InvalidParameterError(parameter=f"status.{index}")
     check_page(given)
-    if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
+    if not 1 <= given.get("count", LARGEST_COUNT) <= LARGEST_COUNT:
         raise InvalidParameterError(parameter="count")
     check_outcome(given)
     is_odd = given.get("sort") == "ended" and not FINAL.issuperset(given.get("status") or ())

@@ -29,15 +29,15 @@ class ReadAnswers:
             f"{INTERFACE}.Steps": lambda given: steps.of(book.row(given["id"])).page(given),
             f"{INTERFACE}.Stack": self._stack,
             f"{INTERFACE}.Values": lambda given: steps.of(book.row(given["id"])).values.page(given),
-            f"{INTERFACE}.Running": lambda given: {"attempts": self.running()},
+            f"{INTERFACE}.Running": lambda given: {"attempts": self.running(given.get("label"))},
             f"{INTERFACE}.Why": lambda given: {"sentence": self._why(book.row(given["id"]))},
         }
 
-    def running(self) -> list[JsonObject]:
-        """The attempts that run in this process just now, such as the one that asks."""
+    def running(self, label: str | None = None) -> list[JsonObject]:
+        """The attempts that run in this process just now, such as the one that asks; or those with this label."""
         with self._book.lock:
-            rows = self._book.rows.values()
-            return [listing.as_running(row) for row in rows if row["status"] == Status.RUNNING]
+            rows = [row for row in self._book.rows.values() if row["status"] == Status.RUNNING]
+            return [listing.as_running(row) for row in rows if label is None or label in row["labels"]]
 
     def _get(self, given: JsonObject) -> JsonObject:
         listing.check_page(given)
