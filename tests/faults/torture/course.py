@@ -86,6 +86,7 @@ def torture(
     killer = Killer(station, seed, Plan.of(station, pause))
     submitters = Submitters([station], seed, SUBMITTERS, keeps_all)
     pruner = Pruner([] if keeps_all else [station], seed)
+    outcome: Outcome | None = None
     station.start()
     try:
         began = time.monotonic()
@@ -100,10 +101,13 @@ def torture(
             pruner.stop()
             submitters.stop()
         lasted = time.monotonic() - began
-        return _settle(station, killer, pruner, submitters, seed, lasted, is_contained, keeps_all)
+        outcome = _settle(station, killer, pruner, submitters, seed, lasted, is_contained, keeps_all)
+        return outcome
     finally:
         station.stop()
         station.end_all()
+        if outcome is not None and outcome.findings:
+            station.keep_disks()
         station.close()
 
 

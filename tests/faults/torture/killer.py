@@ -88,7 +88,10 @@ OF_HOSTS: Final = {
 KEEPS_AWAY: Final = frozenset({Deed.LEAVE, Deed.LEAVE_ALL})
 ENDS_DAEMON: Final = KEEPS_AWAY | {Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON, Deed.KILL_CONTAINER}
 ENDS_SERVER: Final = frozenset(
-    {Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER, Deed.LEAVE_ALL}
+    {
+        *(Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER, Deed.LEAVE_ALL),
+        Deed.BREAK_IMPORT,  # half of which kill one
+    }
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,12 @@ class Station:
                 self._disks.enter_context(small_disk(self.directory / name, DISKS[name]))
         self.is_wanted = True
         self._supervisor.start()
+
+    def keep_disks(self) -> None:
+        """Copy what is on disks of their own, which go with the run, for whoever looks for the cause."""
+        for name in self._disks_of_their_own:
+            if os.path.ismount(self.directory / name):
+                shutil.copytree(self.directory / name, self.directory / f"{name}.kept", symlinks=True)
 
     def stop(self) -> int | None:
         """Stop the daemon for good; its exit code."""

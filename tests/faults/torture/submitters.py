@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from bgjob import Client, flow
@@ -158,9 +159,9 @@ class Submitters:
             case "cancel":
                 self._try(lambda: client.cancel(ids[-1]))
             case "change":
-                self._try(
-                    lambda: client.change(ids[0], priority=chance.randint(-2, 2), at=None, expires_at=None)
-                )
+                # By None a wait for a signal, which nobody sends, would be without an end.
+                level, now = chance.randint(-2, 2), datetime.now(UTC)
+                self._try(lambda: client.change(ids[0], priority=level, at=now, expires_at=None))
             case "retry":
                 self._try(lambda: client.retry(chance.choice(list(self.acknowledged.values()))))
 
