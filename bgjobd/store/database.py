@@ -144,10 +144,14 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Raises ForsakenLogError where a log with something in it is beside no file, or beside an empty one."""
-    path = state_dir / FILE_NAME
-    if size_of(f"{path}-wal") and not size_of(str(path)):
-        raise ForsakenLogError(path)
+    """Raises ForsakenLogError where a log with something in it is beside no file, or beside an empty one.
+
+    Where the database is a link, SQLite has the log beside the file that it leads to.
+    """
+    path = str(state_dir / FILE_NAME)
+    file = os.path.realpath(path) if os.path.islink(path) else path
+    if size_of(f"{file}-wal") and not size_of(file):
+        raise ForsakenLogError(Path(file))
 
 
 def unusable(path: Path, reason: object) -> UnusableDatabaseError:

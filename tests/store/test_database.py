@@ -155,3 +155,12 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     file.unlink()
     log.write_bytes(b"")  # as a log is left that the file has taken all of
     prepare(tmp_path)
+
+
+def test_a_log_beside_the_file_that_a_link_leads_to_is_not_thrown_away(tmp_path: Path) -> None:
+    log = tmp_path / "elsewhere.db-wal"
+    log.write_bytes(b"stored last")
+    (tmp_path / FILE_NAME).symlink_to("elsewhere.db")  # which is gone
+    with pytest.raises(ForsakenLogError, match=r"/elsewhere\.db cannot .*; or, .* move elsewhere\.db-wal"):
+        prepare(tmp_path)
+    assert log.read_bytes() == b"stored last"
