@@ -316,8 +316,12 @@ def open_for_writing(state_dir: Path) -> SqliteFile:
 
 
 def open_for_reading(state_dir: Path) -> SqliteFile:
-    """A connection that cannot write, for queries off the loop. Raises NoDatabaseError, and peewee's errors."""
+    """A connection that cannot write, for queries off the loop.
+
+    Raises NoDatabaseError, ForsakenLogError, and peewee's errors.
+    """
     check_there(state_dir)
+    check_log(state_dir)  # SQLite throws it away for whoever reads an empty file, too
     pragmas = {"query_only": 1, "cache_size": -2000}
     return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
 

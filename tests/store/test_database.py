@@ -16,13 +16,14 @@ from bgjobd.store.database import (
     FILE_NAME,
     DamagedDatabaseError,
     ForsakenLogError,
+    NoDatabaseError,
     UnusableDatabaseError,
     open_for_reading,
     prepare,
     unusable,
 )
 from bgjobd.store.engines.places import NoDriverError, place_of
-from bgjobd.store.engines.sqlite import errors_named
+from bgjobd.store.engines.sqlite import OfFile, errors_named
 from tests.support import directory_for_all
 
 PAGE = 4096
@@ -148,6 +149,9 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     ):
         prepare(tmp_path)
     assert log.read_bytes() == kept
+    with pytest.raises(NoDatabaseError if left is None else ForsakenLogError):
+        open_for_reading(tmp_path).execute_sql("PRAGMA schema_version")
+    assert log.read_bytes() == kept
     file.write_bytes(whole)
     prepare(tmp_path)
     with closing(sqlite3.connect(file)) as connection:
@@ -155,6 +159,15 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     file.unlink()
     log.write_bytes(b"")  # as a log is left that the file has taken all of
     prepare(tmp_path)
+
+
+def test_who_leaves_a_file_that_was_emptied_leaves_its_log(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    ground, log = OfFile(tmp_path), tmp_path / f"{FILE_NAME}-wal"
+    os.truncate(tmp_path / FILE_NAME, 0)
+    log.write_bytes(b"stored last")
+    ground.leave()
+    assert log.read_bytes() == b"stored last"
 
 
 def test_a_log_beside_the_file_that_a_link_leads_to_is_not_thrown_away(tmp_path: Path) -> None:

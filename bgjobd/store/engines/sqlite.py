@@ -153,8 +153,9 @@ class OfFile(Whereabouts):
         """Have it take what its log has, for whoever copies the file alone: SQLite leaves the log as it is where the
         last to close was one that cannot write.
         """
-        with suppress(OSError, DatabaseError):
+        with suppress(OSError, DatabaseError, UnusableDatabaseError):
             self.check()
+            of_file.check_log(self._state_dir)
             open_for_writing(self._state_dir).close()
 
     def _fold_log(self, database: Database) -> bool:
