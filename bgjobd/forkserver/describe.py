@@ -91,7 +91,8 @@ def _described_module(module: types.ModuleType, listed: list[str] | None) -> Des
     functions = own_functions_of(module, listed or ())
     methods = {name: _described_method(function) for name, function in functions.items()}
     methods |= {name: _described_task(task) for name, task in own_tasks(module).items()}
-    if listed and not methods and not own_functions_of(module, None):  # an empty file: half of a deploy
+    if listed and not (methods or own_functions_of(module, None) or vars(module).keys() & set(listed)):
+        # Half of a deploy, as an empty file is; a function of that name which is another module's is a mistake.
         return unavailable(f"it has no functions at all, and those that are listed are {', '.join(listed)}")
     return {
         **_EMPTY,

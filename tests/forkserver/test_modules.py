@@ -157,6 +157,14 @@ def test_what_has_no_name_is_given_by_args_and_kwargs(shop: types.ModuleType) ->
     assert methods["pay"]["contexts"] == ["context"]
 
 
+def test_a_module_without_functions_is_unavailable_unless_it_borrows_what_is_listed() -> None:
+    half = types.ModuleType("half")
+    exec("import os\nfrom shutil import copy", vars(half))
+    assert describe(half, ["vacuum"])["unavailable"].startswith("it has no functions at all")
+    borrowing = describe(half, ["copy"])
+    assert (borrowing["unavailable"], borrowing["methods"]) == (None, {}), "no wait would mend that"
+
+
 def test_of_tasks_that_nobody_can_have_made_none_is_offered(
     shop: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
