@@ -42,9 +42,9 @@ _PATIENCE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class OwedHook:
-    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server. `kind` is
-    that of its journal: HOOK for the class's own, ON_FAILURE for that of all classes. `is_ours`: no other host calls
-    it.
+    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server, `in_vain`
+    how many could not be made otherwise. `kind` is that of its journal: HOOK for the class's own, ON_FAILURE for that
+    of all classes. `is_ours`: no other host calls it.
     """
 
     key: AttemptKey
@@ -53,13 +53,14 @@ class OwedHook:
     occurrence: float | None
     is_sealed: bool
     crashes: int = 0
+    in_vain: int = 0
     kind: str = HOOK
     is_ours: bool = False
 
     @property
     def next_one(self) -> OwedHook | None:
         """The hook that is owed after this one."""
-        return replace(self, crashes=0, kind=ON_FAILURE) if self.kind == HOOK else None
+        return replace(self, crashes=0, in_vain=0, kind=ON_FAILURE) if self.kind == HOOK else None
 
     def order(self, sensitive: frozenset[str]) -> dict[str, Any]:
         """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""

@@ -9,6 +9,7 @@ one's, beside the journal of its attempt, says that it is over.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import Any
 
 from bgjob.errors import RequestError
 from bgjobd.core.job import MOST_CRASHES, AttemptKey, Call, Ending
+from bgjobd.core.retry import delay_before_start
 from bgjobd.forkserver.spool_names import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook, remove_hooks
@@ -47,6 +49,7 @@ class Hooks:
         self._begin, self._in_background = begin, in_background
         self._server: ForkServer | None = None
         self._waiting: deque[OwedHook] = deque()
+        self._resting: dict[AttemptKey, OwedHook] = {}  # since a start in vain
         self._in_line: dict[AttemptKey, OwedHook] = {}  # for the fork server
         self._running: dict[AttemptKey, Hook] = {}
         self._is_ending = False
@@ -60,6 +63,7 @@ class Hooks:
             hook.close()
         self._running.clear()
         self._waiting.clear()
+        self._resting.clear()
 
     def stop_all(self, grace: float) -> None:
         """Call none any more, and end those that run: TERM to their groups, and KILL after `grace` seconds."""
@@ -105,7 +109,7 @@ class Hooks:
         return {journal.started["pid"] for journal in known if journal is not None and journal.started}
 
     def _keys(self) -> list[AttemptKey]:
-        return [*self._running, *self._in_line, *(owed.key for owed in self._waiting)]
+        return [*self._running, *self._in_line, *self._resting, *(owed.key for owed in self._waiting)]
 
     # Those that wait
 
@@ -139,6 +143,9 @@ class Hooks:
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on hooks are called by this fork server."""
         self._server = server
+        if server is not None:  # whatever it was that has kept others from starting
+            self._waiting += self._resting.values()
+            self._resting.clear()
         self._call_next()
 
     def _call_next(self) -> None:
@@ -259,7 +266,9 @@ class Hooks:
             hook.on_end_of_server(server)
 
     def _put_back(self, hook: Hook) -> None:
-        """It has not begun: call it again in a moment, unless its starts end one fork server after the other."""
+        """It has not begun: call it again in a moment, which gets longer each time that nothing has crashed, unless its
+        starts end one fork server after the other.
+        """
         owed = None if hook.asked is None else hook.asked.owed
         if owed is not None and hook.crash is not None:
             owed = replace(owed, crashes=owed.crashes + 1)
@@ -269,9 +278,20 @@ class Hooks:
             self._on_over(hook)
             return
         self._run_no_more(hook)
-        if owed is not None:
+        if owed is not None and hook.crash is None:
+            self._rest(replace(owed, in_vain=owed.in_vain + 1))
+        elif owed is not None:
             self._waiting.append(owed)
         self._loop.call_later(PAUSE, self._call_next)
+
+    def _rest(self, owed: OwedHook) -> None:
+        """Have it wait for as long as an attempt that could not start so often in a row."""
+        self._resting[owed.key] = owed
+        self._loop.call_later(delay_before_start(owed.in_vain, random.random()), self._end_rest, owed)
+
+    def _end_rest(self, owed: OwedHook) -> None:
+        if self._resting.get(owed.key) is owed:
+            self._offer(self._resting.pop(owed.key))
 
     def _on_over(self, hook: Hook) -> None:
         self._run_no_more(hook)
