@@ -28,6 +28,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
     """One for all of these, that has had a refused schedule from its start on."""
     directory = tmp_path_factory.mktemp("refused")
     with daemon(directory, SETTINGS, modules={"reports": CODE}, changes=EAGER) as running:
+        # What is refused from a reload on is told apart from what was so before, once that is known.
+        eventually(lambda: running.query("SELECT 1 FROM background_jobs WHERE schedule = 'good'"))
         yield running
 
 
