@@ -21,6 +21,7 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.sandbox import Limits
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.forkserver.forked import in_child
+from tests.support import eventually
 
 MODULE = '''
 import os, re, resource, signal, subprocess, sys, tempfile
@@ -377,10 +378,14 @@ def test_a_limit_from_which_root_is_exempt_is_not_what_an_error_is_about(tmp_pat
 
 @as_root
 def test_processes_of_other_attempts_of_the_same_user_are_not_counted(passable: Path) -> None:
-    with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=nobody_elses(0))) as server:
+    uid = nobody_elses(0)
+    with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=uid)) as server:
         for job in range(1, 4):
             server.send({**order(job, "burn"), "class_name": "confined.Job"})
-            server.wait_for_start(job)
+            started = server.wait_for_start(job).started
+            assert started is not None
+            place = f"/proc/{started['pid']}"  # it is that user's a moment after its start
+            eventually(lambda place=place: os.stat(place).st_uid == uid)
         assert result(run(server, "fork", job=4, children=2)) is None
         for job in range(1, 4):
             started = server.wait_for_start(job).started

@@ -474,6 +474,7 @@ def test_a_connection_that_the_server_ended_refuses_one_submit_and_keeps_facts(s
 
 def test_a_commit_whose_answer_is_lost_is_uncertain(store: Store) -> None:
     store.database.begin_writing()
+    store.database.check_term()  # it has begun: before that nothing can have been stored, and nothing is uncertain
     end_others(store.state_dir)
     with pytest.raises(UncertainCommitError):
         store.database.commit_writing()
