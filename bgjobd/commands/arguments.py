@@ -170,9 +170,8 @@ def _of_migrate(command: Parser) -> None:
 
 
 def _of_debug(command: Parser) -> None:
-    from bgjob.commands.debug_arguments import (
-        add_options,
-    )  # here: it is the client's, and most commands do without
+    # Here: it is the client's, and most commands do without.
+    from bgjob.commands.debug_arguments import add_options
 
     command.epilog = "exit codes: 0 the job completed, 1 it raised, 130 it was interrupted, or not wanted"
     add_options(command)

@@ -23,9 +23,8 @@ def try_conflict() -> str | None:
 def _is_client(place: str, name: str) -> bool:
     if not name.startswith("bgjob-") or not name.endswith(".dist-info"):
         return False
-    return os.path.exists(
-        f"{place}/{name}/WHEEL"
-    )  # else it is not installed: building leaves such things in a tree
+    # Else it is not installed: building leaves such things in a tree.
+    return os.path.exists(f"{place}/{name}/WHEEL")
 
 
 def _conflict(place: str, client: str) -> str:

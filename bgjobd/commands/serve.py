@@ -95,9 +95,8 @@ def _why_unfit() -> str | None:
 
 
 async def _serve(settings: Config, load_config: Callable[[], Config], from_systemd: Handed) -> None:
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # whoever started this one may ignore it: ends would go unseen
+    # Whoever started this one may ignore it: ends would go unseen.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked: asyncio.Queue[int | TermTakenError] = asyncio.Queue()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     wants_end = asyncio.Event()

@@ -196,9 +196,8 @@ class Catalogue:
         method = self.classes[class_name]["methods"][method_name]
         others = set(given).difference(() if method["plain"] is None else method["plain"])
         listed = self.policies[class_name].sensitive
-        is_open = method["plain"] is not None or (
-            method.get("by_place") and listed
-        )  # in which a name may stand
+        # In which a name may stand.
+        is_open = method["plain"] is not None or (method.get("by_place") and listed)
         return tuple(sorted(listed.union(method["sensitive"], others if is_open else ())))
 
     def has_secrets_of_any_name(self, class_name: str, method_name: str) -> bool:

@@ -134,9 +134,8 @@ class Counters:
             if job.schedule is not None and job.status is Status.COMPLETED:
                 _of(job.schedule, self._schedules, ScheduleCounts).last_success = job.finished_at
         for row in _rows_of_occurrences(committed):
-            if (
-                row["verdict"] != Became.SKIPPED
-            ):  # a row of those may have grown: their verdict tells how many
+            # A row of those may have grown: their verdict tells how many.
+            if row["verdict"] != Became.SKIPPED:
                 _of(row["name"], self._schedules, ScheduleCounts).occurrences[str(row["verdict"]), None] += 1
         for claim in committed.claims:
             _of(claim.job.queue, self._waits, Histogram).note(claim.waited)

@@ -342,7 +342,6 @@ def _flush() -> None:
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
-        except (
-            BaseException
-        ):  # even SystemExit: the method has returned, and how it ends is not the stream's to say
+        except BaseException:
+            # Even SystemExit: the method has returned, and how it ends is not the stream's to say.
             continue  # closed, replaced or removed by the job; what it held is the job's own loss

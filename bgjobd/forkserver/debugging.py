@@ -39,9 +39,8 @@ def main(descriptor: int) -> NoReturn:
     pid = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job
     for number in _ENDS:
-        signal.signal(
-            number, lambda number, _: sys.exit(128 + number)
-        )  # what is below ends with this process
+        # What is below ends with this process.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     directory = tempfile.mkdtemp(prefix="bgjob-debug-")
     left_out: list[str] = []
     try:

@@ -37,9 +37,8 @@ _LONGEST_NOTE = 2 * MAX_RESULT + 4096
 """Bytes of a record whose text is a result: as a text in a text each quote takes two."""
 _MOST_STACKS = 8 * (MAX_STACK + 1024)
 """Bytes in which answers are looked for: of the attempt, and of some of its copies."""
-_MAX_LINES = (
-    MAX_NOTES + MAX_VALUES + MAX_STACKS + 100
-)  # half of what an honest journal has: each record comes after an empty line
+# Half of what an honest journal has: each record comes after an empty line.
+_MAX_LINES = MAX_NOTES + MAX_VALUES + MAX_STACKS + 100
 _BEGINNING = b'{"v":'
 _KIND = re.compile(rb'"type": ?"([a-z]+)"')
 _MAX_FIELDS = 200

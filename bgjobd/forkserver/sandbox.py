@@ -288,10 +288,8 @@ class Sandbox:
             return
         # All but what is unreadable, of which something may go away while it is listed.
         reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
-        output = (
-            "/proc/self/fd/1",
-            landlock.WRITE_FILE,
-        )  # for whoever opens /dev/stdout; no rule is for a pipe
+        # For whoever opens /dev/stdout; no rule is for a pipe.
+        output = ("/proc/self/fd/1", landlock.WRITE_FILE)
         ruleset = landlock.file_rules(self._own_rules(name, writable), [output, *reads], has_tcp)
         landlock.restrict_self(ruleset)
         os.close(ruleset)

@@ -140,9 +140,8 @@ class _Server:
         loaded = self._load(message)
         # After the imports, which may have set handlers and a mask of their own.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        self._on_sigpipe = signal.signal(
-            signal.SIGPIPE, signal.SIG_IGN
-        )  # a spare that it writes to may have died
+        # A spare that it writes to may have died.
+        self._on_sigpipe = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         listened = self._answers.listen()

@@ -56,12 +56,8 @@ def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
         _copy(state_dir, new)
         return _put_in_place(new, target, may_replace)
     finally:
-        for what in (
-            "",
-            "-journal",
-            "-wal",
-            "-shm",
-        ):  # SQLite's own files stay where it could not end its work
+        # SQLite's own files stay where it could not end its work.
+        for what in ("", "-journal", "-wal", "-shm"):
             new.with_name(new.name + what).unlink(missing_ok=True)
 
 

@@ -189,9 +189,8 @@ class Gate:
             is_full = room is not None and ready >= room and ready > 0
             last = self._last_ready(named) if is_full else None
             step = gate.next_step(room, ready, last, None if first is None else first[0])
-            if step is None or (
-                step is not Step.PROMOTE and last is None
-            ):  # all that are ready are just claimed
+            # All that are ready are just claimed.
+            if step is None or (step is not Step.PROMOTE and last is None):
                 break
             if step is not Step.PROMOTE and last is not None:
                 self._put_behind(queue, last.id)

@@ -87,9 +87,8 @@ def look(engine: Engine) -> ServerLook:
         version, encoding, user, connections = ask(_SERVER).fetchone()
         is_switched, is_relayed = _what_is_between(database.connection(), other.connection())
         if is_switched:
-            return ServerLook(
-                version, encoding, user, is_switched=True, is_relayed=True
-            )  # what else it says varies
+            # What else it says varies.
+            return ServerLook(version, encoding, user, is_switched=True, is_relayed=True)
         round_trip, clock_difference = _distance(ask)
         can_make, of_others = ask(_RIGHTS).fetchone()
         schema = engine.version(database)

@@ -134,9 +134,8 @@ def as_one(database: Database, counted: Callable[[], Counted], read: Callable[[C
         with database.atomic():
             now, left = counted(), left - 1
             stored = database.execute_sql(SELECT_PROPERTY, {"name": now.kept_in}).fetchone()
-            if left == 0 or now.until == (
-                None if stored is None else stored[0]
-            ):  # else one was written just now
+            # Else one was written just now.
+            if left == 0 or now.until == (None if stored is None else stored[0]):
                 return read(now)
 
 

@@ -353,9 +353,8 @@ class Writer:
     ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
         if self._doubt is not None and self._doubt.error is error:
-            waiting = waiting[
-                len(self._doubt.entrusted) :
-            ]  # of those it is asked first what has become of them
+            # Of those it is asked first what has become of them.
+            waiting = waiting[len(self._doubt.entrusted) :]
         else:
             may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         if self._database is None or self._ground.is_let_go(self._database, error):

@@ -314,9 +314,8 @@ class Outputs:
 def remove(directory: int, keys: Iterable[AttemptKey]) -> None:
     """Remove the files of these attempts from the directory of this descriptor, where there are any."""
     for key in keys:
-        with suppress(
-            OSError
-        ):  # most print nothing; and what a job has put in its place, such as a directory, stays
+        # Most print nothing; and what a job has put in its place, such as a directory, stays.
+        with suppress(OSError):
             os.unlink(spool_names.file_name(*key, "out"), dir_fd=directory)
 
 

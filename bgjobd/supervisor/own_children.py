@@ -24,9 +24,8 @@ class OwnChildren:
     ) -> None:
         self._known = known
         self._marks = marks
-        self._inherited = (
-            subreaper.children()
-        )  # who was there before the daemon was executed in their parent's place
+        # Who was there before the daemon was executed in their parent's place.
+        self._inherited = subreaper.children()
         self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
         self.others: set[int] = set()
 

@@ -187,9 +187,8 @@ def _identity(record: journal_lines.Record) -> Identity:
 def began_at(record: journal_lines.Record) -> float:
     """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
     moment = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
-    return min(
-        moment, time.monotonic()
-    )  # a job can write a later moment over it, and is not given time for it
+    # A job can write a later moment over it, and is not given time for it.
+    return min(moment, time.monotonic())
 
 
 def try_open_process(journal: Journal, owner: int | None = None, parents: Collection[int] = ()) -> int | None:

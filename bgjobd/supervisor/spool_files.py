@@ -68,10 +68,8 @@ class SpoolFiles:
     @contextmanager
     def a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
-        spare, self._spare = (
-            self._spare,
-            None,
-        )  # who reads meanwhile, as an end is collected, has none to close
+        # Who reads meanwhile, as an end is collected, has none to close.
+        spare, self._spare = (self._spare, None)
         if spare is not None:
             os.close(spare)
         try:

@@ -147,15 +147,10 @@ class Supervisor:
             looks=Looks(self.spool, self.outputs, self._around.ask, self._around.now),
             now=self._around.now,
             say=self._around.say,
-            shared_output=self._shared_output,
+            shared_output=lambda: _shared_output(self._around.config()),
             near=lambda: self._around.config().traces.near,
             fenced_grace=self._around.dirs.fenced_grace,
         )
-
-    def _shared_output(self) -> int:
-        """Where nobody else works from the database, nothing is shared."""
-        config = self._around.config()
-        return 0 if config.host is None else config.hosts.outputs
 
     def _make_hooks(self, around_attempts: AttemptSurroundings) -> Hooks:
         return Hooks(
@@ -289,9 +284,8 @@ class Supervisor:
         next finds a fence in the journal's place, and what is owed.
         """
         is_put = False
-        with suppress(
-            OSError
-        ):  # there is no room, or no descriptors: it is owed nothing if this daemon dies now
+        # There is no room, or no descriptors: it is owed nothing if this daemon dies now.
+        with suppress(OSError):
             is_put = self.spool.fences.put(key)
         if is_put:
             self.spool.fences.keep(key)
@@ -383,6 +377,11 @@ class Supervisor:
     def _say_from_thread(self, message: str) -> None:
         """For what ends on a thread of its own: the log takes lines from the loop's alone."""
         self._loop.call_soon_threadsafe(self._around.say, EntryType.FAILURE, message)
+
+
+def _shared_output(config: Config) -> int:
+    """Where nobody else works from the database, nothing is shared."""
+    return 0 if config.host is None else config.hosts.outputs
 
 
 def _left_behind(ending: Ending | None) -> tuple[str, str]:

@@ -142,9 +142,8 @@ class WorkDirs:
         self._wanted.put(True)
         if self._cleaner is None:
             cleaner = threading.Thread(target=self._clean_while_wanted, name="cleaner", daemon=True)
-            with suppress(
-                RuntimeError
-            ):  # no thread is to be had; the next that is put aside is another occasion
+            # No thread is to be had; the next that is put aside is another occasion.
+            with suppress(RuntimeError):
                 cleaner.start()
                 self._cleaner = cleaner
 

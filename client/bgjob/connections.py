@@ -79,10 +79,8 @@ class BaseClient:
         """The connection, which knows whether this client has a place at the daemon already."""
         others = [made for made in self._made if (other := made()) is not None and other.is_open]
         connection.is_first = not any((other := made()) is not None and other.has_answered for made in others)
-        self._made = [
-            *others,
-            weakref.ref(connection),
-        ]  # should another thread do so now, one of both is forgotten
+        # Should another thread do so now, one of both is forgotten.
+        self._made = [*others, weakref.ref(connection)]
         return connection
 
 

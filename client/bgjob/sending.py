@@ -18,9 +18,8 @@ def frame_of(request: Request) -> bytes:
     try:
         return request.to_bytes()
     except (TypeError, ValueError, RecursionError):
-        parameters = values.plain(
-            request.parameters
-        )  # here: what has JSON's own types alone pays nothing for it
+        # Here: what has JSON's own types alone pays nothing for it.
+        parameters = values.plain(request.parameters)
     try:
         return request._replace(parameters=parameters).to_bytes()
     except (TypeError, ValueError, RecursionError) as error:

@@ -252,9 +252,8 @@ class Station:
         while self.client.stats()["jobs"].get("running", 0):
             if time.monotonic() > deadline:
                 raise StationError(f"of {jobs} attempts not all have ended within {_END:g} s")
-            os.close(
-                os.open(self._pipe, os.O_RDWR)
-            )  # whoever waits to open it goes on, and finds it at its end
+            # Whoever waits to open it goes on, and finds it at its end.
+            os.close(os.open(self._pipe, os.O_RDWR))
             time.sleep(0.01)
 
     def add_finished(self, count: int) -> None:

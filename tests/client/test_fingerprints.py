@@ -39,9 +39,8 @@ def raised(source: str, file: str = "/srv/myapp/mail.py", module: str = "myapp.m
     try:
         space["run"]()
     except BaseException as error:
-        error.__traceback__ = (
-            error.__traceback__ and error.__traceback__.tb_next
-        )  # without the test's own frame
+        # Without the test's own frame.
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
         return error
     raise AssertionError("it raised nothing")
 

@@ -197,11 +197,8 @@ def test_a_cancelled_group_takes_nobody_and_ends(jobs: Jobs, client: Client) -> 
     submitted = chain(gate, pages, echo("last", if_failed="run")).submit()
     submitted[pages].cancel()
     told = submitted[pages].wait()
-    assert (told["state"], told["cancelled"], told["failed"]) == (
-        "failed",
-        1,
-        1,
-    )  # a group in it is no cancelled job
+    # A group in it is no cancelled job.
+    assert (told["state"], told["cancelled"], told["failed"]) == ("failed", 1, 1)
     assert jobs_of_tests.told == ["last"]
     submitted[gate].cancel()
     assert submitted[gate].wait()["state"] == "completed"

@@ -595,9 +595,8 @@ def test_a_stop_does_not_wait_for_ever_and_tells_what_it_gave_up(
 
 def test_a_writer_that_never_stops_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
-    os.mkfifo(
-        path, 0o600
-    )  # one that is open to more is replaced, and a writer who is there already is gone then
+    # One that is open to more is replaced, and a writer who is there already is gone then.
+    os.mkfifo(path, 0o600)
     for_ever = 'while echo "{}"; do :; done > "$0"'
     with subprocess.Popen(["sh", "-c", for_ever, str(path)], stderr=subprocess.DEVNULL) as writer:
 

@@ -230,9 +230,8 @@ def test_a_forged_pid_keeps_nobody_from_stopping_the_job_nor_the_next_daemon_fro
     running.start()
     for job, _ in left:
         assert client.wait(job.id, 20)["status"] == "failed"
-        with suppress(
-            ProcessLookupError
-        ):  # once the last of them is over, what their fork server left is ended
+        # Once the last of them is over, what their fork server left is ended.
+        with suppress(ProcessLookupError):
             os.kill(pids[job.id], signal.SIGKILL)
 
 

@@ -40,9 +40,8 @@ def test_each_line_has_its_priority_where_journald_reads_it(tmp_path: Path, kind
     log.put(LINES)
     log.close()
     told = stream.getvalue().splitlines()
-    priorities = (
-        ["<6>", "<6>", "<4>", "<3>"] if kind == "text" else ["<6>", "<4>", "<3>"]
-    )  # the snapshot's own
+    # The snapshot's own.
+    priorities = ["<6>", "<6>", "<4>", "<3>"] if kind == "text" else ["<6>", "<4>", "<3>"]
     assert [line[:3] for line in told] == priorities
     if kind == "json":
         assert all("priority" not in json.loads(line[3:]) for line in told)

@@ -78,9 +78,8 @@ def test_sigterm_ends_the_daemon_with_0_while_callers_wait(tmp_path: Path) -> No
             assert client.get(job.id).snapshot["status"] == "pending"
             assert [queue["resumes_at"] for queue in client.stats()["queues"]] == [until]
         assert running.stop() == 0
-        _change(
-            running, "UPDATE queues SET resumes_at = '2024-12-04T14:31:53.000000Z'"
-        )  # it is over meanwhile
+        # It is over meanwhile.
+        _change(running, "UPDATE queues SET resumes_at = '2024-12-04T14:31:53.000000Z'")
         running.start()
         with running.client() as client:
             job = client.get(job.id)

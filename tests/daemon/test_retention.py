@@ -325,9 +325,8 @@ def test_an_archive_has_each_deleted_job_with_attempts_and_log(
     for job in jobs:
         assert [entry["message"] for entry in job["logs"]] == logs[job["id"]]
         told = [dict(one) for one in shown[job["id"]]["attempts"]]
-        assert [one.pop("traceparent") for one in told] == [
-            None
-        ]  # whose span it is by the job's own is not kept
+        # Whose span it is by the job's own is not kept.
+        assert [one.pop("traceparent") for one in told] == [None]
         assert job["attempts"] == told
         assert job["parameters"] == {"value": {"a": [1, "é"]}}
     again = bgjobd(running, "prune", "--archive", str(path))
@@ -377,9 +376,8 @@ def test_an_archive_that_the_disk_has_no_room_for_is_not_left_and_nothing_is_del
     assert set(done) <= set(ids(running))
 
 
-@pytest.mark.timeout(
-    240
-)  # from portions that a busy machine has made long the daemon rests four times as long
+# From portions that a busy machine has made long the daemon rests four times as long.
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
 def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
     running: RunningDaemon, is_running: bool, tmp_path: Path

@@ -181,9 +181,8 @@ def test_a_job_for_which_no_slot_is_free_and_the_many_before_it(client: Client, 
     job = waits(client)
     full = "waits for a slot: the daemon has 4 slots, taken by jobs 1, 2, 3 and 4, and "
     assert why(job) == f"{full}it is the next of queue default"
-    retried = waits(
-        client, priority=1, delay=0.01
-    )  # due, and made ready by nobody as long as no slot is free
+    # Due, and made ready by nobody as long as no slot is free.
+    retried = waits(client, priority=1, delay=0.01)
     assert comes(job, f"{full}1 job is before it in queue default")
     retried.cancel()
     many = {"class_name": PROBE, "method_name": "echo", "options": {"priority": 1}}

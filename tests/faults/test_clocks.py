@@ -127,9 +127,8 @@ def test_a_set_clock_neither_hurries_nor_holds_up_retries_and_timeouts(
         eventually(lambda: client.get(retried.id).snapshot["retry_count"] == 1)
         eventually(lambda: client.get(limited.id).snapshot["attempts"][0]["pid"])
         shifted.set_by(jump)
-        client.run_background_job(
-            PROBE, "echo", delay=1e9
-        )  # the kernel wakes the daemon where the clock is really set
+        # The kernel wakes the daemon where the clock is really set.
+        client.run_background_job(PROBE, "echo", delay=1e9)
         limited.wait(20)
         assert time.monotonic() - asked_at >= 1.0  # a timeout counts from the fork, which is later
         ends = [retried.wait(20), limited.snapshot]

@@ -238,9 +238,8 @@ def test_a_clock_that_is_set_has_nothing_run_twice_and_one_that_was_in_2040_cost
             eventually(lambda: submitted(running))
             running.set_by(jump)
             with running.client() as client:
-                client.run_background_job(
-                    "probes.Probe", "echo"
-                )  # wakes the daemon, as the kernel does otherwise
+                # Wakes the daemon, as the kernel does otherwise.
+                client.run_background_job("probes.Probe", "echo")
             eventually(lambda: abs(cursor_of(running) - time.time() - running.shift) < 10)
             before = submitted(running)
             eventually(lambda before=before: submitted(running) > before)

@@ -133,9 +133,8 @@ def test_nothing_starts_in_trouble_and_what_came_due_meanwhile_starts_after_it(
     with running.client() as client:
         due = client.run_background_job(PROBE, "note", {"ledger": str(ledger)}, delay=3.0)
         with failing_calls(pid_of(running), "pwrite64", "EIO"):
-            eventually(
-                lambda: client.stats()["storage_trouble"]
-            )  # found when the job came due, or by the refusal
+            # Found when the job came due, or by the refusal.
+            eventually(lambda: client.stats()["storage_trouble"])
             assert client.get(due.id).snapshot["status"] == "pending"
             assert not ledger.exists()
         assert due.wait(20)["status"] == "completed"
@@ -203,9 +202,8 @@ def test_a_refused_submit_that_a_kill_brings_back_was_told_to_be_uncertain_and_a
     with daemon(tmp_path, changes=one_try) as running:
         with running.client() as client:
             client.pause()
-            eventually(
-                lambda: "loaded" in [one["kind"] for one in client.changes()]
-            )  # nothing else is to be stored
+            # Nothing else is to be stored.
+            eventually(lambda: "loaded" in [one["kind"] for one in client.changes()])
             with failing_calls(pid_of(running), "fdatasync", "EIO"):
                 with pytest.raises(StorageUnavailableError) as caught:
                     client.run_background_job(PROBE, "echo", {"value": 1})
@@ -237,9 +235,8 @@ def test_a_disk_that_turned_read_only_is_told_and_goes_on_after_a_repair_and_a_r
         server = running.fork_server()
         spares = Path(f"/proc/{server}/task/{server}/children").read_text().split()
         assert running.stop() == 0
-        eventually(
-            lambda: not any(map(is_alive, [server, *map(int, spares)]))
-        )  # which have directories of it open
+        # Which have directories of it open.
+        eventually(lambda: not any(map(is_alive, [server, *map(int, spares)])))
     with ext4(image, tmp_path / "state"), daemon(tmp_path) as running:
         with running.client() as client:
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1

@@ -325,11 +325,8 @@ def test_a_job_is_cancelled_though_its_result_waits_and_one_whose_process_dies_r
     running: RunningDaemon, tmp_path: Path
 ) -> None:
     returns, ledger = tmp_path / "returns", tmp_path / "ledger"
-    given = {
-        "ledger": str(ledger),
-        "go": str(returns),
-        "size": 60_000,
-    }  # the room of one is not enough for the other
+    # The room of one is not enough for the other.
+    given = {"ledger": str(ledger), "go": str(returns), "size": 60_000}
     with running.client() as client:
         cancelled, killed = (client.run_background_job(*WORKS, given) for _ in range(2))
         eventually(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)

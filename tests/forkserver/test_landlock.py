@@ -122,9 +122,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 def ruled(tree: Path, act: Callable[[], Any]) -> Any:
-    passing = [
-        (path, landlock.READS) for path in landlock.around([str(tree / "secret")])
-    ]  # others make and remove
+    # Others make and remove.
+    passing = [(path, landlock.READS) for path in landlock.around([str(tree / "secret")])]
     own = [(str(tree / "writable"), landlock.READS | landlock.WRITES)]
     return restricted(landlock.file_rules(own, passing), act)
 

@@ -359,9 +359,8 @@ def test_an_attempt_has_no_more_processes_than_it_may(passable: Path) -> None:
     with confined(passable, SYSTEM_PYTHON, processes=3, account=account(uid=mine)) as server:
         assert result(run(server, "fork", children=2)) is None
     other = passable / "other"
-    other.mkdir(
-        mode=0o755
-    )  # and another user: what the first has left may be dying still, and counts meanwhile
+    # And another user: what the first has left may be dying still, and counts meanwhile.
+    other.mkdir(mode=0o755)
     with confined(other, SYSTEM_PYTHON, processes=3, account=account(uid=another)) as server:
         told = outcome(run(server, "fork", children=3))
     assert told["error_type"] == "BlockingIOError"
@@ -532,9 +531,8 @@ def test_a_daemon_that_is_not_root_confines_its_attempts_as_far_as_it_can(passab
 @as_root
 def test_what_exposes_the_daemon_and_cannot_be_taken_back_keeps_nobody_from_running() -> None:
     def forgive() -> str:
-        os.setresuid(
-            STRANGER, STRANGER, STRANGER
-        )  # to whom the file of this process does not belong any more
+        # To whom the file of this process does not belong any more.
+        os.setresuid(STRANGER, STRANGER, STRANGER)
         sandbox._forgive(200)
         return "went on"
 

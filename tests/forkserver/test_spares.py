@@ -136,9 +136,8 @@ def test_an_order_for_a_spare_that_died_does_not_end_who_takes_sigpipe_by_its_de
         journal = server.journal(1)
         assert journal is not None
         assert journal.outcome is not None
-        assert journal.outcome.get("result") == signal.SIG_DFL, (
-            journal.outcome
-        )  # the application's own, in its attempts
+        # The application's own, in its attempts.
+        assert journal.outcome.get("result") == signal.SIG_DFL, journal.outcome
 
 
 SIGPIPE = """

@@ -81,9 +81,8 @@ def _same_however_cut(data: bytes, read: Callable[[bytes], Any]) -> list[Any]:
     whole, is_broken = _frames([data])
     cut, is_broken_too = _frames(pieces(data))
     assert is_broken == is_broken_too
-    assert (
-        whole == cut[: len(whole)]
-    )  # of a stream that breaks, what came in one piece with the break is lost
+    # Of a stream that breaks, what came in one piece with the break is lost.
+    assert whole == cut[: len(whole)]
     assert is_broken or whole == cut
     return [read(frame) for frame in cut]
 

@@ -26,9 +26,8 @@ TEXTS = {page: (TREE / page).read_text(encoding="utf-8") for page in PAGES}
 TEXT = "\n".join(TEXTS.values())
 BLOCKS = [block for page, text in TEXTS.items() for block in blocks_of(text, page)]
 
-pytestmark = pytest.mark.timeout(
-    600
-)  # the first test of a session takes the whole walk, seconds unless all is busy
+# The first test of a session takes the whole walk, seconds unless all is busy.
+pytestmark = pytest.mark.timeout(600)
 
 # First line of a block that no test can run → why.
 NOT_RUN = {

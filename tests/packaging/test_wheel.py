@@ -42,9 +42,8 @@ def copied(copy: Path, below: str = "") -> Path:
         if (TREE / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, copy / name)
-            (copy / name).chmod(
-                0o755 if os.access(TREE / name, os.X_OK) else 0o644
-            )  # all that git knows of modes
+            # All that git knows of modes.
+            (copy / name).chmod(0o755 if os.access(TREE / name, os.X_OK) else 0o644)
     return copy
 
 
@@ -132,9 +131,8 @@ def test_an_archive_forgets_who_made_it_and_when_and_in_which_order() -> None:
 
 def test_every_file_of_the_wheel_is_a_plain_one_that_nobody_executes(wheel: ZipFile) -> None:
     modes = {one.filename: one.external_attr >> 16 for one in wheel.infolist()}
-    own = {
-        name: mode for name, mode in modes.items() if not name.endswith("/RECORD")
-    }  # written by setuptools
+    # Written by setuptools.
+    own = {name: mode for name, mode in modes.items() if not name.endswith("/RECORD")}
     assert {name for name, mode in own.items() if not stat.S_ISREG(mode) or mode & 0o7111} == set()
 
 

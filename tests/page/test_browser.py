@@ -460,9 +460,8 @@ def test_two_attempts_are_chosen_and_compared_and_one_of_them_is_looked_at(site:
     expect(page.locator(".track")).to_contain_text("Attempt 2")
     page.get_by_role("button", name="Compare two").click()
     expect(page.locator("h1")).to_have_text(f"Compare {job_id}.1 and {job_id}.2")
-    expect(page.locator("h1")).to_have_css(
-        "display", "block"
-    )  # so that its words stand no further apart than words
+    # So that its words stand no further apart than words.
+    expect(page.locator("h1")).to_have_css("display", "block")
     page.get_by_role("link", name=f"{job_id}.1").click()
     expect(page.locator("#attempt h2")).to_contain_text("Attempt 1")
     with page.expect_download() as download:

@@ -121,9 +121,8 @@ def test_head_has_the_length_and_no_body(served: Served) -> None:
     head = served.ask("HEAD /metrics", BEARER, f"Accept: {OPENMETRICS}")
     assert (head.status, head.body) == (200, b"")
     assert head.header("content-type") == whole.header("content-type")
-    assert int(head.header("content-length") or 0) == pytest.approx(
-        len(whole.body), abs=20
-    )  # an age is in it
+    # An age is in it.
+    assert int(head.header("content-length") or 0) == pytest.approx(len(whole.body), abs=20)
 
 
 def test_it_comes_compressed_where_that_is_asked_for(served: Served) -> None:

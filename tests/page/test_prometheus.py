@@ -39,9 +39,8 @@ PROBE = "probes.Probe"
 
 long = pytest.mark.long
 
-pytestmark = pytest.mark.timeout(
-    180
-)  # a server looks at its targets after ten seconds, where nothing else is busy
+# A server looks at its targets after ten seconds, where nothing else is busy.
+pytestmark = pytest.mark.timeout(180)
 
 _CHOSEN = {"job": "bgjobd", "__rate_interval": "1m", "__range": "1m"}
 """What Grafana puts in the place of its variables; of all others whatever there is."""

@@ -271,10 +271,8 @@ def test_whatever_the_daemon_tells_stays_text(
 ) -> None:
     for path in [path for path in places(SAMPLES) if path[:2] == top]:
         shown.reset()
-        is_asked_for = path in (
-            ("schedule", "name"),
-            ("stats", "queues", 0, "name"),
-        )  # a request can hold no NUL
+        # A request can hold no NUL.
+        is_asked_for = path in (("schedule", "name"), ("stats", "queues", 0, "name"))
         put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
         if path[0] in ("why", "running"):
             shown.samples["job"]["status"] = "pending" if path[0] == "why" else "running"

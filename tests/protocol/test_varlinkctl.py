@@ -336,9 +336,8 @@ def misfit(value: Any, kind: str, interface: idl.Interface, path: str) -> Iterat
             yield from misfit(item, kind[8:], interface, f"{path}.{name}")
     elif kind in interface.types:
         yield from misfits(value, interface.types[kind], interface, path)
-    elif (
-        kind != "object" and type(value) not in SIMPLE[kind]
-    ):  # an `object` is any JSON, such as a job's result
+    elif kind != "object" and type(value) not in SIMPLE[kind]:
+        # An `object` is any JSON, such as a job's result.
         yield f"{path} is no {kind}: {value!r}"
 
 

@@ -120,9 +120,8 @@ def test_sidekiq_and_others_made_markup_of_what_jobs_say_and_no_page_here_does(a
         shown += page.text
         assert is_harmless(attacked.ask(f"GET {path}", "Accept: application/json"))
     assert is_harmless(attacked.ask("GET /metrics"))
-    assert (
-        shown.count("<img src=x onerror=alert(1)>") > 10
-    )  # they were there: a search of nothing finds nothing
+    # They were there: a search of nothing finds nothing.
+    assert shown.count("<img src=x onerror=alert(1)>") > 10
     assert str(1237 * 8081) not in shown  # nor was any of it a template
 
 

@@ -144,9 +144,8 @@ def test_a_get_that_calls_itself_a_post_stays_one(attacked: Target, name: str) -
             answer = attacked.ask(
                 f"{verb} {path}?{query}", f"{name}: POST", f"Content-Type: {FORM}", body=body
             )
-            expected = (
-                (200, None) if path in VIEWS else (405, "POST")
-            )  # the form's own view, which does nothing
+            # The form's own view, which does nothing.
+            expected = (200, None) if path in VIEWS else (405, "POST")
             assert (answer.status, answer.header("allow")) == expected
             assert answer.header("location") is None
         for path in VIEWS:

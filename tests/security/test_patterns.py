@@ -58,9 +58,8 @@ def written() -> Iterator[tuple[str, Any]]:
     for folder in ("bgjobd", "client", "web"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
-            if not re.search(
-                r"\bimport re\b", source
-            ):  # as in most, and every process of a run comes by here
+            # As in most, and every process of a run comes by here.
+            if not re.search(r"\bimport re\b", source):
                 continue
             for node in ast.walk(ast.parse(source)):
                 match node:

@@ -72,9 +72,8 @@ def test_modules_in_the_working_directory_are_nobodys_to_import(tmp_path: Path, 
         planted(evil / ".local" / "lib" / version / "site-packages", marks)
         environ |= {"PYTHONPATH": str(evil), "HOME": str(evil), "PYTHONUSERBASE": f"{evil}/.local"}
     words = AS_THE_UNIT if is_unit else as_installed("bgjobd")
-    app = (
-        f'python = "{Path(sys.executable).resolve()}"' if is_unit else ""
-    )  # which looks into $HOME, as venvs do not
+    # Which looks into $HOME, as venvs do not.
+    app = f'python = "{Path(sys.executable).resolve()}"' if is_unit else ""
     running = Started(tmp_path, words, evil, environ, app)
     running.start()
     try:

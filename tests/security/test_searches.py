@@ -168,9 +168,8 @@ def test_like_took_ten_seconds_for_a_megabyte_and_here_no_pattern_takes_longer_t
 ) -> None:
     """SQLite's LIKE: 1 MB of text and a pattern of 10 kB took 10.9 s, and nothing could interrupt it."""
     plain = min(seconds_of(heavy, "nosuch") for _ in range(2))
-    assert any(
-        seconds_of(heavy, bomb) < 20 * plain for _ in range(3)
-    )  # others work on this machine meanwhile
+    # Others work on this machine meanwhile.
+    assert any(seconds_of(heavy, bomb) < 20 * plain for _ in range(3))
 
 
 def seconds_of(client: Client, search: str) -> float:

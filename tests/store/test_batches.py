@@ -259,9 +259,8 @@ def test_the_file_is_asked_as_often_for_many_items_as_for_one_of_each_kind(store
     of_one, asked_for_one = reads(store, *items(first))
     of_many, asked_for_many = reads(store, *items(*others))
     assert not [answer for answer in of_one.answers + of_many.answers if isinstance(answer, Exception)]
-    most = (
-        12 if isinstance(store.state_dir, Path) else 14
-    )  # beside others it locks, and asks for what they did
+    # Beside others it locks, and asks for what they did.
+    most = 12 if isinstance(store.state_dir, Path) else 14
     assert len(asked_for_many) == len(asked_for_one) < most
     assert SUBMITTER.uid == store.job(31)["submitted_uid"]
 

@@ -198,11 +198,8 @@ def test_a_transaction_that_fails_at_any_statement_leaves_each_place_as_it_was(s
         left = iter(range(fuse, -1, -1))
         try:
             store.commit(*items, lanes=ONE)
-        except (
-            OperationalError,
-            sqlite3.OperationalError,
-            UncertainCommitError,
-        ):  # by the engine that it was
+        except (OperationalError, sqlite3.OperationalError, UncertainCommitError):
+            # By the engine that it was.
             left = iter(())
             assert (
                 store.rows("SELECT * FROM background_jobs"),

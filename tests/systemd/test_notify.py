@@ -154,9 +154,8 @@ def test_each_reload_is_told_from_its_beginning_to_its_end_whoever_asks_and_howe
     began = [int(message["MONOTONIC_USEC"]) for message in systemd.hear() if "RELOADING" in message]
     assert 0 < began[0] < began[1] < began[2]
     assert len(str(refused.value)) > 4096
-    assert (
-        max(len(status.encode()) for status in systemd.values("STATUS")) < 4000
-    )  # systemd takes no longer one
+    # systemd takes no longer one.
+    assert max(len(status.encode()) for status in systemd.values("STATUS")) < 4000
 
 
 def test_a_reload_before_the_first_code_is_loaded_is_held_against_that(

@@ -362,9 +362,8 @@ def test_the_socket_outlives_the_daemon_and_is_never_closed_for_its_failures(ser
     assert (socket["SocketMode"], socket["SocketGroup"]) == (["0660"], ["bgjob"])
     assert socket["FileDescriptorName"] == ["varlink"]
     assert socket["TriggerLimitIntervalSec"] == ["0"]
-    assert directives(directory / "bgjobd.service")["RuntimeDirectory"] == [
-        "bgjobd"
-    ]  # not where the socket is
+    # Not where the socket is.
+    assert directives(directory / "bgjobd.service")["RuntimeDirectory"] == ["bgjobd"]
 
 
 def allowed(filters: list[str]) -> set[str]:

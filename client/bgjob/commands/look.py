@@ -306,9 +306,8 @@ def _lasted(attempt: Mapping[str, Any]) -> str:
 
 
 def _why(attempt: Mapping[str, Any]) -> str:
-    if (
-        attempt["outcome"] == Outcome.FAILED
-    ):  # of any other outcome the message names the exception, if there is one
+    # Of any other outcome the message names the exception, if there is one.
+    if attempt["outcome"] == Outcome.FAILED:
         return text.one_line(f"{attempt['error_type']}: {attempt['error_message']}")
     if attempt["error_message"]:
         return text.one_line(attempt["error_message"])

@@ -211,9 +211,8 @@ class Killer:
         return self._station.signal(signal.SIGTERM)
 
     def _reload(self) -> bool:
-        return self._station.is_answering() and self._station.signal(
-            signal.SIGHUP
-        )  # before that it would end it
+        # Before that it would end it.
+        return self._station.is_answering() and self._station.signal(signal.SIGHUP)
 
     def _kill_server(self) -> bool:
         return self._send(signal.SIGKILL, self._try_find(lambda one: one.is_fork_server))

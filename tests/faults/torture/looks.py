@@ -77,9 +77,8 @@ def left_open(station: Station) -> Iterator[str]:
         return len(seen) == _LOOKS
 
     station.wait_for(has_been_seen_often)
-    before = reduce(
-        and_, seen
-    )  # what is on its way out, such as a trial's link or a caller who has left, is no leak
+    # What is on its way out, such as a trial's link or a caller who has left, is no leak.
+    before = reduce(and_, seen)
     station.signal(signal.SIGTERM)
     station.wait_for(lambda: station.pid not in (None, veteran) and station.has_fork_server())
     if station.pid is not None:

@@ -194,11 +194,8 @@ class Submitters:
         """Ask once: whether it comes to anything does not matter."""
         try:
             return act()
-        except (
-            InvalidStateError,
-            BehindFailedError,
-            JobNotFoundError,
-        ):  # it has ended, or was pruned; whether it may be gone is told later
+        except (InvalidStateError, BehindFailedError, JobNotFoundError):
+            # It has ended, or was pruned; whether it may be gone is told later.
             return None
         except TRANSIENT as error:
             self.troubles[type(error).__name__] += 1

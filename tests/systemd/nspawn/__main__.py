@@ -102,10 +102,8 @@ def booted(root: Path) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for mount in (
-            *_mounts("cgroup2"),
-            *_mounts("cgroup"),
-        ):  # nspawn makes it in that of an old systemd, too
+        # nspawn makes it in that of an old systemd, too.
+        for mount in (*_mounts("cgroup2"), *_mounts("cgroup")):
             _remove_group(mount / group.name)
 
 

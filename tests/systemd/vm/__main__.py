@@ -77,9 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 def _prepare(root: Path) -> None:
     (root / "etc/machine-id").write_text(f"{ID}\n")
     (root / "etc/systemd/system/acceptance.service").write_text(UNIT)
-    drop_in = (
-        root / "etc/systemd/system/bgjobd.service.d/patience.conf"
-    )  # a start takes what an emulator gives it
+    # A start takes what an emulator gives it.
+    drop_in = root / "etc/systemd/system/bgjobd.service.d/patience.conf"
     drop_in.parent.mkdir()
     drop_in.write_text(PATIENCE)
     debian.call("systemctl", f"--root={root}", "enable", "acceptance.service")
