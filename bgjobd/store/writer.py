@@ -75,6 +75,12 @@ class _Trouble:
     pause: float
     next_try: float
 
+    @classmethod
+    def after(cls, last: _Trouble | None, error: Exception) -> _Trouble:
+        """What keeps on is asked for ever more rarely."""
+        pause = _FIRST_PAUSE if last is None else min(last.pause * 2, _LONGEST_PAUSE)
+        return cls(str(error) or "no memory", pause, time.monotonic() + pause)
+
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
@@ -361,8 +367,7 @@ class Writer:
             self._close()
         else:
             self._ledger = None  # that is tried again with the next try
-        pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
-        self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
+        self._trouble = _Trouble.after(self._trouble, error)
         if isinstance(error, TermOverError):
             self._is_lost = isinstance(error, CountsAsLostError)
             self._deliver(Delivery((), None, trouble=str(error), term_over=error))
