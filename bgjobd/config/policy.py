@@ -13,6 +13,7 @@ from bgjobd.config.approved import ClassPolicy
 from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import Config
 from bgjobd.config.values import ValidationContext
+from bgjobd.core.attempt_life import EndTerms
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.rates import Rate
 from bgjobd.core.unique import derived
@@ -100,6 +101,19 @@ class Policy:
             queue=first(queue, self.queue),
             priority=first(priority, self.priority),
             timeout=first(timeout, self.timeout),
+        )
+
+    def end_terms(self, timeout: float | None = None, has_key: bool = True) -> EndTerms:
+        """What this says of the end of an attempt whose job has that timeout in seconds, and a key or none."""
+        return EndTerms(
+            timeout=timeout,
+            caps=self.caps,
+            retry_lost=self.retry_lost,
+            retry_on=self.retry_on,
+            reviews=self.unknown is Unknown.REVIEW,
+            crashes=self.crashes,
+            may_throttle=self.throttle,
+            has_key=has_key,
         )
 
 

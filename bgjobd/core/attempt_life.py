@@ -4,6 +4,8 @@
 stop was asked for before, whether the spool was lost), then looked up; a pair that is not in the table is a bug of ours
 and raises IllegalSightError. Whoever looks and acts does so elsewhere: here it is decided that one is given back,
 lost or stopped. The wish to stop it is no state: an attempt that was told to stop may complete all the same.
+
+Of another host's attempt nothing is seen but that the host counts as lost: `lost_with_its_host` is how it has ended.
 """
 
 from __future__ import annotations
@@ -391,6 +393,12 @@ def advance(
 
 
 _SENT: Final = MappingProxyType({Act.TERMINATE: "TERM", Act.KILL: "KILL"})
+
+
+def lost_with_its_host(number: int, host: str, now: float, terms: EndTerms) -> AttemptEnded:
+    """How an attempt has ended that ran on another host, which counts as lost; `now` is wall time."""
+    ending = Ending.lost(f"host {host}, where it ran, counts as lost")
+    return _ended(AttemptLife(number), ending, now, terms)
 
 
 def classify(life: AttemptLife, sight: Sight) -> Happening:

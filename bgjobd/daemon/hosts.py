@@ -12,15 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from bgjob.errors import RequestError
-from bgjob.words import EntryType, Unknown
+from bgjob.words import EntryType
 from bgjobd.config import sections
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
 from bgjobd.config.shared_rules import shared_rules
-from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.attempt_life import lost_with_its_host
 from bgjobd.core.hosts import Drained, Profile, Seen, Term, Vigil, acknowledged, lost
-from bgjobd.core.job import AttemptKey, Ending
-from bgjobd.core.verdict import verdict
+from bgjobd.core.job import AttemptKey
 from bgjobd.host.clock import to_text
 from bgjobd.store.engines import TermTakenError
 from bgjobd.store.hosts import Beaten, Joined
@@ -215,10 +214,8 @@ class Hosts:
                 raise
 
     def _end(self, name: str, job_id: int, number: int, class_name: str) -> JobFact:
-        policy = self._policy(class_name)
-        allowed = policy.retry_lost, policy.retry_on, policy.unknown is Unknown.REVIEW
-        ending = verdict(Ending.lost(f"host {name}, where it ran, counts as lost"), None, None, *allowed)
-        return JobFact(job_id, AttemptEnded(number, ending, self._now()))
+        terms = self._policy(class_name).end_terms()
+        return JobFact(job_id, lost_with_its_host(number, name, self._now(), terms))
 
     async def drain(self, name: str, by: str) -> bool:
         """Have the host of this name, which may be this one, start nothing new until its next daemon; False where it is

@@ -104,7 +104,8 @@ class Attempt:
             _ACTS[act](self)
 
     def _terms(self) -> EndTerms:
-        return self._claimed.end_terms(self._around.policy(self.class_name))
+        policy = self._around.policy(self.class_name)
+        return policy.end_terms(self._claimed.timeout, self._claimed.has_key)
 
     @property
     def is_repeatable(self) -> bool:
@@ -245,7 +246,7 @@ class Attempt:
             return False
         self._note_start(journal)
         self._news.note_end(journal, exit_record)
-        if self.life.stop_reason is None and journal_facts.was_fenced(journal, exit_record):
+        if journal_facts.was_fenced(journal, exit_record):
             self.see(seen.StopRecalled(StopReason.FENCED))
         self.see(sight)
         return True

@@ -21,6 +21,7 @@ from bgjobd.core.attempt_life import (
     State,
     advance,
     classify,
+    lost_with_its_host,
 )
 from bgjobd.core.attempt_sights import (
     CallUnfit,
@@ -406,3 +407,21 @@ def test_lost_alone_is_told_as_lost() -> None:
         if then is not None and then.ending is not None and then.stop_reason is None:
             assert (then.ending.outcome is Outcome.LOST) == (then.state is State.LOST)
     assert after(UNSETTLED, LifeEnded(LOST)).state is State.LOST
+
+
+LOST_WITH_ITS_HOST = Ending.lost("host web2, where it ran, counts as lost")
+
+
+@pytest.mark.parametrize(
+    ("terms", "ending"),
+    [
+        (EndTerms(), LOST_WITH_ITS_HOST),
+        (EndTerms(retry_lost=False), replace(LOST_WITH_ITS_HOST, may_retry=False)),
+        (EndTerms(retry_on=[Outcome.FAILED]), replace(LOST_WITH_ITS_HOST, may_retry=False)),
+        (EndTerms(reviews=True), replace(LOST_WITH_ITS_HOST, for_review=True)),
+    ],
+)
+def test_with_its_host_an_attempt_is_lost_and_its_class_says_what_follows(
+    terms: EndTerms, ending: Ending
+) -> None:
+    assert lost_with_its_host(3, "web2", NOW, terms) == AttemptEnded(3, ending, NOW)
