@@ -32,7 +32,7 @@ from bgjobd.config.loading import usual_files
 from bgjobd.config.sections import Config
 from bgjobd.core.masking import MASK
 from bgjobd.supervisor import limits
-from bgjobd.supervisor.application import Application
+from bgjobd.supervisor.application import Application, AttemptDirs
 from bgjobd.supervisor.fork_server_link import CLIENT, PROGRAM, environment, interpreter
 from bgjobd.supervisor.fork_server_loading import ForkServerError
 
@@ -170,7 +170,7 @@ def _asked(
         "carried": carried,
         "limits": own,
         "is_confined": given.confined,
-        "unreadable": [str(config.daemon.state_dir), str(config.daemon.runtime_dir / "spool")],
+        "unreadable": [str(config.daemon.state_dir), str(AttemptDirs.from_config(config).spool)],
         "is_traced": given.trace,
         "must_ask": not given.yes,
         "has_run": bool(job["attempts"]),
