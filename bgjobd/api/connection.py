@@ -11,13 +11,12 @@ from dataclasses import replace
 from bgjob.codec import IntegerOutOfRangeError, Reply, Request
 from bgjob.errors import InvalidParameterError, ProtocolError, RequestError, TooManyConnectionsError
 from bgjobd.api.admission import Admission
-from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of
+from bgjobd.api.dispatch import CutOffError, Dispatcher, Encoded, refusal_of
 from bgjobd.api.outgoing import Outgoing
 from bgjobd.api.peer import Caller, HangUp, try_peer
 from bgjobd.api.requests import Call, RequestReader
 from bgjobd.api.timeouts import FrameTimeout, IdleTimeout
 from bgjobd.config.sections import Socket
-from bgjobd.daemon.followers import TooSlowError
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -222,7 +221,7 @@ class Connection(asyncio.BufferedProtocol):
                 await self._admission.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
             last = refusal_of(error)
-        except TooSlowError:
+        except CutOffError:
             self.abort()  # a caller that can goes on from the last it has, over another connection
             return
         except Exception as error:

@@ -28,6 +28,10 @@ class Encoded:
         return b'{"parameters":%b%b}\0' % (self.parameters, b',"continues":true' if self.continues else b"")
 
 
+class CutOffError(Exception):
+    """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
+
+
 Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject | Encoded]]
 """A method that answers once."""
 Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject | Encoded]]

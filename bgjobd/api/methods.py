@@ -35,7 +35,7 @@ from bgjobd.api import (
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.changes import change
-from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
+from bgjobd.api.dispatch import Answer, CutOffError, Encoded, Methods, Stream
 from bgjobd.api.elsewhere import read_output, try_kept
 from bgjobd.api.filters import job_filter
 from bgjobd.api.introspection import description, info
@@ -57,6 +57,7 @@ from bgjobd.api.submissions import in_or_at, stored_instant, submit, try_instant
 from bgjobd.api.who_asked import first_jobs, say_who, who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.core.quarantine import told_of
+from bgjobd.daemon.followers import TooFarBehindError
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import ENDED, LogFilter
 from bgjobd.store.items.holds import QueuePaused, QueueResumed
@@ -507,7 +508,10 @@ async def _follow(
     stream = function(daemon, checked(shape, parameters), caller)
     while True:
         async with grants.holding(caller, right):
-            news = await anext(stream, None)
+            try:
+                news = await anext(stream, None)
+            except TooFarBehindError:
+                raise CutOffError from None
         if news is None:
             return
         yield news

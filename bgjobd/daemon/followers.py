@@ -34,8 +34,8 @@ _FEW: Final = 16
 _NONE: Final[Mapping[int, JsonObject]] = MappingProxyType({})
 
 
-class TooSlowError(Exception):
-    """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
+class TooFarBehindError(Exception):
+    """A follower takes what it follows too slowly to ever get all of it, and is told no more."""
 
 
 class Commit:
@@ -156,10 +156,10 @@ class Follower(Generic[P]):
             self._has_news.set()
 
     async def next(self) -> P:
-        """What is picked next. Raises TooSlowError."""
+        """What is picked next. Raises TooFarBehindError."""
         while not self._waiting:
             if self._is_dropped:
-                raise TooSlowError
+                raise TooFarBehindError
             self._has_news.clear()
             await self._has_news.wait()
             await self._turns.next()

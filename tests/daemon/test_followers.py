@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bgjobd.daemon import followers as followers_module
-from bgjobd.daemon.followers import Changes, Commit, Followers, TooSlowError, Values
+from bgjobd.daemon.followers import Changes, Commit, Followers, TooFarBehindError, Values
 from bgjobd.store.committed import StoredValue
 
 
@@ -55,7 +55,7 @@ def test_who_does_not_read_is_dropped_though_the_first_part_of_a_commit_is_nothi
             for _ in range(3):
                 followers.publish(many)
                 await asyncio.sleep(0)
-            with pytest.raises(TooSlowError):
+            with pytest.raises(TooFarBehindError):
                 await follower.next()
 
     asyncio.run(play())
@@ -89,7 +89,7 @@ def test_who_reads_no_values_is_dropped_once_they_are_many() -> None:
         with followers.values(1, lambda commit: Values(commit.values)) as follower:
             for _ in range(4):
                 followers.publish(commit)
-            with pytest.raises(TooSlowError):
+            with pytest.raises(TooFarBehindError):
                 await follower.next()
 
     asyncio.run(play())

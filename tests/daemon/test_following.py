@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
@@ -27,6 +26,7 @@ from bgjob.words import INTERFACE, EntryType
 from bgjobd.api import methods as api
 from bgjobd.api import schemas, streams
 from bgjobd.api import server as ipc
+from bgjobd.api.access import Grants
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
@@ -1053,7 +1053,8 @@ async def served(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, list[str]]]:
     """A connection to a server of the desk's streams, and the methods that had a bug."""
     bugs: list[str] = []
-    methods = Methods({}, {name: partial(_asked, desk, name) for name in names})
+    known = api.methods(cast(Any, desk), Grants()).streams
+    methods = Methods({}, {name: known[f"{INTERFACE}.{name}"] for name in names})
     server = ipc.Server(methods, Socket(**limits), lambda method, _: bugs.append(method))
     await server.listen(directory / "s", 0o600, None)
     reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
@@ -1063,10 +1064,6 @@ async def served(
         writer.transport.abort()
         server.stop_listening()
         await server.finish()
-
-
-def _asked(desk: Desk, name: str, parameters: JsonObject, caller: Caller) -> AsyncIterator[JsonObject]:
-    return desk.follow(name, **parameters)
 
 
 @pytest.mark.parametrize(
