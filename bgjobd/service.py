@@ -217,13 +217,9 @@ def _open_log(config: Config) -> Log:
 
 @asynccontextmanager
 async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncIterator[None]:
-    on_bug = partial(_say_bug, daemon)
-    on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
-    job_of = daemon.supervisor.attempts.job_of
-    on_full = partial(_say_full, daemon)
-    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity, on_full, job_of)
-    fifo = _fifo(daemon, config, on_bug)
+    server = _server(daemon, config, grants)
+    fifo = _fifo(daemon, config)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
     daemon.schedules.why_no_submit = grants.why_no_submit
@@ -254,6 +250,17 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+def _server(daemon: Daemon, config: Config, grants: Grants) -> Server:
+    return Server(
+        methods.methods(daemon, grants),
+        config.socket,
+        on_bug=partial(_say_bug, daemon),
+        on_scarcity=partial(daemon.say, EntryType.FAILURE, _SCARCITY),
+        on_full=partial(_say_full, daemon),
+        job_of=daemon.supervisor.attempts.job_of,
+    )
 
 
 async def _take_callers(
@@ -316,16 +323,18 @@ async def _listen(server: Server, daemon: Daemon, path: Path, gid: int | None, h
     return handed.path
 
 
-def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], None]) -> Fifo | None:
+def _fifo(daemon: Daemon, config: Config) -> Fifo | None:
     """The named pipe, if there is to be one; nobody hears of a refused line but the log."""
     if config.daemon.fifo is None:
         return None
     return Fifo(
         config.daemon.fifo,
         config.socket,
-        partial(submissions.submit_line, daemon),
-        lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
-        on_bug,
+        submit=partial(submissions.submit_line, daemon),
+        on_refused=lambda reason: daemon.say(
+            EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"
+        ),
+        on_bug=partial(_say_bug, daemon),
     )
 
 

@@ -88,6 +88,7 @@ class Fifo:
         self,
         path: Path,
         limits: Socket,
+        *,
         submit: Callable[[JsonObject], Awaitable[object]],
         on_refused: Callable[[str], None],
         on_bug: Callable[[str, Exception], None],

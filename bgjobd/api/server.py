@@ -37,6 +37,7 @@ class Server:
         self,
         methods: Methods,
         limits: Socket,
+        *,
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
         on_full: Callable[[int, TooManyConnectionsError], None] = lambda uid, refusal: None,

@@ -57,16 +57,22 @@ class Attempt:
             around.spool, around.work, around.processes, around.end_strays, key, output_bytes=output_bytes
         )
         self.way = AttemptStart(
-            around, key, class_name, self.see, self._on_ask, lambda: self.life.state.is_final
+            around, claimed, see=self.see, on_ask=self._on_ask, is_over=lambda: self.life.state.is_final
         )
         self._stop = AttemptStop(
-            around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
+            around, claimed, process=self.process, see=self.see, owes_end=lambda: self._patience.is_waiting
         )
         self._state = StateReader(around, key)
         self._settling = Settling(
-            around, claimed, self.process, self._news, lambda: self.life, self.see, self._note_end
+            around,
+            claimed,
+            process=self.process,
+            news=self._news,
+            life=lambda: self.life,
+            see=self.see,
+            note_end=self._note_end,
         )
-        self._end = AttemptEnd(around, key, class_name, self._news, self._state, self.see)
+        self._end = AttemptEnd(around, claimed, news=self._news, state=self._state, see=self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
@@ -104,13 +110,7 @@ class Attempt:
             _ACTS[act](self)
 
     def _terms(self) -> EndTerms:
-        policy = self._around.policy(self.class_name)
-        return policy.end_terms(self._claimed.timeout, self._claimed.has_key)
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether a host may repeat it that takes this one for lost: by its class alone, retries or not."""
-        return self._around.policy(self.class_name).retry_lost
+        return self._claimed.end_terms(self._around.policy(self.class_name))
 
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""

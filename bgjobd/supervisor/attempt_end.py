@@ -10,11 +10,11 @@ from functools import partial
 
 from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
-from bgjobd.core.job import AttemptKey
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items.attempts import JobFact, OutputEnded
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.attempt_news import AttemptNews
+from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.processes import LAST_LOOK
 from bgjobd.supervisor.states import StateReader
 from bgjobd.supervisor.surroundings import AttemptSurroundings
@@ -28,13 +28,13 @@ class AttemptEnd:
     def __init__(
         self,
         around: AttemptSurroundings,
-        key: AttemptKey,
-        class_name: str,
+        claimed: Claimed,
+        *,
         news: AttemptNews,
         state: StateReader,
         see: Callable[[Sight], None],
     ) -> None:
-        self._around, self._key, self._class_name = around, key, class_name
+        self._around, self._key, self._class_name = around, claimed.key, claimed.class_name
         self._news, self._state, self._see = news, state, see
         self._is_broken = self._is_shared = False
 

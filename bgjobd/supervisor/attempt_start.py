@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
-from bgjobd.core.job import AttemptKey
 from bgjobd.core.traces import try_traceparent
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.steps import seed_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.committed import Claim
+from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings
@@ -26,13 +26,13 @@ class AttemptStart:
     def __init__(
         self,
         around: AttemptSurroundings,
-        key: AttemptKey,
-        class_name: str,
+        claimed: Claimed,
+        *,
         see: Callable[[Sight], None],
         on_ask: Callable[[ForkServer], None],
         is_over: Callable[[], bool],
     ) -> None:
-        self._around, self._key, self._class_name = around, key, class_name
+        self._around, self._key, self._class_name = around, claimed.key, claimed.class_name
         self._see, self._on_ask, self._is_over = see, on_ask, is_over
         self._start: Start | None = None
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StackRead, StopRequested
-from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items.attempts import Noted
+from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import GoneError, Look
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
@@ -35,14 +35,14 @@ class AttemptStop:
     def __init__(
         self,
         around: AttemptSurroundings,
-        key: AttemptKey,
-        class_name: str,
+        claimed: Claimed,
+        *,
         process: AttemptProcess,
         see: Callable[[Sight], None],
         owes_end: Callable[[], bool],
     ) -> None:
-        self._around, self._key, self._class_name, self._process = around, key, class_name, process
-        self._see, self._owes_end = see, owes_end
+        self._around, self._key, self._class_name = around, claimed.key, claimed.class_name
+        self._process, self._see, self._owes_end = process, see, owes_end
         self._timer: asyncio.TimerHandle | None = None
         self._repeat: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None

@@ -285,9 +285,11 @@ class Attempts:
             attempt.see(seen.StopRequested(reason))
 
     def stop_repeatable(self) -> None:
-        """Stop what others may repeat, for they are about to; what nobody may repeat goes on."""
+        """Stop what others may repeat, for they are about to: by its class alone, retries or not. What nobody may
+        repeat goes on.
+        """
         for attempt in list(self._all.values()):
-            if attempt.is_repeatable:
+            if self._around.policy(attempt.class_name).retry_lost:
                 attempt.see(seen.StopRequested(StopReason.FENCED))
 
     # What an earlier daemon left behind

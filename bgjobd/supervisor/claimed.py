@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bgjobd.config.policy import Policy
+from bgjobd.core.attempt_life import EndTerms
 from bgjobd.core.job import AttemptKey
 from bgjobd.store.committed import Claim
 
@@ -30,3 +32,7 @@ class Claimed(NamedTuple):
         """One that an earlier daemon has claimed, as the database has it."""
         key = row["job_id"], row["number"]
         return cls(key, row["token"], row["class_name"], row["timeout"], row["key"] is not None)
+
+    def end_terms(self, policy: Policy) -> EndTerms:
+        """What it and its class's policy say of its end."""
+        return policy.end_terms(self.timeout, self.has_key)

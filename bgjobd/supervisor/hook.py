@@ -109,6 +109,7 @@ class Hook:
         around: AttemptSurroundings,
         key: AttemptKey,
         kind: str,
+        *,
         asked: Asked | None,
         next_one: OwedHook | None,
         on_over: Callable[[Hook], None],

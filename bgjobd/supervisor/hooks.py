@@ -248,7 +248,15 @@ class Hooks:
     def _run(
         self, key: AttemptKey, kind: str, class_name: str, asked: Asked | None, next_one: OwedHook | None
     ) -> Hook:
-        hook = Hook(self._around, key, kind, asked, next_one, self._on_over, self._put_back)
+        hook = Hook(
+            self._around,
+            key,
+            kind,
+            asked=asked,
+            next_one=next_one,
+            on_over=self._on_over,
+            on_not_begun=self._put_back,
+        )
         self._running[key] = hook
         self._idle.clear()
         self._around.outputs.keep_bounded(key, self._around.policy(class_name).max_output)

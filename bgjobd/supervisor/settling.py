@@ -40,6 +40,7 @@ class Settling:
         self,
         around: AttemptSurroundings,
         claimed: Claimed,
+        *,
         process: AttemptProcess,
         news: AttemptNews,
         life: Callable[[], AttemptLife],

@@ -84,7 +84,13 @@ class House:
         self.bugs.append(error)
 
     def pipe(self, path: Path, **limits: Any) -> Fifo:
-        return Fifo(path, Socket(**limits), self.submit, self.refused.put_nowait, self.on_bug)
+        return Fifo(
+            path,
+            Socket(**limits),
+            submit=self.submit,
+            on_refused=self.refused.put_nowait,
+            on_bug=self.on_bug,
+        )
 
 
 Scene = Callable[[House, Fifo, Path], Awaitable[None]]

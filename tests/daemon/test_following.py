@@ -1055,7 +1055,7 @@ async def served(
     bugs: list[str] = []
     known = api.methods(cast(Any, desk), Grants()).streams
     methods = Methods({}, {name: known[f"{INTERFACE}.{name}"] for name in names})
-    server = ipc.Server(methods, Socket(**limits), lambda method, _: bugs.append(method))
+    server = ipc.Server(methods, Socket(**limits), on_bug=lambda method, _: bugs.append(method))
     await server.listen(directory / "s", 0o600, None)
     reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
     try:

@@ -15,6 +15,7 @@ from bgjobd.core.job import Ending
 from bgjobd.store.items.attempts import JobFact
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_stop import AttemptStop
+from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.settling import settle
 
 
@@ -43,7 +44,13 @@ def test_a_signal_that_could_not_be_sent_is_sent_again_until_it_could() -> None:
     loop = SimpleNamespace(call_later=lambda seconds, *given: later.append(given))
     around: Any = SimpleNamespace(loop=loop, say=lambda kind, text: said.append(text))
     process: Any = SimpleNamespace(signal=sent)
-    stop = AttemptStop(around, (1, 1), "a.B", process, lambda sight: None, lambda: False)
+    stop = AttemptStop(
+        around,
+        Claimed((1, 1), "token", "a.B", None, has_key=False),
+        process=process,
+        see=lambda sight: None,
+        owes_end=lambda: False,
+    )
     stop.kill(None, None)
     again = next(given for given in later if signal.SIGKILL in given)
     later.clear()
@@ -71,7 +78,13 @@ def test_an_end_behind_what_a_bug_keeps_from_being_read_is_sent_once_it_was_seen
         )
         news: Any = Broken()
         state: Any = SimpleNamespace(read_last=lambda started: None)
-        way_out = AttemptEnd(around, (1, 2), "a.B", news, state, seen.append)
+        way_out = AttemptEnd(
+            around,
+            Claimed((1, 2), "token", "a.B", None, has_key=False),
+            news=news,
+            state=state,
+            see=seen.append,
+        )
         way_out.hand_over(AttemptEnded(2, Ending.completed("1"), 0.0))
         await asyncio.wait(around.readings)
         await asyncio.sleep(0)

@@ -211,7 +211,7 @@ class _House:
         self._server = Server(
             Methods(answers, streams),
             _LIMITS,
-            lambda method, error: self._bugs.append(f"{method}: {error!r}"),
+            on_bug=lambda method, error: self._bugs.append(f"{method}: {error!r}"),
         )
         self._directory = scratch()
         self._path = Path(self._directory.name, "socket")

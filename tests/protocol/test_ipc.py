@@ -228,7 +228,7 @@ class World:
 @asynccontextmanager
 async def world(path: Path, limits: Socket) -> AsyncIterator[World]:
     house, troubles = House(), list[dict[str, Any]]()
-    server = Server(house.methods(), limits, house.on_bug)
+    server = Server(house.methods(), limits, on_bug=house.on_bug)
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
     await server.listen(path, 0o660, None)
     async with contextlib.AsyncExitStack() as stack:
@@ -1120,7 +1120,7 @@ async def jobs_served(path: Path, cancelled: list[int], **limits: Any) -> AsyncI
         return {"ids": parameters["ids"]}
 
     server = Server(
-        Methods({"org.bgjobd.Jobs.Cancel": cancel}, {}), Socket(**limits), lambda name, error: None
+        Methods({"org.bgjobd.Jobs.Cancel": cancel}, {}), Socket(**limits), on_bug=lambda name, error: None
     )
     await server.listen(path, 0o600, None)
     try:
@@ -1446,7 +1446,7 @@ def acting_as(uid: int) -> Any:
 
 async def mode_while_listening(path: Path, mode: int, gid: int | None = None) -> int:
     """What stands at the path while a server listens there."""
-    server = Server(Methods({}, {}), Socket(), lambda method, error: None)
+    server = Server(Methods({}, {}), Socket(), on_bug=lambda method, error: None)
     await server.listen(path, mode, gid)
     try:
         return os.stat(path).st_mode
@@ -1509,7 +1509,9 @@ def test_an_old_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
 
 def test_a_path_where_somebody_answers_is_refused(tmp_path: Path) -> None:
     async def scene() -> None:
-        first, second = [Server(Methods({}, {}), Socket(), lambda method, error: None) for _ in range(2)]
+        first, second = [
+            Server(Methods({}, {}), Socket(), on_bug=lambda method, error: None) for _ in range(2)
+        ]
         await first.listen(tmp_path / "socket", 0o660, None)
         with pytest.raises(SocketInUseError):
             await second.listen(tmp_path / "socket", 0o660, None)
@@ -1530,7 +1532,9 @@ def test_a_server_that_stops_takes_its_socket_with_it_and_nobody_elses(tmp_path:
     path = tmp_path / "socket"
 
     async def scene(is_replaced: bool) -> None:
-        first, second = [Server(Methods({}, {}), Socket(), lambda method, error: None) for _ in range(2)]
+        first, second = [
+            Server(Methods({}, {}), Socket(), on_bug=lambda method, error: None) for _ in range(2)
+        ]
         await first.listen(path, 0o660, None)
         if is_replaced:
             path.unlink()
