@@ -83,9 +83,10 @@ class ReadingClient(GroupingClient):
         """
         return await self._call(
             calls.logs(
-                id, class_name, method_name, type, search, before, after, limit, count, said=said, until=until
+                id=id, class_name=class_name, method_name=method_name, type=type, search=search, before=before,
+                after=after, limit=limit, count=count, said=said, until=until,
             )
-        )
+        )  # fmt: skip
 
     def follow_logs(
         self,
@@ -104,8 +105,11 @@ class ReadingClient(GroupingClient):
         With `said` as `logs()`.
         """
         return self._following(
-            following.FollowedLogs(id, class_name, method_name, type, search, after, limit, said)
-        )
+            following.FollowedLogs(
+                id=id, class_name=class_name, method_name=method_name, type=type, search=search, after=after,
+                limit=limit, said=said,
+            )
+        )  # fmt: skip
 
     def watch(
         self,

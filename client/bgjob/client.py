@@ -264,9 +264,12 @@ class Client(ReadingClient):
 
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
-        names = status, queue, class_name, method_name, search, before, limit, count
-        owners = schedule, group, key, again_of, host, error, bulk, label
-        call = calls.list_jobs(*names, since, *owners, until, longer_than, outcome, sort)
+        call = calls.list_jobs(
+            status=status, queue=queue, class_name=class_name, method_name=method_name, search=search,
+            schedule=schedule, group=group, key=key, again_of=again_of, host=host, error=error, bulk=bulk,
+            label=label, since=since, until=until, longer_than=longer_than, outcome=outcome, sort=sort,
+            before=before, limit=limit, count=count,
+        )  # fmt: skip
         return self._call(call)
 
     def _with_all_attempts(self, read: JobRead) -> JsonObject:

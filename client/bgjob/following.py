@@ -63,13 +63,14 @@ class FollowedLogs(Follower[JsonObject]):
 
     def __init__(
         self,
-        id: int | None,
-        class_name: str | type | None,
-        method_name: str | None,
-        type: str | None,
-        search: str | None,
-        after: int | None,
-        limit: int | None,
+        *,
+        id: int | None = None,
+        class_name: str | type | None = None,
+        method_name: str | None = None,
+        type: str | None = None,
+        search: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
         said: bool = False,
     ) -> None:
         self._has_end = id is not None

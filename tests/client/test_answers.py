@@ -25,8 +25,8 @@ from tests.client.scripted import entry, group, part, summary, whole
         (submitting_calls.submit_many([], None, None), {"ids": [1, "2"]}),
         (calls.get(1), {}),
         (calls.get(1), {"job": {"status": "dancing"}}),
-        (calls.list_jobs(None, None, None, None, None, None, None), {"jobs": [1], "next": None}),
-        (calls.list_jobs(None, None, None, None, None, None, None), {"jobs": [], "next": "1"}),
+        (calls.list_jobs(), {"jobs": [1], "next": None}),
+        (calls.list_jobs(), {"jobs": [], "next": "1"}),
         (calls.logs_of(1), {"entries": [], "next": None}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"data": "no base64!"}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
@@ -58,7 +58,7 @@ def test_a_page_can_be_gone_through_and_says_where_it_goes_on() -> None:
 
 
 def test_a_page_tells_its_total_where_the_daemon_does() -> None:
-    call = calls.list_jobs(None, None, None, None, None, None, 1, count=10)
+    call = calls.list_jobs(limit=1, count=10)
     assert call.parameters == {"limit": 1, "count": 10}
     reply = {"jobs": [summary(1)], "next": None, "is_complete": True}
     assert call.answer(Reply({**reply, "total": 7})).total == 7

@@ -249,15 +249,15 @@ def test_a_job_throttles_its_class_its_key_or_itself(of: Any) -> None:
 
 
 def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> None:
-    call = calls.list_jobs("failed", None, Email, None, None, None, 5)
+    call = calls.list_jobs(status="failed", class_name=Email, limit=5)
     assert call.parameters == {"status": ["failed"], "class_name": f"{__name__}.Email", "limit": 5}
-    assert calls.list_jobs(None, None, None, None, None, None, None).parameters == {}
+    assert calls.list_jobs().parameters == {}
     more = {
         "until": datetime(2026, 11, 28, tzinfo=UTC),
         "longer_than": timedelta(seconds=10),
         "sort": "ended",
     }
-    assert calls.list_jobs(*[None] * 7, **more).parameters == {
+    assert calls.list_jobs(**more).parameters == {
         "until": "2026-11-28T00:00:00+00:00", "longer_than": 10.0, "sort": "ended",
     }  # fmt: skip
 
@@ -297,7 +297,7 @@ def test_a_job_comes_after_handles_ids_and_what_the_socket_calls_so() -> None:
         "group": {"id": 5},
     }
     assert options_of(group=5) == options_of(group={"id": 5}) == {"group": {"id": 5}}
-    assert calls.list_jobs(*[None] * 7, group=group).parameters == {"group": 5}
+    assert calls.list_jobs(group=group).parameters == {"group": 5}
 
 
 @pytest.mark.parametrize("after", [12, "12", ["12"], [True], [None], {"id": 12}, [12.0]])

@@ -29,7 +29,7 @@ def told(conversation: Conversation[Any], *replies: Any) -> list[Any]:
 
 
 def test_logs_go_on_behind_the_last_entry_and_keep_their_filters() -> None:
-    logs = FollowedLogs(None, None, None, "failure", None, None, 3)
+    logs = FollowedLogs(type="failure", limit=3)
     assert logs.request.parameters == {"type": "failure", "limit": 3}
     assert logs.request.more
     conversation = Conversation(logs)
@@ -42,8 +42,8 @@ def test_logs_go_on_behind_the_last_entry_and_keep_their_filters() -> None:
 
 def test_logs_of_no_job_do_not_end_with_a_daemon_that_says_so() -> None:
     with pytest.raises(ShuttingDownError):
-        Conversation(FollowedLogs(None, None, None, None, None, None, None)).take(Reply(), 10.0)
-    conversation = Conversation(FollowedLogs(5, None, None, None, None, None, None))
+        Conversation(FollowedLogs()).take(Reply(), 10.0)
+    conversation = Conversation(FollowedLogs(id=5))
     assert conversation.take(Reply(), 10.0) == []
     assert conversation.is_over
 

@@ -944,7 +944,7 @@ def test_a_follower_of_a_quiet_log_knows_where_to_go_on(desk: Play, filters: Jso
 
 
 def test_the_client_waits_for_the_greeting_and_goes_on_from_it() -> None:
-    conversation = Conversation(FollowedLogs(None, None, None, None, None, None, 3))
+    conversation = Conversation(FollowedLogs(limit=3))
     assert conversation.is_unanswered
     greeting = Reply({"entries": [], "next": 7, "is_complete": True}, continues=True)
     assert conversation.take(greeting, 1.0) == []

@@ -35,8 +35,8 @@ _CALLS: tuple[Call[Any], ...] = (
     submitting_calls.submit_many([], None, None),
     calls.get(1),
     calls.wait(1, 0.0),
-    calls.list_jobs(None, None, None, None, None, None, None),
-    calls.logs(None, None, None, None, None, None, None, None),
+    calls.list_jobs(),
+    calls.logs(),
     calls.output(1, None, 0),
     calls.cancel([1]),
     calls.group(1),
@@ -83,7 +83,7 @@ def answers(data: bytes) -> None:
 
 def _conversations() -> Iterator[Conversation[Any]]:
     for follower in (
-        following.FollowedLogs(None, None, None, None, None, None, None),
+        following.FollowedLogs(),
         following.FollowedOutput(1, None),
         following.Watched(None),
         following.Watched([1, 2]),
