@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
@@ -35,33 +35,30 @@ _PAUSE: Final = 10.0
 """Seconds until the next look after one that has failed."""
 
 
-class Alerts:
-    """`record` hands an item to the writer, `run` a command a notice; `say` and `cry` write a line of the daemon's, the
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AroundAlerts:
+    """What they need of the daemon.
+
+    `record` hands an item to the writer, `run` a command a notice; `say` and `cry` write a line of the daemon's, the
     latter one that somebody is to be told of.
     """
 
-    def __init__(
-        self,
-        *,
-        config: Callable[[], Config],
-        needs: Needs,
-        current_catalogue: CurrentCatalogue,
-        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
-        record: Callable[[Item], Awaitable[Any]],
-        run: Callable[[Sequence[str], JsonObject], None],
-        now: Callable[[], float],
-        say: Callable[[EntryType, str], None],
-        cry: Callable[[str], None],
-    ) -> None:
-        self._config = config
-        self._needs = needs
-        self._current_catalogue = current_catalogue
-        self._read = read
-        self._record = record
-        self._run = run
-        self._now = now
-        self._say = say
-        self._cry = cry
+    config: Callable[[], Config]
+    needs: Needs
+    current_catalogue: CurrentCatalogue
+    read: Callable[[Callable[[Reader], Any]], Awaitable[Any]]
+    record: Callable[[Item], Awaitable[Any]]
+    run: Callable[[Sequence[str], JsonObject], None]
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+    cry: Callable[[str], None]
+
+
+class Alerts:
+    """Looks while `keep` runs, and whenever it is woken."""
+
+    def __init__(self, around: AroundAlerts) -> None:
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -75,7 +72,7 @@ class Alerts:
     @property
     def is_on(self) -> bool:
         """Whether anybody is told anything."""
-        return self._config().alerts.is_on
+        return self._around.config().alerts.is_on
 
     async def keep(self) -> None:
         """Look for as long as the daemon takes anything."""
@@ -86,9 +83,9 @@ class Alerts:
             except ShuttingDownError:
                 return
             except Exception as error:  # whatever it meets: there is another look
-                next_at = self._now() + _PAUSE
+                next_at = self._around.now() + _PAUSE
                 self._note_trouble(error)
-            self._arm(None if next_at is None else max(0.0, next_at - self._now()))
+            self._arm(None if next_at is None else max(0.0, next_at - self._around.now()))
             await self._woken.wait()
             self._woken.clear()
 
@@ -101,14 +98,14 @@ class Alerts:
         """Something was stored, or could not be."""
         if self.is_on:
             if committed is not None and committed.attempts:
-                self._needs.attempts.note(committed.attempts, self._now())
+                self._around.needs.attempts.note(committed.attempts, self._around.now())
             self.wake()
 
     def wake(self) -> None:
         """Something may need somebody: looked at now, or as soon as so much time has gone since the last look."""
         if not self._is_awaited and (self.is_on or self._was_on):
             self._is_awaited = True
-            gather = self._config().alerts.gather
+            gather = self._around.config().alerts.gather
             self._arm(max(0.0, self._looked_at + gather - self._loop.time()))
 
     def _arm(self, delay: float | None) -> None:
@@ -132,20 +129,20 @@ class Alerts:
 
     async def _look(self) -> float | None:
         """Store and tell what there is to; when to look again."""
-        config = self._config()
+        config = self._around.config()
         self._was_on = config.alerts.is_on
         if not self._was_on:
             await self._close_all(config)
             return None
         await self._tell_directly(config)
-        all_seen = await self._needs.see()
+        all_seen = await self._around.needs.see()
         seen = _without_ours(all_seen)
-        now, watches = self._now(), _telling(config)
+        now, watches = self._around.now(), _telling(config)
         found = alerts.raised([one for one in watches if one.rule.kind not in DIRECT], seen, now)
         item = self._item(config, found, seen, alerts.partly_seen(all_seen, now), now)
-        is_owed, next_at = await self._read(lambda reader: reader.needs.is_owed(item, now))
+        is_owed, next_at = await self._around.read(lambda reader: reader.needs.is_owed(item, now))
         if is_owed:
-            told: AlertsTold = await self._record(item)
+            told: AlertsTold = await self._around.record(item)
             self._on_told(told, item)
             next_at = told.next_at
         self._trouble = None
@@ -154,12 +151,12 @@ class Alerts:
 
     async def _close_all(self, config: Config) -> None:
         """Where nobody is told any more nothing stays open, but what another host that lives looks after."""
-        now = self._now()
-        peers = await self._read(lambda reader: reader.hosts.peers())
+        now = self._around.now()
+        peers = await self._around.read(lambda reader: reader.hosts.peers())
         item = self._item(config, [], Seen(config.hosts.name, peers=peers), {}, now)
-        is_owed, _ = await self._read(lambda reader: reader.needs.is_owed(item, now))
+        is_owed, _ = await self._around.read(lambda reader: reader.needs.is_owed(item, now))
         if is_owed:
-            await self._record(item)
+            await self._around.record(item)
 
     def _item(
         self, config: Config, found: Sequence[Raised], seen: Seen, partly: dict[str, float], now: float
@@ -180,10 +177,10 @@ class Alerts:
 
     def _tellers(self, config: Config) -> dict[str, Teller]:
         """Say where the job of one is refused, and was not."""
-        found, refused = tellers(config, self._current_catalogue.try_catalogue())
+        found, refused = tellers(config, self._around.current_catalogue.try_catalogue())
         for name, why in refused.items():
             if str(self._refused.get(name)) != str(why):
-                self._say(
+                self._around.say(
                     EntryType.FAILURE, f"alerts cannot be told to {name}, for its job is refused: {why}"
                 )
         self._refused = refused
@@ -192,13 +189,13 @@ class Alerts:
     def _on_told(self, told: AlertsTold, item: AlertsLooked) -> None:
         for alert in told.told:
             if JOURNAL in item.rules[alert.rule]:
-                self._cry(_line(alert))
+                self._around.cry(_line(alert))
         for name in told.untold:
-            self._say(
+            self._around.say(
                 EntryType.FAILURE, f"alerts were not told to {name}: {self._refused.get(name, 'refused')}"
             )
         if told.is_full:
-            self._say(
+            self._around.say(
                 EntryType.INFO,
                 "as many notices were told as may be in an hour; `bgjob alerts` has the others",
             )
@@ -208,18 +205,18 @@ class Alerts:
             self._trouble = str(error)
             is_usual = isinstance(error, RequestError)
             what = str(error) if is_usual else f"{type(error).__name__}: {error}"
-            self._say(EntryType.FAILURE, f"alerts are not looked at just now: {what}")
+            self._around.say(EntryType.FAILURE, f"alerts are not looked at just now: {what}")
 
     # What no job can tell
 
     async def _tell_directly(self, config: Config) -> None:
         """Tell by itself what is new, and what is over, though the database may be away."""
-        now = self._now()
+        now = self._around.now()
         with suppress(Exception):  # however the file cannot be read, what was known of it holds
-            self._mutes = await self._read(lambda reader: reader.needs.mutes(now))
+            self._mutes = await self._around.read(lambda reader: reader.needs.mutes(now))
         watches = [one for one in _telling(config) if one.rule.kind in DIRECT]
         by_rule = {watch.name: watch.tell for watch in watches}
-        found = alerts.raised(watches, self._needs.known(), now)
+        found = alerts.raised(watches, self._around.needs.known(), now)
         wanted = {(one.rule, one.need.subject): one for one in found}
         for key, one in wanted.items():
             before = self._direct.get(key)
@@ -238,14 +235,14 @@ class Alerts:
         return self._mutes.get(rule, now) > now
 
     def _tell_now(self, alert: Alert, targets: Collection[str]) -> None:
-        config = self._config()
+        config = self._around.config()
         notice = alerts.noted([alert], config.hosts.name) | {"since": to_text(alert.since)}
         if JOURNAL in targets:
-            self._cry(_line(alert))
+            self._around.cry(_line(alert))
         for name in targets:
             target = config.alerts.targets.get(name)
             if target is not None and target.command is not None:
-                self._run(target.command, notice)
+                self._around.run(target.command, notice)
 
     # What is asked
 
@@ -254,7 +251,7 @@ class Alerts:
 
         Raises why the job of one is refused, before any is told.
         """
-        config = self._config()
+        config = self._around.config()
         by_rule = {watch.name: watch.tell for watch in config.alerts.watches}
         if rule is not None and rule not in by_rule:
             return None
@@ -266,14 +263,14 @@ class Alerts:
         if not config.alerts.is_on:
             return ()  # what would tell it is not loaded, nor has it a slot
         wanted = {name: found[name] for name in names if name in found}
-        now = self._now()
+        now = self._around.now()
         alert = Alert(
             0, rule or "test", "test", "test", now, "this is a test of bgjobd's alerts", None, 1, now
         )
         if rule is None or JOURNAL in by_rule[rule]:
-            self._cry(_line(alert))
+            self._around.cry(_line(alert))
         item = AlertsTested(alert, wanted, config.hosts.name, os.geteuid())
-        ids: tuple[int, ...] = await self._record(item)
+        ids: tuple[int, ...] = await self._around.record(item)
         return ids
 
 

@@ -14,16 +14,16 @@ from bgjobd.core.hosts import Profile
 from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.need_kinds import MOST
 from bgjobd.core.verdict import Life
-from bgjobd.daemon.alerts import Alerts
+from bgjobd.daemon.alerts import Alerts, AroundAlerts
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.fence import Fence
-from bgjobd.daemon.hosts import Hosts, profile_of
+from bgjobd.daemon.hosts import AroundHosts, Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.many import Many
 from bgjobd.daemon.needs import Needs
-from bgjobd.daemon.others import Others
-from bgjobd.daemon.reload import Reload
+from bgjobd.daemon.others import AroundOthers, Others
+from bgjobd.daemon.reload import AroundReload, Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
 from bgjobd.daemon.schedules import Schedules
@@ -145,13 +145,15 @@ def _hosts(daemon: Daemon, joined: Joined | None) -> Hosts:
 
     hosts = Hosts(
         joined,
-        settings=daemon.config.hosts,
-        profile=profile,
-        policy=daemon.current_catalogue.policy,
-        record=daemon.record,
-        read=daemon.readers.read,
-        now=daemon.clock.now,
-        say=daemon.say,
+        AroundHosts(
+            settings=daemon.config.hosts,
+            profile=profile,
+            policy=daemon.current_catalogue.policy,
+            record=daemon.record,
+            read=daemon.readers.read,
+            now=daemon.clock.now,
+            say=daemon.say,
+        ),
     )
     hosts.on_acknowledged, hosts.on_lost = daemon.fence.move, daemon.fence.stop_all
     hosts.on_accept, hosts.on_drained = daemon.accept_database, daemon.on_change
@@ -176,19 +178,21 @@ def _others(daemon: Daemon) -> Others:
         daemon.writer.told_as = name
 
     return Others(
-        attempts=daemon.supervisor.attempts,
-        followers=daemon.followers,
-        waiters=daemon.waiters,
-        group_waiters=daemon.group_waiters,
-        recent=daemon.recent,
-        schedules=daemon.schedules,
-        lanes=lambda: daemon.writer.lanes,
-        read=daemon.readers.read,
-        record=daemon.record,
-        call_others=call_others,
-        in_background=daemon.background.start,
-        on_sent=lambda: daemon.on_sent(),
-        say=daemon.say,
+        AroundOthers(
+            attempts=daemon.supervisor.attempts,
+            followers=daemon.followers,
+            waiters=daemon.waiters,
+            group_waiters=daemon.group_waiters,
+            recent=daemon.recent,
+            schedules=daemon.schedules,
+            lanes=lambda: daemon.writer.lanes,
+            read=daemon.readers.read,
+            record=daemon.record,
+            call_others=call_others,
+            in_background=daemon.background.start,
+            on_sent=lambda: daemon.on_sent(),
+            say=daemon.say,
+        )
     )
 
 
@@ -256,31 +260,35 @@ def _alerts(daemon: Daemon) -> Alerts:
         daemon.background.start(paging.run(command, notice, daemon.own_pids, daemon.say))
 
     return Alerts(
-        config=lambda: daemon.config,
-        needs=daemon.needs,
-        current_catalogue=daemon.current_catalogue,
-        read=daemon.readers.read,
-        record=daemon.record,
-        run=run,
-        now=daemon.clock.now,
-        say=daemon.say,
-        cry=lambda message: daemon.log.say(EntryType.FAILURE, message, daemon.clock.now(), is_grave=True),
+        AroundAlerts(
+            config=lambda: daemon.config,
+            needs=daemon.needs,
+            current_catalogue=daemon.current_catalogue,
+            read=daemon.readers.read,
+            record=daemon.record,
+            run=run,
+            now=daemon.clock.now,
+            say=daemon.say,
+            cry=lambda message: daemon.log.say(EntryType.FAILURE, message, daemon.clock.now(), is_grave=True),
+        )
     )
 
 
 def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
     reload = Reload(
-        load_config=load_config,
-        current_config=daemon.current_config,
-        current_catalogue=daemon.current_catalogue,
-        peers=daemon.peers,
-        supervisor=daemon.supervisor,
-        readers=daemon.readers,
-        log=daemon.log,
-        notifier=daemon.notifier,
-        background=daemon.background,
-        status=daemon.inspection.status,
-        say=daemon.say,
+        AroundReload(
+            load_config=load_config,
+            current_config=daemon.current_config,
+            current_catalogue=daemon.current_catalogue,
+            peers=daemon.peers,
+            supervisor=daemon.supervisor,
+            readers=daemon.readers,
+            log=daemon.log,
+            notifier=daemon.notifier,
+            background=daemon.background,
+            status=daemon.inspection.status,
+            say=daemon.say,
+        )
     )
     reload.on_success += [
         daemon.retention.look_now,

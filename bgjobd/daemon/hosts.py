@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.errors import RequestError
@@ -46,11 +47,25 @@ def profile_of(config: Config, code_version: str | None = None, trouble: str | N
     )
 
 
-class Hosts:
-    """Beats while `keep` runs. `joined` is the term that was taken at the start; None where there are no others.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AroundHosts:
+    """What they need of the daemon.
 
     `profile` is what this host says of itself, `policy` tells a class's, `record` has the writer store an item, `read`
     a reader answer. `say` writes a line about the daemon itself.
+    """
+
+    settings: sections.Hosts
+    profile: Callable[[], Profile]
+    policy: Callable[[str], Policy]
+    record: Callable[[Any], Awaitable[Any]]
+    read: Callable[..., Awaitable[Any]]
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+
+
+class Hosts:
+    """Beats while `keep` runs. `joined` is the term that was taken at the start; None where there are no others.
 
     Who wants to hear of it sets `on_acknowledged`: a beat that was sent at this instant of CLOCK_BOOTTIME is stored;
     `on_lost`: this host has counted as lost, and others may run again what it runs; `on_ousted`: somebody else is this
@@ -58,27 +73,10 @@ class Hosts:
     owes after these attempts. `on_accept` takes the database as it is, and tells whether it had gone back.
     """
 
-    def __init__(
-        self,
-        joined: Joined | None,
-        *,
-        settings: sections.Hosts,
-        profile: Callable[[], Profile],
-        policy: Callable[[str], Policy],
-        record: Callable[[Any], Awaitable[Any]],
-        read: Callable[..., Awaitable[Any]],
-        now: Callable[[], float],
-        say: Callable[[EntryType, str], None],
-    ) -> None:
+    def __init__(self, joined: Joined | None, around: AroundHosts) -> None:
+        self._around = around
         self.term: Term | None = None if joined is None else joined.term
         self._was_lost = joined is not None and joined.was_lost
-        self._settings = settings
-        self.profile = profile
-        self._policy = policy
-        self._record = record
-        self._read = read
-        self._now = now
-        self._say = say
         self._loop = asyncio.get_running_loop()
         self._vigil = Vigil()
         self._told: Profile | None = None
@@ -97,12 +95,16 @@ class Hosts:
     @property
     def name(self) -> str:
         """How this host is called."""
-        return self._settings.name
+        return self._around.settings.name
 
     @property
     def host_id(self) -> int | None:
         """By which others know it; None where there are no others."""
         return None if self.term is None else self.term.host
+
+    def profile(self) -> Profile:
+        """What this host says of itself."""
+        return self._around.profile()
 
     def close(self) -> None:
         """Say and see to no more."""
@@ -113,7 +115,7 @@ class Hosts:
         if self.term is None:
             return
         if self._was_lost:
-            self._say(
+            self._around.say(
                 EntryType.FAILURE,
                 f"host {self.name} had counted as lost: what it ran may have been run again elsewhere",
             )
@@ -126,14 +128,14 @@ class Hosts:
                 self._trouble = None
             except Exception as error:  # whatever it meets: who beats no more counts as lost
                 self._note_trouble(error)
-            await asyncio.sleep(max(0.0, sent_at + self._settings.beat - self._loop.time()))
+            await asyncio.sleep(max(0.0, sent_at + self._around.settings.beat - self._loop.time()))
 
     def note(self, delivery: Delivery) -> None:
         """Hear that the term is over, or that there is another one."""
         if delivery.term is not None:
             self.term = delivery.term
             self._vigil = Vigil()
-            self._say(
+            self._around.say(
                 EntryType.INFO, f"host {self.name} is back, in term {delivery.term.number}, and goes on"
             )
         if isinstance(delivery.term_over, TermTakenError):
@@ -145,7 +147,9 @@ class Hosts:
         told = f"{type(error).__name__}: {error}"
         if told != self._trouble:
             self._trouble = told
-            self._say(EntryType.FAILURE, f"bug: a beat of host {self.name} met {told}; it goes on beating")
+            self._around.say(
+                EntryType.FAILURE, f"bug: a beat of host {self.name} met {told}; it goes on beating"
+            )
 
     async def _beat(self) -> Beaten | None:
         """What a beat has found; None where the database did not take it."""
@@ -153,7 +157,9 @@ class Hosts:
         is_told, self._told = profile == self._told, None  # until it is known to be stored
         is_whole = not is_told or self._loop.time() - self._whole_at >= _WHOLE_EVERY
         try:
-            beaten: Beaten = await self._record(Beat(None if is_told else profile, may_be_alone=not is_whole))
+            beaten: Beaten = await self._around.record(
+                Beat(None if is_told else profile, may_be_alone=not is_whole)
+            )
         except RequestError:
             return None
         self._told = profile
@@ -162,7 +168,7 @@ class Hosts:
         return beaten
 
     async def _see(self, beaten: Beaten) -> None:
-        self._vigil = acknowledged(self._vigil, self._loop.time(), self._settings.beat, beaten.others)
+        self._vigil = acknowledged(self._vigil, self._loop.time(), self._around.settings.beat, beaten.others)
         if beaten.drained is not None:
             self._drain(beaten.drained)
         names = {one.host: one.name for one in beaten.others}
@@ -176,9 +182,9 @@ class Hosts:
             pass  # the next beat finds what is left
 
     async def _declare(self, seen: Seen) -> bool:
-        is_lost: bool = await self._record(HostLost(seen.host, seen.term, seen.beats))
+        is_lost: bool = await self._around.record(HostLost(seen.host, seen.term, seen.beats))
         if is_lost:
-            self._say(
+            self._around.say(
                 EntryType.FAILURE,
                 f"host {seen.name} counts as lost: it was not seen for {seen.lost_after:g} s",
             )
@@ -189,19 +195,21 @@ class Hosts:
         classes = self.profile().classes
         count, has_more = 0, True
         while has_more:
-            rows = await self._read(lambda reader: reader.hosts.lost_attempts(host, classes, _AT_ONCE))
+            rows = await self._around.read(lambda reader: reader.hosts.lost_attempts(host, classes, _AT_ONCE))
             ends = [self._end(name, *row) for row in rows]
-            settled = await self._record(AttemptsLost(host, tuple(ends)))
+            settled = await self._around.record(AttemptsLost(host, tuple(ends)))
             count += len(settled)
             has_more = len(rows) == _AT_ONCE and len(settled) > 0
         has_more = True
         while has_more:
-            hooks = await self._record(HooksTakenOver(host, classes, _AT_ONCE))
+            hooks = await self._around.record(HooksTakenOver(host, classes, _AT_ONCE))
             self._to_call += hooks
             has_more = len(hooks) == _AT_ONCE
         if count:
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
-            self._say(EntryType.INFO, f"of host {name}, which counts as lost, {attempts} lost; {_RETRIED}")
+            self._around.say(
+                EntryType.INFO, f"of host {name}, which counts as lost, {attempts} lost; {_RETRIED}"
+            )
 
     async def _call_taken(self) -> None:
         """Call the hooks that are this host's by now; what could not be is tried again at the next beat."""
@@ -214,24 +222,24 @@ class Hosts:
                 raise
 
     def _end(self, name: str, job_id: int, number: int, class_name: str) -> JobFact:
-        terms = self._policy(class_name).end_terms()
-        return JobFact(job_id, lost_with_its_host(number, name, self._now(), terms))
+        terms = self._around.policy(class_name).end_terms()
+        return JobFact(job_id, lost_with_its_host(number, name, self._around.now(), terms))
 
     async def drain(self, name: str, by: str) -> bool:
         """Have the host of this name, which may be this one, start nothing new until its next daemon; False where it is
         not there. Raises RequestError.
         """
-        if self.term is not None and not await self._record(HostDrained(name, by)):
+        if self.term is not None and not await self._around.record(HostDrained(name, by)):
             return False
         if name == self.name:
-            self._drain(Drained(to_text(self._now()), by))
+            self._drain(Drained(to_text(self._around.now()), by))
         return self.term is not None or name == self.name
 
     def _drain(self, drained: Drained) -> None:
         if self.drained is None:
             self.drained = drained
             told = "it starts nothing new until its daemon is started again"
-            self._say(EntryType.INFO, f"host {self.name} drains, as asked for by {drained.by}: {told}")
+            self._around.say(EntryType.INFO, f"host {self.name} drains, as asked for by {drained.by}: {told}")
             self.on_drained()
 
     async def declare(self, name: str, who: str) -> bool:
@@ -239,10 +247,10 @@ class Hosts:
 
         Raises RequestError.
         """
-        beaten: Beaten = await self._record(Beat())
+        beaten: Beaten = await self._around.record(Beat())
         found = [one for one in beaten.others if one.name == name and not one.is_lost]
         one = max(found, key=lambda one: (not one.has_left, one.is_owing, one.host), default=None)
-        if one is None or not await self._record(HostLost(one.host, one.term, None, who)):
+        if one is None or not await self._around.record(HostLost(one.host, one.term, None, who)):
             return False
         await self._settle(one.host, name)
         return True

@@ -44,40 +44,35 @@ class Refused:
     reason: str
 
 
-class Reload:
-    """Takes up configuration and code anew. `load_config` reads the former, and raises ConfigError.
-
-    `status` tells in a line how the daemon stands, `say` writes a line of the log. `failure` is why the last reload
-    failed, None where it did not; `on_success` are called after one that did not, `on_failure` with that after another.
-    `asked_by` tells who has asked for the one that is under way, or was last, None where nobody is known.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AroundReload:
+    """What it needs of the daemon: `load_config` reads the configuration, and raises ConfigError; `status` tells in a
+    line how the daemon stands, `say` writes a line of the log.
     """
 
-    def __init__(
-        self,
-        *,
-        load_config: Callable[[], Config],
-        current_config: CurrentConfig,
-        current_catalogue: CurrentCatalogue,
-        supervisor: Supervisor,
-        peers: Peers,
-        readers: Readers,
-        log: Log,
-        notifier: Notifier,
-        background: Background,
-        status: Callable[[], str],
-        say: Callable[[EntryType, str], None],
-    ) -> None:
-        self._load_config = load_config
-        self._current_config = current_config
-        self._current_catalogue = current_catalogue
-        self._supervisor = supervisor
-        self._peers = peers
-        self._readers = readers
-        self._log = log
-        self._notifier = notifier
-        self._background = background
-        self._status = status
-        self._say = say
+    load_config: Callable[[], Config]
+    current_config: CurrentConfig
+    current_catalogue: CurrentCatalogue
+    supervisor: Supervisor
+    peers: Peers
+    readers: Readers
+    log: Log
+    notifier: Notifier
+    background: Background
+    status: Callable[[], str]
+    say: Callable[[EntryType, str], None]
+
+
+class Reload:
+    """Takes up configuration and code anew.
+
+    `failure` is why the last reload failed, None where it did not; `on_success` are called after one that did not,
+    `on_failure` with that after another. `asked_by` tells who has asked for the one that is under way, or was last,
+    None where nobody is known.
+    """
+
+    def __init__(self, around: AroundReload) -> None:
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._reloads = Reloads(self._reload_and_tell)
         self._is_closed = False
@@ -95,12 +90,12 @@ class Reload:
     @property
     def needing_restart(self) -> list[str]:
         """The keys of the configuration that have changed since the start, and of which the old values hold."""
-        return self._current_config.needing_restart
+        return self._around.current_config.needing_restart
 
     def reopen_log(self) -> None:
         """Of all that a reload does this alone: go on in a new file, where the old one was moved away."""
-        self._log.reopen()
-        self._say(EntryType.INFO, "the log was reopened")
+        self._around.log.reopen()
+        self._around.say(EntryType.INFO, "the log was reopened")
 
     async def ask(self, who: str | None = None) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
@@ -117,7 +112,7 @@ class Reload:
 
     def in_background(self) -> None:
         """The same for SIGHUP: a failure is in the log."""
-        self._background.start(self._ask_for_nobody())
+        self._around.background.start(self._ask_for_nobody())
 
     async def _ask_for_nobody(self) -> None:
         with suppress(RequestError):
@@ -126,31 +121,31 @@ class Reload:
     async def _reload_and_tell(self) -> Reloaded | Refused:
         if self._is_closed:
             raise ShuttingDownError
-        self._notifier.reload_begins()
-        self._supervisor.trials.pause()
+        self._around.notifier.reload_begins()
+        self._around.supervisor.trials.pause()
         self.is_under_way, self.asked_by, self._askers = True, next(iter(self._askers), None), []
         try:
             return await self._reload()
         finally:
             self.is_under_way = False
-            self._supervisor.trials.resume()
-            self._notifier.reload_ends(self._status())
+            self._around.supervisor.trials.resume()
+            self._around.notifier.reload_ends(self._around.status())
 
     async def _reload(self) -> Reloaded | Refused:
-        self._log.reopen()
+        self._around.log.reopen()
         try:
             self.failure = await self._try_replace()
         except (ConfigError, ForkServerError, StorageUnavailableError) as error:
-            self._supervisor.recording.suspect()
+            self._around.supervisor.recording.suspect()
             self.failure = str(error)
         if self.failure is not None:
             message = f"the reload failed, the old code and configuration stay: {self.failure}"
-            self._say(EntryType.FAILURE, message)
+            self._around.say(EntryType.FAILURE, message)
             for on_failure in self.on_failure:
                 on_failure(self.failure)
             return Refused(self.failure)
-        catalogue = await self._current_catalogue.catalogue()
-        self._say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
+        catalogue = await self._around.current_catalogue.catalogue()
+        self._around.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
         for on_success in self.on_success:
             on_success()
         return Reloaded(catalogue)
@@ -160,11 +155,11 @@ class Reload:
 
         Raises ConfigError, ForkServerError, StorageUnavailableError.
         """
-        config = await self._loop.run_in_executor(None, self._load_config)
+        config = await self._loop.run_in_executor(None, self._around.load_config)
         enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
-        queues = await self._readers.read(lambda reader: reader.queues())
-        await self._peers.look()
-        return await self._supervisor.fork_servers.replace(
+        queues = await self._around.readers.read(lambda reader: reader.queues())
+        await self._around.peers.look()
+        return await self._around.supervisor.fork_servers.replace(
             Application.from_config(config),
             lambda server: self._take_unless_broken(config, queues, enforcement, server),
         )
@@ -176,18 +171,18 @@ class Reload:
         of schedules that were not would be refused.
         """
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
-        before = self._current_catalogue.try_catalogue()
+        before = self._around.current_catalogue.try_catalogue()
         broken = {} if before is None else catalogue.newly_broken(before)
         if broken:
-            self._current_catalogue.say_unavailable(catalogue, broken)
+            self._around.current_catalogue.say_unavailable(catalogue, broken)
             return "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
-        held, others = self._current_config.config, self._peers.known
+        held, others = self._around.current_config.config, self._around.peers.known
         refused = {} if before is None else newly_refused(config, catalogue, held, before, others)
         if refused:
             return "; ".join(
                 f"the job of schedule {name} is refused: {why}" for name, why in sorted(refused.items())
             )
-        self._current_config.take(config, queues, enforcement)
+        self._around.current_config.take(config, queues, enforcement)
         return None
 
 

@@ -15,7 +15,7 @@ from bgjobd.config.alerts import NOTICE, AlertTarget
 from bgjobd.config.alerts import Alerts as Settings
 from bgjobd.config.sections import Config
 from bgjobd.core.need_kinds import HeldClass, Kind, MetError, Seen
-from bgjobd.daemon.alerts import Alerts
+from bgjobd.daemon.alerts import Alerts, AroundAlerts
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -58,16 +58,19 @@ class Told:
             hosts=Config.model_fields["hosts"].get_default(call_default_factory=True),
             retention=Config.model_fields["retention"].get_default(call_default_factory=True),
         )
+        self.hand_over: Callable[[Any], Awaitable[Any]] = self.record
         self.alerts = Alerts(
-            config=lambda: self.config,
-            needs=cast(Needs, self),
-            current_catalogue=cast(CurrentCatalogue, self),
-            read=self.read,
-            record=self.record,
-            run=lambda command, notice: self.commands.append((command, notice)),
-            now=lambda: self.now,
-            say=lambda type, message: self.said.append(message),
-            cry=self.cries.append,
+            AroundAlerts(
+                config=lambda: self.config,
+                needs=cast(Needs, self),
+                current_catalogue=cast(CurrentCatalogue, self),
+                read=self.read,
+                record=lambda item: self.hand_over(item),
+                run=lambda command, notice: self.commands.append((command, notice)),
+                now=lambda: self.now,
+                say=lambda type, message: self.said.append(message),
+                cry=self.cries.append,
+            )
         )
 
     def known(self) -> Seen:
@@ -265,7 +268,7 @@ def test_a_look_that_fails_is_said_once_and_followed_by_another() -> None:
         async def refuse(item: Any) -> Any:
             raise StorageUnavailableError(reason="disk full", may_be_stored=False)
 
-        told.alerts._record, told.owed = refuse, (True, None)
+        told.hand_over, told.owed = refuse, (True, None)
         await told.keep_for(0.05, told.alerts.wake, told.alerts.wake)
 
     told = run(scene)

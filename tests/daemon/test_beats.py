@@ -12,7 +12,7 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.config.sections import Hosts as Settings
 from bgjobd.core.hosts import Profile, Seen, Term
 from bgjobd.core.job import AttemptKey
-from bgjobd.daemon.hosts import Hosts
+from bgjobd.daemon.hosts import AroundHosts, Hosts
 from bgjobd.store.hosts import Beaten, Joined
 from bgjobd.store.items.hosts import Beat, HooksTakenOver
 
@@ -132,4 +132,5 @@ def _hosts(record: Any, **given: Any) -> Hosts:
         "profile": lambda: Profile(1, ("default",), ()),
         **dict.fromkeys(("policy", "read", "now", "say")),
     }
-    return Hosts(Joined(Term(1, 1, "web1"), was_lost=False), record=record, **usual | given)
+    around = AroundHosts(record=record, **usual | given)
+    return Hosts(Joined(Term(1, 1, "web1"), was_lost=False), around)

@@ -14,7 +14,7 @@ from bgjob.words import EntryType
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
 from bgjobd.daemon.followers import Followers, Lines
-from bgjobd.daemon.others import Others
+from bgjobd.daemon.others import AroundOthers, Others
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.store.committed import Committed, LogLine
 from bgjobd.store.engines import Engine, Looked
@@ -46,24 +46,26 @@ class Scene:
         self._tasks: list[asyncio.Task[None]] = []
         note = self.seen.append
         self.others = Others(
-            attempts=cast(Any, _Attempts(self)),
-            followers=self.followers,
-            waiters=self.waiters,
-            group_waiters=self.group_waiters,
-            recent=cast(
-                RecentJobs,
-                SimpleNamespace(
-                    forget=lambda ids: note(f"forget {sorted(ids)}"), take=lambda none: note("forget all")
+            AroundOthers(
+                attempts=cast(Any, _Attempts(self)),
+                followers=self.followers,
+                waiters=self.waiters,
+                group_waiters=self.group_waiters,
+                recent=cast(
+                    RecentJobs,
+                    SimpleNamespace(
+                        forget=lambda ids: note(f"forget {sorted(ids)}"), take=lambda none: note("forget all")
+                    ),
                 ),
-            ),
-            schedules=cast(Any, SimpleNamespace(on_others=lambda: note("schedules"))),
-            lanes=lambda: self.lanes,
-            read=self._read,
-            record=self._record,
-            on_sent=lambda: note("sent"),
-            call_others=self._call_others,
-            in_background=lambda work: self._tasks.append(asyncio.ensure_future(work)),
-            say=lambda type, message: self.said.append((type, message)),
+                schedules=cast(Any, SimpleNamespace(on_others=lambda: note("schedules"))),
+                lanes=lambda: self.lanes,
+                read=self._read,
+                record=self._record,
+                on_sent=lambda: note("sent"),
+                call_others=self._call_others,
+                in_background=lambda work: self._tasks.append(asyncio.ensure_future(work)),
+                say=lambda type, message: self.said.append((type, message)),
+            )
         )
         self.tell: Callable[[str], None] = lambda text: None
         self.look: Callable[[Looked], None] = lambda looked: None

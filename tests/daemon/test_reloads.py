@@ -10,7 +10,7 @@ import pytest
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.daemon import reload as reloading
-from bgjobd.daemon.reload import Reload, Reloads
+from bgjobd.daemon.reload import AroundReload, Reload, Reloads
 from bgjobd.host.background import Background
 
 
@@ -63,19 +63,21 @@ def test_a_reload_by_signal_while_the_database_is_away_says_that_it_failed(
     async def reload() -> None:
         unused: Any = SimpleNamespace(**dict.fromkeys(("pause", "resume", "suspect", "reopen"), lambda: None))
         reload = Reload(
-            load_config=lambda: cast(Any, None),
-            current_config=unused,
-            current_catalogue=unused,
-            supervisor=cast(Any, SimpleNamespace(trials=unused, recording=unused)),
-            peers=unused,
-            readers=cast(Any, SimpleNamespace(read=away)),
-            log=unused,
-            notifier=cast(
-                Any, SimpleNamespace(reload_begins=lambda: None, reload_ends=lambda status: ended.set())
-            ),
-            background=Background(lambda type, text: said.append(text)),
-            status=lambda: "",
-            say=lambda type, text: said.append(text),
+            AroundReload(
+                load_config=lambda: cast(Any, None),
+                current_config=unused,
+                current_catalogue=unused,
+                supervisor=cast(Any, SimpleNamespace(trials=unused, recording=unused)),
+                peers=unused,
+                readers=cast(Any, SimpleNamespace(read=away)),
+                log=unused,
+                notifier=cast(
+                    Any, SimpleNamespace(reload_begins=lambda: None, reload_ends=lambda status: ended.set())
+                ),
+                background=Background(lambda type, text: said.append(text)),
+                status=lambda: "",
+                say=lambda type, text: said.append(text),
+            )
         )
         ended = asyncio.Event()
         reload.in_background()
