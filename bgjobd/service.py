@@ -144,8 +144,17 @@ async def _made(
     is_restored = await start.prepare(engine)
     with errors_named(engine):
         joined = await _join_others(engine, config, fence, left, start)
-        clock = _clock(engine)
-        return assembled(config, clock, log, life.own(), load_config, notifier, fence, joined), is_restored
+        daemon = assembled(
+            config=config,
+            clock=_clock(engine),
+            log=log,
+            life=life.own(),
+            load_config=load_config,
+            notifier=notifier,
+            fence=fence,
+            joined=joined,
+        )
+    return daemon, is_restored
 
 
 def _fence(config: Config) -> Fence:

@@ -15,7 +15,10 @@ from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.need_kinds import MOST
 from bgjobd.core.verdict import Life
 from bgjobd.daemon.alerts import Alerts, AroundAlerts
+from bgjobd.daemon.clock_difference import ClockDifference
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.deliveries import Deliveries
+from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.hosts import AroundHosts, Hosts, profile_of
 from bgjobd.daemon.inspection import Inspection
@@ -23,21 +26,27 @@ from bgjobd.daemon.loop import Daemon
 from bgjobd.daemon.many import Many
 from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.others import AroundOthers, Others
+from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import AroundReload, Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.traces import Traces
+from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.engines.places import place_of
 from bgjobd.store.hosts import Joined
 from bgjobd.store.items.daemons import CodeLoaded, ReloadFailed
 from bgjobd.store.items.hosts import HookBegun
 from bgjobd.store.reader import Reader
+from bgjobd.store.recent import RecentJobs
+from bgjobd.store.writer import Writer
 from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs
+from bgjobd.supervisor.relay import Relay
 from bgjobd.supervisor.supervisor import DaemonSide, Supervisor
 
 _MOST_TOLD: Final = 1000
@@ -45,6 +54,7 @@ _MOST_TOLD: Final = 1000
 
 
 def assembled(
+    *,
     config: Config,
     clock: Clock,
     log: Log,
@@ -58,7 +68,8 @@ def assembled(
 
     `load_config` reads the configuration anew, for a reload; it raises ConfigError.
     """
-    daemon = Daemon(config, clock, log, life, notifier, fence, None if joined is None else joined.term)
+    daemon = Daemon(config=config, clock=clock, log=log, notifier=notifier, fence=fence)
+    _add_own_parts(daemon, life, joined)
     daemon.supervisor = _supervisor(daemon, config, life)
     daemon.traces = Traces(lambda: daemon.config.traces.near, lambda: daemon.supervisor.spool.database_id)
     daemon.signs_of_life = SignsOfLife(notifier, daemon.outbox, lambda: daemon.fork_server)
@@ -74,6 +85,30 @@ def assembled(
     daemon.many = Many(daemon.readers.search, daemon.record, clock.now)
     daemon.alerts = _alerts(daemon)
     return daemon
+
+
+def _add_own_parts(daemon: Daemon, life: Life, joined: Joined | None) -> None:
+    """Those that the loop itself cannot do without; all others ask it, or one of these."""
+    daemon.waiters, daemon.group_waiters, daemon.recent = Waiters(), Waiters(), RecentJobs()
+    daemon.clock_difference = ClockDifference(daemon.say)
+    daemon.current_catalogue = CurrentCatalogue(lambda: daemon.config, daemon.say)
+    daemon.peers = Peers(lambda: daemon.config, daemon.readers.read, daemon.clock.now)
+    daemon.relay = Relay(daemon.log.pass_on)
+    daemon.due_timer = DueTimer(daemon.clock, daemon.outbox, daemon.on_leap, daemon.say)
+    daemon.on_sent, daemon.take_in = lambda: None, _nothing_came_in
+    daemon.writer = Writer(
+        place_of(daemon.config.daemon),
+        life.id,
+        daemon.clock,
+        daemon.lanes.closed(),
+        daemon.deliver,
+        None if joined is None else joined.term,
+        daemon.history,
+    )
+
+
+async def _nothing_came_in(_: int | None) -> bool:
+    return False
 
 
 def _supervisor(daemon: Daemon, config: Config, life: Life) -> Supervisor:

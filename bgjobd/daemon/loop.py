@@ -17,9 +17,7 @@ from bgjob.errors import RequestError, ShuttingDownError, StorageUnavailableErro
 from bgjob.words import EntryType
 from bgjobd.config.alerts import NOTICE
 from bgjobd.config.sections import Config
-from bgjobd.core.hosts import Term
 from bgjobd.core.planner import Lanes
-from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
 from bgjobd.daemon.alerts import Alerts
 from bgjobd.daemon.catalogue import Catalogue
@@ -69,11 +67,17 @@ from bgjobd.supervisor.supervisor import Supervisor
 
 
 class Daemon:
-    """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first.
+    """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first."""
 
-    `term` is that of this host, None where it shares no database.
-    """
-
+    waiters: Waiters
+    group_waiters: Waiters
+    recent: RecentJobs
+    clock_difference: ClockDifference
+    current_catalogue: CurrentCatalogue
+    peers: Peers
+    writer: Writer
+    relay: Relay
+    due_timer: DueTimer
     supervisor: Supervisor
     traces: Traces
     signs_of_life: SignsOfLife
@@ -88,17 +92,12 @@ class Daemon:
     needs: Needs
     many: Many
     alerts: Alerts
+    on_sent: Callable[[], None]
+    """Hears that an application has sent something by its own transaction."""
+    take_in: Callable[[int | None], Awaitable[bool]]
+    """Makes a job of what is known by this id and is none yet, None: of all that is none; whether to look again."""
 
-    def __init__(
-        self,
-        config: Config,
-        clock: Clock,
-        log: Log,
-        life: Life,
-        notifier: Notifier,
-        fence: Fence,
-        term: Term | None,
-    ) -> None:
+    def __init__(self, *, config: Config, clock: Clock, log: Log, notifier: Notifier, fence: Fence) -> None:
         place = self._place = place_of(config.daemon)
         self.clock = clock
         self.limits = config.socket
@@ -110,29 +109,15 @@ class Daemon:
         self.notifier = notifier
         self.fence = fence
         self.background = Background(self.say)
-        self.waiters = Waiters()
-        self.group_waiters = Waiters()
-        self.recent = RecentJobs()
         self.counters = Counters()
-        self.clock_difference = ClockDifference(self.say)
         engine = engine_at(place)
-        self._history = History(config.daemon.state_dir if engine.may_go_back else None)
-        self.health = StorageHealth(self.say, self._loop.time, engine.silence, self._history)
+        self.history = History(config.daemon.state_dir if engine.may_go_back else None)
+        self.health = StorageHealth(self.say, self._loop.time, engine.silence, self.history)
         self.readers = Readers(place)
         self.followers = Followers(self.readers.first.steps_under_way())
         self.current_config = self._make_current_config(config)
-        self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
-        self.peers = Peers(lambda: self.config, self.readers.read, clock.now)
-        lanes = self.lanes.closed()
-        self.writer = Writer(place, life.id, clock, lanes, self._deliver, term, self._history)
         self._silence = Silence(self._loop, lambda: self.writer.busy_since, self._on_silence)
         self.outbox = Outbox(self._hand_over)
-        self.relay = Relay(log.pass_on)
-        self.due_timer = DueTimer(clock, self.outbox, self.on_leap, self.say)
-        self.on_sent: Callable[[], None] = lambda: None
-        """Hears that an application has sent something by its own transaction."""
-        self.take_in: Callable[[int | None], Awaitable[bool]] = _nothing_came_in
-        """Makes a job of what is known by this id and is none yet, None: of all that is none; whether to look again."""
 
     def _make_current_config(self, config: Config) -> CurrentConfig:
         return CurrentConfig(
@@ -306,9 +291,9 @@ class Daemon:
 
         Raises OSError.
         """
-        if self._history.trouble is None:
+        if self.history.trouble is None:
             return False
-        self._history.accept()
+        self.history.accept()
         self.outbox.send(Look())
         return True
 
@@ -332,8 +317,8 @@ class Daemon:
             if ended:
                 self.say(EntryType.FAILURE, _STOOD_STILL)
 
-    def _deliver(self, delivery: Delivery) -> None:
-        """Called on the writer's thread."""
+    def deliver(self, delivery: Delivery) -> None:
+        """Hear what the writer has done; called on its thread."""
         self._loop.call_soon_threadsafe(self._on_delivery, delivery)
 
     def _on_delivery(self, delivery: Delivery) -> None:
@@ -352,7 +337,3 @@ _STOOD_STILL: Final = (
     "the database was held up by a daemon that is cut off, or stands still, amid a transaction: "
     "its session was ended"
 )
-
-
-async def _nothing_came_in(_: int | None) -> bool:
-    return False
