@@ -21,12 +21,8 @@ from bgjobd.store.audit import (
     BookedSchedule,
     Counts,
     Entry,
-    OddError,
-    OddGroup,
+    Odd,
     Oddity,
-    OddOccurrence,
-    OddQueue,
-    OddSpan,
     OpenAttempt,
 )
 
@@ -78,11 +74,7 @@ class Snapshot:
     life: Life
     damage: tuple[str, ...] = ()
     oddities: tuple[Oddity, ...] = ()
-    odd_occurrences: tuple[OddOccurrence, ...] = ()
-    odd_groups: tuple[OddGroup, ...] = ()
-    odd_queues: tuple[OddQueue, ...] = ()
-    odd_errors: tuple[OddError, ...] = ()
-    odd_spans: tuple[OddSpan, ...] = ()
+    odd: tuple[Odd, ...] = ()
     schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
@@ -133,10 +125,6 @@ def judge(look: Snapshot) -> Books:
     findings = [
         *_damage(look),
         *_contradictions(look),
-        *_of_groups(look),
-        *_of_queues(look),
-        *_of_errors(look),
-        *_of_spans(look),
         *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
@@ -168,33 +156,14 @@ def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
         if oddity.number is not None:
             subject = _name((oddity.job_id, oddity.number))
         yield Discrepancy(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
-
-
-def _of_groups(look: Snapshot) -> Iterator[Discrepancy]:
-    for odd in look.odd_groups:
-        yield Discrepancy(f"group {odd.id}", odd.told, odd.told, _LOG)
-
-
-def _of_queues(look: Snapshot) -> Iterator[Discrepancy]:
-    for odd in look.odd_queues:
-        yield Discrepancy(f"queue {odd.name}", odd.told, odd.told, _LOG)
-
-
-def _of_errors(look: Snapshot) -> Iterator[Discrepancy]:
-    for odd in look.odd_errors:
-        yield Discrepancy(f"error {odd.id}", odd.told, odd.told, _LOG)
-
-
-def _of_spans(look: Snapshot) -> Iterator[Discrepancy]:
-    for odd in look.odd_spans:
-        yield Discrepancy(f"what ended from {odd.at} on", odd.told, odd.told, _LOG)
+    for odd in look.odd:
+        yield Discrepancy(odd.subject, odd.told, odd.told, _LOG)
 
 
 def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:
-    found = [(odd.name, odd.told) for odd in look.odd_occurrences]
-    found += [(one.name, told) for one in look.schedules for told in schedule_books.contradictions(one)]
-    for name, told in found:
-        yield Discrepancy(f"schedule {name}", told, told, _LOG)
+    for one in look.schedules:
+        for told in schedule_books.contradictions(one):
+            yield Discrepancy(f"schedule {one.name}", told, told, _LOG)
 
 
 # The attempts that run

@@ -84,42 +84,10 @@ class BookedSchedule:
 
 
 @dataclass(frozen=True, slots=True)
-class OddOccurrence:
-    """An occurrence that contradicts its job, or a job that has none."""
+class Odd:
+    """The same of something else, which is named as a user would name it."""
 
-    name: str
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
-class OddGroup:
-    """A group that contradicts its members, or itself."""
-
-    id: int
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
-class OddQueue:
-    """A queue of which something is stored that says nothing."""
-
-    name: str
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
-class OddError:
-    """An error that does not count what has met it."""
-
-    id: int
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
-class OddSpan:
-    """A span of time, by its begin as it is stored, from which on is not counted what has ended."""
-
-    at: str
+    subject: str
     told: str
 
 
@@ -349,33 +317,48 @@ class Audit:
             *(Oddity(job_id, None, told) for job_id, told in audit_of_steps.odd_steps(self._ask, _MOST)),
         )
 
-    def odd_groups(self) -> tuple[OddGroup, ...]:
+    def others(self) -> tuple[Odd, ...]:
+        """What else contradicts itself, or another."""
+        return (
+            *self.odd_groups(),
+            *self.odd_queues(),
+            *self.odd_errors(),
+            *self.odd_spans(),
+            *self.odd_occurrences(),
+        )
+
+    def odd_groups(self) -> tuple[Odd, ...]:
         """The groups that do not count what they have."""
-        return tuple([OddGroup(*odd) for odd in audit_of_ties.odd_groups(self._ask, _MOST)])
+        return tuple([Odd(f"group {id}", told) for id, told in audit_of_ties.odd_groups(self._ask, _MOST)])
 
-    def odd_queues(self) -> tuple[OddQueue, ...]:
+    def odd_queues(self) -> tuple[Odd, ...]:
         """The queues with turns that nobody takes."""
-        return tuple([OddQueue(*odd) for odd in audit_of_places.odd_queues(self._ask, _MOST)])
+        return tuple(
+            [Odd(f"queue {name}", told) for name, told in audit_of_places.odd_queues(self._ask, _MOST)]
+        )
 
-    def odd_errors(self) -> tuple[OddError, ...]:
+    def odd_errors(self) -> tuple[Odd, ...]:
         """The errors that count less than there is."""
-        return tuple([OddError(*odd) for odd in audit_of_errors.odd_errors(self._ask, _MOST)])
+        return tuple([Odd(f"error {id}", told) for id, told in audit_of_errors.odd_errors(self._ask, _MOST)])
 
-    def odd_spans(self) -> tuple[OddSpan, ...]:
+    def odd_spans(self) -> tuple[Odd, ...]:
         """Where less is counted than has ended."""
-        return tuple([OddSpan(*odd) for odd in audit_of_spans.odd_spans(self._ask)])
+        return tuple(
+            [Odd(f"what ended from {at} on", told) for at, told in audit_of_spans.odd_spans(self._ask)]
+        )
 
-    def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
+    def odd_occurrences(self) -> tuple[Odd, ...]:
         """Where an occurrence and the job that it became do not know each other."""
         return (
             *(
-                OddOccurrence(
-                    name, f"its occurrence {at} became job {job_id}, which is not of that occurrence"
+                Odd(
+                    f"schedule {name}",
+                    f"its occurrence {at} became job {job_id}, which is not of that occurrence",
                 )
                 for name, at, job_id in self._ask(_NOT_ITS_JOB)
             ),
             *(
-                OddOccurrence(name, f"job {job_id} is of its occurrence {at}, and no row tells of that")
+                Odd(f"schedule {name}", f"job {job_id} is of its occurrence {at}, and no row tells of that")
                 for name, at, job_id in self._ask(_NO_OCCURRENCE)
             ),
         )

@@ -16,7 +16,7 @@ from bgjobd.core.fingerprint import BACK_AFTER, KEPT_FOR, MOST_NAMES, NEW_FOR, O
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import error_pages, errors
-from bgjobd.store.audit import Audit, OddError
+from bgjobd.store.audit import Audit, Odd
 from bgjobd.store.committed import TrimmedErrors
 from bgjobd.store.error_pages import ErrorFilter, new_since
 from bgjobd.store.filters import JobFilter
@@ -434,8 +434,8 @@ def test_the_books_tell_of_an_error_that_counts_less_than_it_has_ended(store: St
     store.database.execute_sql("UPDATE error_groups SET attempts = 1 WHERE id = 1")
     store.database.execute_sql("UPDATE error_groups SET failed = 9 WHERE id = 2")
     assert audit.odd_errors() == (
-        OddError(1, "it counts 1 attempts, and 2 say that it has ended them"),
-        OddError(1, "it counts 2 jobs that failed by it, and 1 attempts"),
-        OddError(2, "it counts 9 jobs that failed by it, and 1 attempts"),
+        Odd("error 1", "it counts 1 attempts, and 2 say that it has ended them"),
+        Odd("error 1", "it counts 2 jobs that failed by it, and 1 attempts"),
+        Odd("error 2", "it counts 9 jobs that failed by it, and 1 attempts"),
     )
     audit.close()

@@ -13,7 +13,7 @@ from bgjobd.core.job import Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
-from bgjobd.store.audit import Audit, OddSpan
+from bgjobd.store.audit import Audit, Odd
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.retention import Deletion
 from bgjobd.store.ledger import Ledger
@@ -304,8 +304,8 @@ def test_the_books_tell_where_less_is_counted_than_has_ended(store: Store, spans
         )
         hour, since = to_text(begin(NOW, HOUR)), to_text(begin(store.now, FIVE_MINUTES) - HOUR)
         assert audit.odd_spans() == (
-            OddSpan(since, "1 attempts are counted from there on, and 2 have ended"),
-            OddSpan(hour, "its hour counts 2 attempts, and the spans in it 1"),
+            Odd(f"what ended from {since} on", "1 attempts are counted from there on, and 2 have ended"),
+            Odd(f"what ended from {hour} on", "its hour counts 2 attempts, and the spans in it 1"),
         )
 
 
