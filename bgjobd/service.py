@@ -9,7 +9,7 @@ import os
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -104,23 +104,15 @@ async def running(
     was_cut_short, has_served = last_end.begin(config.daemon.state_dir), False
     fence = _fence(config)
     try:
-        log = _open_log(config)
-        try:
+        with closing(_open_log(config)) as log:
             start = WaitingStart(notifier, wants_end or asyncio.Event(), partial(_say_at_start, log))
             daemon, is_restored = await _made(config, load_config, log, notifier, fence, start)
-            _say_what_is_open(daemon, config)
             daemon.needs.ended_early = daemon.clock.now() if was_cut_short else None
-            if not config.approved:
-                daemon.say(EntryType.INFO, _NOTHING_APPROVED)
-            if is_restored:
-                daemon.say(EntryType.FAILURE, _RESTORED)
-                await daemon.retention.remove_unknown_outputs()
+            await _look_around(daemon, config, is_restored)
             with directories.kept(*_directories(config)):  # not before the daemon has the spool to itself
                 async with _serving(daemon, config, handed):
                     has_served = True
                     yield daemon
-        finally:
-            log.close()
     finally:
         if has_served or not was_cut_short:  # else the next one is to tell it
             last_end.end(config.daemon.state_dir)
@@ -161,6 +153,16 @@ def _fence(config: Config) -> Fence:
     """The one of this host, if others share its database."""
     is_shared = config.daemon.database is not None
     return Fence(AttemptDirs.from_config(config).fence if is_shared else None, config.fenced_after)
+
+
+async def _look_around(daemon: Daemon, config: Config, is_restored: bool) -> None:
+    """Say what somebody should know of before it serves; what a restored database does not know of is removed."""
+    _say_what_is_open(daemon, config)
+    if not config.approved:
+        daemon.say(EntryType.INFO, _NOTHING_APPROVED)
+    if is_restored:
+        daemon.say(EntryType.FAILURE, _RESTORED)
+        await daemon.retention.remove_unknown_outputs()
 
 
 async def _join_others(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bgjob import __version__
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL, INTERFACE, SERVICE, Status
@@ -27,6 +25,7 @@ from bgjobd.api import (
     schedules,
     schemas,
     signals,
+    stats,
     steps,
     streams,
     trends,
@@ -43,13 +42,11 @@ from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (
     class_reply,
     entry_shown,
-    fork_server_reply,
     has_ended,
     id_of,
     job_reply,
     page_reply,
     part,
-    queues_reply,
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
@@ -290,67 +287,6 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     }
 
 
-_MOST_REFUSED: Final = 100
-"""Schedules that are refused, of which Stats tells."""
-
-
-async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObject:
-    now = daemon.clock.now()
-    async with caller.turn:
-        tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, due, size, snapshot, groups_open, hosts = await daemon.readers.read(
-            lambda reader: (
-                reader.paused(),
-                reader.oldest_pending(now),
-                reader.oldest_pending_by_queue(daemon.lanes.queues, now),
-                reader.due_by_queue(daemon.lanes.queues, now),
-                reader.size(),
-                reader.oldest_snapshot(),
-                reader.groups.count_unended(),
-                reader.hosts.peers(),
-            )
-        )
-        asked_for = await _asked_for(daemon, given)
-    return {
-        "version": __version__,
-        "pid": os.getpid(),
-        "started_at": to_text(daemon.started_at),
-        **fork_server_reply(daemon),
-        "slots": daemon.lanes.slots,
-        "storage_trouble": daemon.inspection.storage_trouble,
-        "held": daemon.inspection.held,
-        "schedules": daemon.schedule_requests.many,
-        "refused_schedules": daemon.schedule_requests.refused(_MOST_REFUSED),
-        "reload_failure": daemon.reload.failure,
-        "max_connections_per_uid": daemon.limits.max_connections_per_uid,
-        "clock_difference": daemon.clock_difference.seconds,
-        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
-        "database_bytes": size,
-        "oldest_snapshot": None if snapshot is None else snapshot.seconds,
-        "oldest_snapshot_pid": None if snapshot is None else snapshot.pid,
-        "jobs": tally.jobs,
-        "blocked": tally.blocked,
-        "waiting": tally.waiting,
-        "review": tally.for_review,
-        "groups_open": groups_open,
-        "hosts": None if daemon.peers.own is None else sum(host.lives(now) for host in hosts),
-        "minutes": tally.minutes(now),
-        "oldest_pending": oldest,
-        "queues": queues_reply(daemon, tally, paused, oldest_of, due),
-        **asked_for,
-    }
-
-
-async def _asked_for(daemon: Daemon, given: schemas.Stats) -> JsonObject:
-    """What is told to those alone who want it."""
-    told: JsonObject = (
-        {"usage": await daemon.readers.read(lambda reader: reader.trends.usage())} if given.usage else {}
-    )
-    if given.counts:
-        told["counts"] = daemon.counters.as_json()
-    return told
-
-
 async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
     async with caller.turn:
         return {"sentence": await daemon.inspection.why(given.id)}
@@ -399,7 +335,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "ClassTrends": (Nothing, trends.class_trends),
     "ClassStats": (schemas.ClassStats, trends.class_stats),
     "Classes": (Nothing, classes),
-    "Stats": (schemas.Stats, stats),
+    "Stats": (schemas.Stats, stats.stats),
     "Running": (schemas.Running, running),
     "Needs": (Nothing, needs.needs),
     "Alerts": (schemas.Alerts, alerts.alerts),

@@ -27,7 +27,7 @@ from bgjobd.api.keys import unique_of
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, UnnamedJob, checked
 from bgjobd.api.ties import Names
-from bgjobd.config.policy import Policy
+from bgjobd.config.policy import Policy, Terms
 from bgjobd.core.edges import NewGroup, Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
@@ -224,17 +224,7 @@ def fact_of(
     options = job.options or _NO_OPTIONS
     now = daemon.clock.now()
     scheduled_at = _scheduled_at(options, now)
-    terms = terms_of(
-        daemon.config,
-        catalogue.policies[job.class_name],
-        daemon.peers.known,
-        queue=options.queue,
-        priority=options.priority,
-        timeout=options.timeout,
-        max_retries=options.max_retries,
-        retry_delay=options.retry_delay,
-        backoff=options.backoff,
-    )
+    terms = _terms(daemon, catalogue.policies[job.class_name], options)
     return Submitted(
         id=0,  # the ledger gives it
         call=call,
@@ -253,6 +243,21 @@ def fact_of(
         host=None if daemon.peers.own is None else options.host,
         traceparent=options.traceparent,
         labels=tuple(options.labels or ()),
+    )
+
+
+def _terms(daemon: Daemon, policy: Policy, options: Options) -> Terms:
+    """Raises the refusals."""
+    return terms_of(
+        daemon.config,
+        policy,
+        daemon.peers.known,
+        queue=options.queue,
+        priority=options.priority,
+        timeout=options.timeout,
+        max_retries=options.max_retries,
+        retry_delay=options.retry_delay,
+        backoff=options.backoff,
     )
 
 
