@@ -28,9 +28,9 @@ from bgjobd.daemon.needs import Needs
 from bgjobd.daemon.others import AroundOthers, Others
 from bgjobd.daemon.peers import Peers
 from bgjobd.daemon.reload import AroundReload, Reload
-from bgjobd.daemon.retention import Retention
+from bgjobd.daemon.retention import AroundRetention, Retention
 from bgjobd.daemon.schedule_requests import ScheduleRequests
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.schedules import AroundSchedules, Schedules
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
@@ -144,29 +144,33 @@ def _retention(daemon: Daemon) -> Retention:
         return None if catalogue is None else {*catalogue.classes, *daemon.config.approved}
 
     return Retention(
-        kept=lambda: daemon.config.retention,
-        outputs=daemon.outputs,
-        in_use=daemon.supervisor.jobs,
-        classes=classes,
-        read=daemon.readers.read,
-        record=daemon.record,
-        in_background=daemon.background.start,
-        now=daemon.clock.now,
-        say=daemon.say,
-        is_shared=daemon.config.host is not None,
+        AroundRetention(
+            kept=lambda: daemon.config.retention,
+            outputs=daemon.outputs,
+            in_use=daemon.supervisor.jobs,
+            classes=classes,
+            read=daemon.readers.read,
+            record=daemon.record,
+            in_background=daemon.background.start,
+            now=daemon.clock.now,
+            say=daemon.say,
+            is_shared=daemon.config.host is not None,
+        )
     )
 
 
 def _schedules(daemon: Daemon) -> Schedules:
     return Schedules(
-        config=lambda: daemon.config,
-        current_catalogue=daemon.current_catalogue,
-        peers=daemon.peers,
-        read=daemon.readers.read,
-        record=daemon.record,
-        counters=daemon.counters,
-        now=daemon.clock.now,
-        say=daemon.say,
+        AroundSchedules(
+            config=lambda: daemon.config,
+            current_catalogue=daemon.current_catalogue,
+            peers=daemon.peers,
+            read=daemon.readers.read,
+            record=daemon.record,
+            counters=daemon.counters,
+            now=daemon.clock.now,
+            say=daemon.say,
+        )
     )
 
 

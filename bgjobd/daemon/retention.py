@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -72,37 +73,32 @@ def ages(kept: sections.Retention) -> dict[Status, float]:
     return {status: age for status, age in by_status.items() if age is not None}
 
 
-class Retention:
-    """Looks when something comes of age. `kept` tells `[retention]`, `in_use` the jobs that something is still owed,
-    `classes` those that may run, None as long as nobody knows.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AroundRetention:
+    """What it needs of the daemon.
 
-    `now` counts seconds since the epoch, `say` writes a line about the daemon itself. `is_shared`: other hosts delete
-    from the same database; the files of a job are those of the hosts that ran it.
+    `kept` tells `[retention]`, `in_use` the jobs that something is still owed, `classes` those that may run, None as
+    long as nobody knows. `now` counts seconds since the epoch, `say` writes a line about the daemon itself.
+    `is_shared`: other hosts delete from the same database; the files of a job are those of the hosts that ran it.
     """
 
-    def __init__(
-        self,
-        kept: Callable[[], sections.Retention],
-        outputs: Outputs,
-        in_use: Callable[[], Collection[int]],
-        classes: Callable[[], Collection[str] | None],
-        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
-        record: Callable[[Item], Awaitable[Any]],
-        in_background: Callable[[Coroutine[Any, Any, None]], None],
-        now: Callable[[], float],
-        say: Callable[[EntryType, str], None],
-        is_shared: bool,
-    ) -> None:
-        self._kept = kept
-        self._outputs = outputs
-        self._in_use = in_use
-        self._classes = classes
-        self._read = read
-        self._record = record
-        self._in_background = in_background
-        self._now = now
-        self._say = say
-        self._is_shared = is_shared
+    kept: Callable[[], sections.Retention]
+    outputs: Outputs
+    in_use: Callable[[], Collection[int]]
+    classes: Callable[[], Collection[str] | None]
+    read: Callable[[Callable[[Reader], Any]], Awaitable[Any]]
+    record: Callable[[Item], Awaitable[Any]]
+    in_background: Callable[[Coroutine[Any, Any, None]], None]
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+    is_shared: bool
+
+
+class Retention:
+    """Looks when something comes of age, and deletes it."""
+
+    def __init__(self, around: AroundRetention) -> None:
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
@@ -117,7 +113,7 @@ class Retention:
 
         `leapt_at` is when one last saw time leap: what it doubted is not certain because of a restart.
         """
-        now = self._now()
+        now = self._around.now()
         if leapt_at is not None and 0.0 <= now - leapt_at < _DOUBT:
             self._doubts_until = self._loop.time() + _DOUBT - (now - leapt_at)
         if newest_entry is not None:
@@ -133,11 +129,11 @@ class Retention:
         if seconds > LEAP:
             self._leap = seconds
             self._doubts_until = self._loop.time() + _DOUBT
-            self._in_background(self._remember_leap())
+            self._around.in_background(self._remember_leap())
 
     async def _remember_leap(self) -> None:
         with suppress(RequestError):  # the file cannot be written, nor is anything deleted then
-            await self._record(TimeLeapt())
+            await self._around.record(TimeLeapt())
 
     def close(self) -> None:
         """Look no more."""
@@ -155,28 +151,28 @@ class Retention:
         return await asyncio.shield(self._loop.create_task(self._delete(job_ids, last_entry)))
 
     async def _delete(self, job_ids: Sequence[int], last_entry: int) -> Deleted:
-        in_use = set(self._in_use())
+        in_use = set(self._around.in_use())
         left = tuple([job_id for job_id in job_ids if job_id not in in_use])
         jobs: tuple[int, ...] = ()
         entries = 0
         while left:
             async with self._a_portion():
-                deleted: Deleted = await self._record(Deletion(left, last_entry))
-                await self._outputs.remove(deleted.attempts)
+                deleted: Deleted = await self._around.record(Deletion(left, last_entry))
+                await self._around.outputs.remove(deleted.attempts)
             jobs, entries, left = jobs + deleted.jobs, entries + deleted.entries, deleted.left
         return Deleted(jobs, entries=entries)
 
     async def trim(self, before: float, after: int = 0) -> Trimmed:
         """Delete some of the log entries from before that time. Raises StorageUnavailableError, ShuttingDownError."""
         async with self._a_portion():
-            trimmed: Trimmed = await self._record(Trimming(before, after))
+            trimmed: Trimmed = await self._around.record(Trimming(before, after))
         return trimmed
 
     async def remove_unknown_outputs(self) -> None:
         """Remove the files of attempts that the database does not know, before another attempt gets their names."""
-        async for keys in self._outputs.all_keys():
-            known = await self._read(partial(_known_attempts, {job_id for job_id, _ in keys}))
-            await self._outputs.remove([key for key in keys if key not in known])
+        async for keys in self._around.outputs.all_keys():
+            known = await self._around.read(partial(_known_attempts, {job_id for job_id, _ in keys}))
+            await self._around.outputs.remove([key for key in keys if key not in known])
 
     @asynccontextmanager
     async def _a_portion(self) -> AsyncIterator[None]:
@@ -197,7 +193,7 @@ class Retention:
     def _look(self) -> None:
         if not self._is_at_work:
             self._is_at_work = True
-            self._in_background(self._work())
+            self._around.in_background(self._work())
 
     async def _work(self) -> None:
         """Delete what is due, and look again when more is; after trouble in a while."""
@@ -208,7 +204,7 @@ class Retention:
             pause = await self._due_in()
             if pause <= 0 and self._is_in_doubt():
                 pause = self._doubts_until - self._loop.time()
-            elif pause <= 0 and await self._record(RetentionTaken()):
+            elif pause <= 0 and await self._around.record(RetentionTaken()):
                 has_deleted = await self._delete_in_turn()
                 pause = await self._due_in()
                 if pause <= 0 and not has_deleted:
@@ -225,7 +221,7 @@ class Retention:
             return False
         if self._leap is not None:
             message = f"time has leapt ahead by {self._leap / _DAY:.1f} days, as the clock tells it"
-            self._say(
+            self._around.say(
                 EntryType.INFO,
                 f"{message}: nothing is deleted for an hour; if that is wrong, set the clock right",
             )
@@ -234,9 +230,9 @@ class Retention:
 
     async def _due_in(self) -> float:
         """Seconds until something is old; none before that."""
-        kept = self._kept()
-        due = await self._read(partial(_first_due, kept, self._classes(), self._now()))
-        return float("inf") if due is None else due - self._now()
+        kept = self._around.kept()
+        due = await self._around.read(partial(_first_due, kept, self._around.classes(), self._around.now()))
+        return float("inf") if due is None else due - self._around.now()
 
     async def _delete_in_turn(self) -> bool:
         """Whether anything was old that could go; from then on another host may look."""
@@ -244,17 +240,17 @@ class Retention:
             return await self._delete_old()
         finally:
             with suppress(RequestError):  # this daemon ends, by which its turn does
-                await self._record(RetentionDone())
+                await self._around.record(RetentionDone())
 
     async def _delete_old(self) -> bool:
         """Whether anything was old that could go."""
-        kept, now = self._kept(), self._now()
+        kept, now = self._around.kept(), self._around.now()
         jobs = entries = occurrences = groups = keys = 0
         try:
             for status, age in ages(kept).items():
                 place: Place | None = FIRST
                 while place is not None:
-                    last_entry, places = await self._read(partial(old, status, now - age, place))
+                    last_entry, places = await self._around.read(partial(old, status, now - age, place))
                     deleted = await self.delete([job_id for _, job_id in places], last_entry)
                     jobs, entries = jobs + len(deleted.jobs), entries + deleted.entries
                     place = places[-1] if places else None
@@ -276,7 +272,7 @@ class Retention:
         finally:
             if jobs or entries or occurrences or groups:
                 told = amount(jobs, entries, occurrences)
-                self._say(EntryType.INFO, f"deleted after their time: {told}")
+                self._around.say(EntryType.INFO, f"deleted after their time: {told}")
         return bool(jobs or entries or occurrences or groups or keys)
 
     async def _trim_all(self, after: Any, item: Callable[[Any], Item], count: Callable[[Any], int]) -> int:
@@ -284,7 +280,7 @@ class Retention:
         rows = 0
         while after is not None:
             async with self._a_portion():
-                trimmed = await self._record(item(after))
+                trimmed = await self._around.record(item(after))
             rows, after = rows + count(trimmed), trimmed.next
         return rows
 
@@ -293,18 +289,18 @@ class Retention:
         rows = 0
         while True:
             async with self._a_portion():
-                trimmed: TrimmedErrors = await self._record(ErrorTrimming(before))
+                trimmed: TrimmedErrors = await self._around.record(ErrorTrimming(before))
             rows += trimmed.rows
             if not trimmed.has_more:
                 return rows
 
     async def _trim_usage(self, kept: sections.Retention, now: float) -> int:
         """Forget what classes took that are gone for as long as failed jobs are kept; of how many methods."""
-        known = self._classes()
+        known = self._around.classes()
         if kept.failed is None or known is None:
             return 0
         async with self._a_portion():
-            forgotten: int = await self._record(UsageTrimming(now - kept.failed, frozenset(known)))
+            forgotten: int = await self._around.record(UsageTrimming(now - kept.failed, frozenset(known)))
         return forgotten
 
     async def _trim_alerts(self, before: float) -> int:
@@ -312,16 +308,16 @@ class Retention:
         rows, has_more = 0, True
         while has_more:
             async with self._a_portion():
-                forgotten, has_more = await self._record(AlertTrimming(before))
+                forgotten, has_more = await self._around.record(AlertTrimming(before))
             rows += forgotten
         return rows
 
     async def _trim_hosts(self, before: float) -> int:
         """Forget the hosts that are gone since before that time; how many."""
         async with self._a_portion():
-            names: tuple[str, ...] = await self._record(HostTrimming(before))
+            names: tuple[str, ...] = await self._around.record(HostTrimming(before))
         for name in names:
-            self._say(
+            self._around.say(
                 EntryType.INFO,
                 f"host {name} is forgotten: it is gone for longer than jobs that failed are kept",
             )
@@ -331,16 +327,16 @@ class Retention:
         """Whether there may be files of jobs that are gone."""
         if self._tidied_at is None:
             return True
-        return self._is_shared and self._loop.time() - self._tidied_at >= _TIDY_AGAIN
+        return self._around.is_shared and self._loop.time() - self._tidied_at >= _TIDY_AGAIN
 
     async def _tidy(self) -> None:
         """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files, or was
         another host.
         """
-        async for keys in self._outputs.all_keys():
+        async for keys in self._around.outputs.all_keys():
             async with self._a_portion():
-                known = await self._read(partial(_known, {job_id for job_id, _ in keys}))
-                await self._outputs.remove([key for key in keys if key[0] not in known])
+                known = await self._around.read(partial(_known, {job_id for job_id, _ in keys}))
+                await self._around.outputs.remove([key for key in keys if key[0] not in known])
         self._tidied_at = self._loop.time()
 
 

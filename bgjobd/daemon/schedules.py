@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bgjob.errors import (
@@ -44,34 +45,31 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.schedules import SOMEBODY
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AroundSchedules:
+    """What they need of the daemon: `record` hands an item to the writer, `now` counts seconds since the epoch, `say`
+    writes a line about the daemon.
+    """
+
+    config: Callable[[], Config]
+    current_catalogue: CurrentCatalogue
+    peers: Peers
+    read: Callable[[Callable[[Reader], Any]], Awaitable[Any]]
+    record: Callable[[Item], Awaitable[Any]]
+    counters: Counters
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+
+
 class Schedules:
     """Has each occurrence dealt with at its time, and what a start finds due as soon as it may be.
 
-    `record` hands an item to the writer, `now` counts seconds since the epoch, `say` writes a line about the daemon.
     `why_no_submit` tells why a user may not submit, None where that one may. `trouble` is why they are not dealt with,
     unless the database cannot be written; None where they are.
     """
 
-    def __init__(
-        self,
-        *,
-        config: Callable[[], Config],
-        current_catalogue: CurrentCatalogue,
-        peers: Peers,
-        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
-        record: Callable[[Item], Awaitable[Any]],
-        counters: Counters,
-        now: Callable[[], float],
-        say: Callable[[EntryType, str], None],
-    ) -> None:
-        self._config = config
-        self._current_catalogue = current_catalogue
-        self._peers = peers
-        self._read = read
-        self._record = record
-        self._counters = counters
-        self._now = now
-        self._say = say
+    def __init__(self, around: AroundSchedules) -> None:
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -85,9 +83,9 @@ class Schedules:
         self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
         self.why_no_submit: WhyNot = lambda uid: None
-        self.news = ScheduleNews(say, counters, now)
+        self.news = ScheduleNews(around.say, around.counters, around.now)
         own, may = self.own_definition, lambda uid: self.why_no_submit(uid)
-        self._due = DueSchedules(record, self.news, now, own, may)
+        self._due = DueSchedules(around.record, self.news, around.now, own, may)
 
     async def keep(self) -> None:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
@@ -118,10 +116,12 @@ class Schedules:
         if error is not None:
             self.trouble = f"schedules are not dealt with: {type(error).__name__}: {error}"
             if self.trouble != before:
-                self._say(EntryType.FAILURE, f"{self.trouble}; that is tried again every {AGAIN_AFTER:g} s")
+                self._around.say(
+                    EntryType.FAILURE, f"{self.trouble}; that is tried again every {AGAIN_AFTER:g} s"
+                )
         elif before is not None:
             self.trouble = None
-            self._say(EntryType.INFO, "schedules are dealt with again")
+            self._around.say(EntryType.INFO, "schedules are dealt with again")
 
     def wake(self) -> None:
         """Something has changed: configuration, catalogue or clock."""
@@ -144,10 +144,10 @@ class Schedules:
 
     async def have_taken_up(self) -> None:
         """What is configured, and new, is else looked at in a moment."""
-        if self._taken_up is not self._config():
+        if self._taken_up is not self._around.config():
             async with self.looking:
-                if self._taken_up is not self._config():
-                    await self._take_up(self._config())
+                if self._taken_up is not self._around.config():
+                    await self._take_up(self._around.config())
                     self.wake()
 
     def close(self) -> None:
@@ -164,10 +164,10 @@ class Schedules:
             return
         following = [kept.next for kept in self.kept.values() if kept.next is not None]
         if following and self._of_catalogue is not None:
-            self._timer = self._loop.call_later(max(0.0, min(following) - self._now()), self.wake)
+            self._timer = self._loop.call_later(max(0.0, min(following) - self._around.now()), self.wake)
 
     async def _look(self) -> None:
-        config = self._config()
+        config = self._around.config()
         if self._taken_up is not config:
             await self._take_up(config)
         elif self._is_elsewhere:
@@ -177,22 +177,22 @@ class Schedules:
             except BaseException:
                 self._is_elsewhere = True  # of which nobody tells again
                 raise
-        ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._now()}
+        ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._around.now()}
         if ahead:
             await self.set_back(ahead)
-        catalogue = self._current_catalogue.try_catalogue()
-        if catalogue is None or self._config() is not config:
+        catalogue = self._around.current_catalogue.try_catalogue()
+        if catalogue is None or self._around.config() is not config:
             return  # a reload was faster, and has woken this: its code says nothing of what was configured before
         await self._ask_for_jobs(config, catalogue)
-        await self._due.deal(self.kept, lambda: self._taken_up is self._config())
+        await self._due.deal(self.kept, lambda: self._taken_up is self._around.config())
 
     # What is configured
 
     async def _take_up(self, config: Config) -> None:
         stored = await self._stored_until_now()
-        defined, meaningless = await all_defined(config.schedules, stored, self._now)
+        defined, meaningless = await all_defined(config.schedules, stored, self._around.now)
         if defined or stored:
-            stored = await self._record(SchedulesDefined(tuple(defined)))
+            stored = await self._around.record(SchedulesDefined(tuple(defined)))
         for one in defined:
             self.news.changed(one)
         for name, meant in meaningless.items():
@@ -201,14 +201,14 @@ class Schedules:
         self.kept = await self._kept_of(config, stored)
         # the configured ones first
         names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
-        self._counters.expect_schedules(
-            await self._read(lambda reader: reader.schedules.last_successes(names))
+        self._around.counters.expect_schedules(
+            await self._around.read(lambda reader: reader.schedules.last_successes(names))
         )
         self._taken_up, self._of_catalogue = config, None
 
     async def _take_over(self, config: Config) -> None:
         """What is put elsewhere is kept here, too; what is configured here goes on from where others have come to."""
-        stored = {one.name: one for one in await self._read(lambda reader: reader.schedules.stored())}
+        stored = {one.name: one for one in await self._around.read(lambda reader: reader.schedules.stored())}
         own = {name: kept for name, kept in self.kept.items() if kept.uid is None}
         for name, kept in own.items():
             if name not in stored:
@@ -237,25 +237,25 @@ class Schedules:
                 found[one.name] = kept_of(one, meant, None if told is None else told.refused)
             else:
                 what = f"means nothing any more, put it anew: {meant.why}"
-                self._say(EntryType.FAILURE, f"schedule {one.name} {what}")
+                self._around.say(EntryType.FAILURE, f"schedule {one.name} {what}")
             if pace.is_over:
                 await pace.rest()
         return found
 
     async def _stored_until_now(self) -> tuple[StoredSchedule, ...]:
         """As they are stored; what is ahead of the clock is forgotten, by the times that it was counted by."""
-        stored: tuple[StoredSchedule, ...] = await self._read(lambda reader: reader.schedules.stored())
-        now = self._now()
+        stored: tuple[StoredSchedule, ...] = await self._around.read(lambda reader: reader.schedules.stored())
+        now = self._around.now()
         definitions = {one.name: try_schedule(one.definition) for one in stored if one.cursor > now}
         ahead = {name: known.calendar for name, known in definitions.items() if known is not None}
         if ahead:
             await self.set_back(ahead)
-            stored = await self._read(lambda reader: reader.schedules.stored())
+            stored = await self._around.read(lambda reader: reader.schedules.stored())
         return stored
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
-        others = await self._peers.others()
+        others = await self._around.peers.others()
         is_known = catalogue is self._of_catalogue and catalogue.missing == self._of_missing
         if is_known and others == self._of_others:
             return
@@ -277,13 +277,13 @@ class Schedules:
     def own_definition(self, name: str) -> str | None:
         """As this host has it, None where no other may have another one."""
         kept = self.kept.get(name)
-        if kept is None or kept.uid is not None or self._peers.own is None:
+        if kept is None or kept.uid is not None or self._around.peers.own is None:
             return None
         return definition_of(kept.definition)
 
     async def set_back(self, ahead: Mapping[str, Calendar]) -> None:
         """The clock is behind what these were dealt with: have what is yet to come be so again."""
-        answers: tuple[SetBack, ...] = await self._record(SchedulesSetBack(tuple(ahead.items())))
+        answers: tuple[SetBack, ...] = await self._around.record(SchedulesSetBack(tuple(ahead.items())))
         for name, answer in zip(ahead, answers, strict=True):
             kept = self.kept.get(name)
             if kept is not None:

@@ -18,7 +18,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.schedules import AroundSchedules, Schedules
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.schedules import ScheduleDefined, SchedulePut
 from bgjobd.store.reader import Reader
@@ -71,14 +71,16 @@ class Looks:
         catalogue = CurrentCatalogue(lambda: config, say)
         catalogue.take(catalogue_of(config, "run"))
         schedules = Schedules(
-            config=lambda: config,
-            current_catalogue=catalogue,
-            read=self.read,
-            record=self.record,
-            peers=Peers(lambda: config, self.read, lambda: self.store.now),
-            counters=self.counters,
-            now=lambda: self.store.now,
-            say=say,
+            AroundSchedules(
+                config=lambda: config,
+                current_catalogue=catalogue,
+                read=self.read,
+                record=self.record,
+                peers=Peers(lambda: config, self.read, lambda: self.store.now),
+                counters=self.counters,
+                now=lambda: self.store.now,
+                say=say,
+            )
         )
         keeping = asyncio.create_task(schedules.keep())
         self.turns = 0

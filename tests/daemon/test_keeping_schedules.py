@@ -19,7 +19,7 @@ from bgjobd.daemon import schedules as looks
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.schedules import AroundSchedules, Schedules
 from bgjobd.host import pacing
 from bgjobd.store.committed import Dealt, StoredSchedule
 from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
@@ -70,14 +70,16 @@ class Keeping:
         catalogue = CurrentCatalogue(lambda: config, self.say)
         catalogue.take(catalogue_of(config, "run"))
         self.schedules = Schedules(
-            config=lambda: config,
-            current_catalogue=catalogue,
-            read=file.read,
-            record=file.record,
-            peers=Peers(lambda: config, file.read, lambda: self.now),
-            counters=Counters(),
-            now=lambda: self.now,
-            say=self.say,
+            AroundSchedules(
+                config=lambda: config,
+                current_catalogue=catalogue,
+                read=file.read,
+                record=file.record,
+                peers=Peers(lambda: config, file.read, lambda: self.now),
+                counters=Counters(),
+                now=lambda: self.now,
+                say=self.say,
+            )
         )
 
     def say(self, _: EntryType, message: str) -> None:

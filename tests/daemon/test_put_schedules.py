@@ -27,7 +27,7 @@ from bgjob.errors import (
 from bgjobd.config.schedules import Schedule
 from bgjobd.daemon.kept_schedules import kept_of
 from bgjobd.daemon.schedule_definitions import definition_of
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.schedules import AroundSchedules, Schedules
 from bgjobd.store.committed import StoredSchedule
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -187,14 +187,16 @@ def test_that_another_hosts_definition_holds_is_said_as_soon_as_it_is_heard_of()
 def schedules_of(config: Any, read: Any, say: Any = None) -> Schedules:
     unused: Any = None
     schedules = Schedules(
-        config=lambda: config,
-        current_catalogue=cast(Any, SimpleNamespace(try_catalogue=lambda: None)),
-        peers=cast(Any, SimpleNamespace(own="a")),
-        read=read,
-        record=unused,
-        counters=unused,
-        now=lambda: 0.0,
-        say=say,
+        AroundSchedules(
+            config=lambda: config,
+            current_catalogue=cast(Any, SimpleNamespace(try_catalogue=lambda: None)),
+            peers=cast(Any, SimpleNamespace(own="a")),
+            read=read,
+            record=unused,
+            counters=unused,
+            now=lambda: 0.0,
+            say=say,
+        )
     )
     schedules._taken_up = config
     return schedules

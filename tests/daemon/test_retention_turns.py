@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from bgjobd.config import sections
-from bgjobd.daemon.retention import Retention
+from bgjobd.daemon.retention import AroundRetention, Retention
 from bgjobd.store.committed import Trimmed
 from bgjobd.store.items.item import Item
 from bgjobd.store.items.retention import HostTrimming, RetentionDone, RetentionTaken, Trimming
@@ -40,16 +40,18 @@ class Site:
         self.files, self.is_turn, self.known = Files(), is_turn, {1}
         self._tasks: list[asyncio.Task[None]] = []
         self.retention = Retention(
-            kept=lambda: LOGS_ALONE,
-            outputs=cast(Any, self.files),
-            in_use=lambda: (),
-            classes=lambda: None,
-            read=self._read,
-            record=self._record,
-            in_background=self._begin,
-            now=lambda: NOW,
-            say=lambda type, text: None,
-            is_shared=is_shared,
+            AroundRetention(
+                kept=lambda: LOGS_ALONE,
+                outputs=cast(Any, self.files),
+                in_use=lambda: (),
+                classes=lambda: None,
+                read=self._read,
+                record=self._record,
+                in_background=self._begin,
+                now=lambda: NOW,
+                say=lambda type, text: None,
+                is_shared=is_shared,
+            )
         )
 
     async def _read(self, ask: Any) -> Any:

@@ -14,7 +14,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.peers import Peers
-from bgjobd.daemon.schedules import Schedules
+from bgjobd.daemon.schedules import AroundSchedules, Schedules
 from bgjobd.store.committed import Dealt, StoredSchedule
 from bgjobd.store.items.schedules import OccurrencesDue, SchedulesDefined
 
@@ -87,14 +87,16 @@ async def outcome(directory: Path) -> tuple[list[str | None], list[str]]:
 
     file = File(reload)
     schedules = Schedules(
-        config=lambda: holds[0],
-        current_catalogue=catalogue,
-        read=file.read,
-        record=file.record,
-        peers=Peers(lambda: holds[0], file.read, lambda: 1.5),
-        counters=Counters(),
-        now=lambda: 1.5,
-        say=say,
+        AroundSchedules(
+            config=lambda: holds[0],
+            current_catalogue=catalogue,
+            read=file.read,
+            record=file.record,
+            peers=Peers(lambda: holds[0], file.read, lambda: 1.5),
+            counters=Counters(),
+            now=lambda: 1.5,
+            say=say,
+        )
     )
     keeping = asyncio.create_task(schedules.keep())
     await file.is_done.wait()
