@@ -43,12 +43,11 @@ class Attempt:
     none was, None where that is not known. `is_fenced`: a fence stands in its journal's place.
     """
 
-    def __init__(
-        self, around: AttemptSurroundings, claimed: Claimed, life: AttemptLife, mark: str | None = None
-    ) -> None:
-        self._around, self._claimed, self.life, self.mark = around, claimed, life, mark
+    def __init__(self, around: AttemptSurroundings, claimed: Claimed, life: AttemptLife) -> None:
+        self._around, self._claimed, self.life = around, claimed, life
         key, class_name = self.key, self.class_name = claimed.key, claimed.class_name
         self.server: ForkServer | None = None
+        self.mark: str | None = None
         self.is_fenced = False
         self._patience = Patience(around.loop, around.say)
         self._news = AttemptNews(around, key, self.see)
@@ -78,7 +77,9 @@ class Attempt:
     @classmethod
     def claimed(cls, around: AttemptSurroundings, claim: Claim) -> Attempt:
         """One that is to be started."""
-        return cls(around, Claimed.by(claim), AttemptLife(claim.job.attempt), mark="")
+        attempt = cls(around, Claimed.by(claim), AttemptLife(claim.job.attempt))
+        attempt.mark = ""
+        return attempt
 
     @classmethod
     def left_behind(cls, around: AttemptSurroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
