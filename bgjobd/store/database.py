@@ -105,6 +105,20 @@ class ForsakenLogError(DamagedDatabaseError):
         return f"put the file back; or, to begin with no jobs, move {path.name}-wal away as well"
 
 
+class LogOfAnotherError(DamagedDatabaseError):
+    """A copy was put in the file's place, beside that file's log: by it SQLite would read pages of both, which no more
+    say that it is a copy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, f"it is a copy, as a backup is, and {path.name}-wal beside it is of the file that was there"
+        )
+
+    def _next(self, path: Path) -> str:
+        return f"to go on from this copy, move {path.name}-wal away first; or put back the file that it is of"
+
+
 class UncertainCommitError(Exception):
     """A commit that failed may have been made all the same: a file's write-ahead log may have it, where a start after
     a kill would find it; or the answer of a server was lost.
@@ -124,7 +138,8 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
     `on_progress` hears all the time that this goes on.
 
-    Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
+    Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError. For who has no
+    connection yet.
     """
     path = state_dir / FILE_NAME
     check_log(state_dir)
@@ -144,14 +159,34 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Raises ForsakenLogError where a log with something in it is beside no file, or beside an empty one.
+    """Whether the log is the file's own. Raises ForsakenLogError, LogOfAnotherError.
 
-    Where the database is a link, SQLite has the log beside the file that it leads to.
+    For who has no connection yet: whoever closes the file lets go of all locks that SQLite has on it in this process.
+    """
+    file = _check_emptied(state_dir)
+    if size_of(f"{file}-wal") and _needs_no_log(file):
+        raise LogOfAnotherError(Path(file))
+
+
+def _check_emptied(state_dir: Path) -> str:
+    """The file's path, where SQLite has the log beside it: where the database is a link, that which it leads to.
+
+    Raises ForsakenLogError where a log with something in it is beside no file, or an empty one.
     """
     path = str(state_dir / FILE_NAME)
     file = os.path.realpath(path) if os.path.islink(path) else path
     if size_of(f"{file}-wal") and not size_of(file):
         raise ForsakenLogError(Path(file))
+    return file
+
+
+def _needs_no_log(path: str) -> bool:
+    """Whether it is a database as each copy is, and none that a daemon has opened."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(20)[18:] == _WITHOUT_LOG
+    except OSError:
+        return False  # SQLite says why it cannot be opened
 
 
 def unusable(path: Path, reason: object) -> UnusableDatabaseError:
@@ -161,6 +196,8 @@ def unusable(path: Path, reason: object) -> UnusableDatabaseError:
 
 
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_WITHOUT_LOG: Final = b"\x01\x01"
+"""The versions for writing and for reading, from byte 18 on, of a file whose journal is one for rolling back."""
 
 
 class _DamageFound(Exception):
@@ -321,7 +358,7 @@ def open_for_reading(state_dir: Path) -> SqliteFile:
     Raises NoDatabaseError, ForsakenLogError, and peewee's errors.
     """
     check_there(state_dir)
-    check_log(state_dir)  # SQLite throws it away for whoever reads an empty file, too
+    _check_emptied(state_dir)  # SQLite throws it away for whoever reads an empty file, too
     pragmas = {"query_only": 1, "cache_size": -2000}
     return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -11,14 +12,18 @@ from pathlib import Path
 import pytest
 
 from bgjobd.config import loading
-from bgjobd.store import backups
+from bgjobd.store import backups, migrations
 from bgjobd.store.database import (
     FILE_NAME,
     DamagedDatabaseError,
     ForsakenLogError,
+    LogOfAnotherError,
     NoDatabaseError,
     UnusableDatabaseError,
+    _take_over_copy,
+    check_log,
     open_for_reading,
+    open_for_writing,
     prepare,
     unusable,
 )
@@ -159,6 +164,48 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     file.unlink()
     log.write_bytes(b"")  # as a log is left that the file has taken all of
     prepare(tmp_path)
+
+
+@pytest.mark.parametrize("made_by", ["a backup", "a migration"])
+def test_a_copy_beside_the_log_of_the_file_that_it_replaces_is_not_taken_for_that_file(
+    tmp_path: Path, made_by: str
+) -> None:
+    file, log, copy = tmp_path / FILE_NAME, tmp_path / f"{FILE_NAME}-wal", tmp_path / "copy.db"
+    prepare(tmp_path)
+    if made_by == "a backup":
+        backups.back_up(tmp_path, copy)
+    else:
+        with closing(open_for_writing(tmp_path)) as database:
+            migrations._back_up(database, file, copy)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("INSERT INTO properties VALUES ('stored', 'since')")
+        connection.commit()
+        kept = log.read_bytes()
+    shutil.copy(copy, file)
+    log.write_bytes(kept)
+    told = (
+        r"it is a copy, .*bgjobd\.db-wal beside it .*to go on from this copy, move bgjobd\.db-wal away first"
+    )
+    for refused in (prepare, check_log, lambda place: backups.back_up(place, tmp_path / "other.db")):
+        with pytest.raises(LogOfAnotherError, match=told):
+            refused(tmp_path)
+    assert (file.read_bytes(), log.read_bytes()) == (copy.read_bytes(), kept)
+    log.unlink()
+    assert prepare(tmp_path)
+
+
+def test_a_copy_that_was_taken_over_by_who_was_killed_then_is_gone_on_with(tmp_path: Path) -> None:
+    file, log, copy = tmp_path / FILE_NAME, tmp_path / f"{FILE_NAME}-wal", tmp_path / "copy.db"
+    prepare(tmp_path)
+    backups.back_up(tmp_path, copy)
+    shutil.copy(copy, file)
+    with closing(open_for_writing(tmp_path)) as database:
+        assert _take_over_copy(database)
+        killed = file.read_bytes(), log.read_bytes()
+    file.write_bytes(killed[0])
+    log.write_bytes(killed[1])
+    assert not prepare(tmp_path)
+    assert not log.exists()
 
 
 def test_who_leaves_a_file_that_was_emptied_leaves_its_log(tmp_path: Path) -> None:
