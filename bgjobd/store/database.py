@@ -159,7 +159,7 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Whether the log is the file's own. Raises ForsakenLogError, LogOfAnotherError.
+    """Whether the log is the file's own. Raises UnusableDatabaseError: of those ForsakenLogError, LogOfAnotherError.
 
     For who has no connection yet: whoever closes the file lets go of all locks that SQLite has on it in this process.
     """
@@ -171,12 +171,16 @@ def check_log(state_dir: Path) -> None:
 def _check_emptied(state_dir: Path) -> str:
     """The file's path, where SQLite has the log beside it: where the database is a link, that which it leads to.
 
-    Raises ForsakenLogError where a log with something in it is beside no file, or an empty one.
+    Raises ForsakenLogError where a log with something in it is beside no file, or an empty one; UnusableDatabaseError
+    where nobody tells.
     """
     path = str(state_dir / FILE_NAME)
     file = os.path.realpath(path) if os.path.islink(path) else path
-    if size_of(f"{file}-wal") and not size_of(file):
-        raise ForsakenLogError(Path(file))
+    try:
+        if _size(f"{file}-wal") and not _size(file):
+            raise ForsakenLogError(Path(file))
+    except OSError as error:
+        raise unusable(Path(file), error.strerror) from error
     return file
 
 
@@ -355,7 +359,7 @@ def open_for_writing(state_dir: Path) -> SqliteFile:
 def open_for_reading(state_dir: Path) -> SqliteFile:
     """A connection that cannot write, for queries off the loop.
 
-    Raises NoDatabaseError, ForsakenLogError, and peewee's errors.
+    Raises UnusableDatabaseError, of those NoDatabaseError, ForsakenLogError, and peewee's errors.
     """
     check_there(state_dir)
     _check_emptied(state_dir)  # SQLite throws it away for whoever reads an empty file, too
@@ -391,8 +395,16 @@ def _is_missing(path: Path) -> bool:
 def size_of(path: str) -> int:
     """How many bytes a file has; 0 where there is none, or nobody tells."""
     try:
-        return os.stat(path).st_size
+        return _size(path)
     except OSError:
+        return 0
+
+
+def _size(path: str) -> int:
+    """How many bytes a file has; 0 where there is certainly none. Raises OSError."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
         return 0
 
 

@@ -166,6 +166,20 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     prepare(tmp_path)
 
 
+def test_a_file_of_which_nobody_tells_whether_it_is_empty_is_not_taken_for_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / FILE_NAME).symlink_to(FILE_NAME)  # in a circle
+    log = tmp_path / f"{FILE_NAME}-wal"
+    log.write_bytes(b"stored last")
+    for refused in (prepare, open_for_reading, check_log):
+        with pytest.raises(
+            UnusableDatabaseError, match=r"symbolic links; see to room, rights and errors of the disk"
+        ):
+            refused(tmp_path)
+    assert log.read_bytes() == b"stored last"
+
+
 @pytest.mark.parametrize("made_by", ["a backup", "a migration"])
 def test_a_copy_beside_the_log_of_the_file_that_it_replaces_is_not_taken_for_that_file(
     tmp_path: Path, made_by: str
