@@ -345,7 +345,11 @@ class SqliteFile(SqliteDatabase):
 
 
 def open_for_writing(state_dir: Path) -> SqliteFile:
-    """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody."""
+    """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody.
+
+    Raises UnusableDatabaseError, of those ForsakenLogError, and peewee's errors.
+    """
+    _check_emptied(state_dir)  # SQLite throws its log away
     pragmas = {
         "journal_mode": "wal",
         "synchronous": "full",
@@ -362,7 +366,7 @@ def open_for_reading(state_dir: Path) -> SqliteFile:
     Raises UnusableDatabaseError, of those NoDatabaseError, ForsakenLogError, and peewee's errors.
     """
     check_there(state_dir)
-    _check_emptied(state_dir)  # SQLite throws it away for whoever reads an empty file, too
+    _check_emptied(state_dir)  # SQLite throws its log away for whoever reads, too
     pragmas = {"query_only": 1, "cache_size": -2000}
     return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
 
@@ -410,7 +414,7 @@ def _size(path: str) -> int:
 
 def is_trouble(error: Exception) -> bool:
     """Whether the file, the disk or the memory is to blame, so that the same may succeed later."""
-    if isinstance(error, OSError | MemoryError | UncertainCommitError):
+    if isinstance(error, OSError | MemoryError | UncertainCommitError | UnusableDatabaseError):
         return True
     code = _code(error)
     return isinstance(error, OperationalError) if code is None else code in _TROUBLE

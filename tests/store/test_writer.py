@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -25,7 +26,7 @@ from bgjobd.store import database as databases
 from bgjobd.store import entrusted
 from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed, LostUpdateError, Stored
-from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.database import FILE_NAME, open_for_reading, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
@@ -693,6 +694,34 @@ def test_no_other_database_is_made_where_the_daemons_own_was(
         office.next()
         assert office.next().trouble is not None  # tried again
         assert not (store.state_dir / FILE_NAME).exists()
+
+
+def test_the_log_of_a_file_that_was_emptied_stays_and_what_happened_is_stored_once_that_is_whole_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    job_id = store.run_one()
+    store.answer(starts(job_id))
+    office = Office(store.state_dir)
+    file, log = store.state_dir / FILE_NAME, store.state_dir / f"{FILE_NAME}-wal"
+    with at_work(office) as writer, closing(open_for_reading(store.state_dir)) as reader:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        office.next_without_trouble()
+        assert reader.execute_sql("SELECT count(*) FROM background_jobs").fetchone() == (2,)
+        with closing(sqlite3.connect(file)) as other:  # then the writer has to read what it knows
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            other.execute("INSERT INTO properties VALUES ('stored', 'last')")
+            other.commit()
+        whole, kept = file.read_bytes(), log.read_bytes()
+        os.truncate(file, 0)
+        writer.put(Entrusted(ends(job_id, COMPLETED), "ended"))
+        assert office.next().trouble is not None
+        assert "missing or empty" in (office.next().trouble or "")
+        assert log.read_bytes()[: len(kept)] == kept
+        file.write_bytes(whole)
+        ((ticket, ended),) = office.next_without_trouble().answered
+        assert (ticket, ended.status) == ("ended", Status.COMPLETED)
+    assert store.count("background_jobs") == 2
 
 
 # A commit of which nobody knows

@@ -155,7 +155,6 @@ class OfFile(Whereabouts):
         """
         with suppress(OSError, DatabaseError, UnusableDatabaseError):
             self.check()
-            of_file.check_log(self._state_dir)
             open_for_writing(self._state_dir).close()
 
     def _fold_log(self, database: Database) -> bool:
