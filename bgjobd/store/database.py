@@ -344,10 +344,11 @@ class SqliteFile(SqliteDatabase):
             self.connection().execute("ROLLBACK")
 
 
-def open_for_writing(state_dir: Path) -> SqliteFile:
+def open_for_writing(state_dir: Path, may_make: bool = True) -> SqliteFile:
     """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody.
 
-    Raises UnusableDatabaseError, of those ForsakenLogError, and peewee's errors.
+    `may_make`: the file is made where there is none. Raises UnusableDatabaseError, of those ForsakenLogError, and
+    peewee's errors.
     """
     _check_emptied(state_dir)  # SQLite throws its log away
     pragmas = {
@@ -357,7 +358,7 @@ def open_for_writing(state_dir: Path) -> SqliteFile:
         "cache_size": -4000,
         "journal_size_limit": _KEPT_WAL,
     }
-    return _connected(str(state_dir / FILE_NAME), pragmas)
+    return _connected(state_dir / FILE_NAME, "rwc" if may_make else "rw", pragmas)
 
 
 def open_for_reading(state_dir: Path) -> SqliteFile:
@@ -368,7 +369,7 @@ def open_for_reading(state_dir: Path) -> SqliteFile:
     check_there(state_dir)
     _check_emptied(state_dir)  # SQLite throws its log away for whoever reads, too
     pragmas = {"query_only": 1, "cache_size": -2000}
-    return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
+    return _connected(state_dir / FILE_NAME, "ro", pragmas)
 
 
 def check_there(state_dir: Path) -> None:
@@ -378,9 +379,10 @@ def check_there(state_dir: Path) -> None:
         raise NoDatabaseError(path, "there is no such file")
 
 
-def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteFile:
+def _connected(path: Path, mode: str, pragmas: dict[str, Any]) -> SqliteFile:
+    place = f"{path.absolute().as_uri()}?mode={mode}"
     database = SqliteFile(
-        place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=uri, thread_safe=False, check_same_thread=False
+        place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=True, thread_safe=False, check_same_thread=False
     )
     register(database)
     database.connect()

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from peewee import OperationalError
 
 from bgjobd.config import loading
 from bgjobd.store import backups, migrations
@@ -28,7 +29,7 @@ from bgjobd.store.database import (
     unusable,
 )
 from bgjobd.store.engines.places import NoDriverError, place_of
-from bgjobd.store.engines.sqlite import OfFile, errors_named
+from bgjobd.store.engines.sqlite import OfFile, Sqlite, errors_named
 from tests.support import directory_for_all
 
 PAGE = 4096
@@ -229,6 +230,14 @@ def test_who_leaves_a_file_that_was_emptied_leaves_its_log(tmp_path: Path) -> No
     log.write_bytes(b"stored last")
     ground.leave()
     assert log.read_bytes() == b"stored last"
+
+
+def test_only_a_start_makes_a_database_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match="unable to open database file"):
+        Sqlite(tmp_path).open_for_writing()
+    assert not (tmp_path / FILE_NAME).exists()
+    prepare(tmp_path)
+    Sqlite(tmp_path).open_for_writing().close()
 
 
 def test_a_log_beside_the_file_that_a_link_leads_to_is_not_thrown_away(tmp_path: Path) -> None:
