@@ -18,7 +18,8 @@ from peewee import SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError, StorageUnavailableError
 from bgjob.words import EntryType, Status
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import Changed, ClockJumped
+from bgjobd.core.many import Wish
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Due, Rules
 from bgjobd.host.clock import Clock
@@ -30,11 +31,13 @@ from bgjobd.store.database import FILE_NAME, open_for_reading, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
-from bgjobd.store.entrusted import Entrusted
+from bgjobd.store.entrusted import Entrusted, Intake
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
+from bgjobd.store.items.hosts import AttemptsLost, HooksTakenOver
 from bgjobd.store.items.item import Item
-from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
+from bgjobd.store.items.schedules import Backfill, OccurrencesDue, ScheduleDue
+from bgjobd.store.items.wishes import JobsChanged, ManyAsked
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.statements import of_jobs
 from bgjobd.store.writer import Delivery, Writer
@@ -46,6 +49,7 @@ from tests.store.samples import (
     SUBMITTER,
     Store,
     asked,
+    cancels,
     ends,
     overhear,
     starts,
@@ -168,6 +172,28 @@ def test_a_transaction_is_about_so_many_jobs_however_few_items_they_come_in(stor
         office.writer.put(Entrusted(submission(*many), ticket=number))
     with at_work(office):
         assert [[ticket for ticket, _ in office.next().answered] for _ in range(3)] == [[0], [1], [2]]
+
+
+MANY = range(1, entrusted._MAX_BATCH + 1)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        cancels(*MANY),
+        JobsChanged(tuple(MANY), Changed(None, priority=1), SUBMITTER),
+        ManyAsked(tuple(cancels(id) for id in MANY), Wish.CANCEL, frozenset(Status), NOW, False, {}, "uid 0"),
+        AttemptsLost(1, tuple(ends(id, COMPLETED) for id in MANY)),
+        HooksTakenOver(1, ("mail.Mail",), len(MANY)),
+        Backfill("hourly", tuple((float(at), None) for at in MANY), (), (), asked(), SUBMITTER),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_an_item_about_many_jobs_fills_a_transaction(item: Item) -> None:
+    intake = Intake()
+    for number in range(2):
+        intake.put((Entrusted(item, number),))
+    assert [intake.take(0.0) for _ in range(2)] == [([Entrusted(item, number)], False) for number in range(2)]
 
 
 def test_what_is_due_of_many_schedules_counts_for_as_many_jobs(store: Store) -> None:
