@@ -37,22 +37,21 @@ SELECT_MEMBERS: Final = f"""
 
 def reach(connection: Connection, job_id: int, most: int, budget: float = BUDGET) -> Reach:
     """As far as `most` jobs and as many groups, and as `budget` seconds go."""
-    look = _Look(connection, Reach(most))
-    deadline = time.monotonic() + budget
+    look = _Look(connection, Reach(most), time.monotonic() + budget)
     look.meet([job_id], [])
     while look.has_more and not look.found.is_full:
-        if time.monotonic() > deadline:
-            look.found.is_cut = True
-            break
         look.go_on()
     return look.found
 
 
 class _Look:
-    """Asks for a whole level at a time: a graph that is broad takes a few questions."""
+    """Asks for a whole level at a time: a graph that is broad takes a few questions. After the deadline (monotonic) it
+    asks none, and finds nothing more.
+    """
 
-    def __init__(self, connection: Connection, found: Reach) -> None:
+    def __init__(self, connection: Connection, found: Reach, deadline: float) -> None:
         self._connection = connection
+        self._deadline = deadline
         self._met: dict[Of, set[int]] = {Of.JOB: set(), Of.GROUP: set()}
         self._level: dict[Of, list[int]] = {}
         self.found = found
@@ -99,6 +98,9 @@ class _Look:
     def _ask(self, statement: str, ids: Collection[int], **given: Any) -> list[tuple[Any, ...]]:
         """The rows that these have; as soon as there are more than jobs of a graph, there may be others."""
         if not ids:
+            return []
+        if time.monotonic() > self._deadline:
+            self.found.is_cut = True
             return []
         most = self.found.most
         asked = {"ids": to_json(list(ids)), "count": most + 1, **given}
