@@ -252,7 +252,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         if page is not None:
             await page.end()
         await server.finish()
-        await daemon.close()
+        daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
 
 

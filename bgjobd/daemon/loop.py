@@ -170,15 +170,18 @@ class Daemon:
         """Give systemd the signs of life that it wants, if it wants any."""
         self.background.start(self.signs_of_life.keep_giving())
 
-    async def close(self) -> None:
-        """Let go of files and threads, after `stop`; the database is left last, for its disk may hang."""
+    def close(self) -> None:
+        """Let go of files and threads, after `stop`; of the database last, for its disk may hang.
+
+        The loop waits for that: what it heard meanwhile would be of what is closed.
+        """
         self.due_timer.close()
         self._silence.close()
         self.relay.close()
         self.background.close()
         self.readers.close()
         self.supervisor.close()
-        await self._loop.run_in_executor(None, self.writer.leave)
+        self.writer.leave()
 
     # What changes of what may start
 
