@@ -171,14 +171,17 @@ class Daemon:
         self.background.start(self.signs_of_life.keep_giving())
 
     def close(self) -> None:
-        """Let go of files and threads, after `stop`."""
+        """Let go of files and threads, after `stop`; of the database last, for its disk may hang.
+
+        The loop waits for that: what it heard meanwhile would be of what is closed.
+        """
         self.due_timer.close()
         self._silence.close()
         self.relay.close()
         self.background.close()
         self.readers.close()
-        self.writer.leave()
         self.supervisor.close()
+        self.writer.leave()
 
     # What changes of what may start
 
