@@ -54,14 +54,16 @@ class Found(StrEnum):
 def compare(in_force: Loaded, tried: Loaded, of_others: Collection[str] | None = None) -> Found:
     """Whether a fork server with all classes may take the place of the one in force: others' code may not change.
 
-    `of_others` are the modules that the classes in force take; None where nobody has looked: all that are loaded, and
-    so those as well that a class which could not be loaded had got to.
+    `of_others` are the modules that the classes in force take now; None where nobody has looked: all that are loaded,
+    and so those as well that a class which could not be loaded had got to. A module that is loaded no more counts in
+    either case, for nobody can tell whose it was.
     """
     if tried.missing - in_force.missing:
         return Found.OTHERS_BREAK
     if not in_force.missing - tried.missing:
         return Found.NOTHING_NEW
-    names = in_force.modules if of_others is None else of_others
+    gone = in_force.modules.keys() - tried.modules.keys()
+    names = in_force.modules.keys() if of_others is None else gone.union(of_others)
     is_same = all(in_force.modules.get(name) == tried.modules.get(name) for name in names)
     return Found.MENDED if is_same else Found.OTHER_CODE
 

@@ -58,20 +58,23 @@ def test_a_class_that_is_mended_is_taken_up_where_nothing_else_has_changed(
 @pytest.mark.parametrize(
     ("modules", "of_others", "found"),
     [
-        ({"odd": "2"}, {"shop", "mails"}, Found.MENDED),  # what a class that is missing had got to
+        # What a class that is missing had got to.
+        ({"odd": "2"}, {"shop", "mails"}, Found.MENDED),
         ({"odd": "2", "shop": "2"}, {"shop", "mails"}, Found.OTHER_CODE),
-        (
-            {"odd": "2", "help": "1"},
-            {"shop", "mails", "help"},
-            Found.OTHER_CODE,
-        ),  # what others have begun to take
+        # What others have begun to take.
+        ({"odd": "2", "help": "1"}, {"shop", "mails", "help"}, Found.OTHER_CODE),
+        # What others take no more, as where half a deploy has removed it and they do without.
+        ({"odd": "2", "mails": None}, {"shop"}, Found.OTHER_CODE),
+        # Nobody can tell of what is gone whose it was.
+        ({"odd": None}, {"shop", "mails"}, Found.OTHER_CODE),
     ],
 )
-def test_where_it_is_known_what_others_take_nothing_else_is_compared(
-    modules: dict[str, str], of_others: set[str], found: Found
+def test_where_it_is_known_what_others_take_only_that_is_compared_and_what_is_gone(
+    modules: dict[str, str | None], of_others: set[str], found: Found
 ) -> None:
     in_force = Loaded({**IN_FORCE.modules, "odd": "1"}, IN_FORCE.missing)
-    tried = Loaded({**in_force.modules, **modules}, frozenset())
+    now = {**in_force.modules, **modules}
+    tried = Loaded({name: digest for name, digest in now.items() if digest is not None}, frozenset())
     assert compare(in_force, tried) is Found.OTHER_CODE
     assert compare(in_force, tried, of_others) is found
 
