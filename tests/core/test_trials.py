@@ -76,7 +76,14 @@ def test_where_it_is_known_what_others_take_only_that_is_compared_and_what_is_go
     now = {**in_force.modules, **modules}
     tried = Loaded({name: digest for name, digest in now.items() if digest is not None}, frozenset())
     assert compare(in_force, tried) is Found.OTHER_CODE
-    assert compare(in_force, tried, of_others) is found
+    # The class that the machine cannot limit is among the others, and lacks there as well.
+    assert compare(in_force, tried, Loaded(dict.fromkeys(of_others, ""), frozenset({"odd.Odd"}))) is found
+
+
+def test_a_look_at_others_that_lacks_one_of_them_tells_nothing() -> None:
+    in_force = Loaded({"mails": "1", "fmt": "1"}, frozenset({"bills.Bills"}))
+    tried = Loaded({"mails": "2", "fmt": "2", "bills": "1"}, frozenset())
+    assert compare(in_force, tried, Loaded({}, frozenset({"mails.Mails"}))) is Found.OTHERS_BREAK
 
 
 def test_code_that_is_gone_has_changed() -> None:
