@@ -205,9 +205,8 @@ class Hooks:
     def _line_up(self, owed: OwedHook) -> None:
         def send(server: ForkServer) -> bool:
             del self._in_line[owed.key]
-            is_sent = not self._is_ending and self._call(owed, server, start)
-            self._note_idleness()
-            return is_sent
+            self._loop.call_soon(self._call_next)  # once the line has seen to this one
+            return not self._is_ending and self._call(owed, server, start)
 
         start = Start(owed.crashes, send, partial(self._has_begun, owed))
         self._around.starts.put(start)
@@ -224,7 +223,7 @@ class Hooks:
         try:
             journal = self._spool.try_read_hook(key, owed.kind)
         except OSError:  # no descriptors
-            self._loop.call_later(PAUSE, self._offer, owed)
+            self._rest(replace(owed, in_vain=owed.in_vain + 1))
             return False
         if journal is not None and journal.started is not None:
             self.adopt(key, owed.kind, class_name, owed.next_one)
@@ -243,10 +242,9 @@ class Hooks:
         return True
 
     def _go_on(self, owed: OwedHook) -> None:
-        """This one is not to be called: have the next called, if there is one that somebody wants."""
+        """This one is not to be called: the next one is, if somebody wants it."""
         if owed.next_one is not None and self._is_wanted(owed.next_one):
             self._waiting.append(owed.next_one)
-            self._loop.call_soon(self._call_next)
         else:
             remove_hooks(self._spool, owed.key, owed.is_sealed)
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+from bgjob.words import Outcome
+from bgjobd.core.job import Call, Ending
+from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.starts import Start
 from tests.daemon.running import daemon
 from tests.support import eventually
 
@@ -120,3 +129,63 @@ def test_a_hook_that_can_never_start_holds_up_no_drain_and_fills_no_log(tmp_path
         assert len(running.query(IN_VAIN)) == 7
         assert running.spooled() != []
     assert not site.ledger.exists()
+
+
+KEY = (7, 1)
+
+
+class Line:
+    """Hooks of a class that has one, as it `is_wanted`, and of an application with a function for all; no processes.
+
+    `starts` are in line for the fork server. What a call finds in the spool is `found`.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted, self.found = True, iter([None])
+        self.starts: list[Start] = []
+        around: Any = SimpleNamespace(
+            spool=SimpleNamespace(try_read_hook=lambda key, kind: self.read()),
+            loop=asyncio.get_running_loop(),
+            starts=SimpleNamespace(put=self.starts.append),
+        )
+        self.server: Any = SimpleNamespace(has_on_failure=True)
+        self.hooks = Hooks(around, lambda: 1, self.wants, lambda: None, None, self.begin, lambda: 0.0)
+        self.hooks.serve_with(self.server)
+        self.hooks.offer(KEY, Call("quota.Hooked", "run"), Ending(Outcome.FAILED), None)
+
+    def read(self) -> None:
+        try:
+            next(self.found)
+        except StopIteration:
+            raise OSError(errno.EMFILE, "no descriptors") from None
+
+    def wants(self, class_name: str) -> bool:
+        return self.is_wanted
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        raise AssertionError("no other host may call it")
+
+
+def test_a_drain_waits_for_the_function_for_all_though_a_reload_has_taken_the_classs_own_hook_away() -> None:
+    async def live() -> None:
+        line = Line()
+        line.is_wanted = False
+        assert not line.starts.pop().send(line.server)
+        assert not line.hooks.is_idle
+        await asyncio.sleep(0)
+        assert len(line.starts) == 1
+
+    asyncio.run(live())
+
+
+def test_a_hook_whose_journal_cannot_be_read_for_want_of_descriptors_is_still_owed() -> None:
+    async def live() -> None:
+        line = Line()
+        line.found = iter([])
+        assert not line.starts.pop().send(line.server)
+        await asyncio.sleep(0)
+        assert (line.hooks.is_idle, line.hooks.has(KEY)) == (False, True)
+        line.hooks.serve_with(line.server)
+        assert len(line.starts) == 1
+
+    asyncio.run(live())
