@@ -71,7 +71,8 @@ from bgjobd.supervisor.supervisor import Supervisor
 class Daemon:
     """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first.
 
-    `term` is that of this host, None where it shares no database.
+    `term` is that of this host, None where it shares no database. `ending` is how it ends, once it does: by a drain, or
+    a stop.
     """
 
     supervisor: Supervisor
@@ -104,7 +105,7 @@ class Daemon:
         self.limits = config.socket
         self.started_at = clock.now()
         self.loaded_at: float | None = None
-        self.asked_to_close: Closing | None = None
+        self.ending: Closing | None = None
         self._loop = asyncio.get_running_loop()
         self.log = log
         self.notifier = notifier
@@ -210,6 +211,10 @@ class Daemon:
             self.on_leap(leap)
         self.clock_difference.note(self.clock.difference)
 
+    def begin_end(self, ending: Closing) -> None:
+        """It drains from now on, or stops; what follows from that is `shutdown`'s."""
+        self.ending = ending
+
     def on_change(self) -> None:
         self.open_lanes()
         self.alerts.wake()
@@ -264,9 +269,9 @@ class Daemon:
     @property
     def closing(self) -> Closing | None:
         """Why nothing new starts; None where somebody has asked for neither."""
-        if self.asked_to_close is None and self.hosts.drained is not None:
+        if self.ending is None and self.hosts.drained is not None:
             return Closing.ASKED
-        return self.asked_to_close
+        return self.ending
 
     @property
     def enforcement(self) -> Enforcement:
@@ -294,7 +299,7 @@ class Daemon:
 
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
-        if self.asked_to_close is Closing.STOPPING:
+        if self.ending is Closing.STOPPING:
             raise ShuttingDownError
         ticket: asyncio.Future[Any] = self._loop.create_future()
         self.due_timer.note_jump()
