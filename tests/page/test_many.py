@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -153,7 +153,9 @@ def test_where_more_match_by_now_nothing_is_done_and_it_leads_back(many: Many) -
 
 
 @pytest.mark.parametrize("wish", ["retry", "cancel"])
-def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(many: Many, wish: str) -> None:
+def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(
+    many: Many, wish: str, said: Callable[[], str]
+) -> None:
     form = fields(many.read(f"/jobs/{wish}", error="14"))
     word = "retried" if wish == "retry" else "cancelled"
     many.refusal = Reply({word: 0, "left_out": 0, "change": None})
@@ -162,6 +164,7 @@ def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(many: Man
     answer = many.send(f"/jobs/{wish}", form)
     told = words(answer.body.decode())
     assert answer.status == 409
+    assert f"bgjobd-web: {wish} of 0 jobs, 0 left out, of all that match error=14 by " in said()
     assert f"Nothing was done: of those that were counted here none could be {word}." in told
     assert f"{wish.capitalize()} 1 job All that match error 14" in told
     assert "Nothing was done" not in many.read(f"/jobs/{wish}", error="14")
