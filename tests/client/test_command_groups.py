@@ -60,8 +60,8 @@ def test_a_graph_is_a_tree_and_one_that_is_not_whole_says_how_to_see_more() -> N
     ]
     for total, told_as in ((5012, "5,012"), (10_000, "at least 10,000")):
         assert shown_by("graph 13 --limit 2", Reply(told | {"total": total})).splitlines()[3:] == [
-            f"bgjob: it is part of a larger graph, whose nearest 2 jobs are shown of {told_as}, "
-            "those that failed and what they block first; --limit 1000 shows more"
+            f"bgjob: it is part of a larger graph, of which 2 of {told_as} jobs are shown: "
+            "those that failed and what they block first, then the nearest; --limit 1000 shows more"
         ]
     assert shown_by("graph 13 --json", Reply(told)).startswith('{"jobs": [{"id": 12, ')
 
