@@ -11,6 +11,7 @@ from bgjob import calls, command, errors
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import ProtocolError
+from bgjob.words import SERVICE
 from tests.client.scripted import STANDING, WHEN, Line, ScriptedDaemon, group, method_of, summary, whole
 from tests.client.test_graph_tree import blocked, edge, job
 from tests.fuzz.commands import shown_by
@@ -71,6 +72,19 @@ def test_a_graph_is_asked_for_as_far_as_is_wanted(tmp_path: Path) -> None:
         tmp_path, answers({"jobs": [], "groups": [], "edges": [], "is_whole": True}), "graph", "13"
     )
     assert daemon.parameters("Graph") == [{"id": 13, "limit": 1000, "count": 10_000}]
+
+
+def test_a_graph_is_shown_by_an_earlier_daemon_that_cannot_count_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def earlier(line: Line, asked: Request) -> None:
+        if "count" in asked.parameters:
+            line.send(Reply({"parameter": "count"}, error=f"{SERVICE}.InvalidParameter").to_bytes())
+        else:
+            line.reply(jobs=[job(13, "bind")], groups=[], edges=[], is_whole=False)
+
+    assert ran(tmp_path, earlier, "graph", "13")[0] == 0
+    assert "part of a larger graph" in capsys.readouterr().err
 
 
 # bgjob group

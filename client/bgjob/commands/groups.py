@@ -12,6 +12,7 @@ from bgjob.client import Client
 from bgjob.commands import pages, screen, tables
 from bgjob.commands.problems import CANCELLED, FAILED, OK
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from bgjob.answers import Graph, Page
@@ -33,7 +34,7 @@ Group = Mapping[str, Any]
 
 def graph(client: Client, given: argparse.Namespace) -> int:
     """Show what a job comes after, and what comes after it, as a tree."""
-    found = client.graph(given.id, limit=given.limit, count=_COUNTED)
+    found = _asked_graph(client, given)
     if given.json:
         screen.tell_json(found._asdict())
         return OK
@@ -48,6 +49,16 @@ def graph(client: Client, given: argparse.Namespace) -> int:
         more = f"; --limit {pages.LARGEST} shows more" if given.limit < pages.LARGEST else ""
         screen.say(f"it is part of a larger graph, {_shown_of(found)}{more}")
     return OK
+
+
+def _asked_graph(client: Client, given: argparse.Namespace) -> Graph:
+    """With its jobs counted; by an earlier daemon, which knows of no count, without."""
+    try:
+        return client.graph(given.id, limit=given.limit, count=_COUNTED)
+    except InvalidParameterError as error:
+        if error.parameters.get("parameter") != "count":
+            raise
+        return client.graph(given.id, limit=given.limit)
 
 
 def _shown_of(found: Graph) -> str:
