@@ -135,6 +135,13 @@ def test_what_was_not_ticked_is_left_out_and_starts_at_once(many: Many) -> None:
     assert asked["spread"] == 0
 
 
+def test_where_all_may_be_tried_but_once_the_form_does_nothing_unless_that_is_ticked(many: Many) -> None:
+    box = 'name="at_most_once" value="1"'
+    assert f"{box}>" in many.read("/jobs/retry", status="failed")
+    many.samples["matched"] |= {"count": 3, "at_most_once": 3}
+    assert f"{box} required>" in many.read("/jobs/retry", status="failed")
+
+
 def test_a_cancel_tells_how_many_of_them_run_and_is_of_those_that_were_counted(many: Many) -> None:
     text = many.read("/jobs/cancel", bulk="7")
     assert "2 jobs of them run, and are stopped" in words(text)
