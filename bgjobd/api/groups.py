@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
@@ -18,6 +19,7 @@ from bgjobd.api.submissions import submitter
 from bgjobd.api.who_asked import say_who
 from bgjobd.core.edges import Node, Of
 from bgjobd.core.facts import RetryRequested
+from bgjobd.store.graphs import Graph
 from bgjobd.store.items.submissions import Flow
 from bgjobd.store.items.wishes import GroupCancelled, JobRequests
 from bgjobd.store.reader import Reader
@@ -135,12 +137,29 @@ async def _retry(daemon: Daemon, job_id: int) -> bool:
 
 
 async def graph(daemon: Daemon, given: schemas.Graph, caller: Caller) -> Encoded:
-    def read(reader: Reader) -> Encoded | None:
-        found = reader.groups.graph(given.id, given.limit or _GRAPH, given.count)
-        return None if found is None else Encoded(to_json(found.as_json()).encode())
+    """Its jobs are counted only where they are more than are told: that is a search, which waits for others."""
+
+    def near(reader: Reader) -> Encoded | None:
+        found = _graph(reader, given)
+        if given.count is None:
+            return _encoded(found)
+        return _encoded(replace(found, total=len(found.jobs))) if found.is_whole else None
+
+    def counted(reader: Reader) -> Encoded:
+        return _encoded(_graph(reader, given, given.count))
 
     async with caller.turn:
-        encoded = await (daemon.readers.read if given.count is None else daemon.readers.search)(read)
-    if encoded is None:
+        encoded: Encoded | None = await daemon.readers.read(near)
+        return await daemon.readers.search(counted) if encoded is None else encoded
+
+
+def _graph(reader: Reader, given: schemas.Graph, count: int | None = None) -> Graph:
+    """Raises JobNotFoundError."""
+    found = reader.groups.graph(given.id, given.limit or _GRAPH, count)
+    if found is None:
         raise JobNotFoundError(id=given.id)
-    return encoded
+    return found
+
+
+def _encoded(found: Graph) -> Encoded:
+    return Encoded(to_json(found.as_json()).encode())

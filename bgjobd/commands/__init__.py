@@ -1,1 +1,1 @@
-"""The operator's commands: serve, check, schedules, status, prune, backup."""
+"""The operator's commands: serve, check, schedules, status, prune, backup, migrate, debug, otel."""

@@ -6,12 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
+from bgjob.errors import InvalidParametersError
 from bgjobd.commands.findings import Finding, remark
 from bgjobd.config.policy import Policy
 from bgjobd.config.schedules import Schedule
 from bgjobd.config.sections import Config, Queue
 from bgjobd.core.gate import Share
 from bgjobd.core.rates import Rate
+from bgjobd.daemon.terms import key_of
 
 _MONTH: Final = 30 * 86_400.0
 """Seconds for which the occurrences of schedules are counted."""
@@ -71,13 +73,17 @@ _WHAT_THEN: Final = (
 
 
 def _key_of(schedule: Schedule, queue: Queue, policy: Policy | None) -> str | None:
-    """The key that all jobs of the schedule have; where users take turns they are one user's."""
+    """The key that all jobs of the schedule have; where users take turns they are one user's. None where they have
+    none, or are refused for what it would be.
+    """
     if queue.share is Share.USER:
         return ""
-    if schedule.key is not None or policy is None or policy.key is None:
+    if schedule.key is not None or policy is None:
         return schedule.key
-    value = schedule.parameters.get(policy.key)
-    return None if value is None else str(value)
+    try:
+        return key_of(policy, schedule.parameters, policy.sensitive)
+    except InvalidParametersError:
+        return None
 
 
 def _limits_by_key(queue: Queue) -> list[str]:

@@ -33,7 +33,8 @@ from bgjobd.core.hosts import Profile
 from bgjobd.host import identity, life
 from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
-from bgjobd.store.engines.places import UnusableServerError, place_of
+from bgjobd.store.engines.places import place_of
+from bgjobd.store.engines.server_errors import UnusableServerError
 from bgjobd.store.engines.sqlite import engine_at
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.store.moving import (

@@ -34,7 +34,7 @@ from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.store.audit import Audit
 from bgjobd.store.backups import sync
-from bgjobd.store.database import open_for_writing
+from bgjobd.store.database import check_log, open_for_writing
 from bgjobd.store.engines.places import OfServerError, place_of
 from bgjobd.store.engines.sqlite import errors_named
 from bgjobd.store.items.item import Item
@@ -149,6 +149,7 @@ def hand_of(config: Config) -> Iterator[Hand]:
             return
         if config.daemon.database is not None:
             raise OfServerError("pruning without a daemon", "start the daemon first, which then does it")
+        check_log(place)
         database = open_for_writing(place)
         held.callback(database.close)
         output = os.open(_made(dirs.output), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

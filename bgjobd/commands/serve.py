@@ -29,7 +29,7 @@ from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.engines import TermTakenError
-from bgjobd.store.engines.places import UnusableServerError
+from bgjobd.store.engines.server_errors import UnusableServerError
 from bgjobd.store.hosts import NameTakenError
 from bgjobd.store.migrations import MigrationFailedError, OlderHostsError, SchemaTooNewError
 from bgjobd.supervisor import limits

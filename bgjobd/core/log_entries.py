@@ -24,6 +24,7 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.job import Job
+from bgjobd.core.retry import STARTS_AWAITED
 from bgjobd.core.schedules import Reason, Skipped
 from bgjobd.core.state_machine import Happening, classify, why_cancelled
 from bgjobd.core.waiting import signal_of
@@ -145,6 +146,21 @@ OVERSTAYED: Final = (
 def killed_strays(count: int, names: Sequence[str]) -> str:
     """What is told of the processes that an attempt, or a hook, has left behind."""
     return f"processes that it left behind, killed: {left_behind(count, names)}"
+
+
+def hook_could_not_start(reason: str, in_vain: int) -> str | None:
+    """What a job's log tells of its hook, whose starts were in vain so often in a row; None once that has been told."""
+    if in_vain > STARTS_AWAITED:
+        return None
+    told = f"could not start: {reason}"
+    if in_vain < STARTS_AWAITED:
+        return told
+    return f"{told}; {in_vain} starts in a row were in vain: {_HOOK_TRIED_AGAIN}"
+
+
+_HOOK_TRIED_AGAIN: Final = (
+    "it is tried again each minute, and by `bgjob reload` at once, of which no more is told here"
+)
 
 
 def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:

@@ -21,6 +21,11 @@ _FIRST_START_DELAY: Final = 1.0
 _LONGEST_START_DELAY: Final = 60.0
 _MAX_DOUBLINGS: Final = 62
 
+STARTS_AWAITED: Final = 7
+"""So many starts of a hook in a row, over about a minute, are waited for and told; those behind them, each minute one,
+are not.
+"""
+
 
 def has_retries_left(policy: RetryPolicy, retry_count: int) -> bool:
     """Whether a failed attempt is followed by another: while the count is below the limit."""

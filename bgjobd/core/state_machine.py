@@ -307,11 +307,18 @@ def _predecessor_moved(
     after = _changed(job, now, **_counts(job, fact))
     if isinstance(fact, PredecessorDeleted) or fact.kept_by is None:
         return after
-    return after.changed(cancelled_after=None, error=f"cancelled: job {fact.kept_by} {HAS_KEY}")
+    return after.changed(cancelled_after=None, error=STAYS_FOR_KEY.replace("*", str(fact.kept_by)))
 
 
 HAS_KEY: Final = "has its unique key"
-"""How the error of a job ends that stays cancelled, for another has taken its key meanwhile."""
+STAYS_FOR_KEY: Final = f"cancelled: job * {HAS_KEY}"
+"""What the error of a job is that stays cancelled, for another has taken its key meanwhile; as a pattern of GLOB."""
+
+
+def stays_for_key(job: Job) -> bool:
+    """Whether it stays cancelled for that."""
+    before, behind = STAYS_FOR_KEY.split("*")
+    return job.error is not None and job.error.startswith(before) and job.error.endswith(behind)
 
 
 def _counts(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bgjobd.core.peers import Peer
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.quarantine import Reason, told_of
 from bgjobd.core.sentences import as_word, clock, moment, named_jobs, past, short
-from bgjobd.core.state_machine import HAS_KEY
+from bgjobd.core.state_machine import stays_for_key
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.waiting import signal_of
@@ -573,7 +573,7 @@ def _cancelled(known: Known, now: float) -> str:
         cause = (job.error or "").removeprefix("cancelled: ")
         is_group = job.cancelled_after.startswith(f"{Of.GROUP} ")
         return f"{when}: {cause}" + (f"; `bgjob {job.cancelled_after}` tells which" if is_group else "")
-    if (job.error or "").endswith(HAS_KEY):
+    if stays_for_key(job):
         return f"{when}, and stays so: {(job.error or '').removeprefix('cancelled: ')}"
     match known.on_file.latest:
         case None:

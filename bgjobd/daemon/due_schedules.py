@@ -78,7 +78,7 @@ class DueSchedules:
             try:
                 one = await self._gather(kept, now, why_no_submit)
             except Exception as error:  # it costs itself alone
-                self._news.stuck(kept, error)
+                self._put_off(kept, error)
                 continue
             if self._now() < now:
                 return []
@@ -113,15 +113,20 @@ class DueSchedules:
 
     def _on_dealt(self, kept: KeptSchedule, dealt: Dealt) -> None:
         if dealt.refusal is not None:
-            self._news.stuck(kept, dealt.refusal)
+            self._put_off(kept, dealt.refusal)
             return
         if dealt.set_by is not None:
-            self._news.defined_elsewhere(kept, dealt.set_by)
+            if kept.leave_to(dealt.set_by, self._now()):
+                self._news.defined_elsewhere(kept)
             return
         kept.move(dealt.cursor)
         for place, verdict in enumerate(dealt.verdicts):
             if isinstance(verdict, Skipped):
                 self._news.skipped(kept.name, verdict, is_known=dealt.is_more and place == 0)
+
+    def _put_off(self, kept: KeptSchedule, error: Exception) -> None:
+        if kept.put_off(error, self._now()):
+            self._news.stuck(kept)
 
 
 def _own() -> Submitter:

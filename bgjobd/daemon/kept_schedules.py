@@ -50,6 +50,21 @@ class KeptSchedule:
         self.cursor, self.stuck = cursor, None
         self.next = next(self.calendar.after(cursor), None)
 
+    def leave_to(self, host: str, now: float) -> bool:
+        """That host's definition holds, and here nothing of it is dealt with, until a reload or an occurrence finds it
+        the same. Whether that is news.
+        """
+        why = f"host {host} has another definition of it, which holds"
+        return self._be_stuck(why, next(self.calendar.after(now), None))
+
+    def put_off(self, error: Exception, now: float) -> bool:
+        """What is due could not be dealt with, and is tried again later. Whether that is news."""
+        return self._be_stuck(f"{type(error).__name__}: {error}", now + AGAIN_AFTER)
+
+    def _be_stuck(self, why: str, until: float | None) -> bool:
+        before, self.stuck, self.next = self.stuck, why, until
+        return why != before
+
 
 def kept_of(stored: StoredSchedule, definition: Schedule, refused: str | None) -> KeptSchedule:
     return KeptSchedule(
@@ -65,14 +80,11 @@ def kept_of(stored: StoredSchedule, definition: Schedule, refused: str | None) -
 
 
 class ScheduleNews:
-    """Says what changes with schedules, each thing once; `say` writes a line about the daemon, `now` is wall time."""
+    """Says what has changed with schedules; `say` writes a line about the daemon."""
 
-    def __init__(
-        self, say: Callable[[EntryType, str], None], counters: Counters, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, say: Callable[[EntryType, str], None], counters: Counters) -> None:
         self._say = say
         self._counters = counters
-        self._now = now
 
     def tell(self, type: EntryType, name: str, what: str) -> None:
         self._say(type, f"schedule {name}: {what}")
@@ -94,23 +106,15 @@ class ScheduleNews:
         why = f"its occurrences are skipped, for the job is refused: {kept.refused}"
         self.tell(EntryType.FAILURE, kept.name, why)
 
-    def defined_elsewhere(self, kept: KeptSchedule, host: str) -> None:
-        """That one holds, and here nothing of it is dealt with, until a reload or an occurrence finds it the same."""
-        before, kept.stuck = kept.stuck, f"host {host} has another definition of it, which holds"
-        kept.next = next(kept.calendar.after(self._now()), None)
-        if kept.stuck != before:
-            self.tell(
-                EntryType.FAILURE, kept.name, f"{kept.stuck}; none of its occurrences is dealt with here"
-            )
+    def defined_elsewhere(self, kept: KeptSchedule) -> None:
+        """That of another host holds."""
+        self.tell(EntryType.FAILURE, kept.name, f"{kept.stuck}; none of its occurrences is dealt with here")
 
-    def stuck(self, kept: KeptSchedule, error: Exception) -> None:
+    def stuck(self, kept: KeptSchedule) -> None:
         """That is a bug, or more than the file can hold; what is due of the others is dealt with all the same."""
-        before, kept.stuck = kept.stuck, f"{type(error).__name__}: {error}"
-        kept.next = self._now() + AGAIN_AFTER
-        if kept.stuck != before:
-            again = f"that is tried again every {AGAIN_AFTER:g} s"
-            what = f"what is due could not be dealt with, {again}: {kept.stuck}"
-            self.tell(EntryType.FAILURE, kept.name, what)
+        again = f"that is tried again every {AGAIN_AFTER:g} s"
+        what = f"what is due could not be dealt with, {again}: {kept.stuck}"
+        self.tell(EntryType.FAILURE, kept.name, what)
 
     def set_back(self, name: str, answer: SetBack) -> None:
         """What is yet to come again."""

@@ -67,7 +67,10 @@ from bgjobd.supervisor.supervisor import Supervisor
 
 
 class Daemon:
-    """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first."""
+    """Everything between the socket and the fork server; `assembly` makes it, with the parts that are named first.
+
+    `ending` is how it ends, once it does: by a drain, or a stop.
+    """
 
     waiters: Waiters
     group_waiters: Waiters
@@ -103,7 +106,7 @@ class Daemon:
         self.limits = config.socket
         self.started_at = clock.now()
         self.loaded_at: float | None = None
-        self.asked_to_close: Closing | None = None
+        self.ending: Closing | None = None
         self._loop = asyncio.get_running_loop()
         self.log = log
         self.notifier = notifier
@@ -156,14 +159,17 @@ class Daemon:
         self.background.start(self.signs_of_life.keep_giving())
 
     def close(self) -> None:
-        """Let go of files and threads, after `stop`."""
+        """Let go of files and threads, after `stop`; of the database last, for its disk may hang.
+
+        The loop waits for that: what it heard meanwhile would be of what is closed.
+        """
         self.due_timer.close()
         self._silence.close()
         self.relay.close()
         self.background.close()
         self.readers.close()
-        self.writer.leave()
         self.supervisor.close()
+        self.writer.leave()
 
     # What changes of what may start
 
@@ -191,6 +197,10 @@ class Daemon:
         if leap is not None:
             self.on_leap(leap)
         self.clock_difference.note(self.clock.difference)
+
+    def begin_end(self, ending: Closing) -> None:
+        """It drains from now on, or stops; what follows from that is `shutdown`'s."""
+        self.ending = ending
 
     def on_change(self) -> None:
         self.open_lanes()
@@ -246,9 +256,9 @@ class Daemon:
     @property
     def closing(self) -> Closing | None:
         """Why nothing new starts; None where somebody has asked for neither."""
-        if self.asked_to_close is None and self.hosts.drained is not None:
+        if self.ending is None and self.hosts.drained is not None:
             return Closing.ASKED
-        return self.asked_to_close
+        return self.ending
 
     @property
     def enforcement(self) -> Enforcement:
@@ -276,7 +286,7 @@ class Daemon:
 
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
-        if self.asked_to_close is Closing.STOPPING:
+        if self.ending is Closing.STOPPING:
             raise ShuttingDownError
         ticket: asyncio.Future[Any] = self._loop.create_future()
         self.due_timer.note_jump()

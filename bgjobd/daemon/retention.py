@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
@@ -21,6 +20,7 @@ from bgjobd.store.committed import (
     Deleted,
     Trimmed,
     TrimmedErrors,
+    TrimmedGroups,
 )
 from bgjobd.store.items.alerts import AlertTrimming
 from bgjobd.store.items.daemons import TimeLeapt
@@ -63,8 +63,14 @@ _REST: Final = 4
 
 _DAY: Final = 86_400.0
 
-_GROUPS, _ROWS = attrgetter("groups"), attrgetter("rows")
-"""How much was deleted, as the answers tell it."""
+P = TypeVar("P")
+
+
+class _TrimmedRows(Protocol[P]):
+    """How many rows are gone, and the place to go on behind; None where there is nothing more."""
+
+    rows: int
+    next: P | None
 
 
 def ages(kept: sections.Retention) -> dict[Status, float]:
@@ -260,10 +266,10 @@ class Retention:
                 entries, after = entries + trimmed.entries, trimmed.next
             if kept.completed is not None:
                 before = now - kept.completed
-                groups = await self._trim_all(0, partial(GroupTrimming, before), _GROUPS)
-                occurrences = await self._trim_all("", partial(OccurrenceTrimming, before), _ROWS)
-            keys = await self._trim_all(KeyTrimming().after, KeyTrimming, _ROWS)
-            keys += await self._trim_all(RateTrimming().after, RateTrimming, _ROWS)
+                groups = await self._trim_groups(before)
+                occurrences = await self._trim_rows("", partial(OccurrenceTrimming, before))
+            keys = await self._trim_rows(KeyTrimming().after, KeyTrimming)
+            keys += await self._trim_rows(RateTrimming().after, RateTrimming)
             keys += await self._trim_errors(now - KEPT_FOR)
             keys += await self._trim_usage(kept, now)
             if kept.failed is not None:
@@ -275,14 +281,27 @@ class Retention:
                 self._around.say(EntryType.INFO, f"deleted after their time: {told}")
         return bool(jobs or entries or occurrences or groups or keys)
 
-    async def _trim_all(self, after: Any, item: Callable[[Any], Item], count: Callable[[Any], int]) -> int:
+    async def _trim_groups(self, before: float) -> int:
+        """Delete the groups that ended before that time and have no members; how many."""
+        groups, after = 0, GroupTrimming(before).after
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedGroups = await self._around.record(GroupTrimming(before, after))
+            groups += trimmed.groups
+            if trimmed.next is None:
+                return groups
+            after = trimmed.next
+
+    async def _trim_rows(self, after: P, item: Callable[[P], Item]) -> int:
         """Have it carried out from this place on, until there is none to go on from; how many rows that deletes."""
         rows = 0
-        while after is not None:
+        while True:
             async with self._a_portion():
-                trimmed = await self._around.record(item(after))
-            rows, after = rows + count(trimmed), trimmed.next
-        return rows
+                trimmed: _TrimmedRows[P] = await self._around.record(item(after))
+            rows += trimmed.rows
+            if trimmed.next is None:
+                return rows
+            after = trimmed.next
 
     async def _trim_errors(self, before: float) -> int:
         """Forget the errors that nobody has met since; how many."""

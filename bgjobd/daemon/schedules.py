@@ -83,7 +83,7 @@ class Schedules:
         self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
         self.why_no_submit: WhyNot = lambda uid: None
-        self.news = ScheduleNews(around.say, around.counters, around.now)
+        self.news = ScheduleNews(around.say, around.counters)
         own, may = self.own_definition, lambda uid: self.why_no_submit(uid)
         self._due = DueSchedules(around.record, self.news, around.now, own, may)
 
@@ -216,8 +216,9 @@ class Schedules:
             if stored[name].cursor != kept.cursor:
                 kept.known = stored[name].known
                 kept.move(stored[name].cursor)
-            if self.own_definition(name) not in (None, stored[name].definition):
-                self.news.defined_elsewhere(kept, stored[name].set_by or SOMEBODY)
+            is_elsewhere = self.own_definition(name) not in (None, stored[name].definition)
+            if is_elsewhere and kept.leave_to(stored[name].set_by or SOMEBODY, self._around.now()):
+                self.news.defined_elsewhere(kept)
         put = await self._kept_of(config, [one for one in stored.values() if one.uid is not None])
         for name, kept in put.items():
             before = self.kept.get(name)

@@ -46,7 +46,7 @@ async def drain(daemon: Daemon) -> None:
 
 async def _start_nothing_new(daemon: Daemon) -> None:
     """Close the lanes; claims that were under way are known when this returns."""
-    daemon.asked_to_close = Closing.DRAINING
+    daemon.begin_end(Closing.DRAINING)
     daemon.supervisor.trials.close()
     daemon.on_change()
     with suppress(RequestError):
@@ -58,7 +58,7 @@ async def _start_nothing_new(daemon: Daemon) -> None:
 async def stop(daemon: Daemon) -> None:
     """Take nothing new, commit what came in; attempts and the fork server go on."""
     loop = asyncio.get_running_loop()
-    daemon.asked_to_close = Closing.STOPPING
+    daemon.begin_end(Closing.STOPPING)
     daemon.others.close()
     daemon.reload.close()
     daemon.retention.close()

@@ -14,7 +14,7 @@ from bgjob.words import EntryType
 from bgjobd.core.hosts import Pulse
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines import Engine
-from bgjobd.store.engines.places import AwayServerError
+from bgjobd.store.engines.server_errors import AwayServerError
 from bgjobd.store.hosts import Joined, Wait
 from bgjobd.supervisor.left_behind import LeftBehind
 

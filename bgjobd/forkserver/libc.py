@@ -1,4 +1,4 @@
-"""Calls to the kernel that Python has no functions for, by ctypes."""
+"""Calls to the kernel that Python has no functions for, by ctypes, and what it tells of this process."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ def unshare(what: int) -> None:
 def setns(descriptor: int, kind: int) -> None:
     """setns(2), which Python has since 3.12. Raises OSError."""
     _checked(_libc.setns(descriptor, kind))
+
+
+def capabilities() -> int:
+    """Those in force, a bit each; none where that is not told."""
+    try:
+        return int(status()["CapEff"], 16)
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def status() -> dict[str, str]:
+    """What the kernel tells of this process (proc_pid_status(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return dict(line.split(":", 1) for line in file if ":" in line)
 
 
 def drop_capabilities() -> None:

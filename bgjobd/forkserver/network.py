@@ -136,10 +136,8 @@ def _raise_loopback() -> None:
 
 def main(_: int) -> NoReturn:
     """Try it, in a process for nothing else: exits with 0, or with 1 after a line that says why it cannot be had."""
-    from .sandbox import capabilities
-
     try:
-        space = make(capabilities())
+        space = make(libc.capabilities())
         space.enter()
         space.give_up()
     except OSError as error:

@@ -116,7 +116,7 @@ def give_up_privileges() -> None:
 
 def has_capability(number: int) -> bool:
     """Whether this process has the capability (capabilities(7))."""
-    return bool(capabilities() >> number & 1)
+    return bool(libc.capabilities() >> number & 1)
 
 
 def oom_score_adj() -> int:
@@ -147,7 +147,7 @@ class Shared(NamedTuple):
         no_network = None
         if network.NONE in wanted:
             with suppress(OSError):
-                no_network = network.make(capabilities())
+                no_network = network.make(libc.capabilities())
         return cls(
             landlock.signal_scope() if landlock.has_signal_scope() else None,
             landlock.no_tcp() if network.NO_TCP in wanted and landlock.has_tcp_rules() else None,
@@ -428,24 +428,10 @@ def _memory_used() -> int:
 def _memory(*names: str) -> int:
     """The largest of these in bytes; VmData is what RLIMIT_DATA counts. 0 where none is told."""
     try:
-        status = _status()
+        status = libc.status()
         return max(int(status[name].split()[0]) for name in names) * 1024
     except (OSError, ValueError, KeyError, MemoryError):
         return 0
-
-
-def capabilities() -> int:
-    """Those in force, a bit each; none where that is not told."""
-    try:
-        return int(_status()["CapEff"], 16)
-    except (OSError, ValueError, KeyError):
-        return 0
-
-
-def _status() -> dict[str, str]:
-    """What the kernel tells of this process (proc_pid_status(5))."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        return dict(line.split(":", 1) for line in file if ":" in line)
 
 
 def _is_about_memory(error: BaseException) -> bool:

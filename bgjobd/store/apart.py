@@ -1,4 +1,7 @@
-"""The items that are decided by what they find in the database themselves, not by what is loaded for all together."""
+"""The items each of which looks by itself for what it is decided by, once all before it is written.
+
+What they come to is for the modules that are called here, what is written for the ledger.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +58,8 @@ def _lose(execute: Execute, item: AttemptsLost, batch: Batch) -> tuple[Job, ...]
     ends = [end for end in item.ends if (end.job_id, end.fact.number) in left]
     loading.load(execute, ends, batch)
     jobs = [job for end in ends if isinstance(job := decisions.settle(end, batch), Job)]
-    if len(ends) == len(left) and not hooks.are_owed(execute, item.host):
-        hosts.settle_owed(execute, item.host)
+    if len(ends) == len(left):
+        _settle_unless_hooks_are_owed(execute, item.host)
     batch.settled += [job for job in jobs if job.status is Status.FAILED and job.is_over]
     return tuple(jobs)
 
@@ -66,9 +69,14 @@ def _take_hooks(execute: Execute, item: HooksTakenOver, batch: Batch) -> tuple[A
     if left is None:
         return ()
     taken = hooks.take_over(execute, item.host, item.classes, item.count, batch.host_id)
-    if not left and not hooks.are_owed(execute, item.host):
-        hosts.settle_owed(execute, item.host)
+    if not left:
+        _settle_unless_hooks_are_owed(execute, item.host)
     return taken
+
+
+def _settle_unless_hooks_are_owed(execute: Execute, host: int) -> None:
+    if not hooks.are_owed(execute, host):
+        hosts.settle_owed(execute, host)
 
 
 def _submit_in_bulk(execute: Execute, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:

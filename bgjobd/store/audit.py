@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.words import EXPIRED, FINAL, QUARANTINED, Outcome, Status
-from bgjobd.core.state_machine import HAS_KEY
+from bgjobd.core.state_machine import STAYS_FOR_KEY
 from bgjobd.host.clock import from_text
 from bgjobd.store import (
     audit_of_errors,
@@ -162,7 +162,7 @@ _OF_JOBS: Final = (
     (
         "j.status = 'cancelled' AND j.cancel_requested_at IS NULL AND j.cancelled_after IS NULL "
         f"AND NOT (j.expires_at IS NOT NULL AND coalesce(j.error, '') GLOB '{EXPIRED}: *') "
-        f"AND NOT (j.unique_key IS NOT NULL AND coalesce(j.error, '') GLOB 'cancelled: job * {HAS_KEY}')",
+        f"AND NOT (j.unique_key IS NOT NULL AND coalesce(j.error, '') GLOB '{STAYS_FOR_KEY}')",
         "it is cancelled, and nobody asked for that",
     ),
     ("j.retry_count < 0", "its retry_count is below 0"),

@@ -17,7 +17,7 @@ from typing import Final
 from peewee import DatabaseError
 
 from bgjobd.host.clock import to_text
-from bgjobd.store.database import FILE_NAME, open_for_reading, unusable
+from bgjobd.store.database import FILE_NAME, check_log, open_for_reading, unusable
 from bgjobd.store.migrations import COPIED_AT
 
 _PAGES_AT_ONCE: Final = 4096
@@ -63,6 +63,7 @@ def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
 
 def _copy(state_dir: Path, new: Path) -> None:
     path = state_dir / FILE_NAME
+    check_log(state_dir)
     try:
         source = open_for_reading(state_dir)
         try:

@@ -105,6 +105,20 @@ class ForsakenLogError(DamagedDatabaseError):
         return f"put the file back; or, to begin with no jobs, move {path.name}-wal away as well"
 
 
+class LogOfAnotherError(DamagedDatabaseError):
+    """A copy was put in the file's place, beside that file's log: by it SQLite would read pages of both, which no more
+    say that it is a copy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, f"it is a copy, as a backup is, and {path.name}-wal beside it is of the file that was there"
+        )
+
+    def _next(self, path: Path) -> str:
+        return f"to go on from this copy, move {path.name}-wal away first; or put back the file that it is of"
+
+
 class UncertainCommitError(Exception):
     """A commit that failed may have been made all the same: a file's write-ahead log may have it, where a start after
     a kill would find it; or the answer of a server was lost.
@@ -124,7 +138,8 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
     `on_progress` hears all the time that this goes on.
 
-    Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
+    Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError. For who has no
+    connection yet.
     """
     path = state_dir / FILE_NAME
     check_log(state_dir)
@@ -144,14 +159,38 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Raises ForsakenLogError where a log with something in it is beside no file, or beside an empty one.
+    """Whether the log is the file's own. Raises UnusableDatabaseError: of those ForsakenLogError, LogOfAnotherError.
 
-    Where the database is a link, SQLite has the log beside the file that it leads to.
+    For who has no connection yet: whoever closes the file lets go of all locks that SQLite has on it in this process.
+    """
+    file = _check_emptied(state_dir)
+    if size_of(f"{file}-wal") and _needs_no_log(file):
+        raise LogOfAnotherError(Path(file))
+
+
+def _check_emptied(state_dir: Path) -> str:
+    """The file's path, where SQLite has the log beside it: where the database is a link, that which it leads to.
+
+    Raises ForsakenLogError where a log with something in it is beside no file, or an empty one; UnusableDatabaseError
+    where nobody tells.
     """
     path = str(state_dir / FILE_NAME)
     file = os.path.realpath(path) if os.path.islink(path) else path
-    if size_of(f"{file}-wal") and not size_of(file):
-        raise ForsakenLogError(Path(file))
+    try:
+        if _size(f"{file}-wal") and not _size(file):
+            raise ForsakenLogError(Path(file))
+    except OSError as error:
+        raise unusable(Path(file), error.strerror) from error
+    return file
+
+
+def _needs_no_log(path: str) -> bool:
+    """Whether it is a database as each copy is, and none that a daemon has opened."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(20)[18:] == _WITHOUT_LOG
+    except OSError:
+        return False  # SQLite says why it cannot be opened
 
 
 def unusable(path: Path, reason: object) -> UnusableDatabaseError:
@@ -161,6 +200,8 @@ def unusable(path: Path, reason: object) -> UnusableDatabaseError:
 
 
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_WITHOUT_LOG: Final = b"\x01\x01"
+"""The versions for writing and for reading, from byte 18 on, of a file whose journal is one for rolling back."""
 
 
 class _DamageFound(Exception):
@@ -303,8 +344,13 @@ class SqliteFile(SqliteDatabase):
             self.connection().execute("ROLLBACK")
 
 
-def open_for_writing(state_dir: Path) -> SqliteFile:
-    """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody."""
+def open_for_writing(state_dir: Path, may_make: bool = True) -> SqliteFile:
+    """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody.
+
+    `may_make`: the file is made where there is none. Raises UnusableDatabaseError, of those ForsakenLogError, and
+    peewee's errors.
+    """
+    _check_emptied(state_dir)  # SQLite throws its log away
     pragmas = {
         "journal_mode": "wal",
         "synchronous": "full",
@@ -312,18 +358,18 @@ def open_for_writing(state_dir: Path) -> SqliteFile:
         "cache_size": -4000,
         "journal_size_limit": _KEPT_WAL,
     }
-    return _connected(str(state_dir / FILE_NAME), pragmas)
+    return _connected(state_dir / FILE_NAME, "rwc" if may_make else "rw", pragmas)
 
 
 def open_for_reading(state_dir: Path) -> SqliteFile:
     """A connection that cannot write, for queries off the loop.
 
-    Raises NoDatabaseError, ForsakenLogError, and peewee's errors.
+    Raises UnusableDatabaseError, of those NoDatabaseError, ForsakenLogError, and peewee's errors.
     """
     check_there(state_dir)
-    check_log(state_dir)  # SQLite throws it away for whoever reads an empty file, too
+    _check_emptied(state_dir)  # SQLite throws its log away for whoever reads, too
     pragmas = {"query_only": 1, "cache_size": -2000}
-    return _connected(f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro", pragmas, uri=True)
+    return _connected(state_dir / FILE_NAME, "ro", pragmas)
 
 
 def check_there(state_dir: Path) -> None:
@@ -333,9 +379,10 @@ def check_there(state_dir: Path) -> None:
         raise NoDatabaseError(path, "there is no such file")
 
 
-def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteFile:
+def _connected(path: Path, mode: str, pragmas: dict[str, Any]) -> SqliteFile:
+    place = f"{path.absolute().as_uri()}?mode={mode}"
     database = SqliteFile(
-        place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=uri, thread_safe=False, check_same_thread=False
+        place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=True, thread_safe=False, check_same_thread=False
     )
     register(database)
     database.connect()
@@ -354,14 +401,22 @@ def _is_missing(path: Path) -> bool:
 def size_of(path: str) -> int:
     """How many bytes a file has; 0 where there is none, or nobody tells."""
     try:
-        return os.stat(path).st_size
+        return _size(path)
     except OSError:
+        return 0
+
+
+def _size(path: str) -> int:
+    """How many bytes a file has; 0 where there is certainly none. Raises OSError."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
         return 0
 
 
 def is_trouble(error: Exception) -> bool:
     """Whether the file, the disk or the memory is to blame, so that the same may succeed later."""
-    if isinstance(error, OSError | MemoryError | UncertainCommitError):
+    if isinstance(error, OSError | MemoryError | UncertainCommitError | UnusableDatabaseError):
         return True
     code = _code(error)
     return isinstance(error, OperationalError) if code is None else code in _TROUBLE

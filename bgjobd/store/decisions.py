@@ -38,10 +38,13 @@ def needs_of(items: Sequence[Item]) -> Needs:
     """What has to be known for these items to be decided."""
     needs = Needs()
     for item in items:
-        note = _NEEDED.get(type(item))
-        if note is not None:
-            note(item, needs)
+        _NEEDED[type(item)](item, needs)
     return needs
+
+
+def is_decided(item: Item) -> bool:
+    """Whether it is decided here; others are by what they find themselves."""
+    return type(item) in _DECIDED
 
 
 def _of_fact(item: JobFact, needs: Needs) -> None:
@@ -114,6 +117,10 @@ def _of_received(item: Received, needs: Needs) -> None:
     _note_jobs([item.fact], needs)
 
 
+def _nothing(item: Item, needs: Needs) -> None:
+    """It tells all that there is to know."""
+
+
 _NEEDED: Final[Mapping[type, Callable[[Any, Needs], None]]] = {
     JobFact: _of_fact,
     JobRequests: _of_requests,
@@ -128,6 +135,9 @@ _NEEDED: Final[Mapping[type, Callable[[Any, Needs], None]]] = {
     Flow: _of_flow,
     Received: _of_received,
     GroupCancelled: lambda item, needs: needs.flows.append(Flow((), item.submitter, seals=(item.id,))),
+    OutputEnded: _nothing,
+    Look: _nothing,
+    Ping: _nothing,
 }
 
 
@@ -184,10 +194,7 @@ def _waited(job: Job, now: float) -> float:
 def _decide(item: Item, overlay: Overlay) -> Any:
     if overlay.batch.host is not None and late.is_late(item, overlay):
         return late.note(item, overlay)
-    decide = _DECIDED.get(type(item))
-    if decide is None:
-        raise TypeError(f"nothing is decided about {item}")
-    return decide(item, overlay)
+    return _DECIDED[type(item)](item, overlay)
 
 
 def _request(item: JobRequests, overlay: Overlay) -> tuple[Any, ...]:

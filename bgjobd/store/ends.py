@@ -1,4 +1,7 @@
-"""What has become of the jobs and groups that others come after, and what these are given of it."""
+"""What has become of the jobs and groups that others come after, and what these are given of it.
+
+It reads; what that means for who comes after is decided elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is entrusted to the writer: items, each with what its sender wants back, on their way from the loop to there."""
+"""What is entrusted to the writer: items, each with what its sender wants back, on their way from the loop to there.
+
+What an item comes to is not looked at here, only how much it is about.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import Any, Final, NamedTuple
 from bgjobd.core.facts import ClockJumped
 from bgjobd.store.items.attempts import AttemptNotes, JobFact, Noted, OutputEnded, StateSaved
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
-from bgjobd.store.items.hosts import HooksTakenOver
+from bgjobd.store.items.hosts import AttemptsLost, HooksTakenOver
 from bgjobd.store.items.item import Item
-from bgjobd.store.items.schedules import OccurrencesDue
+from bgjobd.store.items.schedules import Backfill, OccurrencesDue
 from bgjobd.store.items.submissions import BulkSubmission, Flow, Submission
-from bgjobd.store.items.wishes import JobRequests
+from bgjobd.store.items.wishes import JobRequests, JobsChanged, ManyAsked
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
@@ -81,7 +84,7 @@ class Intake:
 
 
 def _jobs(item: Item) -> int:
-    """How many jobs the item is about, which is what it costs."""
+    """How many jobs the item is about, which is what it costs; what deletes does that for a moment, however many."""
     match item:
         case JobFact():  # as most are
             return 1
@@ -92,8 +95,16 @@ def _jobs(item: Item) -> int:
             return len(item.jobs) + len(item.groups) + edges
         case BulkSubmission():
             return len(item.rows)
-        case JobRequests():
+        case JobRequests() | JobsChanged():
             return len(item.job_ids)
+        case ManyAsked():
+            return sum(len(one.job_ids) for one in item.requests)
+        case AttemptsLost():
+            return len(item.ends)
+        case HooksTakenOver():
+            return item.count
+        case Backfill():
+            return len(item.wanted)
         case OccurrencesDue(schedules):
             return sum(max(1, len(one.due.instants)) for one in schedules)
     return 1

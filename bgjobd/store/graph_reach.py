@@ -1,17 +1,14 @@
-"""How far a graph goes from a job, looked at level by level: its jobs, which of them failed, and what those block."""
+"""How far a graph goes from a job, looked at level by level; what is told of that is `core.reach`'s."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from bgjob.codec import to_json
-from bgjob.words import Status
 from bgjobd.core.edges import Node, Of, Standing
+from bgjobd.core.reach import Reach
 from bgjobd.store.engines import Connection
 
 BUDGET: Final = 0.1
@@ -38,92 +35,23 @@ SELECT_MEMBERS: Final = f"""
 """
 
 
-@dataclass(slots=True)
-class Reach:
-    """At most so many jobs that were met, the nearest first; `is_cut`: there is more, or may be."""
-
-    most: int
-    statuses: dict[int, str] = field(default_factory=dict)
-    within: dict[Node, int] = field(default_factory=dict)
-    held_up: dict[Node, list[int]] = field(default_factory=dict)
-    is_cut: bool = False
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.statuses) >= self.most
-
-    @property
-    def total(self) -> int | None:
-        """How many jobs there are, at most so many; None where it took too long to know."""
-        return None if self.is_cut and not self.is_full else len(self.statuses)
-
-    def put_within(self, node: Node, group_id: int | None) -> None:
-        if group_id is not None:
-            self.within[node] = group_id
-
-    def groups_of(self, of: Of, ids: Iterable[int]) -> list[int]:
-        """Those that these jobs, or groups, are in."""
-        nodes = (Node(of, id) for id in ids)
-        return list(dict.fromkeys(self.within[node] for node in nodes if node in self.within))
-
-    def failed(self) -> list[int]:
-        """The jobs that did."""
-        return [id for id, status in self.statuses.items() if status == Status.FAILED]
-
-    def blocked(self) -> Iterator[int]:
-        """The jobs that wait for those that failed, or for such ones, and those that were cancelled for it."""
-        waiting = deque(Node(Of.JOB, id) for id in self.failed())
-        met = set(waiting)
-        while waiting:
-            node = waiting.popleft()
-            later = [Node(Of.JOB, id) for id in self.held_up.get(node, ())]
-            if node in self.within:
-                later.append(Node(Of.GROUP, self.within[node]))
-            for other in later:
-                if other not in met:
-                    met.add(other)
-                    waiting.append(other)
-                    if other.of is Of.JOB and other.id in self.statuses:
-                        yield other.id
-
-
-def chosen(reach: Reach, job_id: int, nearest: Iterable[int], limit: int) -> list[int]:
-    """So many jobs: the one that was asked for; those that failed and what they block, a quarter of the room each, or
-    what the other leaves of both quarters; then the nearest.
-    """
-    shown = dict.fromkeys([job_id])
-    failed, blocked = reach.failed(), list(reach.blocked())
-    half = (limit - 1) // 2
-    _take(shown, failed, 1 + (half + 1) // 2)
-    _take(shown, blocked, 1 + half)
-    _take(shown, failed, 1 + half)
-    for others in (nearest, failed, blocked, reach.statuses):
-        _take(shown, others, limit)
-    return list(shown)
-
-
-def _take(shown: dict[int, None], others: Iterable[int], most: int) -> None:
-    shown |= dict.fromkeys(islice((id for id in others if id not in shown), max(0, most - len(shown))))
-
-
 def reach(connection: Connection, job_id: int, most: int, budget: float = BUDGET) -> Reach:
     """As far as `most` jobs and as many groups, and as `budget` seconds go."""
-    look = _Look(connection, Reach(most))
-    deadline = time.monotonic() + budget
+    look = _Look(connection, Reach(most), time.monotonic() + budget)
     look.meet([job_id], [])
     while look.has_more and not look.found.is_full:
-        if time.monotonic() > deadline:
-            look.found.is_cut = True
-            break
         look.go_on()
     return look.found
 
 
 class _Look:
-    """Asks for a whole level at a time: a graph that is broad takes a few questions."""
+    """Asks for a whole level at a time: a graph that is broad takes a few questions. After the deadline (monotonic) it
+    asks none, and finds nothing more.
+    """
 
-    def __init__(self, connection: Connection, found: Reach) -> None:
+    def __init__(self, connection: Connection, found: Reach, deadline: float) -> None:
         self._connection = connection
+        self._deadline = deadline
         self._met: dict[Of, set[int]] = {Of.JOB: set(), Of.GROUP: set()}
         self._level: dict[Of, list[int]] = {}
         self.found = found
@@ -170,6 +98,9 @@ class _Look:
     def _ask(self, statement: str, ids: Collection[int], **given: Any) -> list[tuple[Any, ...]]:
         """The rows that these have; as soon as there are more than jobs of a graph, there may be others."""
         if not ids:
+            return []
+        if time.monotonic() > self._deadline:
+            self.found.is_cut = True
             return []
         most = self.found.most
         asked = {"ids": to_json(list(ids)), "count": most + 1, **given}

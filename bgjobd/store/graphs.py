@@ -10,6 +10,7 @@ from typing import Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX
 from bgjobd.core.edges import Group, Node, Of, Standing
+from bgjobd.core.reach import chosen
 from bgjobd.host.clock import to_text
 from bgjobd.store import graph_reach
 from bgjobd.store.dependencies import groups_by_id
@@ -156,7 +157,7 @@ def graph(connection: Connection, job_id: int, limit: int, count: int | None = N
         ids, groups, total = list(walk.jobs), list(walk.groups), None
     if count is not None and not walk.is_whole:
         far = graph_reach.reach(connection, job_id, count)
-        ids = graph_reach.chosen(far, job_id, walk.jobs, limit)
+        ids = chosen(far, job_id, walk.jobs, limit)
         groups, total = list(dict.fromkeys([*far.groups_of(Of.JOB, ids), *groups]))[:limit], far.total
     summaries = summaries_of(connection, sorted(ids))
     if job_id not in summaries:

@@ -72,7 +72,8 @@ _EXPIRED_AT_ONCE: Final = 100
 
 class _Done(NamedTuple):
     """What a transaction has come to, before it is committed: `first_entry` tells the id of its first log entry after
-    that. Of the attempts that `ran` their methods count what was taken; of those `gathered` that is written.
+    that. What the attempts that `ran` took counts for their methods; of the methods `gathered` what was known in memory
+    is written with it.
     """
 
     batch: Batch
@@ -183,7 +184,7 @@ class Ledger:
         locking.lock(items, self._execute, self._database.locks)
         known = self._know(lanes, now)
         lanes = lanes.closed() if self._database.is_drained else lanes
-        batch = self._begin(known, lanes, now)
+        batch = self._new_batch(known, lanes, now)
         limits = self._take_up(lanes, known, batch)
         next_expiry = self._expire(batch, known.next_expiry)
         answers = self._settle(items, batch)
@@ -212,16 +213,6 @@ class Ledger:
         next_due = None if due == math.inf else due
         return _Done(batch, answers, next_due, tally, after, ran, gathered, first_entry)
 
-    def _follow(self, batch: Batch, known: Known, lanes: Lanes) -> bool:
-        """Do what follows from what the items have come to; whether something is left for the next transaction."""
-        if batch.errors:
-            errors.record(self._execute, self._executemany, batch)
-        if batch.class_ends or batch.class_holds:
-            class_holds.settle(self._execute, batch, lanes.code_version)
-        has_consequences = self._release(batch, known.has_consequences)
-        rates.end_holds(self._execute, batch)
-        return has_consequences
-
     def _commit(self, made: Callable[[int], Committed]) -> None:
         try:
             self._database.commit_writing()
@@ -237,7 +228,7 @@ class Ledger:
             return read_anew(self._database, self._execute, self._known, lanes.queues, now)
         return self._known or read_alone(self._database, self._execute, now)
 
-    def _begin(self, known: Known, lanes: Lanes, now: float) -> Batch:
+    def _new_batch(self, known: Known, lanes: Lanes, now: float) -> Batch:
         known.holds.drop()  # what is left of one that came to nothing
         batch = Batch(
             now=now,
@@ -293,10 +284,10 @@ class Ledger:
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
         answers: list[Any] = []
-        for is_apart, stretch in groupby(items, lambda item: isinstance(item, _ALONE)):
-            if is_apart:
+        for is_alone, stretch in groupby(items, lambda item: isinstance(item, _ALONE)):
+            if is_alone:
                 for item in stretch:
-                    answers.append(self._settle_apart(item, batch))
+                    answers.append(self._settle_alone(item, batch))
                     ids.give_back(self._database, batch)
                 continue
             together = list(stretch)
@@ -306,7 +297,7 @@ class Ledger:
             ids.give_back(self._database, batch)
         return tuple(answers)
 
-    def _settle_apart(self, item: Item, batch: Batch) -> Any:
+    def _settle_alone(self, item: Item, batch: Batch) -> Any:
         if isinstance(item, SWEEPS):
             return sweeps.carry_out(self._execute, item, batch)
         try:
@@ -360,6 +351,16 @@ class Ledger:
         return changed
 
     # What follows
+
+    def _follow(self, batch: Batch, known: Known, lanes: Lanes) -> bool:
+        """Do what follows from what the items have come to; whether something is left for the next transaction."""
+        if batch.errors:
+            errors.record(self._execute, self._executemany, batch)
+        if batch.class_ends or batch.class_holds:
+            class_holds.settle(self._execute, batch, lanes.code_version)
+        has_consequences = self._release(batch, known.has_consequences)
+        rates.end_holds(self._execute, batch)
+        return has_consequences
 
     def _expire(self, batch: Batch, next_expiry: float) -> float:
         """End what has not started in time, some at once; answers when the next does. Most look nowhere."""

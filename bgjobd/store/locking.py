@@ -40,10 +40,13 @@ def lock(items: Sequence[Item], execute: Execute, locks: Locks) -> None:
 
 
 def _about(item: Item) -> Sequence[Item]:
-    """What it is made of: the ends of what a lost host ran are decided as those of any."""
-    if isinstance(item, ManyAsked):
-        return item.requests
-    return item.ends if isinstance(item, AttemptsLost) else (item,)
+    """What of it is decided as any: the requests that it is made of, the ends of what a lost host ran, or all of it."""
+    match item:
+        case ManyAsked():
+            return item.requests
+        case AttemptsLost():
+            return item.ends
+    return (item,) if decisions.is_decided(item) else ()
 
 
 def _predecessors(needs: Needs) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""A job with all that is stored of it, as an archive has it."""
+"""A job with all that is stored of it, as an archive has it; which jobs those are is decided elsewhere."""
 
 from __future__ import annotations
 

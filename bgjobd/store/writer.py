@@ -184,7 +184,7 @@ class Writer:
         except Exception as error:
             if self._engine.is_trouble(error):
                 return self._give_up(waiting, error)
-            return self._commit_apart(waiting)
+            return self._commit_each(waiting)
         self._tell(waiting, delivery)
         return []
 
@@ -338,7 +338,7 @@ class Writer:
         if withheld is not None:
             self._deliver(withheld)
 
-    def _commit_apart(self, waiting: Sequence[Entrusted]) -> list[Entrusted]:
+    def _commit_each(self, waiting: Sequence[Entrusted]) -> list[Entrusted]:
         """Commit one by one what failed together for another reason than the disk; the bug is its own item's answer."""
         for place, one in enumerate(waiting):
             try:

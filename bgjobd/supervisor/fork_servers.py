@@ -141,11 +141,11 @@ class ForkServers:
             longer = patience(application.import_timeout, self._too_slow)
             raise ForkServerError(f"{error}; the next is given {longer:g} s") from None
 
-    async def try_out(self, application: Application) -> dict[str, Any]:
-        """What a fork server that starts nothing and ends says as it is ready. Raises ForkServerError."""
+    async def try_out(self, application: Application) -> ForkServer:
+        """A fork server that was ready, starts nothing and ends: what it has loaded. Raises ForkServerError."""
         server = await self._launch_patiently(application, lambda *_: None)
         self._in_background(server.abandon())
-        return server.ready
+        return server
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.log_entries import OVERSTAYED, killed_strays
+from bgjobd.core.log_entries import OVERSTAYED, hook_could_not_start, killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -109,9 +109,9 @@ class Hook:
         around: AttemptSurroundings,
         key: AttemptKey,
         kind: str,
-        *,
         asked: Asked | None,
         next_one: OwedHook | None,
+        *,
         on_over: Callable[[Hook], None],
         on_not_begun: Callable[[Hook], None],
     ) -> None:
@@ -189,7 +189,10 @@ class Hook:
             self._process.exit = message["exit"]
             self._look_again(LAST_LOOK)
         else:
-            self.tell(f"could not start: {message['reason']}")
+            in_vain = 0 if self.asked is None else self.asked.owed.in_vain
+            told = hook_could_not_start(message["reason"], in_vain + 1)
+            if told is not None:
+                self.tell(told)
             self._on_not_begun(self)
 
     def on_end_of_server(self, server: ForkServer) -> None:

@@ -9,7 +9,6 @@ one's, beside the journal of its attempt, says that it is over.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any
 
 from bgjob.errors import RequestError
 from bgjobd.core.job import MOST_CRASHES, AttemptKey, Call, Ending
-from bgjobd.core.retry import delay_before_start
+from bgjobd.core.retry import STARTS_AWAITED, delay_before_start
 from bgjobd.forkserver.spool_names import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook, remove_hooks
@@ -32,7 +31,7 @@ class Hooks:
 
     `wants` tells whether a class has one, None where nobody knows, for it cannot be loaded just now: what it is
     owed waits. `on_end` hears that one is over. `begin` tells whether this host may call that of an attempt, so that no
-    other does from then on; None where there is no other.
+    other does from then on; None where there is no other. `jitter` gives a number in [0, 1].
     """
 
     def __init__(
@@ -43,13 +42,15 @@ class Hooks:
         on_end: Callable[[], None],
         begin: Callable[[AttemptKey], Awaitable[bool]] | None,
         in_background: Callable[[Coroutine[Any, Any, None]], None],
+        jitter: Callable[[], float],
     ) -> None:
         self._around, self._spool, self._loop = around, around.spool, around.loop
         self._slots, self._wants, self._on_end = slots, wants, on_end
-        self._begin, self._in_background = begin, in_background
+        self._begin, self._in_background, self._jitter = begin, in_background, jitter
         self._server: ForkServer | None = None
         self._waiting: deque[OwedHook] = deque()
         self._resting: dict[AttemptKey, OwedHook] = {}  # since a start in vain
+        self._awaited: set[AttemptKey] = set()  # of those that rest: it is not yet in vain for long
         self._in_line: dict[AttemptKey, OwedHook] = {}  # for the fork server
         self._running: dict[AttemptKey, Hook] = {}
         self._is_ending = False
@@ -64,6 +65,7 @@ class Hooks:
         self._running.clear()
         self._waiting.clear()
         self._resting.clear()
+        self._awaited.clear()
 
     def stop_all(self, grace: float) -> None:
         """Call none any more, and end those that run: TERM to their groups, and KILL after `grace` seconds."""
@@ -73,14 +75,18 @@ class Hooks:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no hook runs, nor waits for a fork server that is there."""
+        """Whether no hook runs, nor waits for a fork server that is there, nor rests as one that may start soon."""
         return self._idle.is_set()
 
     async def wait_until_idle(self) -> None:
+        """Come back once that is so; those that rest are called at once: what has ended may have been in their way."""
+        self._wake()
+        self._call_next()
         await self._idle.wait()
 
     def _note_idleness(self) -> None:
-        if self._running or (self._in_line and self._server is not None):
+        is_one_due = bool(self._in_line) or (bool(self._awaited) and not self._is_ending)
+        if self._running or (is_one_due and self._server is not None):
             self._idle.clear()
         else:
             self._idle.set()
@@ -143,10 +149,15 @@ class Hooks:
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on hooks are called by this fork server."""
         self._server = server
-        if server is not None:  # whatever it was that has kept others from starting
-            self._waiting += self._resting.values()
-            self._resting.clear()
+        if server is not None:
+            self._wake()
         self._call_next()
+
+    def _wake(self) -> None:
+        """Have those that rest be called next: whatever it was that has kept them from starting may be over."""
+        self._waiting += self._resting.values()
+        self._resting.clear()
+        self._awaited.clear()
 
     def _call_next(self) -> None:
         while self._server is not None and self._may_call() and (owed := self._try_next()) is not None:
@@ -194,9 +205,8 @@ class Hooks:
     def _line_up(self, owed: OwedHook) -> None:
         def send(server: ForkServer) -> bool:
             del self._in_line[owed.key]
-            is_sent = not self._is_ending and self._call(owed, server, start)
-            self._note_idleness()
-            return is_sent
+            self._loop.call_soon(self._call_next)  # once the line has seen to this one
+            return not self._is_ending and self._call(owed, server, start)
 
         start = Start(owed.crashes, send, partial(self._has_begun, owed))
         self._around.starts.put(start)
@@ -213,7 +223,7 @@ class Hooks:
         try:
             journal = self._spool.try_read_hook(key, owed.kind)
         except OSError:  # no descriptors
-            self._loop.call_later(PAUSE, self._offer, owed)
+            self._rest(replace(owed, in_vain=owed.in_vain + 1))
             return False
         if journal is not None and journal.started is not None:
             self.adopt(key, owed.kind, class_name, owed.next_one)
@@ -232,10 +242,9 @@ class Hooks:
         return True
 
     def _go_on(self, owed: OwedHook) -> None:
-        """This one is not to be called: have the next called, if there is one that somebody wants."""
+        """This one is not to be called: the next one is, if somebody wants it."""
         if owed.next_one is not None and self._is_wanted(owed.next_one):
             self._waiting.append(owed.next_one)
-            self._loop.call_soon(self._call_next)
         else:
             remove_hooks(self._spool, owed.key, owed.is_sealed)
 
@@ -249,13 +258,7 @@ class Hooks:
         self, key: AttemptKey, kind: str, class_name: str, asked: Asked | None, next_one: OwedHook | None
     ) -> Hook:
         hook = Hook(
-            self._around,
-            key,
-            kind,
-            asked=asked,
-            next_one=next_one,
-            on_over=self._on_over,
-            on_not_begun=self._put_back,
+            self._around, key, kind, asked, next_one, on_over=self._on_over, on_not_begun=self._put_back
         )
         self._running[key] = hook
         self._idle.clear()
@@ -295,10 +298,13 @@ class Hooks:
     def _rest(self, owed: OwedHook) -> None:
         """Have it wait for as long as an attempt that could not start so often in a row."""
         self._resting[owed.key] = owed
-        self._loop.call_later(delay_before_start(owed.in_vain, random.random()), self._end_rest, owed)
+        if owed.in_vain < STARTS_AWAITED:
+            self._awaited.add(owed.key)
+        self._loop.call_later(delay_before_start(owed.in_vain, self._jitter()), self._end_rest, owed)
 
     def _end_rest(self, owed: OwedHook) -> None:
         if self._resting.get(owed.key) is owed:
+            self._awaited.discard(owed.key)
             self._offer(self._resting.pop(owed.key))
 
     def _on_over(self, hook: Hook) -> None:

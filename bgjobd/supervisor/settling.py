@@ -64,14 +64,14 @@ class Settling:
         for it. Raises OSError.
         """
         before = self._news if self._life().is_bereft else None
-        journal, read = settle(self._around, self._key, self._token, mark, before)
+        journal, read = read_or_fence(self._around, self._key, self._token, mark, before)
         self._news.journal = journal or self._news.journal
         return read
 
     def settle_dead(self, ending: Ending) -> None:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
         has_begun = self._life().state.has_begun
-        journal, sight = settle_dead(self._around, self._key, self._token, ending, has_begun)
+        journal, sight = read_of_dead(self._around, self._key, self._token, ending, has_begun)
         self._news.journal = journal or self._news.journal
         if not self._note_end(journal, None):
             self._news.expect_more()
@@ -112,7 +112,7 @@ def _lacks_usage(journal: Journal | None) -> bool:
     return journal is not None and journal.exit is not None and journal.exit.get("usage") is None
 
 
-def settle(
+def read_or_fence(
     around: AttemptSurroundings, key: AttemptKey, token: str, mark: str | None, before: AttemptNews | None
 ) -> tuple[Journal | None, JournalRead]:
     """The attempt's own journal, if it is there, and what is in its place; where nothing is, a fence is put there.
@@ -151,7 +151,7 @@ def _is_process_gone(news: AttemptNews, now: float) -> bool:
     return news.pid is not None and news.began_at is not None and life.is_gone(news.pid, news.began_at, now)
 
 
-def settle_dead(
+def read_of_dead(
     around: AttemptSurroundings, key: AttemptKey, token: str, ending: Ending, has_begun: bool
 ) -> tuple[Journal | None, LifeEnded]:
     """The own journal of an attempt of an earlier life, if it is there; and what that comes to without an exit record.

@@ -6,6 +6,7 @@ What is stored, and what is answered to whom, is the daemon's.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -160,6 +161,7 @@ class Supervisor:
             on_end=lambda: self.remnants.on_end(),
             begin=self._around.begin_hook,
             in_background=self._around.background.start,
+            jitter=random.random,
         )
 
     def _make_remnants(self) -> Remnants:

@@ -118,7 +118,7 @@ class Trials:
 
     async def _tried(self, application: Application) -> Found:
         """What a trial of the missing classes finds; MENDED once they are taken up. Raises ForkServerError."""
-        described = (await self._fork_servers.try_out(application.only(self._missing)))["classes"]
+        described = (await self._fork_servers.try_out(application.only(self._missing))).ready["classes"]
         self._on_news(described)
         self._mended = frozenset(name for name, one in described.items() if one["unavailable"] is None)
         if not self._mended:
@@ -127,13 +127,13 @@ class Trials:
         if found is Found.OTHER_CODE:
             # Or of what was missing alone, as a module in which the class was not yet.
             others = application.only(application.approved.keys() - self._missing)
-            judge = partial(self._judge, of_others=(await self._fork_servers.try_out(others))["modules"])
+            judge = partial(self._judge, of_others=_loaded(await self._fork_servers.try_out(others)))
             found = await self._fork_servers.replace(application, judge)
         return found or Found.MENDED
 
-    def _judge(self, server: ForkServer, of_others: Collection[str] | None = None) -> Found | None:
-        """Why it may not take over; None if it has more than the one in charge, and nothing else. `of_others` are the
-        modules that those take which are in force, where somebody has looked.
+    def _judge(self, server: ForkServer, of_others: Loaded | None = None) -> Found | None:
+        """Why it may not take over; None if it has more than the one in charge, and nothing else. `of_others` is what
+        those take which are in force, where somebody has looked.
         """
         current = self._fork_servers.current
         if current is None:

@@ -1,7 +1,7 @@
 """The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.
 
 What is asked stands in `calls` and `submitting_calls`, what an answer means in `answers`, how it gets there and back in
-`async_managing` and `async_connections`, what is read of jobs beside how they stand in `async_reading`.
+`async_managing` and `async_connections`, what else is read of jobs in `async_reading`.
 `client.py` is made of this file: `./run sync` after a change.
 """
 

@@ -1,6 +1,6 @@
-"""How what is asked gets to a daemon; what is asked of its queues, schedules, groups and itself. Jobs are in `aio`.
+"""How what is asked gets to a daemon; what is asked of its queues, schedules, groups and itself.
 
-`sync_managing.py` is made of this file: `./run sync` after a change.
+Of jobs: `aio` and `async_reading`. `sync_managing.py` is made of this file: `./run sync` after a change.
 """
 
 from __future__ import annotations

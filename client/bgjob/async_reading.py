@@ -1,4 +1,4 @@
-"""What jobs write, log, emit and have done: read once, or as they do it. How they stand is asked elsewhere.
+"""What else is read of jobs than `get` and `list` have of them: once, or as it comes. What changes them stays out.
 
 `sync_reading.py` is made of this file: `./run sync` after a change.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ReadingClient(GroupingClient):
-    """What is read of jobs: what came of them until now, and what comes of them while it is followed."""
+    """What jobs write, log, emit and have done, where they are and why, and each change of them as it comes."""
 
     async def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
         """All that an attempt has written to stdout and stderr until now, or the last `tail` bytes; the latest where no

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from bgjob.amounts import about_text, many_of
@@ -39,24 +39,6 @@ def just_before(since: str, changes: Iterable[Mapping[str, Any]]) -> str:
         return ""
     seconds, latest = min(near, key=lambda found: found[0])
     return f"{about_text(max(1.0, seconds))} after {sentence(latest)}"
-
-
-def with_old_code(hosts: Sequence[Mapping[str, Any]], changes: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The names of hosts that live, and for which others of the same classes have loaded other code since. Where
-    classes differ, so does the code.
-    """
-    loaded = [one["what"].get("code") for one in changes if one["kind"] == ChangeKind.LOADED]
-    latest: dict[frozenset[str], str] = {}
-    alive = [one for one in hosts if one["state"] == "alive" and one["code_version"] is not None]
-    for code in loaded:
-        for one in alive:
-            if one["code_version"] == code:
-                latest.setdefault(frozenset(one["classes"]), code)
-    return {
-        one["name"]
-        for one in alive
-        if latest.get(frozenset(one["classes"]), one["code_version"]) != one["code_version"]
-    }
 
 
 def filter_told(wanted: What) -> str:

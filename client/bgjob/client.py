@@ -1,7 +1,7 @@
 """The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
 
 What is asked stands in `calls` and `submitting_calls`, what an answer means in `answers`, how it gets there and back in
-`sync_managing` and `sync_connections`, what is read of jobs beside how they stand in `sync_reading`.
+`sync_managing` and `sync_connections`, what else is read of jobs in `sync_reading`.
 Made of `aio.py` by `./run sync`: change that file.
 """
 

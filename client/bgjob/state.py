@@ -8,7 +8,7 @@ from _thread import RLock
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final, Protocol
 
-from bgjob.jobs import StepError, Suspended
+from bgjob.endings import StepError, Suspended
 from bgjob.json_texts import MOST_LEVELS, json_text
 from bgjob.words import MOST_STATE_BYTES
 

@@ -16,7 +16,7 @@ from functools import partial
 from types import CodeType
 from typing import Any, Final, Protocol
 
-from bgjob.jobs import InvalidResult, SignalTimeout, StepError, Suspended
+from bgjob.endings import InvalidResult, SignalTimeout, StepError, Suspended
 from bgjob.json_texts import json_text
 from bgjob.words import KEY_LENGTHS, MOST_BYTES_OF_A_VALUE, MOST_STEP_BYTES, MOST_STEPS
 

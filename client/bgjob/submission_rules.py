@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjob.endings import LONGEST_DELAY
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
-from bgjob.jobs import LONGEST_DELAY
 from bgjob.labels import are_labels
 from bgjob.traces import is_traceparent
 from bgjob.words import KEY_LENGTHS, MAX_PREDECESSORS, Backoff, IfFailed, IfHeld, Removable, UniqueWhile

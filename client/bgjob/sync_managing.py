@@ -1,6 +1,6 @@
-"""How what is asked gets to a daemon; what is asked of its queues, schedules, groups and itself. Jobs are in `client`.
+"""How what is asked gets to a daemon; what is asked of its queues, schedules, groups and itself.
 
-Made of `async_managing.py` by `./run sync`: change that file.
+Of jobs: `client` and `sync_reading`. Made of `async_managing.py` by `./run sync`: change that file.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from bgjob import calls, command, errors
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import ProtocolError
+from bgjob.words import SERVICE
 from tests.client.scripted import STANDING, WHEN, Line, ScriptedDaemon, group, method_of, summary, whole
 from tests.client.test_graph_tree import blocked, edge, job
 from tests.fuzz.commands import shown_by
@@ -60,8 +61,8 @@ def test_a_graph_is_a_tree_and_one_that_is_not_whole_says_how_to_see_more() -> N
     ]
     for total, told_as in ((5012, "5,012"), (10_000, "at least 10,000")):
         assert shown_by("graph 13 --limit 2", Reply(told | {"total": total})).splitlines()[3:] == [
-            f"bgjob: it is part of a larger graph, whose nearest 2 jobs are shown of {told_as}, "
-            "those that failed and what they block first; --limit 1000 shows more"
+            f"bgjob: it is part of a larger graph, of which 2 of {told_as} jobs are shown: "
+            "those that failed and what they block first, then the nearest; --limit 1000 shows more"
         ]
     assert shown_by("graph 13 --json", Reply(told)).startswith('{"jobs": [{"id": 12, ')
 
@@ -71,6 +72,19 @@ def test_a_graph_is_asked_for_as_far_as_is_wanted(tmp_path: Path) -> None:
         tmp_path, answers({"jobs": [], "groups": [], "edges": [], "is_whole": True}), "graph", "13"
     )
     assert daemon.parameters("Graph") == [{"id": 13, "limit": 1000, "count": 10_000}]
+
+
+def test_a_graph_is_shown_by_an_earlier_daemon_that_cannot_count_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def earlier(line: Line, asked: Request) -> None:
+        if "count" in asked.parameters:
+            line.send(Reply({"parameter": "count"}, error=f"{SERVICE}.InvalidParameter").to_bytes())
+        else:
+            line.reply(jobs=[job(13, "bind")], groups=[], edges=[], is_whole=False)
+
+    assert ran(tmp_path, earlier, "graph", "13")[0] == 0
+    assert "part of a larger graph" in capsys.readouterr().err
 
 
 # bgjob group

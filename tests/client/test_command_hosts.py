@@ -101,6 +101,20 @@ def test_those_that_live_with_old_code_come_first(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_reload_before_the_files_are_there_makes_no_other_host_old(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = Hosts(host("web1", code_version="new"), host("web2", code_version="old"))
+    client.changed = [
+        {"kind": "loaded", "what": {"code": code, "was": "old"}} for code in ("old", "new", "old")
+    ]
+    lines, _ = run(client, capsys)
+    assert [(line.split()[0], line.partition("mail ")[2]) for line in lines[1:]] == [
+        ("web2", "old, old 0.1.0"),
+        ("web1", "new 0.1.0"),
+    ]
+
+
 def test_json_has_them_as_the_daemon_tells_them(capsys: pytest.CaptureFixture[str]) -> None:
     lines, _ = run(Hosts(host("web1")), capsys, "--json")
     assert json.loads(" ".join(lines)) == {"hosts": [host("web1")]}

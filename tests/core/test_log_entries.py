@@ -20,7 +20,7 @@ from bgjobd.core.facts import (
     StepSettled,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.log_entries import Entry, entries, progress_message, skip_entry
+from bgjobd.core.log_entries import Entry, entries, hook_could_not_start, progress_message, skip_entry
 from bgjobd.core.schedules import Reason, Skipped, Span
 from bgjobd.core.state_machine import IllegalFactError, advance
 from tests.core.samples import (
@@ -293,6 +293,18 @@ def test_what_went_wrong_passes_as_long_as_it_is_tried_again(
     fact = ends(before, ending)
     found = entries(before, fact, advance(before, fact, NOW))
     assert {entry.is_passing for entry in found if entry.type is EntryType.FAILURE} == {is_passing}
+
+
+def test_a_hook_that_cannot_start_is_told_of_seven_times_and_not_again_for_as_long_as_it_cannot() -> None:
+    found = [hook_could_not_start("no room", in_vain) for in_vain in (1, 6, 7, 8, 10_000)]
+    assert found == [
+        "could not start: no room",
+        "could not start: no room",
+        "could not start: no room; 7 starts in a row were in vain: it is tried again each minute, "
+        "and by `bgjob reload` at once, of which no more is told here",
+        None,
+        None,
+    ]
 
 
 AT = 1_700_000_000.0

@@ -58,22 +58,32 @@ def test_a_class_that_is_mended_is_taken_up_where_nothing_else_has_changed(
 @pytest.mark.parametrize(
     ("modules", "of_others", "found"),
     [
-        ({"odd": "2"}, {"shop", "mails"}, Found.MENDED),  # what a class that is missing had got to
+        # What a class that is missing had got to.
+        ({"odd": "2"}, {"shop", "mails"}, Found.MENDED),
         ({"odd": "2", "shop": "2"}, {"shop", "mails"}, Found.OTHER_CODE),
-        (
-            {"odd": "2", "help": "1"},
-            {"shop", "mails", "help"},
-            Found.OTHER_CODE,
-        ),  # what others have begun to take
+        # What others have begun to take.
+        ({"odd": "2", "help": "1"}, {"shop", "mails", "help"}, Found.OTHER_CODE),
+        # What others take no more, as where half a deploy has removed it and they do without.
+        ({"odd": "2", "mails": None}, {"shop"}, Found.OTHER_CODE),
+        # Nobody can tell of what is gone whose it was.
+        ({"odd": None}, {"shop", "mails"}, Found.OTHER_CODE),
     ],
 )
-def test_where_it_is_known_what_others_take_nothing_else_is_compared(
-    modules: dict[str, str], of_others: set[str], found: Found
+def test_where_it_is_known_what_others_take_only_that_is_compared_and_what_is_gone(
+    modules: dict[str, str | None], of_others: set[str], found: Found
 ) -> None:
     in_force = Loaded({**IN_FORCE.modules, "odd": "1"}, IN_FORCE.missing)
-    tried = Loaded({**in_force.modules, **modules}, frozenset())
+    now = {**in_force.modules, **modules}
+    tried = Loaded({name: digest for name, digest in now.items() if digest is not None}, frozenset())
     assert compare(in_force, tried) is Found.OTHER_CODE
-    assert compare(in_force, tried, of_others) is found
+    # The class that the machine cannot limit is among the others, and lacks there as well.
+    assert compare(in_force, tried, Loaded(dict.fromkeys(of_others, ""), frozenset({"odd.Odd"}))) is found
+
+
+def test_a_look_at_others_that_lacks_one_of_them_tells_nothing() -> None:
+    in_force = Loaded({"mails": "1", "fmt": "1"}, frozenset({"bills.Bills"}))
+    tried = Loaded({"mails": "2", "fmt": "2", "bills": "1"}, frozenset())
+    assert compare(in_force, tried, Loaded({}, frozenset({"mails.Mails"}))) is Found.OTHERS_BREAK
 
 
 def test_code_that_is_gone_has_changed() -> None:

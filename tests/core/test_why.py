@@ -605,6 +605,11 @@ def test_a_job_that_stays_cancelled_says_who_has_its_unique_key() -> None:
     )
 
 
+def test_a_job_whose_own_error_ends_as_that_does_is_one_that_was_stopped() -> None:
+    job = ended(Status.CANCELLED, error=f"ValueError: this order {HAS_KEY}")
+    assert told(OnFile(job)) == "job 7 was cancelled at 14:31:53 UTC, just now, before its first attempt"
+
+
 def test_a_class_that_is_approved_no_more_is_told_beside_what_the_job_waits_for() -> None:
     refusal = "myapp.jobs.ExampleJob is not an approved class"
     expected = "its attempt fails as soon as it starts, and is not retried: " + refusal

@@ -90,3 +90,11 @@ def test_schedules_of_other_keys_are_counted_apart(tmp_path: Path) -> None:
     limited = '[queues.default]\nrate_per_key = "1/30m"\n[approved]\n"a.B" = {}\n'
     each = [CALLED_OFTEN.format(name=name) + f'key = "{name}"\n' for name in ("s", "t")]
     assert remarks(tmp_path, limited + "".join(each)) == []
+
+
+def test_schedules_whose_jobs_are_refused_for_what_is_to_be_their_key_are_not_counted(tmp_path: Path) -> None:
+    limited = '[queues.default]\nrate_per_key = "1/1h"\n[approved]\n"a.B" = { key = "customer" }\n'
+    each = CALLED_OFTEN.format(name="s") + "parameters = {{ customer = {} }}\n"
+    assert len(remarks(tmp_path, limited + each.format("12"))) == 1
+    for no_key in ('["acme"]', "1.5", '""', f'"{"x" * 256}"'):
+        assert remarks(tmp_path, limited + each.format(no_key)) == []

@@ -683,6 +683,29 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path, is_later_
     balance(running)
 
 
+def test_a_backup_that_is_put_beside_the_log_of_a_daemon_that_was_killed_is_not_taken_for_its_database(
+    tmp_path: Path,
+) -> None:
+    backup, log = tmp_path / "backup.db", tmp_path / "state" / "bgjobd.db-wal"
+    with daemon(tmp_path) as running:
+        assert bgjobd(running, "backup", str(backup)).returncode == 0
+        with running.client() as client:
+            run(client, "echo", 2)
+        running.stop(signal.SIGKILL)
+        kept = log.read_bytes()
+        running.database.write_bytes(backup.read_bytes())
+        for command in (["backup"], ["prune", "--completed", "0"], ["check"]):
+            done = bgjobd(running, *command)
+            assert done.returncode == 1
+            assert "move bgjobd.db-wal away first" in done.stderr + done.stdout
+        assert running.spawn().wait(20) == 65
+        assert "move bgjobd.db-wal away first" in running.console()
+        assert log.read_bytes() == kept
+        log.rename(tmp_path / "aside")
+        running.start()
+        eventually(lambda: [line for line in running.lines() if "is a backup that was restored" in line])
+
+
 def test_after_a_restore_no_id_is_given_again_and_whoever_follows_the_log_misses_nothing(
     tmp_path: Path,
 ) -> None:

@@ -16,7 +16,7 @@ from bgjobd.store.items.attempts import JobFact
 from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.claimed import Claimed
-from bgjobd.supervisor.settling import settle
+from bgjobd.supervisor.settling import read_or_fence
 
 
 def test_a_fence_that_was_just_put_needs_no_reading() -> None:
@@ -26,7 +26,7 @@ def test_a_fence_that_was_just_put_needs_no_reading() -> None:
     around: Any = SimpleNamespace(
         spool=SimpleNamespace(fences=fences, try_read=lambda key: next(reads)), is_spool_full=False
     )
-    journal, read = settle(around, (1, 1), "token", None, None)
+    journal, read = read_or_fence(around, (1, 1), "token", None, None)
     assert (journal, read, kept) == (None, JournalRead(is_own=False, is_fenced=True), [(1, 1)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,16 @@ APPLICATION = Application(
 
 @dataclass
 class Server:
-    """A fork server, by the digests of its modules, and what it lacks."""
+    """A fork server, by the digests of its modules, what it lacks, and the classes that it was to have."""
 
     modules: dict[str, str]
     missing: dict[str, str]
+    asked: Iterable[str] = ()
 
     @property
     def ready(self) -> dict[str, Any]:
-        return {"modules": self.modules}
+        described = {name: {"unavailable": self.missing.get(name)} for name in self.asked}
+        return {"classes": described, "modules": self.modules}
 
 
 IN_FORCE = Server({"mails": "1"}, {BILLS: "no module"} | NO_USER)
@@ -45,13 +47,13 @@ class Bench:
     """Trials whose pauses are over at once, and what launches for them.
 
     `found` has what each trial finds: nothing, "fails", or the fork server that comes up with all classes then; after
-    the last of it a trial hangs.
+    the last of it a trial hangs. A look at the others can load none of them where it `is_amid_deploy`, look by look.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: Server | str | None) -> None:
         self._found = list(found)
         self._mended = MENDED
-        self.of_others = {"mails": "1"}
+        self.is_amid_deploy: list[bool] = []
         self.current: Server | None = IN_FORCE
         self.tried: list[tuple[list[str], float]] = []
         self.replaced: list[float] = []
@@ -73,9 +75,11 @@ class Bench:
         self.tasks.append(asyncio.ensure_future(work))
         return self.tasks[-1]
 
-    async def try_out(self, application: Application) -> dict[str, Any]:
+    async def try_out(self, application: Application) -> Server:
         if ODD in application.approved:  # which is never tried, so these are the others
-            return {"classes": {}, "modules": self.of_others}
+            if self.is_amid_deploy and self.is_amid_deploy.pop(0):
+                return Server({}, dict.fromkeys(application.approved, "half of it"))
+            return Server({"mails": "1"}, NO_USER)
         self.tried.append((sorted(application.approved), application.import_timeout))
         if not self._found:
             await asyncio.Event().wait()
@@ -84,11 +88,10 @@ class Bench:
             raise ForkServerError("it did not come up")
         if isinstance(found, Server):
             self._mended = found
-        broken = found.missing if isinstance(found, Server) else application.approved
-        described = {
-            name: {"unavailable": "no module" if name in broken else None} for name in application.approved
-        }
-        return {"classes": described, "modules": {}}
+        broken = (
+            found.missing if isinstance(found, Server) else dict.fromkeys(application.approved, "no module")
+        )
+        return Server({}, broken, application.approved)
 
     async def replace(self, application: Application, judge: Callable[[Any], Any]) -> Any:
         self.replaced.append(application.import_timeout)
@@ -161,6 +164,22 @@ def test_what_a_missing_class_had_got_to_is_no_code_of_others(monkeypatch: pytes
         bench.trials.expect(IN_FORCE.missing)
         await bench.until_nothing_happens()
         assert (bench.current, bench.said) == (MENDED, [])
+
+    play(lambda: Bench(monkeypatch), scene)
+
+
+def test_a_look_at_others_that_cannot_load_them_all_is_not_believed_and_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.current = Server({"mails": "1", "bills": "half of it"}, IN_FORCE.missing)
+        bench._found += [OTHER_CODE, MENDED]
+        bench.is_amid_deploy = [True]
+        bench.trials.expect(IN_FORCE.missing)
+        await bench.until_nothing_happens()
+        assert bench.current == MENDED
+        (told,) = bench.said
+        assert told.startswith(f"{BILLS}: it can be imported by now, and another class cannot; ")
 
     play(lambda: Bench(monkeypatch), scene)
 

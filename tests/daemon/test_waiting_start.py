@@ -17,7 +17,8 @@ from bgjobd.daemon.fence import Fence
 from bgjobd.daemon.waiting_start import EndedEarlyError, WaitingStart
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import UncertainCommitError
-from bgjobd.store.engines.places import AwayServerError, UnusableServerError, place_of
+from bgjobd.store.engines.places import place_of
+from bgjobd.store.engines.server_errors import AwayServerError, UnusableServerError
 from bgjobd.store.hosts import Joined, Wait
 
 AWAY = AwayServerError(Path("db"), "it is away")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd.forkserver import landlock, libc, network, sandbox, subreaper
+from bgjobd.forkserver import landlock, libc, network, subreaper
 
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0
@@ -81,7 +81,7 @@ def expect_nothing_outside(address: tuple[str, int]) -> None:
 
 
 def test_who_is_in_it_reaches_a_loopback_of_its_own_and_nobody_else(listener: socket.socket) -> None:
-    space = made(sandbox.capabilities())
+    space = made(libc.capabilities())
 
     def act() -> None:
         enter(space)
@@ -105,7 +105,7 @@ def test_who_may_nothing_makes_it_within_a_user_namespace_and_has_no_rights_in_i
         before = os.getresuid(), os.getresgid()
         enter(space)
         assert (os.getresuid(), os.getresgid()) == before
-        assert sandbox.capabilities() == 0
+        assert libc.capabilities() == 0
         with pytest.raises(PermissionError):
             libc.unshare(0x20000000)  # CLONE_NEWNS, which takes rights
         Path("/proc/self/fd").stat()

@@ -50,8 +50,8 @@ _TEXTS: Final = (
         "Made of `aio.py` by `./run sync`: change that file.",
     ),
     (
-        "Jobs are in `aio`.\n\n`sync_managing.py` is made of this file: `./run sync` after a change.",
-        "Jobs are in `client`.\n\nMade of `async_managing.py` by `./run sync`: change that file.",
+        "Of jobs: `aio` and `async_reading`. `sync_managing.py` is made of this file: `./run sync` after a change.",
+        "Of jobs: `client` and `sync_reading`. Made of `async_managing.py` by `./run sync`: change that file.",
     ),
     (
         "`sync_reading.py` is made of this file: `./run sync` after a change.",

@@ -91,6 +91,7 @@ ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
     "bgjobd.__main__",
     "bgjobd.main",
+    "bgjobd.systemd",
     "bgjobd.demo",
     "bgjobd.commands",
     "bgjobd.service",

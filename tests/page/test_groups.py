@@ -396,6 +396,13 @@ def test_a_graph_says_how_many_jobs_more_there_are(grouping: Grouping) -> None:
         assert f"Part of a larger graph: {first}{more}" in words(grouping.read("/jobs/1/graph"))
 
 
+def test_a_graph_that_is_not_whole_is_looked_at_less_often(grouping: Grouping) -> None:
+    """It takes a search."""
+    assert 'data-rest="5000"' in grouping.read("/jobs/1/graph")
+    grouping.samples["graph"]["is_whole"] = True
+    assert 'data-rest="1000"' in grouping.read("/jobs/1/graph")
+
+
 def test_a_graph_says_which_jobs_failed(grouping: Grouping) -> None:
     assert "Failed: #1 , #3 ." in words(grouping.read("/jobs/1/graph"))
     grouping.samples["graph"]["jobs"] = [job(number, status="failed") for number in range(1, 13)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -135,6 +135,13 @@ def test_what_was_not_ticked_is_left_out_and_starts_at_once(many: Many) -> None:
     assert asked["spread"] == 0
 
 
+def test_where_all_may_be_tried_but_once_the_form_does_nothing_unless_that_is_ticked(many: Many) -> None:
+    box = 'name="at_most_once" value="1"'
+    assert f"{box}>" in many.read("/jobs/retry", status="failed")
+    many.samples["matched"] |= {"count": 3, "at_most_once": 3}
+    assert f"{box} required>" in many.read("/jobs/retry", status="failed")
+
+
 def test_a_cancel_tells_how_many_of_them_run_and_is_of_those_that_were_counted(many: Many) -> None:
     text = many.read("/jobs/cancel", bulk="7")
     assert "2 jobs of them run, and are stopped" in words(text)
@@ -153,7 +160,9 @@ def test_where_more_match_by_now_nothing_is_done_and_it_leads_back(many: Many) -
 
 
 @pytest.mark.parametrize("wish", ["retry", "cancel"])
-def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(many: Many, wish: str) -> None:
+def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(
+    many: Many, wish: str, said: Callable[[], str]
+) -> None:
     form = fields(many.read(f"/jobs/{wish}", error="14"))
     word = "retried" if wish == "retry" else "cancelled"
     many.refusal = Reply({word: 0, "left_out": 0, "change": None})
@@ -162,6 +171,7 @@ def test_who_is_too_late_for_all_of_them_is_told_that_nothing_was_done(many: Man
     answer = many.send(f"/jobs/{wish}", form)
     told = words(answer.body.decode())
     assert answer.status == 409
+    assert f"bgjobd-web: {wish} of 0 jobs, 0 left out, of all that match error=14 by " in said()
     assert f"Nothing was done: of those that were counted here none could be {word}." in told
     assert f"{wish.capitalize()} 1 job All that match error 14" in told
     assert "Nothing was done" not in many.read(f"/jobs/{wish}", error="14")

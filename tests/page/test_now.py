@@ -35,6 +35,7 @@ class Standing:
         self.more = 0
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.points: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
 
     def tell(self, line: Line, asked: Asked) -> None:
         method = asked.method.rpartition(".")[2]
@@ -43,6 +44,10 @@ class Standing:
             line.reply(needs=self.needs, more=self.more)
         elif method == "Trend":
             line.reply(points=self.points)
+        elif method == "List" and self.jobs:
+            found = [one for one in self.jobs if one["status"] in asked.parameters["status"]]
+            here = found[: asked.parameters["limit"]]
+            line.reply(jobs=here, next=here[-1]["id"] if len(here) < len(found) else None, is_complete=True)
         else:
             tell_samples(line, asked, self.samples)
 
@@ -349,15 +354,27 @@ def test_of_a_label_it_tells_what_failed_runs_and_waits_and_leads_back(standing:
     assert {"Trend", "Changes"}.isdisjoint(name for name, _ in standing.asked)
 
 
-def test_where_those_that_wait_leave_no_room_those_that_failed_are_asked_for(standing: Standing) -> None:
-    waiting = [standing.samples["summary"] | {"id": id, "status": "pending"} for id in range(20, 0, -1)]
-    standing.samples |= {"jobs": waiting, "next": 1}
-    told = words(standing.read(label="tenant:7"))
-    assert [given["status"] for name, given in standing.asked if name == "List"] == [
-        ["failed", "pending"],
-        ["failed"],
-    ]
-    assert told.count("And more") == 2
+@pytest.mark.parametrize(
+    ("newest_first", "asked"),
+    [
+        ({"pending": 20, "failed": 11}, ["failed"]),
+        ({"pending": 15, "failed": 10}, ["failed"]),
+        ({"failed": 10, "pending": 15}, ["failed", "pending"]),
+        ({"failed": 11, "pending": 9}, []),
+    ],
+)
+def test_where_those_of_one_status_leave_no_room_the_others_are_asked_for(
+    standing: Standing, newest_first: dict[str, int], asked: list[str]
+) -> None:
+    """And of each it is said whether there are more of it, whatever the other has."""
+    statuses = [status for status, count in newest_first.items() for _ in range(count)]
+    sample = standing.samples["summary"]
+    standing.jobs = [sample | {"id": 100 - place, "status": one} for place, one in enumerate(statuses)]
+    text = standing.read(label="tenant:7")
+    lists = [given["status"] for name, given in standing.asked if name == "List"]
+    assert lists == [["failed", "pending"], *([status] for status in asked)]
+    more = re.findall(r'status=(\w+)">And more', text)
+    assert more == [status for status in ("failed", "pending") if newest_first[status] > 10]
 
 
 def test_of_a_label_none_of_whose_jobs_failed_or_waits_that_is_told(standing: Standing) -> None:

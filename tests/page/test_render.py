@@ -789,6 +789,14 @@ def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> Non
     assert "half of it" not in shown.read("/jobs").text
 
 
+def test_a_list_tells_of_a_job_that_runs_that_its_cancel_was_requested(shown: OnePage) -> None:
+    running = {"status": "running", "error": None, "finished_at": None}
+    shown.samples["summary"] |= running | {"cancel_requested_at": WHEN}
+    assert re.search(r"cancel requested [^,]+ ago\s?, 50% half of it", shown.read("/jobs").text)
+    shown.samples["summary"] |= {"status": "cancelled", "finished_at": WHEN}
+    assert "cancel requested" not in shown.read("/jobs").text
+
+
 def test_of_many_attempts_all_that_are_told_are_rows_and_the_one_that_is_asked_for_is_open(
     shown: OnePage,
 ) -> None:

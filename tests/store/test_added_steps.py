@@ -13,8 +13,8 @@ import pytest
 from bgjobd.core.hosts import Profile, Term
 from bgjobd.core.planner import Lanes
 from bgjobd.store.engines import postgres, postgres_indexes, postgres_schema
-from bgjobd.store.engines.places import AwayServerError
 from bgjobd.store.engines.postgres import Postgres
+from bgjobd.store.engines.server_errors import AwayServerError
 from bgjobd.store.hosts import Newcomer, join
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.item import Item

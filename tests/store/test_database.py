@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from peewee import OperationalError
 
 from bgjobd.config import loading
-from bgjobd.store import backups
+from bgjobd.store import backups, migrations
 from bgjobd.store.database import (
     FILE_NAME,
     DamagedDatabaseError,
     ForsakenLogError,
+    LogOfAnotherError,
     NoDatabaseError,
     UnusableDatabaseError,
+    _take_over_copy,
+    check_log,
     open_for_reading,
+    open_for_writing,
     prepare,
     unusable,
 )
 from bgjobd.store.engines.places import NoDriverError, place_of
-from bgjobd.store.engines.sqlite import OfFile, errors_named
+from bgjobd.store.engines.sqlite import OfFile, Sqlite, errors_named
 from tests.support import directory_for_all
 
 PAGE = 4096
@@ -161,6 +167,62 @@ def test_a_log_beside_no_database_is_not_thrown_away(tmp_path: Path, left: bytes
     prepare(tmp_path)
 
 
+def test_a_file_of_which_nobody_tells_whether_it_is_empty_is_not_taken_for_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / FILE_NAME).symlink_to(FILE_NAME)  # in a circle
+    log = tmp_path / f"{FILE_NAME}-wal"
+    log.write_bytes(b"stored last")
+    for refused in (prepare, open_for_reading, check_log):
+        with pytest.raises(
+            UnusableDatabaseError, match=r"symbolic links; see to room, rights and errors of the disk"
+        ):
+            refused(tmp_path)
+    assert log.read_bytes() == b"stored last"
+
+
+@pytest.mark.parametrize("made_by", ["a backup", "a migration"])
+def test_a_copy_beside_the_log_of_the_file_that_it_replaces_is_not_taken_for_that_file(
+    tmp_path: Path, made_by: str
+) -> None:
+    file, log, copy = tmp_path / FILE_NAME, tmp_path / f"{FILE_NAME}-wal", tmp_path / "copy.db"
+    prepare(tmp_path)
+    if made_by == "a backup":
+        backups.back_up(tmp_path, copy)
+    else:
+        with closing(open_for_writing(tmp_path)) as database:
+            migrations._back_up(database, file, copy)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("INSERT INTO properties VALUES ('stored', 'since')")
+        connection.commit()
+        kept = log.read_bytes()
+    shutil.copy(copy, file)
+    log.write_bytes(kept)
+    told = (
+        r"it is a copy, .*bgjobd\.db-wal beside it .*to go on from this copy, move bgjobd\.db-wal away first"
+    )
+    for refused in (prepare, check_log, lambda place: backups.back_up(place, tmp_path / "other.db")):
+        with pytest.raises(LogOfAnotherError, match=told):
+            refused(tmp_path)
+    assert (file.read_bytes(), log.read_bytes()) == (copy.read_bytes(), kept)
+    log.unlink()
+    assert prepare(tmp_path)
+
+
+def test_a_copy_that_was_taken_over_by_who_was_killed_then_is_gone_on_with(tmp_path: Path) -> None:
+    file, log, copy = tmp_path / FILE_NAME, tmp_path / f"{FILE_NAME}-wal", tmp_path / "copy.db"
+    prepare(tmp_path)
+    backups.back_up(tmp_path, copy)
+    shutil.copy(copy, file)
+    with closing(open_for_writing(tmp_path)) as database:
+        assert _take_over_copy(database)
+        killed = file.read_bytes(), log.read_bytes()
+    file.write_bytes(killed[0])
+    log.write_bytes(killed[1])
+    assert not prepare(tmp_path)
+    assert not log.exists()
+
+
 def test_who_leaves_a_file_that_was_emptied_leaves_its_log(tmp_path: Path) -> None:
     prepare(tmp_path)
     ground, log = OfFile(tmp_path), tmp_path / f"{FILE_NAME}-wal"
@@ -168,6 +230,14 @@ def test_who_leaves_a_file_that_was_emptied_leaves_its_log(tmp_path: Path) -> No
     log.write_bytes(b"stored last")
     ground.leave()
     assert log.read_bytes() == b"stored last"
+
+
+def test_only_a_start_makes_a_database_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(OperationalError, match="unable to open database file"):
+        Sqlite(tmp_path).open_for_writing()
+    assert not (tmp_path / FILE_NAME).exists()
+    prepare(tmp_path)
+    Sqlite(tmp_path).open_for_writing().close()
 
 
 def test_a_log_beside_the_file_that_a_link_leads_to_is_not_thrown_away(tmp_path: Path) -> None:

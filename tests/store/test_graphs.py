@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,6 +121,16 @@ def test_a_look_that_took_too_long_has_no_total(fan_out: Store) -> None:
     assert graph_reach.reach(connection, 1, 100, budget=-1.0).total is None
     assert graph_reach.reach(connection, 1, 100).total == LAST
     assert graph_reach.reach(connection, 1, 10).total == 10
+
+
+def test_a_look_that_takes_too_long_asks_nothing_more_also_amid_a_level(
+    fan_out: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=count().__next__)  # as if each question took a second
+    monkeypatch.setattr(graph_reach, "time", clock)
+    with statements_run_on(fan_out.database) as run:
+        assert graph_reach.reach(fan_out.database.connection(), 1, 100, budget=3.0).total is None
+    assert len(run) == 3
 
 
 # However much was submitted, a look at it takes a moment

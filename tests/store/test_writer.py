@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -17,7 +18,8 @@ from peewee import SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError, StorageUnavailableError
 from bgjob.words import EntryType, Status
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import Changed, ClockJumped
+from bgjobd.core.many import Wish
 from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Due, Rules
 from bgjobd.host.clock import Clock
@@ -25,15 +27,17 @@ from bgjobd.store import database as databases
 from bgjobd.store import entrusted
 from bgjobd.store import writer as writers
 from bgjobd.store.committed import Committed, LostUpdateError, Stored
-from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.database import FILE_NAME, open_for_reading, open_for_writing
 from bgjobd.store.engines import sqlite as of_sqlite
 from bgjobd.store.engines.postgres import Postgres
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
-from bgjobd.store.entrusted import Entrusted
+from bgjobd.store.entrusted import Entrusted, Intake
 from bgjobd.store.items.attempts import AttemptNotes, Note, Noted, StateSaved
 from bgjobd.store.items.daemons import CodeLoaded, DaemonStarted, Look, ReloadFailed
+from bgjobd.store.items.hosts import AttemptsLost, HooksTakenOver
 from bgjobd.store.items.item import Item
-from bgjobd.store.items.schedules import OccurrencesDue, ScheduleDue
+from bgjobd.store.items.schedules import Backfill, OccurrencesDue, ScheduleDue
+from bgjobd.store.items.wishes import JobsChanged, ManyAsked
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.statements import of_jobs
 from bgjobd.store.writer import Delivery, Writer
@@ -45,6 +49,7 @@ from tests.store.samples import (
     SUBMITTER,
     Store,
     asked,
+    cancels,
     ends,
     overhear,
     starts,
@@ -167,6 +172,28 @@ def test_a_transaction_is_about_so_many_jobs_however_few_items_they_come_in(stor
         office.writer.put(Entrusted(submission(*many), ticket=number))
     with at_work(office):
         assert [[ticket for ticket, _ in office.next().answered] for _ in range(3)] == [[0], [1], [2]]
+
+
+MANY = range(1, entrusted._MAX_BATCH + 1)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        cancels(*MANY),
+        JobsChanged(tuple(MANY), Changed(None, priority=1), SUBMITTER),
+        ManyAsked(tuple(cancels(id) for id in MANY), Wish.CANCEL, frozenset(Status), NOW, False, {}, "uid 0"),
+        AttemptsLost(1, tuple(ends(id, COMPLETED) for id in MANY)),
+        HooksTakenOver(1, ("mail.Mail",), len(MANY)),
+        Backfill("hourly", tuple((float(at), None) for at in MANY), (), (), asked(), SUBMITTER),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_an_item_about_many_jobs_fills_a_transaction(item: Item) -> None:
+    intake = Intake()
+    for number in range(2):
+        intake.put((Entrusted(item, number),))
+    assert [intake.take(0.0) for _ in range(2)] == [([Entrusted(item, number)], False) for number in range(2)]
 
 
 def test_what_is_due_of_many_schedules_counts_for_as_many_jobs(store: Store) -> None:
@@ -693,6 +720,34 @@ def test_no_other_database_is_made_where_the_daemons_own_was(
         office.next()
         assert office.next().trouble is not None  # tried again
         assert not (store.state_dir / FILE_NAME).exists()
+
+
+def test_the_log_of_a_file_that_was_emptied_stays_and_what_happened_is_stored_once_that_is_whole_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    job_id = store.run_one()
+    store.answer(starts(job_id))
+    office = Office(store.state_dir)
+    file, log = store.state_dir / FILE_NAME, store.state_dir / f"{FILE_NAME}-wal"
+    with at_work(office) as writer, closing(open_for_reading(store.state_dir)) as reader:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        office.next_without_trouble()
+        assert reader.execute_sql("SELECT count(*) FROM background_jobs").fetchone() == (2,)
+        with closing(sqlite3.connect(file)) as other:  # then the writer has to read what it knows
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            other.execute("INSERT INTO properties VALUES ('stored', 'last')")
+            other.commit()
+        whole, kept = file.read_bytes(), log.read_bytes()
+        os.truncate(file, 0)
+        writer.put(Entrusted(ends(job_id, COMPLETED), "ended"))
+        assert office.next().trouble is not None
+        assert "missing or empty" in (office.next().trouble or "")
+        assert log.read_bytes()[: len(kept)] == kept
+        file.write_bytes(whole)
+        ((ticket, ended),) = office.next_without_trouble().answered
+        assert (ticket, ended.status) == ("ended", Status.COMPLETED)
+    assert store.count("background_jobs") == 2
 
 
 # A commit of which nobody knows

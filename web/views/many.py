@@ -101,11 +101,11 @@ class ManyViews:
             done = of_wish(_filter_of(view), as_of=as_of, expected=id_in(form.get("expected", "")), **terms)
         except InvalidParameterError:  # of all jobs, or such as cannot be asked that
             return replace(self._ask(request, wish, form), status=400)
+        told = f"{wish} of {done.done} jobs, {done.left_out} left out, of all that match {urlencode(fields_of(view))}"
+        self._means.tell(request, told)
         if not done.change:
             return replace(self._ask(request, wish, form, was_in_vain=True), status=409)
-        place = View("/jobs", view.default_per, per=view.default_per, bulk=done.change).but()
-        told = f"{wish} of {done.done} jobs, {done.left_out} left out, of all that match {urlencode(fields_of(view))}"
-        return self._means.done(request, place, told)
+        return redirect(View("/jobs", view.default_per, per=view.default_per, bulk=done.change).but())
 
     def changes(self, request: Request) -> Response:
         """What was changed, and by whom, newest first."""

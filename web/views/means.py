@@ -64,6 +64,10 @@ class Means:
         return self.render.render(template, **common, **values)
 
     def done(self, request: Request, place: str, what: str) -> Response:
-        """Leads on after what was asked for, which is told on the console with the address that it came from."""
-        say(self.settings, f"{what} by {request.peer}")
+        """Leads on after what was asked for, which is told."""
+        self.tell(request, what)
         return redirect(place)
+
+    def tell(self, request: Request, what: str) -> None:
+        """Say on the console what was asked for, with the address that it came from."""
+        say(self.settings, f"{what} by {request.peer}")

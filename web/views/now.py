@@ -171,9 +171,9 @@ class NowViews:
 
 
 def _first_of(status: Status, both: Listed, ask: Callable[..., Listed]) -> dict[str, Any]:
-    """Those of this status, which are asked for where the others have left them no room."""
+    """Those of this status, which are asked for where the others have left them no room, or may follow alone."""
     found, jobs = both, [job for job in both.items if job["status"] == status]
-    if len(jobs) < _MOST_OF_LABEL and both.is_complete and both.next is not None:
+    if len(jobs) <= _MOST_OF_LABEL and both.is_complete and both.next is not None:
         found = ask(status=status, limit=_MOST_OF_LABEL)
         jobs = list(found.items)
     has_more = len(jobs) > _MOST_OF_LABEL or found.next is not None

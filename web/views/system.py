@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bgjob.changes_told import MOST_CHANGES, with_old_code
+from bgjob.changes_told import MOST_CHANGES
+from bgjob.hosts_told import with_old_code
 
 from ..addresses import place_of
 from ..exchange import Request, Response

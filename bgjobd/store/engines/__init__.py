@@ -208,7 +208,7 @@ class Ground(Protocol):
         """Whether the connection is to be closed after this error."""
 
     def leave(self) -> None:
-        """Nobody of this process has it open any more."""
+        """Have the files be whole for whoever copies them, once nobody of this process has them open any more."""
 
 
 class Engine(Protocol):
@@ -229,7 +229,8 @@ class Engine(Protocol):
     def prepare(self, on_progress: Callable[[], None]) -> bool:
         """Have it there with the newest schema; whether it is a copy that was put in its place."""
 
-    def open_for_writing(self) -> Database: ...
+    def open_for_writing(self) -> Database:
+        """A connection to what `prepare` has made; it makes nothing."""
 
     def open_for_reading(self, is_patient: bool = False) -> Database:
         """`is_patient`: a question may take as long as it does, for nobody waits for the next."""

@@ -5,19 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bgjobd.config.sections import Daemon
-from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.engines import Place
-
-
-class UnusableServerError(UnusableDatabaseError):
-    """PostgreSQL cannot be used now."""
-
-    def _next(self, path: Path) -> str:
-        return "see that the server runs and takes this address, then start again"
-
-
-class AwayServerError(UnusableServerError):
-    """It does not answer, or has no room for us: waiting may mend it."""
+from bgjobd.store.engines.server_errors import UnusableServerError
 
 
 class NoDriverError(UnusableServerError):

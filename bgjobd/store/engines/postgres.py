@@ -18,7 +18,6 @@ from bgjobd.host.clock import Reading
 from bgjobd.store.committed import LostUpdateError, OvertakenError
 from bgjobd.store.database import UncertainCommitError, UnusableDatabaseError
 from bgjobd.store.engines import Database, Looked, OldSnapshot, TermOverError, postgres_indexes
-from bgjobd.store.engines.places import AwayServerError, UnusableServerError
 from bgjobd.store.engines.postgres_connection import SCHEMA, PostgresConnection
 from bgjobd.store.engines.postgres_errors import IN_USE, PASSING, code_of, is_broken, is_refusal
 from bgjobd.store.engines.postgres_indexes import BeingBuiltError
@@ -26,6 +25,7 @@ from bgjobd.store.engines.postgres_listening import PostgresListening
 from bgjobd.store.engines.postgres_schema import NOT_ADDING, VERSION, create, statements_from, take_steps
 from bgjobd.store.engines.postgres_snapshots import OLDEST_SNAPSHOT
 from bgjobd.store.engines.postgres_transactions import PostgresDatabase
+from bgjobd.store.engines.server_errors import AwayServerError, UnusableServerError
 from bgjobd.store.hosts import LIVES_FOR
 from bgjobd.store.migrations import STEPS, OlderHostsError, SchemaTooNewError
 

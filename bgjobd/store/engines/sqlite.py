@@ -80,7 +80,7 @@ class Sqlite:
         return of_file.prepare(self.state_dir, on_progress)
 
     def open_for_writing(self) -> SqliteFile:
-        return open_for_writing(self.state_dir)
+        return open_for_writing(self.state_dir, may_make=False)
 
     def open_for_reading(self, is_patient: bool = False) -> SqliteFile:
         return open_for_reading(self.state_dir)
@@ -155,8 +155,7 @@ class OfFile(Whereabouts):
         """
         with suppress(OSError, DatabaseError, UnusableDatabaseError):
             self.check()
-            of_file.check_log(self._state_dir)
-            open_for_writing(self._state_dir).close()
+            open_for_writing(self._state_dir, may_make=False).close()
 
     def _fold_log(self, database: Database) -> bool:
         """Have the database itself take what its log has, and empty the log, while both are open; whether that is done.

@@ -12,6 +12,7 @@ from bgjob.client import Client
 from bgjob.commands import pages, screen, tables
 from bgjob.commands.problems import CANCELLED, FAILED, OK
 from bgjob.commands.tables import Column, Cut
+from bgjob.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from bgjob.answers import Graph, Page
@@ -33,7 +34,7 @@ Group = Mapping[str, Any]
 
 def graph(client: Client, given: argparse.Namespace) -> int:
     """Show what a job comes after, and what comes after it, as a tree."""
-    found = client.graph(given.id, limit=given.limit, count=_COUNTED)
+    found = _asked_graph(client, given)
     if given.json:
         screen.tell_json(found._asdict())
         return OK
@@ -46,18 +47,27 @@ def graph(client: Client, given: argparse.Namespace) -> int:
     screen.show(tables.table(columns))
     if not found.is_whole:
         more = f"; --limit {pages.LARGEST} shows more" if given.limit < pages.LARGEST else ""
-        screen.say(
-            f"it is part of a larger graph, whose nearest {len(found.jobs)} jobs are shown{_of_all(found)}{more}"
-        )
+        screen.say(f"it is part of a larger graph, {_shown_of(found)}{more}")
     return OK
 
 
-def _of_all(found: Graph) -> str:
-    """How many there are, where that is known, and which of them are shown before the nearest."""
+def _asked_graph(client: Client, given: argparse.Namespace) -> Graph:
+    """With its jobs counted; by an earlier daemon, which knows of no count, without."""
+    try:
+        return client.graph(given.id, limit=given.limit, count=_COUNTED)
+    except InvalidParameterError as error:
+        if error.parameters.get("parameter") != "count":
+            raise
+        return client.graph(given.id, limit=given.limit)
+
+
+def _shown_of(found: Graph) -> str:
+    """How many of its jobs are shown, and which: where they were not counted the nearest."""
     if found.total is None or found.total <= len(found.jobs):
-        return ""
+        return f"whose nearest {len(found.jobs)} jobs are shown"
     at_least = "at least " if found.total >= _COUNTED else ""
-    return f" of {at_least}{found.total:,}, those that failed and what they block first"
+    shown = f"{len(found.jobs)} of {at_least}{found.total:,} jobs are shown"
+    return f"of which {shown}: those that failed and what they block first, then the nearest"
 
 
 def group(client: Client, given: argparse.Namespace) -> int:

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from bgjob import text
 from bgjob.amounts import about_text, span_text
-from bgjob.changes_told import with_old_code
 from bgjob.client import Client
 from bgjob.commands import changes, screen, tables
 from bgjob.commands.problems import NOT_FOUND, OK
 from bgjob.commands.tables import Column, Cut
 from bgjob.errors import InvalidParameterError
+from bgjob.hosts_told import with_old_code
 
 _LATE: Final = 30.0
 """Seconds without a word after which it is doubtful that a host hears anything."""
