@@ -148,6 +148,11 @@ def killed_strays(count: int, names: Sequence[str]) -> str:
     return f"processes that it left behind, killed: {left_behind(count, names)}"
 
 
+def outlasts_kill(pid: int | str, seconds: float) -> str:
+    """What is told of an attempt, or a hook, that was killed so long ago and is still there."""
+    return f"its process (pid {pid}) was killed {seconds:g} s ago and does not end; it waits in the kernel"
+
+
 def hook_could_not_start(reason: str, in_vain: int) -> str | None:
     """What a job's log tells of its hook, whose starts were in vain so often in a row; None once that has been told."""
     if in_vain > STARTS_AWAITED:

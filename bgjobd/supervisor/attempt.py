@@ -30,7 +30,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import BEGINNING, Asked, GoneError, Look, wait_until
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
-from bgjobd.supervisor.settling import Settling
+from bgjobd.supervisor.settling import Settling, is_spool_gone
 from bgjobd.supervisor.states import StateReader, may_have_state
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
@@ -223,10 +223,8 @@ class Attempt:
             return
         match message["type"]:
             case "ended":
-                spool = self._around.spool
-                journal = spool.try_read(self.key)
-                if journal is None and (self.life.is_bereft or not spool.directory.is_in_place()):
-                    self._around.recording.suspect()
+                journal = self._around.spool.try_read(self.key)
+                if journal is None and is_spool_gone(self._around, self.life):
                     self.see(seen.EndSeenWithoutSpool())
                 else:
                     self._note_end(journal or Journal(), message["exit"])

@@ -9,20 +9,18 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StackRead, StopRequested
+from bgjobd.core.log_entries import outlasts_kill
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items.attempts import Noted
 from bgjobd.supervisor.claimed import Claimed
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.looks import GoneError, Look
-from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.processes import LAST_LOOK, LONG_DYING, AttemptProcess, began_at
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _LONGEST_LOOK: Final = 0.8
 """Seconds in which an attempt whose time is up can tell where it is."""
-
-_LONG_DYING: Final = 5.0
-"""Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
 
 
 class AttemptStop:
@@ -116,7 +114,7 @@ class AttemptStop:
 
     def kill(self, journal: Journal | None, server: ForkServer | None) -> None:
         self._signal(signal.SIGKILL, journal, server)
-        self._timer = self._around.loop.call_later(_LONG_DYING, self._on_long_dying)
+        self._timer = self._around.loop.call_later(LONG_DYING, self._on_long_dying)
 
     def _on_long_dying(self) -> None:
         if not self._owes_end():
@@ -130,7 +128,7 @@ class AttemptStop:
         if group is not None:
             group.kill()  # not before: of those who are killed with it none is counted as left behind
         pid = journal.started["pid"] if journal and journal.started else "unknown"
-        text = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
+        text = outlasts_kill(pid, LONG_DYING)
         self._around.outbox.send(Noted(*self._key, EntryType.FAILURE, text))
 
     def _signal(self, number: signal.Signals, journal: Journal | None, server: ForkServer | None) -> None:

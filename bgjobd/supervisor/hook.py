@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.log_entries import OVERSTAYED, hook_could_not_start, killed_strays
+from bgjobd.core.log_entries import OVERSTAYED, hook_could_not_start, killed_strays, outlasts_kill
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -25,7 +25,8 @@ from bgjobd.store.items.attempts import Note, Noted
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
-from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.patience import Patience
+from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, LONG_DYING, AttemptProcess, began_at
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings
@@ -35,9 +36,6 @@ _LIMIT: Final = 60.0
 
 PAUSE: Final = 1.0
 """Seconds until it is tried again to call a hook, or to look at one, that could not be."""
-
-_PATIENCE: Final = 10.0
-"""Seconds that a fork server has to tell of the end of a hook that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +125,7 @@ class Hook:
         self._reading: asyncio.Task[None] | None = None
         self._is_late = self._is_released = False
         self._timer = self._limit()
+        self._patience = Patience(around.loop, around.say)
 
     def close(self) -> None:
         """Wait for it no more; it goes on."""
@@ -138,6 +137,7 @@ class Hook:
         """Let go of descriptors and timers."""
         self._is_released = True
         self._timer.cancel()
+        self._patience.end()
         self._process.release()
 
     # Its time, and its stop
@@ -166,20 +166,31 @@ class Hook:
 
     def _kill(self) -> None:
         try:
-            self._signal(signal.SIGKILL)
+            is_there = self._signal(signal.SIGKILL)
         except OSError:  # no descriptors
             self._timer = self._around.loop.call_later(PAUSE, self._kill)
+            return
+        self._timer = self._around.loop.call_later(LONG_DYING, self._on_long_dying)
+        if self.server is None:
+            return  # its end is waited for by now
+        if is_there:
+            self._process.watch(self._on_process_end)
         else:
-            self._timer = self._around.loop.call_later(_PATIENCE, self._on_silence)
+            self._on_process_end()
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the group of its process, if it has begun. Raises OSError."""
-        self._process.signal(number, self._process.try_read())
+    def _signal(self, number: signal.Signals) -> bool:
+        """Signal the group of its process; whether it is there. Raises OSError."""
+        return self._process.signal(number, self._process.try_read())
 
-    def _on_silence(self) -> None:
-        """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
-        if self.server is not None:
-            self.server.kill()
+    def _on_process_end(self) -> None:
+        """It was killed, and its fork server is to tell how it ended, or that it did not begin."""
+        if not self._patience.is_waiting:
+            self._patience.wait(lambda: self.server)
+
+    def _on_long_dying(self) -> None:
+        """It waits for a disk or a network that does not answer, for which its fork server cannot be blamed."""
+        if not self._patience.is_waiting:
+            self.tell(outlasts_kill(self._process.pid or "unknown", LONG_DYING))
 
     # Its end
 

@@ -16,11 +16,8 @@ from typing import Final
 from bgjobd.forkserver import host_fence, spool_names
 from bgjobd.forkserver import journal as journals
 from bgjobd.supervisor.application import AttemptDirs
-from bgjobd.supervisor.processes import signal_group, try_open_process
+from bgjobd.supervisor.processes import LONG_DYING, signal_group, try_open_process
 from bgjobd.supervisor.work_dirs import owner_in
-
-_LONG_DYING: Final = 5.0
-"""Seconds after SIGKILL in which a process ends, unless it waits in the kernel."""
 
 _PAUSE: Final = 5.0
 """Seconds between two words that this goes on."""
@@ -86,7 +83,7 @@ async def _end(pidfd: int, pid: int, grace: float) -> None:
     loop, gone = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(pidfd, gone.set)
     try:
-        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _LONG_DYING)):
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, LONG_DYING)):
             with suppress(OSError):  # whose process it is by now may forbid that
                 signal_group(pidfd, pid, number)
             with suppress(TimeoutError):

@@ -26,6 +26,9 @@ FIRST_LOOK: Final = 0.001
 LAST_LOOK: Final = 1.0
 """Seconds until the first and the last of the looks at how a process ended; each takes twice as long to come."""
 
+LONG_DYING: Final = 5.0
+"""Seconds after SIGKILL in which a process ends, unless it waits in the kernel."""
+
 Identity = tuple[int, int, int]
 """What a journal tells a process by: its pid, its pidfd's inode and its start time."""
 
@@ -81,6 +84,11 @@ class AttemptProcess:
     @property
     def job(self) -> int:
         return self._key[0]
+
+    @property
+    def pid(self) -> int:
+        """Its pid, once it was open; 0 before."""
+        return self._pid
 
     @property
     def directory(self) -> str:

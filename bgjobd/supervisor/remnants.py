@@ -29,9 +29,6 @@ from bgjobd.supervisor.spool import Spool
 _MOST_ROUNDS: Final = 16
 """How often /proc is searched for what those who are ended have forked meanwhile."""
 
-_LONG_DYING: Final = 5.0
-"""Seconds after SIGKILL from which on nobody waits for a process's end."""
-
 _PAUSE: Final = 1.0
 """Seconds until it is tried again what took a descriptor, when there was none."""
 
@@ -246,7 +243,7 @@ class Remnants:
             self._loop.add_reader(pidfd, end.set)
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LONG_DYING):
+                async with asyncio.timeout(processes.LONG_DYING):
                     for end in ends.values():
                         await end.wait()
         finally:

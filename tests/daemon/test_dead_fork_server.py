@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -412,3 +413,53 @@ def _hooks_under_way(running: RunningDaemon) -> list[str]:
         with suppress(FileNotFoundError):  # it has ended meanwhile
             under_way += [path.name] if '"fenced"' not in path.read_text() else []
     return under_way
+
+
+LATE_HOOKS = """
+from bgjobd.supervisor import hook, patience, processes
+hook._LIMIT, hook.LONG_DYING, patience.PATIENCE = 0.2, 1.2, 0.4
+"""
+"""A hook's time is soon over, and a fork server has less to tell of its end than the kernel has for that."""
+UNKILLABLE = "processes.signal_group = lambda pidfd, pid, number: None\n"
+STOPPED = """
+import os, signal
+
+_on_limit = hook.Hook._on_limit
+
+
+def _stop_its_server(one):
+    os.kill(one.server.pid, signal.SIGSTOP)
+    _on_limit(one)
+
+
+hook.Hook._on_limit = _stop_its_server
+"""
+OF_LATE_HOOKS = "SELECT message FROM job_logs WHERE message LIKE 'the failed hook: %' ORDER BY id"
+
+
+def test_a_hook_that_waits_in_the_kernel_is_no_fault_of_its_fork_server(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=LATE_HOOKS + UNKILLABLE) as running,
+        running.client() as client,
+    ):
+        client.run_background_job("later.Hooked", "fail").wait(20)
+        server = running.fork_server()
+        ((told,),) = eventually(lambda: running.query(OF_LATE_HOOKS))
+        assert re.fullmatch(
+            r".*: its process \(pid \d+\) was killed 1.2 s ago .*; it waits in the kernel", told
+        )
+        (tmp_path / "hook_may_end").touch()
+        eventually(lambda: len(running.query(OF_LATE_HOOKS)) == 2)
+        assert running.children() == [server]
+
+
+def test_a_fork_server_that_does_not_tell_of_the_end_of_a_late_hook_is_replaced(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=LATE_HOOKS + STOPPED) as running,
+        running.client() as client,
+    ):
+        server = _ready_server(running, client)
+        client.run_background_job("later.Hooked", "fail")
+        eventually(lambda: running.children() not in ([], [server]))
+        ((told,),) = eventually(lambda: running.query(OF_LATE_HOOKS))
+        assert told.endswith("ran longer than 0.2 s, and was killed")

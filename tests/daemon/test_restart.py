@@ -228,6 +228,32 @@ def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fo
         eventually(lambda: not list(running.spool.glob("*.bereft")))
 
 
+@pytest.mark.parametrize("is_adopted", [False, True], ids=["own", "adopted"])
+def test_who_ends_before_anybody_sees_that_the_spool_is_gone_has_spent_no_retry(
+    tmp_path: Path, is_adopted: bool
+) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            parameters = {"path": str(go), "ledger": str(ledger)}
+            job = client.run_background_job(PROBE, "wait_for", parameters, retry_count=1)
+            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        if is_adopted:
+            running.stop()
+            running.start()
+        with running.client() as client:
+            client.run_background_job(PROBE, "echo").wait(20)
+            server = running.fork_server()
+            os.kill(server, signal.SIGKILL)
+            eventually(lambda: running.children() not in ([], [server]))
+            client.run_background_job(PROBE, "echo").wait(20)
+            remove_tree(running.spool)
+            go.touch()
+            assert client.get(job.id).wait(20)["status"] == "completed"
+        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
+        assert running.query(told) == [("lost", 0), ("completed", 1)]
+
+
 def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         with running.client() as client:
