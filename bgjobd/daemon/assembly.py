@@ -98,12 +98,12 @@ def _add_own_parts(daemon: Daemon, life: Life, joined: Joined | None) -> None:
     daemon.on_sent, daemon.take_in = lambda: None, _nothing_came_in
     daemon.writer = Writer(
         place_of(daemon.config.daemon),
-        life.id,
-        daemon.clock,
-        daemon.lanes.closed(),
-        daemon.deliver,
-        None if joined is None else joined.term,
-        daemon.history,
+        boot_id=life.id,
+        clock=daemon.clock,
+        lanes=daemon.lanes.closed(),
+        deliver=daemon.deliver,
+        term=None if joined is None else joined.term,
+        history=daemon.history,
     )
 
 
