@@ -89,5 +89,5 @@ def _alone(daemon: Daemon) -> dict[str, Any]:
         "version": __version__,
         "code_version": profile.code_version,
         "trouble": profile.trouble,
-        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
+        "drained_at": daemon.drained_at,
     }
