@@ -417,10 +417,12 @@ def _hooks_under_way(running: RunningDaemon) -> list[str]:
 
 LATE_HOOKS = """
 from bgjobd.supervisor import hook, patience, processes
-hook._LIMIT, hook.LONG_DYING, patience.PATIENCE = 0.2, 1.2, 0.4
+hook._LIMIT, patience.PATIENCE = 0.2, 1.0
 """
-"""A hook's time is soon over, and a fork server has less to tell of its end than the kernel has for that."""
-UNKILLABLE = "processes.signal_group = lambda pidfd, pid, number: None\n"
+UNKILLABLE = """
+hook.LONG_DYING, processes.signal_group = 1.2, lambda pidfd, pid, number: None
+"""
+"""Once that is told the fork server would have been replaced, had it been waited for since the kill."""
 STOPPED = """
 import os, signal
 
