@@ -425,7 +425,7 @@ def test_a_search_that_fails_is_made_again_and_keeps_no_descriptor(
 def test_what_does_not_end_is_left_to_the_next_daemon_and_no_descriptor_is_kept(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remnants, "_LONG_DYING", 0.001)
+    monkeypatch.setattr(processes, "LONG_DYING", 0.001)
     monkeypatch.setattr(remnants, "_try_end", lambda pidfd, pid: "deaf")
     fork_server_marks.put(spool.files.path, replace(SERVER, uids=(os.getuid(),)))
 

@@ -112,7 +112,7 @@ OUTPUT = "".join(f"line {number}\n" for number in range(2000)).encode()
 needs_strace = pytest.mark.skipif(why_impossible() is not None, reason=str(why_impossible()))
 
 
-LESS_PATIENCE = "from bgjobd.supervisor import attempt_stop; attempt_stop._LONG_DYING = 0.5"
+LESS_PATIENCE = "from bgjobd.supervisor import attempt_stop; attempt_stop.LONG_DYING = 0.5"
 
 
 @contextmanager
