@@ -50,8 +50,12 @@ def start_of(place: int, count: int, begin: float, spread: float) -> float | Non
 
 
 def is_meant(job: Job, wish: Wish, statuses: frozenset[Status], as_of: float, at_most_once: bool) -> bool:
-    """Whether it is asked of the job as it stands: not where that has become another one since it was looked up."""
+    """Whether it is asked of the job as it stands: not where that has become another one since it was looked up, or
+    somebody has asked the same before.
+    """
     at = job.finished_at if job.status.is_final else job.created_at
     if job.status not in statuses or job.is_for_review or at is None or at > as_of:
         return False
-    return wish is Wish.CANCEL or at_most_once or job.policy.max_retries > 0
+    if wish is Wish.CANCEL:
+        return job.cancel_requested_at is None
+    return at_most_once or job.policy.max_retries > 0

@@ -159,7 +159,7 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Whether the log is the file's own. Raises UnusableDatabaseError: of those ForsakenLogError, LogOfAnotherError.
+    """Raises UnusableDatabaseError where the log is not the file's own: of those ForsakenLogError, LogOfAnotherError.
 
     For who has no connection yet: whoever closes the file lets go of all locks that SQLite has on it in this process.
     """

@@ -117,10 +117,8 @@ class Writer:
         self._history.beats = self._own_beats
         self.told_as: str | None = None
         self._engine = engine_at(place)
-        self._boot_id = boot_id
-        self._clock = clock
+        self._boot_id, self._clock, self._deliver = boot_id, clock, deliver
         self._jumps = 0.0  # of the clock that it was told of: before that, what waits would be early or late
-        self._deliver = deliver
         self._intake = Intake()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._database: Database | None = None

@@ -36,6 +36,7 @@ class Hooks:
 
     def __init__(
         self,
+        *,
         around: AttemptSurroundings,
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
@@ -291,7 +292,9 @@ class Hooks:
         self._run_no_more(hook)
         if owed is not None and hook.crash is None:
             self._rest(replace(owed, in_vain=owed.in_vain + 1))
-        elif owed is not None:
+            self._call_next()  # those behind it need not wait for what keeps this one
+            return
+        if owed is not None:
             self._waiting.append(owed)
         self._loop.call_later(PAUSE, self._call_next)
 

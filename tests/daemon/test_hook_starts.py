@@ -6,9 +6,13 @@ import asyncio
 import errno
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
 
 from bgjob.words import Outcome
 from bgjobd.core.job import Call, Ending
@@ -143,13 +147,26 @@ class Line:
     def __init__(self) -> None:
         self.is_wanted, self.found = True, iter([None])
         self.starts: list[Start] = []
+        nothing = Mock()
+        nothing.policy.return_value.sensitive = frozenset()
         around: Any = SimpleNamespace(
             spool=SimpleNamespace(try_read_hook=lambda key, kind: self.read()),
             loop=asyncio.get_running_loop(),
-            starts=SimpleNamespace(put=self.starts.append),
+            starts=SimpleNamespace(put=self.starts.append, leave=self.starts.remove),
+            work=nothing,
+            outputs=nothing,
+            policy=nothing.policy,
         )
-        self.server: Any = SimpleNamespace(has_on_failure=True)
-        self.hooks = Hooks(around, lambda: 1, self.wants, lambda: None, None, self.begin, lambda: 0.0)
+        self.server: Any = SimpleNamespace(has_on_failure=True, start=lambda order: None)
+        self.hooks = Hooks(
+            around=around,
+            slots=lambda: 1,
+            wants=self.wants,
+            on_end=lambda: None,
+            begin=None,
+            in_background=self.begin,
+            jitter=lambda: 0.0,
+        )
         self.hooks.serve_with(self.server)
         self.hooks.offer(KEY, Call("quota.Hooked", "run"), Ending(Outcome.FAILED), None)
 
@@ -187,5 +204,29 @@ def test_a_hook_whose_journal_cannot_be_read_for_want_of_descriptors_is_still_ow
         assert (line.hooks.is_idle, line.hooks.has(KEY)) == (False, True)
         line.hooks.serve_with(line.server)
         assert len(line.starts) == 1
+
+    asyncio.run(live())
+
+
+def test_a_hook_that_could_not_start_holds_up_none_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Any] = []
+
+    def call(around: Any, key: Any, kind: str, asked: Any, *_: Any, on_not_begun: Any, **others: Any) -> Any:
+        hook = SimpleNamespace(key=key, asked=asked, crash=None, release=lambda: None)
+        called.append(partial(on_not_begun, hook))
+        return hook
+
+    monkeypatch.setattr("bgjobd.supervisor.hooks.Hook", call)
+
+    async def live() -> None:
+        line = Line()
+        line.hooks.offer((8, 1), Call("quota.Hooked", "run"), Ending(Outcome.FAILED), None)
+        (first,) = line.starts
+        assert first.send(line.server)
+        assert line.starts == [first], "there is one slot"
+        called.pop()()
+        assert len(line.starts) == 1
+        assert line.starts != [first]
+        assert line.hooks.has(KEY)
 
     asyncio.run(live())

@@ -235,6 +235,13 @@ def test_jobs_that_may_be_tried_but_once_are_left_out_unless_asked_for(store: St
     assert store.answer(wish(jobs, at_most_once=True))[:2] == (2, 0)
 
 
+def test_what_runs_and_is_to_be_cancelled_already_is_left_out(store: Store) -> None:
+    jobs = store.submit(asked(), asked())
+    store.claim(Lanes(1))
+    assert store.answer(wish(jobs, Wish.CANCEL))[:2] == (2, 0)
+    assert store.answer(wish(jobs, Wish.CANCEL))[:2] == (0, 2)
+
+
 def test_one_that_a_retry_would_be_refused_of_keeps_no_other(store: Store) -> None:
     free = fails(store)
     key = Unique("order-1")
