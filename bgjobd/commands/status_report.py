@@ -170,7 +170,9 @@ def _why_not_running(seen: Gathered) -> str:
     else:
         known = f"nobody holds the lock in {seen.state_dir}"
     starts = "`bgjobd serve`, or the service manager, starts one"
-    return followed(seen.told, f"{known}; {starts}; --config or $BGJOBD_CONFIG names the configuration of another")
+    return followed(
+        seen.told, f"{known}; {starts}; --config or $BGJOBD_CONFIG names the configuration of another"
+    )
 
 
 def _reasons(seen: Gathered) -> Iterator[str]:
