@@ -133,7 +133,8 @@ def read_or_fence(
         around.spool.fences.keep(key)
     is_own = journal is not None and journal_facts.has_token(journal, token)
     is_gone = before is not None and _is_process_gone(before, around.now())
-    return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced, is_gone)
+    pid = None if before is None else before.pid
+    return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced, is_gone, pid)
 
 
 def _fenced(around: AttemptSurroundings, key: AttemptKey, mark: str | None) -> Journal | None:

@@ -198,6 +198,7 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
         eventually(lambda: not is_alive(attempt))
         assert snapshot["status"] == ("completed" if len(attempts) > 1 else "failed")
         assert _ends(running, job.id) == attempts
+        assert f"may be alive: pid {attempt}" in str(snapshot["error"]) or not (is_known and is_alive_still)
         eventually(lambda: not list(running.spool.glob("*.bereft")))
 
 
