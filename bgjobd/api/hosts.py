@@ -28,7 +28,12 @@ async def hosts(daemon: Daemon, given: schemas.Nothing, caller: Caller) -> JsonO
 
 async def _hosts(daemon: Daemon) -> list[JsonObject]:
     own = daemon.hosts.host_id
-    rows = [_alone(daemon)] if own is None else await daemon.readers.read(lambda reader: reader.hosts.rows())
+    if own is None:
+        return [_told(_alone(daemon), own)]
+    rows = await daemon.readers.read(lambda reader: reader.hosts.rows())
+    for row in rows:
+        if row["id"] == own and row["drained_at"] is None:
+            row["drained_at"] = daemon.drained_at  # by a signal, of which the database knows nothing
     return [_told(row, own) for row in rows]
 
 
@@ -89,5 +94,5 @@ def _alone(daemon: Daemon) -> dict[str, Any]:
         "version": __version__,
         "code_version": profile.code_version,
         "trouble": profile.trouble,
-        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
+        "drained_at": daemon.drained_at,
     }

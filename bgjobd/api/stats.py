@@ -49,7 +49,7 @@ def _of_daemon(daemon: Daemon) -> JsonObject:
         "reload_failure": daemon.reload.failure,
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "clock_difference": daemon.clock_difference.seconds,
-        "drained_at": None if daemon.hosts.drained is None else daemon.hosts.drained.at,
+        "drained_at": daemon.drained_at,
     }
 
 

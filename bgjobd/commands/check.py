@@ -63,6 +63,11 @@ _AHEAD: Final = 60.0
 _WITHOUT_BACKUP: Final = "brings it up to date, without a backup: pg_dump makes one"
 """What a start does to the older tables of a server."""
 
+_OF_A_COPY: Final = (
+    "database: a backup is in its place; a start pauses all schedules and the queues in which jobs wait, for what they "
+    "start may have run since: cancel those, then `bgjob resume` and `bgjob schedule resume`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -287,6 +292,8 @@ def _of_waiting(
     if waiting.is_old:
         does = "backs it up, and brings it up to date" if waiting.is_copied_first else _WITHOUT_BACKUP
         yield ok(f"database: schema version {waiting.schema}; a start {does}")
+    if waiting.is_copy():
+        yield remark(_OF_A_COPY)
     newest = waiting.newest()
     if newest is not None and clock.from_text(newest) > time.time() + _AHEAD:
         message = (

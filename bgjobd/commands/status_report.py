@@ -169,7 +169,10 @@ def _why_not_running(seen: Gathered) -> str:
         known = f"this user cannot see whether one holds the lock in {seen.state_dir}"
     else:
         known = f"nobody holds the lock in {seen.state_dir}"
-    return followed(seen.told, f"{known}; `bgjobd serve`, or the service manager, starts one")
+    starts = "`bgjobd serve`, or the service manager, starts one"
+    return followed(
+        seen.told, f"{known}; {starts}; --config or $BGJOBD_CONFIG names the configuration of another"
+    )
 
 
 def _reasons(seen: Gathered) -> Iterator[str]:

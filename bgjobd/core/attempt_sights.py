@@ -107,12 +107,13 @@ class SpoolRenewed:
 class JournalRead:
     """What is in its journal's place once that decides whether it starts: its own journal, a fence, or neither.
 
-    `is_process_gone`: its process is surely gone, as far as it was known at all.
+    `is_process_gone`: its process is surely gone, as far as it was known at all; `pid` is what it was known by.
     """
 
     is_own: bool
     is_fenced: bool
     is_process_gone: bool = False
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,15 @@ class Life:
         return Ending.lost("the container was restarted while it ran", spends_retry=False)
 
 
-def without_spool(is_gone: bool) -> Ending:
-    """How an attempt of this life ended whose journal is gone with the spool: it is repeated only if its process is."""
+def without_spool(is_gone: bool, pid: int | None) -> Ending:
+    """How an attempt of this life ended whose journal is gone with the spool: it is repeated only if its process is.
+
+    A person who would repeat it is told whose end to see to first.
+    """
     if is_gone:
         return Ending.lost("its process is gone, and its journal with the spool", spends_retry=False)
-    return Ending.lost("its journal is gone with the spool, and its process may be alive", may_retry=False)
+    error = "its journal is gone with the spool, and its process may be alive"
+    return Ending.lost(error if pid is None else f"{error}: pid {pid}", may_retry=False)
 
 
 NOT_BEGUN: Final = Ending.not_started("its fork server or the daemon ended before it began", delay=0.0)

@@ -47,7 +47,7 @@ from bgjobd.store.writer import Writer
 from bgjobd.supervisor import cgroups, paging
 from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.relay import Relay
-from bgjobd.supervisor.supervisor import DaemonSide, Supervisor
+from bgjobd.supervisor.supervisor import AroundSupervisor, Supervisor
 
 _MOST_TOLD: Final = 1000
 """Characters of the reason why a reload failed that are kept with the change."""
@@ -120,22 +120,23 @@ def _supervisor(daemon: Daemon, config: Config, life: Life) -> Supervisor:
         is_ours: bool = await daemon.record(HookBegun(key))
         return is_ours
 
-    surroundings = DaemonSide(
-        dirs=AttemptDirs.from_config(config, life.id, groups, daemon.relay.fileno()),
-        life=life,
-        config=lambda: daemon.config,
-        slots=lambda: daemon.lanes.slots,
-        classes=daemon.current_catalogue,
-        outbox=daemon.outbox,
-        background=daemon.background,
-        ask=daemon.readers.ask,
-        now=daemon.clock.now,
-        say=daemon.say,
-        begin_hook=None if config.host is None else begin_hook,
-        on_server=daemon.on_change_of_server,
-        on_change=daemon.on_change,
+    return Supervisor(
+        AroundSupervisor(
+            dirs=AttemptDirs.from_config(config, life.id, groups, daemon.relay.fileno()),
+            life=life,
+            config=lambda: daemon.config,
+            slots=lambda: daemon.lanes.slots,
+            classes=daemon.current_catalogue,
+            outbox=daemon.outbox,
+            background=daemon.background,
+            ask=daemon.readers.ask,
+            now=daemon.clock.now,
+            say=daemon.say,
+            begin_hook=None if config.host is None else begin_hook,
+            on_server=daemon.on_change_of_server,
+            on_change=daemon.on_change,
+        )
     )
-    return Supervisor(surroundings)
 
 
 def _retention(daemon: Daemon) -> Retention:

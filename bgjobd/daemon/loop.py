@@ -44,7 +44,7 @@ from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.traces import Traces
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.background import Background
-from bgjobd.host.clock import Clock
+from bgjobd.host.clock import Clock, to_text
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.engines.places import place_of
@@ -107,6 +107,7 @@ class Daemon:
         self.started_at = clock.now()
         self.loaded_at: float | None = None
         self.ending: Closing | None = None
+        self._ending_since: float | None = None
         self._loop = asyncio.get_running_loop()
         self.log = log
         self.notifier = notifier
@@ -201,6 +202,8 @@ class Daemon:
     def begin_end(self, ending: Closing) -> None:
         """It drains from now on, or stops; what follows from that is `shutdown`'s."""
         self.ending = ending
+        if self._ending_since is None:
+            self._ending_since = self.clock.now()
 
     def on_change(self) -> None:
         self.open_lanes()
@@ -259,6 +262,13 @@ class Daemon:
         if self.ending is None and self.hosts.drained is not None:
             return Closing.ASKED
         return self.ending
+
+    @property
+    def drained_at(self) -> str | None:
+        """Since when nothing new starts, for somebody has asked for that, or for its end; None where nobody has."""
+        if self.hosts.drained is not None:
+            return self.hosts.drained.at
+        return None if self._ending_since is None else to_text(self._ending_since)
 
     @property
     def enforcement(self) -> Enforcement:

@@ -16,12 +16,7 @@ from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
 from bgjobd.core.fingerprint import KEPT_FOR
-from bgjobd.store.committed import (
-    Deleted,
-    Trimmed,
-    TrimmedErrors,
-    TrimmedGroups,
-)
+from bgjobd.store.committed import Deleted, Trimmed, TrimmedErrors
 from bgjobd.store.items.alerts import AlertTrimming
 from bgjobd.store.items.daemons import TimeLeapt
 from bgjobd.store.items.item import Item
@@ -266,7 +261,7 @@ class Retention:
                 entries, after = entries + trimmed.entries, trimmed.next
             if kept.completed is not None:
                 before = now - kept.completed
-                groups = await self._trim_groups(before)
+                groups = await self._trim_rows(0, partial(GroupTrimming, before))
                 occurrences = await self._trim_rows("", partial(OccurrenceTrimming, before))
             keys = await self._trim_rows(KeyTrimming().after, KeyTrimming)
             keys += await self._trim_rows(RateTrimming().after, RateTrimming)
@@ -280,17 +275,6 @@ class Retention:
                 told = amount(jobs, entries, occurrences)
                 self._around.say(EntryType.INFO, f"deleted after their time: {told}")
         return bool(jobs or entries or occurrences or groups or keys)
-
-    async def _trim_groups(self, before: float) -> int:
-        """Delete the groups that ended before that time and have no members; how many."""
-        groups, after = 0, GroupTrimming(before).after
-        while True:
-            async with self._a_portion():
-                trimmed: TrimmedGroups = await self._around.record(GroupTrimming(before, after))
-            groups += trimmed.groups
-            if trimmed.next is None:
-                return groups
-            after = trimmed.next
 
     async def _trim_rows(self, after: P, item: Callable[[P], Item]) -> int:
         """Have it carried out from this place on, until there is none to go on from; how many rows that deletes."""

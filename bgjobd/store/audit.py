@@ -85,7 +85,7 @@ class BookedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """The same of something else, which is named as a user would name it."""
+    """Something other than a job that contradicts itself, or another; `subject` names it as a user would."""
 
     subject: str
     told: str

@@ -107,7 +107,7 @@ class TrimmedOccurrences:
 class TrimmedGroups:
     """How many groups are gone; `next` is the id to go on after, None where there are no more."""
 
-    groups: int
+    rows: int
     next: int | None
 
 

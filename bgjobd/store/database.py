@@ -159,7 +159,7 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
 
 
 def check_log(state_dir: Path) -> None:
-    """Whether the log is the file's own. Raises UnusableDatabaseError: of those ForsakenLogError, LogOfAnotherError.
+    """Raises UnusableDatabaseError where the log is not the file's own: of those ForsakenLogError, LogOfAnotherError.
 
     For who has no connection yet: whoever closes the file lets go of all locks that SQLite has on it in this process.
     """
@@ -244,6 +244,7 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
         )
         database.execute_sql("UPDATE queues SET resumes_at = NULL")
         database.execute_sql("UPDATE schedules SET paused_at = coalesce(paused_at, ?)", (now,))
+        _note_pauses(database, now)
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
@@ -251,6 +252,25 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
         _leap_ahead(database)
         database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
     return True
+
+
+def _note_pauses(database: SqliteDatabase, now: str) -> None:
+    """Have the changes tell what was paused now; what somebody had paused before they tell already."""
+    for sql in (_NOTE_QUEUES, _NOTE_SCHEDULES):
+        database.execute_sql(sql, {"now": now, "who": "the restore of a backup"})
+
+
+_NOTE_QUEUES: Final = """
+    INSERT INTO changes (at, kind, what, who) SELECT :now, 'paused', json_object('queue', name, 'until', NULL), :who
+    FROM queues WHERE paused_at = :now ORDER BY name
+"""
+_NOTE_SCHEDULES: Final = """
+    WITH paused AS (SELECT name FROM schedules WHERE paused_at = :now AND removed_at IS NULL ORDER BY name),
+    named AS (SELECT json_group_array(name) AS names FROM (SELECT name FROM paused LIMIT 10))
+    INSERT INTO changes (at, kind, what, who)
+    SELECT :now, 'schedule_changed', json_object('did', 'paused', 'schedules', json(names), 'count', count(*)), :who
+    FROM paused, named GROUP BY names
+"""
 
 
 def _leap_ahead(database: SqliteDatabase) -> None:

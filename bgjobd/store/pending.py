@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgjobd.store.engines import Place
 from bgjobd.store.engines.sqlite import engine_at, errors_named
-from bgjobd.store.migrations import STEPS
+from bgjobd.store.migrations import COPIED_AT, STEPS
 from bgjobd.store.written import WAITING
 
 _LATEST: Final = 1000
@@ -69,6 +69,10 @@ class Waiting:
     def is_copied_first(self) -> bool:
         """Whether that start backs it up before: a file, and no server's database."""
         return not self._engine.is_shared
+
+    def is_copy(self) -> bool:
+        """Whether the next start finds that a backup was put in the database's place."""
+        return bool(self._ask("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)))
 
     def count(self) -> int:
         """How many jobs wait."""

@@ -225,6 +225,7 @@ class Attempt:
             case "ended":
                 journal = self._around.spool.try_read(self.key)
                 if journal is None and is_spool_gone(self._around, self.life):
+                    self._around.recording.suspect()
                     self.see(seen.EndSeenWithoutSpool())
                 else:
                     self._note_end(journal or Journal(), message["exit"])

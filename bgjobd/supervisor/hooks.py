@@ -36,6 +36,7 @@ class Hooks:
 
     def __init__(
         self,
+        *,
         around: AttemptSurroundings,
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],

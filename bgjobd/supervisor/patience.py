@@ -1,4 +1,4 @@
-"""How long a fork server that owes word of an attempt may be silent, until it is killed and replaced."""
+"""How long a fork server that owes word of an attempt, or of a hook, may be silent, until it is killed and replaced."""
 
 from __future__ import annotations
 

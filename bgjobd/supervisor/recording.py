@@ -169,6 +169,8 @@ _WHAT_TO_DO: Final = {
     errno.ENOSPC: "make room there: `df -h {0}` and `df -i {0}` show what is short",
     errno.EDQUOT: "raise the quota of the daemon's user, or remove files of its",
     errno.EROFS: "mount it writable",
-    errno.ENOENT: "it was removed: restart the daemon, which makes it again",
-    errno.ESTALE: "restart the daemon, which takes it up",
+    # Who restarts it sooner has what runs be lost, and not tried again, for nothing tells when that ends.
+    errno.ENOENT: "it was removed, or what it is in: put that back, or mount it; "
+    "else restart the daemon once nothing runs, which makes it again",
+    errno.ESTALE: "restart the daemon once nothing runs, which takes it up",
 }

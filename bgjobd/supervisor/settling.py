@@ -93,6 +93,7 @@ class Settling:
         exit_record = self._process.try_collect()
         journal = self._around.spool.try_read(self._key)
         if journal is None and is_spool_gone(self._around, self._life()):
+            self._around.recording.suspect()
             self._see(EndSeenWithoutSpool())
             return True
         if exit_record is None and _lacks_usage(journal) and pause < LAST_LOOK:
@@ -109,10 +110,7 @@ class Settling:
 
 def is_spool_gone(around: AttemptSurroundings, life: AttemptLife) -> bool:
     """Whether a journal that is not there went with the spool: what it told is known to nobody."""
-    is_gone = life.is_bereft or not around.spool.directory.is_in_place()
-    if is_gone:
-        around.recording.suspect()
-    return is_gone
+    return life.is_bereft or not around.spool.directory.is_in_place()
 
 
 def _lacks_usage(journal: Journal | None) -> bool:
@@ -135,7 +133,8 @@ def read_or_fence(
         around.spool.fences.keep(key)
     is_own = journal is not None and journal_facts.has_token(journal, token)
     is_gone = before is not None and _is_process_gone(before, around.now())
-    return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced, is_gone)
+    pid = None if before is None else before.pid
+    return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced, is_gone, pid)
 
 
 def _fenced(around: AttemptSurroundings, key: AttemptKey, mark: str | None) -> Journal | None:

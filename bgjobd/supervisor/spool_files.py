@@ -69,7 +69,7 @@ class SpoolFiles:
     def a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
         # Who reads meanwhile, as an end is collected, has none to close.
-        spare, self._spare = (self._spare, None)
+        spare, self._spare = self._spare, None
         if spare is not None:
             os.close(spare)
         try:

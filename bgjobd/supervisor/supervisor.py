@@ -57,8 +57,8 @@ class Classes(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DaemonSide:
-    """What the supervisor needs of the daemon around it.
+class AroundSupervisor:
+    """What it needs of the daemon.
 
     `config` and `slots` tell what holds, `ask` has a thread answer what is read for callers, `now` counts seconds since
     the epoch, `say` writes a line about the daemon. `begin_hook` tells of an attempt whether this host may call its
@@ -84,7 +84,7 @@ class DaemonSide:
 class Supervisor:
     """All that has to do with this daemon's child processes."""
 
-    def __init__(self, around: DaemonSide) -> None:
+    def __init__(self, around: AroundSupervisor) -> None:
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.work_dirs = WorkDirs(

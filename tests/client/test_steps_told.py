@@ -264,6 +264,8 @@ def test_show_tells_steps_with_tries_and_all_with_values(client: Client, command
     assert (told["steps"], [step["name"] for step in told["steps_told"]]) == (1, ["charge", "packed"])
     assert [one["payload"] for one in told["signals"]] == [[1]]
     job.cancel()
+    job.wait(20)
+    assert re.search("^ *it's +.* nobody$", commands.run("show", str(job.id)).stdout, re.M)
 
 
 def test_show_tells_the_first_step_under_way_and_a_signal_that_no_wait_has_come_to(

@@ -71,6 +71,25 @@ def test_those_that_wait_are_cancelled() -> None:
         assert {client.get(id).snapshot["status"] for id in jobs} == {"cancelled"}
 
 
+class Itself:
+    def cancel(self) -> None:
+        wanted = Filter(class_name=Itself)
+        with Client() as client:
+            as_of = client.matching(wanted, "cancel").as_of
+            for _ in range(2):
+                done = client.cancel_matching(wanted, as_of=as_of, expected=1)
+                TOLD.append((done.done, done.left_out))
+
+
+TOLD: list[tuple[int, int]] = []
+
+
+def test_what_runs_and_is_to_be_cancelled_already_is_left_out(client: Client) -> None:
+    TOLD.clear()
+    client.run_background_job(f"{Itself.__module__}.{Itself.__qualname__}", "cancel")
+    assert TOLD == [(1, 0), (0, 1)]
+
+
 def test_a_filter_knows_labels_and_times_as_lists_do(client: Client) -> None:
     name = f"{Mail.__module__}.{Mail.__qualname__}"
     client.run_background_job(name, "send", max_retries=1, retry_count=1, labels=["tenant:7"])

@@ -108,7 +108,7 @@ def test_what_raised_as_its_host_was_cut_off_tells_that_too() -> None:
 
 
 def test_a_lost_attempt_that_may_be_alive_is_not_repeated_for_its_host_was_cut_off() -> None:
-    assert not verdict(without_spool(False), StopReason.FENCED, None).may_retry
+    assert not verdict(without_spool(False, None), StopReason.FENCED, None).may_retry
 
 
 # What nobody knows
@@ -238,8 +238,10 @@ def test_who_was_on_the_way_to_a_fork_server_that_is_gone_has_not_begun_and_spen
 
 
 def test_an_attempt_without_its_spool_is_repeated_only_where_its_process_is_surely_gone() -> None:
-    assert not without_spool(is_gone=False).may_retry
-    gone = without_spool(is_gone=True)
+    alive = without_spool(is_gone=False, pid=4711)
+    assert not alive.may_retry
+    assert alive.error.endswith("its process may be alive: pid 4711")
+    gone = without_spool(is_gone=True, pid=4711)
     assert (gone.outcome, gone.may_retry, gone.spends_retry) == (Outcome.LOST, True, False)
 
 

@@ -572,6 +572,17 @@ def test_a_database_of_a_newer_bgjobd_is_told(written: RunningDaemon) -> None:
     assert "schema version 1000" in str(found)
 
 
+def test_a_backup_in_the_databases_place_says_what_a_start_pauses(written: RunningDaemon) -> None:
+    assert "a backup is in its place" not in told(written)
+    _write(written, "INSERT INTO properties VALUES ('copied_at', '2024-12-04T14:31:53.000000Z')")
+    found = checked(written)
+    assert (
+        "remark       database: a backup is in its place; a start pauses all schedules and the queues"
+        in str(found)
+    )
+    assert found.is_fit
+
+
 def _write(running: RunningDaemon, statement: str) -> None:
     with running.changing() as connection:
         connection.execute(statement)

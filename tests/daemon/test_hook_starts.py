@@ -158,7 +158,15 @@ class Line:
             policy=nothing.policy,
         )
         self.server: Any = SimpleNamespace(has_on_failure=True, start=lambda order: None)
-        self.hooks = Hooks(around, lambda: 1, self.wants, lambda: None, None, self.begin, lambda: 0.0)
+        self.hooks = Hooks(
+            around=around,
+            slots=lambda: 1,
+            wants=self.wants,
+            on_end=lambda: None,
+            begin=None,
+            in_background=self.begin,
+            jitter=lambda: 0.0,
+        )
         self.hooks.serve_with(self.server)
         self.hooks.offer(KEY, Call("quota.Hooked", "run"), Ending(Outcome.FAILED), None)
 

@@ -42,8 +42,15 @@ def test_a_directory_that_takes_a_file_is_well_and_has_none_of_it_afterwards(tmp
 @pytest.mark.parametrize(
     ("comes_back", "told"),
     [
-        (False, "No such file or directory; it was removed: restart the daemon, which makes it again"),
-        (True, "it was removed, and another is in its place; restart the daemon, which takes it up"),
+        (
+            False,
+            "No such file or directory; it was removed, or what it is in: put that back, or mount it; "
+            "else restart the daemon once nothing runs, which makes it again",
+        ),
+        (
+            True,
+            "it was removed, and another is in its place; restart the daemon once nothing runs, which takes it up",
+        ),
     ],
 )
 def test_a_directory_that_was_removed_is_told_though_another_is_in_its_place(

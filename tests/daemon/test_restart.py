@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from inotify_simple import INotify, flags
 
+from bgjob import Client
 from bgjobd.forkserver import journal_file, journal_lines
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.spool_files import MARKER
@@ -194,19 +197,17 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
         go.touch()
         eventually(lambda: not is_alive(attempt))
         assert snapshot["status"] == ("completed" if len(attempts) > 1 else "failed")
-        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
-        assert running.query(told) == attempts
+        assert _ends(running, job.id) == attempts
+        assert f"may be alive: pid {attempt}" in str(snapshot["error"]) or not (is_known and is_alive_still)
         eventually(lambda: not list(running.spool.glob("*.bereft")))
 
 
-@pytest.mark.parametrize("is_adopted", [False, True], ids=["own", "adopted"])
-def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fork_server(
-    tmp_path: Path, is_adopted: bool
-) -> None:
-    go, ledger = tmp_path / "go", tmp_path / "ledger"
-    with daemon(tmp_path) as running:
+@contextmanager
+def waiting_for(go: Path, is_adopted: bool) -> Iterator[tuple[RunningDaemon, Client, int]]:
+    """A job that may be retried once; its attempt, by this daemon or the one before, runs until the file is there."""
+    with daemon(go.parent) as running:
         with running.client() as client:
-            parameters = {"path": str(go), "ledger": str(ledger)}
+            parameters = {"path": str(go), "ledger": str(go.with_name("ledger"))}
             job = client.run_background_job(PROBE, "wait_for", parameters, retry_count=1)
             eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
         if is_adopted:
@@ -214,17 +215,32 @@ def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fo
             running.start()
         with running.client() as client:
             client.run_background_job(PROBE, "echo").wait(20)
-            remove_tree(running.spool)
-            client.run_background_job(PROBE, "echo").wait(20)
-            server = running.fork_server()
-            os.kill(server, signal.SIGKILL)
-            eventually(lambda: not is_alive(server))
-            client.run_background_job(PROBE, "echo").wait(20)
-            assert client.get(job.id).snapshot["status"] == "running"
-            go.touch()
-            assert client.get(job.id).wait(20)["status"] == "completed"
-        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
-        assert running.query(told) == [("lost", 0), ("completed", 1)]
+            yield running, client, job.id
+
+
+def _ends(running: RunningDaemon, job_id: int) -> list[tuple[str, int]]:
+    """How its attempts ended, and whether that spent a retry."""
+    return running.query(
+        f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job_id} ORDER BY number"
+    )
+
+
+@pytest.mark.parametrize("is_adopted", [False, True], ids=["own", "adopted"])
+def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fork_server(
+    tmp_path: Path, is_adopted: bool
+) -> None:
+    go = tmp_path / "go"
+    with waiting_for(go, is_adopted) as (running, client, job_id):
+        remove_tree(running.spool)
+        client.run_background_job(PROBE, "echo").wait(20)
+        server = running.fork_server()
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: not is_alive(server))
+        client.run_background_job(PROBE, "echo").wait(20)
+        assert client.get(job_id).snapshot["status"] == "running"
+        go.touch()
+        assert client.get(job_id).wait(20)["status"] == "completed"
+        assert _ends(running, job_id) == [("lost", 0), ("completed", 1)]
         eventually(lambda: not list(running.spool.glob("*.bereft")))
 
 
@@ -232,26 +248,16 @@ def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fo
 def test_who_ends_before_anybody_sees_that_the_spool_is_gone_has_spent_no_retry(
     tmp_path: Path, is_adopted: bool
 ) -> None:
-    go, ledger = tmp_path / "go", tmp_path / "ledger"
-    with daemon(tmp_path) as running:
-        with running.client() as client:
-            parameters = {"path": str(go), "ledger": str(ledger)}
-            job = client.run_background_job(PROBE, "wait_for", parameters, retry_count=1)
-            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
-        if is_adopted:
-            running.stop()
-            running.start()
-        with running.client() as client:
-            client.run_background_job(PROBE, "echo").wait(20)
-            server = running.fork_server()
-            os.kill(server, signal.SIGKILL)
-            eventually(lambda: running.children() not in ([], [server]))
-            client.run_background_job(PROBE, "echo").wait(20)
-            remove_tree(running.spool)
-            go.touch()
-            assert client.get(job.id).wait(20)["status"] == "completed"
-        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
-        assert running.query(told) == [("lost", 0), ("completed", 1)]
+    go = tmp_path / "go"
+    with waiting_for(go, is_adopted) as (running, client, job_id):
+        server = running.fork_server()
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: running.children() not in ([], [server]))
+        client.run_background_job(PROBE, "echo").wait(20)
+        remove_tree(running.spool)
+        go.touch()
+        assert client.get(job_id).wait(20)["status"] == "completed"
+        assert _ends(running, job_id) == [("lost", 0), ("completed", 1)]
 
 
 def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: Path) -> None:
@@ -327,6 +333,9 @@ def test_sigquit_waits_for_what_runs_and_starts_nothing_new(tmp_path: Path) -> N
             eventually(lambda: [line for line in running.lines() if "draining: waits for 1" in line])
             waiting_job = client.run_background_job(PROBE, "echo")
             assert running.process.poll() is None
+            ((host,), stats) = (client.hosts(), client.stats())
+            assert (host["state"], host["drained_at"]) == ("draining", stats["drained_at"])
+            assert stats["drained_at"] is not None
             go.touch()
             assert running.process.wait(20) == 0
         rows = dict(running.query("SELECT id, status FROM background_jobs"))

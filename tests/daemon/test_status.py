@@ -234,6 +234,7 @@ def test_a_daemon_that_does_not_run_is_told_with_how_that_is_known(can_see_lock:
     assert (standing.health, standing.exit_code) == (Health.NOT_RUNNING, 3)
     assert standing.reasons[0].startswith("no daemon answers; ")
     assert known in standing.reasons[0]
+    assert standing.reasons[0].endswith("--config or $BGJOBD_CONFIG names the configuration of another")
 
 
 def test_the_screen_has_what_a_person_looks_for_first() -> None:

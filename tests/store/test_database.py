@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -92,7 +93,7 @@ def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
     assert prepare(tmp_path)
     assert not prepare(tmp_path)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        lasts = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
+        lasts = dict(connection.execute("SELECT name, seq FROM sqlite_sequence WHERE name <> 'changes'"))
         (last_entry,) = connection.execute("SELECT max(id) FROM job_logs").fetchone()
     assert lasts == {"background_jobs": next - 1, "job_groups": next - 1}
     assert last_entry + 1 == next
@@ -116,6 +117,25 @@ def test_the_schedules_of_a_restored_backup_are_paused_and_no_queue_of_it_goes_o
         assert connection.execute("SELECT * FROM queues").fetchall() == [("mail", before, None)]
         paused = dict(connection.execute("SELECT name, paused_at FROM schedules"))
     assert paused["hourly"] > paused["nightly"] == before
+
+
+def test_the_changes_tell_which_schedules_the_restore_of_a_backup_has_paused(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before = "2026-11-25T12:00:00.000000Z"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executemany(
+            "INSERT INTO schedules (name, definition, since, cursor, paused_at) VALUES (?, '{}', ?, ?, ?)",
+            [(f"s{number:02}", before, before, None if number else before) for number in range(13)],
+        )
+        connection.execute("INSERT INTO properties VALUES ('copied_at', '')")
+        connection.commit()
+    assert prepare(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        rows = connection.execute("SELECT kind, what, who FROM changes ORDER BY id").fetchall()
+    what = {"did": "paused", "schedules": [f"s{number:02}" for number in range(1, 11)], "count": 12}
+    assert [(kind, json.loads(told), who) for kind, told, who in rows] == [
+        ("schedule_changed", what, "the restore of a backup")
+    ]
 
 
 def test_an_address_that_nothing_here_can_speak_to_is_told_as_it_was_written(

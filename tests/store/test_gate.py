@@ -222,6 +222,9 @@ def test_a_backup_that_is_put_in_place_goes_on_within_its_limits(store: Store) -
     assert prepare(store.state_dir)
     store.open()
     assert store.commit(DaemonStarted(), ends(1, LOST), lanes=ONE).claims == ()  # for its queue is paused
+    assert store.rows("SELECT what, who FROM changes WHERE kind = 'paused'") == [
+        {"what": '{"queue":"default","until":null}', "who": "the restore of a backup"}
+    ]
     assert readies(store) == {1: 0, 2: 1, 3: 3}
     assert [claim.job.id for claim in store.commit(QueueResumed("default"), lanes=ONE).claims] == [2]
 

@@ -89,7 +89,7 @@ def job_counts(standing: Mapping[str, Any], paint: Callable[[str], str] = str) -
     """How many jobs there are of each status, and groups that have not ended."""
     counts = {status: f"{standing['jobs'].get(status, 0)} {paint(status)}" for status in Status}
     # Which daemons before did not tell.
-    blocked, groups = (standing.get("blocked"), standing.get("groups_open"))
+    blocked, groups = standing.get("blocked"), standing.get("groups_open")
     behind = sum(queue.get("behind") or 0 for queue in standing["queues"])
     all_kept = ((blocked, BLOCKED), (behind, BEHIND), (standing.get("waiting"), WAITING))
     kept = [f"{count} {paint(word)}" for count, word in all_kept if count]

@@ -238,7 +238,7 @@ def _add_drain(commands: Commands) -> None:
         "bgjob drain",
         "bgjob drain --host web2",
         hint="`bgjob hosts` lists them",
-        more="What runs goes on, and what waits is for other hosts, or for the next start of that daemon. "
+        more="What waits is for other hosts, or for the next start of that daemon. "
         "`bgjob hosts` tells when nothing runs there any more.",
     )
     host = command.add_argument(

@@ -11,6 +11,7 @@ from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import tables
 from bgjob.commands.tables import Column, Cut
+from bgjob.words import FINAL
 
 _USUAL: Final = 50
 """So many of the latest steps are told unless all are asked for."""
@@ -46,7 +47,8 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
         signals = [one for one in first.signals if one["taken_by"] is None]
     more = [f"  {left_out} earlier ones; --steps has all"] if left_out else []
     told = ["", *more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
-    sent = ["", *_table(_columns_of_signals(signals, now, with_values))] if signals else []
+    nobody = "nobody" if job["status"] in FINAL else "nobody yet"
+    sent = ["", *_table(_columns_of_signals(signals, now, nobody, with_values))] if signals else []
     state = _lines_of_state(first, with_values)
     sizes = _meaning_of_sizes(read) if with_values else []
     return told + sent + state + sizes or (["", "it has no steps"] if with_values else [])
@@ -97,9 +99,11 @@ def _unused(step: Mapping[str, Any]) -> str:
     return "" if step["unused_in"] is None else f"did not come in attempt {step['unused_in']}"
 
 
-def _columns_of_signals(signals: Sequence[Mapping[str, Any]], now: float, with_values: bool) -> list[Column]:
+def _columns_of_signals(
+    signals: Sequence[Mapping[str, Any]], now: float, nobody: str, with_values: bool
+) -> list[Column]:
     senders = ["" if one["uid"] is None else f"uid {one['uid']}" for one in signals]
-    taken = ["nobody yet" if one["taken_by"] is None else one["taken_by"] for one in signals]
+    taken = [nobody if one["taken_by"] is None else one["taken_by"] for one in signals]
     values = [_value(one, "payload") for one in signals]
     return [
         Column("SIGNAL", [one["name"] for one in signals], cut=Cut.END),

@@ -58,7 +58,7 @@ class ManyAnswers:
 
     def _cancel_matching(self, given: JsonObject) -> JsonObject:
         rows = self._expected(given, is_retry=False)
-        meant = [row["id"] for row in rows]
+        meant = [row["id"] for row in rows if row["cancel_requested_at"] is None]
         done, change = self._ask(self._cancel, meant, ChangeKind.CANCELLED_MANY, given)
         return {"cancelled": done, "left_out": len(rows) - done, "change": change}
 
