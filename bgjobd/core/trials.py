@@ -51,21 +51,21 @@ class Found(StrEnum):
     OTHER_CODE = "other code"
 
 
-def compare(in_force: Loaded, tried: Loaded, of_others: Loaded | None = None) -> Found:
+def compare(in_force: Loaded, tried: Loaded, of_others: Loaded) -> Found:
     """Whether a fork server with all classes may take the place of the one in force: others' code may not change.
 
-    `of_others` is what the classes in force take now, by themselves; None where nobody has looked: all that is loaded,
-    and so what a class which could not be loaded had got to as well. A module that is loaded no more counts in either
-    case, for nobody can tell whose it was; and where one of the others could not be loaded, what it takes is not known.
+    `of_others` is what the classes in force take now, by themselves: neither what a class that could not be loaded had
+    got to, nor what is new and taken by that one alone. A module that is loaded no more counts as well, for nobody can
+    tell whose it was; and where one of the others could not be loaded, what it takes is not known.
     """
-    missing = tried.missing if of_others is None else tried.missing | of_others.missing
-    if missing - in_force.missing:
+    if (tried.missing | of_others.missing) - in_force.missing:
         return Found.OTHERS_BREAK
     if not in_force.missing - tried.missing:
         return Found.NOTHING_NEW
     gone = in_force.modules.keys() - tried.modules.keys()
-    names = in_force.modules.keys() if of_others is None else gone.union(of_others.modules)
-    is_same = all(in_force.modules.get(name) == tried.modules.get(name) for name in names)
+    is_same = all(
+        in_force.modules.get(name) == tried.modules.get(name) for name in gone.union(of_others.modules)
+    )
     return Found.MENDED if is_same else Found.OTHER_CODE
 
 

@@ -16,8 +16,8 @@ _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
 _BESIDE: Final = (_LOG, _INDEX)
 
-_Identity = tuple[int, int]
-"""Device and inode."""
+_Identity = tuple[int, int, bool]
+"""Device and inode, and whether a link leads there."""
 
 
 class MovedError(OSError):
@@ -28,7 +28,8 @@ class Whereabouts:
     """Which files they are: the database as it is found now, those beside it once they are open.
 
     SQLite keeps the two beside the database as long as a connection is open, and the readers have theirs until the end.
-    Where that is a link they are beside the file that it leads to; the two themselves it opens as no links.
+    Where that is a link they are beside the file that it leads to, so it may not become one, nor cease to be: whoever
+    starts next would look for them elsewhere. The two themselves it opens as no links.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -60,7 +61,7 @@ class Whereabouts:
         except (FileNotFoundError, NotADirectoryError):
             message = f"{path} was moved or removed while the daemon had it open"
             raise MovedError(f"{message}; {_remedy(name, 'without it begins with no jobs')}") from None
-        identity = found.st_dev, found.st_ino
+        identity = found.st_dev, found.st_ino, os.path.islink(path)
         if self._known.setdefault(name, identity) != identity:
             message = f"another file is in the place of {path}, which the daemon has open"
             raise MovedError(f"{message}; {_remedy(name, 'takes what is there now')}")

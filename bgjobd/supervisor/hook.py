@@ -184,7 +184,7 @@ class Hook:
 
     def _on_process_end(self) -> None:
         """It was killed, and its fork server is to tell how it ended, or that it did not begin."""
-        if not self._patience.is_waiting:
+        if self._process.exit is None and not self._patience.is_waiting:
             self._patience.wait(lambda: self.server)
 
     def _on_long_dying(self) -> None:
@@ -197,6 +197,8 @@ class Hook:
     def on_report(self, message: dict[str, Any]) -> None:
         """What its fork server tells: that it ended, or that it could not begin."""
         if message["type"] == "ended":
+            self._timer.cancel()
+            self._patience.end()
             self._process.exit = message["exit"]
             self._look_again(LAST_LOOK)
         else:

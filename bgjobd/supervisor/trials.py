@@ -123,17 +123,15 @@ class Trials:
         self._mended = frozenset(name for name, one in described.items() if one["unavailable"] is None)
         if not self._mended:
             return Found.NOTHING_NEW
-        found = await self._fork_servers.replace(application, self._judge)
-        if found is Found.OTHER_CODE:
-            # Or of what was missing alone, as a module in which the class was not yet.
-            others = application.only(application.approved.keys() - self._missing)
-            judge = partial(self._judge, of_others=_loaded(await self._fork_servers.try_out(others)))
-            found = await self._fork_servers.replace(application, judge)
+        # By themselves: they may find what was mended, too, and what was missing may have loaded more than they do.
+        others = application.only(application.approved.keys() - self._missing)
+        of_others = _loaded(await self._fork_servers.try_out(others))
+        found = await self._fork_servers.replace(application, partial(self._judge, of_others))
         return found or Found.MENDED
 
-    def _judge(self, server: ForkServer, of_others: Loaded | None = None) -> Found | None:
+    def _judge(self, of_others: Loaded, server: ForkServer) -> Found | None:
         """Why it may not take over; None if it has more than the one in charge, and nothing else. `of_others` is what
-        those take which are in force, where somebody has looked.
+        those take which are in force.
         """
         current = self._fork_servers.current
         if current is None:

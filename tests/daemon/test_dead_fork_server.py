@@ -436,6 +436,7 @@ def _stop_its_server(one):
 
 hook.Hook._on_limit = _stop_its_server
 """
+LATE = "the failed hook: ran longer than 0.2 s, and was killed"
 OF_LATE_HOOKS = "SELECT message FROM job_logs WHERE message LIKE 'the failed hook: %' ORDER BY id"
 
 
@@ -465,5 +466,39 @@ def test_a_fork_server_that_does_not_tell_of_the_end_of_a_late_hook_is_replaced(
         server = _ready_server(running, client)
         client.run_background_job("later.Hooked", "fail")
         eventually(lambda: running.children() not in ([], [server]))
-        ((told,),) = eventually(lambda: running.query(OF_LATE_HOOKS))
-        assert told.endswith("ran longer than 0.2 s, and was killed")
+        assert eventually(lambda: running.query(OF_LATE_HOOKS)) == [(LATE,)]
+
+
+UNREADABLE = """
+import errno, os
+
+_try_read = processes.AttemptProcess.try_read
+
+
+def _in_vain_once_it_has_ended(one):
+    if one.exit is not None and not os.path.exists("GO"):
+        with open("TRIES", "a") as tries:
+            tries.write("in vain\\n")
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return _try_read(one)
+
+
+processes.AttemptProcess.try_read, processes.LAST_LOOK = _in_vain_once_it_has_ended, 0.05
+"""
+"""The daemon has no descriptor for a hook's journal, once it was told that the hook has ended."""
+
+
+def test_a_fork_server_that_has_told_of_the_end_of_a_late_hook_owes_nothing(tmp_path: Path) -> None:
+    go, tries = tmp_path / "there_are_descriptors", tmp_path / "tries"
+    unreadable = UNREADABLE.replace("GO", str(go)).replace("TRIES", str(tries))
+    with (
+        daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=LATE_HOOKS + unreadable) as running,
+        running.client() as client,
+    ):
+        server = _ready_server(running, client)
+        client.run_background_job("later.Hooked", "fail").wait(20)
+        # For twice as long as a fork server is waited for.
+        eventually(lambda: tries.exists() and len(tries.read_text().splitlines()) > 40)
+        go.touch()
+        assert eventually(lambda: running.query(OF_LATE_HOOKS)) == [(LATE,)]
+        assert running.children() == [server]

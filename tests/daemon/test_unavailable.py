@@ -113,6 +113,35 @@ def test_what_a_trial_finds_mended_waits_for_a_reload_where_other_code_has_chang
         assert client.run_background_job(OTHER, "tell").result(20) == "second"
 
 
+WITH_EXTRAS = """
+try:
+    import extras
+except ImportError:
+    extras = None
+
+
+class Other:
+    def tell(self):
+        return "plain" if extras is None else "with extras"
+"""
+
+
+def test_what_others_do_without_is_not_brought_by_a_class_that_is_mended(tmp_path: Path) -> None:
+    modules = {"mails": f"import extras\n{MAILS}", "others": WITH_EXTRAS}
+    with daemon(tmp_path, BOTH, modules=modules, changes=EAGER) as running, running.client() as client:
+        assert client.run_background_job(OTHER, "tell").result(20) == "plain"
+        write(running, "", "extras")
+        eventually(
+            lambda: said(
+                running, f"{MAIL}: it can be imported by now, and the code of other classes has changed"
+            )
+        )
+        assert client.run_background_job(OTHER, "tell").result(20) == "plain"
+        client.reload()
+        assert client.run_background_job(OTHER, "tell").result(20) == "with extras"
+        assert client.run_background_job(MAIL, "send").result(20) == "sent"
+
+
 def test_a_class_whose_module_was_there_in_part_is_taken_up_by_itself(tmp_path: Path) -> None:
     modules = {"mails": "from mailing import Mails\n", "mailing": "", "others": FIRST}
     with daemon(tmp_path, BOTH, modules=modules, changes=EAGER) as running, running.client() as client:

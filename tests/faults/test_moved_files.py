@@ -101,3 +101,16 @@ def test_what_was_acknowledged_outlives_the_log_beside_the_database_that_somebod
         with running.client() as other:
             assert sorted(job["id"] for job in other.list()) == ids
             assert other.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+
+
+def test_a_link_to_where_the_database_was_moved_loses_nothing_that_its_log_has(tmp_path: Path) -> None:
+    moved = tmp_path / "moved.db"
+    with daemon(tmp_path) as running, running.client() as client:
+        stored = client.run_background_job(PROBE, "echo", {"value": 1}, delay=1e6)
+        running.database.rename(moved)
+        running.database.symlink_to(moved)
+        assert "another file is in the place of" in _refusal(client).parameters["reason"]
+        running.stop(signal.SIGKILL)
+        running.start()
+        with running.client() as other:
+            assert [job["id"] for job in other.list()] == [stored.id]

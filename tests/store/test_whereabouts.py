@@ -49,3 +49,14 @@ def test_a_database_that_is_a_link_has_its_log_beside_the_file(tmp_path: Path) -
         (disk / "jobs.db-wal").rename(disk / "elsewhere")
         with pytest.raises(MovedError, match=r"disk/jobs\.db-wal was moved or removed"):
             files.check_written()
+
+
+def test_a_database_that_was_a_link_and_is_none_any_more_has_its_log_elsewhere(tmp_path: Path) -> None:
+    state, disk = tmp_path / "state", tmp_path / "disk"
+    for directory in (state, disk):
+        directory.mkdir()
+    (state / database.FILE_NAME).symlink_to(disk / "jobs.db")
+    with opened(state) as files:
+        (disk / "jobs.db").rename(state / database.FILE_NAME)
+        with pytest.raises(MovedError, match=r"another file is in the place of .*state/"):
+            files.check_written()
