@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Final
 
 from bgjob.words import EntryType
@@ -38,6 +40,9 @@ class StrayProcesses:
         self._timer: asyncio.TimerHandle | None = None
         self._dying: frozenset[int] = frozenset()
         self._told: frozenset[int] = frozenset()
+        self._servers: set[int] = set()
+        self._around_servers: set[int] = set()
+        self._of_servers: dict[int, str] = {}
 
     def close(self) -> None:
         if self._timer is not None:
@@ -45,9 +50,16 @@ class StrayProcesses:
             self._timer = None
 
     def end(self) -> Mapping[int, str]:
-        """End those that are there now. Those found anew, by pid with the names of their programs."""
+        """End those that are there now. Those found anew that an attempt may have left, by pid with the names of their
+        programs: not what a fork server had around it, such as its spares, of which the log tells.
+        """
+        found = self._end()
+        self._of_servers |= {pid: name for pid, name in found.items() if pid in self._around_servers}
+        return {pid: name for pid, name in found.items() if pid not in self._around_servers}
+
+    def _end(self) -> Mapping[int, str]:
         try:
-            strangers = subreaper.end_strangers(self._known, self._is_ours)
+            strangers = subreaper.end_strangers(self._known, self._look_at)
         except OSError:  # no descriptors
             self._look_in(_LAST_PAUSE)
             return {}
@@ -58,8 +70,21 @@ class StrayProcesses:
             self._look_in(_FIRST_PAUSE)  # at what they had forked, which falls to this process with their end
         return found
 
-    def end_soon(self) -> None:
-        """A fork server is gone: end what it leaves, once its last starts have been decided."""
+    def _look_at(self, pid: int) -> bool:
+        """Whether it is ours; before it is ended it is noted whether it is in the session of a fork server that is
+        gone: an attempt begins one of its own.
+        """
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) in self._servers:
+                self._around_servers.add(pid)
+        return self._is_ours(pid)
+
+    def end_soon(self, server_pid: int | None = None) -> None:
+        """A fork server is gone, by this pid where it was this daemon's: end what it leaves, once its last starts have
+        been decided.
+        """
+        if server_pid is not None:
+            self._servers.add(server_pid)
         self._look_in(_FIRST_PAUSE)
 
     def _look_in(self, pause: float) -> None:
@@ -68,11 +93,14 @@ class StrayProcesses:
 
     def _look(self, pause: float) -> None:
         self._timer = None
-        found = self.end()
+        found = self._of_servers | dict(self._end())
+        self._of_servers = {}
         if found:
             text = left_behind(len(found), subreaper.told_names(found))
             self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {text}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))
         elif self._timer is None:
+            self._servers.clear()
+            self._around_servers.clear()
             self._on_rest()

@@ -333,9 +333,11 @@ class Supervisor:
             self.recording.suspect()  # without the directories none comes up, and no attempt finds that out
 
     def _on_end_of_server(self, server: ForkServer) -> None:
+        self.strays.end_soon(
+            server.pid
+        )  # first, so that no attempt which ends has what that held ready told as its own
         self.attempts.on_end_of_server(server)
         self.hooks.on_end_of_server(server)
-        self.strays.end_soon()
 
     def _on_change_of_recording(self) -> None:
         """Ends of attempts cannot be recorded from now on, or can again."""

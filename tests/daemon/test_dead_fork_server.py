@@ -14,7 +14,7 @@ import pytest
 
 from bgjob import Client
 from bgjobd.forkserver import journal_file, journal_lines
-from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.daemon.running import RunningDaemon, daemon, is_alive, spares_of
 from tests.faults.injecting import failing_calls, needs_root
 from tests.support import eventually
 
@@ -182,6 +182,25 @@ def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_
     told = {way: _end(client, job) for way, job in jobs.items()}
     assert {way: end["outcome"] for way, end in told.items()} == {way: ENDS[way][0] for way in jobs}
     assert told["exit"]["exit_code"] == 7
+
+
+def test_what_a_dead_fork_server_held_ready_is_told_as_left_behind_by_nobody(
+    running: RunningDaemon,
+    client: Client,
+    tmp_path: Path,
+) -> None:
+    go = tmp_path / "go"
+    jobs = _begin(client, go, ["complete"])
+    server = running.fork_server()
+    spares = eventually(lambda: spares_of(server))
+    for pid in (*spares, server):  # so that they are there yet when the end of the attempt is seen
+        os.kill(pid, signal.SIGSTOP)
+    go.touch()
+    eventually(lambda: not is_alive(_pid(go, "complete") or 0))
+    os.kill(server, signal.SIGKILL)
+    assert _end(client, jobs["complete"])["outcome"] == "completed"
+    eventually(lambda: not any(map(is_alive, spares)))
+    assert not any("left behind" in entry["message"] for entry in client.get(jobs["complete"]).logs())
 
 
 def test_news_of_one_generation_survives_the_death_of_another(
@@ -457,10 +476,8 @@ def test_a_hook_that_waits_in_the_kernel_is_no_fault_of_its_fork_server(tmp_path
 
 
 def test_a_fork_server_that_does_not_tell_of_the_end_of_a_late_hook_is_replaced(tmp_path: Path) -> None:
-    # A spare that is still on its way out would count as what the hook left.
-    environ, changes = {"BGJOBD_DAEMON__SPARES": "0"}, LATE_HOOKS + STOPPED
     with (
-        daemon(tmp_path, SETTINGS, "", environ, _modules(tmp_path), changes=changes) as running,
+        daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=LATE_HOOKS + STOPPED) as running,
         running.client() as client,
     ):
         server = _ready_server(running, client)
