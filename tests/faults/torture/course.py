@@ -175,13 +175,17 @@ def _settle(
 
 
 def _lost_without_cause(station: Station, done: Sequence[Done]) -> Iterator[str]:
-    """Attempts that are lost, though daemon and fork server did not both die meanwhile: somebody should have seen."""
+    """Attempts that are lost, though daemon and fork server did not both die meanwhile: somebody should have seen.
+
+    A container that is stopped while another daemon is about to start in it ends with all that is there.
+    """
+    ends_server = ENDS_SERVER | ({Deed.STOP_DAEMON} if station.is_contained else set())
     lost = "SELECT job_id, number, started_at, finished_at, error_message FROM job_attempts WHERE outcome = 'lost'"
     for job_id, number, started_at, finished_at, why in looks.rows_of(station, lost):
         begin = from_text(started_at or finished_at) - _SLACK
         end = from_text(finished_at) + _SLACK
         met = {one.deed for one in done if begin <= one.at <= end}
-        if not (met & ENDS_DAEMON and met & ENDS_SERVER):
+        if not (met & ENDS_DAEMON and met & ends_server):
             yield f"job {job_id}, attempt {number}: it is lost ({why}), and daemon and fork server did not both die"
 
 
