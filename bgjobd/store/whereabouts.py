@@ -16,8 +16,8 @@ _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
 _BESIDE: Final = (_LOG, _INDEX)
 
-_Identity = tuple[int, int, bool]
-"""Device and inode, and whether a link leads there."""
+_Identity = tuple[int, int]
+"""Device and inode."""
 
 
 class MovedError(OSError):
@@ -28,14 +28,15 @@ class Whereabouts:
     """Which files they are: the database as it is found now, those beside it once they are open.
 
     SQLite keeps the two beside the database as long as a connection is open, and the readers have theirs until the end.
-    Where that is a link they are beside the file that it leads to, so it may not become one, nor cease to be: whoever
-    starts next would look for them elsewhere. The two themselves it opens as no links.
+    Where that is a link they are beside the file that it leads to, so that has to stay where it is, too: whoever starts
+    next would look for them beside it. The two themselves it opens as no links.
     """
 
     def __init__(self, state_dir: Path) -> None:
         path = str(state_dir / FILE_NAME)
-        beside = os.path.realpath(path)
-        self._paths = {_MAIN: path, **{name: beside + name for name in _BESIDE}}
+        self._led_to = os.path.realpath(path)
+        self._paths = {_MAIN: path, **{name: self._led_to + name for name in _BESIDE}}
+        self._is_link = os.path.islink(path)
         self._known: dict[str, _Identity] = {}
         self._stat(_MAIN)
 
@@ -61,11 +62,17 @@ class Whereabouts:
         except (FileNotFoundError, NotADirectoryError):
             message = f"{path} was moved or removed while the daemon had it open"
             raise MovedError(f"{message}; {_remedy(name, 'without it begins with no jobs')}") from None
-        identity = found.st_dev, found.st_ino, os.path.islink(path)
-        if self._known.setdefault(name, identity) != identity:
+        identity = found.st_dev, found.st_ino
+        if self._known.setdefault(name, identity) != identity or (name == _MAIN and self._leads_elsewhere()):
             message = f"another file is in the place of {path}, which the daemon has open"
             raise MovedError(f"{message}; {_remedy(name, 'takes what is there now')}")
         return found
+
+    def _leads_elsewhere(self) -> bool:
+        """Whether the same file is found at another place."""
+        path = self._paths[_MAIN]
+        is_link = os.path.islink(path)
+        return is_link != self._is_link or (is_link and os.path.realpath(path) != self._led_to)
 
 
 def _remedy(name: str, otherwise: str) -> str:

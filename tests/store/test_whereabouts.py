@@ -60,3 +60,19 @@ def test_a_database_that_was_a_link_and_is_none_any_more_has_its_log_elsewhere(t
         (disk / "jobs.db").rename(state / database.FILE_NAME)
         with pytest.raises(MovedError, match=r"another file is in the place of .*state/"):
             files.check_written()
+
+
+def test_a_database_that_is_a_link_to_another_place_by_now_has_its_log_elsewhere(tmp_path: Path) -> None:
+    link, (before, after) = (
+        tmp_path / "state" / database.FILE_NAME,
+        (tmp_path / name for name in ("disk", "other")),
+    )
+    for directory in (link.parent, before, after):
+        directory.mkdir()
+    link.symlink_to(before / "jobs.db")
+    with opened(link.parent) as files:
+        (before / "jobs.db").rename(after / "jobs.db")
+        link.unlink()
+        link.symlink_to(after / "jobs.db")
+        with pytest.raises(MovedError, match=r"another file is in the place of .*state/"):
+            files.check_written()
