@@ -114,7 +114,7 @@ def end_strangers(
             return Strangers(found)
         living = frozenset(pid for pid in strangers if not _has_reaped(pid))
         # Before anybody is killed, who has no name then.
-        families = {pid: _family(pid) for pid in living if is_ours(pid)}
+        families = {pid: family(pid) for pid in living if is_ours(pid)}
         dying = frozenset(pid for pid in families if _has_killed(pid))
         for pid in dying:
             found |= families[pid]
@@ -123,7 +123,7 @@ def end_strangers(
     return Strangers(found, dying)
 
 
-def _family(pid: int) -> dict[int, str]:
+def family(pid: int) -> dict[int, str]:
     """A process and all below it that have not ended, with the names of their programs."""
     found: dict[int, str] = {}
     unseen = [pid]

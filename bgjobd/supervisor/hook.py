@@ -189,7 +189,7 @@ class Hook:
 
     def _on_long_dying(self) -> None:
         """It waits for a disk or a network that does not answer, for which its fork server cannot be blamed."""
-        if not self._patience.is_waiting:
+        if self._process.exit is None and not self._patience.is_waiting:
             self.tell(outlasts_kill(self._process.pid or "unknown", LONG_DYING))
 
     # Its end

@@ -41,6 +41,7 @@ class StrayProcesses:
         self._dying: frozenset[int] = frozenset()
         self._told: frozenset[int] = frozenset()
         self._servers: set[int] = set()
+        self._gone: set[int] = set()
         self._around_servers: set[int] = set()
         self._of_servers: dict[int, str] = {}
 
@@ -71,20 +72,24 @@ class StrayProcesses:
         return found
 
     def _look_at(self, pid: int) -> bool:
-        """Whether it is ours; before it is ended it is noted whether it is in the session of a fork server that is
-        gone: an attempt begins one of its own.
+        """Whether it is ours; before it is ended it is noted whether it, and with it all below it, is in the session of
+        a fork server: an attempt begins one of its own.
         """
         with suppress(ProcessLookupError):
             if os.getsid(pid) in self._servers:
-                self._around_servers.add(pid)
+                self._around_servers |= subreaper.family(pid).keys()
         return self._is_ours(pid)
+
+    def note_server(self, pid: int) -> None:
+        """A fork server begins to start attempts."""
+        self._servers.add(pid)
 
     def end_soon(self, server_pid: int | None = None) -> None:
         """A fork server is gone, by this pid where it was this daemon's: end what it leaves, once its last starts have
         been decided.
         """
         if server_pid is not None:
-            self._servers.add(server_pid)
+            self._gone.add(server_pid)
         self._look_in(_FIRST_PAUSE)
 
     def _look_in(self, pause: float) -> None:
@@ -101,6 +106,7 @@ class StrayProcesses:
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))
         elif self._timer is None:
-            self._servers.clear()
+            self._servers -= self._gone
+            self._gone.clear()
             self._around_servers.clear()
             self._on_rest()

@@ -321,8 +321,10 @@ class Supervisor:
 
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
-        if server is not None and server.mark not in self.spool.servers.marks():
-            server.reopen()  # the spool was made again while it came up
+        if server is not None:
+            self.strays.note_server(server.pid)
+            if server.mark not in self.spool.servers.marks():
+                server.reopen()  # the spool was made again while it came up
         self._around.on_server(server)
         self.trials.expect({} if server is None else server.missing)
         self._starts.serve_with(server)
@@ -333,11 +335,9 @@ class Supervisor:
             self.recording.suspect()  # without the directories none comes up, and no attempt finds that out
 
     def _on_end_of_server(self, server: ForkServer) -> None:
-        self.strays.end_soon(
-            server.pid
-        )  # first, so that no attempt which ends has what that held ready told as its own
         self.attempts.on_end_of_server(server)
         self.hooks.on_end_of_server(server)
+        self.strays.end_soon(server.pid)
 
     def _on_change_of_recording(self) -> None:
         """Ends of attempts cannot be recorded from now on, or can again."""

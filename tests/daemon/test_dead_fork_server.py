@@ -14,7 +14,7 @@ import pytest
 
 from bgjob import Client
 from bgjobd.forkserver import journal_file, journal_lines
-from tests.daemon.running import RunningDaemon, daemon, is_alive, spares_of
+from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import failing_calls, needs_root
 from tests.support import eventually
 
@@ -182,25 +182,6 @@ def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_
     told = {way: _end(client, job) for way, job in jobs.items()}
     assert {way: end["outcome"] for way, end in told.items()} == {way: ENDS[way][0] for way in jobs}
     assert told["exit"]["exit_code"] == 7
-
-
-def test_what_a_dead_fork_server_held_ready_is_told_as_left_behind_by_nobody(
-    running: RunningDaemon,
-    client: Client,
-    tmp_path: Path,
-) -> None:
-    go = tmp_path / "go"
-    jobs = _begin(client, go, ["complete"])
-    server = running.fork_server()
-    spares = eventually(lambda: spares_of(server))
-    for pid in (*spares, server):  # so that they are there yet when the end of the attempt is seen
-        os.kill(pid, signal.SIGSTOP)
-    go.touch()
-    eventually(lambda: not is_alive(_pid(go, "complete") or 0))
-    os.kill(server, signal.SIGKILL)
-    assert _end(client, jobs["complete"])["outcome"] == "completed"
-    eventually(lambda: not any(map(is_alive, spares)))
-    assert not any("left behind" in entry["message"] for entry in client.get(jobs["complete"]).logs())
 
 
 def test_news_of_one_generation_survives_the_death_of_another(

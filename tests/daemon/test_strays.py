@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -249,6 +250,26 @@ def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ende
         eventually(lambda: not is_alive(hidden))
         eventually(lambda: _has_but_a_fork_server(running))
         eventually(lambda: any("what a dead fork server left behind" in line for line in running.lines()))
+
+
+def test_what_a_fork_server_had_around_it_is_told_by_no_job(tmp_path: Path) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    book.touch()
+    hiding = HIDING.replace('["sleep", "1000"]', '["sh", "-c", "sleep 1000; exit"]', 1)
+    with daemon(tmp_path, SETTINGS, modules={"hiding": hiding}) as running, running.client() as client:
+        parameters = {"book": str(book), "count": 0, "until": str(go)}
+        job = client.run_background_job("hiding.Hiding", "leave", parameters)
+        attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)  # so that the end of the attempt is seen with that of the fork server
+        go.touch()
+        eventually(lambda: not is_alive(attempt))
+        os.kill(server, signal.SIGKILL)
+        assert job.wait(20)["status"] == "completed"
+        left = "ended what a dead fork server left behind, processes: "
+        (line,) = eventually(lambda: [line for line in running.lines() if left in line])
+        assert {"sh", "sleep"} <= set(re.findall(r"\w+", line.partition(left)[2]))
+        assert not any("left behind" in text for text in _told(job))
 
 
 def test_what_daemon_and_fork_server_that_die_at_once_leave_is_ended_with_the_last_attempt(
