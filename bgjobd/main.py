@@ -145,7 +145,7 @@ def status(given: argparse.Namespace) -> int:
     from bgjobd.config.problems import ConfigError
 
     try:
-        standing = judge(gather(settings_of(given)))
+        standing = judge(gather(settings_of(given), is_named=given.config is not None))
     except ConfigError as error:
         return complain(str(error), USAGE)
     except (SocketDeniedError, PermissionDeniedError) as error:

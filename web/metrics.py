@@ -138,7 +138,7 @@ _OF_HOSTS: Final[Mapping[str, tuple[str, Callable[[_Stats], float | None]]]] = {
         lambda host: float(host["state"] in ("alive", "draining")),
     ),
     "draining": (
-        "Whether the host starts nothing new, as somebody has asked for.",
+        "Whether the host starts nothing new, as somebody has asked for, or for its end.",
         lambda host: float(host["state"] == "draining"),
     ),
     "lost": (

@@ -37,8 +37,11 @@ TIMEOUT: Final = 5.0
 """Seconds that a daemon, or its page, may take to answer: one that takes longer counts as hanging."""
 
 
-def gather(config: Config) -> Gathered:
-    """Ask the daemon, its page, the lock and the disks. Raises what says that this user may not know."""
+def gather(config: Config, *, is_named: bool = False) -> Gathered:
+    """Ask the daemon, its page, the lock and the disks. Raises what says that this user may not know.
+
+    `is_named`: --config was given.
+    """
     state_dir = config.daemon.state_dir
     holder, can_see_lock = process_table.daemon_of(state_dir), _can_see(state_dir)
     is_free = holder is None and can_see_lock
@@ -67,6 +70,7 @@ def gather(config: Config) -> Gathered:
         page=_page_of(config, holder) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
         installed=__version__,
+        is_named=is_named,
     )
 
 

@@ -67,6 +67,7 @@ class Gathered:
     daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason, `hints`
     what comes next for them; `throttled` those of which a job was told to come later, `held` those of which only
     trials start, with why. `needs` is what the daemon says that needs somebody, None of an earlier one, which does not.
+    `is_named`: --config was given.
     """
 
     now: float
@@ -86,6 +87,7 @@ class Gathered:
     page: PageState = PageState(None, False)
     is_synchronised: bool | None = None
     installed: str = ""
+    is_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +172,8 @@ def _why_not_running(seen: Gathered) -> str:
     else:
         known = f"nobody holds the lock in {seen.state_dir}"
     starts = "`bgjobd serve`, or the service manager, starts one"
-    return followed(
-        seen.told, f"{known}; {starts}; --config or $BGJOBD_CONFIG names the configuration of another"
-    )
+    names = "" if seen.is_named else "; --config or $BGJOBD_CONFIG names the configuration of another"
+    return followed(seen.told, f"{known}; {starts}{names}")
 
 
 def _reasons(seen: Gathered) -> Iterator[str]:

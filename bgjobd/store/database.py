@@ -230,8 +230,8 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
 
     It gets an id of its own, so the spool is not its own; an attempt that it believes to run may have ended since, and
     is lost and not retried. The queues of jobs that it believes to wait are paused, and so are all schedules, for what
-    was due since may have run. And it goes on with ids that were not given since: a caller may still ask for one, or
-    follow the log from one.
+    was due since may have run; a pause that had an end has none any more. And it goes on with ids that were not given
+    since: a caller may still ask for one, or follow the log from one.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
         return False
@@ -242,9 +242,9 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
             "SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
             (now,),
         )
-        database.execute_sql("UPDATE queues SET resumes_at = NULL")
         database.execute_sql("UPDATE schedules SET paused_at = coalesce(paused_at, ?)", (now,))
         _note_pauses(database, now)
+        database.execute_sql("UPDATE queues SET resumes_at = NULL")
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
@@ -255,14 +255,14 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
 
 
 def _note_pauses(database: SqliteDatabase, now: str) -> None:
-    """Have the changes tell what was paused now; what somebody had paused before they tell already."""
+    """Have the changes tell what was paused now, and which pauses had an end; the others they tell already."""
     for sql in (_NOTE_QUEUES, _NOTE_SCHEDULES):
         database.execute_sql(sql, {"now": now, "who": "the restore of a backup"})
 
 
 _NOTE_QUEUES: Final = """
     INSERT INTO changes (at, kind, what, who) SELECT :now, 'paused', json_object('queue', name, 'until', NULL), :who
-    FROM queues WHERE paused_at = :now ORDER BY name
+    FROM queues WHERE paused_at = :now OR resumes_at IS NOT NULL ORDER BY name
 """
 _NOTE_SCHEDULES: Final = """
     WITH paused AS (SELECT name FROM schedules WHERE paused_at = :now AND removed_at IS NULL ORDER BY name),

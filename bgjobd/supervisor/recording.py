@@ -170,7 +170,7 @@ _WHAT_TO_DO: Final = {
     errno.EDQUOT: "raise the quota of the daemon's user, or remove files of its",
     errno.EROFS: "mount it writable",
     # Who restarts it sooner has what runs be lost, and not tried again, for nothing tells when that ends.
-    errno.ENOENT: "it was removed, or what it is in: put that back, or mount it; "
-    "else restart the daemon once nothing runs, which makes it again",
-    errno.ESTALE: "restart the daemon once nothing runs, which takes it up",
+    errno.ENOENT: "it was removed: restart the daemon, which makes it again, once what runs has ended; "
+    "or put back, or mount, what it is in",
+    errno.ESTALE: "restart the daemon, which takes it up, once what runs has ended",
 }

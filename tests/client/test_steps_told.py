@@ -265,7 +265,8 @@ def test_show_tells_steps_with_tries_and_all_with_values(client: Client, command
     assert [one["payload"] for one in told["signals"]] == [[1]]
     job.cancel()
     job.wait(20)
-    assert re.search("^ *it's +.* nobody$", commands.run("show", str(job.id)).stdout, re.M)
+    told_to_who_may_retry = commands.run("show", str(job.id)).stdout
+    assert re.search("^ *it's +.* nobody yet$", told_to_who_may_retry, re.M)
 
 
 def test_show_tells_the_first_step_under_way_and_a_signal_that_no_wait_has_come_to(
@@ -280,6 +281,7 @@ def test_show_tells_the_first_step_under_way_and_a_signal_that_no_wait_has_come_
         assert re.search(f"^ *{line}$", shown, re.M), line
     go.touch()
     job.result(20)
+    assert re.search("^ *packed +.* nobody$", commands.run("show", str(job.id)).stdout, re.M)
 
 
 def test_show_tells_nothing_of_steps_where_there_are_none(client: Client, commands: Commands) -> None:

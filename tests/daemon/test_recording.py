@@ -44,12 +44,13 @@ def test_a_directory_that_takes_a_file_is_well_and_has_none_of_it_afterwards(tmp
     [
         (
             False,
-            "No such file or directory; it was removed, or what it is in: put that back, or mount it; "
-            "else restart the daemon once nothing runs, which makes it again",
+            "No such file or directory; it was removed: restart the daemon, which makes it again, once what runs has "
+            "ended; or put back, or mount, what it is in",
         ),
         (
             True,
-            "it was removed, and another is in its place; restart the daemon once nothing runs, which takes it up",
+            "it was removed, and another is in its place; restart the daemon, which takes it up, "
+            "once what runs has ended",
         ),
     ],
 )

@@ -333,7 +333,7 @@ def test_sigquit_waits_for_what_runs_and_starts_nothing_new(tmp_path: Path) -> N
             eventually(lambda: [line for line in running.lines() if "draining: waits for 1" in line])
             waiting_job = client.run_background_job(PROBE, "echo")
             assert running.process.poll() is None
-            ((host,), stats) = (client.hosts(), client.stats())
+            (host,), stats = client.hosts(), client.stats()
             assert (host["state"], host["drained_at"]) == ("draining", stats["drained_at"])
             assert stats["drained_at"] is not None
             go.touch()

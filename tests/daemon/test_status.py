@@ -237,6 +237,11 @@ def test_a_daemon_that_does_not_run_is_told_with_how_that_is_known(can_see_lock:
     assert standing.reasons[0].endswith("--config or $BGJOBD_CONFIG names the configuration of another")
 
 
+def test_who_names_the_configuration_is_not_told_that_it_may_be_that_of_another() -> None:
+    standing = judge(replace(AWAY, answer=Answer.NOBODY, holder=None, is_named=True))
+    assert standing.reasons[0].endswith("`bgjobd serve`, or the service manager, starts one")
+
+
 def test_the_screen_has_what_a_person_looks_for_first() -> None:
     told = list(lines(judge(replace(SEEN, rooms=(FULL,), stats=STATS | {"oldest_pending": None}))))
     assert told[0] == "bgjobd is degraded: 1.2.3, pid 12, for 4 h 0 min, since 2025-11-25 12:00:00 UTC"
@@ -290,7 +295,9 @@ def test_no_daemon_is_3_and_one_that_runs_0(tmp_path: Path) -> None:
     assert "\x1b" not in during.stdout
     assert (told["status"], told["reasons"], told["daemon"]["slots"]) == ("well", [], 4)
     assert told["lock_held_by"] == told["daemon"]["pid"]
-    assert run(running).returncode == 3
+    after = run(running)
+    assert after.returncode == 3
+    assert "the configuration of another" not in after.stdout
 
 
 def test_a_daemon_that_systemd_would_start_does_not_run_and_is_not_started_by_asking(tmp_path: Path) -> None:

@@ -1339,14 +1339,15 @@ def test_what_there_is_room_for_is_on_one_line_and_in_its_column(browser: Browse
         assert took.evaluate("one => one.scrollWidth <= one.clientWidth"), took.text_content()
 
 
+@pytest.mark.parametrize("host", [None, "h" * 64], ids=["no host", "long host"])
 @pytest.mark.parametrize("width", [1124, 1280])
 def test_the_columns_of_attempts_end_in_their_box_where_the_parameters_are_beside_it(
-    browser: Browser, tmp_path: Path, width: int
+    browser: Browser, tmp_path: Path, width: int, host: str | None
 ) -> None:
     telling = Telling()
     job = telling.samples["job"]
     long = {"outcome": "output_exceeded", "max_rss": 1_023_000_000, "output_bytes": 1_048_000}
-    job["attempts"] = [job["attempts"][0] | long | {"number": number} for number in (1, 2)]
+    job["attempts"] = [job["attempts"][0] | long | {"number": number, "host": host} for number in (1, 2)]
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
         opened(page, "/jobs/1")

@@ -138,6 +138,23 @@ def test_the_changes_tell_which_schedules_the_restore_of_a_backup_has_paused(tmp
     ]
 
 
+def test_the_changes_tell_of_which_pauses_the_restore_of_a_backup_has_taken_the_end(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before, until = "2026-11-25T12:00:00.000000Z", "2999-11-25T12:00:00.000000Z"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executemany(
+            "INSERT INTO queues VALUES (?, ?, ?)", [("a", before, until), ("b", before, None)]
+        )
+        connection.execute("INSERT INTO properties VALUES ('copied_at', '')")
+        connection.commit()
+    assert prepare(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        queues = connection.execute("SELECT name, paused_at, resumes_at FROM queues ORDER BY name").fetchall()
+        rows = connection.execute("SELECT kind, what, who FROM changes").fetchall()
+    assert queues == [("a", before, None), ("b", before, None)]
+    assert rows == [("paused", '{"queue":"a","until":null}', "the restore of a backup")]
+
+
 def test_an_address_that_nothing_here_can_speak_to_is_told_as_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

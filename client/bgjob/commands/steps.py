@@ -11,6 +11,7 @@ from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import tables
 from bgjob.commands.tables import Column, Cut
+from bgjob.filters import RETRIED
 from bgjob.words import FINAL
 
 _USUAL: Final = 50
@@ -47,7 +48,8 @@ def lines_of(client: Client, job: Mapping[str, Any], now: float, *, with_values:
         signals = [one for one in first.signals if one["taken_by"] is None]
     more = [f"  {left_out} earlier ones; --steps has all"] if left_out else []
     told = ["", *more, *_table(_columns(read.steps, now, with_values))] if read.steps else []
-    nobody = "nobody" if job["status"] in FINAL else "nobody yet"
+    may_be_taken = job["status"] not in FINAL or job["status"] in RETRIED
+    nobody = "nobody yet" if may_be_taken else "nobody"
     sent = ["", *_table(_columns_of_signals(signals, now, nobody, with_values))] if signals else []
     state = _lines_of_state(first, with_values)
     sizes = _meaning_of_sizes(read) if with_values else []
