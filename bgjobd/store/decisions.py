@@ -38,8 +38,16 @@ def needs_of(items: Sequence[Item]) -> Needs:
     """What has to be known for these items to be decided."""
     needs = Needs()
     for item in items:
-        _NEEDED[type(item)](item, needs)
+        _of(item, _NEEDED)(item, needs)
     return needs
+
+
+def _of(item: Item, table: Mapping[type, Callable[..., Any]]) -> Callable[..., Any]:
+    """What the table has for such an item. Raises TypeError."""
+    found = table.get(type(item))
+    if found is None:
+        raise TypeError(f"nothing is decided about {item}")
+    return found
 
 
 def is_decided(item: Item) -> bool:
@@ -194,7 +202,7 @@ def _waited(job: Job, now: float) -> float:
 def _decide(item: Item, overlay: Overlay) -> Any:
     if overlay.batch.host is not None and late.is_late(item, overlay):
         return late.note(item, overlay)
-    return _DECIDED[type(item)](item, overlay)
+    return _of(item, _DECIDED)(item, overlay)
 
 
 def _request(item: JobRequests, overlay: Overlay) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.spans import DAY, FIVE_MINUTES, HOUR, SPANS, begin, sum_of
 from bgjobd.host.clock import to_text
 from bgjobd.store.audit import Audit, Odd
+from bgjobd.store.items.attempts import JobFact
 from bgjobd.store.items.daemons import Look
 from bgjobd.store.items.retention import Deletion
 from bgjobd.store.ledger import Ledger
@@ -167,8 +168,8 @@ def test_what_a_transaction_that_failed_came_to_is_not_counted(
     (job_id,) = store.submit(asked(class_name=MAIL))
     store.claim(LANES)
     store.now += FIVE_MINUTES
-    with pytest.raises(TypeError):
-        store.commit(ends(job_id, COMPLETED, at=store.now), None)  # type: ignore[arg-type]
+    with pytest.raises(KeyError):
+        store.commit(ends(job_id, COMPLETED, at=store.now), JobFact(job_id, None))  # type: ignore[arg-type]
     later(store, 1)
     assert told(store, reader, spans) == []
     store.commit(ends(job_id, COMPLETED, at=store.now))
