@@ -617,7 +617,8 @@ def to_be_followed(
     client.pause("mail")
     job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(marker)}, queue="mail")
     with stream(running, "Output", id=job.id, **parameters) as following:
-        client.stats()  # which is read behind what the stream begins with
+        client.stats()  # which is read behind what the stream begins with,
+        call(running, "Output", id=job.id)  # and this behind all that it looks at then
         client.resume("mail")
         yield following
 

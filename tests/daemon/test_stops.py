@@ -192,6 +192,7 @@ def test_the_stop_reason_is_removed_with_the_journal(
 def test_a_cancel_before_the_attempt_began_ends_it_all_the_same(
     client: Client, running: RunningDaemon, tmp_path: Path
 ) -> None:
+    client.classes()  # else it loads the code yet
     server = running.fork_server()
     os.kill(server, signal.SIGSTOP)
     try:
