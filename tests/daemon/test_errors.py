@@ -131,7 +131,7 @@ def test_the_command_lists_errors_and_tells_all_of_one(running: RunningDaemon, m
     assert f"jobs        {met['invoice']}, {met['mail']}\n" in told
     assert "shop.Invoice 1, shop.Mail 1" in told
     assert "MailDown: no route to bob" in told
-    assert re.search(r"\nbefore      it began \d+ s after code [0-9a-f]{12} loaded\n", told)
+    assert re.search(r"\nbefore      it began \d+ s after code [0-9a-f]{12} loaded(, host \S+)?\n", told)
     listed = bgjob(running, "list", "--error", "1", "--json").stdout
     assert [job["id"] for job in json.loads(listed)["jobs"]] == [met["invoice"], met["mail"]]
     assert "bgjob errors 1\n" in bgjob(running, "show", str(met["mail"])).stdout
