@@ -69,7 +69,10 @@ _FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _AT_THE_END = "# at the end of "
 _OF_OTHERS = ("sqlite3", "varlinkctl")
 """Programs that come with none of ours, and may not be there."""
-_LOOKING = re.compile(r"bgjob (list|show|why|stack|tail|output|stats|occurrences)\b|tail |sqlite3 ")
+_LOOKING = re.compile(
+    r"bgjob (list|show|why|stack|tail|output|stats|occurrences)\b|tail |sqlite3 |kill -9 \$\(bgjob why "
+)
+"""What can be done again: a kill of nobody, as a job that has printed something is not known to have begun yet, too."""
 
 
 class Kind(Enum):
