@@ -40,15 +40,27 @@ class StrayProcesses:
         self._timer: asyncio.TimerHandle | None = None
         self._dying: frozenset[int] = frozenset()
         self._told: frozenset[int] = frozenset()
-        self._servers: set[int] = set()
-        self._gone: set[int] = set()
+        self._servers: set[int] = set()  # by whose sessions it is known what is none of an attempt's
+        self._gone: set[int] = set()  # of these, until nothing of theirs is left
         self._around_servers: set[int] = set()
-        self._of_servers: dict[int, str] = {}
+        self._of_servers: dict[int, str] = {}  # of whom the log is yet to tell
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def note_server(self, pid: int) -> None:
+        """A fork server begins to start attempts."""
+        self._servers.add(pid)
+
+    def end_soon(self, server_pid: int | None = None) -> None:
+        """A fork server is gone, by this pid where it was this daemon's: end what it leaves, once its last starts have
+        been decided.
+        """
+        if server_pid is not None:
+            self._gone.add(server_pid)
+        self._look_in(_FIRST_PAUSE)
 
     def end(self) -> Mapping[int, str]:
         """End those that are there now. Those found anew that an attempt may have left, by pid with the names of their
@@ -79,18 +91,6 @@ class StrayProcesses:
             if os.getsid(pid) in self._servers:
                 self._around_servers |= subreaper.family(pid).keys()
         return self._is_ours(pid)
-
-    def note_server(self, pid: int) -> None:
-        """A fork server begins to start attempts."""
-        self._servers.add(pid)
-
-    def end_soon(self, server_pid: int | None = None) -> None:
-        """A fork server is gone, by this pid where it was this daemon's: end what it leaves, once its last starts have
-        been decided.
-        """
-        if server_pid is not None:
-            self._gone.add(server_pid)
-        self._look_in(_FIRST_PAUSE)
 
     def _look_in(self, pause: float) -> None:
         self.close()
